@@ -1,0 +1,32 @@
+# Every target works on a fresh machine that has make and python3 (3.10 to 3.13): each makes .venv first.
+PYTHON ?= python3
+OUT ?= runs/bench
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: install bench test test-slow check
+
+install: $(INSTALLED)
+
+# An existing .venv is brought up to date in place, never removed. Always through the constraints: a request
+# for any other torch can bring gigabytes of CUDA packages to a machine without a GPU.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Prints the leaderboard. Resumable: what is finished in $(OUT) is kept.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks run --suite micro --quick \
+		--agents random,keep_all,truncation,stopwords,ppo --seeds 2 --out $(OUT)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy

@@ -1,0 +1,165 @@
+"""The micro prompts: drawing one, the four splits, and their checksums."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from random import Random
+
+from pcrl_gym.micro.families import FAMILIES, Family
+from pcrl_gym.micro.wording import (
+    RESTATEMENTS,
+    Word,
+    choices,
+    filler_words,
+    input_words,
+    task_words,
+    write_out,
+)
+from pcrl_gym.prompt import Prompt
+
+SEED = 20230808
+SIZES = {"train": 20_000, "validation_seen": 1_000, "validation_unseen": 1_000}
+
+# Drawn more often, so that a good quarter of the answers has 12 tokens or more.
+_LONG = {
+    "copy", "reverse", "replace", "swap", "join", "repeat_times", "repeat_each", "number_list",
+    "add_word", "insert", "between", "all_but", "up_to", "months_range", "with_without",
+}  # fmt: skip
+
+
+def draw(
+    rng: Random, families: tuple[Family, ...], held_out: bool | None = None, broken: bool = False
+) -> Prompt:
+    """Draw one prompt with its answer.
+
+    Args:
+        rng: Source of randomness.
+        families: Families to draw from.
+        held_out: Held-out phrasings only (True), the others only (False), or any (None).
+        broken: Leave out a random part of the words that the answer does not depend on.
+
+    Returns:
+        A prompt without id, whose `source` is `family/op`.
+    """
+    family = rng.choices(families, weights=_weights(families))[0]
+    op = rng.choice(family.ops)
+    task = family.make(rng, op)
+    phrasing_choices = choices(family, op, held_out)
+    words = task_words(rng.choice(phrasing_choices), task.slots, op, rng)
+    given = input_words(task.input, rng) if task.input else []
+    if given and rng.random() < 0.2:
+        words = _inline(words, given)
+        given = []
+    if rng.random() < 0.12:
+        again = task_words(rng.choice(phrasing_choices), task.slots, op, rng)
+        words = [
+            *words,
+            *(Word(w, "") for w in rng.choice(RESTATEMENTS).split()),
+            *(Word(w.text, "") for w in again),
+        ]
+    before, after = rng.choices(
+        [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (2, 1)], weights=[20, 20, 20, 20, 8, 12]
+    )[0]
+    for _ in range(before):
+        words = filler_words("<", rng) + words
+    for _ in range(after):
+        words = words + filler_words(">", rng)
+    plain = rng.random() < 0.15
+    thin = rng if broken else None
+    instruction = write_out(words, thin)
+    if plain:
+        instruction = (
+            instruction.lower() if not any(c.isupper() for c in task.answer) else instruction
+        )
+        instruction = instruction.rstrip(".?")
+    return Prompt(
+        id="",
+        instruction=instruction,
+        input=write_out(given, thin),
+        output=task.answer,
+        source=f"{family.name}/{op}" if op else family.name,
+    )
+
+
+@cache
+def _weights(families: tuple[Family, ...]) -> tuple[float, ...]:
+    return tuple(2.2 if family.name in _LONG else 1.0 for family in families)
+
+
+def _inline(words: list[Word], given: list[Word]) -> list[Word]:
+    """Put the input behind the question: "Reverse the list: a, b, c."."""
+    *head, last = words
+    text = last.text if last.text[-1] in "?!:" else last.text.rstrip(".") + ":"
+    *items, end = given
+    return [*head, Word(text, last.core), *items, Word(end.text.rstrip(".") + ".", end.core)]
+
+
+def key(prompt: Prompt) -> str:
+    """What makes two prompts the same: their text without case, spacing and punctuation."""
+    text = f"{prompt.instruction}\n{prompt.input}".lower()
+    return " ".join("".join(c if c.isalnum() else " " for c in text).split())
+
+
+@cache
+def validation_keys() -> frozenset[str]:
+    """Keys of the prompts of the validation splits: no training prompt may have one of them."""
+    splits = ("validation_seen", "validation_unseen", "validation_human")
+    return frozenset(key(prompt) for split in splits for prompt in micro_prompts(split))
+
+
+@cache
+def _micro_prompts(split: str) -> tuple[Prompt, ...]:
+    if split == "validation_human":
+        lines = (
+            (resources.files("pcrl_gym.micro") / "human.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        )
+        return tuple(
+            Prompt(id=f"micro:{split}:{i}", **json.loads(line)) for i, line in enumerate(lines)
+        )
+    rng = Random(f"{SEED}:{split}")
+    seen = tuple(family for family in FAMILIES if not family.unseen)
+    unseen = tuple(family for family in FAMILIES if family.unseen)
+    taken: set[str] = set(validation_keys()) if split == "train" else set()
+    prompts: list[Prompt] = []
+    while len(prompts) < SIZES[split]:
+        if split == "validation_unseen":
+            prompt = draw(rng, unseen) if len(prompts) % 2 else draw(rng, seen, held_out=True)
+        else:
+            prompt = draw(rng, seen, held_out=False)
+        if key(prompt) in taken:
+            continue
+        taken.add(key(prompt))
+        prompts.append(
+            Prompt(
+                f"micro:{split}:{len(prompts)}",
+                prompt.instruction,
+                prompt.input,
+                prompt.output,
+                prompt.source,
+            )
+        )
+    return tuple(prompts)
+
+
+def micro_prompts(split: str) -> list[Prompt]:
+    """The prompts of one split of micro, the same on every machine.
+
+    Args:
+        split: "train" (20,000 prompts); "validation_seen" (1,000; families and phrasings of train,
+            new inputs); "validation_unseen" (1,000; half of them from families that train does not
+            have, half in phrasings that it does not have); or "validation_human" (written one by
+            one in free wording).
+
+    Returns:
+        Prompts with their checked answer as `output` and `family/op` as `source`.
+
+    Raises:
+        ValueError: There is no such split.
+    """
+    if split not in (*SIZES, "validation_human"):
+        raise ValueError(f"micro has the splits {[*SIZES, 'validation_human']}, got {split!r}")
+    return list(_micro_prompts(split))

@@ -1,0 +1,231 @@
+"""How a micro task is put into words: phrasings, synonyms, filler, and broken wording.
+
+A prompt is drawn as a list of words, each marked as needed for the answer or not. Written out in
+full it is what agents see; with some of the words that are not needed left out it is what the
+generators are trained on as well.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from random import Random
+from typing import NamedTuple
+
+from pcrl_gym.micro import lexicon as lx
+from pcrl_gym.micro.families import Family
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "give": (
+        "give",
+        "give me",
+        "write",
+        "write down",
+        "print",
+        "return",
+        "show",
+        "show me",
+        "tell me",
+        "say",
+        "output",
+        "name",
+        "reply with",
+        "answer with",
+        "send me",
+        "type",
+        "read out",
+        "let me have",
+        "list",
+    ),
+    "list": ("list",) * 6
+    + ("row", "series", "line", "sequence", "collection", "set", "input", "text", "lineup"),
+    "words": (
+        "words",
+        "words",
+        "words",
+        "items",
+        "items",
+        "entries",
+        "things",
+        "terms",
+        "elements",
+        "ones",
+    ),
+    "word": ("word", "word", "word", "item", "item", "entry", "one", "term", "element", "thing"),
+}
+RESTATEMENTS: tuple[str, ...] = (
+    "In other words:",
+    "I mean:",
+    "That is to say:",
+    "Again:",
+    "To be clear:",
+    "So:",
+)
+# What may stand before a command ("Reverse the list."): "Could you reverse the list?".
+OPENERS: tuple[str, ...] = (
+    "Can you", "Could you", "Could you please", "Would you", "Would you please", "Will you",
+    "I want you to", "I would like you to", "I need you to", "Your task is to",
+    "Your job is to", "Please", "Now", "Kindly", "Try to", "Go ahead and", "You should",
+    "Help me to", "Be so kind as to", "What I want is that you", "All you have to do is",
+    "Just", "First of all", "Next,", "It would be great if you could",
+)  # fmt: skip
+COMMANDS = frozenset(
+    "give repeat copy echo do say keep reverse start turn put leave remove skip pick find go "
+    "collect drop throw move take delete stop count replace use change exchange swap let "
+    "switch have join connect link combine glue write double number make add insert spot "
+    "translate name add sort order begin capitalise answer look type flip invert cross ignore "
+    "choose select filter pull exclude get shift read cut substitute place squeeze enumerate "
+    "prefix append duplicate clean list print subtract sum line arrange alphabetize reply "
+    "tell spell".split()
+)
+NOISE: tuple[str, ...] = tuple(
+    "the a of it is that this for you me so and please now just then very here there".split()
+)
+
+
+class Word(NamedTuple):
+    """A word of a prompt; `core` is the part of it that the answer depends on ("" if none)."""
+
+    text: str
+    core: str
+
+
+class Phrasing(NamedTuple):
+    """One line of `phrasings.txt`: the op it asks ("" for every op), held out or not, its text."""
+
+    op: str
+    held_out: bool
+    text: str
+
+
+def _data_lines(name: str) -> list[str]:
+    text = (resources.files("pcrl_gym.micro") / name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+@cache
+def phrasings() -> dict[str, tuple[Phrasing, ...]]:
+    """The phrasings of every family, by its name."""
+    found: dict[str, list[Phrasing]] = {}
+    for line in _data_lines("phrasings.txt"):
+        if line.startswith("["):
+            rows = found[line.strip("[]")] = []
+            continue
+        op, _, text = line.rpartition(" | ")
+        held_out = text.startswith("~ ")
+        rows.append(Phrasing(op, held_out, text.removeprefix("~ ")))
+    return {name: tuple(rows) for name, rows in found.items()}
+
+
+@cache
+def fillers() -> dict[str, tuple[str, ...]]:
+    """Filler sentences that may stand before ("<") and after (">") the task."""
+    rows = [line.split(" ", 1) for line in _data_lines("fillers.txt")]
+    return {side: tuple(text for mark, text in rows if mark in (side, "*")) for side in "<>"}
+
+
+@cache
+def choices(family: Family, op: str, held_out: bool | None) -> tuple[Phrasing, ...]:
+    """The phrasings that ask ``op`` of a family: held out, not held out, or (None) all of them."""
+    return tuple(
+        p
+        for p in phrasings()[family.name]
+        if p.op in ("", op) and (held_out is None or p.held_out == held_out)
+    )
+
+
+def _fill_synonyms(text: str, rng: Random) -> str:
+    def synonym(match: re.Match[str]) -> str:
+        word = rng.choice(SYNONYMS[match[1].lower()])
+        return word[0].upper() + word[1:] if match[1][0].isupper() else word
+
+    return re.sub(r"\{(give|list|words?)\}", synonym, text, flags=re.IGNORECASE)
+
+
+def _words(marked: str) -> list[Word]:
+    """Split text with `<needed>` marks into words."""
+    words, needed = [], False
+    for chunk in marked.split():
+        text, core = "", ""
+        for part in re.split("([<>])", chunk):
+            if part in "<>" and part:
+                needed = part == "<"
+            else:
+                text += part
+                core += part if needed else ""
+        words.append(Word(text, core))
+    return words
+
+
+def task_words(phrasing: Phrasing, slots: dict[str, str], op: str, rng: Random) -> list[Word]:
+    """The words that ask for one task."""
+    text = phrasing.text
+    if (
+        text.endswith(".")
+        and text.split()[0].strip("<>{}").lower() in COMMANDS
+        and rng.random() < 0.25
+    ):
+        opener = rng.choice(OPENERS)
+        at = next(i for i, c in enumerate(text) if c.isalpha())
+        text = f"{opener} {text[:at]}{text[at].lower()}{text[at + 1 :]}"
+        text = text[:-1] + "?" if opener.split()[0] in ("Can", "Could", "Would", "Will") else text
+    text = _fill_synonyms(text, rng)
+    for name, value in {"op": op, **slots}.items():
+        text = text.replace("{" + name + "}", value)
+    return _words(re.sub(r"\ba(>? <?)(?=[aeiou])", r"an\1", text))
+
+
+def filler_words(side: str, rng: Random) -> list[Word]:
+    """A sentence that may stand before ("<") or after (">") the task, none of it needed."""
+    text = rng.choice(fillers()[side])
+    if "{" in text:
+        values = {
+            "animal": rng.choice(lx.CATEGORIES["animals"]),
+            "colour": rng.choice(lx.CATEGORIES["colours"]),
+            "clothes": rng.choice(lx.CATEGORIES["clothes"]),
+            "vehicle": rng.choice(lx.CATEGORIES["vehicles"]),
+            "furniture": rng.choice(lx.CATEGORIES["furniture"]),
+            "tool": rng.choice(lx.CATEGORIES["tools"]),
+            "fruit": rng.choice(lx.CATEGORIES["fruits"]),
+            "name": rng.choice(lx.NAMES),
+            "place": rng.choice(lx.PLACES),
+            "day": rng.choice(lx.DAYS),
+            "n": str(rng.randint(2, 20)),
+        }
+        text = text.format(**values)
+    return [Word(word, "") for word in text.split()]
+
+
+def input_words(value: list[str] | str, rng: Random) -> list[Word]:
+    """The input in one of several formats: mostly commas, sometimes other marks or a label."""
+    if isinstance(value, str):
+        return [Word(word, word.strip(".,:")) for word in value.split()]
+    mark = rng.choices([",", ";", "", " and"], weights=[80, 6, 8, 6])[0]
+    words = [Word(item + mark, item) for item in value[:-1]] + [Word(value[-1], value[-1])]
+    if mark == " and":
+        words = [
+            word
+            for item in words
+            for word in (_words(f"<{item.core}> and") if item.text != item.core else [item])
+        ]
+    label = rng.choices(["", "List:", "Words:", "Here it is:", "Input:"], weights=[84, 5, 5, 3, 3])[
+        0
+    ]
+    return [Word(word, "") for word in label.split()] + words
+
+
+def write_out(words: list[Word], rng: Random | None = None) -> str:
+    """Join words; with `rng`, leave out a random part of what is not needed and add some noise."""
+    if rng is None:
+        return " ".join(word.text for word in words)
+    loss, bare = rng.random() ** 0.7, rng.random()
+    out = []
+    for text, core in words:
+        if core:
+            out.append(core if rng.random() < bare else text)
+        elif rng.random() >= loss:
+            out.append(text.strip(".,:?!") if rng.random() < bare / 2 else text)
+        elif rng.random() < 0.04:
+            out.append(rng.choice(NOISE))
+    return " ".join(word for word in out if word)
