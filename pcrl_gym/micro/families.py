@@ -421,7 +421,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("over_under", _over_under, ("over", "under"), function_word=True),
     Family("at_most", _at_most, ("at most", "at least"), function_word=True, unseen=True),
     Family("sort_numbers", _sort_numbers, ("up", "down")),
-    Family("count_range", _count_range, ("to", "before"), function_word=True),
+    Family("count_range", _count_range, ("to", "before")),
     Family("alphabetical", _alphabetical, ("a to z", "z to a")),
     Family("if_present", _if_present, ("is", "is not"), function_word=True),
     Family("unless", _unless, ("if", "unless"), function_word=True, unseen=True),

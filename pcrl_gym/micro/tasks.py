@@ -6,6 +6,7 @@ import json
 from functools import cache
 from importlib import resources
 from random import Random
+from typing import NamedTuple
 
 from pcrl_gym.micro.families import FAMILIES, Family
 from pcrl_gym.micro.wording import (
@@ -29,36 +30,38 @@ _LONG = {
 }  # fmt: skip
 
 
-def draw(
-    rng: Random, families: tuple[Family, ...], held_out: bool | None = None, broken: bool = False
-) -> Prompt:
-    """Draw one prompt with its answer.
+class Draft(NamedTuple):
+    """A drawn prompt before it is written out: which words the answer depends on is still known."""
+
+    instruction: list[Word]
+    input: list[Word]
+    answer: str
+    source: str
+
+
+def draft(rng: Random, families: tuple[Family, ...], held_out: bool | None = None) -> Draft:
+    """Draw one task and put it into words.
 
     Args:
         rng: Source of randomness.
         families: Families to draw from.
         held_out: Held-out phrasings only (True), the others only (False), or any (None).
-        broken: Leave out a random part of the words that the answer does not depend on.
 
     Returns:
-        A prompt without id, whose `source` is `family/op`.
+        The draft, whose `source` is `family/op`, or `family` where there is one op.
     """
     family = rng.choices(families, weights=_weights(families))[0]
     op = rng.choice(family.ops)
     task = family.make(rng, op)
-    phrasing_choices = choices(family, op, held_out)
-    words = task_words(rng.choice(phrasing_choices), task.slots, op, rng)
+    phrasings = choices(family, op, held_out)
+    words = task_words(rng.choice(phrasings), task.slots, op, rng)
     given = input_words(task.input, rng) if task.input else []
     if given and rng.random() < 0.2:
-        words = _inline(words, given)
-        given = []
+        words, given = _inline(words, given), []
     if rng.random() < 0.12:
-        again = task_words(rng.choice(phrasing_choices), task.slots, op, rng)
-        words = [
-            *words,
-            *(Word(w, "") for w in rng.choice(RESTATEMENTS).split()),
-            *(Word(w.text, "") for w in again),
-        ]
+        again = task_words(rng.choice(phrasings), task.slots, op, rng)
+        words += [Word(w, "") for w in rng.choice(RESTATEMENTS).split()]
+        words += [Word(w.text, "") for w in again]
     before, after = rng.choices(
         [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (2, 1)], weights=[20, 20, 20, 20, 8, 12]
     )[0]
@@ -66,21 +69,29 @@ def draw(
         words = filler_words("<", rng) + words
     for _ in range(after):
         words = words + filler_words(">", rng)
-    plain = rng.random() < 0.15
+    return Draft(words, given, task.answer, f"{family.name}/{op}" if op else family.name)
+
+
+def draw(
+    rng: Random, families: tuple[Family, ...], held_out: bool | None = None, broken: bool = False
+) -> Prompt:
+    """Draw one prompt with its answer; it has no id.
+
+    Args:
+        rng: Source of randomness.
+        families: Families to draw from.
+        held_out: See `draft`.
+        broken: Leave out a random part of the words that the answer does not depend on.
+    """
+    drawn = draft(rng, families, held_out)
+    careless = rng.random() < 0.15
     thin = rng if broken else None
-    instruction = write_out(words, thin)
-    if plain:
-        instruction = (
-            instruction.lower() if not any(c.isupper() for c in task.answer) else instruction
-        )
+    instruction = write_out(drawn.instruction, thin)
+    if careless:
+        if not any(c.isupper() for c in drawn.answer):
+            instruction = instruction.lower()
         instruction = instruction.rstrip(".?")
-    return Prompt(
-        id="",
-        instruction=instruction,
-        input=write_out(given, thin),
-        output=task.answer,
-        source=f"{family.name}/{op}" if op else family.name,
-    )
+    return Prompt("", instruction, write_out(drawn.input, thin), drawn.answer, drawn.source)
 
 
 @cache

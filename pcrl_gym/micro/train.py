@@ -41,7 +41,7 @@ from pcrl_gym.template import AlpacaTemplate
 if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator
 
-STEPS = {"causal": 10_000, "seq2seq": 10_000}
+STEPS = {"causal": 8_500, "seq2seq": 8_500}
 PAD, END = "<pad>", "</s>"
 MAX_NEW_TOKENS = 30
 GOALS = {"validation_seen": 0.97, "validation_unseen": 0.95, "validation_human": 0.80}
@@ -195,15 +195,24 @@ def loss_of(model: Any, kind: str, rows: list[tuple[Any, Any]], device: str) -> 
 
 
 def optimizers(model: Any, config: Config) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for embeddings, biases and norms."""
-    outside = ("wte", "wpe", "shared", "lm_head", "relative_attention_bias", "embed_tokens")
+    """Muon for the matrices inside the blocks, AdamW for all the rest.
+
+    T5 does not scale its attention logits: with the large steps of Muon on its query and key
+    matrices they saturate, and copying is learned late.
+    """
+    outside = ("wte", "wpe", "shared", "lm_head", "relative_attention_bias", ".q.", ".k.")
     named = list(model.named_parameters())
     matrices = [p for n, p in named if p.ndim == 2 and not any(o in n for o in outside)]
-    ids = {id(p) for p in matrices}
-    others = [p for _, p in named if id(p) not in ids]
+    slow = [p for n, p in named if ".q." in n or ".k." in n]
+    taken = {id(p) for p in [*matrices, *slow]}
+    others = [p for _, p in named if id(p) not in taken]
+    groups = [
+        {"params": others, "lr": config.other_lr},
+        {"params": slow, "lr": config.other_lr / 3},
+    ]
     return [
         torch.optim.Muon(matrices, lr=config.matrix_lr, weight_decay=0.01),
-        torch.optim.AdamW(others, lr=config.other_lr, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
@@ -251,6 +260,8 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
     tokenizer = train_tokenizer(config)
     model = build_model(config).to(device).train()
     opts = optimizers(model, config)
+    groups = [group for opt in opts for group in opt.param_groups]
+    rates = [group["lr"] for group in groups]
     checkpoint, step, seconds = run / "checkpoint.pt", 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -263,15 +274,14 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
         for opt, saved in zip(opts, state["optimizers"], strict=True):
             opt.load_state_dict(saved)
         step, seconds = state["step"], state["seconds"]
-    base = (config.matrix_lr, config.other_lr)
     began, saved_at, smooth = time.monotonic() - seconds, time.monotonic(), 0.0
     with tqdm(total=config.steps, initial=step, desc=f"train {config.kind}", mininterval=5) as bar:
         for batches in pools(config, tokenizer, first=step // config.pool):
             if step >= config.steps:
                 break
             for rows in batches:
-                for opt, lr in zip(opts, base, strict=True):
-                    opt.param_groups[0]["lr"] = lr * rate(step, config)
+                for group, lr in zip(groups, rates, strict=True):
+                    group["lr"] = lr * rate(step, config)
                 with torch.autocast(device, torch.bfloat16):
                     loss = loss_of(model, config.kind, rows, device)
                 if not torch.isfinite(loss):

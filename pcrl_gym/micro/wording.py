@@ -126,6 +126,12 @@ def fillers() -> dict[str, tuple[str, ...]]:
 
 
 @cache
+def other_words() -> tuple[str, ...]:
+    """Common English words that mean nothing for any task."""
+    return tuple(word for line in _data_lines("words.txt") for word in line.split())
+
+
+@cache
 def choices(family: Family, op: str, held_out: bool | None) -> tuple[Phrasing, ...]:
     """The phrasings that ask ``op`` of a family: held out, not held out, or (None) all of them."""
     return tuple(
@@ -220,12 +226,17 @@ def write_out(words: list[Word], rng: Random | None = None) -> str:
     if rng is None:
         return " ".join(word.text for word in words)
     loss, bare = rng.random() ** 0.7, rng.random()
-    out = []
+    strange = 0.25 * rng.random() if rng.random() < 0.5 else 0.0
+    out, before = [], ""
     for text, core in words:
+        if not core and not before and rng.random() < strange:
+            # Not beside a needed word: there it could be taken for an item of the input.
+            out += rng.choices(other_words(), k=rng.randint(1, 5))
         if core:
             out.append(core if rng.random() < bare else text)
         elif rng.random() >= loss:
             out.append(text.strip(".,:?!") if rng.random() < bare / 2 else text)
         elif rng.random() < 0.04:
             out.append(rng.choice(NOISE))
+        before = core
     return " ".join(word for word in out if word)
