@@ -392,7 +392,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("all_but", _all_but, ("all but", "only"), function_word=True),
     Family("first_n", _first_n, ("first", "last"), unseen=True),
     Family("filter", _filter, ("", "not"), function_word=True),
-    Family("with_without", _with_without, ("with", "without"), function_word=True),
+    Family("with_without", _with_without, ("with", "without")),
     Family("before_after", _before_after, ("before", "after"), function_word=True),
     Family("between", _between, ("between", "from"), function_word=True),
     Family("up_to", _up_to, ("up to", "from"), function_word=True, unseen=True),

@@ -23,6 +23,14 @@ from pcrl_gym.prompt import Prompt
 SEED = 20230808
 SIZES = {"train": 20_000, "validation_seen": 1_000, "validation_unseen": 1_000}
 
+# `pcrl_gym.datasets.dataset_checksum` of each split; held by a test on every supported Python.
+CHECKSUMS = {
+    "train": "fe76dff6c9b36e267afcbb49de2af109a851d596b0e495d48bb365e8002a5ed2",
+    "validation_seen": "9ead7f5a68d74f4a229fbcc1eec49d3097607cc19a31e16dcb418e7ed2afdcf8",
+    "validation_unseen": "b612b1ce46079924f0dd421c5e3a0ae9c4d168f59011e436d4d4dfd81b9cbbb4",
+    "validation_human": "14cb31cce9a864c9efa89bc8beab179777d64633dccfc882f0e185d61a7bd53f",
+}
+
 # Drawn more often, so that a good quarter of the answers has 12 tokens or more.
 _LONG = {
     "copy", "reverse", "replace", "swap", "join", "repeat_times", "repeat_each", "number_list",

@@ -41,7 +41,7 @@ from pcrl_gym.template import AlpacaTemplate
 if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator
 
-STEPS = {"causal": 8_500, "seq2seq": 8_500}
+STEPS = {"causal": 7_500, "seq2seq": 7_500}
 PAD, END = "<pad>", "</s>"
 MAX_NEW_TOKENS = 30
 GOALS = {"validation_seen": 0.97, "validation_unseen": 0.95, "validation_human": 0.80}

@@ -226,7 +226,7 @@ def write_out(words: list[Word], rng: Random | None = None) -> str:
     if rng is None:
         return " ".join(word.text for word in words)
     loss, bare = rng.random() ** 0.7, rng.random()
-    strange = 0.25 * rng.random() if rng.random() < 0.5 else 0.0
+    strange = 0.15 * rng.random() if rng.random() < 0.5 else 0.0
     out, before = [], ""
     for text, core in words:
         if not core and not before and rng.random() < strange:
