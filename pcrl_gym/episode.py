@@ -1,0 +1,196 @@
+"""The episode: one prompt cut into units, and what a keep mask makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pcrl_gym.prompt import Prompt
+from pcrl_gym.template import RenderedPrompt, Template
+from pcrl_gym.tokenizers import TextEncoder
+from pcrl_gym.units import UnitKind, check_unit_kind, first_tokens, split_units
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_DIGIT = re.compile(r"\d")
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One prompt, its text and the units that a keep mask decides about.
+
+    Attributes:
+        prompt: The prompt.
+        text: What the generator reads if every unit is kept.
+        spans: Character range `(start, end)` of each unit in `text`; together a partition of it.
+        droppable: bool (n_units,); False where a unit is protected. Read-only.
+        unit_ids: int64 (n_units,); the policy tokenizer's id of the token each unit begins with.
+            Read-only.
+        template_text: The template's own text: the fixed ranges of `text`, joined.
+    """
+
+    prompt: Prompt
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    droppable: NDArray[np.bool_]
+    unit_ids: NDArray[np.int64]
+    template_text: str
+
+    def __post_init__(self) -> None:
+        self.droppable.flags.writeable = False
+        self.unit_ids.flags.writeable = False
+
+    def __len__(self) -> int:
+        """Return the number of units."""
+        return len(self.spans)
+
+    def kept(self, mask: ArrayLike) -> NDArray[np.bool_]:
+        """Return the effective mask: what of a keep mask the episode goes by.
+
+        Protected units are kept whatever the mask says, so are units behind the end of a mask
+        that is too short; what a mask holds behind the last unit (padding) is ignored.
+
+        Args:
+            mask: Keep mask, bool or integer (any length,); 0 drops, anything else keeps.
+
+        Returns:
+            bool (n_units,), True where a unit is kept.
+
+        Raises:
+            ValueError: If the mask is not one-dimensional or not of bools or integers.
+        """
+        array = np.asarray(mask)
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
+            raise ValueError(
+                "a keep mask must be a one-dimensional array of bools or integers, got shape "
+                f"{array.shape} of {array.dtype}; threshold probabilities first"
+            )
+        result = np.ones(len(self), dtype=np.bool_)
+        length = min(len(array), len(self))
+        result[:length] = array[:length].astype(np.bool_) | ~self.droppable[:length]
+        return result
+
+    def compress(self, mask: ArrayLike) -> str:
+        """Return the text with the units deleted that the mask drops; see `kept`.
+
+        Keeping every unit gives `text` to the byte.
+
+        Raises:
+            ValueError: As `kept` does.
+        """
+        kept = self.kept(mask).tolist()
+        return "".join(
+            self.text[start:end]
+            for (start, end), keep in zip(self.spans, kept, strict=True)
+            if keep
+        )
+
+
+class EpisodeBuilder:
+    r"""Turns prompts into episodes.
+
+    Args:
+        tokenizer: The policy's tokenizer (a fast one); special-token strings in prompts are text.
+        template: What is written around instruction and input.
+        unit: `"token"` or `"word"`, see `split_units`.
+        force_keep: Strings, found literally and in any place, and compiled regular expressions.
+            A unit that shares a character with a match cannot be dropped.
+        keep_digits: Whether units with a decimal digit of any script are protected as well.
+
+    Raises:
+        ValueError: If `unit` is unknown, or `force_keep` is a lone string, or holds an empty
+            string or anything but strings and compiled regular expressions of text.
+
+    Example:
+        >>> builder = EpisodeBuilder(tokenizer, AlpacaTemplate(), unit="word")  # doctest: +SKIP
+        >>> [episode] = builder([Prompt(id="0", instruction="Sort b a.")])  # doctest: +SKIP
+        >>> episode.compress([1, 0])  # doctest: +SKIP
+        'Instruction:  b a.\nOutput: \n'
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        template: Template,
+        unit: UnitKind = "token",
+        force_keep: Sequence[str | re.Pattern[str]] = (),
+        keep_digits: bool = False,
+    ) -> None:
+        check_unit_kind(unit)
+        self._template = template
+        self._unit: UnitKind = unit
+        self._patterns = _compile(force_keep)
+        if keep_digits:
+            self._patterns.append(_DIGIT)
+        self._encoder = TextEncoder(tokenizer)
+        unknown = (tokenizer.unk_token_id, tokenizer.pad_token_id, 0)
+        self._unknown_id = next(token_id for token_id in unknown if token_id is not None)
+
+    def __call__(self, prompts: Sequence[Prompt]) -> list[Episode]:
+        """Return one episode per prompt, in order."""
+        rendered = [self._template.render(prompt) for prompt in prompts]
+        encodings = self._encoder.encodings([item.text for item in rendered])
+        return [
+            self._build(prompt, item, encoding)
+            for prompt, item, encoding in zip(prompts, rendered, encodings, strict=True)
+        ]
+
+    def _build(self, prompt: Prompt, rendered: RenderedPrompt, encoding: Any) -> Episode:
+        text, fixed = rendered.text, rendered.fixed
+        offsets, ids = encoding.offsets, encoding.ids
+        spans = split_units(text, offsets, self._unit, fixed)
+        tokens = first_tokens(text, spans, offsets)
+        protected = [*fixed, *self._matches(text)]
+        return Episode(
+            prompt=prompt,
+            text=text,
+            spans=tuple(spans),
+            droppable=~_overlaps(len(text), spans, protected),
+            unit_ids=np.array(
+                [self._unknown_id if token is None else ids[token] for token in tokens],
+                dtype=np.int64,
+            ),
+            template_text="".join(text[start:end] for start, end in fixed),
+        )
+
+    def _matches(self, text: str) -> Iterable[tuple[int, int]]:
+        for pattern in self._patterns:
+            for match in pattern.finditer(text):
+                yield match.span()
+
+
+def _compile(force_keep: Sequence[str | re.Pattern[str]]) -> list[re.Pattern[str]]:
+    if isinstance(force_keep, (str, re.Pattern)):
+        raise ValueError(
+            f"force_keep must be a sequence of strings and compiled patterns, got {force_keep!r}; "
+            f"write force_keep=({force_keep!r},)"
+        )
+    patterns: list[re.Pattern[str]] = []
+    for item in force_keep:
+        if isinstance(item, str) and item:
+            patterns.append(re.compile(re.escape(item)))
+        elif isinstance(item, re.Pattern) and isinstance(item.pattern, str):
+            patterns.append(item)
+        else:
+            raise ValueError(
+                "force_keep takes strings that are not empty and compiled regular expressions of "
+                f"text, got {item!r}"
+            )
+    return patterns
+
+
+def _overlaps(
+    length: int, spans: Sequence[tuple[int, int]], ranges: Iterable[tuple[int, int]]
+) -> NDArray[np.bool_]:
+    """Tell for each span of a partition of `length` characters whether a range overlaps it."""
+    covered = np.zeros(length, dtype=np.bool_)
+    for start, end in ranges:
+        covered[start:end] = True
+    starts = np.array([start for start, _ in spans], dtype=np.intp)
+    return np.logical_or.reduceat(covered, starts) if len(starts) else covered

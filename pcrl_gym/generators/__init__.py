@@ -1,0 +1,1 @@
+"""Generators: the frozen language models that answer original and compressed prompts."""

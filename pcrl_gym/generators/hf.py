@@ -1,0 +1,260 @@
+"""Hugging Face models as generators: frozen, greedy, batched."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from transformers import LogitsProcessorList
+
+from ..errors import GeneratorError, PcrlError, PromptTooLongError
+from ..tokenizers import TextEncoder, load_tokenizer
+from .base import Answer
+from .batching import length_batches, pad_rows
+from .greedy import RefuseNaN, context_length, control_ids, greedy_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+class HFGenerator:
+    """A causal or encoder-decoder model of the transformers library as a `Generator`.
+
+    The generator takes the model over: it is switched to evaluation, its gradients are turned off
+    and its saved generation settings (sampling, beams, penalties, forced tokens) are replaced, so
+    that every answer is the plain arg-max continuation. The weights are never changed.
+
+    Prompts are sorted by length, padded to the longest of their batch (left for causal models,
+    right for encoders) and answered in their original order. Special-token strings in prompts stay
+    text, see `TextEncoder`. A causal model reads the BOS that its tokenizer adds, if any, and no
+    EOS; an encoder always reads an EOS at the end; an empty prompt is BOS, or EOS without one.
+
+    Args:
+        model: A model with a language-modelling head, on the device to run on.
+        tokenizer: The fast tokenizer it was trained with.
+        name: What tables call it; `None`: the id or folder that the model was loaded from.
+        batch_size: Prompts per batch, or "auto": as many as `batching.TOKEN_BUDGET` allows.
+
+    Attributes:
+        name: See above.
+        max_prompt_tokens: The model's context less BOS and EOS; `None` for relative positions.
+
+    Raises:
+        ValueError: If the model cannot generate or is an encoder-decoder without a decoder start
+            token, the tokenizer is not a fast one, or the batch size is not "auto" or positive.
+
+    Example:
+        >>> generator = HFGenerator.from_pretrained("google/flan-t5-small")  # doctest: +SKIP
+        >>> generator.generate(["Is fire hot?"], max_new_tokens=8)[0].text  # doctest: +SKIP
+        'yes'
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        name: str | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+    ) -> None:
+        if batch_size != "auto" and not (isinstance(batch_size, int) and batch_size >= 1):
+            raise ValueError(f'batch_size must be "auto" or at least 1, got {batch_size!r}')
+        if not model.can_generate():
+            raise ValueError(
+                f"{type(model).__name__} cannot answer prompts: expected a causal or an "
+                "encoder-decoder language model"
+            )
+        self.model = cast("Any", model)  # transformers leaves much of it without annotations
+        self.model.eval().requires_grad_(False)
+        self.tokenizer = load_tokenizer(tokenizer)
+        self.name = name or model.name_or_path or type(model).__name__
+        self.batch_size = batch_size
+        self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
+        self._encoder = TextEncoder(self.tokenizer)
+        self._closes = self._encoder.prompt_ids(["a"])[0][-1] == self.tokenizer.eos_token_id
+        self._ids = control_ids(self.model, self.tokenizer)
+        self._eos = set(self._ids["eos_token_id"] or ())
+        self._context = context_length(model.config)
+        self.max_prompt_tokens: int | None = None
+        if self._context is not None:
+            framed, bare = self._framed(["a"])[0], self.count_tokens(["a"])[0]
+            self.max_prompt_tokens = self._context - (len(framed) - bare)
+        # `generate` fills what its config leaves open from the model's: leave nothing to leak.
+        self.model.generation_config = greedy_config(**self._ids)
+        self._takes = set(inspect.signature(model.forward).parameters)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        spec: str,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        name: str | None = None,
+    ) -> HFGenerator:
+        """Loads a model by hub id or folder; `loading.load_pretrained` tells what may go wrong."""
+        from .loading import load_pretrained
+
+        model, tokenizer = load_pretrained(spec, device, dtype)
+        return cls(model, tokenizer, name=name or spec, batch_size=batch_size)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Counts the tokens of each text, without BOS and EOS."""
+        return [len(ids) for ids in self._encoder.prompt_ids(texts, add_special_tokens=False)]
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
+        """Answers each prompt greedily; see `Generator.generate`.
+
+        Raises:
+            ValueError: If `max_new_tokens` is below 1.
+            PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
+            GeneratorError: If the model fails or gives NaN.
+        """
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        rows = self._encode(prompts, [max_new_tokens] * len(prompts))
+        config = greedy_config(max_new_tokens=max_new_tokens, **self._ids)
+        tokens: list[list[int]] = [[] for _ in rows]
+        for batch in self._batches([len(row) + max_new_tokens for row in rows]):
+            input_ids, mask = self._pad([rows[i] for i in batch], left=not self.is_encoder_decoder)
+            with self._failures("generate", input_ids), torch.inference_mode():
+                output = self.model.generate(
+                    input_ids=input_ids,
+                    attention_mask=mask,
+                    generation_config=config,
+                    logits_processor=LogitsProcessorList([RefuseNaN()]),
+                )
+            start = 1 if self.is_encoder_decoder else input_ids.shape[1]
+            for i, answer in zip(batch, output[:, start:].tolist(), strict=True):
+                tokens[i] = self._cut(answer)
+        return [Answer(self._decode(ids), tuple(ids)) for ids in tokens]
+
+    def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
+        """Scores given answers with one forward pass; see `Generator.log_likelihood`.
+
+        The ids of the answers are taken as they are: text is not tokenised again.
+
+        Raises:
+            ValueError: If there are not as many answers as prompts, or an id is not the model's.
+            PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
+            GeneratorError: If the model fails or gives NaN.
+        """
+        if len(prompts) != len(answers):
+            raise ValueError(
+                f"expected one answer per prompt, got {len(answers)} for {len(prompts)}"
+            )
+        vocabulary = self.model.get_input_embeddings().num_embeddings
+        for answer in answers:
+            if any(not 0 <= i < vocabulary for i in answer.token_ids):
+                raise ValueError(
+                    f"answer {answer.text!r} has token ids outside 0..{vocabulary - 1}: "
+                    f"it was not given by {self.name!r}"
+                )
+        rows = self._encode(prompts, [len(answer.token_ids) for answer in answers])
+        values = [0.0] * len(rows)
+        scored = [i for i, answer in enumerate(answers) if answer.token_ids]
+        sizes = [len(rows[i]) + len(answers[i].token_ids) for i in scored]
+        for batch in self._batches(sizes):
+            chosen = [scored[k] for k in batch]
+            targets = [list(answers[i].token_ids) for i in chosen]
+            for i, value in zip(
+                chosen, self._score([rows[i] for i in chosen], targets), strict=True
+            ):
+                values[i] = value
+        return values
+
+    def _score(self, rows: list[list[int]], targets: list[list[int]]) -> list[float]:
+        width = max(map(len, targets))
+        if self.is_encoder_decoder:
+            input_ids, mask = self._pad(rows, left=False)
+            labels, given = self._pad(targets, left=False)
+            start = labels.new_full((len(rows), 1), self._ids["decoder_start_token_id"])
+            inputs: dict[str, Any] = {
+                "decoder_input_ids": torch.cat([start, labels[:, :-1]], dim=1)
+            }
+        else:
+            both = [row + target for row, target in zip(rows, targets, strict=True)]
+            input_ids, mask = self._pad(both, left=True)
+            labels, given = self._pad(targets, left=True)
+            inputs = {}
+            if "position_ids" in self._takes:
+                inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
+            if "logits_to_keep" in self._takes:
+                inputs["logits_to_keep"] = width + 1
+        with self._failures("log_likelihood", input_ids), torch.inference_mode():
+            logits = self.model(
+                input_ids=input_ids, attention_mask=mask, use_cache=False, **inputs
+            ).logits
+            if not self.is_encoder_decoder:
+                logits = logits[:, -width - 1 : -1]
+            chosen = logits.float().log_softmax(dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+            # `where`, as a product would turn a NaN at a padded position into a NaN of the row.
+            total = torch.where(given.bool(), chosen, 0.0).sum(dim=1)
+            if not torch.isfinite(total).all():
+                raise GeneratorError(f"{self.name!r} gave log-probabilities that are not finite")
+        return [float(v) / len(t) for v, t in zip(total.tolist(), targets, strict=True)]
+
+    def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
+        """Encodes prompts and checks that each fits next to `room` tokens of answer."""
+        rows = self._framed(prompts)
+        if self._context is None:
+            return rows
+        for prompt, row, new in zip(prompts, rows, room, strict=True):
+            # An encoder and its decoder each have the whole context.
+            longest = max(len(row), new) if self.is_encoder_decoder else len(row) + new
+            if longest > self._context:
+                raise PromptTooLongError(
+                    f"prompt {_excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
+                    f"exceeds the context of {self.name!r} ({self._context} tokens): shorten or "
+                    "leave out the prompt, or lower max_new_tokens"
+                )
+        return rows
+
+    def _framed(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Encodes prompts as the model reads them; never empty rows."""
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        rows = self._encoder.prompt_ids(prompts)
+        if self.is_encoder_decoder:
+            end = [] if eos is None else [eos]
+            rows = [row if row[-1:] == end else row + end for row in rows]
+        else:
+            # Some tokenizers close every text, but a causal model is to go on with it.
+            rows = [row[:-1] if self._closes and row[-1:] == [eos] else row for row in rows]
+        start = next((i for i in (bos, eos) if i is not None), self._ids["pad_token_id"])
+        return [row or [start] for row in rows]
+
+    def _batches(self, sizes: list[int]) -> Iterator[list[int]]:
+        return length_batches(sizes, self.batch_size, self.model.device.type)
+
+    def _pad(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        return pad_rows(rows, self._ids["pad_token_id"], left, self.model.device)
+
+    def _decode(self, ids: list[int]) -> str:
+        text = self.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text).strip()
+
+    def _cut(self, tokens: list[int]) -> list[int]:
+        """Drops what follows the first end-of-sequence token: that is padding."""
+        end = next((k for k, token in enumerate(tokens) if token in self._eos), len(tokens))
+        return tokens[: end + 1]
+
+    @contextmanager
+    def _failures(self, what: str, input_ids: torch.Tensor) -> Iterator[None]:
+        try:
+            yield
+        except PcrlError:
+            raise
+        except Exception as error:
+            rows, width = input_ids.shape
+            raise GeneratorError(
+                f"{self.name!r} failed in {what} on a batch of {rows} prompts of up to {width} "
+                f"tokens: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _excerpt(text: str, size: int = 60) -> str:
+    return text if len(text) <= size else text[: size - 3] + "..."

@@ -1,0 +1,149 @@
+"""Generators by name: micro, or any causal or encoder-decoder model by id or folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .base import Generator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+MICRO = {"micro": "causal", "micro-seq2seq": "seq2seq"}
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def load_generator(
+    spec: str | Generator,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int | Literal["auto"] = "auto",
+) -> Generator:
+    """Loads a generator, or passes an object through so that environments can share it.
+
+    Args:
+        spec: "micro", "micro-seq2seq", a Hugging Face id, a folder with a saved model and
+            tokenizer, or an object that follows `Generator` (the other arguments then do nothing).
+        device: "auto" (cuda, then mps, then cpu) or a torch device such as "cuda:1".
+        dtype: "auto", "float32", "bfloat16" or "float16". "auto" is float32 on the CPU; on a GPU
+            bfloat16 if it has it, else what the weights were saved in. Micro generators are
+            float32 everywhere under "auto": they are small, and the same answers matter more.
+        batch_size: Prompts per batch, or "auto" to choose by a token budget.
+
+    Returns:
+        The generator, frozen.
+
+    Raises:
+        ValueError: If the spec, device or data type is unknown, or the model cannot be loaded or
+            is of another kind.
+    """
+    if not isinstance(spec, str):
+        if isinstance(spec, Generator) and not isinstance(spec, type):
+            return spec
+        raise ValueError(
+            f"unknown generator {spec!r}: expected a name, a folder, or an object with `name`, "
+            "`max_prompt_tokens`, `generate`, `count_tokens` and `log_likelihood` "
+            "(see pcrl_gym.generators.base.Generator)"
+        )
+    from .hf import HFGenerator
+
+    if spec not in MICRO:
+        return HFGenerator.from_pretrained(spec, device, dtype, batch_size)
+    dtype = "float32" if dtype == "auto" else dtype
+    folder = Path(__file__).parents[1] / "micro" / "weights" / MICRO[spec]
+    return HFGenerator.from_pretrained(str(folder), device, dtype, batch_size, name=spec)
+
+
+def load_pretrained(
+    spec: str, device: str = "auto", dtype: str = "auto"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Loads model and tokenizer from safetensors and JSON; nothing is unpickled or executed.
+
+    Args:
+        spec: A Hugging Face id or a folder.
+        device: See `load_generator`.
+        dtype: See `load_generator`.
+
+    Raises:
+        ValueError: See `load_generator`.
+    """
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+    )
+
+    from ..tokenizers import load_tokenizer
+
+    torch_device = choose_device(device)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(map(repr, DTYPES))}, got {dtype!r}")
+    try:
+        config = AutoConfig.from_pretrained(spec, trust_remote_code=False)
+        _check_kind(spec, config)
+        auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        tokenizer = load_tokenizer(spec)
+        model, report = auto.from_pretrained(
+            spec,
+            config=config,
+            output_loading_info=True,
+            dtype=_choose_dtype(dtype, torch_device),
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except OSError as error:
+        raise ValueError(
+            f"cannot load generator {spec!r}: expected 'micro', 'micro-seq2seq', a Hugging Face id "
+            f"or a folder with config.json, tokenizer and model.safetensors. Cause: {error}"
+        ) from error
+    if report["missing_keys"]:
+        # transformers would fill them with random numbers and only log it.
+        raise ValueError(
+            f"{spec!r} lacks the weights {sorted(report['missing_keys'])[:3]} of a "
+            f"{type(model).__name__}: expected a causal or an encoder-decoder language model"
+        )
+    return model.to(torch_device), tokenizer
+
+
+def choose_device(device: str = "auto") -> str:
+    """Returns a torch device that is there.
+
+    Raises:
+        ValueError: If the device is unknown to torch or not available here.
+    """
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device {device!r} cannot be used: expected 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. "
+            f"Cause: {error}"
+        ) from error
+    return device
+
+
+def _choose_dtype(dtype: str, device: str) -> str:
+    import torch
+
+    if dtype != "auto":
+        return dtype
+    if device == "cpu":
+        return "float32"
+    has_bfloat16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    return "bfloat16" if has_bfloat16 else "auto"
+
+
+def _check_kind(spec: str, config: Any) -> None:
+    architectures = config.architectures or []
+    # AutoModelForCausalLM would load BERT and the like with a head of random weights.
+    if any(name.endswith(("ForMaskedLM", "ForSequenceClassification")) for name in architectures):
+        raise ValueError(
+            f"{spec!r} is a {architectures[0]}, which cannot answer prompts: expected a causal or "
+            "an encoder-decoder language model"
+        )

@@ -1,0 +1,285 @@
+"""The scorer: the one path from episodes and keep masks to rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import GeneratorError, PcrlError, PromptTooLongError
+from .rewards import RewardInputs
+from .rouge import similarity
+
+if TYPE_CHECKING:
+    from .episode import Episode
+    from .generators.base import Answer, Generator
+    from .rewards import Reward
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a batch of compressions is worth, one entry per episode.
+
+    Attributes:
+        reward: (batch,) float64.
+        similarity: (batch,) float64 in [0, 1]; NaN if the reward does not need answers.
+        compression_ratio: (batch,) float64, `1 - (n' - f) / (n - f)` with the counts below; 0.0
+            where the user's part adds no tokens (n <= f); negative where re-tokenising inflated.
+        drop_rate: (batch,) float64 in [0, 1], dropped over droppable units; 0.0 without any.
+        log_likelihood: (batch,) float64 in nats; NaN if the reward does not need it.
+        original_tokens: (batch,) int64, n, generator tokens of the original prompt.
+        compressed_tokens: (batch,) int64, n', generator tokens of the compressed prompt.
+        template_tokens: (batch,) int64, f, generator tokens of the template's own text.
+        prompts: The original prompts as rendered.
+        compressed_prompts: The texts that the masks leave.
+        outputs: The generator's answers to the original prompts.
+        compressed_outputs: Its answers to the compressed prompts; empty strings if the reward does
+            not need answers.
+    """
+
+    reward: FloatArray
+    similarity: FloatArray
+    compression_ratio: FloatArray
+    drop_rate: FloatArray
+    log_likelihood: FloatArray
+    original_tokens: IntArray
+    compressed_tokens: IntArray
+    template_tokens: IntArray
+    prompts: list[str]
+    compressed_prompts: list[str]
+    outputs: list[str]
+    compressed_outputs: list[str]
+
+    def __len__(self) -> int:
+        """Number of episodes scored."""
+        return len(self.prompts)
+
+    def info(self, i: int) -> dict[str, Any]:
+        """Returns the terms of episode `i` by name; terms the reward did not need are left out."""
+        terms: dict[str, Any] = {
+            "prompt": self.prompts[i],
+            "compressed_prompt": self.compressed_prompts[i],
+            "output": self.outputs[i],
+            "compression_ratio": float(self.compression_ratio[i]),
+            "drop_rate": float(self.drop_rate[i]),
+            "original_tokens": int(self.original_tokens[i]),
+            "compressed_tokens": int(self.compressed_tokens[i]),
+        }
+        if not np.isnan(self.similarity[i]):
+            terms["compressed_output"] = self.compressed_outputs[i]
+            terms["similarity"] = float(self.similarity[i])
+        if not np.isnan(self.log_likelihood[i]):
+            terms["log_likelihood"] = float(self.log_likelihood[i])
+        return terms
+
+
+class Scorer:
+    """Scores keep masks with a generator and a reward; batched, and the only path to a reward.
+
+    The generator sees each distinct text once per call; answers to original prompts are kept for
+    the life of the scorer, and a compressed prompt equal to one of them costs nothing.
+
+    Args:
+        generator: The frozen model that answers.
+        reward: The rule that pays.
+        max_new_tokens: Limit of each answer in generator tokens, at least 1.
+
+    Raises:
+        ValueError: If `max_new_tokens` is below 1 or leaves no room for a prompt.
+
+    Example:
+        >>> scores = Scorer(generator, make_reward("threshold"))(episodes, masks)  # doctest: +SKIP
+        >>> scores.reward  # doctest: +SKIP
+        array([ 0.25, -0.01])
+    """
+
+    def __init__(self, generator: Generator, reward: Reward, max_new_tokens: int = 30) -> None:
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        limit = generator.max_prompt_tokens
+        if limit is not None and max_new_tokens >= limit:
+            raise ValueError(
+                f"max_new_tokens={max_new_tokens} leaves no room for a prompt in the context of "
+                f"{generator.name!r} ({limit} tokens): lower it"
+            )
+        self.generator = generator
+        self.reward = reward
+        self.max_new_tokens = max_new_tokens
+        self._answers: dict[str, Answer] = {}
+        self._token_counts: dict[str, int] = {}
+
+    @property
+    def max_prompt_tokens(self) -> int | None:
+        """Most generator tokens a prompt may have so that its answer fits too; `None`: any."""
+        limit = self.generator.max_prompt_tokens
+        return None if limit is None else limit - self.max_new_tokens
+
+    def too_long(self, episodes: Sequence[Episode]) -> NDArray[np.bool_]:
+        """Tells which original prompts do not fit the generator; (batch,) bool, no generation."""
+        if self.max_prompt_tokens is None:
+            return np.zeros(len(episodes), dtype=bool)
+        return self._count([episode.text for episode in episodes]) > self.max_prompt_tokens
+
+    def __call__(
+        self, episodes: Sequence[Episode], masks: Sequence[ArrayLike] | NDArray[Any]
+    ) -> Scores:
+        """Scores one keep mask per episode.
+
+        Args:
+            episodes: The prompts; the same one may occur several times.
+            masks: Per episode a keep mask over its first units, 1 = keep. Protected units and units
+                past the mask's end are kept whatever it says.
+
+        Returns:
+            The scores, in the order of `episodes`.
+
+        Raises:
+            ValueError: If there are not as many masks as episodes, a mask is not a vector of bools
+                or integers, or a reward is not finite.
+            PromptTooLongError: If a prompt and its answer do not fit the generator's context;
+                raised before anything is generated.
+            GeneratorError: If the generator fails. No reward is made up for it.
+        """
+        if len(episodes) != len(masks):
+            raise ValueError(f"expected one mask per episode, got {len(masks)} for {len(episodes)}")
+        prompts = [episode.text for episode in episodes]
+        kept = [episode.kept(mask) for episode, mask in zip(episodes, masks, strict=True)]
+        compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
+        n = self._count(prompts)
+        f = self._count([episode.template_text for episode in episodes])
+        n_compressed = np.asarray(self.generator.count_tokens(compressed), dtype=np.int64)
+        self._check_lengths(episodes, n, n_compressed)
+
+        answers = self._answer(prompts, compressed if self.reward.needs_answers else [])
+        outputs = [self._answers[text].text for text in prompts]
+        likelihood = missing = np.full(len(episodes), np.nan)
+        compressed_outputs = [""] * len(episodes)
+        similarities = missing
+        if self.reward.needs_answers:
+            compressed_outputs = [answers[text].text for text in compressed]
+            pairs = zip(compressed_outputs, outputs, strict=True)
+            similarities = np.array([similarity(a, b) for a, b in pairs], dtype=np.float64)
+        if self.reward.needs_likelihood:
+            likelihood = self._log_likelihood(prompts, compressed)
+
+        ratio = _compression_ratio(n, n_compressed, f)
+        drop_rate = np.array(
+            [_drop_rate(e.droppable, keep) for e, keep in zip(episodes, kept, strict=True)],
+            dtype=np.float64,
+        )
+        terms = RewardInputs(similarities, ratio, drop_rate, likelihood)
+        return Scores(
+            reward=self._pay(terms),
+            similarity=similarities,
+            compression_ratio=ratio,
+            drop_rate=drop_rate,
+            log_likelihood=likelihood,
+            original_tokens=n,
+            compressed_tokens=n_compressed,
+            template_tokens=f,
+            prompts=prompts,
+            compressed_prompts=compressed,
+            outputs=outputs,
+            compressed_outputs=compressed_outputs,
+        )
+
+    def _count(self, texts: list[str]) -> IntArray:
+        new = [text for text in dict.fromkeys(texts) if text not in self._token_counts]
+        if new:
+            counts = self.generator.count_tokens(new)
+            self._token_counts.update(zip(new, counts, strict=True))
+        return np.array([self._token_counts[text] for text in texts], dtype=np.int64)
+
+    def _check_lengths(
+        self, episodes: Sequence[Episode], original: IntArray, compressed: IntArray
+    ) -> None:
+        limit = self.max_prompt_tokens
+        if limit is None:
+            return
+        longest = np.maximum(original, compressed)
+        for episode, tokens in zip(episodes, longest, strict=True):
+            if tokens > limit:
+                raise PromptTooLongError(
+                    f"prompt {episode.prompt.id!r} has {tokens} tokens, but "
+                    f"{self.generator.name!r} takes at most {limit} next to "
+                    f"{self.max_new_tokens} new ones: shorten or leave out the prompt, or lower "
+                    "max_new_tokens"
+                )
+
+    def _answer(self, prompts: list[str], compressed: list[str]) -> dict[str, Answer]:
+        """Answers all texts in one call and remembers the answers to original prompts."""
+        texts = [t for t in dict.fromkeys([*prompts, *compressed]) if t not in self._answers]
+        answers: list[Answer] = []
+        if texts:
+            with self._failures("generate"):
+                answers = self.generator.generate(texts, self.max_new_tokens)
+            self._check_count("answers", len(answers), len(texts))
+        new = dict(zip(texts, answers, strict=True))
+        originals = set(prompts)
+        self._answers.update((text, a) for text, a in new.items() if text in originals)
+        return {text: new.get(text) or self._answers[text] for text in compressed}
+
+    def _log_likelihood(self, prompts: list[str], compressed: list[str]) -> FloatArray:
+        pairs = list(dict.fromkeys(zip(compressed, prompts, strict=True)))
+        texts = [text for text, _ in pairs]
+        answers = [self._answers[prompt] for _, prompt in pairs]
+        values: list[float] = []
+        if texts:
+            with self._failures("log_likelihood"):
+                values = self.generator.log_likelihood(texts, answers)
+        self._check_count("log-likelihoods", len(values), len(texts))
+        by_pair = dict(zip(pairs, values, strict=True))
+        result = np.array(
+            [by_pair[pair] for pair in zip(compressed, prompts, strict=True)], dtype=np.float64
+        )
+        if not np.isfinite(result).all():
+            raise GeneratorError(
+                f"{self.generator.name!r} gave a log-likelihood that is not a finite number"
+            )
+        return result
+
+    @contextmanager
+    def _failures(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except PcrlError:
+            raise
+        except Exception as error:
+            raise GeneratorError(
+                f"{self.generator.name!r} failed in {what}: {type(error).__name__}: {error}"
+            ) from error
+
+    def _check_count(self, what: str, got: int, expected: int) -> None:
+        if got != expected:
+            raise GeneratorError(
+                f"{self.generator.name!r} returned {got} {what} for {expected} prompts"
+            )
+
+    def _pay(self, terms: RewardInputs) -> FloatArray:
+        rewards = np.asarray(self.reward(terms), dtype=np.float64)
+        if rewards.shape != terms.compression_ratio.shape or not np.isfinite(rewards).all():
+            raise ValueError(
+                f"reward {self.reward.name!r} must return a finite number per prompt, shape "
+                f"{terms.compression_ratio.shape}, got {rewards}"
+            )
+        return rewards
+
+
+def _compression_ratio(original: IntArray, compressed: IntArray, template: IntArray) -> FloatArray:
+    payable = original - template
+    saved = original - compressed
+    ratio = np.zeros(len(original), dtype=np.float64)
+    np.divide(saved, payable, out=ratio, where=payable > 0)
+    return ratio
+
+
+def _drop_rate(droppable: NDArray[np.bool_], kept: NDArray[np.bool_]) -> float:
+    total = int(droppable.sum())
+    return float((~kept).sum() / total) if total else 0.0

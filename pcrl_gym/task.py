@@ -1,0 +1,224 @@
+"""From the arguments of `gym.make` to episodes and scorer: the one path that builds them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .datasets import load_prompts
+from .episode import EpisodeBuilder
+from .errors import DatasetError
+from .generators.loading import load_generator
+from .lazy_episodes import LazyEpisodes
+from .rewards import make_reward
+from .scorer import Scorer
+from .spaces import Observation, action_mask, observation_space, observe
+from .template import make_template
+from .tokenizers import load_tokenizer
+from .units import check_unit_kind
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
+
+    from gymnasium import spaces
+    from numpy.typing import NDArray
+    from transformers import PreTrainedTokenizerFast
+
+    from .episode import Episode
+    from .generators.base import Generator
+    from .prompt import Prompt
+    from .rewards import Reward
+    from .template import Template
+    from .units import UnitKind
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Everything that stays the same from episode to episode.
+
+    Attributes:
+        episodes: the episodes of the split, in the order of the dataset.
+        scorer: `(episodes, keep masks) -> Scores`.
+        tokenizer: the policy tokenizer, whose ids the observations hold.
+        max_units: length of the window of observations and actions, in units.
+        max_steps: steps per episode.
+        skipped_prompts: ids of the prompts that do not fit the generator's context.
+    """
+
+    episodes: LazyEpisodes
+    scorer: Scorer
+    tokenizer: PreTrainedTokenizerFast
+    max_units: int
+    max_steps: int
+    skipped_prompts: tuple[str, ...]
+
+    def observation_space(self) -> spaces.Dict:
+        """Space of the observations of one environment."""
+        return observation_space(self.max_units, len(self.tokenizer))
+
+    def observe(self, episode: Episode, kept: NDArray[np.bool_]) -> Observation:
+        """Observation of an episode of which the units `kept` (bool, (n_units,)) are left."""
+        padding_id = self.tokenizer.pad_token_id
+        return observe(episode, kept, self.max_units, 0 if padding_id is None else padding_id)
+
+    def info(self, episode: Episode, observation: Observation) -> dict[str, Any]:
+        """What an agent may know about an episode besides the observation; new arrays each call.
+
+        Returns:
+            prompt, prompt_id, instruction, input: str; spans: int64 (max_units, 2), character
+            offsets of the units in `prompt`, the length of `prompt` where there is no unit;
+            action_mask: int8 (max_units,); units_beyond_window: int, units past `max_units`.
+        """
+        n = min(len(episode), self.max_units)
+        spans = np.full((self.max_units, 2), len(episode.text), np.int64)
+        spans[:n] = episode.spans[:n]
+        return {
+            "prompt": episode.text,
+            "prompt_id": episode.prompt.id,
+            "instruction": episode.prompt.instruction,
+            "input": episode.prompt.input,
+            "spans": spans,
+            "action_mask": action_mask(observation),
+            "units_beyond_window": len(episode) - n,
+        }
+
+
+def make_task(
+    *,
+    dataset: str | Path | Sequence[Prompt] = "micro",
+    split: str = "train",
+    generator: str | Path | Generator = "micro",
+    tokenizer: str | Path | PreTrainedTokenizerFast | None = None,
+    unit: UnitKind = "token",
+    max_units: int = 128,
+    max_new_tokens: int = 30,
+    max_steps: int = 1,
+    reward: str | Reward = "threshold",
+    template: str | Template = "alpaca",
+    force_keep: Sequence[str | re.Pattern[str]] = (),
+    keep_digits: bool = False,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int | Literal["auto"] = "auto",
+) -> Task:
+    """Load prompts and generator and prepare the episodes.
+
+    Args:
+        dataset: "micro", "alpaca_plus", "gpteacher", a file (.json, .jsonl, .csv, .parquet), a
+            folder of split files, a Hugging Face dataset id, or prompts.
+        split: "train", "validation_seen", "validation_unseen" or "validation_human".
+        generator: "micro", "micro-seq2seq", a Hugging Face model id or folder (causal or
+            sequence-to-sequence), or a `Generator` object, which is then shared, not copied.
+        tokenizer: policy tokenizer as id, folder or object; None: the generator's own if it has
+            one, else micro's.
+        unit: what one action bit keeps or drops: "token" or "word".
+        max_units: length of observations and actions, in units. Units past it are always kept.
+        max_new_tokens: length limit of the generator's answers, in tokens.
+        max_steps: steps per episode; edits accumulate and the last step is rewarded.
+        reward: "threshold", "linear", "band", "likelihood" or a `Reward` object.
+        template: "alpaca", "chat" (the generator's chat template) or a `Template` object.
+        force_keep: strings or compiled regular expressions whose matches cannot be dropped.
+        keep_digits: whether units with a digit cannot be dropped.
+        device: "auto", "cpu", "cuda", ...: where the generator runs.
+        dtype: "auto", "float32", "bfloat16", ...: the generator's weights.
+        batch_size: "auto" or the number of prompts that the generator answers at once.
+
+    Raises:
+        ValueError: if a number is out of range or a name is unknown.
+        DatasetError: if the dataset breaks the schema or no prompt is left.
+
+    Warns:
+        UserWarning: if prompts were left out because they do not fit the generator's context.
+    """
+    for name, value in (
+        ("max_units", max_units),
+        ("max_new_tokens", max_new_tokens),
+        ("max_steps", max_steps),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")
+    check_unit_kind(unit)
+    reward = make_reward(reward)
+    prompts = load_prompts(dataset, split)
+    if isinstance(generator, Path):
+        generator = str(generator)
+    generator = load_generator(generator, device=device, dtype=dtype, batch_size=batch_size)
+    own_tokenizer = getattr(generator, "tokenizer", None)
+    if tokenizer is None:
+        tokenizer = own_tokenizer if own_tokenizer is not None else "micro"
+    tokenizer = load_tokenizer(tokenizer)
+    template = make_template(template, own_tokenizer)
+    builder = EpisodeBuilder(
+        tokenizer, template, unit=unit, force_keep=force_keep, keep_digits=keep_digits
+    )
+    scorer = Scorer(generator, reward, max_new_tokens)
+    fitting, skipped = _split_by_length(prompts, template, scorer)
+    if not fitting:
+        raise DatasetError(
+            f"split {split!r} of {dataset if isinstance(dataset, str) else 'the dataset'} has no "
+            f"usable prompt: {len(prompts)} read, {len(skipped)} too long for generator "
+            f"{generator.name!r}, which takes {scorer.max_prompt_tokens} tokens"
+        )
+    return Task(
+        episodes=LazyEpisodes(fitting, builder),
+        scorer=scorer,
+        tokenizer=tokenizer,
+        max_units=max_units,
+        max_steps=max_steps,
+        skipped_prompts=skipped,
+    )
+
+
+def check_reset_options(
+    options: dict[str, Any] | None, n_episodes: int, num_envs: int
+) -> list[int] | None:
+    """Indices that `reset(options={"index": ...})` asks for, or None.
+
+    Args:
+        options: the options of `reset`.
+        n_episodes: number of episodes; indices are in [0, n_episodes).
+        num_envs: how many indices there must be; one may stand without a list.
+
+    Raises:
+        ValueError: if there is another option, or not exactly `num_envs` indices in range.
+    """
+    unknown = set(options or {}) - {"index"}
+    if unknown:
+        raise ValueError(f"expected reset options {{'index': ...}}, got {sorted(unknown)}")
+    if not options:
+        return None
+    indices = np.atleast_1d(options["index"])
+    if indices.shape != (num_envs,) or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            f"expected options['index'] to be {num_envs} integer(s), got {options['index']!r}"
+        )
+    if indices.min() < 0 or indices.max() >= n_episodes:
+        raise ValueError(
+            f"expected options['index'] in [0, {n_episodes}), got {options['index']!r}"
+        )
+    return [int(i) for i in indices]
+
+
+def _split_by_length(
+    prompts: Sequence[Prompt], template: Template, scorer: Scorer
+) -> tuple[Sequence[Prompt], tuple[str, ...]]:
+    """Prompts that fit the generator's context next to an answer, and the ids of the others."""
+    limit = scorer.max_prompt_tokens
+    if limit is None:
+        return prompts, ()
+    lengths = scorer.generator.count_tokens([template.render(prompt).text for prompt in prompts])
+    fitting = [p for p, length in zip(prompts, lengths, strict=True) if length <= limit]
+    skipped = tuple(p.id for p, length in zip(prompts, lengths, strict=True) if length > limit)
+    if skipped:
+        warnings.warn(
+            f"{len(skipped)} of {len(prompts)} prompts are left out: generator "
+            f"{scorer.generator.name!r} takes at most {limit} tokens next to "
+            f"{scorer.max_new_tokens} new ones (first: {skipped[0]!r})",
+            stacklevel=3,
+        )
+    return fitting, skipped

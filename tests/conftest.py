@@ -1,0 +1,66 @@
+"""Fixtures shared by all tests: tiny model folders, built once per session, and no network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import models
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny GPT-2 with random weights."""
+    return models.build_gpt2(tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny Llama with random weights and a chat template."""
+    return models.build_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny T5 with random weights."""
+    return models.build_t5(tmp_path_factory.mktemp("t5"))
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny BERT encoder (uncased) with random weights."""
+    return models.build_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny RoBERTa encoder with random weights."""
+    return models.build_roberta(tmp_path_factory.mktemp("roberta"))
+
+
+@pytest.fixture(scope="session", params=sorted(models.TOKENIZERS))
+def any_tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
+    """A fast tokenizer of each kind in turn."""
+    return models.TOKENIZERS[request.param]()
+
+
+@pytest.fixture(scope="session")
+def gpt2_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer."""
+    return models.gpt2_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def llama_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer with byte fallback and a chat template."""
+    return models.llama_tokenizer()
