@@ -260,8 +260,7 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
     tokenizer = train_tokenizer(config)
     model = build_model(config).to(device).train()
     opts = optimizers(model, config)
-    groups = [group for opt in opts for group in opt.param_groups]
-    rates = [group["lr"] for group in groups]
+    rates = [group["lr"] for opt in opts for group in opt.param_groups]
     checkpoint, step, seconds = run / "checkpoint.pt", 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -274,6 +273,8 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
         for opt, saved in zip(opts, state["optimizers"], strict=True):
             opt.load_state_dict(saved)
         step, seconds = state["step"], state["seconds"]
+    # Only now: loading a state replaces the groups.
+    groups = [group for opt in opts for group in opt.param_groups]
     began, saved_at, smooth = time.monotonic() - seconds, time.monotonic(), 0.0
     with tqdm(total=config.steps, initial=step, desc=f"train {config.kind}", mininterval=5) as bar:
         for batches in pools(config, tokenizer, first=step // config.pool):
