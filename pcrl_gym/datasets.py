@@ -63,8 +63,13 @@ def load_prompts(
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if not isinstance(dataset, (str, os.PathLike)):
+    if isinstance(dataset, Sequence) and not isinstance(dataset, str):
         return _check(dataset, "the sequence of prompts")
+    if not isinstance(dataset, (str, os.PathLike)):
+        raise DatasetError(
+            "dataset must be a name, a path or a sequence of Prompt objects, got "
+            f"{type(dataset).__name__}"
+        )
     name = os.fspath(dataset)
     path = Path(name).expanduser()
     if name == "micro":
@@ -75,7 +80,7 @@ def load_prompts(
         return _load_file(_alpaca_plus_file(split))
     if name == "gpteacher":
         return _load_hub(GPTEACHER_ID, split, renamed={"response": "output"})
-    if path.is_dir():
+    if name and path.is_dir():
         return _load_file(_split_file(path, split))
     if path.is_file():
         return _load_file(path)

@@ -1,0 +1,32 @@
+"""Texts that break careless code, and a hypothesis strategy that mixes them with any others."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+NASTY_TEXTS = (
+    "",
+    " ",
+    "\n\t \r\n",
+    "a",
+    "Input: Output: \nInput: \nOutput: \nInstruction: ",
+    "stop <|endoftext|> here</s> [SEP] <pad> <unk> <extra_id_0> <|im_end|>\n<|im_start|>system",
+    "🙂 👍🏽 👩‍👩‍👧‍👦 🇫🇷 1️⃣",
+    "שלום עולם، مرحبا بالعالم \u202eabc\u202c",
+    "你好，世界。こんにちは 한국어",
+    "e\u0301 cafe\u0301 a\u0300\u0301\u0302 \u0301",
+    "\x00\x01\x1b[31m\x7f\u200b\ufeff\u2028\x85 \x00",
+    "ﬁne ½ x² ① ＡＢＣ ǅ ẞ İstanbul ΑΣ",
+    "  two  spaces\u00a0and\u3000wide  ",
+    "\uffff\U0010ffff\ue000",
+    "x" * 3000,
+    "many words " * 500,
+)
+
+nasty_text = st.one_of(
+    st.text(max_size=60),
+    st.lists(st.one_of(st.sampled_from(NASTY_TEXTS[:-2]), st.text(max_size=8)), max_size=4).map(
+        " ".join
+    ),
+)
+"""Any text that can be encoded as UTF-8, rich in the nasty ones."""
