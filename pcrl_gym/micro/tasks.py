@@ -47,13 +47,16 @@ class Draft(NamedTuple):
     source: str
 
 
-def draft(rng: Random, families: tuple[Family, ...], held_out: bool | None = None) -> Draft:
+def draft(
+    rng: Random, families: tuple[Family, ...], held_out: bool | None = None, short: bool = False
+) -> Draft:
     """Draw one task and put it into words.
 
     Args:
         rng: Source of randomness.
         families: Families to draw from.
         held_out: Held-out phrasings only (True), the others only (False), or any (None).
+        short: Leave out filler and restatement.
 
     Returns:
         The draft, whose `source` is `family/op`, or `family` where there is one op.
@@ -66,6 +69,9 @@ def draft(rng: Random, families: tuple[Family, ...], held_out: bool | None = Non
     given = input_words(task.input, rng) if task.input else []
     if given and rng.random() < 0.2:
         words, given = _inline(words, given), []
+    source = f"{family.name}/{op}" if op else family.name
+    if short:
+        return Draft(words, given, task.answer, source)
     if rng.random() < 0.12:
         again = task_words(rng.choice(phrasings), task.slots, op, rng)
         words += [Word(w, "") for w in rng.choice(RESTATEMENTS).split()]
@@ -77,11 +83,15 @@ def draft(rng: Random, families: tuple[Family, ...], held_out: bool | None = Non
         words = filler_words("<", rng) + words
     for _ in range(after):
         words = words + filler_words(">", rng)
-    return Draft(words, given, task.answer, f"{family.name}/{op}" if op else family.name)
+    return Draft(words, given, task.answer, source)
 
 
 def draw(
-    rng: Random, families: tuple[Family, ...], held_out: bool | None = None, broken: bool = False
+    rng: Random,
+    families: tuple[Family, ...],
+    held_out: bool | None = None,
+    broken: bool = False,
+    short: bool = False,
 ) -> Prompt:
     """Draw one prompt with its answer; it has no id.
 
@@ -90,8 +100,9 @@ def draw(
         families: Families to draw from.
         held_out: See `draft`.
         broken: Leave out a random part of the words that the answer does not depend on.
+        short: See `draft`.
     """
-    drawn = draft(rng, families, held_out)
+    drawn = draft(rng, families, held_out, short)
     careless = rng.random() < 0.15
     thin = rng if broken else None
     instruction = write_out(drawn.instruction, thin)

@@ -41,9 +41,13 @@ from pcrl_gym.template import AlpacaTemplate
 if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator
 
-STEPS = {"causal": 7_500, "seq2seq": 7_500}
+STEPS = {"causal": 8_800, "seq2seq": 8_800}
 PAD, END = "<pad>", "</s>"
 MAX_NEW_TOKENS = 30
+HARD = (
+    "filter", "two_lists", "sort_numbers", "alphabetical", "arithmetic", "over_under", "at_most",
+    "count_range", "repeat_times", "letter_case", "count_category", "all_but", "swap",
+)  # fmt: skip
 GOALS = {"validation_seen": 0.97, "validation_unseen": 0.95, "validation_human": 0.80}
 
 
@@ -56,7 +60,12 @@ class Config:
     batch: int = 128
     pool: int = 16  # batches that are drawn together and sorted by length
     warmup: int = 200
-    decay: float = 0.4  # share of the steps, at the end, in which the learning rate falls to zero
+    decay: float = 0.27  # share of the steps, at the end, in which the learning rate falls to zero
+    # Steps in which most prompts come without filler: there the tasks are learned at half the cost.
+    # Reading past filler is learned before, and all of it together after. From the first of these
+    # steps on, HARD families come twice as often.
+    short: tuple[int, int] = (3_600, 6_400)
+    short_share: float = 0.85
     matrix_lr: float = 0.02
     other_lr: float = 3e-3
     vocab: int = 1536
@@ -144,12 +153,17 @@ def pools(
 ) -> Iterator[list[list[tuple[Any, Any]]]]:
     """Endless pools of batches of (prompt ids, answer ids), from pool number ``first`` on."""
     forbidden = validation_keys()
+    hard = tuple(family for family in FAMILIES if family.name in HARD)
     number = first
     while True:
         rng = Random(f"{config.seed}:pool:{number}")
+        step = number * config.pool
+        share = config.short_share if step in range(*config.short) else 0.0
+        families = FAMILIES + hard if step >= config.short[0] else FAMILIES
         prompts: list[Prompt] = []
         while len(prompts) < config.batch * config.pool:
-            prompt = draw(rng, FAMILIES, broken=rng.random() < 0.5)
+            broken, short = rng.random() < 0.5, bool(share) and rng.random() < share
+            prompt = draw(rng, families, broken=broken, short=short)
             if key(prompt) not in forbidden:
                 prompts.append(prompt)
         asked = tokenizer([prompt_text(p) for p in prompts])["input_ids"]

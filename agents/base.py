@@ -1,0 +1,197 @@
+"""What an agent is, and how one is found by name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+Observations = Mapping[str, np.ndarray]
+Infos = Sequence[Mapping[str, Any]]
+
+AGENTS = {
+    "random": "agents.random_agent:RandomAgent",
+    "keep_all": "agents.keep_all:KeepAllAgent",
+    "truncation": "agents.truncation:TruncationAgent",
+    "stopwords": "agents.stopwords:StopWordAgent",
+    "ppo": "agents.ppo:PPOAgent",
+}
+"""Name of every agent of this package and where it lives, as `module:Class`."""
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Something that decides which units of a prompt to keep.
+
+    An agent may read what is passed to `act` and nothing else; in particular it never asks the
+    generator.
+    """
+
+    name: str
+
+    def act(self, observations: Observations, infos: Infos) -> np.ndarray:
+        """Return keep masks for a batch of prompts.
+
+        Args:
+            observations: The environment's observations stacked along a first axis: `input_ids`
+                int64, `attention_mask` int8 and `droppable` int8, each of shape (batch, max_units).
+            infos: One mapping per prompt, as `reset` returned it, with at least `prompt` (rendered
+                text), `spans` ((n_units, 2) character offsets of the units), `instruction`,
+                `input`, `prompt_id`.
+
+        Returns:
+            int8 array of shape (batch, max_units); 1 keeps the unit, 0 drops it.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainableAgent(Agent, Protocol):
+    """An agent that learns from the environment and can be stored."""
+
+    def train(
+        self,
+        make_env: Callable[[int], VectorEnv],
+        *,
+        episodes: int | None = None,
+        seconds: float | None = None,
+        progress: bool = True,
+    ) -> list[dict[str, float]]:
+        """Learn until the budget of episodes or of wall-clock seconds is used up.
+
+        Args:
+            make_env: Called once with the number of parallel environments the agent wants; returns
+                a vector environment over the training prompts, which the agent closes.
+            episodes: Budget in finished episodes.
+            seconds: Budget in wall-clock seconds. One of the two budgets must be given; with both,
+                the first one that is used up ends the training.
+            progress: Whether to show a progress bar on stderr.
+
+        Returns:
+            One mapping of figures per update, oldest first.
+        """
+        ...
+
+    def save(self, folder: str | Path) -> None:
+        """Write everything `load` needs into a folder (safetensors and JSON, never a pickle)."""
+        ...
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TrainableAgent:
+        """Return the agent stored in a folder by `save`."""
+        ...
+
+
+def keep_masks(observations: Observations, drop: np.ndarray) -> np.ndarray:
+    """Return the keep masks that drop the wanted units where that is allowed.
+
+    Args:
+        observations: See `Agent.act`.
+        drop: Bool array (batch, max_units), true where the agent wants to drop a unit.
+
+    Returns:
+        int8 array (batch, max_units): 1 for every kept unit, 0 for dropped units and for padding.
+
+    Example:
+        >>> observation = {
+        ...     "attention_mask": np.array([[1, 1, 1, 0]]),
+        ...     "droppable": np.array([[0, 1, 1, 0]]),
+        ... }
+        >>> keep_masks(observation, np.array([[True, True, False, False]]))
+        array([[1, 0, 1, 0]], dtype=int8)
+    """
+    dropped = drop & observations["droppable"].astype(bool)
+    return (observations["attention_mask"].astype(bool) & ~dropped).astype(np.int8)
+
+
+def drop_highest(scores: np.ndarray, droppable: np.ndarray, rate: float) -> np.ndarray:
+    """Choose exactly a share of each prompt's droppable units, rounded down, by highest score.
+
+    Args:
+        scores: Float array (batch, max_units). Equal scores are dropped from the left.
+        droppable: Array (batch, max_units), non-zero where a unit may be dropped.
+        rate: Share of the droppable units to drop, 0 to 1.
+
+    Returns:
+        Bool array (batch, max_units), true where a unit is to be dropped.
+
+    Example:
+        >>> drop_highest(np.array([[9.0, 1.0, 3.0, 2.0]]), np.array([[0, 1, 1, 1]]), rate=0.5)
+        array([[False, False,  True, False]])
+    """
+    allowed = droppable.astype(bool)
+    # The nudge keeps e.g. 0.29 * 100 (28.999...) from losing a unit.
+    count = np.floor(rate * allowed.sum(axis=1) + 1e-9)
+    order = np.argsort(np.where(allowed, -scores, np.inf), axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(order.shape[1])[None, :], axis=1)
+    return allowed & (rank < count[:, None])
+
+
+def check_share(name: str, value: float) -> float:
+    """Return the value if it lies in 0 to 1, else raise `ValueError` naming the argument."""
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be a share between 0 and 1, got {value!r}")
+    return float(value)
+
+
+def agent_class(spec: str) -> type[Agent]:
+    """Return the agent class for a name of `AGENTS` or for `module:Class`.
+
+    Raises:
+        ValueError: If there is no such name, module or class, or the class is not an agent.
+    """
+    module_name, colon, class_name = AGENTS.get(spec, spec).partition(":")
+    if not colon or not module_name or not class_name:
+        raise ValueError(
+            f"unknown agent {spec!r}: use one of {', '.join(AGENTS)}, or 'module:Class'"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that exists but misses one of its own imports has to say so itself.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"agent {spec!r}: there is no module {module_name!r} on the Python path"
+        ) from error
+    cls = getattr(module, class_name, None)
+    if not isinstance(cls, type) or not callable(getattr(cls, "act", None)):
+        raise ValueError(
+            f"agent {spec!r}: {module_name} has no class {class_name!r} with a method 'act'"
+        )
+    return cls
+
+
+def make_agent(spec: str, *, seed: int | None = None, **kwargs: Any) -> Agent:
+    """Build an agent by name or as `module:Class`.
+
+    Args:
+        spec: A name of `AGENTS` or `module:Class`.
+        seed: Passed on to agents whose constructor has a `seed`; others do not depend on one.
+        **kwargs: Passed to the constructor.
+
+    Raises:
+        ValueError: If the agent cannot be found, or its constructor has no such argument.
+
+    Example:
+        >>> make_agent("random", seed=3, rate=0.2).name
+        'random'
+    """
+    cls = agent_class(spec)
+    parameters = inspect.signature(cls).parameters
+    if seed is not None and "seed" in parameters:
+        kwargs["seed"] = seed
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    unknown = [] if takes_any else [name for name in kwargs if name not in parameters]
+    if unknown:
+        raise ValueError(
+            f"agent {spec!r} has no setting {', '.join(unknown)}; "
+            f"it has: {', '.join(parameters) or 'none'}"
+        )
+    return cls(**kwargs)

@@ -1,0 +1,195 @@
+"""The policy network: a bidirectional encoder with a keep logit per unit and a value per prompt."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CONFIG_FILE = "network.json"
+WEIGHTS_FILE = "network.safetensors"
+
+
+class KeepNetwork(nn.Module):
+    """Encoder over a prompt's units with one keep logit per unit and one value per prompt.
+
+    The encoder always runs in evaluation mode, that is without dropout, also while it is trained:
+    the same prompt gets the same log-probabilities when it is acted on and when it is learned from.
+
+    Args:
+        encoder: A Hugging Face text encoder; its dtype and device are kept.
+        initial_keep: Probability, inside 0 to 1, with which the untrained head keeps a unit. Near 1
+            most prompts survive at first, so that there is a reward to learn from.
+
+    Raises:
+        ValueError: If `initial_keep` is not between 0 and 1.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, initial_keep: float = 0.9) -> None:
+        super().__init__()
+        if not 0.0 < initial_keep < 1.0:
+            raise ValueError(f"initial_keep must lie between 0 and 1, got {initial_keep!r}")
+        self.encoder = encoder
+        width = encoder.config.hidden_size
+        # Starts at zero: a pretrained encoder first sees exactly the embeddings it knows.
+        self.droppable_embedding = nn.Embedding(2, width)
+        self.keep_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        self.value_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        with torch.no_grad():
+            self.droppable_embedding.weight.zero_()
+            for head in (self.keep_head, self.value_head):
+                head[-1].weight.mul_(0.1)
+                head[-1].bias.zero_()
+            self.keep_head[-1].bias.fill_(math.log(initial_keep / (1 - initial_keep)))
+
+    def train(self, mode: bool = True) -> KeepNetwork:
+        """Set the mode of the heads; the encoder stays in evaluation mode."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, droppable: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Rate every unit and every prompt.
+
+        Args:
+            input_ids: int64 (batch, max_units).
+            attention_mask: (batch, max_units), non-zero where there is a unit.
+            droppable: (batch, max_units), non-zero where the unit may be dropped.
+
+        Returns:
+            Keep logits float (batch, max_units), 0 where no unit may be dropped, and values float
+            (batch,).
+        """
+        attended = attention_mask.bool()
+        max_units = input_ids.shape[1]
+        # Units that an earlier step dropped leave holes, so length is the last place in use.
+        places = torch.arange(1, max_units + 1, device=attended.device)
+        lengths = (attended * places).amax(1)
+        # Prompts of about one length go through together: little is computed on padding.
+        order = lengths.argsort(stable=True)
+        logits, values = [], []
+        for rows in order.split(self._rows_per_pass):
+            used = max(1, int(lengths[rows[-1]]))
+            part = self._rate(
+                input_ids[rows, :used], attended[rows, :used], droppable[rows, :used].bool()
+            )
+            logits.append(nn.functional.pad(part[0], (0, max_units - used)))
+            values.append(part[1])
+        back = order.argsort()
+        return torch.cat(logits)[back], torch.cat(values)[back]
+
+    def _rate(self, input_ids: Tensor, attended: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+        # A prompt without a unit still needs a place to attend to: a softmax over nothing is NaN.
+        visible = attended | ~attended.any(1, keepdim=True)
+        embeddings = self.encoder.get_input_embeddings()(input_ids)
+        hidden = self.encoder(
+            inputs_embeds=embeddings + self.droppable_embedding(free.long()),
+            attention_mask=visible.long(),
+        ).last_hidden_state
+        weights = visible.unsqueeze(-1).to(hidden.dtype)
+        pooled = (hidden * weights).sum(1) / weights.sum(1)
+        logits = self.keep_head(hidden).squeeze(-1).masked_fill(~free, 0.0)
+        return logits, self.value_head(pooled).squeeze(-1)
+
+    @property
+    def _rows_per_pass(self) -> int:
+        # A GPU prefers few large passes to many exact ones.
+        return 32 if self.droppable_embedding.weight.device.type == "cpu" else 1024
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of ids the encoder knows."""
+        return int(self.encoder.get_input_embeddings().num_embeddings)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the network as safetensors and JSON; the folder is made if it is not there."""
+        from safetensors.torch import save_model
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"encoder": self.encoder.config.to_diff_dict()}
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_model(self, str(folder / WEIGHTS_FILE))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> KeepNetwork:
+        """Return the network that `save_pretrained` wrote, on the CPU.
+
+        Raises:
+            ValueError: If the folder does not hold a network.
+        """
+        from safetensors.torch import load_model
+        from transformers import AutoConfig, AutoModelForTextEncoding
+
+        folder = Path(folder)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            if not (folder / name).is_file():
+                raise ValueError(f"{folder} holds no saved network: {name} is missing")
+        settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["encoder"]
+        config = AutoConfig.for_model(**settings)
+        network = cls(AutoModelForTextEncoding.from_config(config))
+        load_model(network, folder / WEIGHTS_FILE)
+        return network.eval()
+
+
+def small_encoder(
+    vocabulary_size: int, hidden_size: int = 128, num_layers: int = 3, num_heads: int = 4
+) -> PreTrainedModel:
+    """Return an untrained T5 encoder; its positions are relative, so no prompt is too long.
+
+    Args:
+        vocabulary_size: Number of ids of the policy tokenizer.
+        hidden_size: Width; the feed-forward layers are four times as wide.
+        num_layers: Number of layers.
+        num_heads: Number of attention heads, which share the width evenly.
+
+    Raises:
+        ValueError: If the width is no multiple of the number of heads.
+    """
+    from transformers import T5Config, T5EncoderModel
+
+    if hidden_size % num_heads:
+        raise ValueError(f"hidden_size {hidden_size} is no multiple of num_heads {num_heads}")
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=vocabulary_size,
+            d_model=hidden_size,
+            d_kv=hidden_size // num_heads,
+            d_ff=4 * hidden_size,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            dropout_rate=0.0,
+        )
+    )
+
+
+def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
+    """Return the text encoder of a Hugging Face id or folder in float32.
+
+    Encoder-only models and the encoders of T5-type models will do. "micro-seq2seq" is the encoder
+    of the embedded generator of that name.
+
+    Raises:
+        OSError: If there is no such model.
+        ValueError: If the model has no bidirectional text encoder, as causal models.
+    """
+    from transformers import AutoModelForTextEncoding
+
+    folder = micro_seq2seq_folder() if spec == "micro-seq2seq" else spec
+    return AutoModelForTextEncoding.from_pretrained(folder, dtype=torch.float32)
+
+
+def micro_seq2seq_folder() -> Path:
+    """Return the folder of the embedded encoder-decoder generator."""
+    import pcrl_gym
+
+    return Path(pcrl_gym.__file__).parent / "micro" / "weights" / "seq2seq"

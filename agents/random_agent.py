@@ -1,0 +1,57 @@
+"""The agent that drops units by chance."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
+
+DEFAULT_DROP_PROBABILITY = 0.1
+
+
+class RandomAgent:
+    """Drops each droppable unit with a fixed probability, or a fixed share of them at random.
+
+    The draw for a prompt depends on the seed, the prompt's id and how many of its units are still
+    droppable, not on what was asked before: the order of prompts, their grouping into batches and a
+    resumed run change nothing.
+
+    Args:
+        drop_probability: Probability, 0 to 1, that a droppable unit is dropped (default 0.1).
+        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.
+        seed: Seed of the draws, not negative.
+
+    Raises:
+        ValueError: If both are given, or one is not in 0 to 1.
+    """
+
+    name = "random"
+
+    def __init__(
+        self, drop_probability: float | None = None, rate: float | None = None, seed: int = 0
+    ) -> None:
+        if drop_probability is not None and rate is not None:
+            raise ValueError("give drop_probability or rate, not both")
+        if rate is not None:
+            self.rate: float | None = check_share("rate", rate)
+        else:
+            self.rate = None
+            self.drop_probability = check_share(
+                "drop_probability",
+                DEFAULT_DROP_PROBABILITY if drop_probability is None else drop_probability,
+            )
+        self.seed = seed
+
+    def act(self, observations: Observations, infos: Infos) -> np.ndarray:
+        """Return random masks; see `agents.base.Agent.act`."""
+        droppable = observations["droppable"]
+        draws = np.empty(droppable.shape)
+        for row, info in enumerate(infos):
+            key = zlib.crc32(str(info["prompt_id"]).encode())
+            rng = np.random.default_rng([self.seed, key, int(droppable[row].sum())])
+            draws[row] = rng.random(droppable.shape[1])
+        if self.rate is not None:
+            return keep_masks(observations, drop_highest(draws, droppable, self.rate))
+        return keep_masks(observations, draws < self.drop_probability)

@@ -1,0 +1,29 @@
+"""Seeded training that leaves the process's random generators as they were."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+
+@contextlib.contextmanager
+def isolated_random_state() -> Iterator[None]:
+    """Put back the global random state of Python, NumPy and torch, and cuDNN's flags, on leaving.
+
+    Stable-Baselines3 seeds all of these for the whole process; a caller's own draws must not
+    notice.
+    """
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    cudnn = torch.backends.cudnn
+    flags = cudnn.deterministic, cudnn.benchmark
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        cudnn.deterministic, cudnn.benchmark = flags

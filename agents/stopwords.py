@@ -1,0 +1,114 @@
+"""The stop-word heuristic: drop function words and punctuation.
+
+The baseline of PCRL (arXiv 2308.08758): stop words and punctuation leave instruction and input, the
+template stays.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from agents.base import Infos, Observations, keep_masks
+from pcrl_gym.errors import MissingExtraError
+
+WORD_LIST = Path(__file__).with_name("stopwords.txt")
+
+# A word goes on over punctuation that has letters or digits on both sides: "don't", "3.5", "12:30",
+# "e-mail".
+_WORD = re.compile(r"\w+(?:[^\w\s]+\w+)*")
+
+
+class StopWordAgent:
+    """Drops every unit that consists of stop words and punctuation only.
+
+    Words are found in the prompt's text, so the choice does not depend on how the tokenizer cuts
+    them: a stop word of three tokens leaves as a whole, and a token that also holds part of another
+        word stays.
+
+    Args:
+        words: "project" for the list in `agents/stopwords.txt`, "nltk" for NLTK's English list
+            (needs nltk and its data on this machine), or the words themselves.
+        punctuation: Whether punctuation that stands at no inside of a word is dropped too.
+
+    Raises:
+        ValueError: If the name of the list is unknown.
+        MissingExtraError: If NLTK or its data is not there.
+    """
+
+    name = "stopwords"
+
+    def __init__(self, words: str | Collection[str] = "project", punctuation: bool = True) -> None:
+        self.words = _named_list(words) if isinstance(words, str) else _normalised(words)
+        self.punctuation = punctuation
+
+    def act(self, observations: Observations, infos: Infos) -> np.ndarray:
+        """Return masks without stop words; see `agents.base.Agent.act`."""
+        drop = np.zeros(observations["droppable"].shape, dtype=bool)
+        for row, info in enumerate(infos):
+            spans = np.asarray(info["spans"], dtype=np.int64).reshape(-1, 2)[: drop.shape[1]]
+            drop[row, : len(spans)] = self._stop_units(info["prompt"], spans)
+        return keep_masks(observations, drop)
+
+    def _stop_units(self, text: str, spans: np.ndarray) -> np.ndarray:
+        """Return which spans hold stop characters and else white space only, bool (n_units,)."""
+        stop = self._stop_characters(text)
+        content = np.fromiter((not c.isspace() for c in text), dtype=bool, count=len(text)) & ~stop
+        stops_before = np.concatenate([[0], np.cumsum(stop)])
+        content_before = np.concatenate([[0], np.cumsum(content)])
+        start, end = spans[:, 0], spans[:, 1]
+        return (stops_before[end] > stops_before[start]) & (
+            content_before[end] == content_before[start]
+        )
+
+    def _stop_characters(self, text: str) -> np.ndarray:
+        """Return which characters belong to stop words or punctuation, bool (len(text),)."""
+        stop = np.zeros(len(text), dtype=bool)
+        if self.punctuation:
+            stop[:] = [unicodedata.category(character).startswith("P") for character in text]
+        for word in _WORD.finditer(text):
+            stop[word.start() : word.end()] = _normalise(word.group()) in self.words
+        return stop
+
+
+def _normalise(word: str) -> str:
+    return word.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+
+
+def _normalised(words: Collection[str]) -> frozenset[str]:
+    return frozenset(_normalise(word) for word in words)
+
+
+def _named_list(name: str) -> frozenset[str]:
+    if name == "project":
+        return project_stopwords()
+    if name == "nltk":
+        return _nltk_stopwords()
+    raise ValueError(
+        f"unknown stop-word list {name!r}: use 'project', 'nltk' or a collection of words"
+    )
+
+
+@cache
+def project_stopwords() -> frozenset[str]:
+    """Return the words of `agents/stopwords.txt`."""
+    lines = WORD_LIST.read_text(encoding="utf-8").splitlines()
+    return _normalised(" ".join(line for line in lines if not line.startswith("#")).split())
+
+
+def _nltk_stopwords() -> frozenset[str]:
+    try:
+        from nltk.corpus import stopwords
+    except ImportError as error:
+        raise MissingExtraError("the 'nltk' stop-word list needs NLTK: pip install nltk") from error
+    try:
+        return _normalised(stopwords.words("english"))
+    except LookupError as error:
+        raise MissingExtraError(
+            "NLTK's stop-word data is not on this machine: python -m nltk.downloader stopwords"
+        ) from error

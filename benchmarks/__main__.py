@@ -1,0 +1,181 @@
+"""Command line: `python -m benchmarks run ...` and `python -m benchmarks table DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from benchmarks.leaderboard import format_leaderboard, make_rows
+from benchmarks.records import RunFolder, RunFolderError
+from benchmarks.suites import SUITES, Suite, dataset_suite_id
+
+TRAIN_MINUTES = 5.0
+QUICK_TRAIN_MINUTES = 3.0
+# Options that make a suite out of a dataset; a frozen suite fixes them all.
+_SUITE_OPTIONS = ("generator", "reward", "template", "unit", "max_units", "max_new_tokens")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what follows `python -m benchmarks`; None for the process's own.
+
+    Returns:
+        Exit status: 0 done, 1 the run failed, 130 interrupted. Wrong arguments exit with 2.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "table":
+        return _table(options.dir)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on with what is unfinished.", file=sys.stderr)
+        return 130
+
+
+def _table(path: str) -> int:
+    try:
+        folder = RunFolder(path)
+        print(format_leaderboard(make_rows(folder.records(), folder.settings)), end="")
+    except RunFolderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Imported late: `table` must not wait for what evaluation needs.
+    from benchmarks.roster import find_agents
+    from benchmarks.runner import Benchmark, TrainingError
+    from pcrl_gym.errors import PcrlError
+
+    minutes = QUICK_TRAIN_MINUTES if options.quick else options.train_minutes
+    try:
+        benchmark = Benchmark(
+            suite_from_options(options),
+            find_agents(_names(options.agents)),
+            options.out,
+            train_minutes=minutes,
+            device=options.device,
+        )
+        benchmark.prepare()
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        rows = benchmark.run()
+    except (PcrlError, RunFolderError, TrainingError, OSError) as error:
+        print(
+            f"error: {error}\nFinished parts are kept; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        return 1
+    print(format_leaderboard(rows), end="")
+    print(f"\nWritten to {options.out}")
+    return 0
+
+
+def suite_from_options(options: argparse.Namespace) -> Suite:
+    """The frozen suite that was asked for, or one made from a dataset.
+
+    Raises:
+        ValueError: a suite is unknown or comes with options that it fixes, or neither suite nor
+            dataset or not all of dataset, split and generator are given.
+    """
+    splits = tuple(_names(options.split)) if options.split else ()
+    given = {
+        name: getattr(options, name)
+        for name in _SUITE_OPTIONS
+        if getattr(options, name) is not None
+    }
+    if (options.suite is None) == (options.dataset is None):
+        raise ValueError("Give either --suite or --dataset.")
+    common = {"limit": options.limit}
+    if options.seeds is not None:
+        common["seeds"] = options.seeds
+    if options.dataset is not None:
+        if not splits or "generator" not in given:
+            raise ValueError("--dataset needs --split and --generator.")
+        return Suite(
+            id=dataset_suite_id(options.dataset),
+            version=1,
+            dataset=options.dataset,
+            splits=splits,
+            **given,
+            **common,
+        )
+    if options.suite not in SUITES:
+        raise ValueError(f"There is no suite {options.suite!r}; there are: {', '.join(SUITES)}.")
+    suite = SUITES[options.suite]
+    if given:
+        wrong = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(
+            f"Suite {suite.id} fixes {wrong}. Use --dataset {suite.dataset} with --split and "
+            "--generator to choose them."
+        )
+    unknown = [split for split in splits if split not in suite.splits]
+    if unknown:
+        raise ValueError(
+            f"Suite {suite.id} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}."
+        )
+    return dataclasses.replace(suite, splits=splits or suite.splits, **common)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmark agents.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    table = commands.add_parser("table", help="print the leaderboard of a result folder")
+    table.add_argument("dir", help="result folder")
+    run = commands.add_parser(
+        "run",
+        help="evaluate agents; goes on with a result folder that has the same settings",
+        description="Evaluate agents. An existing result folder is resumed where the settings "
+        "match and refused where they differ; agents may be added to it.",
+    )
+    run.add_argument("--suite", help=f"frozen suite: {', '.join(SUITES)}")
+    run.add_argument("--dataset", help="instead of a suite: name, file, folder or Hugging Face id")
+    run.add_argument("--split", help="split, or several separated by commas")
+    run.add_argument("--generator", help="generator: micro, micro-seq2seq, model id or folder")
+    run.add_argument("--agents", required=True, help="names or module:Class, separated by commas")
+    run.add_argument("--out", required=True, help="result folder")
+    run.add_argument("--seeds", type=_positive, help="seeds per agent that uses chance (default 3)")
+    run.add_argument("--limit", type=_positive, help="prompts per split, spread evenly over it")
+    training = run.add_mutually_exclusive_group()
+    training.add_argument(
+        "--train-minutes",
+        type=float,
+        default=TRAIN_MINUTES,
+        help=f"training per trainable agent and seed (default {TRAIN_MINUTES:g})",
+    )
+    training.add_argument(
+        "--quick", action="store_true", help=f"train for {QUICK_TRAIN_MINUTES:g} minutes"
+    )
+    run.add_argument("--device", default="auto", help="device of the generator (default auto)")
+    custom = run.add_argument_group("rules, with --dataset only")
+    custom.add_argument("--reward", help="reward (default threshold)")
+    custom.add_argument(
+        "--template", choices=("alpaca", "chat"), help="prompt template (default alpaca)"
+    )
+    custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
+    custom.add_argument("--max-units", type=_positive, help="window in units (default 128)")
+    custom.add_argument("--max-new-tokens", type=_positive, help="longest answer (default 30)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

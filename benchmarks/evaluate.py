@@ -1,0 +1,144 @@
+"""Evaluation of one agent on one split, through the scorer that the environment uses."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.records import Record
+from pcrl_gym.rouge import rouge_l_f1
+from pcrl_gym.spaces import parse_keep_mask, stack_observations
+
+if TYPE_CHECKING:
+    from agents import Agent
+    from pcrl_gym.episode import Episode
+    from pcrl_gym.rewards import Reward, RewardInputs
+    from pcrl_gym.task import Task
+
+# Fixed, not an option: an agent may draw for a whole batch at once, so another size is another run.
+EVALUATION_BATCH = 64
+
+
+def pick_evenly(count: int, limit: int | None) -> list[int]:
+    """Indices of at most `limit` out of `count` items, spread evenly, the first one included.
+
+    Files are often sorted by task; the first rows alone would be one task.
+
+    Example:
+        >>> pick_evenly(10, 3)
+        [0, 3, 6]
+        >>> pick_evenly(2, 5)
+        [0, 1]
+    """
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [place * count // limit for place in range(limit)]
+
+
+class AnsweredReward:
+    """A reward that pays the same, but always has the generator answer.
+
+    Rewards that ask for no answers leave no similarity behind, and every leaderboard row shows one.
+
+    Args:
+        reward: what pays.
+    """
+
+    needs_answers = True
+
+    def __init__(self, reward: Reward) -> None:
+        self._reward = reward
+        self.name = reward.name
+        self.needs_likelihood = reward.needs_likelihood
+
+    def __call__(self, x: RewardInputs) -> npt.NDArray[np.float64]:
+        """Pay what the wrapped reward pays, shape (batch,)."""
+        return self._reward(x)
+
+
+def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> Iterator[Record]:
+    """Let an agent compress every prompt of a task, and score what it did.
+
+    The time of an agent is that of `act` alone, neither building observations nor scoring.
+
+    Args:
+        agent: the agent.
+        task: prompts and scorer, with a reward that asks for answers.
+        name: the agent's name in the records.
+        split: the split's name in the records.
+        seed: the agent's seed, for the records.
+
+    Yields:
+        One record per prompt, in the task's order.
+
+    Raises:
+        ValueError: the agent returned something else than keep masks.
+        GeneratorError: the generator failed.
+    """
+    for start in range(0, len(task.episodes), EVALUATION_BATCH):
+        batch = task.episodes[start : start + EVALUATION_BATCH]
+        observations = [task.observe(episode, np.ones(len(episode), np.bool_)) for episode in batch]
+        infos = [
+            task.info(episode, observation)
+            for episode, observation in zip(batch, observations, strict=True)
+        ]
+        stacked = stack_observations(observations)
+        began = time.perf_counter()
+        action = agent.act(stacked, infos)
+        compress_ms = 1000.0 * (time.perf_counter() - began) / len(batch)
+        try:
+            masks = parse_keep_mask(action, (len(batch), task.max_units))
+        except ValueError as error:
+            raise ValueError(f"Agent {name}: {error}") from error
+        scores = task.scorer(batch, list(masks))
+        for i, episode in enumerate(batch):
+            prompt, answer = episode.prompt, scores.compressed_outputs[i]
+            likelihood = float(scores.log_likelihood[i])
+            yield Record(
+                agent=name,
+                split=split,
+                seed=seed,
+                prompt_id=prompt.id,
+                source=prompt.source,
+                prompt=episode.text,
+                dropped=dropped_ranges(episode, masks[i]),
+                compressed_prompt=scores.compressed_prompts[i],
+                output=scores.outputs[i],
+                compressed_output=answer,
+                gold=prompt.output,
+                reward=float(scores.reward[i]),
+                similarity=float(scores.similarity[i]),
+                compression_ratio=float(scores.compression_ratio[i]),
+                drop_rate=float(scores.drop_rate[i]),
+                log_likelihood=None if math.isnan(likelihood) else likelihood,
+                original_tokens=int(scores.original_tokens[i]),
+                compressed_tokens=int(scores.compressed_tokens[i]),
+                template_tokens=int(scores.template_tokens[i]),
+                gold_rouge_l=rouge_l_f1(answer, prompt.output) if prompt.output else None,
+                compress_ms=compress_ms,
+            )
+
+
+def dropped_ranges(episode: Episode, mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """Character ranges of the prompt that a keep mask drops.
+
+    Args:
+        episode: the prompt and its units.
+        mask: keep mask, shape (max_units,); protected units and units past it stay.
+
+    Returns:
+        Sorted ranges [start, end) of `episode.text`; ranges that touch are merged.
+    """
+    ranges: list[tuple[int, int]] = []
+    for (start, end), kept in zip(episode.spans, episode.kept(mask), strict=True):
+        if kept:
+            continue
+        if ranges and ranges[-1][1] == start:
+            start = ranges.pop()[0]
+        ranges.append((start, end))
+    return tuple(ranges)

@@ -1,0 +1,106 @@
+"""Where results come from: code, libraries, machine, data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.records import RunFolder, write_atomically
+
+if TYPE_CHECKING:
+    from pcrl_gym.generators.base import Generator
+
+_LIBRARIES = (
+    "gymnasium", "numpy", "rapidfuzz", "sb3-contrib", "stable-baselines3", "tokenizers", "torch",
+    "transformers",
+)  # fmt: skip
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of this clone, and whether its files differ from it.
+
+    Returns:
+        `{"commit": str | None, "dirty": bool | None}`; None where this is no git clone or has no
+        commit.
+    """
+    commit = _git("rev-parse", "--verify", "HEAD")
+    status = _git("status", "--porcelain")
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # no git, or no repository: provenance then says null
+    return done.stdout.strip()
+
+
+def library_versions() -> dict[str, str | None]:
+    """Installed versions of the libraries that results may depend on; None where one is missing."""
+    versions: dict[str, str | None] = {}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            versions[library] = None
+    return versions
+
+
+def weights_checksum(generator: Generator) -> str | None:
+    """SHA-256 over names, types, shapes and bytes of the generator's weights.
+
+    The same name may stand for other weights tomorrow (a retrained folder, a moved branch), and
+    results of the two must not meet in one table.
+
+    Args:
+        generator: any generator; only those with a torch module as `model` can be told apart.
+
+    Returns:
+        The digest in hexadecimal, or None for a generator without such a module.
+    """
+    model = getattr(generator, "model", None)
+    if model is None or not hasattr(model, "state_dict"):
+        return None
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
+    """Add one run to the folder's `provenance.json`: a resumed folder tells all its runs.
+
+    Args:
+        folder: result folder.
+        run: what the caller knows: agents, device, data checksums, skipped prompts.
+    """
+    file = folder.path / "provenance.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
+    told["settings"] = folder.settings
+    told["runs"].append(
+        {
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "git": git_state(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cpu_count": os.cpu_count(),
+            "libraries": library_versions(),
+            **run,
+        }
+    )
+    write_atomically(file, json.dumps(told, indent=2) + "\n")

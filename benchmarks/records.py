@@ -1,0 +1,299 @@
+"""The result folder: one JSON line per evaluated prompt, resumable, never mixed.
+
+Layout of a folder:
+
+    settings.json                       what was asked for; compared when a run is resumed
+    records/<agent>/<split>-seed<k>.jsonl   one part: a finished (agent, split, seed)
+    agents/<agent>-seed<k>/             trained agents
+    provenance.json  summary.json  leaderboard.md
+
+A part appears under its name only when it is complete, so that a run killed at any moment loses the
+part it was working on and nothing else. This module imports neither torch nor transformers: tables
+need no model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+_AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class RunFolderError(ValueError):
+    """The result folder holds other settings, something else, or damaged files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One evaluated prompt.
+
+    Attributes:
+        agent: name of the agent.
+        split: split the prompt comes from.
+        seed: seed of the agent.
+        prompt_id: id of the prompt in its dataset.
+        source: task family or origin of the prompt.
+        prompt: the rendered prompt.
+        dropped: character ranges of `prompt` that were dropped, sorted, not touching.
+        compressed_prompt: what was left.
+        output: the generator's answer to `prompt`.
+        compressed_output: the generator's answer to `compressed_prompt`.
+        gold: gold answer, "" where the dataset has none.
+        reward: the suite's reward.
+        similarity: ROUGE-L F1 between the two answers, in [0, 1].
+        compression_ratio: `1 - (n' - f) / (n - f)` in generator tokens.
+        drop_rate: dropped / droppable units, in [0, 1].
+        log_likelihood: mean log-probability of `output` after `compressed_prompt`; None if not
+            asked for.
+        original_tokens: n, generator tokens of `prompt`.
+        compressed_tokens: n', generator tokens of `compressed_prompt`.
+        template_tokens: f, generator tokens of the template's own text.
+        gold_rouge_l: ROUGE-L F1 of `compressed_output` against `gold`, in [0, 1]; None without
+            gold.
+        compress_ms: milliseconds the agent took, its batch's time divided by the batch's prompts.
+    """
+
+    agent: str
+    split: str
+    seed: int
+    prompt_id: str
+    source: str
+    prompt: str
+    dropped: tuple[tuple[int, int], ...]
+    compressed_prompt: str
+    output: str
+    compressed_output: str
+    gold: str
+    reward: float
+    similarity: float
+    compression_ratio: float
+    drop_rate: float
+    log_likelihood: float | None
+    original_tokens: int
+    compressed_tokens: int
+    template_tokens: int
+    gold_rouge_l: float | None
+    compress_ms: float
+
+    def to_json(self) -> str:
+        """The record as one line of ASCII, so that lone surrogates and line separators survive.
+
+        Raises:
+            ValueError: a figure is not finite.
+        """
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Record:
+        """Read a line written by `to_json`.
+
+        Raises:
+            ValueError: the line is no JSON object with exactly the keys of a record.
+        """
+        values = json.loads(line)
+        expected = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) != expected:
+            got = set(values) if isinstance(values, dict) else set()
+            raise ValueError(
+                f"a record needs exactly its {len(expected)} keys; "
+                f"missing {sorted(expected - got)}, unknown {sorted(got - expected)}"
+            )
+        values["dropped"] = tuple((start, end) for start, end in values["dropped"])
+        return cls(**values)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that readers see the old one or the new one, and nothing between."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class RunFolder:
+    """A result folder that is open for reading and adding parts.
+
+    Args:
+        path: folder that holds `settings.json`; use `RunFolder.open` to make or resume one.
+
+    Raises:
+        RunFolderError: there is no readable `settings.json`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.settings = _read_settings(self.path)
+
+    @classmethod
+    def open(cls, path: str | Path, settings: dict[str, Any]) -> RunFolder:
+        """Make the folder, or resume it where its settings match (see `check_settings`).
+
+        Args:
+            path: folder to make or resume.
+            settings: JSON object with the key "agents" (name -> specification).
+
+        Returns:
+            The folder, with the settings stored and the agents joined.
+
+        Raises:
+            RunFolderError: as in `check_settings`.
+        """
+        path = Path(path)
+        settings = json.loads(json.dumps(settings))
+        stored = check_settings(path, settings)
+        if stored is not None:
+            settings["agents"] = {**stored["agents"], **settings["agents"]}
+        (path / "records").mkdir(parents=True, exist_ok=True)
+        write_atomically(path / "settings.json", json.dumps(settings, indent=2) + "\n")
+        return cls(path)
+
+    def part(self, agent: str, split: str, seed: int) -> Path:
+        """Where the records of one (agent, split, seed) belong."""
+        return self.path / "records" / agent / f"{split}-seed{seed}.jsonl"
+
+    def trained_agent(self, agent: str, seed: int) -> Path:
+        """Where the trained agent of one seed belongs."""
+        return self.path / "agents" / f"{agent}-seed{seed}"
+
+    @contextmanager
+    def write_part(self, agent: str, split: str, seed: int) -> Iterator[Callable[[Record], None]]:
+        """Write one part: it exists once the block ends without an exception.
+
+        Yields:
+            A function that takes the next record.
+        """
+        part = self.part(agent, split, seed)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        temporary = part.with_name(part.name + ".tmp")
+        with temporary.open("w", encoding="ascii", newline="\n") as file:
+            yield lambda record: print(record.to_json(), file=file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(part)
+
+    @contextmanager
+    def write_trained_agent(self, agent: str, seed: int) -> Iterator[Path]:
+        """Save a trained agent: its folder appears once the block ends without an exception.
+
+        Yields:
+            An empty folder to save into.
+        """
+        final = self.trained_agent(agent, seed)
+        temporary = final.with_name(final.name + ".tmp")
+        if temporary.exists():
+            shutil.rmtree(temporary)  # left behind by a run that was killed while saving
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.replace(final)
+
+    def records(self) -> Iterator[Record]:
+        """All records of finished parts, in the order of agent, split and seed.
+
+        Raises:
+            RunFolderError: a line cannot be read; file and line are named.
+        """
+        for part in sorted((self.path / "records").glob("*/*.jsonl")):
+            with part.open(encoding="ascii") as file:
+                for number, line in enumerate(file, start=1):
+                    try:
+                        yield Record.from_json(line)
+                    except ValueError as error:
+                        raise RunFolderError(
+                            f"{part}, line {number}: {error}. Delete the file; the same run "
+                            "command evaluates that part again."
+                        ) from error
+
+
+def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """See whether results of these settings may go into a folder. Changes nothing.
+
+    Every wanted setting must be the folder's, except that agents may join an existing folder as
+    long as no name gets a second meaning.
+
+    Args:
+        path: result folder, existing or not.
+        wanted: settings, all or some.
+
+    Returns:
+        The folder's settings, or None if there is no folder yet or it is empty.
+
+    Raises:
+        RunFolderError: the folder holds other settings (each difference is named) or something
+            else.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise RunFolderError(f"{path} is a file; give a folder for the results.")
+    if not path.is_dir() or not any(path.iterdir()):
+        return None
+    if not (path / "settings.json").is_file():
+        raise RunFolderError(
+            f"{path} holds files but no settings.json, so it is no result folder; give another."
+        )
+    stored = _read_settings(path)
+    found = differences(stored, wanted)
+    if found:
+        raise RunFolderError(
+            f"{path} holds results of other settings, and one table must not mix them:\n"
+            + "\n".join(f"  {line}" for line in found)
+            + "\nRepeat the settings of the folder to resume it, or give another folder."
+        )
+    return stored
+
+
+def check_agent_name(name: str) -> str:
+    """Return the name if it can be part of a file name.
+
+    Raises:
+        ValueError: it holds anything but letters, digits, dot, underscore and hyphen.
+    """
+    if not isinstance(name, str) or not _AGENT_NAME.fullmatch(name):
+        raise ValueError(
+            f"An agent's name must consist of letters, digits, '.', '_' and '-', got {name!r}."
+        )
+    return name
+
+
+def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Wanted settings that differ, one line each; agents only where a name changed its meaning.
+
+    Example:
+        >>> differences({"limit": 5, "agents": {}}, {"limit": 6, "agents": {"a": "m:A"}})
+        ['limit: 5 in the folder, 6 now']
+    """
+    lines = [
+        f"{key}: {json.dumps(stored.get(key))} in the folder, {json.dumps(wanted[key])} now"
+        for key in sorted(wanted.keys() - {"agents"})
+        if stored.get(key) != wanted[key]
+    ]
+    for name, now in sorted(wanted["agents"].items()):
+        before = stored["agents"].get(name, now)
+        if before != now:
+            lines.append(f"agent {name}: {before} in the folder, {now} now")
+    return lines
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    file = path / "settings.json"
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError(
+            f"{path} is no result folder: there is no {file}. "
+            f"`python -m benchmarks run --out {path}` makes one."
+        ) from None
+    except ValueError as error:
+        raise RunFolderError(f"{file} is damaged: {error}.") from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("agents"), dict):
+        raise RunFolderError(f"{file} is damaged: expected a JSON object with the key 'agents'.")
+    return settings

@@ -1,0 +1,101 @@
+"""The agents of one benchmark run: found, named and built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from agents import AGENTS, Agent, TrainableAgent, agent_class, make_agent
+from benchmarks.records import check_agent_name
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One agent that is to be evaluated.
+
+    Attributes:
+        name: name in the leaderboard.
+        spec: what was asked for: a name of `agents.AGENTS` or `module:Class`.
+        cls: its class.
+        seeded: whether its constructor takes `seed`. An agent without one has no chance in it, is
+            evaluated once and stands in the leaderboard with `seeds` 1: copies of one run are no
+            evidence.
+        trainable: whether it has `train`, `save` and `load`; it is then trained before it is
+            evaluated.
+    """
+
+    name: str
+    spec: str
+    cls: type[Agent]
+    seeded: bool
+    trainable: bool
+
+    def seeds(self, count: int) -> range:
+        """Seeds to evaluate: `count` of them, or one for an agent without chance."""
+        return range(count if self.seeded else 1)
+
+    def build(self, seed: int) -> Agent:
+        """Make an untrained agent."""
+        return make_agent(self.spec, seed=seed)
+
+    def load(self, folder: Path) -> TrainableAgent:
+        """Load a trained agent."""
+        return cast("type[TrainableAgent]", self.cls).load(folder)
+
+
+def find_agents(specs: Sequence[str]) -> list[Entry]:
+    """Find agents and check that they can be built, without building them.
+
+    Args:
+        specs: names of `agents.AGENTS` or `module:Class`; a class is named after its `name`, or
+            after itself if it has none.
+
+    Returns:
+        One entry per specification, in order.
+
+    Raises:
+        ValueError: an agent is unknown or its constructor needs arguments, two agents have one
+            name, or none is given.
+    """
+    if not specs:
+        raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class.")
+    entries = [_find(spec) for spec in specs]
+    names = [entry.name for entry in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"Two agents are called {name!r}; give each class a `name` of its own."
+            )
+    return entries
+
+
+def _find(spec: str) -> Entry:
+    cls = agent_class(spec)
+    name = getattr(cls, "name", None)
+    if spec in AGENTS:
+        name = spec
+    elif not isinstance(name, str):  # a property, or set by the constructor
+        name = cls.__name__
+    parameters = inspect.signature(cls).parameters
+    needed = [
+        parameter.name
+        for parameter in parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and parameter.name != "seed"
+    ]
+    if needed:
+        raise ValueError(
+            f"Agent {spec}: its constructor must work without arguments (or with `seed` alone), "
+            f"but needs {', '.join(needed)}. Give them defaults, or a subclass that sets them."
+        )
+    return Entry(
+        name=check_agent_name(name),
+        spec=spec,
+        cls=cls,
+        seeded="seed" in parameters,
+        trainable=all(callable(getattr(cls, method, None)) for method in ("train", "save", "load")),
+    )

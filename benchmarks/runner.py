@@ -1,0 +1,221 @@
+"""A benchmark run: data and generator loaded, agents trained and evaluated into a result folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from benchmarks.evaluate import AnsweredReward, evaluate, pick_evenly
+from benchmarks.leaderboard import Row, write_leaderboard
+from benchmarks.provenance import record_run, weights_checksum
+from benchmarks.records import RunFolder, check_settings
+from benchmarks.roster import Entry
+from benchmarks.suites import Suite
+from pcrl_gym.datasets import dataset_checksum, load_prompts
+from pcrl_gym.rewards import make_reward
+
+if TYPE_CHECKING:
+    from pcrl_gym.generators.base import Generator
+    from pcrl_gym.prompt import Prompt
+    from pcrl_gym.task import Task
+
+
+class TrainingError(RuntimeError):
+    """An agent learned nothing in its time; it must not stand in a table as if it had."""
+
+
+class Benchmark:
+    """Evaluates agents on a suite: build it, `prepare` it, `run` it.
+
+    Building one reads the data and checks everything that can be checked without the generator.
+
+    Args:
+        suite: what is evaluated.
+        entries: agents to evaluate, see `benchmarks.roster.find_agents`.
+        out: result folder, new or with the same settings.
+        train_minutes: wall-clock minutes of training per trainable agent and seed.
+        device: where the generator runs: "auto", "cpu", "cuda", ...
+        generator: the generator the suite names, where that is an object and no name to load.
+
+    Raises:
+        DatasetError: a split cannot be read.
+        RunFolderError: the folder holds results of other settings, or something else.
+        ValueError: the reward is unknown, the minutes are not positive, or a trainable agent has no
+            training split or one that is evaluated.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        entries: Sequence[Entry],
+        out: str | Path,
+        *,
+        train_minutes: float = 5.0,
+        device: str = "auto",
+        generator: Generator | None = None,
+    ) -> None:
+        if not (math.isfinite(train_minutes) and train_minutes > 0.0):
+            raise ValueError(f"Training needs a positive number of minutes, got {train_minutes}.")
+        self.suite = suite
+        self.entries = list(entries)
+        self.out = Path(out)
+        self.train_minutes = train_minutes
+        self.device = device
+        self.reward = make_reward(suite.reward)
+        self.prompts = {split: load_prompts(suite.dataset, split) for split in suite.splits}
+        self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
+        self.train_prompts: list[Prompt] = []
+        trainable = [entry.name for entry in self.entries if entry.trainable]
+        if trainable:
+            self._load_train_prompts(", ".join(trainable))
+        check_settings(self.out, self._settings())
+        self._generator = generator
+        self._tasks: dict[str, Task] = {}
+        self._folder: RunFolder | None = None
+
+    def prepare(self) -> RunFolder:
+        """Load the generator, build the episodes and open the result folder.
+
+        Returns:
+            The folder, with this run in its provenance.
+
+        Raises:
+            ValueError: the generator cannot be loaded, or has no chat template for "chat".
+            RunFolderError: the folder holds results of a generator with other weights.
+        """
+        from pcrl_gym.generators.loading import load_generator
+        from pcrl_gym.task import make_task
+
+        if self._generator is None:
+            self._generator = load_generator(self.suite.generator, device=self.device)
+        settings = self._settings() | {
+            "generator_name": self._generator.name,
+            "generator_weights": weights_checksum(self._generator),
+        }
+        check_settings(self.out, settings)
+        options = self._options() | {"reward": AnsweredReward(self.reward)}
+        for split, prompts in self.prompts.items():
+            picked = [prompts[index] for index in pick_evenly(len(prompts), self.suite.limit)]
+            self._tasks[split] = make_task(dataset=picked, split=split, **options)
+        folder = RunFolder.open(self.out, settings)
+        run = {
+            "agents": [entry.name for entry in self.entries],
+            "device": str(getattr(getattr(self._generator, "model", None), "device", "unknown")),
+            "checksums": self.checksums,
+            "prompts": {split: len(task.episodes) for split, task in self._tasks.items()},
+            "skipped_prompts": {s: list(task.skipped_prompts) for s, task in self._tasks.items()},
+        }
+        record_run(folder, run)
+        self._folder = folder
+        return folder
+
+    def run(self) -> list[Row]:
+        """Evaluate everything that the folder does not hold yet, and write its leaderboard.
+
+        Returns:
+            The leaderboard's rows, those of earlier runs included.
+
+        Raises:
+            ValueError: an agent returned no keep masks.
+            TrainingError: an agent made no update in its training time.
+            GeneratorError: the generator failed. Finished parts are kept.
+        """
+        folder = self._folder or self.prepare()
+        for entry in self.entries:
+            for seed in entry.seeds(self.suite.seeds):
+                self._evaluate_agent(folder, entry, seed)
+            write_leaderboard(folder)
+        return write_leaderboard(folder)
+
+    def _evaluate_agent(self, folder: RunFolder, entry: Entry, seed: int) -> None:
+        splits = [s for s in self.suite.splits if not folder.part(entry.name, s, seed).exists()]
+        trained = folder.trained_agent(entry.name, seed)
+        if splits and entry.trainable and not trained.exists():
+            self._train(folder, entry, seed)
+        for split in splits:
+            # A new agent for every part, so that a resumed run equals an unbroken one.
+            agent = entry.load(trained) if entry.trainable else entry.build(seed)
+            records = tqdm(
+                evaluate(agent, self._tasks[split], name=entry.name, split=split, seed=seed),
+                desc=f"{entry.name}, {split}, seed {seed}",
+                total=len(self._tasks[split].episodes),
+                unit="prompt",
+            )
+            with folder.write_part(entry.name, split, seed) as write, records:
+                for record in records:
+                    write(record)
+
+    def _train(self, folder: RunFolder, entry: Entry, seed: int) -> None:
+        from pcrl_gym.vector_env import PromptCompressionVectorEnv
+
+        def make_env(num_envs: int) -> PromptCompressionVectorEnv:
+            options = self._options() | {"dataset": self.train_prompts, "split": "train"}
+            return PromptCompressionVectorEnv(num_envs, **options)
+
+        print(
+            f"{entry.name}, seed {seed}: training for {self.train_minutes:g} minutes",
+            file=sys.stderr,
+        )
+        agent: Any = entry.build(seed)
+        history = agent.train(make_env, seconds=60.0 * self.train_minutes, progress=True)
+        if not history:
+            raise TrainingError(
+                f"{entry.name}, seed {seed}: {self.train_minutes:g} minutes were over before the "
+                "first update, so nothing was learned. Give more with --train-minutes."
+            )
+        with folder.write_trained_agent(entry.name, seed) as target:
+            agent.save(target)
+            (target / "training.json").write_text(json.dumps(history) + "\n", encoding="utf-8")
+
+    def _load_train_prompts(self, trainable: str) -> None:
+        try:
+            self.train_prompts = load_prompts(self.suite.dataset, "train")
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"{trainable} must be trained, and that needs a train split: {error}"
+            ) from error
+        self.checksums["train"] = dataset_checksum(self.train_prompts)
+        seen = {(prompt.instruction, prompt.input) for prompt in self.train_prompts}
+        for split, prompts in self.prompts.items():
+            if all((prompt.instruction, prompt.input) in seen for prompt in prompts):
+                raise ValueError(
+                    f"{trainable} would be trained on the very prompts of {split}. Give a dataset "
+                    "folder with a train split of its own, or leave these agents out."
+                )
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be equal for results to share a folder, as far as known from the start."""
+        suite = self.suite
+        return {
+            "suite": suite.id,
+            "version": suite.version,
+            "dataset": suite.dataset,
+            "checksums": {split: self.checksums[split] for split in suite.splits},
+            "splits": list(suite.splits),
+            "generator": suite.generator,
+            "reward": suite.reward,
+            "template": suite.template,
+            "unit": suite.unit,
+            "max_units": suite.max_units,
+            "max_new_tokens": suite.max_new_tokens,
+            "limit": suite.limit,
+            "seeds": suite.seeds,
+            "train_minutes": self.train_minutes,
+            "agents": {entry.name: entry.spec for entry in self.entries},
+        }
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "generator": self._generator,
+            "reward": self.reward,
+            "template": self.suite.template,
+            "unit": self.suite.unit,
+            "max_units": self.suite.max_units,
+            "max_new_tokens": self.suite.max_new_tokens,
+        }

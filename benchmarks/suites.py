@@ -1,0 +1,83 @@
+"""Frozen benchmark suites: what is evaluated, and under which rules.
+
+Two leaderboard rows are comparable when they come from the same suite and version. Changing
+anything here means a new version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Everything that decides a leaderboard row besides the agent.
+
+    Attributes:
+        id: name in the leaderboard and on the command line.
+        version: raised by every change of any other field, or of the data behind it.
+        dataset: what `pcrl_gym.datasets.load_prompts` takes.
+        splits: splits that are evaluated, in the leaderboard's order.
+        generator: what `pcrl_gym.generators.load_generator` takes.
+        reward: name of the reward.
+        template: name of the prompt template.
+        unit: what one bit of the keep mask drops, "token" or "word".
+        max_units: length of observations and keep masks; units past it are kept.
+        max_new_tokens: longest answer, in generator tokens.
+        limit: prompts evaluated per split, spread evenly over it; None for all.
+        seeds: number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
+
+    Raises:
+        ValueError: a number is not positive, or there is no split or a split twice.
+    """
+
+    id: str
+    version: int
+    dataset: str
+    splits: tuple[str, ...]
+    generator: str
+    reward: str = "threshold"
+    template: str = "alpaca"
+    unit: str = "token"
+    max_units: int = 128
+    max_new_tokens: int = 30
+    limit: int | None = None
+    seeds: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("max_units", "max_new_tokens", "limit", "seeds"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        if not self.splits or len(set(self.splits)) != len(self.splits):
+            raise ValueError(f"splits must be given, each once; got {list(self.splits)}.")
+
+
+SUITES: Final = {
+    suite.id: suite
+    for suite in (
+        Suite(
+            id="micro",
+            version=1,
+            dataset="micro",
+            splits=("validation_seen", "validation_unseen", "validation_human"),
+            generator="micro",
+        ),
+    )
+}
+
+
+def dataset_suite_id(dataset: str) -> str:
+    """Name of a suite made on the command line from a dataset.
+
+    The prefix keeps such rows apart from those of frozen suites.
+
+    Example:
+        >>> dataset_suite_id("../data/t0_short")
+        'dataset:t0_short'
+        >>> dataset_suite_id("prompts.jsonl")
+        'dataset:prompts'
+    """
+    return f"dataset:{Path(dataset).stem or dataset}"

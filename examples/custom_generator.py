@@ -1,0 +1,51 @@
+"""A generator of your own: any model that turns text into text.
+
+Run it with `python examples/custom_generator.py`. Here the "model" adds up the numbers it reads;
+put a call of your model in its place. The environment sees nothing but these members.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import gymnasium as gym
+
+from pcrl_gym import Answer, GeneratorError, Prompt
+
+
+class AddingGenerator:
+    """Answers with the sum of all numbers in the prompt."""
+
+    name = "adding"
+    max_prompt_tokens = None  # no limit
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
+        """Answer a batch of prompts, always alike for the same prompt."""
+        return [Answer(str(sum(map(int, re.findall(r"\d+", prompt))))) for prompt in prompts]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count what a user of this model pays for: words, in this one's case."""
+        return [len(text.split()) for text in texts]
+
+    def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
+        """Only `reward="likelihood"` asks for this, and this model cannot tell."""
+        raise GeneratorError(f"generator {self.name!r} gives no probabilities")
+
+
+prompt = Prompt(id="sum", instruction="Please add up what I spent on food", input="12, then 30")
+env = gym.make(
+    "pcrl_gym:PromptCompression-v0",
+    dataset=[prompt],
+    generator=AddingGenerator(),
+    unit="word",
+    force_keep=[re.compile(r"\d+")],
+)
+observation, info = env.reset(seed=0)
+# Drop every word that may be dropped: force_keep saves the numbers.
+action = observation["attention_mask"] - observation["droppable"]
+observation, reward, terminated, truncated, info = env.step(action)
+print(repr(info["prompt"]), "->", info["output"])
+print(repr(info["compressed_prompt"]), "->", info["compressed_output"])
+print("reward:", round(reward, 3))
+env.close()

@@ -1,0 +1,54 @@
+"""Hand-made observations for the tests of agents, in the environment's form."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+PREFIX = "Instruction: "
+
+
+def prompt_batch(
+    instructions: list[str], max_units: int = 24, pattern: str = r"\s*\S+"
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Return (observations, infos) of prompts "Instruction: ..." whose first unit is protected.
+
+    Units are the matches of `pattern`; the unit id is derived from the unit's text.
+    """
+    shape = (len(instructions), max_units)
+    observations = {
+        "input_ids": np.zeros(shape, dtype=np.int64),
+        "attention_mask": np.zeros(shape, dtype=np.int8),
+        "droppable": np.zeros(shape, dtype=np.int8),
+    }
+    infos = []
+    for row, instruction in enumerate(instructions):
+        text = PREFIX + instruction
+        start = len(PREFIX)
+        spans = [(0, start), *(m.span() for m in re.compile(pattern).finditer(text, start))]
+        width = min(len(spans), max_units)
+        observations["input_ids"][row, :width] = [
+            sum(map(ord, text[a:b])) % 97 + 1 for a, b in spans[:width]
+        ]
+        observations["attention_mask"][row, :width] = 1
+        observations["droppable"][row, 1:width] = 1
+        infos.append(
+            {
+                "prompt": text,
+                "spans": np.array(spans),
+                "instruction": instruction,
+                "input": "",
+                "prompt_id": f"p{row}",
+            }
+        )
+    return observations, infos
+
+
+def kept_text(info: dict[str, Any], keep: np.ndarray) -> str:
+    """Return the text that is left, without the protected prefix; units past the mask are kept."""
+    spans = info["spans"]
+    flags = np.concatenate([keep, np.ones(max(0, len(spans) - len(keep)), dtype=keep.dtype)])
+    text = "".join(info["prompt"][a:b] for (a, b), kept in zip(spans, flags, strict=False) if kept)
+    return text.removeprefix(PREFIX).strip()

@@ -1,0 +1,43 @@
+"""Hand-made records and settings for the tests of the benchmark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.records import Record
+
+SETTINGS: dict[str, Any] = {
+    "suite": "toy",
+    "splits": ["seen", "unseen"],
+    "generator_name": "fake",
+    "limit": None,
+    "agents": {"a": "module:A"},
+}
+
+
+def record(**changes: Any) -> Record:
+    """Return a record of agent "a" on split "seen", seed 0, with the given changes."""
+    values: dict[str, Any] = {
+        "agent": "a",
+        "split": "seen",
+        "seed": 0,
+        "prompt_id": "p0",
+        "source": "toy",
+        "prompt": "Instruction: say hi\nOutput: \n",
+        "dropped": ((13, 16),),
+        "compressed_prompt": "Instruction:  hi\nOutput: \n",
+        "output": "hi",
+        "compressed_output": "hi",
+        "gold": "hi",
+        "reward": 0.5,
+        "similarity": 1.0,
+        "compression_ratio": 0.5,
+        "drop_rate": 0.5,
+        "log_likelihood": None,
+        "original_tokens": 12,
+        "compressed_tokens": 7,
+        "template_tokens": 2,
+        "gold_rouge_l": 1.0,
+        "compress_ms": 2.0,
+    }
+    return Record(**(values | changes))

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import models
+from benchmarks.__main__ import main
+from benchmarks.records import RunFolder
+
+ROOT = Path(__file__).parents[1]
+ODD_TEXTS = (
+    "",
+    "a",
+    "\U0001f469\u200d\U0001f680\U0001f600 emoji",
+    "مرحبا بالعالم",
+    "你好,世界",
+    "tab\tnull\x00bell\x07",
+    "Input: is not a template\nOutput: neither",
+    "say <|endoftext|> and </s> aloud",
+    "very long " * 120,
+)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A JSON list of odd prompts."""
+    file = tmp_path / "odd.json"
+    rows = [
+        {"instruction": text or "?", "input": other, "output": "yes"}
+        for text, other in zip(ODD_TEXTS, reversed(ODD_TEXTS), strict=True)
+    ]
+    file.write_text(json.dumps(rows), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def no_loading(monkeypatch: pytest.MonkeyPatch):
+    """Make the test fail if a generator is loaded."""
+
+    def load_generator(*args, **kwargs):
+        raise AssertionError("the generator was loaded before the arguments were checked")
+
+    monkeypatch.setattr("pcrl_gym.generators.loading.load_generator", load_generator)
+
+
+def custom(file: Path, /, **changes: str) -> list[str]:
+    """Return the arguments of a run on the file; a change to "" leaves an option out."""
+    options = {
+        "dataset": str(file),
+        "split": "validation_seen",
+        "generator": "nowhere",
+        "agents": "keep_all",
+        "out": str(file.with_name("out")),
+    } | changes
+    given = [(f"--{name.replace('_', '-')}", value) for name, value in options.items() if value]
+    return ["run", *(part for pair in given for part in pair)]
+
+
+@pytest.mark.usefixtures("no_loading")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"agents": "keep_all,nobody"}, "unknown agent 'nobody'"),
+        ({"agents": "nowhere.to.be:Found"}, "no module"),
+        ({"agents": "bench_agents:Nobody"}, "no class"),
+        ({"agents": ","}, "at least one agent"),
+        ({"agents": "keep_all,bench_agents:KeepToo"}, "Two agents are called 'keep_all'"),
+        ({"agents": "bench_agents:NeedsMore"}, "needs rate"),
+        ({"agents": "bench_agents:Learner"}, "very prompts"),
+        ({"dataset": "nowhere/at/all.json"}, "no file or folder"),
+        ({"dataset": ""}, "--suite or --dataset"),
+        ({"suite": "micro"}, "--suite or --dataset"),
+        ({"split": ""}, "needs --split"),
+        ({"split": "test"}, "split must be one of"),
+        ({"split": "train,train"}, "each once"),
+        ({"generator": ""}, "--generator"),
+        ({"reward": "fame"}, "fame"),
+        ({"train_minutes": "0"}, "positive number of minutes"),
+        ({"train_minutes": "nan"}, "positive number of minutes"),
+    ],
+)
+def test_wrong_arguments_are_told_before_slow_work(dataset, changes, message, capsys):
+    assert main(custom(dataset, **changes)) == 2
+    assert message in capsys.readouterr().err
+    assert not dataset.with_name("out").exists()
+
+
+@pytest.mark.usefixtures("no_loading")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "macro"], "no suite 'macro'; there are: micro"),
+        (["--suite", "micro", "--generator", "gpt2"], "fixes --generator"),
+        (["--suite", "micro", "--split", "train"], "not train"),
+    ],
+)
+def test_frozen_suites_stay_as_they_are(tmp_path, arguments, message, capsys):
+    out = str(tmp_path / "out")
+    assert main(["run", *arguments, "--agents", "keep_all", "--out", out]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changes", [{"seeds": "0"}, {"limit": "-1"}, {"seeds": "many"}])
+def test_numbers_must_be_positive(dataset, changes, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(custom(dataset, **changes))
+    assert caught.value.code == 2
+    assert f"--{next(iter(changes))}" in capsys.readouterr().err
+
+
+def test_quick_and_minutes_exclude_each_other(dataset):
+    with pytest.raises(SystemExit):
+        main([*custom(dataset, train_minutes="1"), "--quick"])
+
+
+def test_generator_that_cannot_be_loaded_leaves_nothing_behind(dataset, tmp_path, capsys):
+    assert main(custom(dataset, generator=str(tmp_path / "nowhere"))) == 2
+    assert "cannot load generator" in capsys.readouterr().err
+    assert not dataset.with_name("out").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*prompts are left out")
+@pytest.mark.parametrize("kind", ["gpt2_folder", "t5_folder"])
+@pytest.mark.parametrize("unit", ["token", "word"])
+def test_odd_prompts_with_any_architecture(dataset, kind, unit, request, capsys):
+    folder = request.getfixturevalue(kind)
+    out = dataset.with_name("out")
+    arguments = custom(
+        dataset,
+        generator=str(folder),
+        agents="random,keep_all,truncation,stopwords",
+        seeds="2",
+        unit=unit,
+        max_new_tokens="8",
+    )
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "### dataset:odd, validation_seen" in printed
+    skipped = json.loads((out / "provenance.json").read_text())["runs"][0]["skipped_prompts"]
+    records = list(RunFolder(out).records())
+    assert len(records) == (len(ODD_TEXTS) - len(skipped["validation_seen"])) * (2 + 1 + 1 + 1)
+    assert len(records) >= 5 * (len(ODD_TEXTS) - 2)
+    assert main(["table", str(out)]) == 0
+    assert capsys.readouterr().out == printed.partition("\nWritten to")[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*prompts are left out")
+def test_other_weights_under_the_same_name_are_refused(dataset, tmp_path, capsys):
+    folder = tmp_path / "model"
+    arguments = custom(dataset, generator=str(folder), limit="2", max_new_tokens="4")
+    models.build_gpt2(folder, seed=0)
+    assert main(arguments) == 0
+    models.build_gpt2(folder, seed=1)
+    assert main(arguments) == 2
+    assert "generator_weights" in capsys.readouterr().err
+
+
+def test_table_of_no_result_folder(tmp_path, capsys):
+    assert main(["table", str(tmp_path)]) == 1
+    assert "no result folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_killed_run_loses_the_unfinished_part_alone(dataset, tmp_path, gpt2_folder):
+    (tmp_path / "killer.py").write_text(
+        "import os, pathlib, signal\n"
+        "class Killer:\n"
+        "    name = 'killer'\n"
+        "    def __init__(self, seed): self.seed = seed\n"
+        "    def act(self, observations, infos):\n"
+        "        if self.seed == 1 and not pathlib.Path('spare').exists():\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return observations['attention_mask']\n"
+    )
+    arguments = custom(
+        dataset, generator=str(gpt2_folder), agents="killer:Killer", seeds="3", max_new_tokens="4"
+    )
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "HF_HUB_OFFLINE": "1"}
+    killed = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    out = dataset.with_name("out")
+    assert [file.name for file in out.glob("records/*/*.jsonl")] == ["validation_seen-seed0.jsonl"]
+    (tmp_path / "spare").touch()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0
+    assert json.loads((out / "summary.json").read_text())[0]["seeds"] == 3

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import models
+from bench_agents import Forgetful, Learner
+from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.roster import find_agents
+from benchmarks.runner import Benchmark, TrainingError
+from benchmarks.suites import Suite
+from fakes import CountingGenerator
+
+PROMPTS_PER_SPLIT = 70  # more than one batch
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    """A suite over a folder of three split files."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "validation_seen", "validation_unseen"):
+        lines = [
+            json.dumps(
+                {
+                    "instruction": f"Please sort the words, {split} {number}",
+                    "input": "plums and 12 apples" if number % 2 else "",
+                    "output": "12 apples" if number % 3 else "",
+                }
+            )
+            for number in range(PROMPTS_PER_SPLIT)
+        ]
+        (data / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    return Suite(
+        id="toy",
+        version=1,
+        dataset=str(data),
+        splits=("validation_seen", "validation_unseen"),
+        generator="counting",
+        max_units=48,
+        seeds=2,
+    )
+
+
+def make_generator() -> CountingGenerator:
+    """A counting generator with a tokenizer for the policy."""
+    generator = CountingGenerator()
+    generator.tokenizer = models.gpt2_tokenizer()
+    return generator
+
+
+def run(suite: Suite, agents: str, out: Path, generator: CountingGenerator | None = None):
+    generator = generator or make_generator()
+    return Benchmark(
+        suite, find_agents(agents.split(",")), out, train_minutes=0.5, generator=generator
+    ).run()
+
+
+def untimed(folder: Path) -> list[Record]:
+    return [dataclasses.replace(r, compress_ms=0.0) for r in RunFolder(folder).records()]
+
+
+def test_every_agent_split_and_seed_gets_its_records(suite: Suite, tmp_path: Path):
+    out = tmp_path / "out"
+    rows = run(suite, "random,keep_all,bench_agents:DropLast", out)
+    by_agent = {(r["agent"], r["split"]): r for r in rows}
+    assert len(by_agent) == 6
+    assert by_agent["random", "validation_seen"]["seeds"] == 2
+    assert by_agent["keep_all", "validation_seen"]["seeds"] == 1  # without chance: once
+    assert by_agent["keep_all", "validation_seen"]["n"] == PROMPTS_PER_SPLIT
+    assert by_agent["keep_all", "validation_seen"]["similarity"] == 1.0
+    assert by_agent["keep_all", "validation_seen"]["compression_ratio"] == 0.0
+    assert by_agent["DropLast", "validation_unseen"]["generator"] == "counting"
+    assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(rows))
+    assert (out / "leaderboard.md").read_text().count("###") == 2
+
+    records = list(RunFolder(out).records())
+    assert len(records) == 2 * PROMPTS_PER_SPLIT * (2 + 1 + 1)
+    for record in records:
+        kept = list(record.prompt)
+        for start, end in record.dropped:
+            kept[start:end] = [""] * (end - start)
+        assert "".join(kept) == record.compressed_prompt
+        assert (record.gold_rouge_l is None) == (record.gold == "")
+    assert any(record.dropped for record in records)
+
+
+def test_provenance_tells_code_data_and_settings(suite: Suite, tmp_path: Path):
+    run(suite, "keep_all", tmp_path / "out")
+    run(suite, "truncation", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert [one["agents"] for one in told["runs"]] == [["keep_all"], ["truncation"]]
+    assert set(told["runs"][0]["git"]) == {"commit", "dirty"}
+    assert told["runs"][0]["libraries"]["numpy"]
+    assert set(told["runs"][0]["checksums"]) == set(suite.splits)
+    assert told["settings"]["agents"] == {"keep_all": "keep_all", "truncation": "truncation"}
+
+
+def test_finished_parts_are_not_evaluated_again(suite: Suite, tmp_path: Path):
+    out = tmp_path / "out"
+    run(suite, "random,keep_all", out)
+    whole = untimed(out)
+    (out / "records" / "random" / "validation_seen-seed1.jsonl").unlink()
+    stamps = {file: file.stat().st_mtime_ns for file in out.glob("records/*/*.jsonl")}
+    run(suite, "random,keep_all", out)
+    assert untimed(out) == whole
+    assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items())
+    idle = make_generator()
+    run(suite, "random,keep_all", out, idle)
+    assert idle.generate_calls == []
+
+
+def test_interrupted_run_goes_on_and_equals_an_unbroken_one(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    agents = "bench_agents:Forgetful"
+    run(suite, agents, tmp_path / "whole")
+    out = tmp_path / "broken"
+    # Two calls per part: this stops in the middle of the second part.
+    monkeypatch.setattr(Forgetful, "calls_left", 3)
+    with pytest.raises(KeyboardInterrupt):
+        run(suite, agents, out)
+    parts = [file.name for file in out.glob("records/*/*.jsonl")]
+    assert parts == ["validation_seen-seed0.jsonl"]
+    monkeypatch.setattr(Forgetful, "calls_left", None)
+    run(suite, agents, out)
+    assert untimed(out) == untimed(tmp_path / "whole")
+
+
+def test_agents_are_trained_once_and_loaded_on_resume(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Learner, "trained", [])
+    out = tmp_path / "out"
+    run(suite, "bench_agents:Learner", out)
+    assert Learner.trained == [(0, 30.0), (1, 30.0)]
+    history = json.loads((out / "agents" / "learner-seed1" / "training.json").read_text())
+    assert set(history[0]) == {"reward"}
+    (out / "records" / "learner" / "validation_unseen-seed1.jsonl").unlink()
+    run(suite, "bench_agents:Learner", out)
+    assert len(Learner.trained) == 2
+
+
+def test_agent_without_an_update_gets_no_row(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Learner, "train", lambda self, make_env, **budget: [])
+    with pytest.raises(TrainingError, match=r"learner, seed 0: 0\.5 minutes were over"):
+        run(suite, "keep_all,bench_agents:Learner", tmp_path / "out")
+    assert not (tmp_path / "out" / "agents").exists()
+    assert {r.agent for r in RunFolder(tmp_path / "out").records()} == {"keep_all"}
+
+
+def test_training_needs_a_split_of_its_own(suite: Suite, tmp_path: Path):
+    (Path(suite.dataset) / "train.jsonl").unlink()
+    with pytest.raises(ValueError, match="learner must be trained"):
+        run(suite, "bench_agents:Learner", tmp_path / "out")
+    single = dataclasses.replace(suite, dataset=f"{suite.dataset}/validation_seen.jsonl")
+    single = dataclasses.replace(single, splits=("validation_seen",))
+    with pytest.raises(ValueError, match="very prompts"):
+        run(single, "bench_agents:Learner", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_mixed_settings_are_refused_before_the_generator_works(suite: Suite, tmp_path: Path):
+    out = tmp_path / "out"
+    run(suite, "keep_all", out)
+    idle = make_generator()
+    with pytest.raises(RunFolderError, match=r"max_new_tokens: 30 in the folder, 5 now"):
+        run(dataclasses.replace(suite, max_new_tokens=5), "keep_all", out, idle)
+    data = Path(suite.dataset) / "validation_seen.jsonl"
+    data.write_text(data.read_text().replace("Please", "Now"))
+    with pytest.raises(RunFolderError, match="checksums"):
+        run(suite, "keep_all", out, idle)
+    assert idle.counted == []
+
+
+def test_limit_takes_prompts_from_the_whole_split(suite: Suite, tmp_path: Path):
+    (row, _) = run(dataclasses.replace(suite, limit=7), "keep_all", tmp_path / "out")
+    assert row["n"] == 7
+    prompts = [r.prompt for r in RunFolder(tmp_path / "out").records() if r.split == row["split"]]
+    assert prompts[0].splitlines()[0].endswith("validation_seen 0")
+    assert prompts[-1].splitlines()[0].endswith("validation_seen 60")
+
+
+def test_rewards_that_ask_for_no_answers_still_get_a_similarity(suite: Suite, tmp_path: Path):
+    suite = dataclasses.replace(suite, reward="likelihood", limit=3)
+    rows = run(suite, "bench_agents:DropLast", tmp_path / "out")
+    assert 0.0 <= rows[0]["similarity"] <= 1.0
+    assert all(r.log_likelihood is not None for r in RunFolder(tmp_path / "out").records())
+
+
+def test_masks_of_the_wrong_shape_name_the_agent(suite: Suite, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"Agent wrong-shape: .*\(64, 48\)"):
+        run(suite, "bench_agents:WrongShape", tmp_path / "out")

@@ -1,0 +1,132 @@
+"""The policy network: padding and dropout have no say, and weights load without pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents.network import KeepNetwork, pretrained_encoder, small_encoder
+
+VOCABULARY = 50
+
+
+@pytest.fixture
+def network() -> KeepNetwork:
+    torch.manual_seed(0)
+    return KeepNetwork(small_encoder(VOCABULARY, hidden_size=16, num_layers=2, num_heads=2))
+
+
+def batch(lengths: tuple[int, ...] = (5, 9, 2), width: int = 12) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(1)
+    attended = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+    ids = torch.randint(1, VOCABULARY, (len(lengths), width), generator=generator) * attended
+    droppable = attended.clone()
+    droppable[:, 0] = 0
+    return ids, attended, droppable
+
+
+def test_shapes_and_zero_logits_where_there_is_no_choice(network: KeepNetwork) -> None:
+    ids, attended, droppable = batch()
+    logits, values = network(ids, attended, droppable)
+    assert logits.shape == (3, 12)
+    assert values.shape == (3,)
+    assert (logits[droppable == 0] == 0).all()
+    assert (logits[droppable == 1] != 0).all()
+
+
+def test_the_untrained_policy_keeps_about_as_asked() -> None:
+    torch.manual_seed(0)
+    network = KeepNetwork(small_encoder(VOCABULARY, 16, 2, 2), initial_keep=0.8)
+    ids, attended, droppable = batch()
+    logits, _ = network(ids, attended, droppable)
+    keep = torch.sigmoid(logits[droppable == 1])
+    torch.testing.assert_close(keep, torch.full_like(keep, 0.8), atol=0.06, rtol=0)
+
+
+@pytest.mark.parametrize("garbage", [0, 1, 49])
+def test_padding_ids_width_and_neighbours_change_nothing(
+    network: KeepNetwork, garbage: int
+) -> None:
+    ids, attended, droppable = batch()
+    logits, values = network(ids, attended, droppable)
+    padded = torch.where(attended == 1, ids, garbage)
+    for row in range(3):
+        wide = [
+            torch.nn.functional.pad(t[row : row + 1], (0, 4)) for t in (padded, attended, droppable)
+        ]
+        one_logits, one_value = network(*wide)
+        torch.testing.assert_close(one_logits[0, :12], logits[row], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(one_value[0], values[row], atol=1e-5, rtol=1e-5)
+
+
+def test_every_unit_sees_both_sides(network: KeepNetwork) -> None:
+    ids, attended, droppable = batch((9,))
+    logits, _ = network(ids, attended, droppable)
+    for changed in (1, 8):
+        other = ids.clone()
+        other[0, changed] = (other[0, changed] + 1) % VOCABULARY
+        assert (network(other, attended, droppable)[0] != logits)[0, 1:9].all()
+
+
+def test_a_prompt_without_units_is_no_nan(network: KeepNetwork) -> None:
+    for lengths in ((0,), (0, 4)):
+        ids, attended, droppable = batch(lengths)
+        logits, values = network(ids, attended, droppable)
+        assert torch.isfinite(logits).all()
+        assert torch.isfinite(values).all()
+
+
+def test_training_mode_brings_no_dropout(bert_folder: Path) -> None:
+    network = KeepNetwork(pretrained_encoder(bert_folder))
+    assert network.encoder.config.hidden_dropout_prob > 0
+    ids, attended, droppable = batch()
+    evaluated = network.eval()(ids, attended, droppable)
+    trained = network.train()(ids, attended, droppable)
+    assert network.training
+    assert torch.equal(evaluated[0], trained[0])
+    assert torch.equal(evaluated[1], trained[1])
+
+
+@pytest.mark.parametrize("kind", ["small", "t5", "bert", "roberta"])
+def test_save_and_load_without_pickle(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "small":
+        network: KeepNetwork = request.getfixturevalue("network")
+    else:
+        network = KeepNetwork(pretrained_encoder(request.getfixturevalue(f"{kind}_folder")))
+    with torch.no_grad():
+        network.droppable_embedding.weight.normal_()
+    folder = tmp_path / "a" / "network"
+    network.save_pretrained(folder)
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+    loaded = KeepNetwork.from_pretrained(folder)
+    ids, attended, droppable = batch()
+    for ours, theirs in zip(
+        network.eval()(ids, attended, droppable), loaded(ids, attended, droppable), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_pretrained_encoder_starts_from_its_weights(t5_folder: Path) -> None:
+    from transformers import T5ForConditionalGeneration
+
+    ours = pretrained_encoder(t5_folder)
+    theirs = T5ForConditionalGeneration.from_pretrained(t5_folder).encoder
+    ids, attended, _ = batch()
+    hidden = ours(input_ids=ids, attention_mask=attended).last_hidden_state
+    expected = theirs(input_ids=ids, attention_mask=attended).last_hidden_state
+    torch.testing.assert_close(hidden, expected)
+
+
+def test_bad_input_is_said_so(tmp_path: Path, gpt2_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no saved network: network\.json is missing"):
+        KeepNetwork.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"initial_keep must lie between 0 and 1, got 1\.0"):
+        KeepNetwork(small_encoder(VOCABULARY, 16, 1, 2), initial_keep=1.0)
+    with pytest.raises(ValueError, match="no multiple of num_heads"):
+        small_encoder(VOCABULARY, 16, 1, 3)
+    with pytest.raises(ValueError, match="GPT2"):
+        pretrained_encoder(gpt2_folder)

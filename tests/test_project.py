@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from packaging.requirements import Requirement
+
+from imports import ROOT, imported
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+# Where the name that is imported is not the name that is installed.
+DISTRIBUTIONS = {"PIL": "pillow"}
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {Requirement(line).name for line in requirements} - {PROJECT["name"]}
+
+
+def test_every_direct_dependency_is_pinned():
+    direct = names(PROJECT["dependencies"]).union(*map(names, EXTRAS.values()))
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"==[\d.]+", str(pin.specifier)) for pin in pins)
+    assert {pin.name for pin in pins} == direct
+
+
+@pytest.mark.parametrize(
+    ("package", "extras"),
+    [("pcrl_gym", ["render"]), ("agents", ["agents", "nltk"]), ("benchmarks", ["agents"])],
+)
+def test_what_a_package_imports_is_declared(package: str, extras: list[str]):
+    declared = names(PROJECT["dependencies"]).union(*(names(EXTRAS[extra]) for extra in extras))
+    ours = {"pcrl_gym", "agents", "benchmarks"}
+    foreign = imported(package) - ours - set(sys.stdlib_module_names)
+    assert {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in foreign} <= declared
