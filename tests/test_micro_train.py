@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pcrl_gym.generators.loading import load_generator
-from pcrl_gym.micro import train
+from pcrl_gym.micro import model, train
+from pcrl_gym.micro.card import GOALS
 from pcrl_gym.micro.families import FAMILIES
 from pcrl_gym.micro.tasks import draw
 
@@ -19,14 +20,14 @@ KINDS = ("causal", "seq2seq")
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train.train_tokenizer(train.Config(kind="causal", steps=1))
+    return model.train_tokenizer(model.Config(kind="causal", steps=1))
 
 
 @pytest.fixture
 def small(monkeypatch, tokenizer):
     """A configuration of four steps in two pools, and no second training of the tokenizer."""
     monkeypatch.setattr(train, "train_tokenizer", lambda config: tokenizer)
-    return lambda kind: train.Config(kind=kind, steps=4, batch=4, pool=2, warmup=2)
+    return lambda kind: model.Config(kind=kind, steps=4, batch=4, pool=2, warmup=2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,7 +57,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(small, kind, tmp
 
 def test_other_settings_do_not_resume_a_run(small, tmp_path):
     train.train(small("causal"), tmp_path)
-    other = train.Config(kind="causal", steps=6, batch=4, pool=2, warmup=2)
+    other = model.Config(kind="causal", steps=6, batch=4, pool=2, warmup=2)
     with pytest.raises(ValueError, match="--run"):
         train.train(other, tmp_path)
 
@@ -79,10 +80,10 @@ def draw_of_pool(config):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_of_a_batch_is_that_of_its_rows(kind):
     """Padding adds nothing: two rows of unequal length weigh by the root of their lengths."""
-    model = train.build_model(train.Config(kind=kind, steps=1)).eval()
+    network = model.build_model(model.Config(kind=kind, steps=1)).eval()
     rows = [([5, 6, 7], [8, 1]), ([9, 10, 11, 12, 13], [14, 15, 16, 1])]
     one, other, both = (
-        train.loss_of(model, kind, batch, "cpu").item() for batch in (rows[:1], rows[1:], rows)
+        train.loss_of(network, kind, batch, "cpu").item() for batch in (rows[:1], rows[1:], rows)
     )
     # Each row weighs length * length ** -0.5.
     expected = (one * math.sqrt(2) + other * math.sqrt(4)) / (math.sqrt(2) + math.sqrt(4))
@@ -90,27 +91,29 @@ def test_the_loss_of_a_batch_is_that_of_its_rows(kind):
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero():
-    config = train.Config(kind="causal", steps=100, warmup=10, decay=0.5)
+    config = model.Config(kind="causal", steps=100, warmup=10, decay=0.5)
     assert [train.rate(step, config) for step in (0, 9, 49, 75, 99)] == [0.1, 1.0, 1.0, 0.5, 0.02]
 
 
 def test_every_parameter_has_one_optimizer():
     for kind in KINDS:
-        model = train.build_model(train.Config(kind=kind, steps=1))
-        groups = [g for o in train.optimizers(model, train.Config(kind, 1)) for g in o.param_groups]
+        network = model.build_model(model.Config(kind=kind, steps=1))
+        groups = [
+            g for o in model.optimizers(network, model.Config(kind, 1)) for g in o.param_groups
+        ]
         taken = [id(p) for group in groups for p in group["params"]]
-        assert sorted(taken) == sorted(id(p) for p in model.parameters())
+        assert sorted(taken) == sorted(id(p) for p in network.parameters())
 
 
 @pytest.mark.slow
 def test_the_command_writes_a_generator_with_its_card(tmp_path, capsys):
     train.main(["seq2seq", "--run", str(tmp_path), "--steps", "16"])
-    model = tmp_path / "model"
-    report = json.loads((model / "training.json").read_text(encoding="utf-8"))
-    assert set(report["splits"]) == set(train.GOALS)
+    folder = tmp_path / "model"
+    report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    assert set(report["splits"]) == set(GOALS)
     assert "exact match" in capsys.readouterr().out
-    assert "| validation_human | 175 |" in (model / "README.md").read_text(encoding="utf-8")
-    answers = load_generator(str(model), device="cpu").generate(["Instruction: copy\n"], 4)
+    assert "| validation_human | 175 |" in (folder / "README.md").read_text(encoding="utf-8")
+    answers = load_generator(str(folder), device="cpu").generate(["Instruction: copy\n"], 4)
     assert len(answers) == 1
     with pytest.raises(SystemExit, match="--run"):
         train.main(["seq2seq", "--run", str(tmp_path), "--steps", "16"])

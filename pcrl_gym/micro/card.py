@@ -1,0 +1,113 @@
+"""How well a micro generator answers, and the model card that says so."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import defaultdict
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pcrl_gym.datasets import dataset_checksum
+from pcrl_gym.generators.hf import HFGenerator
+from pcrl_gym.micro.model import Config, prompt_text
+from pcrl_gym.micro.tasks import micro_prompts
+from pcrl_gym.prompt import Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+MAX_NEW_TOKENS = 30
+GOALS = {"validation_seen": 0.97, "validation_unseen": 0.95, "validation_human": 0.80}
+
+
+def evaluate(
+    model: Any, tokenizer: PreTrainedTokenizerFast
+) -> tuple[dict[str, Any], dict[str, list[dict[str, str]]]]:
+    """Compare a model's greedy answers on the validation splits with the gold ones.
+
+    Returns:
+        Per split the number of prompts, their checksum and the shares of equal answers, "all" and
+        by family; and per split the misses, with the answer that was given.
+    """
+    generator = HFGenerator(model, tokenizer, name="micro")
+    results, misses = {}, {}
+    for split in GOALS:
+        prompts = micro_prompts(split)
+        shares, misses[split] = exact_match(generator, prompts)
+        results[split] = {
+            "prompts": len(prompts),
+            "sha256": dataset_checksum(prompts),
+            "exact_match": shares,
+        }
+    return results, misses
+
+
+def exact_match(
+    generator: HFGenerator, prompts: list[Prompt]
+) -> tuple[dict[str, float], list[dict[str, str]]]:
+    """Compare greedy answers with the gold ones.
+
+    Returns:
+        The share of equal answers under "all" and by family, and the misses.
+    """
+    answers = generator.generate([prompt_text(p) for p in prompts], MAX_NEW_TOKENS)
+    hits: dict[str, list[bool]] = defaultdict(list)
+    misses = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        hit = answer.text == prompt.output
+        hits["all"].append(hit)
+        hits[prompt.source.split("/")[0]].append(hit)
+        if not hit:
+            misses.append({**asdict(prompt), "answer": answer.text})
+    return {name: sum(rows) / len(rows) for name, rows in hits.items()}, misses
+
+
+def make_report(
+    config: Config, model: Any, results: dict[str, Any], command: str, seconds: float
+) -> dict[str, Any]:
+    """What is kept beside the weights as `training.json`."""
+    cores = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores ({platform.machine()})"
+    return {
+        "command": command,
+        "config": asdict(config),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": round(seconds),
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else cores,
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
+        "train_sha256": dataset_checksum(micro_prompts("train")),
+        "splits": results,
+    }
+
+
+def card(config: Config, report: dict[str, Any]) -> str:
+    """The model card, from what the run measured."""
+    rows = [
+        f"| {split} | {result['prompts']} | {100 * result['exact_match']['all']:.1f} % "
+        f"| {100 * GOALS[split]:.0f} % | `{result['sha256'][:16]}` |"
+        for split, result in report["splits"].items()
+    ]
+    family = "GPT-2" if config.kind == "causal" else "T5"
+    return f"""---
+license: apache-2.0
+language: en
+---
+# micro generator, {config.kind}
+
+A {family}-type model of {report["parameters"]:,} parameters, trained from scratch on micro, the
+procedural instruction set of pcrl_gym. It answers micro prompts and nothing else: results on it say
+nothing about large language models.
+
+Exact match of greedy answers (float32, at most {MAX_NEW_TOKENS} new tokens):
+
+| split | prompts | exact match | goal | data SHA-256 |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+Made by `{report["command"]}` in {report["seconds"] / 60:.0f} minutes on {report["machine"]}:
+{config.steps:,} steps of {config.batch} prompts, half of them with words missing. `training.json`
+holds all settings, versions and the exact match of every family.
+"""

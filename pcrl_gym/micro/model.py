@@ -1,0 +1,143 @@
+"""What the micro generators are before training: settings, tokenizer, models, optimizers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from pcrl_gym.micro.families import FAMILIES
+from pcrl_gym.micro.tasks import draw
+from pcrl_gym.prompt import Prompt
+from pcrl_gym.template import AlpacaTemplate
+
+PAD, END = "<pad>", "</s>"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the weights of one generator."""
+
+    kind: str
+    steps: int
+    batch: int = 128
+    pool: int = 16  # batches that are drawn together and sorted by length
+    warmup: int = 200
+    decay: float = 0.27  # share of the steps, at the end, in which the learning rate falls to zero
+    # Steps in which most prompts come without filler: there the tasks are learned at half the cost.
+    # Reading past filler is learned before, and all of it together after. From the first of these
+    # steps on, HARD families come twice as often.
+    short: tuple[int, int] = (3_600, 6_400)
+    short_share: float = 0.85
+    matrix_lr: float = 0.02
+    other_lr: float = 3e-3
+    vocab: int = 1536
+    positions: int = 384
+    seed: int = 0
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """What a generator reads."""
+    return AlpacaTemplate().render(prompt).text
+
+
+def train_tokenizer(config: Config) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer trained on micro prompts."""
+    rng = Random(f"{config.seed}:tokenizer")
+    texts = []
+    for _ in range(30_000):
+        prompt = draw(rng, FAMILIES)
+        texts += [prompt_text(prompt), " " + prompt.output]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocab,
+        special_tokens=[PAD, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        padding_side="left",
+        model_max_length=config.positions,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(config: Config) -> Any:
+    """A randomly initialised generator: GPT-2 type (1.9 M parameters) or T5 type (2.0 M)."""
+    torch.manual_seed(config.seed)  # the command's own process: nobody else draws from this stream
+    # Eager attention: the fused one's backward pass takes over half of a CPU step (torch 2.13).
+    if config.kind == "causal":
+        return GPT2LMHeadModel._from_config(
+            GPT2Config(
+                vocab_size=config.vocab,
+                n_positions=config.positions,
+                n_embd=160,
+                n_layer=5,
+                n_head=5,
+                activation_function="gelu_pytorch_tanh",
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                bos_token_id=None,
+                eos_token_id=1,
+                pad_token_id=0,
+            ),
+            attn_implementation="eager",
+        )
+    decoder: dict[str, Any] = {"decoder_start_token_id": 0}  # missing in T5Config's signature
+    return T5ForConditionalGeneration._from_config(
+        T5Config(
+            vocab_size=config.vocab,
+            d_model=128,
+            d_kv=32,
+            d_ff=512,
+            num_layers=5,
+            num_decoder_layers=3,
+            num_heads=4,
+            relative_attention_num_buckets=64,
+            relative_attention_max_distance=128,
+            dropout_rate=0.0,
+            eos_token_id=1,
+            pad_token_id=0,
+            **decoder,
+        ),
+        attn_implementation="eager",
+    )
+
+
+def optimizers(model: Any, config: Config) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for all the rest.
+
+    T5 does not scale its attention logits: with the large steps of Muon on its query and key
+    matrices they saturate, and copying is learned late.
+    """
+    outside = ("wte", "wpe", "shared", "lm_head", "relative_attention_bias", ".q.", ".k.")
+    named = list(model.named_parameters())
+    matrices = [p for n, p in named if p.ndim == 2 and not any(o in n for o in outside)]
+    slow = [p for n, p in named if ".q." in n or ".k." in n]
+    taken = {id(p) for p in [*matrices, *slow]}
+    others = [p for _, p in named if id(p) not in taken]
+    groups = [
+        {"params": others, "lr": config.other_lr},
+        {"params": slow, "lr": config.other_lr / 3},
+    ]
+    return [
+        torch.optim.Muon(matrices, lr=config.matrix_lr, weight_decay=0.01),
+        torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0),
+    ]
