@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pcrl_gym.micro.families import FAMILIES, Family
 from pcrl_gym.micro.wording import (
     RESTATEMENTS,
+    Phrasing,
     Word,
     choices,
     filler_words,
@@ -45,6 +46,7 @@ class Draft(NamedTuple):
     input: list[Word]
     answer: str
     source: str
+    phrasing: Phrasing
 
 
 def draft(
@@ -65,13 +67,14 @@ def draft(
     op = rng.choice(family.ops)
     task = family.make(rng, op)
     phrasings = choices(family, op, held_out)
-    words = task_words(rng.choice(phrasings), task.slots, op, rng)
+    phrasing = rng.choice(phrasings)
+    words = task_words(phrasing, task.slots, op, rng)
     given = input_words(task.input, rng) if task.input else []
     if given and rng.random() < 0.2:
         words, given = _inline(words, given), []
     source = f"{family.name}/{op}" if op else family.name
     if short:
-        return Draft(words, given, task.answer, source)
+        return Draft(words, given, task.answer, source, phrasing)
     if rng.random() < 0.12:
         again = task_words(rng.choice(phrasings), task.slots, op, rng)
         words += [Word(w, "") for w in rng.choice(RESTATEMENTS).split()]
@@ -83,7 +86,7 @@ def draft(
         words = filler_words("<", rng) + words
     for _ in range(after):
         words = words + filler_words(">", rng)
-    return Draft(words, given, task.answer, source)
+    return Draft(words, given, task.answer, source, phrasing)
 
 
 def draw(
@@ -102,7 +105,11 @@ def draw(
         broken: Leave out a random part of the words that the answer does not depend on.
         short: See `draft`.
     """
-    drawn = draft(rng, families, held_out, short)
+    return write(draft(rng, families, held_out, short), rng, broken)
+
+
+def write(drawn: Draft, rng: Random, broken: bool = False) -> Prompt:
+    """Write a draft out; see `draw`."""
     careless = rng.random() < 0.15
     thin = rng if broken else None
     instruction = write_out(drawn.instruction, thin)
@@ -157,10 +164,11 @@ def _micro_prompts(split: str) -> tuple[Prompt, ...]:
     prompts: list[Prompt] = []
     while len(prompts) < SIZES[split]:
         if split == "validation_unseen":
-            prompt = draw(rng, unseen) if len(prompts) % 2 else draw(rng, seen, held_out=True)
+            drawn = draft(rng, unseen) if len(prompts) % 2 else draft(rng, seen, held_out=True)
         else:
-            prompt = draw(rng, seen, held_out=False)
-        if key(prompt) in taken:
+            drawn = draft(rng, seen, held_out=False)
+        prompt = write(drawn, rng)
+        if key(prompt) in taken or drawn.phrasing.shared:
             continue
         taken.add(key(prompt))
         prompts.append(

@@ -92,10 +92,18 @@ class Word(NamedTuple):
 
 
 class Phrasing(NamedTuple):
-    """One line of `phrasings.txt`: the op it asks ("" for every op), held out or not, its text."""
+    """One line of `phrasings.txt`.
+
+    Attributes:
+        op: The op it asks, "" for every op.
+        held_out: True where agents never train on it.
+        shared: True where synonyms can make the same words out of a phrasing that is not held out.
+        text: The text with its marks.
+    """
 
     op: str
     held_out: bool
+    shared: bool
     text: str
 
 
@@ -113,8 +121,8 @@ def phrasings() -> dict[str, tuple[Phrasing, ...]]:
             rows = found[line.strip("[]")] = []
             continue
         op, _, text = line.rpartition(" | ")
-        held_out = text.startswith("~ ")
-        rows.append(Phrasing(op, held_out, text.removeprefix("~ ")))
+        mark = next((mark for mark in ("~~ ", "~ ") if text.startswith(mark)), "")
+        rows.append(Phrasing(op, bool(mark), mark == "~~ ", text.removeprefix(mark)))
     return {name: tuple(rows) for name, rows in found.items()}
 
 

@@ -1,0 +1,28 @@
+"""PPO learns on micro itself, not only on toy rewards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents import make_agent
+from benchmarks.evaluate import evaluate
+from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.task import make_task
+from pcrl_gym.vector_env import PromptCompressionVectorEnv
+
+
+@pytest.mark.slow
+def test_ppo_earns_more_than_stop_words_on_micro():
+    generator = load_generator("micro", device="cpu")
+    task = make_task(split="validation_seen", generator=generator)
+
+    def mean_reward(agent):
+        records = evaluate(agent, task, name=agent.name, split="validation_seen", seed=0)
+        return np.mean([record.reward for record in records])
+
+    ppo = make_agent("ppo", seed=0)
+    ppo.train(
+        lambda num_envs: PromptCompressionVectorEnv(num_envs, generator=generator), episodes=25_000
+    )
+    assert mean_reward(ppo) > mean_reward(make_agent("stopwords"))
