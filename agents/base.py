@@ -41,7 +41,8 @@ class Agent(Protocol):
             observations: The environment's observations stacked along a first axis: `input_ids`
                 int64, `attention_mask` int8 and `droppable` int8, each of shape (batch, max_units).
             infos: One mapping per prompt, as `reset` returned it, with at least `prompt` (rendered
-                text), `spans` ((n_units, 2) character offsets of the units), `instruction`,
+                text), `spans` ((max_units, 2), character offsets of the units, the length of the
+                prompt twice where there is none), `instruction`,
                 `input`, `prompt_id`.
 
         Returns:

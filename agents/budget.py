@@ -41,6 +41,10 @@ class Budget:
         self._clock = clock
         self._start = clock()
 
+    def restart(self) -> None:
+        """Count seconds from now on: setting up is no training."""
+        self._start = self._clock()
+
     def add(self, episodes: int) -> None:
         """Count finished episodes."""
         self.episodes_done += episodes

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from pcrl_gym.micro import weights_folder
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -184,12 +186,7 @@ def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
     """
     from transformers import AutoModelForTextEncoding
 
-    folder = micro_seq2seq_folder() if spec == "micro-seq2seq" else spec
-    return AutoModelForTextEncoding.from_pretrained(folder, dtype=torch.float32)
-
-
-def micro_seq2seq_folder() -> Path:
-    """Return the folder of the embedded encoder-decoder generator."""
-    import pcrl_gym
-
-    return Path(pcrl_gym.__file__).parent / "micro" / "weights" / "seq2seq"
+    folder = weights_folder("seq2seq") if spec == "micro-seq2seq" else spec
+    return AutoModelForTextEncoding.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )

@@ -54,6 +54,9 @@ class PPOConfig:
         final_entropy: Target of the joint entropy at the end of training, as a share of that of the
             first roll-out; the target falls linearly from 1.
         entropy_coefficient: Weight of the entropy at the start, before it is steered.
+
+    Raises:
+        ValueError: If the last batch of an update would hold one prompt.
     """
 
     encoder: str = "small"
@@ -70,6 +73,14 @@ class PPOConfig:
     max_grad_norm: float = 0.5
     final_entropy: float = 0.1
     entropy_coefficient: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.num_envs * self.n_steps % self.batch_size == 1:
+            raise ValueError(
+                f"num_envs * n_steps = {self.num_envs * self.n_steps} leaves a batch of one prompt "
+                f"with batch_size = {self.batch_size}; advantages of a batch are divided by their "
+                "standard deviation, so choose another batch_size"
+            )
 
 
 class PPOAgent:
@@ -162,6 +173,7 @@ class PPOAgent:
         except ModuleNotFoundError as error:
             raise MissingExtraError("training PPO needs: pip install -e '.[agents]'") from error
         env = make_env(self.config.num_envs)
+        budget.restart()
         try:
             with isolated_random_state():
                 torch.manual_seed(self.seed)
@@ -206,7 +218,8 @@ class PPOAgent:
             raise ValueError(f"{folder} holds no saved PPO agent: {SETTINGS_FILE} is missing")
         settings = json.loads(path.read_text(encoding="utf-8"))
         agent = cls(seed=settings["seed"], device=device, **settings["config"])
-        agent.network = KeepNetwork.from_pretrained(folder).to(agent.device)
+        with isolated_random_state():  # weights are drawn before they are loaded
+            agent.network = KeepNetwork.from_pretrained(folder).to(agent.device)
         return agent
 
     def _new_network(self, env: VectorEnv) -> KeepNetwork:

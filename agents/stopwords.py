@@ -19,9 +19,9 @@ from pcrl_gym.errors import MissingExtraError
 
 WORD_LIST = Path(__file__).with_name("stopwords.txt")
 
-# A word goes on over punctuation that has letters or digits on both sides: "don't", "3.5", "12:30",
-# "e-mail".
-_WORD = re.compile(r"\w+(?:[^\w\s]+\w+)*")
+# A word goes on over an apostrophe or hyphen between letters ("don't", "e-mail") and over a mark
+# between digits ("3.5", "12:30").
+_WORD = re.compile(r"\w+(?:(?:['\u2019-]|(?<=\d)[.,:/](?=\d))\w+)*")
 
 
 class StopWordAgent:

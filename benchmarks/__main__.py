@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
         return 2
     try:
         rows = benchmark.run()
-    except (PcrlError, RunFolderError, TrainingError, OSError) as error:
+    except (PcrlError, RunFolderError, TrainingError, ValueError, OSError) as error:
         print(
             f"error: {error}\nFinished parts are kept; the same command goes on from there.",
             file=sys.stderr,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.records import Record
-from pcrl_gym.rouge import rouge_l_f1
+from pcrl_gym.rouge import similarity
 from pcrl_gym.spaces import parse_keep_mask, stack_observations
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> I
                 original_tokens=int(scores.original_tokens[i]),
                 compressed_tokens=int(scores.compressed_tokens[i]),
                 template_tokens=int(scores.template_tokens[i]),
-                gold_rouge_l=rouge_l_f1(answer, prompt.output) if prompt.output else None,
+                gold_rouge_l=similarity(answer, prompt.output) if prompt.output else None,
                 compress_ms=compress_ms,
             )
 

@@ -75,7 +75,7 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
     similarities = [record.similarity for record in records]
     return Row(
         agent=agent,
-        suite=settings["suite"],
+        suite=suite_title(settings),
         split=split,
         generator=settings["generator_name"],
         seeds=len(parts),
@@ -93,6 +93,17 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
         gold_rouge_l=mean(record.gold_rouge_l for record in records),
         compress_ms=_mean(record.compress_ms for record in records),
     )
+
+
+def suite_title(settings: dict[str, Any]) -> str:
+    """Suite and version, and how many prompts of each split where not all were evaluated.
+
+    Example:
+        >>> suite_title({"suite": "micro", "version": 1, "limit": 64})
+        'micro v1, limit 64'
+    """
+    title = f"{settings['suite']} v{settings['version']}"
+    return title if settings["limit"] is None else f"{title}, limit {settings['limit']}"
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -92,10 +93,17 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
     file = folder.path / "provenance.json"
     told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
     told["settings"] = folder.settings
+    code = git_state()
+    if told["runs"] and told["runs"][-1]["git"] != code:
+        print(
+            f"warning: {folder.path} holds results of other code "
+            f"({told['runs'][-1]['git']}, now {code}); give a new folder for one code's table",
+            file=sys.stderr,
+        )
     told["runs"].append(
         {
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "git": git_state(),
+            "git": code,
             "python": platform.python_version(),
             "platform": platform.platform(),
             "cpu_count": os.cpu_count(),

@@ -56,8 +56,8 @@ class Record:
         original_tokens: n, generator tokens of `prompt`.
         compressed_tokens: n', generator tokens of `compressed_prompt`.
         template_tokens: f, generator tokens of the template's own text.
-        gold_rouge_l: ROUGE-L F1 of `compressed_output` against `gold`, in [0, 1]; None without
-            gold.
+        gold_rouge_l: ROUGE-L F1 of `compressed_output` against `gold`, in [0, 1], 1 if they are
+            equal; None without gold.
         compress_ms: milliseconds the agent took, its batch's time divided by the batch's prompts.
     """
 
@@ -153,8 +153,9 @@ class RunFolder:
         stored = check_settings(path, settings)
         if stored is not None:
             settings["agents"] = {**stored["agents"], **settings["agents"]}
-        (path / "records").mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / "settings.json", json.dumps(settings, indent=2) + "\n")
+        (path / "records").mkdir(exist_ok=True)
         return cls(path)
 
     def part(self, agent: str, split: str, seed: int) -> Path:

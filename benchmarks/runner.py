@@ -68,6 +68,7 @@ class Benchmark:
         self.train_minutes = train_minutes
         self.device = device
         self.reward = make_reward(suite.reward)
+        print(f"Reading {suite.dataset} ...", file=sys.stderr)
         self.prompts = {split: load_prompts(suite.dataset, split) for split in suite.splits}
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
         self.train_prompts: list[Prompt] = []
@@ -92,6 +93,7 @@ class Benchmark:
         from pcrl_gym.generators.loading import load_generator
         from pcrl_gym.task import make_task
 
+        print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
         if self._generator is None:
             self._generator = load_generator(self.suite.generator, device=self.device)
         settings = self._settings() | {
@@ -183,10 +185,16 @@ class Benchmark:
         self.checksums["train"] = dataset_checksum(self.train_prompts)
         seen = {(prompt.instruction, prompt.input) for prompt in self.train_prompts}
         for split, prompts in self.prompts.items():
-            if all((prompt.instruction, prompt.input) in seen for prompt in prompts):
+            shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
+            if shared == len(prompts):
                 raise ValueError(
                     f"{trainable} would be trained on the very prompts of {split}. Give a dataset "
                     "folder with a train split of its own, or leave these agents out."
+                )
+            if shared:
+                print(
+                    f"warning: {shared} of {len(prompts)} prompts of {split} are in train, too",
+                    file=sys.stderr,
                 )
 
     def _settings(self) -> dict[str, Any]:
@@ -207,8 +215,12 @@ class Benchmark:
             "limit": suite.limit,
             "seeds": suite.seeds,
             "train_minutes": self.train_minutes,
-            "agents": {entry.name: entry.spec for entry in self.entries},
+            "agents": {entry.name: self._meaning(entry) for entry in self.entries},
         }
+
+    def _meaning(self, entry: Entry) -> str:
+        """What a name in the table stands for: for an agent that learns, also the data."""
+        return f"{entry.spec}, train {self.checksums['train']}" if entry.trainable else entry.spec
 
     def _options(self) -> dict[str, Any]:
         return {

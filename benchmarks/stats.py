@@ -147,13 +147,14 @@ def bootstrap_interval(
             f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}."
         )
     seeds, prompts = values.shape
-    rng = np.random.default_rng(seed)
+    # One stream each, so that the size of the chunks changes nothing.
+    for_seeds, for_prompts = np.random.default_rng(seed).spawn(2)
     means = np.empty(replicates, dtype=np.float64)
     chunk = max(1, _CHUNK_CELLS // max(seeds, prompts))
     for start in range(0, replicates, chunk):
         size = min(chunk, replicates - start)
-        drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=size)
-        drawn_prompts = rng.multinomial(prompts, np.full(prompts, 1.0 / prompts), size=size)
+        drawn_seeds = for_seeds.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=size)
+        drawn_prompts = for_prompts.multinomial(prompts, np.full(prompts, 1.0 / prompts), size=size)
         sums = np.einsum("bs,bs->b", drawn_seeds, drawn_prompts @ values.T)
         means[start : start + size] = sums / (seeds * prompts)
     low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])

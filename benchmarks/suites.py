@@ -20,7 +20,7 @@ class Suite:
         version: raised by every change of any other field, or of the data behind it.
         dataset: what `pcrl_gym.datasets.load_prompts` takes.
         splits: splits that are evaluated, in the leaderboard's order.
-        generator: what `pcrl_gym.generators.load_generator` takes.
+        generator: what `pcrl_gym.load_generator` takes.
         reward: name of the reward.
         template: name of the prompt template.
         unit: what one bit of the keep mask drops, "token" or "word".

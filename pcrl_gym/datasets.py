@@ -84,7 +84,8 @@ def load_prompts(
         return _load_file(_split_file(path, split))
     if path.is_file():
         return _load_file(path)
-    if isinstance(dataset, os.PathLike) or path.suffix or path.is_absolute() or name[:1] in "~.":
+    looks_like_a_path = path.suffix.lower() in SUFFIXES or path.is_absolute() or name[:1] in "~."
+    if isinstance(dataset, os.PathLike) or looks_like_a_path:
         raise DatasetError(f"there is no file or folder {name!r} (in {Path.cwd()})")
     return _load_hub(name, split, renamed={})
 
@@ -147,6 +148,7 @@ def _read_jsonl(path: Path) -> Iterator[Any]:
 
 def _read_csv(path: Path) -> Iterator[dict[str | None, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
+        # Python 3.10 refuses null characters: `csv.Error`, which the caller explains.
         for row, record in enumerate(csv.DictReader(file, strict=True)):
             if None in record:
                 raise DatasetError(

@@ -121,11 +121,11 @@ class Scorer:
         limit = self.generator.max_prompt_tokens
         return None if limit is None else limit - self.max_new_tokens
 
-    def too_long(self, episodes: Sequence[Episode]) -> NDArray[np.bool_]:
+    def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Tells which original prompts do not fit the generator; (batch,) bool, no generation."""
         if self.max_prompt_tokens is None:
-            return np.zeros(len(episodes), dtype=bool)
-        return self._count([episode.text for episode in episodes]) > self.max_prompt_tokens
+            return np.zeros(len(texts), dtype=bool)
+        return self._count(list(texts)) > self.max_prompt_tokens
 
     def __call__(
         self, episodes: Sequence[Episode], masks: Sequence[ArrayLike] | NDArray[Any]
@@ -154,7 +154,7 @@ class Scorer:
         compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
         n = self._count(prompts)
         f = self._count([episode.template_text for episode in episodes])
-        n_compressed = np.asarray(self.generator.count_tokens(compressed), dtype=np.int64)
+        n_compressed = np.array(self._counted(compressed), dtype=np.int64)
         self._check_lengths(episodes, n, n_compressed)
 
         answers = self._answer(prompts, compressed if self.reward.needs_answers else [])
@@ -193,9 +193,14 @@ class Scorer:
     def _count(self, texts: list[str]) -> IntArray:
         new = [text for text in dict.fromkeys(texts) if text not in self._token_counts]
         if new:
-            counts = self.generator.count_tokens(new)
-            self._token_counts.update(zip(new, counts, strict=True))
+            self._token_counts.update(zip(new, self._counted(new), strict=True))
         return np.array([self._token_counts[text] for text in texts], dtype=np.int64)
+
+    def _counted(self, texts: list[str]) -> list[int]:
+        with self._failures("count_tokens"):
+            counts = self.generator.count_tokens(texts)
+        self._check_count("token counts", len(counts), len(texts))
+        return counts
 
     def _check_lengths(
         self, episodes: Sequence[Episode], original: IntArray, compressed: IntArray

@@ -145,8 +145,6 @@ def make_task(
     check_unit_kind(unit)
     reward = make_reward(reward)
     prompts = load_prompts(dataset, split)
-    if isinstance(generator, Path):
-        generator = str(generator)
     generator = load_generator(generator, device=device, dtype=dtype, batch_size=batch_size)
     own_tokenizer = getattr(generator, "tokenizer", None)
     if tokenizer is None:
@@ -211,9 +209,9 @@ def _split_by_length(
     limit = scorer.max_prompt_tokens
     if limit is None:
         return prompts, ()
-    lengths = scorer.generator.count_tokens([template.render(prompt).text for prompt in prompts])
-    fitting = [p for p, length in zip(prompts, lengths, strict=True) if length <= limit]
-    skipped = tuple(p.id for p, length in zip(prompts, lengths, strict=True) if length > limit)
+    too_long = scorer.too_long([template.render(prompt).text for prompt in prompts])
+    fitting = [p for p, out in zip(prompts, too_long, strict=True) if not out]
+    skipped = tuple(p.id for p, out in zip(prompts, too_long, strict=True) if out)
     if skipped:
         warnings.warn(
             f"{len(skipped)} of {len(prompts)} prompts are left out: generator "

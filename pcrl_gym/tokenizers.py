@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcrl_gym.micro import weights_folder
 from pcrl_gym.template import chat_frame
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
     from transformers import PreTrainedTokenizerFast
-
-MICRO_FOLDER = Path(__file__).parent / "micro" / "weights" / "causal"
 
 
 def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
@@ -30,10 +29,10 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
     if isinstance(spec, (str, Path)):
         from transformers import AutoTokenizer
 
-        source = MICRO_FOLDER if spec == "micro" else spec
+        source = weights_folder("causal") if spec == "micro" else spec
         tokenizer: Any
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"cannot load a tokenizer from {str(spec)!r}: give 'micro', a folder with a saved "

@@ -37,7 +37,9 @@ def prompt_batch(
         infos.append(
             {
                 "prompt": text,
-                "spans": np.array(spans),
+                "spans": np.array(
+                    (spans + [(len(text), len(text))] * max_units)[:max_units], dtype=np.int64
+                ),
                 "instruction": instruction,
                 "input": "",
                 "prompt_id": f"p{row}",

@@ -10,12 +10,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 import models
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+# A loaded machine must not fail a test, and a failure must come back.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -66,9 +66,10 @@ def test_interval_is_seeded_and_leaves_global_chance_alone():
 
 
 def test_interval_does_not_depend_on_how_it_is_chunked(monkeypatch: pytest.MonkeyPatch):
-    grid = [[0.5, 0.5, 0.5]]
-    monkeypatch.setattr("benchmarks.stats._CHUNK_CELLS", 7)
-    assert bootstrap_interval(grid, replicates=101) == (0.5, 0.5)
+    grid = np.random.default_rng(0).random((3, 20))
+    whole = bootstrap_interval(grid, replicates=101)
+    monkeypatch.setattr("benchmarks.stats._CHUNK_CELLS", 70)
+    assert bootstrap_interval(grid, replicates=101) == whole
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,10 @@ def test_the_loss_of_a_batch_is_that_of_its_rows(kind):
     assert both == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_learning_rate_rises_stays_and_falls_to_zero():
-    config = model.Config(kind="causal", steps=100, warmup=10, decay=0.5)
+def test_the_learning_rate_rises_stays_and_falls_to_zero_twice():
+    config = model.Config("causal", 150, restart=100, restart_rate=0.3, warmup=10, decay=0.5)
     assert [train.rate(step, config) for step in (0, 9, 49, 75, 99)] == [0.1, 1.0, 1.0, 0.5, 0.02]
+    assert [train.rate(step, config) for step in (100, 125, 150)] == [0.3, 0.15, 0.0]
 
 
 def test_every_parameter_has_one_optimizer():
@@ -112,7 +113,7 @@ def test_the_command_writes_a_generator_with_its_card(tmp_path, capsys):
     report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     assert set(report["splits"]) == set(GOALS)
     assert "exact match" in capsys.readouterr().out
-    assert "| validation_human | 175 |" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "| validation_human | 220 |" in (folder / "README.md").read_text(encoding="utf-8")
     answers = load_generator(str(folder), device="cpu").generate(["Instruction: copy\n"], 4)
     assert len(answers) == 1
     with pytest.raises(SystemExit, match="--run"):

@@ -223,12 +223,13 @@ def test_too_long_prompts_are_named_before_anything_is_generated() -> None:
     generator = CountingGenerator(max_prompt_tokens=10)
     score = Scorer(generator, make_reward("threshold"), max_new_tokens=4)
     assert score.max_prompt_tokens == 6
-    np.testing.assert_array_equal(score.too_long(episodes), [False, True])
+    np.testing.assert_array_equal(score.too_long([e.text for e in episodes]), [False, True])
     with pytest.raises(PromptTooLongError, match=r"'p1' has 8 tokens.*at most 6 next to 4"):
         score(episodes, drop_all(episodes))
     assert not generator.generate_calls
     assert score(episodes[:1], drop_all(episodes[:1])).compression_ratio == 1.0
-    assert not Scorer(CountingGenerator(), make_reward("threshold")).too_long(episodes).any()
+    unlimited = Scorer(CountingGenerator(), make_reward("threshold"))
+    assert not unlimited.too_long([e.text for e in episodes]).any()
 
 
 class Failing(CountingGenerator):

@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..micro import weights_folder
 from .base import Generator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-MICRO = {"micro": "causal", "micro-seq2seq": "seq2seq"}
+MICRO: dict[str, Literal["causal", "seq2seq"]] = {
+    "micro": "causal",
+    "micro-seq2seq": "seq2seq",
+}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def load_generator(
-    spec: str | Generator,
+    spec: str | Path | Generator,
     device: str = "auto",
     dtype: str = "auto",
     batch_size: int | Literal["auto"] = "auto",
@@ -38,7 +42,7 @@ def load_generator(
         ValueError: If the spec, device or data type is unknown, or the model cannot be loaded or
             is of another kind.
     """
-    if not isinstance(spec, str):
+    if not isinstance(spec, (str, Path)):
         if isinstance(spec, Generator) and not isinstance(spec, type):
             return spec
         raise ValueError(
@@ -48,11 +52,12 @@ def load_generator(
         )
     from .hf import HFGenerator
 
+    spec = str(spec)
     if spec not in MICRO:
         return HFGenerator.from_pretrained(spec, device, dtype, batch_size)
     dtype = "float32" if dtype == "auto" else dtype
-    folder = Path(__file__).parents[1] / "micro" / "weights" / MICRO[spec]
-    return HFGenerator.from_pretrained(str(folder), device, dtype, batch_size, name=spec)
+    folder = str(weights_folder(MICRO[spec]))
+    return HFGenerator.from_pretrained(folder, device, dtype, batch_size, name=spec)
 
 
 def load_pretrained(

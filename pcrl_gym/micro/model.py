@@ -33,10 +33,11 @@ class Config:
     batch: int = 128
     pool: int = 16  # batches that are drawn together and sorted by length
     warmup: int = 200
-    decay: float = 0.27  # share of the steps, at the end, in which the learning rate falls to zero
+    restart: int = 8_800  # the learning rate has fallen to zero, and starts again lower
+    restart_rate: float = 0.3
+    decay: float = 0.27  # share of the steps before `restart` in which the learning rate falls
     # Steps in which most prompts come without filler: there the tasks are learned at half the cost.
-    # Reading past filler is learned before, and all of it together after. From the first of these
-    # steps on, HARD families come twice as often.
+    # Reading past filler is learned before, and all of it together after.
     short: tuple[int, int] = (3_600, 6_400)
     short_share: float = 0.85
     matrix_lr: float = 0.02

@@ -28,8 +28,8 @@ SIZES = {"train": 20_000, "validation_seen": 1_000, "validation_unseen": 1_000}
 CHECKSUMS = {
     "train": "fe76dff6c9b36e267afcbb49de2af109a851d596b0e495d48bb365e8002a5ed2",
     "validation_seen": "9ead7f5a68d74f4a229fbcc1eec49d3097607cc19a31e16dcb418e7ed2afdcf8",
-    "validation_unseen": "b612b1ce46079924f0dd421c5e3a0ae9c4d168f59011e436d4d4dfd81b9cbbb4",
-    "validation_human": "14cb31cce9a864c9efa89bc8beab179777d64633dccfc882f0e185d61a7bd53f",
+    "validation_unseen": "83a4433fb625204637aa883ac644f67fdf6523ba26a40edd949da9cfcb647c2d",
+    "validation_human": "deede91441ae09135288f2f114390f18cae6bcf5c16a5d08c37e5aacd1a0083a",
 }
 
 # Drawn more often, so that a good quarter of the answers has 12 tokens or more.
