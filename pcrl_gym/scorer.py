@@ -190,7 +190,7 @@ class Scorer:
             compressed_outputs=compressed_outputs,
         )
 
-    def _count(self, texts: list[str]) -> IntArray:
+    def _count(self, texts: Sequence[str]) -> IntArray:
         new = [text for text in dict.fromkeys(texts) if text not in self._token_counts]
         if new:
             self._token_counts.update(zip(new, self._counted(new), strict=True))

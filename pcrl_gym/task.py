@@ -160,7 +160,7 @@ def make_task(
         raise DatasetError(
             f"split {split!r} of {dataset if isinstance(dataset, str) else 'the dataset'} has no "
             f"usable prompt: {len(prompts)} read, {len(skipped)} too long for generator "
-            f"{generator.name!r}, which takes {scorer.max_prompt_tokens} tokens"
+            f"{generator.name!r}, which takes {scorer.max_original_tokens} tokens"
         )
     return Task(
         episodes=LazyEpisodes(fitting, builder),
@@ -206,17 +206,17 @@ def _split_by_length(
     prompts: Sequence[Prompt], template: Template, scorer: Scorer
 ) -> tuple[Sequence[Prompt], tuple[str, ...]]:
     """Prompts that fit the generator's context next to an answer, and the ids of the others."""
-    limit = scorer.max_prompt_tokens
+    limit = scorer.max_original_tokens
     if limit is None:
         return prompts, ()
     too_long = scorer.too_long([template.render(prompt).text for prompt in prompts])
-    fitting = [p for p, out in zip(prompts, too_long, strict=True) if not out]
-    skipped = tuple(p.id for p, out in zip(prompts, too_long, strict=True) if out)
+    fitting = [prompt for prompt, long in zip(prompts, too_long, strict=True) if not long]
+    skipped = tuple(prompt.id for prompt, long in zip(prompts, too_long, strict=True) if long)
     if skipped:
         warnings.warn(
             f"{len(skipped)} of {len(prompts)} prompts are left out: generator "
-            f"{scorer.generator.name!r} takes at most {limit} tokens next to "
-            f"{scorer.max_new_tokens} new ones (first: {skipped[0]!r})",
+            f"{scorer.generator.name!r} takes prompts of at most {limit} tokens, so that "
+            f"{scorer.max_new_tokens} new ones fit too (first: {skipped[0]!r})",
             stacklevel=3,
         )
     return fitting, skipped

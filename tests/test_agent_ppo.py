@@ -206,3 +206,5 @@ def test_budget_takes_whichever_is_used_up_first() -> None:
     assert budget.used == pytest.approx(0.5)
     now[0] += 1000
     assert budget.used == 1.0
+    budget.restart()
+    assert budget.used == pytest.approx(0.2)

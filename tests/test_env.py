@@ -256,6 +256,22 @@ def test_prompts_that_do_not_fit_are_left_out_and_counted(make):
     assert make().skipped_prompts == ()
 
 
+def test_prompts_that_grow_when_compressed_do_not_end_a_run(make):
+    class Growing(CountingGenerator):
+        def count_tokens(self, texts):
+            # What was cut takes two tokens more.
+            whole = ("Instruction: " + "word " * 30).strip()
+            return [n + 2 * (whole not in t) for n, t in zip(super().count_tokens(texts), texts)]
+
+    def prompts(words: int) -> list[Prompt]:
+        return [Prompt("p", "word " * words)]
+
+    # 52 tokens for a prompt, 49 of them for an original: words and two of the template.
+    generator = Growing(max_prompt_tokens=60)
+    env = make(dataset=prompts(47), generator=generator, max_new_tokens=8)
+    env.reset()
+
+
 def test_no_prompt_left_is_an_error(make):
     with (
         pytest.warns(UserWarning, match="5 of 5"),

@@ -312,7 +312,7 @@ def test_encoders_are_refused(bert_folder: Path, tmp_path: Path) -> None:
 
 
 def test_loading(gpt2_folder: Path) -> None:
-    generator = load_generator(str(gpt2_folder), device="cpu", batch_size=2)
+    generator = load_generator(gpt2_folder, device="cpu", batch_size=2)
     assert isinstance(generator, HFGenerator)
     assert generator.name == str(gpt2_folder)
     assert generator.model.dtype == torch.float32

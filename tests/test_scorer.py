@@ -245,6 +245,16 @@ class Short(CountingGenerator):
         return super().generate(prompts, max_new_tokens)[:-1]
 
 
+class Uncounting(CountingGenerator):
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        raise KeyError("vocabulary")
+
+
+class ShortCount(CountingGenerator):
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return super().count_tokens(texts)[:-1]
+
+
 class NaNLikelihood(CountingGenerator):
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         return [float("nan")] * len(prompts)
@@ -255,6 +265,8 @@ class NaNLikelihood(CountingGenerator):
     [
         (Failing(), "threshold", "'counting' failed in generate: KeyError: 'vocabulary'"),
         (Short(), "threshold", "returned 4 answers for 5 prompts"),
+        (Uncounting(), "threshold", "'counting' failed in count_tokens: KeyError: 'vocabulary'"),
+        (ShortCount(), "threshold", "returned 4 token counts for 5 prompts"),
         (NaNLikelihood(), "likelihood", "not a finite number"),
     ],
 )

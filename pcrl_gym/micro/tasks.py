@@ -29,7 +29,7 @@ CHECKSUMS = {
     "train": "fe76dff6c9b36e267afcbb49de2af109a851d596b0e495d48bb365e8002a5ed2",
     "validation_seen": "9ead7f5a68d74f4a229fbcc1eec49d3097607cc19a31e16dcb418e7ed2afdcf8",
     "validation_unseen": "83a4433fb625204637aa883ac644f67fdf6523ba26a40edd949da9cfcb647c2d",
-    "validation_human": "deede91441ae09135288f2f114390f18cae6bcf5c16a5d08c37e5aacd1a0083a",
+    "validation_human": "4b784b55e4455787781dae498590fb2249533f9e1ddd0504e3a15fc3bb028d7f",
 }
 
 # Drawn more often, so that a good quarter of the answers has 12 tokens or more.
