@@ -41,9 +41,8 @@ class Agent(Protocol):
             observations: The environment's observations stacked along a first axis: `input_ids`
                 int64, `attention_mask` int8 and `droppable` int8, each of shape (batch, max_units).
             infos: One mapping per prompt, as `reset` returned it, with at least `prompt` (rendered
-                text), `spans` ((max_units, 2), character offsets of the units, the length of the
-                prompt twice where there is none), `instruction`,
-                `input`, `prompt_id`.
+                text), `spans` ((max_units, 2), character offsets of the units, padded with the
+                length of the text), `instruction`, `input`, `prompt_id`.
 
         Returns:
             int8 array of shape (batch, max_units); 1 keeps the unit, 0 drops it.

@@ -56,7 +56,8 @@ class PPOConfig:
         entropy_coefficient: Weight of the entropy at the start, before it is steered.
 
     Raises:
-        ValueError: If the last batch of an update would hold one prompt.
+        ValueError: If a number of environments, steps or prompts is not positive, or the last
+            batch of an update would hold one prompt.
     """
 
     encoder: str = "small"
@@ -75,11 +76,14 @@ class PPOConfig:
     entropy_coefficient: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.num_envs * self.n_steps % self.batch_size == 1:
+        for name in ("num_envs", "n_steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if (self.num_envs * self.n_steps - 1) % self.batch_size == 0:
             raise ValueError(
-                f"num_envs * n_steps = {self.num_envs * self.n_steps} leaves a batch of one prompt "
-                f"with batch_size = {self.batch_size}; advantages of a batch are divided by their "
-                "standard deviation, so choose another batch_size"
+                f"num_envs={self.num_envs} times n_steps={self.n_steps} leaves a batch of one "
+                f"prompt with batch_size={self.batch_size}; advantages are divided by the standard "
+                "deviation over their batch, so choose another batch_size or num_envs"
             )
 
 
@@ -97,7 +101,7 @@ class PPOAgent:
         **settings: Fields of `PPOConfig` that differ from `config`.
 
     Raises:
-        ValueError: If a setting does not exist.
+        ValueError: If a setting does not exist, or as in `PPOConfig`.
 
     Example:
         >>> agent = PPOAgent(seed=1, num_layers=3)

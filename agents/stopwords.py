@@ -29,7 +29,7 @@ class StopWordAgent:
 
     Words are found in the prompt's text, so the choice does not depend on how the tokenizer cuts
     them: a stop word of three tokens leaves as a whole, and a token that also holds part of another
-        word stays.
+    word stays.
 
     Args:
         words: "project" for the list in `agents/stopwords.txt`, "nltk" for NLTK's English list

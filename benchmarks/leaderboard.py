@@ -17,9 +17,10 @@ from benchmarks.stats import bootstrap_interval, mean, micro_compression_ratio, 
 class Row(TypedDict):
     """One agent on one split.
 
-    `seeds` is the number of seeds evaluated (1 for agents without chance), `n` the number of
-    prompts per seed. All figures are means over seeds and prompts except `compression_ratio_micro`,
-    which is over tokens, and `reward_ci`, the 95 % interval of `reward`. None: not measured.
+    `suite` holds version and limit too, see `suite_title`. `seeds` is the number of seeds evaluated
+    (1 for agents without chance), `n` the number of prompts per seed. All figures are means over
+    seeds and prompts except `compression_ratio_micro`, which is over tokens, and `reward_ci`, the
+    95 % interval of `reward`. None: not measured.
     """
 
     agent: str
@@ -43,7 +44,8 @@ def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
 
     Args:
         records: finished parts of one folder.
-        settings: the folder's settings; "suite", "splits" and "generator_name" are used.
+        settings: the folder's settings; "suite", "version", "limit", "splits" and
+            "generator_name" are used.
 
     Returns:
         Rows in the order of the settings' splits.

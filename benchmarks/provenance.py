@@ -83,8 +83,15 @@ def weights_checksum(generator: Generator) -> str | None:
     return digest.hexdigest()
 
 
+def _describe(git: dict[str, Any]) -> str:
+    commit = (git["commit"] or "unknown")[:12]
+    return f"commit {commit} with uncommitted changes" if git["dirty"] else f"commit {commit}"
+
+
 def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
     """Add one run to the folder's `provenance.json`: a resumed folder tells all its runs.
+
+    Warns on stderr where the run before may have used other code.
 
     Args:
         folder: result folder.
@@ -94,10 +101,12 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
     told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
     told["settings"] = folder.settings
     code = git_state()
-    if told["runs"] and told["runs"][-1]["git"] != code:
+    # Of two states with uncommitted changes nobody can tell whether they are the same.
+    if told["runs"] and (code["dirty"] or told["runs"][-1]["git"] != code):
+        before, now = _describe(told["runs"][-1]["git"]), _describe(code)
         print(
-            f"warning: {folder.path} holds results of other code "
-            f"({told['runs'][-1]['git']}, now {code}); give a new folder for one code's table",
+            f"warning: {folder.path} may hold results of other code ({before}; now {now}); "
+            "give a new folder for one code's table",
             file=sys.stderr,
         )
     told["runs"].append(

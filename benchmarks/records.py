@@ -155,7 +155,6 @@ class RunFolder:
             settings["agents"] = {**stored["agents"], **settings["agents"]}
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / "settings.json", json.dumps(settings, indent=2) + "\n")
-        (path / "records").mkdir(exist_ok=True)
         return cls(path)
 
     def part(self, agent: str, split: str, seed: int) -> Path:
@@ -226,7 +225,7 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
         wanted: settings, all or some.
 
     Returns:
-        The folder's settings, or None if there is no folder yet or it is empty.
+        The folder's settings, or None if no run got as far as writing any.
 
     Raises:
         RunFolderError: the folder holds other settings (each difference is named) or something
@@ -235,7 +234,7 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the results.")
-    if not path.is_dir() or not any(path.iterdir()):
+    if not path.is_dir() or {file.name for file in path.iterdir()} <= {"settings.json.tmp"}:
         return None
     if not (path / "settings.json").is_file():
         raise RunFolderError(

@@ -16,7 +16,7 @@ from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run, weights_checksum
 from benchmarks.records import RunFolder, check_settings
 from benchmarks.roster import Entry
-from benchmarks.suites import Suite
+from benchmarks.suites import SUITES, Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts
 from pcrl_gym.rewards import make_reward
 
@@ -47,7 +47,7 @@ class Benchmark:
         DatasetError: a split cannot be read.
         RunFolderError: the folder holds results of other settings, or something else.
         ValueError: the reward is unknown, the minutes are not positive, or a trainable agent has no
-            training split or one that is evaluated.
+            training split or one that is evaluated (for a frozen suite a single prompt is enough).
     """
 
     def __init__(
@@ -186,10 +186,11 @@ class Benchmark:
         seen = {(prompt.instruction, prompt.input) for prompt in self.train_prompts}
         for split, prompts in self.prompts.items():
             shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
-            if shared == len(prompts):
+            if shared == len(prompts) or (shared and self.suite.id in SUITES):
                 raise ValueError(
-                    f"{trainable} would be trained on the very prompts of {split}. Give a dataset "
-                    "folder with a train split of its own, or leave these agents out."
+                    f"{trainable} would be trained on {shared} of the {len(prompts)} very prompts "
+                    f"of {split}. Give a dataset folder with a train split of its own, or leave "
+                    "these agents out."
                 )
             if shared:
                 print(

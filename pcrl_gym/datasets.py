@@ -45,8 +45,8 @@ def load_prompts(
             * `"micro"`, the dataset that comes with the package;
             * `"alpaca_plus"`, downloaded once from its repository, or `"gpteacher"`, from the hub;
             * the path of a `.json` file (a list of rows), `.jsonl` (a row per line), `.csv` (keys
-              in the first line; Python 3.10 reads no null characters) or `.parquet`. A file has no splits: it serves whichever is asked
-              for;
+              in the first line; Python 3.10 reads no null characters) or `.parquet`. A file has
+              no splits: it serves whichever is asked for;
             * a folder with a file per split, whose name without extension is the split or ends
               with it: `train.jsonl`, `alpaca_plus_validation_seen.json`;
             * the id of a dataset on the Hugging Face hub;

@@ -121,11 +121,20 @@ class Scorer:
         limit = self.generator.max_prompt_tokens
         return None if limit is None else limit - self.max_new_tokens
 
+    @property
+    def max_original_tokens(self) -> int | None:
+        """Most generator tokens of a prompt that is to be compressed; `None`: any.
+
+        A sixteenth less than `max_prompt_tokens`, because what a mask leaves is tokenised anew and
+        may then take a few tokens more than the original.
+        """
+        limit = self.max_prompt_tokens
+        return None if limit is None else limit - limit // 16
+
     def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """Tells which original prompts do not fit the generator; (batch,) bool, no generation."""
-        if self.max_prompt_tokens is None:
-            return np.zeros(len(texts), dtype=bool)
-        return self._count(list(texts)) > self.max_prompt_tokens
+        """Tells which original prompts exceed `max_original_tokens`; (len(texts),)."""
+        limit = self.max_original_tokens
+        return np.zeros(len(texts), np.bool_) if limit is None else self._count(texts) > limit
 
     def __call__(
         self, episodes: Sequence[Episode], masks: Sequence[ArrayLike] | NDArray[Any]

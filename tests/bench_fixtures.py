@@ -8,6 +8,7 @@ from benchmarks.records import Record
 
 SETTINGS: dict[str, Any] = {
     "suite": "toy",
+    "version": 2,
     "splits": ["seen", "unseen"],
     "generator_name": "fake",
     "limit": None,

@@ -114,6 +114,15 @@ def test_save_and_load_without_pickle(learned: PPOAgent, tmp_path: Path) -> None
     np.testing.assert_array_equal(loaded.act(observations, []), learned.act(observations, []))
 
 
+def test_loading_leaves_global_state_alone(learned: PPOAgent, tmp_path: Path) -> None:
+    learned.save(tmp_path)
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    PPOAgent.load(tmp_path, device="cpu")
+    assert torch.equal(torch.rand(1), expected)
+
+
 def test_training_goes_on_from_loaded_weights(learned: PPOAgent, tmp_path: Path) -> None:
     learned.save(tmp_path)
     loaded = PPOAgent.load(tmp_path, device="cpu")
@@ -180,6 +189,21 @@ def test_an_encoder_with_too_few_ids_is_refused(t5_folder: Path) -> None:
 
     with pytest.raises(ValueError, match="token ids, but the environment's policy tokenizer"):
         PPOAgent(device="cpu", encoder=str(t5_folder)).train(Large, episodes=10, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((129, 1, 128), "num_envs=129 times n_steps=1 leaves a batch of one prompt"),
+        ((1, 1, 128), "batch of one prompt with batch_size=128"),
+        ((8, 2, 1), "batch of one prompt with batch_size=1"),
+        ((8, 1, 0), "batch_size must be at least 1, got 0"),
+    ],
+)
+def test_batches_need_two_prompts(sizes: tuple[int, int, int], message: str) -> None:
+    settings = dict(zip(("num_envs", "n_steps", "batch_size"), sizes, strict=True))
+    with pytest.raises(ValueError, match=message):
+        PPOAgent(device="cpu", **settings)
 
 
 def test_bad_use_is_said_so(tmp_path: Path) -> None:

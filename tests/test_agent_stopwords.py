@@ -29,6 +29,7 @@ def compress(
         ("List ALL but the red ones, not before Monday!", "List red ones Monday"),
         ("If it's cold, otherwise don't\N{RIGHT SINGLE QUOTATION MARK}", "cold"),
         ("Is 3.5 more than 12:30 ?", "3.5 12:30"),
+        ("The\N{EM DASH}list: sort and/or drop, yes.No", "list sort drop yes"),
         ("", ""),
         (
             "\N{GRINNING FACE} 你好 \N{FULLWIDTH COMMA} \u05e9\u05dc\u05d5\u05dd",

@@ -140,7 +140,7 @@ def test_odd_prompts_with_any_architecture(dataset, kind, unit, request, capsys)
     )
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "### dataset:odd, validation_seen" in printed
+    assert "### dataset:odd v1, validation_seen" in printed
     skipped = json.loads((out / "provenance.json").read_text())["runs"][0]["skipped_prompts"]
     records = list(RunFolder(out).records())
     assert len(records) == (len(ODD_TEXTS) - len(skipped["validation_seen"])) * (2 + 1 + 1 + 1)
@@ -158,6 +158,22 @@ def test_other_weights_under_the_same_name_are_refused(dataset, tmp_path, capsys
     models.build_gpt2(folder, seed=1)
     assert main(arguments) == 2
     assert "generator_weights" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*prompts are left out")
+def test_an_agent_that_returns_no_masks_is_no_traceback(dataset, gpt2_folder, capsys):
+    arguments = custom(
+        dataset,
+        generator=str(gpt2_folder),
+        agents="keep_all,bench_agents:WrongShape",
+        limit="2",
+        max_new_tokens="4",
+    )
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "error: Agent wrong-shape" in error
+    assert "Finished parts are kept" in error
+    assert {r.agent for r in RunFolder(dataset.with_name("out")).records()} == {"keep_all"}
 
 
 def test_table_of_no_result_folder(tmp_path, capsys):

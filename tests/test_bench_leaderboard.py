@@ -51,7 +51,7 @@ def test_row_by_hand():
         "gold_rouge_l",
         "compress_ms",
     ]
-    assert (row["agent"], row["suite"], row["split"]) == ("a", "toy", "seen")
+    assert (row["agent"], row["suite"], row["split"]) == ("a", "toy v2", "seen")
     assert (row["generator"], row["seeds"], row["n"]) == ("fake", 2, 2)
     assert row["reward"] == 0.5
     low, high = row["reward_ci"]
@@ -95,10 +95,15 @@ def test_without_gold_the_cell_is_blank():
 def test_table_is_aligned_and_names_suite_split_and_generator():
     text = format_leaderboard(make_rows(two_seeds(), SETTINGS))
     title, _, *table = text.splitlines()
-    assert title == "### toy, seen (generator: fake)"
+    assert title == "### toy v2, seen (generator: fake)"
     assert len({len(line) for line in table}) == 1
     assert set(table[1]) == set("|-: ")
     assert format_leaderboard([]) == "No finished results yet.\n"
+
+
+def test_title_tells_that_prompts_were_left_out():
+    text = format_leaderboard(make_rows(two_seeds(), SETTINGS | {"limit": 64}))
+    assert text.startswith("### toy v2, limit 64, seen (generator: fake)\n")
 
 
 def test_files_are_written(tmp_path: Path):
@@ -126,4 +131,4 @@ def test_table_command_needs_no_model(tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "toy, seen" in done.stdout
+    assert "toy v2, seen" in done.stdout

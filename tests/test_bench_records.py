@@ -108,6 +108,12 @@ def test_some_settings_can_be_checked_before_the_others_are_known(tmp_path: Path
         check_settings(tmp_path, {"limit": 1, "agents": {}})
 
 
+def test_a_run_killed_before_its_settings_were_written_begins_anew(tmp_path: Path):
+    (tmp_path / "settings.json.tmp").write_text("{")
+    assert RunFolder.open(tmp_path, SETTINGS).settings == SETTINGS
+    assert list(RunFolder(tmp_path).records()) == []
+
+
 def test_other_folders_and_files_are_refused(tmp_path: Path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(RunFolderError, match="no result folder"):

@@ -11,7 +11,7 @@ from bench_agents import Forgetful, Learner
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark, TrainingError
-from benchmarks.suites import Suite
+from benchmarks.suites import SUITES, Suite
 from fakes import CountingGenerator
 
 PROMPTS_PER_SPLIT = 70  # more than one batch
@@ -99,6 +99,38 @@ def test_provenance_tells_code_data_and_settings(suite: Suite, tmp_path: Path):
     assert told["settings"]["agents"] == {"keep_all": "keep_all", "truncation": "truncation"}
 
 
+def test_other_code_in_one_folder_is_told(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    def warned(commit: str, dirty: bool) -> bool:
+        code = {"commit": commit, "dirty": dirty}
+        monkeypatch.setattr("benchmarks.provenance.git_state", lambda: code)
+        run(dataclasses.replace(suite, limit=2), "keep_all", tmp_path / "out")
+        return "may hold results of other code" in capsys.readouterr().err
+
+    assert not warned("a" * 40, False)
+    assert not warned("a" * 40, False)
+    assert warned("b" * 40, False)
+    assert warned("b" * 40, True)
+    assert warned("b" * 40, True)
+
+
+def test_stages_are_told(suite: Suite, tmp_path: Path, capsys):
+    run(dataclasses.replace(suite, limit=2), "keep_all", tmp_path / "out")
+    told = capsys.readouterr().err
+    assert told.index("Reading") < told.index("Loading generator counting")
+
+
+def test_equal_answers_in_any_script_get_full_gold_score(suite: Suite, tmp_path: Path):
+    for split in suite.splits:
+        line = json.dumps({"instruction": "say it", "input": "", "output": "\u732b"})
+        (Path(suite.dataset) / f"{split}.jsonl").write_text(line + "\n")
+    generator = make_generator()
+    generator.answer = lambda text: "\u732b"
+    rows = run(suite, "keep_all", tmp_path / "out", generator)
+    assert [row["gold_rouge_l"] for row in rows] == [1.0, 1.0]
+
+
 def test_finished_parts_are_not_evaluated_again(suite: Suite, tmp_path: Path):
     out = tmp_path / "out"
     run(suite, "random,keep_all", out)
@@ -144,6 +176,17 @@ def test_agents_are_trained_once_and_loaded_on_resume(
     assert len(Learner.trained) == 2
 
 
+def test_agents_trained_on_other_data_are_not_mixed(suite: Suite, tmp_path: Path):
+    out = tmp_path / "out"
+    run(suite, "keep_all", out)
+    run(suite, "bench_agents:Learner", out)
+    train = Path(suite.dataset) / "train.jsonl"
+    train.write_text(train.read_text().replace("Please", "Now"))
+    with pytest.raises(RunFolderError, match="agent learner: "):
+        run(suite, "bench_agents:Learner", out)
+    run(suite, "keep_all", out)
+
+
 def test_agent_without_an_update_gets_no_row(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -163,6 +206,19 @@ def test_training_needs_a_split_of_its_own(suite: Suite, tmp_path: Path):
     with pytest.raises(ValueError, match="very prompts"):
         run(single, "bench_agents:Learner", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_evaluated_prompts_in_train_are_counted(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    data = Path(suite.dataset)
+    shared = "".join((data / "validation_seen.jsonl").read_text().splitlines(True)[:3])
+    (data / "train.jsonl").write_text((data / "train.jsonl").read_text() + shared)
+    run(suite, "bench_agents:Learner", tmp_path / "out")
+    assert "warning: 3 of 70 prompts of validation_seen are in train" in capsys.readouterr().err
+    monkeypatch.setitem(SUITES, suite.id, suite)
+    with pytest.raises(ValueError, match="3 of the 70 very prompts of validation_seen"):
+        run(suite, "bench_agents:Learner", tmp_path / "frozen")
 
 
 def test_mixed_settings_are_refused_before_the_generator_works(suite: Suite, tmp_path: Path):

@@ -63,7 +63,8 @@ def test_nasty_texts_come_through(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.skipif(sys.version_info >= (3, 11), reason="later versions read null characters")
 def test_null_characters_in_csv_are_an_error_of_the_file(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.csv", [{"instruction": "a\x00b"}])
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"instruction\na\x00b\n")
     with pytest.raises(DatasetError, match=r"rows\.csv: cannot be read: line contains NUL"):
         load_prompts(path)
 

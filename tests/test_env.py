@@ -256,20 +256,22 @@ def test_prompts_that_do_not_fit_are_left_out_and_counted(make):
     assert make().skipped_prompts == ()
 
 
-def test_prompts_that_grow_when_compressed_do_not_end_a_run(make):
+def test_a_prompt_that_grows_when_compressed_fits_if_it_was_let_in(make):
     class Growing(CountingGenerator):
         def count_tokens(self, texts):
-            # What was cut takes two tokens more.
-            whole = ("Instruction: " + "word " * 30).strip()
-            return [n + 2 * (whole not in t) for n, t in zip(super().count_tokens(texts), texts)]
+            counts = super().count_tokens(texts)
+            return [n + 4 * ("first" not in text) for n, text in zip(counts, texts, strict=True)]
 
-    def prompts(words: int) -> list[Prompt]:
-        return [Prompt("p", "word " * words)]
-
-    # 52 tokens for a prompt, 49 of them for an original: words and two of the template.
-    generator = Growing(max_prompt_tokens=60)
-    env = make(dataset=prompts(47), generator=generator, max_new_tokens=8)
+    # Of 56 tokens next to an answer an original may use 53, two of them for the template.
+    prompts = [Prompt(str(n), "first" + " word" * (n - 1)) for n in (51, 52)]
+    generator = Growing(max_prompt_tokens=64)
+    with pytest.warns(UserWarning, match=r"1 of 2 .* at most 53 tokens.*'52'"):
+        env = make(dataset=prompts, generator=generator, max_new_tokens=8, unit="word")
     env.reset()
+    mask = np.ones(64, np.int8)
+    mask[1] = 0
+    info = env.step(mask)[4]
+    assert (info["original_tokens"], info["compressed_tokens"]) == (53, 56)
 
 
 def test_no_prompt_left_is_an_error(make):

@@ -121,6 +121,13 @@ def test_a_pretrained_encoder_starts_from_its_weights(t5_folder: Path) -> None:
     torch.testing.assert_close(hidden, expected)
 
 
+def test_pickled_weights_are_refused(bert_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((bert_folder / "config.json").read_bytes())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(OSError, match="safetensors"):
+        pretrained_encoder(tmp_path)
+
+
 def test_bad_input_is_said_so(tmp_path: Path, gpt2_folder: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no saved network: network\.json is missing"):
         KeepNetwork.from_pretrained(tmp_path)

@@ -223,13 +223,27 @@ def test_too_long_prompts_are_named_before_anything_is_generated() -> None:
     generator = CountingGenerator(max_prompt_tokens=10)
     score = Scorer(generator, make_reward("threshold"), max_new_tokens=4)
     assert score.max_prompt_tokens == 6
-    np.testing.assert_array_equal(score.too_long([e.text for e in episodes]), [False, True])
     with pytest.raises(PromptTooLongError, match=r"'p1' has 8 tokens.*at most 6 next to 4"):
         score(episodes, drop_all(episodes))
     assert not generator.generate_calls
     assert score(episodes[:1], drop_all(episodes[:1])).compression_ratio == 1.0
+
+
+def test_originals_leave_room_to_grow_and_are_counted_once() -> None:
+    # With the two words of the template 46, 47, 48 and 50.
+    episodes = build([("word " * n, "") for n in (44, 45, 46, 48)])
+    texts = [episode.text for episode in episodes]
+    generator = CountingGenerator(max_prompt_tokens=80)
+    score = Scorer(generator, make_reward("threshold"))
+    assert (score.max_prompt_tokens, score.max_original_tokens) == (50, 47)
+    np.testing.assert_array_equal(score.too_long(texts), [False, False, True, True])
+    assert generator.counted == texts
+    score(episodes, drop_all(episodes))
+    # Counted since then: the template's text and what the masks left, nothing else.
+    assert set(generator.counted[len(texts) :]) == {episodes[0].template_text}
     unlimited = Scorer(CountingGenerator(), make_reward("threshold"))
-    assert not unlimited.too_long([e.text for e in episodes]).any()
+    assert unlimited.max_original_tokens is None
+    assert not unlimited.too_long(texts).any()
 
 
 class Failing(CountingGenerator):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -104,6 +105,18 @@ def test_load_tokenizer_passes_objects_through() -> None:
 def test_load_tokenizer_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot load a tokenizer from"):
         load_tokenizer(tmp_path / "nowhere")
+
+
+def test_code_that_comes_with_a_tokenizer_is_refused_without_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BUILT["bert"].save_pretrained(tmp_path)
+    settings = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "own.py").write_text("raise AssertionError")
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("asked"))
+    with pytest.raises(ValueError, match="custom code"):
+        load_tokenizer(tmp_path)
 
 
 def test_load_tokenizer_without_offsets() -> None:
