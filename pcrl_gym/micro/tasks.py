@@ -26,9 +26,9 @@ SIZES = {"train": 20_000, "validation_seen": 1_000, "validation_unseen": 1_000}
 
 # `pcrl_gym.datasets.dataset_checksum` of each split; held by a test on every supported Python.
 CHECKSUMS = {
-    "train": "fe76dff6c9b36e267afcbb49de2af109a851d596b0e495d48bb365e8002a5ed2",
-    "validation_seen": "9ead7f5a68d74f4a229fbcc1eec49d3097607cc19a31e16dcb418e7ed2afdcf8",
-    "validation_unseen": "83a4433fb625204637aa883ac644f67fdf6523ba26a40edd949da9cfcb647c2d",
+    "train": "c115560d1056fc3d9ac2690b873ef6d3d8c9cb0aff3c74270461bdb08da3d41c",
+    "validation_seen": "b31b3d360ba186ce55169715f1b83fa82bae53d4ccac341081984ad8a2d93b50",
+    "validation_unseen": "9f0448df8f3dc84810c44b367a4b115391f6b0fb70df27e6413d603c4656d073",
     "validation_human": "4b784b55e4455787781dae498590fb2249533f9e1ddd0504e3a15fc3bb028d7f",
 }
 

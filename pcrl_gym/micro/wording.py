@@ -141,11 +141,13 @@ def other_words() -> tuple[str, ...]:
 
 @cache
 def choices(family: Family, op: str, held_out: bool | None) -> tuple[Phrasing, ...]:
-    """The phrasings that ask ``op`` of a family: held out, not held out, or (None) all of them."""
+    """The phrasings that ask `op` of a family: held out, not held out, or (None) all of them."""
+    # A line without an op asks every op, unless the family has an op without a name.
+    asks = {op} if "" in family.ops else {"", op}
     return tuple(
-        p
-        for p in phrasings()[family.name]
-        if p.op in ("", op) and (held_out is None or p.held_out == held_out)
+        phrasing
+        for phrasing in phrasings()[family.name]
+        if phrasing.op in asks and held_out in (None, phrasing.held_out)
     )
 
 
