@@ -92,7 +92,6 @@ def draft(
 def draw(
     rng: Random,
     families: tuple[Family, ...],
-    held_out: bool | None = None,
     broken: bool = False,
     short: bool = False,
 ) -> Prompt:
@@ -101,11 +100,10 @@ def draw(
     Args:
         rng: Source of randomness.
         families: Families to draw from.
-        held_out: See `draft`.
         broken: Leave out a random part of the words that the answer does not depend on.
         short: See `draft`.
     """
-    return write(draft(rng, families, held_out, short), rng, broken)
+    return write(draft(rng, families, short=short), rng, broken)
 
 
 def write(drawn: Draft, rng: Random, broken: bool = False) -> Prompt:
