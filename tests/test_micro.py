@@ -149,7 +149,7 @@ def _solved(row: list[tuple[str, bool]], kept: set[str]) -> bool:
 def test_splits_are_fixed(split):
     prompts = micro_prompts(split)
     assert dataset_checksum(prompts) == CHECKSUMS[split]
-    assert len(prompts) == {"train": 20_000, "validation_human": 220}.get(split, 1_000)
+    assert len(prompts) == {"train": 20_000, "validation_human": 260}.get(split, 1_000)
     assert len({key(p) for p in prompts}) == len(prompts)
     assert len({p.id for p in prompts}) == len(prompts)
     assert all(p.instruction.strip() and p.output for p in prompts)

@@ -113,7 +113,7 @@ def test_the_command_writes_a_generator_with_its_card(tmp_path, capsys):
     report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     assert set(report["splits"]) == set(GOALS)
     assert "exact match" in capsys.readouterr().out
-    assert "| validation_human | 220 |" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "| validation_human | 260 |" in (folder / "README.md").read_text(encoding="utf-8")
     answers = load_generator(str(folder), device="cpu").generate(["Instruction: copy\n"], 4)
     assert len(answers) == 1
     with pytest.raises(SystemExit, match="--run"):

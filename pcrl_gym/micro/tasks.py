@@ -26,10 +26,10 @@ SIZES = {"train": 20_000, "validation_seen": 1_000, "validation_unseen": 1_000}
 
 # `pcrl_gym.datasets.dataset_checksum` of each split; held by a test on every supported Python.
 CHECKSUMS = {
-    "train": "c115560d1056fc3d9ac2690b873ef6d3d8c9cb0aff3c74270461bdb08da3d41c",
-    "validation_seen": "b31b3d360ba186ce55169715f1b83fa82bae53d4ccac341081984ad8a2d93b50",
-    "validation_unseen": "9f0448df8f3dc84810c44b367a4b115391f6b0fb70df27e6413d603c4656d073",
-    "validation_human": "4b784b55e4455787781dae498590fb2249533f9e1ddd0504e3a15fc3bb028d7f",
+    "train": "7d6b2ec553af7fb087ec73d735d9310e2925e693f97859ef782481e855782e41",
+    "validation_seen": "9c77389a362abb7fba8e4c5bfc86336fa5e6600a63d81fa6a7531a39a185d6b9",
+    "validation_unseen": "c3ed126862dc55d5b8a3487e186f6c499aa1840e25a4f9cadf3c409530e65713",
+    "validation_human": "f389e2941eaad45b93426284ed35c8acf004d0c198c07b49ae4e6dc3fe096c69",
 }
 
 # Drawn more often, so that a good quarter of the answers has 12 tokens or more.

@@ -28,9 +28,9 @@ from pcrl_gym.micro.tasks import draw, key, validation_keys
 from pcrl_gym.prompt import Prompt
 
 STEPS = {"causal": 11_200, "seq2seq": 11_200}
-# Families that are practised more, chosen by how well the validation splits were answered: from
-# `Config.short` on the first, which take several steps of thought; from `Config.restart` on also
-# the second, which need the category of every word.
+# Families that are practised more from `Config.short` on, chosen by how well the validation splits
+# were answered: the first take several steps of thought, the second need the category of every
+# word and are practised more still from `Config.restart` on.
 HARD = (
     "filter", "two_lists", "sort_numbers", "alphabetical", "arithmetic", "over_under", "at_most",
     "count_range", "repeat_times", "letter_case", "count_category", "all_but", "swap",
@@ -50,8 +50,8 @@ def pools(
         rng = Random(f"{config.seed}:pool:{number}")
         step = number * config.pool
         share = config.short_share if step in range(*config.short) else 0.0
-        families = FAMILIES + hard if step >= config.short[0] else FAMILIES
-        families += 4 * category if step >= config.restart else ()
+        families = FAMILIES + hard + category if step >= config.short[0] else FAMILIES
+        families += 3 * category if step >= config.restart else ()
         prompts: list[Prompt] = []
         while len(prompts) < config.batch * config.pool:
             broken, short = rng.random() < 0.5, bool(share) and rng.random() < share
