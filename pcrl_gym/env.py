@@ -68,7 +68,8 @@ class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
     def __init__(self, *, render_mode: str | None = None, **options: Any) -> None:
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        self.task = make_task(**options)
+        # What is shown should be all that the generator would say.
+        self.task = make_task(**{"full_answers": render_mode is not None, **options})
         self.observation_space = self.task.observation_space()
         self.action_space = spaces.MultiBinary(self.task.max_units)
         self._walk = ShuffledWalk(len(self.task.episodes))

@@ -16,7 +16,19 @@ class PromptTooLongError(PcrlError, ValueError):
 
 
 class GeneratorError(PcrlError, RuntimeError):
-    """A generator failed to answer; a failure never becomes a reward."""
+    """A generator failed to answer; a failure never becomes a reward.
+
+    Attributes:
+        prompt: The text that it failed on, if it was a single one.
+    """
+
+    def __init__(self, *args: object, prompt: str | None = None) -> None:
+        super().__init__(*args)
+        self.prompt = prompt
+
+
+class BudgetExceededError(GeneratorError):
+    """A generator has used the requests or tokens it was allowed; nothing more is sent."""
 
 
 class MissingExtraError(PcrlError, ImportError):

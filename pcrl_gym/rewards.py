@@ -39,6 +39,9 @@ class Reward(Protocol):
         name: What tables call the reward.
         needs_answers: Whether compressed prompts must be answered (`similarity` is set).
         needs_likelihood: Whether `log_likelihood` is set.
+
+    A reward may have one more attribute, `similarity_threshold`: if it depends on `similarity` only
+    through `similarity > similarity_threshold`, answers are not written further than that needs.
     """
 
     @property
@@ -89,6 +92,11 @@ class ThresholdReward:
     name: ClassVar[str] = "threshold"
     needs_answers: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+
+    @property
+    def similarity_threshold(self) -> float:
+        """The number that a similarity is compared with, and all that is done with it."""
+        return self.threshold
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold < 1.0:

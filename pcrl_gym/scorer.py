@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import GeneratorError, PcrlError, PromptTooLongError
+from .answers import Answers, check_count, failures
+from .errors import GeneratorError, PromptTooLongError
 from .rewards import RewardInputs
-from .rouge import similarity
 
 if TYPE_CHECKING:
+    from .disk_cache import DiskCache
     from .episode import Episode
     from .generators.base import Answer, Generator
     from .rewards import Reward
@@ -29,7 +30,8 @@ class Scores:
 
     Attributes:
         reward: (batch,) float64.
-        similarity: (batch,) float64 in [0, 1]; NaN if the reward does not need answers.
+        similarity: (batch,) float64 in [0, 1]; NaN if the reward does not need answers; where the
+            answer is partial, a bound on the side of the reward's threshold that was decided.
         compression_ratio: (batch,) float64, `1 - (n' - f) / (n - f)` with the counts below; 0.0
             where the user's part adds no tokens (n <= f); negative where re-tokenising inflated.
         drop_rate: (batch,) float64 in [0, 1], dropped over droppable units; 0.0 without any.
@@ -42,6 +44,8 @@ class Scores:
         outputs: The generator's answers to the original prompts.
         compressed_outputs: Its answers to the compressed prompts; empty strings if the reward does
             not need answers.
+        partial: (batch,) bool, whether the answer to the compressed prompt was left unfinished
+            because the reward was decided.
     """
 
     reward: FloatArray
@@ -56,6 +60,7 @@ class Scores:
     compressed_prompts: list[str]
     outputs: list[str]
     compressed_outputs: list[str]
+    partial: NDArray[np.bool_]
 
     def __len__(self) -> int:
         """Number of episodes scored."""
@@ -75,6 +80,7 @@ class Scores:
         if not np.isnan(self.similarity[i]):
             terms["compressed_output"] = self.compressed_outputs[i]
             terms["similarity"] = float(self.similarity[i])
+            terms["partial"] = bool(self.partial[i])
         if not np.isnan(self.log_likelihood[i]):
             terms["log_likelihood"] = float(self.log_likelihood[i])
         return terms
@@ -83,16 +89,22 @@ class Scores:
 class Scorer:
     """Scores keep masks with a generator and a reward; batched, and the only path to a reward.
 
-    The generator sees each distinct text once per call; answers to original prompts are kept for
-    the life of the scorer, and a compressed prompt equal to one of them costs nothing.
+    Answers are asked for once: those to original prompts are kept for the life of the scorer, so a
+    mask that keeps everything costs nothing, and so are the latest ones to compressed prompts. If
+    all that a reward wants to know of a similarity is whether it exceeds a number (it says so by an
+    attribute `similarity_threshold`), an answer is left unfinished as soon as that is certain; the
+    rewards are the same.
 
     Args:
         generator: The frozen model that answers.
         reward: The rule that pays.
         max_new_tokens: Limit of each answer in generator tokens, at least 1.
+        full_answers: Whether answers are completed even where the reward is decided before.
+        cache: Where answers to original prompts are kept from run to run; `None`: nowhere.
 
     Raises:
-        ValueError: If `max_new_tokens` is below 1 or leaves no room for a prompt.
+        ValueError: If `max_new_tokens` is below 1 or leaves no room for a prompt, or there is a
+            cache but the generator has no `fingerprint`.
 
     Example:
         >>> scores = Scorer(generator, make_reward("threshold"))(episodes, masks)  # doctest: +SKIP
@@ -100,7 +112,15 @@ class Scorer:
         array([ 0.25, -0.01])
     """
 
-    def __init__(self, generator: Generator, reward: Reward, max_new_tokens: int = 30) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        reward: Reward,
+        max_new_tokens: int = 30,
+        *,
+        full_answers: bool = False,
+        cache: DiskCache | None = None,
+    ) -> None:
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         limit = generator.max_prompt_tokens
@@ -112,7 +132,8 @@ class Scorer:
         self.generator = generator
         self.reward = reward
         self.max_new_tokens = max_new_tokens
-        self._answers: dict[str, Answer] = {}
+        threshold = None if full_answers else getattr(reward, "similarity_threshold", None)
+        self._answers = Answers(generator, max_new_tokens, threshold, cache)
         self._token_counts: dict[str, int] = {}
 
     @property
@@ -166,17 +187,19 @@ class Scorer:
         n_compressed = np.array(self._counted(compressed), dtype=np.int64)
         self._check_lengths(episodes, n, n_compressed)
 
-        answers = self._answer(prompts, compressed if self.reward.needs_answers else [])
-        outputs = [self._answers[text].text for text in prompts]
-        likelihood = missing = np.full(len(episodes), np.nan)
-        compressed_outputs = [""] * len(episodes)
-        similarities = missing
-        if self.reward.needs_answers:
-            compressed_outputs = [answers[text].text for text in compressed]
-            pairs = zip(compressed_outputs, outputs, strict=True)
-            similarities = np.array([similarity(a, b) for a, b in pairs], dtype=np.float64)
-        if self.reward.needs_likelihood:
-            likelihood = self._log_likelihood(prompts, compressed)
+        with self._naming(episodes, compressed):
+            expected = [episode.prompt.output for episode in episodes]
+            texts = compressed if self.reward.needs_answers else None
+            originals, survivals = self._answers(prompts, expected, texts)
+            likelihood = similarities = np.full(len(episodes), np.nan)
+            compressed_outputs = [""] * len(episodes)
+            partial = np.zeros(len(episodes), np.bool_)
+            if self.reward.needs_answers:
+                compressed_outputs = [survival.answer.text for survival in survivals]
+                similarities = np.array([s.similarity for s in survivals], dtype=np.float64)
+                partial = np.array([s.answer.partial for s in survivals], dtype=np.bool_)
+            if self.reward.needs_likelihood:
+                likelihood = self._log_likelihood(compressed, originals)
 
         ratio = _compression_ratio(n, n_compressed, f)
         drop_rate = np.array(
@@ -195,8 +218,9 @@ class Scorer:
             template_tokens=f,
             prompts=prompts,
             compressed_prompts=compressed,
-            outputs=outputs,
+            outputs=[answer.text for answer in originals],
             compressed_outputs=compressed_outputs,
+            partial=partial,
         )
 
     def _count(self, texts: Sequence[str]) -> IntArray:
@@ -206,9 +230,9 @@ class Scorer:
         return np.array([self._token_counts[text] for text in texts], dtype=np.int64)
 
     def _counted(self, texts: list[str]) -> list[int]:
-        with self._failures("count_tokens"):
+        with failures(self.generator, "count_tokens"):
             counts = self.generator.count_tokens(texts)
-        self._check_count("token counts", len(counts), len(texts))
+        check_count(self.generator, "token counts", counts, texts)
         return counts
 
     def _check_lengths(
@@ -227,32 +251,17 @@ class Scorer:
                     "max_new_tokens"
                 )
 
-    def _answer(self, prompts: list[str], compressed: list[str]) -> dict[str, Answer]:
-        """Answers all texts in one call and remembers the answers to original prompts."""
-        texts = [t for t in dict.fromkeys([*prompts, *compressed]) if t not in self._answers]
-        answers: list[Answer] = []
-        if texts:
-            with self._failures("generate"):
-                answers = self.generator.generate(texts, self.max_new_tokens)
-            self._check_count("answers", len(answers), len(texts))
-        new = dict(zip(texts, answers, strict=True))
-        originals = set(prompts)
-        self._answers.update((text, a) for text, a in new.items() if text in originals)
-        return {text: new.get(text) or self._answers[text] for text in compressed}
-
-    def _log_likelihood(self, prompts: list[str], compressed: list[str]) -> FloatArray:
-        pairs = list(dict.fromkeys(zip(compressed, prompts, strict=True)))
-        texts = [text for text, _ in pairs]
-        answers = [self._answers[prompt] for _, prompt in pairs]
+    def _log_likelihood(self, compressed: list[str], originals: list[Answer]) -> FloatArray:
+        pairs = list(zip(compressed, originals, strict=True))
+        distinct = list(dict.fromkeys(pairs))
         values: list[float] = []
-        if texts:
-            with self._failures("log_likelihood"):
+        if distinct:
+            texts, answers = zip(*distinct, strict=True)
+            with failures(self.generator, "log_likelihood"):
                 values = self.generator.log_likelihood(texts, answers)
-        self._check_count("log-likelihoods", len(values), len(texts))
-        by_pair = dict(zip(pairs, values, strict=True))
-        result = np.array(
-            [by_pair[pair] for pair in zip(compressed, prompts, strict=True)], dtype=np.float64
-        )
+        check_count(self.generator, "log-likelihoods", values, distinct)
+        by_pair = dict(zip(distinct, values, strict=True))
+        result = np.array([by_pair[pair] for pair in pairs], dtype=np.float64)
         if not np.isfinite(result).all():
             raise GeneratorError(
                 f"{self.generator.name!r} gave a log-likelihood that is not a finite number"
@@ -260,21 +269,16 @@ class Scorer:
         return result
 
     @contextmanager
-    def _failures(self, what: str) -> Iterator[None]:
+    def _naming(self, episodes: Sequence[Episode], compressed: list[str]) -> Iterator[None]:
+        """Adds a prompt's id to an error that tells only its text."""
         try:
             yield
-        except PcrlError:
-            raise
-        except Exception as error:
-            raise GeneratorError(
-                f"{self.generator.name!r} failed in {what}: {type(error).__name__}: {error}"
-            ) from error
-
-    def _check_count(self, what: str, got: int, expected: int) -> None:
-        if got != expected:
-            raise GeneratorError(
-                f"{self.generator.name!r} returned {got} {what} for {expected} prompts"
-            )
+        except GeneratorError as error:
+            texts = zip(episodes, compressed, strict=True)
+            ids = [e.prompt.id for e, text in texts if error.prompt in (e.text, text)]
+            if not ids:
+                raise
+            raise GeneratorError(f"prompt {ids[0]!r}: {error}", prompt=error.prompt) from error
 
     def _pay(self, terms: RewardInputs) -> FloatArray:
         rewards = np.asarray(self.reward(terms), dtype=np.float64)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .datasets import load_prompts
+from .disk_cache import DiskCache
 from .episode import EpisodeBuilder
 from .errors import DatasetError
 from .generators.loading import load_generator
@@ -105,6 +106,8 @@ def make_task(
     device: str = "auto",
     dtype: str = "auto",
     batch_size: int | Literal["auto"] = "auto",
+    cache: str | Path | None = None,
+    full_answers: bool = False,
 ) -> Task:
     """Load prompts and generator and prepare the episodes.
 
@@ -113,7 +116,8 @@ def make_task(
             folder of split files, a Hugging Face dataset id, or prompts.
         split: "train", "validation_seen", "validation_unseen" or "validation_human".
         generator: "micro", "micro-seq2seq", a Hugging Face model id or folder (causal or
-            sequence-to-sequence), or a `Generator` object, which is then shared, not copied.
+            sequence-to-sequence), "openai:MODEL@BASE_URL" for a server, or a `Generator` object,
+            which is then shared, not copied.
         tokenizer: policy tokenizer as id, folder or object; None: the generator's own if it has
             one, else micro's.
         unit: what one action bit keeps or drops: "token" or "word".
@@ -127,6 +131,10 @@ def make_task(
         device: "auto", "cpu", "cuda", ...: where the generator runs.
         dtype: "auto", "float32", "bfloat16", ...: the generator's weights.
         batch_size: "auto" or the number of prompts that the generator answers at once.
+        cache: file that keeps the generator's answers to original prompts (with a generator behind
+            an API, all its answers) from run to run; several processes may share it. None: no file.
+        full_answers: whether the generator completes answers even where the reward is decided
+            before; changes `info`, not rewards.
 
     Raises:
         ValueError: if a number is out of range or a name is unknown.
@@ -145,7 +153,11 @@ def make_task(
     check_unit_kind(unit)
     reward = make_reward(reward)
     prompts = load_prompts(dataset, split)
-    generator = load_generator(generator, device=device, dtype=dtype, batch_size=batch_size)
+    # A server's generator keeps all its answers in that file, others those to original prompts.
+    behind_api = isinstance(generator, str) and generator.startswith("openai:")
+    generator = load_generator(
+        generator, device=device, dtype=dtype, batch_size=batch_size, cache=cache
+    )
     own_tokenizer = getattr(generator, "tokenizer", None)
     if tokenizer is None:
         tokenizer = own_tokenizer if own_tokenizer is not None else "micro"
@@ -154,7 +166,13 @@ def make_task(
     builder = EpisodeBuilder(
         tokenizer, template, unit=unit, force_keep=force_keep, keep_digits=keep_digits
     )
-    scorer = Scorer(generator, reward, max_new_tokens)
+    scorer = Scorer(
+        generator,
+        reward,
+        max_new_tokens,
+        full_answers=full_answers,
+        cache=None if cache is None or behind_api else DiskCache(cache),
+    )
     fitting, skipped = _split_by_length(prompts, template, scorer)
     if not fitting:
         raise DatasetError(

@@ -35,6 +35,7 @@ SCORE_KEYS = {
     "output",
     "compressed_output",
     "similarity",
+    "partial",
     "compression_ratio",
     "drop_rate",
     "original_tokens",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -15,10 +15,12 @@ class Answer:
         text: The decoded answer without special tokens and without white space around it.
         token_ids: The generator's ids of the answer as produced, up to and including the
             end-of-sequence token if the generator gave one within the limit.
+        partial: Whether the answer was left unfinished, see `DraftingGenerator`.
     """
 
     text: str
     token_ids: tuple[int, ...] = ()
+    partial: bool = False
 
 
 @runtime_checkable
@@ -27,7 +29,9 @@ class Generator(Protocol):
 
     The environment never looks inside a generator, so any class with these members will do.
     A generator that cannot answer raises `pcrl_gym.errors.GeneratorError`; it never returns a
-    substitute, because a substitute would become a reward.
+    substitute, because a substitute would become a reward. One more attribute may be there,
+    `fingerprint`: a string that is the same only for generators that answer alike, by which answers
+    are kept on disk.
 
     Attributes:
         name: What tables and error messages call the generator.
@@ -56,5 +60,32 @@ class Generator(Protocol):
         Returns:
             Per prompt the mean natural-log probability of the answer's `token_ids` after the
             prompt, at most 0; 0.0 for an answer without tokens.
+        """
+        ...
+
+
+@runtime_checkable
+class DraftingGenerator(Generator, Protocol):
+    """A generator that answers faster when it is told what the answer may be."""
+
+    def generate_from(
+        self,
+        prompts: Sequence[str],
+        drafts: Sequence[Answer | str],
+        max_new_tokens: int,
+        decided: Callable[[int, str, int], bool] | None = None,
+    ) -> list[Answer]:
+        """Answers each prompt exactly as `generate` does; the drafts only save time.
+
+        Args:
+            prompts: The texts to answer.
+            drafts: Per prompt an answer of this generator, or any text ("" if nothing is known).
+            max_new_tokens: Limit of each answer in tokens.
+            decided: If given, called with the index of a prompt, the raw text of its answer so far
+                (the last word or character may be incomplete) and the most words that the tokens
+                left can still begin; when it returns true, that answer may be left as it is.
+
+        Returns:
+            The answers in the given order. Answers that were left unfinished are `partial`.
         """
         ...

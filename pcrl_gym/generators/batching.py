@@ -1,44 +1,120 @@
-"""Batches of token rows: grouped by length under a budget, and padded."""
+"""Batches of token rows: grouped by length under a budget that memory decides, and padded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 
-TOKEN_BUDGET = {"cpu": 8_192, "mps": 8_192, "cuda": 16_384}
-"""Padded tokens (rows times prompt and answer) of one batch when `batch_size="auto"`.
+TOKEN_BUDGET = {"cpu": 8_192, "mps": 8_192, "cuda": 32_768}
+"""Most padded tokens (rows times prompt and answer) of one batch, by device type.
 
-By device type. On CPU more does not run faster; on CUDA the cache of a 7B model takes 8 GB.
+More does not run faster; less is taken where memory is short.
 """
 
 
-def length_batches(
-    sizes: Sequence[int], batch_size: int | Literal["auto"], device_type: str
-) -> Iterator[list[int]]:
-    """Groups rows of similar size.
+class Batcher:
+    """Runs a function on rows in batches of similar length, smaller ones where memory is short.
 
     Args:
-        sizes: Tokens of each row, answer included.
-        batch_size: Rows per batch, or "auto": as many as `TOKEN_BUDGET` allows, at least one.
-        device_type: "cpu", "cuda" or "mps".
+        batch_size: Rows per batch, or "auto": as many as the token budget allows.
+        tokens: The token budget, at least 1; see `token_budget`.
 
-    Yields:
-        Indices into `sizes`; each exactly once, the longest rows first, so that a device too small
-        for them says so at once.
+    Attributes:
+        batch_size: See above; halved when a batch of it ran out of memory.
+        tokens: See above; halved likewise.
+    """
+
+    def __init__(self, batch_size: int | Literal["auto"], tokens: int) -> None:
+        self.batch_size = batch_size
+        self.tokens = tokens
+
+    def run(self, sizes: Sequence[int], run: Callable[[list[int]], None]) -> None:
+        """Calls `run` on batches of indices into `sizes` until each was in one that succeeded.
+
+        The longest rows go first, so that a device too small for them says so at once. A batch that
+        runs out of memory is halved and run again, and later batches are no larger.
+
+        Args:
+            sizes: Tokens of each row, answer included.
+            run: Handles a batch; called again with part of it if it runs out of memory.
+
+        Raises:
+            MemoryError: If a single row does not fit.
+
+        Example:
+            >>> Batcher(2, tokens=8192).run([3, 9, 4], print)
+            [1, 2]
+            [0]
+        """
+        waiting = sorted(range(len(sizes)), key=lambda i: -sizes[i])
+        while waiting:
+            batch = waiting[: self._rows(sizes[waiting[0]])]
+            if self._fits(batch, run):
+                del waiting[: len(batch)]
+            elif len(batch) == 1:
+                raise MemoryError(f"one row of {sizes[batch[0]]} tokens does not fit into memory")
+            else:
+                self._halve(len(batch), sizes[batch[0]])
+
+    def _rows(self, size: int) -> int:
+        if self.batch_size == "auto":
+            return max(1, self.tokens // max(1, size))
+        return self.batch_size
+
+    def _halve(self, rows: int, size: int) -> None:
+        if self.batch_size == "auto":
+            self.tokens = (rows // 2) * max(1, size)
+        else:
+            self.batch_size = rows // 2
+
+    def _fits(self, batch: list[int], run: Callable[[list[int]], None]) -> bool:
+        try:
+            run(batch)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return True
+        # Only here: as long as the error lives, so do the tensors of the frames it came through.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tells whether an error means that memory ran out, on a GPU or on the CPU.
 
     Example:
-        >>> list(length_batches([3, 9, 4], 2, "cpu"))
-        [[1, 2], [0]]
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+        True
     """
-    order = sorted(range(len(sizes)), key=lambda i: -sizes[i])
-    budget = TOKEN_BUDGET.get(device_type, TOKEN_BUDGET["cpu"])
-    start = 0
-    while start < len(order):
-        rows = max(1, budget // max(1, sizes[order[start]])) if batch_size == "auto" else batch_size
-        yield order[start : start + rows]
-        start += rows
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        # On the CPU torch has no class for it.
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+def token_budget(model: Any) -> int:
+    """Returns how many padded tokens a batch of a model may have.
+
+    `TOKEN_BUDGET`, or on a GPU what half of the free memory holds if that is less: per token the
+    cache of all layers, a dozen hidden states at work and logits in float32 for a third of the
+    tokens.
+    """
+    device = model.device
+    most = TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cpu"])
+    if device.type != "cuda":
+        return most
+    config = model.config.get_text_config()
+    width: int = model.dtype.itemsize
+    per_token: int = width * config.hidden_size * (2 * config.num_hidden_layers + 12)
+    per_token += (width + 4) * config.vocab_size // 3
+    free: int = torch.cuda.mem_get_info(device)[0]
+    return max(1, min(most, free // 2 // per_token))
 
 
 def pad_rows(
@@ -56,10 +132,10 @@ def pad_rows(
         Ids and attention mask, both int64 of shape (rows, longest).
     """
     width = max(map(len, rows))
-    ids = torch.full((len(rows), width), pad_id, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(0, len(row))
-        ids[i, place] = torch.tensor(row, dtype=torch.int64)
-        mask[i, place] = 1
-    return ids.to(device), mask.to(device)
+    ids, mask = [], []
+    for row in rows:
+        gap = [0] * (width - len(row))
+        padding, ones = [pad_id] * len(gap), [1] * len(row)
+        ids.append([*padding, *row] if left else [*row, *padding])
+        mask.append(gap + ones if left else ones + gap)
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)

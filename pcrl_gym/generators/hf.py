@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -13,8 +13,12 @@ from transformers import LogitsProcessorList
 from ..errors import GeneratorError, PcrlError, PromptTooLongError
 from ..tokenizers import TextEncoder, load_tokenizer
 from .base import Answer
-from .batching import length_batches, pad_rows
+from .batching import Batcher, is_out_of_memory, pad_rows, token_budget
+from .drafting import decode
 from .greedy import RefuseNaN, context_length, control_ids, greedy_config
+from .growing_text import UNKNOWN, GrowingText
+from .likelihood import mean_log_likelihoods
+from .reader import Reader, can_read_blocks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -36,7 +40,8 @@ class HFGenerator:
         model: A model with a language-modelling head, on the device to run on.
         tokenizer: The fast tokenizer it was trained with.
         name: What tables call it; `None`: the id or folder that the model was loaded from.
-        batch_size: Prompts per batch, or "auto": as many as `batching.TOKEN_BUDGET` allows.
+        batch_size: Prompts per batch, or "auto": as many as `batching.token_budget` allows.
+            Halved when memory runs out, without losing a prompt.
 
     Attributes:
         name: See above.
@@ -70,7 +75,7 @@ class HFGenerator:
         self.model.eval().requires_grad_(False)
         self.tokenizer = load_tokenizer(tokenizer)
         self.name = name or model.name_or_path or type(model).__name__
-        self.batch_size = batch_size
+        self.batches = Batcher(batch_size, token_budget(self.model))
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
         self._encoder = TextEncoder(self.tokenizer)
         self._closes = self._encoder.prompt_ids(["a"])[0][-1] == self.tokenizer.eos_token_id
@@ -83,7 +88,7 @@ class HFGenerator:
             self.max_prompt_tokens = self._context - (len(framed) - bare)
         # `generate` fills what its config leaves open from the model's: leave nothing to leak.
         self.model.generation_config = greedy_config(**self._ids)
-        self._takes = set(inspect.signature(model.forward).parameters)
+        self._reads_blocks = can_read_blocks(self.model)
 
     @classmethod
     def from_pretrained(
@@ -117,19 +122,99 @@ class HFGenerator:
         rows = self._encode(prompts, [max_new_tokens] * len(prompts))
         config = greedy_config(max_new_tokens=max_new_tokens, **self._ids)
         tokens: list[list[int]] = [[] for _ in rows]
-        for batch in self._batches([len(row) + max_new_tokens for row in rows]):
+
+        def run(batch: list[int]) -> None:
             input_ids, mask = self._pad([rows[i] for i in batch], left=not self.is_encoder_decoder)
-            with self._failures("generate", input_ids), torch.inference_mode():
-                output = self.model.generate(
-                    input_ids=input_ids,
-                    attention_mask=mask,
-                    generation_config=config,
-                    logits_processor=LogitsProcessorList([RefuseNaN()]),
-                )
+            output = self.model.generate(
+                input_ids=input_ids,
+                attention_mask=mask,
+                generation_config=config,
+                logits_processor=LogitsProcessorList([RefuseNaN()]),
+            )
             start = 1 if self.is_encoder_decoder else input_ids.shape[1]
             for i, answer in zip(batch, output[:, start:].tolist(), strict=True):
                 tokens[i] = self._cut(answer)
+
+        self._run("generate", [len(row) + max_new_tokens for row in rows], run)
         return [Answer(self._decode(ids), tuple(ids)) for ids in tokens]
+
+    def generate_from(
+        self,
+        prompts: Sequence[str],
+        drafts: Sequence[Answer | str],
+        max_new_tokens: int,
+        decided: Callable[[int, str, int], bool] | None = None,
+    ) -> list[Answer]:
+        """Answers each prompt greedily, faster the more of its draft is right.
+
+        See `DraftingGenerator.generate_from`. The answers are those of `generate`. Models whose
+        cache cannot take tokens back (sliding windows, recurrent states, encoder-decoders that are
+        not of the T5 type) answer through `generate`.
+
+        Raises:
+            ValueError: If there are not as many drafts as prompts, or `max_new_tokens` is below 1.
+            PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
+            GeneratorError: If the model fails or gives NaN.
+        """
+        if len(drafts) != len(prompts):
+            raise ValueError(f"expected one draft per prompt, got {len(drafts)} for {len(prompts)}")
+        if not self._reads_blocks or max_new_tokens < 1:
+            return self.generate(prompts, max_new_tokens)
+        rows = self._encode(prompts, [max_new_tokens] * len(prompts))
+        drafted = self._draft_ids(drafts, max_new_tokens)
+        answers: list[Answer] = [Answer("")] * len(rows)
+
+        def run(batch: list[int]) -> None:
+            read = [rows[i] for i in batch]
+            if self.is_encoder_decoder:
+                reader = Reader(self.model, self._ids["pad_token_id"], encoder_rows=read)
+                read = [[self._ids["decoder_start_token_id"]]] * len(batch)
+            else:
+                reader = Reader(self.model, self._ids["pad_token_id"])
+
+            def row_decided(k: int, tokens: list[int]) -> bool:
+                words = self._growing.words_per_token
+                if decided is None or words is None:
+                    return False
+                left = (max_new_tokens - len(tokens)) * words
+                return decided(batch[k], self._growing.certain(tokens), left)
+
+            guesses = [drafted[i] for i in batch]
+            done = decode(reader, read, guesses, max_new_tokens, self._eos, row_decided)
+            for i, row in zip(batch, done, strict=True):
+                text = self._decode(row.tokens)
+                if row.partial:
+                    text = self._growing.certain(row.tokens).rstrip(UNKNOWN).strip()
+                answers[i] = Answer(text, tuple(row.tokens), row.partial)
+
+        sizes = [len(row) + len(draft) for row, draft in zip(rows, drafted, strict=True)]
+        self._run("generate_from", sizes, run)
+        return answers
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of weights, their data type and the tokenizer: equal ones answer alike."""
+        digest = hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    @cached_property
+    def _growing(self) -> GrowingText:
+        return GrowingText(self.tokenizer)
+
+    def _draft_ids(self, drafts: Sequence[Answer | str], limit: int) -> list[list[int]]:
+        """The ids that an answer like each draft would have, up to the limit."""
+        texts = [draft for draft in drafts if isinstance(draft, str)]
+        # Most answers start a line or follow a space: only a guess, the model decides.
+        encoded = iter(self._encoder.prompt_ids([" " + t for t in texts], add_special_tokens=False))
+        end = [min(self._eos)] if self._eos else []
+        ids = [
+            [*next(encoded), *end] if isinstance(draft, str) else list(draft.token_ids)
+            for draft in drafts
+        ]
+        return [row[:limit] for row in ids]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Scores given answers with one forward pass; see `Generator.log_likelihood`.
@@ -156,45 +241,16 @@ class HFGenerator:
         values = [0.0] * len(rows)
         scored = [i for i, answer in enumerate(answers) if answer.token_ids]
         sizes = [len(rows[i]) + len(answers[i].token_ids) for i in scored]
-        for batch in self._batches(sizes):
+
+        def run(batch: list[int]) -> None:
             chosen = [scored[k] for k in batch]
             targets = [list(answers[i].token_ids) for i in chosen]
-            for i, value in zip(
-                chosen, self._score([rows[i] for i in chosen], targets), strict=True
-            ):
+            scores = mean_log_likelihoods(self.model, self._ids, [rows[i] for i in chosen], targets)
+            for i, value in zip(chosen, scores, strict=True):
                 values[i] = value
-        return values
 
-    def _score(self, rows: list[list[int]], targets: list[list[int]]) -> list[float]:
-        width = max(map(len, targets))
-        if self.is_encoder_decoder:
-            input_ids, mask = self._pad(rows, left=False)
-            labels, given = self._pad(targets, left=False)
-            start = labels.new_full((len(rows), 1), self._ids["decoder_start_token_id"])
-            inputs: dict[str, Any] = {
-                "decoder_input_ids": torch.cat([start, labels[:, :-1]], dim=1)
-            }
-        else:
-            both = [row + target for row, target in zip(rows, targets, strict=True)]
-            input_ids, mask = self._pad(both, left=True)
-            labels, given = self._pad(targets, left=True)
-            inputs = {}
-            if "position_ids" in self._takes:
-                inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
-            if "logits_to_keep" in self._takes:
-                inputs["logits_to_keep"] = width + 1
-        with self._failures("log_likelihood", input_ids), torch.inference_mode():
-            logits = self.model(
-                input_ids=input_ids, attention_mask=mask, use_cache=False, **inputs
-            ).logits
-            if not self.is_encoder_decoder:
-                logits = logits[:, -width - 1 : -1]
-            chosen = logits.float().log_softmax(dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-            # `where`, as a product would turn a NaN at a padded position into a NaN of the row.
-            total = torch.where(given.bool(), chosen, 0.0).sum(dim=1)
-            if not torch.isfinite(total).all():
-                raise GeneratorError(f"{self.name!r} gave log-probabilities that are not finite")
-        return [float(v) / len(t) for v, t in zip(total.tolist(), targets, strict=True)]
+        self._run("log_likelihood", sizes, run)
+        return values
 
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
         """Encodes prompts and checks that each fits next to `room` tokens of answer."""
@@ -225,8 +281,25 @@ class HFGenerator:
         start = next((i for i in (bos, eos) if i is not None), self._ids["pad_token_id"])
         return [row or [start] for row in rows]
 
-    def _batches(self, sizes: list[int]) -> Iterator[list[int]]:
-        return length_batches(sizes, self.batch_size, self.model.device.type)
+    def _run(self, what: str, sizes: list[int], run: Callable[[list[int]], None]) -> None:
+        """Runs a function on batches of rows; whatever fails in it is a `GeneratorError`."""
+
+        def checked(batch: list[int]) -> None:
+            try:
+                with torch.inference_mode():
+                    run(batch)
+            except PcrlError:
+                raise
+            except Exception as error:
+                if is_out_of_memory(error) and len(batch) > 1:
+                    raise
+                longest = max(sizes[i] for i in batch)
+                raise GeneratorError(
+                    f"{self.name!r} failed in {what} on a batch of {len(batch)} prompts of up to "
+                    f"{longest} tokens with their answers: {type(error).__name__}: {error}"
+                ) from error
+
+        self.batches.run(sizes, checked)
 
     def _pad(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
         return pad_rows(rows, self._ids["pad_token_id"], left, self.model.device)
@@ -241,19 +314,6 @@ class HFGenerator:
         """Drops what follows the first end-of-sequence token: that is padding."""
         end = next((k for k, token in enumerate(tokens) if token in self._eos), len(tokens))
         return tokens[: end + 1]
-
-    @contextmanager
-    def _failures(self, what: str, input_ids: torch.Tensor) -> Iterator[None]:
-        try:
-            yield
-        except PcrlError:
-            raise
-        except Exception as error:
-            rows, width = input_ids.shape
-            raise GeneratorError(
-                f"{self.name!r} failed in {what} on a batch of {rows} prompts of up to {width} "
-                f"tokens: {type(error).__name__}: {error}"
-            ) from error
 
 
 def _excerpt(text: str, size: int = 60) -> str:

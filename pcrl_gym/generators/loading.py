@@ -23,17 +23,21 @@ def load_generator(
     device: str = "auto",
     dtype: str = "auto",
     batch_size: int | Literal["auto"] = "auto",
+    cache: str | Path | None = None,
 ) -> Generator:
     """Loads a generator, or passes an object through so that environments can share it.
 
     Args:
         spec: "micro", "micro-seq2seq", a Hugging Face id, a folder with a saved model and
-            tokenizer, or an object that follows `Generator` (the other arguments then do nothing).
+            tokenizer, "openai:MODEL@BASE_URL" for a server (see `OpenAIGenerator`), or an object
+            that follows `Generator`. With the last two device, data type and batch size do
+            nothing.
         device: "auto" (cuda, then mps, then cpu) or a torch device such as "cuda:1".
         dtype: "auto", "float32", "bfloat16" or "float16". "auto" is float32 on the CPU; on a GPU
             bfloat16 if it has it, else what the weights were saved in. Micro generators are
             float32 everywhere under "auto": they are small, and the same answers matter more.
         batch_size: Prompts per batch, or "auto" to choose by a token budget.
+        cache: A file in which a generator behind a server keeps all its answers; nothing to others.
 
     Returns:
         The generator, frozen.
@@ -41,6 +45,7 @@ def load_generator(
     Raises:
         ValueError: If the spec, device or data type is unknown, or the model cannot be loaded or
             is of another kind.
+        MissingExtraError: If a server is asked for and the `openai` client is not installed.
     """
     if not isinstance(spec, (str, Path)):
         if isinstance(spec, Generator) and not isinstance(spec, type):
@@ -50,6 +55,10 @@ def load_generator(
             "`max_prompt_tokens`, `generate`, `count_tokens` and `log_likelihood` "
             "(see pcrl_gym.generators.base.Generator)"
         )
+    if isinstance(spec, str) and spec.startswith("openai:"):
+        from .openai import OpenAIGenerator
+
+        return OpenAIGenerator.from_spec(spec, cache)
     from .hf import HFGenerator
 
     spec = str(spec)

@@ -1,0 +1,294 @@
+"""What was computed once, kept on disk: safe with several processes and through kill -9."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+# Marks a file as ours (PRAGMA application_id), so that no other SQLite database is written into.
+APPLICATION_ID = int.from_bytes(b"pcrl", "big")
+# SQLite builds differ in how many variables a statement may have; every one takes 999.
+_KEYS_PER_QUERY = 900
+_BUSY_SECONDS = 60.0
+
+
+class DiskCache:
+    """JSON values on disk, by scope and key; SQLite in WAL mode, safe with several processes.
+
+    A value is there for every process as soon as `put` has returned, and stays if the process is
+    killed right after. Where two processes put the same key the last one wins. Threads may share
+    one object; a forked or unpickled one opens the file anew. Scopes and keys are stored as hashes
+    only, so the file does not hold their texts.
+
+    The file should be on a local disk: WAL mode needs shared memory, which network disks lack.
+
+    Args:
+        path: The file. It and its folder are made if they are not there.
+
+    Attributes:
+        path: The file, absolute.
+
+    Raises:
+        ValueError: If the file cannot be opened, is not a cache of this class or has another
+            schema version. The file is left as it is.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, DiskCache(f"{folder}/cache.db") as cache:
+        ...     cache.put("word lengths", {"four": 4, "seven": 5})
+        ...     cache.get("word lengths", ["seven", "eleven"])
+        {'seven': 5}
+    """
+
+    _lock: threading.RLock
+    _connection: sqlite3.Connection | None
+    _closed: bool
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self._set_up()
+        with self._lock:
+            self._connected()
+
+    def get(self, scope: str, keys: Sequence[str]) -> dict[str, Any]:
+        """Looks values up.
+
+        Args:
+            scope: What the keys belong to, such as a model with its settings.
+            keys: Any number of keys; one may occur several times.
+
+        Returns:
+            The values of those keys that are there.
+
+        Raises:
+            ValueError: If the cache was closed or the file is damaged.
+        """
+        by_row = {_row_id(scope, key): key for key in keys}
+        rows = list(by_row)
+        found: dict[bytes, str] = {}
+        with self._use() as connection:
+            for start in range(0, len(rows), _KEYS_PER_QUERY):
+                part = rows[start : start + _KEYS_PER_QUERY]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT id, value FROM entries WHERE id IN ({marks})"
+                found.update(connection.execute(query, part))
+        return {key: json.loads(found[row]) for row, key in by_row.items() if row in found}
+
+    def put(self, scope: str, values: Mapping[str, Any]) -> None:
+        """Keeps values, all or none of them; what was there under the same keys is replaced.
+
+        Args:
+            scope: See `get`.
+            values: JSON values by key: None, bools, finite numbers, strings, and lists and dicts
+                with string keys of these.
+
+        Raises:
+            ValueError: If a value is not JSON, the cache was closed or the file is damaged.
+        """
+        rows = [(_row_id(scope, key), _to_json(value)) for key, value in values.items()]
+        if not rows:
+            return
+        with self._use() as connection, _transaction(connection):
+            connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", rows)
+
+    def close(self) -> None:
+        """Closes the file; closing twice is fine, any other use afterwards is a ValueError."""
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def __enter__(self) -> DiskCache:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"DiskCache({str(self.path)!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "closed": self._closed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.path = state["path"]
+        self._set_up()
+        self._closed = state["closed"]
+
+    def _set_up(self) -> None:
+        self._lock = threading.RLock()
+        self._connection = None
+        self._closed = False
+        _CACHES.add(self)
+
+    def _connected(self) -> sqlite3.Connection:
+        """Returns this process's connection; to be called with the lock."""
+        if self._closed:
+            raise ValueError(f"{self!r} was closed: open it again")
+        if self._connection is None:
+            self._connection = _open(self.path)
+        return self._connection
+
+    @contextmanager
+    def _use(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            connection = self._connected()
+            with _refused(self.path):
+                yield connection
+
+    def _after_fork(self) -> None:
+        if self._connection is not None:
+            # SQLite forbids a child even to close it, which collecting it would do.
+            _INHERITED.append(self._connection)
+        # Another thread of the parent may have held the lock.
+        self._lock = threading.RLock()
+        self._connection = None
+
+
+_CACHES: weakref.WeakSet[DiskCache] = weakref.WeakSet()
+_INHERITED: list[sqlite3.Connection] = []
+
+
+def _reset_caches() -> None:
+    for cache in _CACHES:
+        cache._after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_reset_caches)
+
+
+def _row_id(scope: str, key: str) -> bytes:
+    # With the length of the scope, so that ("ab", "c") and ("a", "bc") differ; "surrogatepass", as
+    # texts may hold lone surrogates.
+    first, second = (text.encode("utf-8", "surrogatepass") for text in (scope, key))
+    return hashlib.sha256(len(first).to_bytes(8, "big") + first + second).digest()
+
+
+def _to_json(value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)  # ASCII, so that lone surrogates are stored too
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"expected a JSON value, got {type(value).__name__} ({error}): convert it first"
+        ) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Connects to a file, which becomes a cache if it is new or empty."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Autocommit, so that transactions begin where we say; our lock guards it between threads.
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise ValueError(
+            f"cannot open the cache {str(path)!r}: expected a file that can be read and written, "
+            f"in a folder where files can be made. Cause: {error}"
+        ) from error
+    try:
+        with _refused(path):
+            with _transaction(connection, "DEFERRED"):  # which only reads
+                made = _is_ours(connection, path)
+            if not made:
+                _make(connection, path)
+            _when_free(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+            # Commits survive the death of the process; only a power cut may take the last ones.
+            connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make(connection: sqlite3.Connection, path: Path) -> None:
+    with _transaction(connection):
+        if not _is_ours(connection, path):  # another process may have been first
+            connection.execute(
+                "CREATE TABLE entries (id BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+            )
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
+    """Tells a cache (True) from a database without tables (False); anything else raises.
+
+    To be called in a transaction: another process may be making the cache.
+    """
+    application, version, tables = (
+        int(connection.execute(query).fetchone()[0])
+        for query in (
+            "PRAGMA application_id",
+            "PRAGMA user_version",
+            "SELECT count(*) FROM sqlite_master",
+        )
+    )
+    if application == APPLICATION_ID and version != SCHEMA_VERSION:
+        raise ValueError(
+            f"expected a cache of schema version {SCHEMA_VERSION}, got version {version} in "
+            f"{str(path)!r}: give another path, or use the pcrl_gym that made it"
+        )
+    if application != APPLICATION_ID and (application or version or tables):
+        raise ValueError(_NOT_OURS.format(path=str(path), cause="a database of something else"))
+    return application == APPLICATION_ID
+
+
+_NOT_OURS = (
+    "expected a cache of pcrl_gym or no file at {path!r}, got {cause}: give another path, or move "
+    "the file away (it was left as it is)"
+)
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Turns what SQLite says about files that it cannot read into a ValueError."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        # The file is as it should be, but was busy for too long, or the disk is full or read-only.
+        raise ValueError(
+            f"cannot use the cache {str(path)!r}: {error}. Give a path on a local disk with room "
+            "that can be written"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise ValueError(_NOT_OURS.format(path=str(path), cause=str(error))) from error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """Commits what happens inside, or none of it; an immediate one waits for other writers."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _when_free(step: Callable[[], object]) -> None:
+    """Repeats a step for which SQLite does not wait by itself while others use the file."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            step()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -1,0 +1,77 @@
+"""What is certain of an answer's text while its tokens are still coming."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+APPENDING = frozenset({"ByteLevel", "Metaspace", "ByteFallback", "Fuse", "Strip", "Replace"})
+"""Decoders under which one more token only appends text, but for bytes of unfinished characters."""
+
+
+class GrowingText:
+    """Reads unfinished answers.
+
+    Args:
+        tokenizer: The tokenizer that decodes them.
+
+    Attributes:
+        words_per_token: The most words (runs of a-z and 0-9 after lower-casing) that a token can
+            add; `None` if a token may change the text before it, so that nothing is certain.
+
+    Example:
+        >>> from pcrl_gym.tokenizers import load_tokenizer
+        >>> GrowingText(load_tokenizer("micro")).words_per_token
+        1
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._backend = tokenizer.backend_tokenizer
+        steps = _decoder_steps(json.loads(self._backend.to_str())["decoder"])
+        self.words_per_token = self._most_words() if _appends(steps) else None
+        falls_back = any(step["type"] == "ByteFallback" for step in steps)
+        vocabulary = self._backend.get_vocab().items() if falls_back else ()
+        self._bytes = {i for token, i in vocabulary if re.fullmatch("<0x[0-9A-F]{2}>", token)}
+
+    def certain(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens, with U+FFFD at its end for each byte that is not certain.
+
+        Byte fallback decodes a run of bytes as a whole: one more can turn all of it into U+FFFD.
+        """
+        end = len(tokens)
+        while end and tokens[end - 1] in self._bytes:
+            end -= 1
+        text = self._backend.decode(list(tokens[:end]), skip_special_tokens=True)
+        return text + UNKNOWN * (len(tokens) - end)
+
+    def _most_words(self) -> int:
+        ids = [[i] for i in range(self._backend.get_vocab_size(with_added_tokens=True))]
+        texts = self._backend.decode_batch(ids, skip_special_tokens=True)
+        # A piece of a character may complete one that lower-cases to a letter (the Kelvin sign).
+        pieces = (text.replace(UNKNOWN, " a ") for text in texts)
+        return max(1, *(len(re.findall("[a-z0-9]+", text.lower())) for text in pieces))
+
+
+def _decoder_steps(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if decoder is None:
+        return []
+    steps: list[dict[str, Any]] = decoder.get("decoders", [decoder])
+    return steps
+
+
+def _appends(steps: list[dict[str, Any]]) -> bool:
+    kinds = [step["type"] for step in steps]
+    # What is replaced after the tokens are fused may reach over two of them.
+    fused = kinds.index("Fuse") if "Fuse" in kinds else len(kinds)
+    return (
+        bool(kinds)
+        and APPENDING.issuperset(kinds)
+        and "Replace" not in kinds[fused:]
+        and all(step["stop"] == 0 for step in steps if step["type"] == "Strip")
+    )

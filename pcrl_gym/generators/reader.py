@@ -1,0 +1,151 @@
+"""A model in the middle of reading a batch: its cache, and what of it holds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from .batching import pad_rows
+
+
+def can_read_blocks(model: Any) -> bool:
+    """Tells whether a model can read several tokens per row and take some of them back.
+
+    That needs a cache of plain keys and values, and positions that can be told (causal models) or
+    that follow from distances (encoder-decoders of the T5 type). Sliding windows, recurrent states
+    and decoders with absolute positions are left to the library's own `generate`.
+    """
+    config = model.config
+    if config.is_encoder_decoder:
+        return getattr(config, "relative_attention_num_buckets", None) is not None
+    cache = DynamicCache(config=config.get_text_config())
+    return (
+        all(type(layer) is DynamicLayer for layer in cache.layers)
+        and not getattr(model, "_is_stateful", False)
+        and "position_ids" in inspect.signature(model.forward).parameters
+    )
+
+
+class Reader:
+    """Reads blocks of tokens, one per row, and takes back what should not have been read.
+
+    Rows are kept so that each one's last valid token stands in the last column of the cache, with
+    padding before its first: new blocks then follow without a gap, which models with relative
+    positions need.
+
+    Args:
+        model: A model that `can_read_blocks`.
+        pad_id: Id to pad with; masks hide it.
+        encoder_rows: For an encoder-decoder, the token ids of each prompt.
+    """
+
+    def __init__(
+        self, model: Any, pad_id: int, encoder_rows: Sequence[Sequence[int]] | None = None
+    ) -> None:
+        self._model = model
+        self._pad_id = pad_id
+        self._cache: Any = None
+        self._mask = self._lengths = self._ends = torch.zeros(0, dtype=torch.int64)
+        # What an encoder made of the prompts, and which of it is padding.
+        self._encoded: tuple[torch.Tensor, torch.Tensor] | None = None
+        if encoder_rows is not None:
+            ids, mask = pad_rows(encoder_rows, pad_id, False, model.device)
+            encoder = model.get_encoder()
+            states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            self._encoded = states, mask
+
+    def read(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> list[list[int]]:
+        """Reads one block per row.
+
+        Args:
+            blocks: Token ids, at least one per row.
+            wanted: After how many of its last tokens each row's next token is wanted, at least 1.
+
+        Returns:
+            Per row the arg-max tokens that follow its last `wanted` tokens.
+
+        Raises:
+            FloatingPointError: If a logit that was looked at is NaN.
+        """
+        first = self._cache is None
+        ids, mask = pad_rows(blocks, self._pad_id, first, self._model.device)
+        sizes = mask.sum(dim=1)
+        if first:
+            self._mask = mask
+            self._lengths = sizes
+            self._ends = torch.full_like(sizes, ids.shape[1])
+        else:
+            self._ends = self._mask.shape[1] + sizes
+            self._lengths = self._lengths + sizes
+            self._mask = torch.cat([self._mask, mask], dim=1)
+        best, at = self._logits(ids, max(wanted) if first else ids.shape[1]).max(dim=-1)
+        # Left-padded blocks end in the last column, right-padded ones where they end.
+        stops = [best.shape[1]] * len(blocks) if first else [len(block) for block in blocks]
+        values, tokens = best.float().tolist(), at.tolist()
+        spans = [slice(stop - n, stop) for stop, n in zip(stops, wanted, strict=True)]
+        if any(v != v for row, span in zip(values, spans, strict=True) for v in row[span]):
+            raise FloatingPointError(
+                "the model's logits are NaN; try dtype='float32', or check its weights"
+            )
+        return [row[span] for row, span in zip(tokens, spans, strict=True)]
+
+    def retain(self, rows: Sequence[int], wrong: Sequence[int]) -> None:
+        """Goes on with some of the rows only, without their last tokens.
+
+        Args:
+            rows: Which rows stay, in order.
+            wrong: How many of the last tokens of each of these rows are taken back.
+        """
+        device = self._mask.device
+        chosen = torch.tensor(rows, device=device)
+        back = torch.tensor(wrong, device=device)
+        lengths, ends = self._lengths[chosen] - back, self._ends[chosen] - back
+        width = int(lengths.max())
+        columns = ends[:, None] - width + torch.arange(width, device=device)
+        self._mask = (columns >= (ends - lengths)[:, None]).long()
+        self._lengths, self._ends = lengths, torch.full_like(lengths, width)
+        place = (chosen[:, None], slice(None), columns.clamp(min=0))
+        own = self._cache
+        if self._encoded is not None:
+            states, mask = self._encoded
+            longest = int(mask[chosen].sum(dim=1).max())
+            self._encoded = states[chosen, :longest], mask[chosen, :longest]
+            for layer in own.cross_attention_cache.layers:
+                layer.keys = layer.keys[chosen, :, :longest]
+                layer.values = layer.values[chosen, :, :longest]
+            own = own.self_attention_cache
+        for layer in own.layers:
+            # Indices on both sides of the heads put the heads last but one: move them back.
+            layer.keys = layer.keys[place].transpose(1, 2)
+            layer.values = layer.values[place].transpose(1, 2)
+
+    def _logits(self, ids: torch.Tensor, last: int) -> torch.Tensor:
+        """Logits after the last `last` columns of a block, (rows, last, vocabulary)."""
+        if self._encoded is not None:
+            states, encoder_mask = self._encoded
+            output = self._model(
+                encoder_outputs=(states,),
+                attention_mask=encoder_mask,
+                decoder_input_ids=ids,
+                decoder_attention_mask=self._mask,
+                past_key_values=self._cache,
+                use_cache=True,
+            )
+        else:
+            positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            output = self._model(
+                input_ids=ids,
+                attention_mask=self._mask,
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=last,
+            )
+        self._cache = output.past_key_values
+        logits: torch.Tensor = output.logits
+        return logits[:, -last:]
