@@ -1,4 +1,4 @@
-"""Command line: `python -m benchmarks run ...` and `python -m benchmarks table DIR`."""
+"""Command line: `python -m benchmarks run ...`, `table DIR` and `throughput ...`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from benchmarks.leaderboard import format_leaderboard, make_rows
 from benchmarks.records import RunFolder, RunFolderError
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "table":
         return _table(options.dir)
+    if options.command == "throughput":
+        return _throughput(options)
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -77,6 +80,35 @@ def _run(options: argparse.Namespace) -> int:
     print(format_leaderboard(rows), end="")
     print(f"\nWritten to {options.out}")
     return 0
+
+
+def _throughput(options: argparse.Namespace) -> int:
+    # Imported late, for the same reason.
+    from benchmarks.throughput.command import Options, run
+    from pcrl_gym.errors import PcrlError
+
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name != "command" and value is not None
+    }
+    for name in ("models", "masks"):
+        if name in given:
+            given[name] = tuple(_names(given[name]))
+    try:
+        wanted = Options(**given)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        agree = run(wanted)
+    except (PcrlError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return 0 if agree else 1
 
 
 def suite_from_options(options: argparse.Namespace) -> Suite:
@@ -174,7 +206,31 @@ def _parser() -> argparse.ArgumentParser:
     custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
     custom.add_argument("--max-units", type=_positive, help="window in units (default 128)")
     custom.add_argument("--max-new-tokens", type=_positive, help="longest answer (default 30)")
+    _add_throughput(commands)
     return parser
+
+
+def _add_throughput(commands: Any) -> None:
+    speed = commands.add_parser(
+        "throughput",
+        help="measure how fast compressed prompts are answered",
+        description="Compare the engine with plain `generate` and a bare forward pass, on the same "
+        "prompts, masks and model in one run. Ends with 1 if rewards differ where they must not.",
+    )
+    speed.add_argument("--models", help="names separated by commas (default: all for the device)")
+    speed.add_argument("--device", help="device of generators and policy (default auto)")
+    speed.add_argument(
+        "--prompts",
+        type=_positive,
+        help="prompts per model (default 512 for micro, 64 for other models on a CPU, else 256)",
+    )
+    speed.add_argument("--masks", help="names separated by commas (default: all)")
+    speed.add_argument("--repeats", type=_positive, help="repetitions of each way (default 3)")
+    speed.add_argument("--policy", help="folder of a trained ppo agent (default: train one)")
+    speed.add_argument(
+        "--policy-minutes", type=float, help="how long to train it; 0: do without (default 2)"
+    )
+    speed.add_argument("--out", help="JSON file for all figures; an existing one is refused")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -11,12 +10,9 @@ import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.records import RunFolder, write_atomically
-
-if TYPE_CHECKING:
-    from pcrl_gym.generators.base import Generator
 
 _LIBRARIES = (
     "gymnasium", "numpy", "rapidfuzz", "sb3-contrib", "stable-baselines3", "tokenizers", "torch",
@@ -56,31 +52,6 @@ def library_versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[library] = None
     return versions
-
-
-def weights_checksum(generator: Generator) -> str | None:
-    """SHA-256 over names, types, shapes and bytes of the generator's weights.
-
-    The same name may stand for other weights tomorrow (a retrained folder, a moved branch), and
-    results of the two must not meet in one table.
-
-    Args:
-        generator: any generator; only those with a torch module as `model` can be told apart.
-
-    Returns:
-        The digest in hexadecimal, or None for a generator without such a module.
-    """
-    model = getattr(generator, "model", None)
-    if model is None or not hasattr(model, "state_dict"):
-        return None
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _describe(git: dict[str, Any]) -> str:

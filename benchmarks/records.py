@@ -6,6 +6,8 @@ Layout of a folder:
     records/<agent>/<split>-seed<k>.jsonl   one part: a finished (agent, split, seed)
     agents/<agent>-seed<k>/             trained agents
     provenance.json  summary.json  leaderboard.md
+    answers.db                          the generator's answers to original prompts, all of them if
+                                        it is behind an API
 
 A part appears under its name only when it is complete, so that a run killed at any moment loses the
 part it was working on and nothing else. This module imports neither torch nor transformers: tables
@@ -24,6 +26,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+# What a run that was stopped before it wrote its settings may leave behind.
+_BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -234,7 +238,7 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the results.")
-    if not path.is_dir() or {file.name for file in path.iterdir()} <= {"settings.json.tmp"}:
+    if not path.is_dir() or {file.name for file in path.iterdir()} <= _BEFORE_SETTINGS:
         return None
     if not (path / "settings.json").is_file():
         raise RunFolderError(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from benchmarks.evaluate import AnsweredReward, evaluate, pick_evenly
 from benchmarks.leaderboard import Row, write_leaderboard
-from benchmarks.provenance import record_run, weights_checksum
+from benchmarks.provenance import record_run
 from benchmarks.records import RunFolder, check_settings
 from benchmarks.roster import Entry
 from benchmarks.suites import SUITES, Suite
@@ -95,13 +95,17 @@ class Benchmark:
 
         print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
         if self._generator is None:
-            self._generator = load_generator(self.suite.generator, device=self.device)
+            self._generator = load_generator(
+                self.suite.generator, device=self.device, cache=self.out / "answers.db"
+            )
         settings = self._settings() | {
             "generator_name": self._generator.name,
-            "generator_weights": weights_checksum(self._generator),
+            "generator_fingerprint": self._fingerprint,
         }
         check_settings(self.out, settings)
-        options = self._options() | {"reward": AnsweredReward(self.reward)}
+        # In tables and records stand whole answers.
+        full = {"reward": AnsweredReward(self.reward), "full_answers": True}
+        options = self._options() | full
         for split, prompts in self.prompts.items():
             picked = [prompts[index] for index in pick_evenly(len(prompts), self.suite.limit)]
             self._tasks[split] = make_task(dataset=picked, split=split, **options)
@@ -231,4 +235,10 @@ class Benchmark:
             "unit": self.suite.unit,
             "max_units": self.suite.max_units,
             "max_new_tokens": self.suite.max_new_tokens,
+            # All agents and seeds meet the same original prompts.
+            "cache": self.out / "answers.db" if self._fingerprint else None,
         }
+
+    @property
+    def _fingerprint(self) -> str | None:
+        return getattr(self._generator, "fingerprint", None)

@@ -157,7 +157,7 @@ def test_other_weights_under_the_same_name_are_refused(dataset, tmp_path, capsys
     assert main(arguments) == 0
     models.build_gpt2(folder, seed=1)
     assert main(arguments) == 2
-    assert "generator_weights" in capsys.readouterr().err
+    assert "generator_fingerprint" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*prompts are left out")
