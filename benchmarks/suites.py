@@ -60,7 +60,7 @@ SUITES: Final = {
     for suite in (
         Suite(
             id="micro",
-            version=1,
+            version=2,
             dataset="micro",
             splits=("validation_seen", "validation_unseen", "validation_human"),
             generator="micro",
