@@ -17,7 +17,7 @@ import models
 from pcrl_gym.episode import Episode, EpisodeBuilder
 from pcrl_gym.errors import GeneratorError
 from pcrl_gym.generators.base import Answer, DraftingGenerator
-from pcrl_gym.generators.drafting import UNALIGNED_GUESS, Row, decode
+from pcrl_gym.generators.drafting import UNALIGNED_GUESS, Row, advance, finish
 from pcrl_gym.generators.growing_text import GrowingText
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import load_generator
@@ -264,13 +264,14 @@ def test_any_draft_gives_the_greedy_answer(rows: list[tuple[list[int], list[int]
     texts = [[*text, 0] for text, _ in rows]
     drafts = [draft[:limit] for _, draft in rows]
     reader = ScriptedReader(texts)
-    done = decode(reader, [[9]] * len(rows), drafts, limit, {0})
+    done = [Row(i, draft) for i, draft in enumerate(drafts)]
+    finish(reader, advance(reader, done, [[9]] * len(rows), limit, {0}), limit, {0})
     assert [row.tokens for row in done] == [text[:limit] for text in texts]
     assert reader.passes <= max(len(text[:limit]) for text in texts)
 
 
 def test_lining_up_by_hand() -> None:
-    row = Row([1, 2, 3, 4, 5, 6], guess=slice(0, 6))
+    row = Row(0, [1, 2, 3, 4, 5, 6])
     assert row.guessed(30, {6}) == [1, 2, 3, 4, 5]  # what ends the answer is only predicted
     assert row.guessed(4, set()) == [1, 2, 3]
     assert row.accept([1, 2, 3, 4, 5], [1, 2, 4, 8, 8, 8]) == 2

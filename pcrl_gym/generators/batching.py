@@ -14,6 +14,9 @@ TOKEN_BUDGET = {"cpu": 8_192, "mps": 8_192, "cuda": 32_768}
 More does not run faster; less is taken where memory is short.
 """
 
+READING_BUDGET = {"cpu": 1_024, "mps": 4_096, "cuda": 32_768}
+"""The same for a forward pass over whole prompts, which does best within the processor's cache."""
+
 
 class Batcher:
     """Runs a function on rows in batches of similar length, smaller ones where memory is short.
@@ -115,6 +118,11 @@ def token_budget(model: Any) -> int:
     per_token += (width + 4) * config.vocab_size // 3
     free: int = torch.cuda.mem_get_info(device)[0]
     return max(1, min(most, free // 2 // per_token))
+
+
+def reading_budget(model: Any) -> int:
+    """Returns how many padded tokens a forward pass over whole prompts may have."""
+    return min(token_budget(model), READING_BUDGET.get(model.device.type, READING_BUDGET["cpu"]))
 
 
 def pad_rows(

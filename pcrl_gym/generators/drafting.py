@@ -25,6 +25,7 @@ class Row:
     """An answer in the making.
 
     Attributes:
+        index: Which prompt it answers.
         draft: The token ids that it is expected to have.
         tokens: The token ids that it has.
         at: How many tokens of the draft are used up.
@@ -32,11 +33,15 @@ class Row:
         partial: Whether it was left unfinished because `decided` said so.
     """
 
+    index: int
     draft: Sequence[int]
     tokens: list[int] = field(default_factory=list)
     at: int = 0
-    guess: slice = field(default_factory=lambda: slice(0, 0))
+    guess: slice = field(init=False)
     partial: bool = False
+
+    def __post_init__(self) -> None:
+        self.guess = slice(0, len(self.draft))
 
     def guessed(self, limit: int, ends: Collection[int]) -> list[int]:
         """The guessed tokens to read: not the one that would end the answer, only predicted."""
@@ -74,51 +79,56 @@ class Row:
             self.guess = slice(self.at + 1, self.at + 1 + UNALIGNED_GUESS)
 
 
-def decode(
+def advance(
     reader: Reader,
-    prompts: Sequence[Sequence[int]],
-    drafts: Sequence[Sequence[int]],
+    rows: Sequence[Row],
+    unread: Sequence[Sequence[int]],
     limit: int,
     ends: Collection[int],
     decided: Callable[[int, list[int]], bool] | None = None,
 ) -> list[Row]:
-    """Answers a batch of prompts greedily.
+    """Takes the answers of a batch one forward pass further.
 
     Args:
-        reader: A fresh reader of the model.
-        prompts: Token ids that the answers follow (causal), or those of an empty answer.
-        drafts: Per prompt the ids that its answer may have; empty if nothing is known.
+        reader: The reader of these rows; it goes on with those that are returned.
+        rows: The rows.
+        unread: Per row the token ids that stand before its guess and were not read yet.
         limit: Most tokens of an answer, at least 1.
         ends: Ids of end-of-sequence tokens, which are part of the answer.
-        decided: Called with a row's index and its tokens so far, after every pass that does not
-            finish it; true leaves it there, partial.
+        decided: Called with the index and the tokens of each row that is not finished; true leaves
+            it there, partial.
 
     Returns:
-        The rows, in order.
+        The rows that are to go on, in order.
     """
-    rows = [Row(draft, guess=slice(0, len(draft))) for draft in drafts]
-    going = list(range(len(rows)))
-    unread = [list(prompt) for prompt in prompts]
-    while going:
-        guesses = [rows[i].guessed(limit, ends) for i in going]
-        predicted = reader.read(
-            [new + guess for new, guess in zip(unread, guesses, strict=True)],
-            [len(guess) + 1 for guess in guesses],
-        )
-        stay, wrong = [], []
-        for k, i in enumerate(going):
-            row = rows[i]
-            held = row.accept(guesses[k], predicted[k])
-            if row.tokens[-1] in ends or len(row.tokens) >= limit:
-                continue
-            if decided is not None and decided(i, row.tokens):
-                row.partial = True
-                continue
-            row.line_up()
-            stay.append(k)
-            wrong.append(len(guesses[k]) - held)
-        going = [going[k] for k in stay]
-        if going:
-            reader.retain(stay, wrong)
-        unread = [[rows[i].tokens[-1]] for i in going]
-    return rows
+    guesses = [row.guessed(limit, ends) for row in rows]
+    predicted = reader.read(
+        [[*new, *guess] for new, guess in zip(unread, guesses, strict=True)],
+        [len(guess) + 1 for guess in guesses],
+    )
+    stay, wrong = [], []
+    for k, (row, guess) in enumerate(zip(rows, guesses, strict=True)):
+        held = row.accept(guess, predicted[k])
+        if row.tokens[-1] in ends or len(row.tokens) >= limit:
+            continue
+        if decided is not None and decided(row.index, row.tokens):
+            row.partial = True
+            continue
+        row.line_up()
+        stay.append(k)
+        wrong.append(len(guess) - held)
+    if stay:
+        reader.retain(stay, wrong)
+    return [rows[k] for k in stay]
+
+
+def finish(
+    reader: Reader,
+    rows: Sequence[Row],
+    limit: int,
+    ends: Collection[int],
+    decided: Callable[[int, list[int]], bool] | None = None,
+) -> None:
+    """Takes answers that have begun to their ends; see `advance`."""
+    while rows:
+        rows = advance(reader, rows, [row.tokens[-1:] for row in rows], limit, ends, decided)

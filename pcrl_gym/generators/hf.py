@@ -13,12 +13,13 @@ from transformers import LogitsProcessorList
 from ..errors import GeneratorError, PcrlError, PromptTooLongError
 from ..tokenizers import TextEncoder, load_tokenizer
 from .base import Answer
-from .batching import Batcher, is_out_of_memory, pad_rows, token_budget
-from .drafting import decode
+from .batching import Batcher, is_out_of_memory, pad_rows, reading_budget, token_budget
+from .drafting import Row
+from .engine import DraftRun
 from .greedy import RefuseNaN, context_length, control_ids, greedy_config
 from .growing_text import UNKNOWN, GrowingText
 from .likelihood import mean_log_likelihoods
-from .reader import Reader, can_read_blocks
+from .reader import can_read_blocks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -76,6 +77,7 @@ class HFGenerator:
         self.tokenizer = load_tokenizer(tokenizer)
         self.name = name or model.name_or_path or type(model).__name__
         self.batches = Batcher(batch_size, token_budget(self.model))
+        self.readings = Batcher(batch_size, reading_budget(self.model))
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
         self._encoder = TextEncoder(self.tokenizer)
         self._closes = self._encoder.prompt_ids(["a"])[0][-1] == self.tokenizer.eos_token_id
@@ -162,34 +164,36 @@ class HFGenerator:
             return self.generate(prompts, max_new_tokens)
         rows = self._encode(prompts, [max_new_tokens] * len(prompts))
         drafted = self._draft_ids(drafts, max_new_tokens)
-        answers: list[Answer] = [Answer("")] * len(rows)
 
-        def run(batch: list[int]) -> None:
-            read = [rows[i] for i in batch]
-            if self.is_encoder_decoder:
-                reader = Reader(self.model, self._ids["pad_token_id"], encoder_rows=read)
-                read = [[self._ids["decoder_start_token_id"]]] * len(batch)
-            else:
-                reader = Reader(self.model, self._ids["pad_token_id"])
+        def row_decided(i: int, tokens: list[int]) -> bool:
+            words = self._growing.words_per_token
+            if decided is None or words is None:
+                return False
+            left = (max_new_tokens - len(tokens)) * words
+            return decided(i, self._growing.certain(tokens), left)
 
-            def row_decided(k: int, tokens: list[int]) -> bool:
-                words = self._growing.words_per_token
-                if decided is None or words is None:
-                    return False
-                left = (max_new_tokens - len(tokens)) * words
-                return decided(batch[k], self._growing.certain(tokens), left)
+        run = DraftRun(
+            self.model,
+            self._ids,
+            rows,
+            drafted,
+            max_new_tokens,
+            self._eos,
+            row_decided,
+            self.batches.tokens,
+        )
+        self._run("generate_from", run.sizes, run.read, self.readings)
+        self._run("generate_from", [max(run.sizes, default=0)], lambda _: run.complete())
+        lost = run.lost
+        again = [run.sizes[i] for i in lost]
+        self._run("generate_from", again, lambda batch: run.read_alone([lost[k] for k in batch]))
+        return [self._answer(row) for row in run.rows]
 
-            guesses = [drafted[i] for i in batch]
-            done = decode(reader, read, guesses, max_new_tokens, self._eos, row_decided)
-            for i, row in zip(batch, done, strict=True):
-                text = self._decode(row.tokens)
-                if row.partial:
-                    text = self._growing.certain(row.tokens).rstrip(UNKNOWN).strip()
-                answers[i] = Answer(text, tuple(row.tokens), row.partial)
-
-        sizes = [len(row) + len(draft) for row, draft in zip(rows, drafted, strict=True)]
-        self._run("generate_from", sizes, run)
-        return answers
+    def _answer(self, row: Row) -> Answer:
+        text = self._decode(row.tokens)
+        if row.partial:
+            text = self._growing.certain(row.tokens).rstrip(UNKNOWN).strip()
+        return Answer(text, tuple(row.tokens), row.partial)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -249,7 +253,7 @@ class HFGenerator:
             for i, value in zip(chosen, scores, strict=True):
                 values[i] = value
 
-        self._run("log_likelihood", sizes, run)
+        self._run("log_likelihood", sizes, run, self.readings)
         return values
 
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
@@ -281,7 +285,13 @@ class HFGenerator:
         start = next((i for i in (bos, eos) if i is not None), self._ids["pad_token_id"])
         return [row or [start] for row in rows]
 
-    def _run(self, what: str, sizes: list[int], run: Callable[[list[int]], None]) -> None:
+    def _run(
+        self,
+        what: str,
+        sizes: list[int],
+        run: Callable[[list[int]], None],
+        batches: Batcher | None = None,
+    ) -> None:
         """Runs a function on batches of rows; whatever fails in it is a `GeneratorError`."""
 
         def checked(batch: list[int]) -> None:
@@ -299,7 +309,7 @@ class HFGenerator:
                     f"{longest} tokens with their answers: {type(error).__name__}: {error}"
                 ) from error
 
-        self.batches.run(sizes, checked)
+        (batches or self.batches).run(sizes, checked)
 
     def _pad(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
         return pad_rows(rows, self._ids["pad_token_id"], left, self.model.device)

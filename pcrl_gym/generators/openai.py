@@ -14,7 +14,8 @@ from ..disk_cache import DiskCache
 from ..errors import GeneratorError
 from ..tokenizers import TextEncoder, load_tokenizer
 from .base import Answer
-from .openai_sender import Sender, Usage
+from .openai_replies import Reply
+from .openai_sender import Sender, Stopped, Usage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -204,38 +205,46 @@ class OpenAIGenerator:
             return found
         stop = threading.Event()
         pool = ThreadPoolExecutor(min(self._sender.concurrency, len(missing)))
+        stopped: Stopped | None = None
         try:
             asked = {pool.submit(self._ask_one, kind, text, limit, stop): text for text in missing}
-            # In the order in which they end, so that the first failure is the one that is raised.
             for future in as_completed(asked):
-                found[asked[future]] = future.result()
+                try:
+                    found[asked[future]] = future.result()
+                except Stopped as error:  # by a failure that comes out of another future
+                    stopped = error
         finally:
             # After a failure nothing more is sent, but what is in flight comes in and is kept.
             stop.set()
             pool.shutdown(cancel_futures=True)
+        if stopped is not None:
+            raise stopped
         return found
 
-    def _ask_one(self, kind: str, text: str, limit: int, stop: threading.Event) -> str | int:
-        wants_answer = kind == "answer"
-        reply = self._sender.send(text, limit, stop, needs_text=wants_answer)
-        if wants_answer:
-            self._cache.put(self._scope(kind, limit), {text: reply.text})
-        if self._encoder is None and reply.prompt_tokens is not None:
-            self._cache.put(self._scope("count", 1), {text: reply.prompt_tokens})
-        if self._sender.max_total_tokens is not None and None in (
-            reply.prompt_tokens,
-            reply.completion_tokens,
-        ):
-            raise self._sender.error(
-                text, "the server does not report its usage: set max_requests, not max_total_tokens"
-            )
-        if wants_answer:
-            return reply.text
-        if reply.prompt_tokens is None:
+    def _ask_one(self, kind: str, text: str, limit: int, stop: threading.Event) -> object:
+        try:
+            reply = self._sender.send(text, limit, stop, needs_text=kind == "answer")
+            if kind == "answer":
+                self._cache.put(self._scope(kind, limit), {text: reply.text})
+            if self._encoder is None and reply.prompt_tokens is not None:
+                self._cache.put(self._scope("count", 1), {text: reply.prompt_tokens})
+            self._check_usage(kind, text, reply)
+        except BaseException:
+            stop.set()  # here already, so that the other threads send nothing more
+            raise
+        return reply.text if kind == "answer" else reply.prompt_tokens
+
+    def _check_usage(self, kind: str, text: str, reply: Reply) -> None:
+        """Raises if the server does not tell the numbers of tokens that are needed."""
+        if kind == "count" and reply.prompt_tokens is None:
             raise self._sender.error(
                 text, "the server does not report usage.prompt_tokens: give a tokenizer"
             )
-        return reply.prompt_tokens
+        counted = reply.prompt_tokens is not None and reply.completion_tokens is not None
+        if self._sender.max_total_tokens is not None and not counted:
+            raise self._sender.error(
+                text, "the server does not report its usage: set max_requests, not max_total_tokens"
+            )
 
     def _scope(self, kind: str, limit: int) -> str:
         return f"{kind} {limit} {self._settings}"

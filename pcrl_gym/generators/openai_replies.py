@@ -74,9 +74,9 @@ def read_reply(content: bytes, needs_text: bool = True) -> Reply | Failure:
         said = content.decode("utf-8", "replace")
         return Failure(f"unreadable reply ({type(error).__name__}): {said}", temporary=True)
     reason = choice.get("finish_reason")
-    if reason == "content_filter":
+    if needs_text and reason == "content_filter":
         return Failure("a content filter of the server withheld the answer", temporary=False)
-    if not isinstance(text, str) and needs_text:
+    if needs_text and not isinstance(text, str):
         return Failure(f"reply without text (finish_reason {reason!r})", temporary=True)
     whole = [n if type(n) is int and n >= 0 else None for n in counts]
     return Reply(text.strip() if isinstance(text, str) else "", whole[0], whole[1])

@@ -41,6 +41,10 @@ class Usage:
     cache_hits: int = 0
 
 
+class Stopped(GeneratorError):
+    """A request was given up because another one has failed."""
+
+
 @dataclass(kw_only=True, eq=False)
 class Sender:
     """Sends texts to a server and keeps the account; see `OpenAIGenerator` for the fields.
@@ -121,6 +125,7 @@ class Sender:
 
         Raises:
             BudgetExceededError: If the budget does not allow a request, before it is sent.
+            Stopped: If `stop` is set.
             GeneratorError: If the request has finally failed.
         """
         for attempt in count():
@@ -135,8 +140,9 @@ class Sender:
             elif outcome.temporary and attempt < self.max_retries:
                 growing = min(self.backoff * 2.0**attempt, _LONGEST_BACKOFF)
                 wait = max(growing * self.link().chance.uniform(0.5, 1.0), asked_wait)
-                if not _pause(stop, wait):
-                    continue
+                if _pause(stop, wait):
+                    raise self.error(text, f"given up, as another one has failed: {cause}", Stopped)
+                continue
             break
         tries = f" {attempt + 1} times" if attempt else ""
         # Outside of any `except`, so that no exception of the client, which may hold the key,
@@ -166,7 +172,7 @@ class Sender:
             used = self._usage
             tokens = used.prompt_tokens + used.completion_tokens
             if stop.is_set():
-                raise self.error(text, "not sent, as another request has failed")
+                raise self.error(text, "not sent, as another one has failed", Stopped)
             for what, spent, budget in (
                 ("max_requests", used.requests, self.max_requests),
                 ("max_total_tokens", tokens, self.max_total_tokens),

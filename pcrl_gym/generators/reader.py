@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -124,6 +125,34 @@ class Reader:
             layer.keys = layer.keys[place].transpose(1, 2)
             layer.values = layer.values[place].transpose(1, 2)
 
+    def join(self, others: Sequence[Reader]) -> None:
+        """Takes over the rows of other readers of the model, after its own.
+
+        Args:
+            others: Readers that, like this one, have read and were told what to `retain`. They are
+                used up.
+        """
+        readers = [self, *others]
+        width = max(reader._mask.shape[1] for reader in readers)
+        gaps = [width - reader._mask.shape[1] for reader in readers]
+        self._mask = torch.cat([pad(r._mask, (g, 0)) for r, g in zip(readers, gaps, strict=True)])
+        self._lengths = torch.cat([reader._lengths for reader in readers])
+        self._ends = torch.full_like(self._lengths, width)
+        caches = [reader._cache for reader in readers]
+        if self._encoded is not None:
+            encoded = [reader._encoded for reader in readers if reader._encoded is not None]
+            longest = max(mask.shape[1] for _, mask in encoded)
+            behind = [longest - mask.shape[1] for _, mask in encoded]
+            pairs = list(zip(encoded, behind, strict=True))
+            self._encoded = (
+                torch.cat([pad(states, (0, 0, 0, gap)) for (states, _), gap in pairs]),
+                torch.cat([pad(mask, (0, gap)) for (_, mask), gap in pairs]),
+            )
+            crossed = [cache.cross_attention_cache for cache in caches]
+            _join_layers(crossed, [(0, gap) for gap in behind])
+            caches = [cache.self_attention_cache for cache in caches]
+        _join_layers(caches, [(gap, 0) for gap in gaps])
+
     def _logits(self, ids: torch.Tensor, last: int) -> torch.Tensor:
         """Logits after the last `last` columns of a block, (rows, last, vocabulary)."""
         if self._encoded is not None:
@@ -149,3 +178,13 @@ class Reader:
         self._cache = output.past_key_values
         logits: torch.Tensor = output.logits
         return logits[:, -last:]
+
+
+def _join_layers(caches: Sequence[Any], gaps: Sequence[tuple[int, int]]) -> None:
+    """Stacks the rows of caches in the first one, each padded before and behind."""
+    for layers in zip(*(cache.layers for cache in caches), strict=True):
+        for name in ("keys", "values"):
+            states = [
+                pad(getattr(x, name), (0, 0, *gap)) for x, gap in zip(layers, gaps, strict=True)
+            ]
+            setattr(layers[0], name, torch.cat(states))

@@ -1,0 +1,99 @@
+"""Answers many prompts from drafts: read in small batches, completed in large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from .batching import is_out_of_memory
+from .drafting import Row, advance, finish
+from .reader import Reader
+
+
+class DraftRun:
+    """The answers to some prompts, in the making.
+
+    Prompts are read in batches that stay in the processor's cache; the few answers that their
+    drafts do not complete then go on together, so that a pass has many of them.
+
+    Args:
+        model: A model that `reader.can_read_blocks`.
+        ids: Its `pad_token_id` and, for an encoder-decoder, `decoder_start_token_id`.
+        prompts: Token ids of the prompts.
+        drafts: Token ids of the drafts.
+        limit: Most tokens of an answer, at least 1.
+        ends: Ids of end-of-sequence tokens.
+        decided: See `drafting.advance`; its index counts the prompts.
+        most_tokens: From how many tokens in their caches on answers are completed together.
+
+    Attributes:
+        rows: The answers, in the order of the prompts.
+        sizes: Per prompt its tokens and those of its draft.
+        lost: Prompts that have to be read again, because memory ran out while they were completed.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        ids: Mapping[str, Any],
+        prompts: Sequence[Sequence[int]],
+        drafts: Sequence[Sequence[int]],
+        limit: int,
+        ends: Collection[int],
+        decided: Callable[[int, list[int]], bool],
+        most_tokens: int,
+    ) -> None:
+        self._model = model
+        self._ids = ids
+        self._prompts = prompts
+        self._limit = limit
+        self._ends = ends
+        self._decided = decided
+        self._most_tokens = most_tokens
+        self._waiting: list[tuple[Reader, list[Row]]] = []
+        self.rows = [Row(i, draft) for i, draft in enumerate(drafts)]
+        self.sizes = [len(p) + len(d) for p, d in zip(prompts, drafts, strict=True)]
+        self.lost: list[int] = []
+
+    def read(self, batch: Sequence[int]) -> None:
+        """Reads prompts with their drafts; answers that these do not complete wait."""
+        reader, going = self._first_pass(batch)
+        if going:
+            self._waiting.append((reader, going))
+        waiting = [self.sizes[row.index] for _, rows in self._waiting for row in rows]
+        if waiting and max(waiting) * len(waiting) > self._most_tokens:
+            self.complete()
+
+    def complete(self) -> None:
+        """Completes the answers that wait."""
+        if not self._waiting:
+            return
+        (reader, first), *others = self._waiting
+        self._waiting = []
+        rows = [*first, *(row for _, more in others for row in more)]
+        try:
+            reader.join([other for other, _ in others])
+            finish(reader, rows, self._limit, self._ends, self._decided)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.lost += [row.index for row in rows]
+
+    def read_alone(self, batch: Sequence[int]) -> None:
+        """Reads prompts and completes their answers, together with no others."""
+        reader, going = self._first_pass(batch)
+        finish(reader, going, self._limit, self._ends, self._decided)
+
+    def _first_pass(self, batch: Sequence[int]) -> tuple[Reader, list[Row]]:
+        # Begun anew: a batch that ran out of memory comes again.
+        rows = [Row(i, self.rows[i].draft) for i in batch]
+        unread = [self._prompts[i] for i in batch]
+        if self._model.config.is_encoder_decoder:
+            reader = Reader(self._model, self._ids["pad_token_id"], encoder_rows=unread)
+            unread = [[self._ids["decoder_start_token_id"]]] * len(batch)
+        else:
+            reader = Reader(self._model, self._ids["pad_token_id"])
+        going = advance(reader, rows, unread, self._limit, self._ends, self._decided)
+        for row in rows:
+            self.rows[row.index] = row
+        return reader, going
