@@ -29,6 +29,16 @@ def test_batches_hold_each_row_once_within_the_budget(sizes: list[int], tokens: 
     assert longest == sorted(longest, reverse=True)
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 90)), max_size=60))
+def test_rows_of_a_batch_are_alike(rows: list[tuple[int, int]]) -> None:
+    done: list[list[int]] = []
+    Batcher("auto", 200).run([size for _, size in rows], done.append, rows)
+    assert sorted(i for batch in done for i in batch) == list(range(len(rows)))
+    assert [rows[i] for batch in done for i in batch] == sorted(rows, reverse=True)
+    for batch in done:
+        assert len(batch) == 1 or len(batch) * max(rows[i][1] for i in batch) <= 200
+
+
 def test_a_fixed_batch_size_is_taken_as_it_is() -> None:
     assert [len(b) for b in batches_of(Batcher(2, 10), [5, 1, 9, 9, 3])] == [2, 2, 1]
 

@@ -8,9 +8,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from pcrl_gym import disk_cache
 from pcrl_gym.disk_cache import DiskCache
 
-ANY_TEXT = st.text(st.characters(codec=None, categories=None))  # lone surrogates too
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -304,6 +306,26 @@ def test_a_writer_waits_while_another_holds_the_file(path: Path):
         waiting.result()
         assert cache.get("scope", ["a"]) == {"a": 1}
         other.close()
+
+
+def test_opening_waits_even_where_sqlite_itself_does_not(path: Path, monkeypatch):
+    """SQLite refuses at once to change the journal of a file that is being written to."""
+    DiskCache(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = DELETE")
+    other.execute("BEGIN IMMEDIATE")
+    waits = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        other.execute("COMMIT")
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+    monkeypatch.setattr(disk_cache, "time", clock)
+    with DiskCache(path) as cache:
+        cache.put("scope", {"a": 1})
+        assert len(waits) == 1
+    other.close()
 
 
 def test_a_file_that_stays_busy_is_an_error_that_says_so(path: Path, monkeypatch):

@@ -146,8 +146,8 @@ def test_the_rest_of_a_draft_is_used_where_it_lines_up_again(generator: HFGenera
         drafts = [Answer("", tuple(edit(list(answer.token_ids)))) for answer in answers]
         with Passes(generator) as passes:
             assert generator.generate_from(prompts, drafts, LIMIT) == answers
-        # Without lining up, every token after the third would take a pass.
-        assert sum(passes.rows) < 0.7 * sum(len(answer.token_ids) - 2 for answer in answers)
+            # Without lining up, every token after the third would take a pass.
+        assert sum(passes.rows) < 0.8 * sum(len(answer.token_ids) - 2 for answer in answers)
 
 
 def test_decided_rows_stop(generator: HFGenerator) -> None:
@@ -278,13 +278,31 @@ def test_lining_up_by_hand() -> None:
     assert row.tokens == [1, 2, 4]
     row.line_up()  # 3 was left out
     assert row.guessed(30, {6}) == [5]
-    assert row.accept([5], [9, 6]) == 0
-    row.line_up()  # 9 stands for 5, or for nothing
-    assert row.guess == slice(5, 5 + UNALIGNED_GUESS)
-    assert row.guessed(30, set()) == [6]
-    assert row.accept([6], [5, 6]) == 0
+    assert row.accept([5], [5, 7]) == 1
+    assert row.tokens == [1, 2, 4, 5, 7]
+    row.line_up()  # 7 stands for 6, or for nothing
+    assert row.guessed(30, set()) == []
+    assert row.accept([], [6]) == 0
     row.line_up()  # it was added
-    assert row.guessed(30, set()) == [6]
+    assert row.at == 6
+
+
+def test_a_draft_that_fails_is_trusted_less() -> None:
+    row = Row(0, list(range(10, 30)))
+    assert len(row.guessed(99, ())) == 20
+    row.accept(row.guessed(99, ()), [5, *range(20)])  # nothing held
+    row.line_up()
+    assert row.guessed(99, ()) == []
+    row.accept([], [12])  # what stands later in the draft is a start
+    row.line_up()
+    assert row.guessed(99, ()) == [13]
+    row.accept([13], [13, 14])
+    row.line_up()
+    assert row.guessed(99, ()) == [15, 16, 17]
+    row.accept([15, 16, 17], [15, 16, 17, 1])
+    row.line_up()
+    assert row.guessed(99, ()) == [19, 20, 21]  # 1 may stand for 18
+    assert UNALIGNED_GUESS > 3
 
 
 @pytest.mark.parametrize("name", sorted(models.TOKENIZERS))

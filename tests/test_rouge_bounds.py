@@ -168,9 +168,9 @@ def test_run_of_bytes_that_a_tokenizer_with_byte_fallback_shows_as_replacement_c
         ("one 2", "one 2", 0, 2 / 4, 1),
         ("one 2", "one 23", 0, 2 / 4, 1),
         ("on", "one one", 1, 0, 1),
-        # Matching "b" now costs the two words before it, and there are no others.
+        # "b a a" is better than "b".
         ("b ", "a a b", 2, 2 / 6, 4 / 6),
-        # Not matching "b", but appending "a a b", is better.
+        # "b a a b"
         ("b ", "a a b", 3, 2 / 7, 6 / 7),
         # "İ" is "i" and a combining dot: closed.
         ("İ", "i", 0, 1, 1),
@@ -212,9 +212,19 @@ def test_bounds_worked_out_by_hand(
 ) -> None:
     bounds = similarity_bounds(text, reference, words_left)
     assert bounds == pytest.approx((low, high), rel=3e-9, abs=0.0)
-    # Every word of an identical answer or of none is counted without a rounding.
+    # These two have no slack.
     assert (bounds[1] == 1.0) == (high == 1)
     assert (bounds[0] == 0.0) == (low == 0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "exact"), [("a b c d e", 1 / 3), ("a b c d e f g h i", 1 / 5)]
+)
+def test_rounding_of_the_score_stays_within_the_bounds(reference: str, exact: float) -> None:
+    score = similarity("a.", reference)
+    assert score != exact  # above it in the first case, below it in the second
+    low, high = similarity_bounds("a.", reference, 0)
+    assert low < min(score, exact) < max(score, exact) < high
 
 
 TEN = "one two three four five six seven eight nine ten"

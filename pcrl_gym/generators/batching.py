@@ -34,7 +34,12 @@ class Batcher:
         self.batch_size = batch_size
         self.tokens = tokens
 
-    def run(self, sizes: Sequence[int], run: Callable[[list[int]], None]) -> None:
+    def run(
+        self,
+        sizes: Sequence[int],
+        run: Callable[[list[int]], None],
+        alike: Sequence[tuple[int, ...]] | None = None,
+    ) -> None:
         """Calls `run` on batches of indices into `sizes` until each was in one that succeeded.
 
         The longest rows go first, so that a device too small for them says so at once. A batch that
@@ -43,6 +48,8 @@ class Batcher:
         Args:
             sizes: Tokens of each row, answer included.
             run: Handles a batch; called again with part of it if it runs out of memory.
+            alike: What the rows of a batch should have in common, the most important first;
+                `None`: their sizes.
 
         Raises:
             MemoryError: If a single row does not fit.
@@ -52,20 +59,26 @@ class Batcher:
             [1, 2]
             [0]
         """
-        waiting = sorted(range(len(sizes)), key=lambda i: -sizes[i])
+        waiting = sorted(range(len(sizes)), key=lambda i: alike[i] if alike else (sizes[i],))
+        waiting.reverse()
         while waiting:
-            batch = waiting[: self._rows(sizes[waiting[0]])]
+            batch = self._take(waiting, sizes)
             if self._fits(batch, run):
                 del waiting[: len(batch)]
             elif len(batch) == 1:
                 raise MemoryError(f"one row of {sizes[batch[0]]} tokens does not fit into memory")
             else:
-                self._halve(len(batch), sizes[batch[0]])
+                self._halve(len(batch), max(sizes[i] for i in batch))
 
-    def _rows(self, size: int) -> int:
-        if self.batch_size == "auto":
-            return max(1, self.tokens // max(1, size))
-        return self.batch_size
+    def _take(self, waiting: list[int], sizes: Sequence[int]) -> list[int]:
+        if self.batch_size != "auto":
+            return waiting[: self.batch_size]
+        longest = 1
+        for n, i in enumerate(waiting):
+            longest = max(longest, sizes[i])
+            if n and (n + 1) * longest > self.tokens:
+                return waiting[:n]
+        return waiting[:]
 
     def _halve(self, rows: int, size: int) -> None:
         if self.batch_size == "auto":

@@ -30,6 +30,7 @@ class Row:
         tokens: The token ids that it has.
         at: How many tokens of the draft are used up.
         guess: Which tokens of the draft are expected to come next.
+        reach: Most tokens of the next guess: twice as many as held of the last one, and one.
         partial: Whether it was left unfinished because `decided` said so.
     """
 
@@ -38,10 +39,12 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     at: int = 0
     guess: slice = field(init=False)
+    reach: int = field(init=False)
     partial: bool = False
 
     def __post_init__(self) -> None:
-        self.guess = slice(0, len(self.draft))
+        self.reach = len(self.draft)
+        self.guess = slice(0, self.reach)
 
     def guessed(self, limit: int, ends: Collection[int]) -> list[int]:
         """The guessed tokens to read: not the one that would end the answer, only predicted."""
@@ -63,20 +66,23 @@ class Row:
         self.tokens += predicted[: held + 1]
         if held:
             self.at = self.guess.start + held
+        self.reach = 2 * held + 1
         return held
 
     def line_up(self) -> None:
         """Guesses how the answer goes on after its last token.
 
         If the rest of the draft has that token, what stands before it was left out. If not, it may
-        stand in the place of another one.
+        stand in the place of another one. A draft that fails is trusted less: where it has nothing
+        to do with the answer, decoding soon goes on without it.
         """
         rest = list(self.draft[self.at :])
         if self.tokens[-1] in rest:
             self.at += rest.index(self.tokens[-1]) + 1
-            self.guess = slice(self.at, len(self.draft))
+            self.guess = slice(self.at, self.at + self.reach)
         else:
-            self.guess = slice(self.at + 1, self.at + 1 + UNALIGNED_GUESS)
+            size = min(UNALIGNED_GUESS, self.reach // 2)
+            self.guess = slice(self.at + 1, self.at + 1 + size)
 
 
 def advance(

@@ -29,6 +29,7 @@ class DraftRun:
     Attributes:
         rows: The answers, in the order of the prompts.
         sizes: Per prompt its tokens and those of its draft.
+        alike: What the prompts of a batch should have in common; see `Batcher.run`.
         lost: Prompts that have to be read again, because memory ran out while they were completed.
     """
 
@@ -53,6 +54,12 @@ class DraftRun:
         self._waiting: list[tuple[Reader, list[Row]]] = []
         self.rows = [Row(i, draft) for i, draft in enumerate(drafts)]
         self.sizes = [len(p) + len(d) for p, d in zip(prompts, drafts, strict=True)]
+        # A decoder is padded by itself, and its share of the work is what differs most.
+        self.alike: list[tuple[int, ...]] = [
+            (len(d) // 8, len(p)) for p, d in zip(prompts, drafts, strict=True)
+        ]
+        if not model.config.is_encoder_decoder:
+            self.alike = [(size,) for size in self.sizes]
         self.lost: list[int] = []
 
     def read(self, batch: Sequence[int]) -> None:

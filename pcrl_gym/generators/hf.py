@@ -182,7 +182,7 @@ class HFGenerator:
             row_decided,
             self.batches.tokens,
         )
-        self._run("generate_from", run.sizes, run.read, self.readings)
+        self._run("generate_from", run.sizes, run.read, self.readings, run.alike)
         self._run("generate_from", [max(run.sizes, default=0)], lambda _: run.complete())
         lost = run.lost
         again = [run.sizes[i] for i in lost]
@@ -291,6 +291,7 @@ class HFGenerator:
         sizes: list[int],
         run: Callable[[list[int]], None],
         batches: Batcher | None = None,
+        alike: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         """Runs a function on batches of rows; whatever fails in it is a `GeneratorError`."""
 
@@ -309,7 +310,7 @@ class HFGenerator:
                     f"{longest} tokens with their answers: {type(error).__name__}: {error}"
                 ) from error
 
-        (batches or self.batches).run(sizes, checked)
+        (batches or self.batches).run(sizes, checked, alike)
 
     def _pad(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
         return pad_rows(rows, self._ids["pad_token_id"], left, self.model.device)

@@ -1,0 +1,202 @@
+"""A throughput run: options, output on the terminal, and the file with all figures."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmarks.evaluate import pick_evenly
+from benchmarks.provenance import git_state, library_versions
+from benchmarks.records import write_atomically
+from benchmarks.throughput.cases import measure_model
+from benchmarks.throughput.masks import MASKS, find_policy, keep_masks
+from benchmarks.throughput.models import KNOWN, SHAPES, build_generator, check_names
+from benchmarks.throughput.overhead import measure_overhead
+from benchmarks.throughput.tables import (
+    NEW_TOKENS,
+    Case,
+    Overhead,
+    find_targets,
+    format_cases,
+    format_overhead,
+    format_targets,
+    legend,
+)
+from pcrl_gym.generators.loading import MICRO, choose_device
+from pcrl_gym.task import make_task
+
+if TYPE_CHECKING:
+    from pcrl_gym.generators.hf import HFGenerator
+
+SPLIT = "validation_seen"
+"""Split of micro that the prompts come from; a policy is trained on "train"."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure.
+
+    Attributes:
+        models: Names of `models.KNOWN`; empty: those meant for the device.
+        device: "auto" or a torch device.
+        prompts: Prompts per model; None: 512 for micro, 64 for other models on a CPU, else 256.
+        masks: Names of `MASKS`.
+        repeats: Repetitions of each way.
+        policy: Folder of a saved PPO agent; None: one is trained in the run.
+        policy_minutes: How long it is trained; 0: there are no masks of a policy.
+        out: File for all figures; None: none is written.
+
+    Raises:
+        ValueError: A name is unknown or a number out of range, or the file exists.
+    """
+
+    models: tuple[str, ...] = ()
+    device: str = "auto"
+    prompts: int | None = None
+    masks: tuple[str, ...] = MASKS
+    repeats: int = 3
+    policy: str | None = None
+    policy_minutes: float = 2.0
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        kind = torch.device(choose_device(self.device)).type
+        if not self.models:
+            fitting = [n for n in KNOWN if n in MICRO or SHAPES[n].gpu == (kind != "cpu")]
+            object.__setattr__(self, "models", tuple(fitting))
+        check_names(list(self.models), kind)
+        if not self.masks or not set(self.masks) <= set(MASKS):
+            raise ValueError(f"masks must be some of {', '.join(MASKS)}; got {self.masks}.")
+        for name in ("prompts", "repeats"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        if not 0.0 <= self.policy_minutes < float("inf"):
+            raise ValueError(f"policy_minutes must be 0 or more, got {self.policy_minutes}.")
+        if self.out is not None and Path(self.out).exists():
+            raise ValueError(f"{self.out} exists and is not overwritten; give another file.")
+
+    def prompts_of(self, model: str) -> int:
+        """How many prompts a model gets."""
+        if self.prompts is not None:
+            return self.prompts
+        if model in MICRO:
+            return 512
+        return 64 if torch.device(choose_device(self.device)).type == "cpu" else 256
+
+
+def run(options: Options) -> bool:
+    """Measures, prints tables and targets, and writes the file.
+
+    Returns:
+        Whether rewards agree wherever they must.
+    """
+    report = Report(options)
+    task = make_task(split=SPLIT, generator="micro", device=options.device)
+    agent, origin = None, ""
+    if "policy" in options.masks:
+        agent, origin = find_policy(options.policy, options.policy_minutes, options.device)
+    print(legend())
+    for model in options.models:
+        print(f"Building {model} ...", file=sys.stderr, flush=True)
+        generator = build_generator(model, options.device)
+        picked = pick_evenly(len(task.episodes), options.prompts_of(model))
+        episodes = task.episodes.take(picked)
+        kept = keep_masks(task, episodes, options.masks, agent)
+        cases = measure_model(generator, episodes, kept, options.repeats)
+        print(f"### {describe(generator)}, {len(episodes)} prompts, best of {options.repeats}")
+        print(f"\n{f'policy: {origin}. ' if 'policy' in kept else ''}{weights_note(model)}\n")
+        print(format_cases(cases), flush=True)
+        report.cases += cases
+        if model == "micro":
+            report.overhead = measure_overhead(generator, len(episodes))
+            print("### Environment overhead, 64 environments with micro, random masks of 15 %\n")
+            print(format_overhead(report.overhead), flush=True)
+        report.write(finished=model == options.models[-1])
+        del generator
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    print("### Targets\n")
+    print(format_targets(find_targets(report.cases, report.overhead)), end="")
+    wrong = [case for case in report.cases if case.exact and not case.agrees]
+    for case in wrong:
+        print(f"error: rewards differ: {case.model}, {case.masks}", file=sys.stderr)
+    if options.out is not None:
+        print(f"\nWritten to {options.out}")
+    return not wrong
+
+
+def describe(generator: HFGenerator) -> str:
+    """Name, size, type and place of a generator."""
+    model = generator.model
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    device, dtype = model.device.type, str(model.dtype).removeprefix("torch.")
+    if device == "cuda":
+        device = torch.cuda.get_device_name(model.device)
+    elif device == "cpu":
+        device = f"CPU, {torch.get_num_threads()} threads"
+    return f"{generator.name} ({millions:.1f} M parameters, {dtype} on {device})"
+
+
+def weights_note(model: str) -> str:
+    """What a reader must know about a model's answers."""
+    if model in MICRO:
+        return "Trained weights."
+    return (
+        "Random weights, so the answers mean nothing, have all 30 tokens, and drafts hold as it "
+        "happens: see micro for a trained model."
+    )
+
+
+class Report:
+    """All figures of a run, and the file that they go to.
+
+    Args:
+        options: What is measured.
+
+    Attributes:
+        cases: Speeds so far.
+        overhead: The environment's own time.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.cases: list[Case] = []
+        self.overhead: list[Overhead] = []
+
+    def write(self, finished: bool) -> None:
+        """Writes the file, if one is wanted: after every model, as a run may take an hour."""
+        if self._options.out is None:
+            return
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        told = {
+            "finished": finished,
+            "settings": asdict(self._options) | {"split": SPLIT, "new_tokens": NEW_TOKENS},
+            "provenance": {
+                "started": self._started,
+                "git": git_state(),
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "cpu_count": os.cpu_count(),
+                "threads": torch.get_num_threads(),
+                "gpu": gpu,
+                "libraries": library_versions(),
+            },
+            "cases": [case.to_json() for case in self.cases],
+            "overhead": [asdict(row) | {"share": row.share} for row in self.overhead],
+            "targets": [asdict(target) for target in find_targets(self.cases, self.overhead)],
+        }
+        file = Path(self._options.out)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(told, indent=2, allow_nan=False) + "\n")

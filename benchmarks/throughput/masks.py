@@ -1,0 +1,76 @@
+"""Keep masks to measure with: all, random ones, and those of a trained policy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pcrl_gym.spaces import stack_observations
+
+if TYPE_CHECKING:
+    from agents import Agent
+    from pcrl_gym.episode import Episode
+    from pcrl_gym.task import Task
+
+DROP_PERCENTAGES = (5, 15, 30, 60)
+MASKS = ("keep-all", *(f"random-{percent}" for percent in DROP_PERCENTAGES), "policy")
+"""Names of all masks."""
+
+_SEED = 0
+
+
+def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent | None, str]:
+    """Loads or trains the PPO agent whose masks are wanted.
+
+    Args:
+        folder: Where a trained one was saved; None: one is trained on micro.
+        minutes: How long; 0: there is none.
+        device: Device of the agent and of the generator that it is trained with.
+
+    Returns:
+        The agent, and where it comes from.
+
+    Raises:
+        ValueError: If the folder holds no saved PPO agent.
+    """
+    from agents.ppo import PPOAgent
+    from pcrl_gym.vector_env import PromptCompressionVectorEnv
+
+    if folder is not None:
+        return PPOAgent.load(folder, device), f"PPO from {folder}"
+    if not minutes:
+        return None, ""
+    print(f"Training a policy on micro for {minutes:g} minutes ...", file=sys.stderr, flush=True)
+    agent = PPOAgent(seed=_SEED, device=device)
+    agent.train(
+        lambda count: PromptCompressionVectorEnv(count, device=device), seconds=60.0 * minutes
+    )
+    return agent, f"PPO trained for {minutes:g} minutes in this run"
+
+
+def keep_masks(
+    task: Task, episodes: Sequence[Episode], names: Sequence[str], agent: Agent | None
+) -> dict[str, list[npt.NDArray[Any]]]:
+    """Keep masks by name, one per episode; those of a policy only if there is one.
+
+    Random masks depend on the percentage and the number of episodes alone.
+    """
+    found: dict[str, list[npt.NDArray[Any]]] = {}
+    for name in names:
+        if name == "keep-all":
+            found[name] = [np.ones(len(episode), np.bool_) for episode in episodes]
+        elif name != "policy":
+            percent = int(name.removeprefix("random-"))
+            rng = np.random.default_rng([_SEED, percent])
+            found[name] = [rng.random(len(episode)) >= percent / 100 for episode in episodes]
+        elif agent is not None:
+            whole = [np.ones(len(episode), np.bool_) for episode in episodes]
+            observations = [task.observe(e, keep) for e, keep in zip(episodes, whole, strict=True)]
+            pairs = zip(episodes, observations, strict=True)
+            infos = [task.info(episode, observation) for episode, observation in pairs]
+            found[name] = list(agent.act(stack_observations(observations), infos))
+    return found

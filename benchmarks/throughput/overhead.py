@@ -1,0 +1,112 @@
+"""How much of a vector environment's step is not the generator's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from benchmarks.evaluate import pick_evenly
+from benchmarks.throughput.tables import Overhead
+from pcrl_gym.datasets import load_prompts
+from pcrl_gym.generators.base import Answer, DraftingGenerator
+from pcrl_gym.vector_env import PromptCompressionVectorEnv
+
+_ENVIRONMENTS = 64
+_DROP_RATE = 0.15
+
+
+class TimedGenerator:
+    """A generator that adds up the time spent in it.
+
+    What it calls back (whether a reward is decided) is the environment's and does not count.
+
+    Args:
+        generator: The generator to ask.
+
+    Attributes:
+        seconds: Time spent in its methods so far.
+    """
+
+    def __init__(self, generator: DraftingGenerator) -> None:
+        self._generator = generator
+        self.name = generator.name
+        self.max_prompt_tokens = generator.max_prompt_tokens
+        self.tokenizer = getattr(generator, "tokenizer", None)
+        self.seconds = 0.0
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
+        """Answers; see `Generator.generate`."""
+        with self._timed():
+            return self._generator.generate(prompts, max_new_tokens)
+
+    def generate_from(
+        self,
+        prompts: Sequence[str],
+        drafts: Sequence[Answer | str],
+        max_new_tokens: int,
+        decided: Callable[[int, str, int], bool] | None = None,
+    ) -> list[Answer]:
+        """Answers from drafts; see `DraftingGenerator.generate_from`."""
+
+        def own(i: int, text: str, words_left: int) -> bool:
+            assert decided is not None
+            with self._timed(sign=-1):
+                return decided(i, text, words_left)
+
+        callback = None if decided is None else own
+        with self._timed():
+            return self._generator.generate_from(prompts, drafts, max_new_tokens, callback)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Counts tokens; see `Generator.count_tokens`."""
+        with self._timed():
+            return self._generator.count_tokens(texts)
+
+    def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
+        """Scores answers; see `Generator.log_likelihood`."""
+        with self._timed():
+            return self._generator.log_likelihood(prompts, answers)
+
+    @contextmanager
+    def _timed(self, sign: int = 1) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += sign * (time.perf_counter() - began)
+
+
+def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhead]:
+    """Steps 64 environments with random masks three times through some prompts of micro.
+
+    Args:
+        generator: The generator.
+        prompts: How many prompts, rounded up to whole steps.
+
+    Returns:
+        The first walk over the prompts, and the other two.
+    """
+    steps = -(-prompts // _ENVIRONMENTS)
+    train = load_prompts("micro", "train")
+    picked = [train[i] for i in pick_evenly(len(train), steps * _ENVIRONMENTS)]
+    timed = TimedGenerator(generator)
+    rng = np.random.default_rng(0)
+    envs = PromptCompressionVectorEnv(_ENVIRONMENTS, dataset=picked, generator=timed)
+    rows = []
+    try:
+        envs.reset(seed=0)
+        for label, count in (("new", steps), ("known", 2 * steps)):
+            seconds, timed.seconds = 0.0, 0.0
+            for _ in range(count):
+                shape = (_ENVIRONMENTS, envs.task.max_units)
+                actions = (rng.random(shape) >= _DROP_RATE).astype(np.int8)
+                began = time.perf_counter()
+                envs.step(actions)
+                seconds += time.perf_counter() - began
+            rows.append(Overhead(label, count, seconds, timed.seconds))
+    finally:
+        envs.close()
+    return rows

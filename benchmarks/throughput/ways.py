@@ -1,0 +1,200 @@
+"""Five ways to answer compressed prompts and compute their rewards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.throughput.cost import synchronize
+from benchmarks.throughput.tables import BATCH, NEW_TOKENS, PADDED
+from pcrl_gym.answers import Decision
+from pcrl_gym.generators.base import Answer
+from pcrl_gym.generators.batching import Batcher, is_out_of_memory, pad_rows
+from pcrl_gym.generators.greedy import control_ids
+from pcrl_gym.generators.hf import HFGenerator
+from pcrl_gym.rewards import ThresholdReward, reward_inputs
+from pcrl_gym.rouge import similarity
+from pcrl_gym.tokenizers import TextEncoder
+
+FLOOR_TOKENS = {
+    "cpu": (1_024, 2_048, 4_096, 8_192, 16_384),
+    "cuda": (8_192, 16_384, 32_768, 65_536),
+}
+"""Padded tokens per batch that the floor tries, by device type."""
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What every way has to do.
+
+    Attributes:
+        prompts: Compressed prompts.
+        originals: Per prompt the answer to its original, which is also the draft.
+        ratios: float64 (prompts,), the compression ratios.
+    """
+
+    prompts: list[str]
+    originals: list[Answer]
+    ratios: npt.NDArray[np.float64]
+
+    def rewards(self, similarities: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Threshold rewards, (prompts,)."""
+        return ThresholdReward()(reward_inputs(list(similarities), self.ratios))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a way found: rewards (prompts,), and its answers."""
+
+    rewards: npt.NDArray[np.float64]
+    answers: list[Answer]
+
+
+def plain(generator: HFGenerator, work: Work) -> Result:
+    """(a) `generate` of transformers, prompts in the given order, padded to a fixed length.
+
+    The ids are those that the generator itself would read, so that the answers can be the same.
+    """
+    model, tokenizer = generator.model, generator.tokenizer
+    pad = control_ids(model, tokenizer)["pad_token_id"]
+    rows = prompt_rows(generator, work.prompts)
+    answers = []
+    for start in range(0, len(rows), BATCH):
+        ids, mask = pad_rows(
+            # An empty prompt only stretches the batch to the fixed length.
+            [*rows[start : start + BATCH], [pad] * PADDED],
+            pad,
+            not generator.is_encoder_decoder,
+            model.device,
+        )
+        output = model.generate(
+            input_ids=ids[:-1],
+            attention_mask=mask[:-1],
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+        )
+        first = 1 if generator.is_encoder_decoder else ids.shape[1]
+        texts = tokenizer.batch_decode(
+            output[:, first:], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        answers += [Answer(text.strip()) for text in texts]
+    return _compared(work, answers)
+
+
+def dynamic(generator: HFGenerator, work: Work) -> Result:
+    """(b) `HFGenerator.generate`: sorted by length, padded to the longest of the batch."""
+    return _compared(work, generator.generate(work.prompts, NEW_TOKENS))
+
+
+def drafted(generator: HFGenerator, work: Work) -> Result:
+    """(c) The drafts are verified, and answers completed."""
+    return _compared(work, generator.generate_from(work.prompts, work.originals, NEW_TOKENS))
+
+
+def stopped(generator: HFGenerator, work: Work) -> Result:
+    """(d) The drafts are verified, and answers left as soon as the reward is decided."""
+    decision = Decision([answer.text for answer in work.originals], ThresholdReward().threshold)
+    answers = generator.generate_from(work.prompts, work.originals, NEW_TOKENS, decision)
+    similarities = [
+        decision.bound[i] if answer.partial else similarity(answer.text, original.text)
+        for i, (answer, original) in enumerate(zip(answers, work.originals, strict=True))
+    ]
+    return Result(work.rewards(similarities), answers)
+
+
+def _compared(work: Work, answers: list[Answer]) -> Result:
+    pairs = zip(answers, work.originals, strict=True)
+    return Result(work.rewards([similarity(a.text, o.text) for a, o in pairs]), answers)
+
+
+def prompt_rows(generator: HFGenerator, prompts: Sequence[str]) -> list[list[int]]:
+    """Token ids as the model reads them: an encoder always reads an EOS at the end."""
+    rows = TextEncoder(generator.tokenizer).prompt_ids(prompts)
+    end = generator.tokenizer.eos_token_id
+    if not generator.is_encoder_decoder or end is None:
+        return rows
+    return [row if row[-1:] == [end] else [*row, end] for row in rows]
+
+
+class Floor:
+    """(e) One bare forward pass over each prompt and its draft: no less can check the draft.
+
+    The pass reads what it must to predict every token of the draft, without a cache, and forms
+    logits for the draft only. Tensors are ready before the clock starts; nothing is decoded.
+
+    Args:
+        generator: The generator.
+        work: The prompts and drafts.
+
+    Attributes:
+        tokens: Padded tokens per batch; `choose` sets the fastest.
+    """
+
+    def __init__(self, generator: HFGenerator, work: Work) -> None:
+        self._generator = generator
+        self._prompts = prompt_rows(generator, work.prompts)
+        self._drafts = [list(answer.token_ids) for answer in work.originals]
+        self._tried = FLOOR_TOKENS.get(generator.model.device.type, FLOOR_TOKENS["cpu"])
+        self.tokens = self._tried[0]
+        self._batches: list[dict[str, Any]] = []
+
+    def choose(self) -> None:
+        """Times every batch size once and settles for the fastest that fits into memory."""
+        device = self._generator.model.device
+        found: dict[int, tuple[float, list[dict[str, Any]]]] = {}
+        for tokens in self._tried:
+            self._batches = self._make_batches(tokens)
+            try:
+                if not found:
+                    self()  # the first pass of all also loads and allocates
+                synchronize(device)
+                began = time.perf_counter()
+                self()
+                synchronize(device)
+            except Exception as error:
+                if not is_out_of_memory(error) or not found:
+                    raise
+                break
+            found[tokens] = time.perf_counter() - began, self._batches
+            if len(self._batches) == 1:
+                break
+        self.tokens = min(found, key=lambda tokens: found[tokens][0])
+        self._batches = found[self.tokens][1]
+
+    def __call__(self) -> None:
+        """Runs the passes."""
+        with torch.inference_mode():
+            for batch in self._batches:
+                self._generator.model(**batch, use_cache=False)
+
+    def _make_batches(self, tokens: int) -> list[dict[str, Any]]:
+        batches: list[dict[str, Any]] = []
+        sizes = [len(p) + len(d) for p, d in zip(self._prompts, self._drafts, strict=True)]
+        Batcher("auto", tokens).run(sizes, lambda batch: batches.append(self._inputs(batch)))
+        return batches
+
+    def _inputs(self, batch: list[int]) -> dict[str, Any]:
+        model = self._generator.model
+        ids = control_ids(model, self._generator.tokenizer)
+        pad, device = ids["pad_token_id"], model.device
+        prompts, drafts = [self._prompts[i] for i in batch], [self._drafts[i] for i in batch]
+        # The last token of a draft is predicted, not read.
+        if self._generator.is_encoder_decoder:
+            start = ids["decoder_start_token_id"]
+            input_ids, mask = pad_rows(prompts, pad, False, device)
+            decoder, _ = pad_rows([[start, *draft[:-1]] for draft in drafts], pad, False, device)
+            return {"input_ids": input_ids, "attention_mask": mask, "decoder_input_ids": decoder}
+        rows = [prompt + draft[:-1] for prompt, draft in zip(prompts, drafts, strict=True)]
+        input_ids, mask = pad_rows(rows, pad, True, device)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": mask,
+            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+            "logits_to_keep": max(map(len, drafts)),
+        }
