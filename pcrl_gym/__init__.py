@@ -14,17 +14,21 @@ from gymnasium.envs.registration import register
 if TYPE_CHECKING:
     from .datasets import SPLITS as SPLITS
     from .datasets import load_prompts as load_prompts
+    from .disk_cache import DiskCache as DiskCache
     from .env import PromptCompressionEnv as PromptCompressionEnv
     from .episode import Episode as Episode
+    from .errors import BudgetExceededError as BudgetExceededError
     from .errors import DatasetError as DatasetError
     from .errors import GeneratorError as GeneratorError
     from .errors import MissingExtraError as MissingExtraError
     from .errors import PcrlError as PcrlError
     from .errors import PromptTooLongError as PromptTooLongError
     from .generators.base import Answer as Answer
+    from .generators.base import DraftingGenerator as DraftingGenerator
     from .generators.base import Generator as Generator
     from .generators.hf import HFGenerator as HFGenerator
     from .generators.loading import load_generator as load_generator
+    from .generators.openai import OpenAIGenerator as OpenAIGenerator
     from .prompt import Prompt as Prompt
     from .rewards import BandReward as BandReward
     from .rewards import LikelihoodReward as LikelihoodReward
@@ -43,18 +47,21 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "datasets": ("SPLITS", "load_prompts"),
+    "disk_cache": ("DiskCache",),
     "env": ("PromptCompressionEnv",),
     "episode": ("Episode",),
     "errors": (
+        "BudgetExceededError",
         "DatasetError",
         "GeneratorError",
         "MissingExtraError",
         "PcrlError",
         "PromptTooLongError",
     ),
-    "generators.base": ("Answer", "Generator"),
+    "generators.base": ("Answer", "DraftingGenerator", "Generator"),
     "generators.hf": ("HFGenerator",),
     "generators.loading": ("load_generator",),
+    "generators.openai": ("OpenAIGenerator",),
     "prompt": ("Prompt",),
     "rewards": (
         "BandReward",

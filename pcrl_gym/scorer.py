@@ -182,24 +182,33 @@ class Scorer:
         prompts = [episode.text for episode in episodes]
         kept = [episode.kept(mask) for episode, mask in zip(episodes, masks, strict=True)]
         compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
+        with self._naming(episodes, compressed):
+            return self._score(episodes, kept, prompts, compressed)
+
+    def _score(
+        self,
+        episodes: Sequence[Episode],
+        kept: list[NDArray[np.bool_]],
+        prompts: list[str],
+        compressed: list[str],
+    ) -> Scores:
         n = self._count(prompts)
         f = self._count([episode.template_text for episode in episodes])
         n_compressed = np.array(self._counted(compressed), dtype=np.int64)
         self._check_lengths(episodes, n, n_compressed)
 
-        with self._naming(episodes, compressed):
-            expected = [episode.prompt.output for episode in episodes]
-            texts = compressed if self.reward.needs_answers else None
-            originals, survivals = self._answers(prompts, expected, texts)
-            likelihood = similarities = np.full(len(episodes), np.nan)
-            compressed_outputs = [""] * len(episodes)
-            partial = np.zeros(len(episodes), np.bool_)
-            if self.reward.needs_answers:
-                compressed_outputs = [survival.answer.text for survival in survivals]
-                similarities = np.array([s.similarity for s in survivals], dtype=np.float64)
-                partial = np.array([s.answer.partial for s in survivals], dtype=np.bool_)
-            if self.reward.needs_likelihood:
-                likelihood = self._log_likelihood(compressed, originals)
+        expected = [episode.prompt.output for episode in episodes]
+        texts = compressed if self.reward.needs_answers else None
+        originals, survivals = self._answers(prompts, expected, texts)
+        likelihood = similarities = np.full(len(episodes), np.nan)
+        compressed_outputs = [""] * len(episodes)
+        partial = np.zeros(len(episodes), np.bool_)
+        if self.reward.needs_answers:
+            compressed_outputs = [survival.answer.text for survival in survivals]
+            similarities = np.array([s.similarity for s in survivals], dtype=np.float64)
+            partial = np.array([s.answer.partial for s in survivals], dtype=np.bool_)
+        if self.reward.needs_likelihood:
+            likelihood = self._log_likelihood(compressed, originals)
 
         ratio = _compression_ratio(n, n_compressed, f)
         drop_rate = np.array(
@@ -278,7 +287,7 @@ class Scorer:
             ids = [e.prompt.id for e, text in texts if error.prompt in (e.text, text)]
             if not ids:
                 raise
-            raise GeneratorError(f"prompt {ids[0]!r}: {error}", prompt=error.prompt) from error
+            raise type(error)(f"prompt {ids[0]!r}: {error}", prompt=error.prompt) from error
 
     def _pay(self, terms: RewardInputs) -> FloatArray:
         rewards = np.asarray(self.reward(terms), dtype=np.float64)

@@ -33,7 +33,11 @@ def test_every_direct_dependency_is_pinned():
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("pcrl_gym", ["render"]), ("agents", ["agents", "nltk"]), ("benchmarks", ["agents"])],
+    [
+        ("pcrl_gym", ["openai", "render"]),
+        ("agents", ["agents", "nltk"]),
+        ("benchmarks", ["agents"]),
+    ],
 )
 def test_what_a_package_imports_is_declared(package: str, extras: list[str]):
     declared = names(PROJECT["dependencies"]).union(*(names(EXTRAS[extra]) for extra in extras))

@@ -16,6 +16,7 @@ from benchmarks.throughput.tables import BATCH, NEW_TOKENS, PADDED
 from pcrl_gym.answers import Decision
 from pcrl_gym.generators.base import Answer
 from pcrl_gym.generators.batching import Batcher, is_out_of_memory, pad_rows
+from pcrl_gym.generators.engine import likeness
 from pcrl_gym.generators.greedy import control_ids
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.rewards import ThresholdReward, reward_inputs
@@ -176,7 +177,8 @@ class Floor:
     def _make_batches(self, tokens: int) -> list[dict[str, Any]]:
         batches: list[dict[str, Any]] = []
         sizes = [len(p) + len(d) for p, d in zip(self._prompts, self._drafts, strict=True)]
-        Batcher("auto", tokens).run(sizes, lambda batch: batches.append(self._inputs(batch)))
+        alike = likeness(self._prompts, self._drafts, self._generator.is_encoder_decoder)
+        Batcher("auto", tokens).run(sizes, lambda batch: batches.append(self._inputs(batch)), alike)
         return batches
 
     def _inputs(self, batch: list[int]) -> dict[str, Any]:

@@ -54,12 +54,7 @@ class DraftRun:
         self._waiting: list[tuple[Reader, list[Row]]] = []
         self.rows = [Row(i, draft) for i, draft in enumerate(drafts)]
         self.sizes = [len(p) + len(d) for p, d in zip(prompts, drafts, strict=True)]
-        # A decoder is padded by itself, and its share of the work is what differs most.
-        self.alike: list[tuple[int, ...]] = [
-            (len(d) // 8, len(p)) for p, d in zip(prompts, drafts, strict=True)
-        ]
-        if not model.config.is_encoder_decoder:
-            self.alike = [(size,) for size in self.sizes]
+        self.alike = likeness(prompts, drafts, model.config.is_encoder_decoder)
         self.lost: list[int] = []
 
     def read(self, batch: Sequence[int]) -> None:
@@ -104,3 +99,15 @@ class DraftRun:
         for row in rows:
             self.rows[row.index] = row
         return reader, going
+
+
+def likeness(
+    prompts: Sequence[Sequence[int]], drafts: Sequence[Sequence[int]], encoder_decoder: bool
+) -> list[tuple[int, ...]]:
+    """What rows should have in common to be read in one batch; see `Batcher.run`.
+
+    A causal model reads prompt and draft as one row, so their sum decides what is padded. A decoder
+    is padded by itself, and drafts differ in length more than prompts do.
+    """
+    pairs = [(len(p), len(d)) for p, d in zip(prompts, drafts, strict=True)]
+    return [(d // 8, p) if encoder_decoder else (p + d,) for p, d in pairs]
