@@ -21,7 +21,7 @@ from gymnasium.vector import VectorEnv
 
 from agents.base import Infos, Observations
 from agents.budget import Budget
-from agents.network import KeepNetwork, pretrained_encoder, small_encoder
+from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
 from agents.seeding import isolated_random_state
 from pcrl_gym.errors import MissingExtraError
 

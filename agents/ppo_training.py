@@ -20,7 +20,7 @@ from agents.vec_adapter import SB3VecEnv
 if TYPE_CHECKING:
     import torch
 
-    from agents.network import KeepNetwork
+    from pcrl_gym.network import KeepNetwork
     from agents.ppo import PPOConfig
 
 REPORTED_INFOS = ("similarity", "compression_ratio", "drop_rate")

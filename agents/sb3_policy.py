@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from agents.distribution import MaskedBernoulli
-from agents.network import KeepNetwork
+from pcrl_gym.network import KeepNetwork
 
 
 class KeepPolicy(MaskableActorCriticPolicy):

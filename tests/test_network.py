@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from agents.network import KeepNetwork, pretrained_encoder, small_encoder
+from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
 
 VOCABULARY = 50
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pcrl_gym.micro import weights_folder
+from .micro import weights_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

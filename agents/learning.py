@@ -1,0 +1,143 @@
+"""The training loop that all learners share: update after update until the budget is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from agents.budget import Budget
+from pcrl_gym.network import KeepNetwork
+
+Figures = dict[str, float]
+
+
+class TrainingDivergedError(RuntimeError):
+    """A reward, loss or weight is no longer a finite number; nothing after it can be trusted."""
+
+
+class Learner(Protocol):
+    """One training in progress.
+
+    What an update does depends on the network, `state()`, the seed and the number of updates done,
+    on nothing else. So a learner that gets network and state of another one goes on as that one
+    would have.
+
+    Attributes:
+        network: What is trained, in place.
+        updates: Number of updates done.
+    """
+
+    network: KeepNetwork
+    updates: int
+
+    def update(self, used: float) -> Figures:
+        """Collect masks and their rewards, and learn from them.
+
+        Args:
+            used: Share of the training that is over, 0 to 1; schedules follow it.
+
+        Returns:
+            `episodes`, the number of masks that were scored, and means over them: `reward`,
+            `entropy` (joint, nats per prompt) and whatever else is worth showing.
+
+        Raises:
+            TrainingDivergedError: If a figure is not finite.
+        """
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All that further updates depend on besides the network: optimiser, steering, counters."""
+        ...
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        ...
+
+    def close(self) -> None:
+        """Close the environment."""
+        ...
+
+
+def run(
+    learner: Learner,
+    budget: Budget,
+    *,
+    name: str,
+    progress: bool = True,
+    after_update: Callable[[Figures], None] | None = None,
+) -> list[Figures]:
+    """Update a learner until the budget is used up.
+
+    Args:
+        learner: What learns.
+        budget: How long; its count of episodes goes on from where it is.
+        name: What the progress bar calls it.
+        progress: Whether to show a progress bar on stderr.
+        after_update: Called with the figures of each update: to store, log or evaluate.
+
+    Returns:
+        One mapping per update, oldest first: `updates`, `episodes` and `seconds` so far, and what
+        the learner reports.
+
+    Raises:
+        TrainingDivergedError: As `Learner.update`.
+    """
+    history: list[Figures] = []
+    with tqdm(
+        total=100, desc=f"train {name}", unit="%", disable=not progress, bar_format=_BAR
+    ) as bar:
+        while budget.used < 1.0:
+            figures = learner.update(budget.used)
+            budget.add(int(figures["episodes"]))
+            history.append(
+                figures
+                | {
+                    "updates": learner.updates,
+                    "episodes": budget.episodes_done,
+                    "seconds": budget.seconds_done,
+                }
+            )
+            _show(bar, budget, history[-1])
+            if after_update is not None:
+                after_update(history[-1])
+    return history
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as a flat mapping of tensors, which safetensors can store."""
+    return {
+        f"optimizer.{index}.{key}": torch.as_tensor(value)
+        for index, values in optimizer.state_dict()["state"].items()
+        for key, value in values.items()
+    }
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` returned; other keys are ignored."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+_SHOWN = {
+    "reward": "reward",
+    "compression_ratio": "ratio",
+    "survival": "survival",
+    "entropy": "entropy",
+}
+
+
+def _show(bar: Any, budget: Budget, figures: Figures) -> None:
+    shown = {"episodes": str(int(figures["episodes"]))}
+    shown |= {label: f"{figures[key]:.3f}" for key, label in _SHOWN.items() if key in figures}
+    bar.set_postfix(shown, refresh=False)
+    bar.update(100 * budget.used - bar.n)
