@@ -20,6 +20,7 @@ AGENTS = {
     "truncation": "agents.truncation:TruncationAgent",
     "stopwords": "agents.stopwords:StopWordAgent",
     "ppo": "agents.ppo:PPOAgent",
+    "scst": "agents.scst:SCSTAgent",
 }
 """Name of every agent of this package and where it lives, as `module:Class`."""
 

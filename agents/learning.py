@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -105,6 +107,31 @@ def run(
             if after_update is not None:
                 after_update(history[-1])
     return history
+
+
+def survival(similarities: Sequence[float] | np.ndarray) -> float:
+    """Share of answers that survived: similarity above 0.9, as in the threshold reward."""
+    return float(np.mean(np.asarray(similarities) > 0.9))
+
+
+def check_finite(figures: Figures, network: KeepNetwork) -> None:
+    """Raise `TrainingDivergedError` if a figure or a trained weight is not a finite number.
+
+    A similarity may be NaN: some rewards ask for no answers.
+    """
+    broken = [
+        name
+        for name, value in figures.items()
+        if name not in ("similarity", "survival") and not math.isfinite(value)
+    ]
+    trained = (p for p in network.parameters() if p.requires_grad)
+    if not broken and not all(bool(torch.isfinite(p).all()) for p in trained):
+        broken = ["weights"]
+    if broken:
+        raise TrainingDivergedError(
+            f"{', '.join(broken)}: no longer a finite number. Lower lr or max_grad_norm, and look "
+            "at the rewards."
+        )
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -27,3 +27,11 @@ def isolated_random_state() -> Iterator[None]:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         cudnn.deterministic, cudnn.benchmark = flags
+
+
+def update_seed(seed: int, update: int) -> int:
+    """Return the seed of one update of a training, below 2**32.
+
+    As every update draws from a seed of its own, a resumed training needs no state of generators.
+    """
+    return int(np.random.SeedSequence([seed, update]).generate_state(1)[0])

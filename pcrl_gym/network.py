@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "network.json"
 WEIGHTS_FILE = "network.safetensors"
+CACHED_UNITS = 2**18
+"""Units whose hidden states a network with a frozen encoder remembers (0.8 GB at width 768)."""
 
 
 class KeepNetwork(nn.Module):
@@ -25,31 +28,54 @@ class KeepNetwork(nn.Module):
     The encoder always runs in evaluation mode, that is without dropout, also while it is trained:
     the same prompt gets the same log-probabilities when it is acted on and when it is learned from.
 
+    The keep logit of a unit is the difference of two outputs of a head with one hidden layer, width
+    -> `head_size` without bias -> GELU -> 2, as in PCRL (arXiv 2308.08758).
+
     Args:
         encoder: A Hugging Face text encoder; its dtype and device are kept.
         initial_keep: Probability, inside 0 to 1, with which the untrained head keeps a unit. Near 1
             most prompts survive at first, so that there is a reward to learn from.
+        head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
+        freeze_encoder: Whether the encoder stays as it is. Its hidden states are then computed once
+            per prompt and remembered, those of the latest `CACHED_UNITS` units.
 
     Raises:
-        ValueError: If `initial_keep` is not between 0 and 1.
+        ValueError: If `initial_keep` is not between 0 and 1, or `head_size` is below 1.
     """
 
-    def __init__(self, encoder: PreTrainedModel, initial_keep: float = 0.9) -> None:
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        initial_keep: float = 0.9,
+        *,
+        head_size: int | None = None,
+        freeze_encoder: bool = False,
+    ) -> None:
         super().__init__()
         if not 0.0 < initial_keep < 1.0:
             raise ValueError(f"initial_keep must lie between 0 and 1, got {initial_keep!r}")
-        self.encoder = encoder
-        width = encoder.config.hidden_size
+        if head_size is not None and head_size < 1:
+            raise ValueError(f"head_size must be at least 1 or None, got {head_size!r}")
+        self.encoder = encoder.requires_grad_(not freeze_encoder)
+        self.freeze_encoder = freeze_encoder
+        width = int(encoder.config.hidden_size)
+        self.head_size = head_size or width
         # Starts at zero: a pretrained encoder first sees exactly the embeddings it knows.
         self.droppable_embedding = nn.Embedding(2, width)
-        self.keep_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        self.keep_head = nn.Sequential(
+            nn.Linear(width, self.head_size, bias=False), nn.GELU(), nn.Linear(self.head_size, 2)
+        )
         self.value_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
         with torch.no_grad():
             self.droppable_embedding.weight.zero_()
             for head in (self.keep_head, self.value_head):
-                head[-1].weight.mul_(0.1)
-                head[-1].bias.zero_()
-            self.keep_head[-1].bias.fill_(math.log(initial_keep / (1 - initial_keep)))
+                last = cast("nn.Linear", head[-1])
+                last.weight.mul_(0.1)
+                last.bias.zero_()
+            odds = initial_keep / (1 - initial_keep)
+            cast("nn.Linear", self.keep_head[-1]).bias[1] = math.log(odds)
+        self._hidden: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._hidden_units = 0
 
     def train(self, mode: bool = True) -> KeepNetwork:
         """Set the mode of the heads; the encoder stays in evaluation mode."""
@@ -70,6 +96,9 @@ class KeepNetwork(nn.Module):
         Returns:
             Keep logits float (batch, max_units), 0 where no unit may be dropped, and values float
             (batch,).
+
+        Raises:
+            ValueError: If a prompt has more units than the encoder has positions.
         """
         attended = attention_mask.bool()
         max_units = input_ids.shape[1]
@@ -90,17 +119,56 @@ class KeepNetwork(nn.Module):
         return torch.cat(logits)[back], torch.cat(values)[back]
 
     def _rate(self, input_ids: Tensor, attended: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+        if self.max_units is not None and input_ids.shape[1] > self.max_units:
+            raise ValueError(
+                f"the encoder has {self.max_units} positions, but a prompt has "
+                f"{input_ids.shape[1]} units: lower max_units"
+            )
         # A prompt without a unit still needs a place to attend to: a softmax over nothing is NaN.
         visible = attended | ~attended.any(1, keepdim=True)
-        embeddings = self.encoder.get_input_embeddings()(input_ids)
-        hidden = self.encoder(
-            inputs_embeds=embeddings + self.droppable_embedding(free.long()),
-            attention_mask=visible.long(),
-        ).last_hidden_state
+        told = self.droppable_embedding(free.long())
+        if self.freeze_encoder:
+            hidden = self._remembered(input_ids, visible) + told
+        else:
+            embeddings = self.encoder.get_input_embeddings()(input_ids)
+            hidden = self.encoder(
+                inputs_embeds=embeddings + told, attention_mask=visible.long()
+            ).last_hidden_state
         weights = visible.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * weights).sum(1) / weights.sum(1)
-        logits = self.keep_head(hidden).squeeze(-1).masked_fill(~free, 0.0)
-        return logits, self.value_head(pooled).squeeze(-1)
+        drop, keep = self.keep_head(hidden).unbind(-1)
+        return (keep - drop).masked_fill(~free, 0.0), self.value_head(pooled).squeeze(-1)
+
+    def _remembered(self, input_ids: Tensor, visible: Tensor) -> Tensor:
+        """Hidden states of a frozen encoder, float (batch, used, width)."""
+        shown = input_ids.masked_fill(~visible, -1).cpu().numpy()
+        keys = [row[: row.nonzero()[0][-1] + 1].tobytes() for row in shown + 1]
+        new = [row for row, key in enumerate(keys) if key not in self._hidden]
+        if new:
+            with torch.no_grad():
+                states = self.encoder(
+                    input_ids=input_ids[new], attention_mask=visible[new].long()
+                ).last_hidden_state
+            for row, state in zip(new, states, strict=True):
+                self._remember(keys[row], state)
+        found = [self._hidden[key] for key in keys]
+        for key in keys:
+            self._hidden.move_to_end(key)
+        while self._hidden_units > CACHED_UNITS and len(self._hidden) > 1:
+            self._hidden_units -= len(self._hidden.popitem(last=False)[1])
+        padding = input_ids.shape[1]
+        return torch.stack([nn.functional.pad(h, (0, 0, 0, padding - len(h))) for h in found])
+
+    def _remember(self, key: bytes, state: Tensor) -> None:
+        if key not in self._hidden:  # the same prompt may stand twice in a batch
+            self._hidden[key] = state[: len(key) // 8].clone()
+            self._hidden_units += len(key) // 8
+
+    def _apply(self, fn: Any, recurse: bool = True) -> KeepNetwork:
+        # Moved to another device or dtype, the encoder has other hidden states.
+        self._hidden.clear()
+        self._hidden_units = 0
+        return cast("KeepNetwork", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     @property
     def _rows_per_pass(self) -> int:
@@ -110,7 +178,17 @@ class KeepNetwork(nn.Module):
     @property
     def vocabulary_size(self) -> int:
         """Number of ids the encoder knows."""
-        return int(self.encoder.get_input_embeddings().num_embeddings)
+        return cast("nn.Embedding", self.encoder.get_input_embeddings()).num_embeddings
+
+    @property
+    def max_units(self) -> int | None:
+        """Most units of a prompt; None: any number, as the positions are relative."""
+        table = getattr(getattr(self.encoder, "embeddings", None), "position_embeddings", None)
+        if not isinstance(table, nn.Embedding):
+            return None
+        # RoBERTa counts positions from behind the id of padding, which it marks in the table.
+        first = 0 if table.padding_idx is None else table.padding_idx + 1
+        return table.num_embeddings - first
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the network as safetensors and JSON; the folder is made if it is not there."""
@@ -118,7 +196,11 @@ class KeepNetwork(nn.Module):
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        config = {"encoder": self.encoder.config.to_diff_dict()}
+        config = {
+            "encoder": self.encoder.config.to_diff_dict(),
+            "head_size": self.head_size,
+            "freeze_encoder": self.freeze_encoder,
+        }
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         save_model(self, str(folder / WEIGHTS_FILE))
 
@@ -136,9 +218,11 @@ class KeepNetwork(nn.Module):
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
                 raise ValueError(f"{folder} holds no saved network: {name} is missing")
-        settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["encoder"]
-        config = AutoConfig.for_model(**settings)
-        network = cls(AutoModelForTextEncoding.from_config(config))
+        settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        encoder = AutoModelForTextEncoding.from_config(
+            AutoConfig.for_model(**settings.pop("encoder"))
+        )
+        network = cls(encoder, **settings)
         load_model(network, folder / WEIGHTS_FILE)
         return network.eval()
 
@@ -187,6 +271,7 @@ def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
     from transformers import AutoModelForTextEncoding
 
     folder = weights_folder("seq2seq") if spec == "micro-seq2seq" else spec
-    return AutoModelForTextEncoding.from_pretrained(
+    encoder: PreTrainedModel = AutoModelForTextEncoding.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
+    return encoder

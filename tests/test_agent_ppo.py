@@ -13,9 +13,9 @@ import torch
 from agents import AGENTS, make_agent
 from agents.base import TrainableAgent
 from agents.budget import Budget
+from agents.learning import TrainingDivergedError
 from agents.ppo import PPOAgent
-from agents.ppo_training import build_model
-from agents.seeding import isolated_random_state
+from agents.scst import SCSTAgent
 from agents.vec_adapter import unbatch_infos
 from fakes import CountingGenerator
 from keyword_env import Best, KeywordVectorEnv, rewards_of
@@ -26,7 +26,7 @@ SMALL = {
     "num_layers": 1,
     "num_envs": 128,
     "batch_size": 64,
-    "learning_rate": 3e-3,
+    "lr": 3e-3,
 }
 
 
@@ -51,24 +51,48 @@ def test_ppo_learns_what_can_be_dropped(learned: PPOAgent) -> None:
 def test_history_tells_what_happened(learned: PPOAgent) -> None:
     assert [row["episodes"] for row in learned.history] == list(range(128, 6017, 128))
     assert set(learned.history[0]) == {
-        "episodes", "seconds", "reward", "drop_rate", "entropy", "entropy_coefficient",
+        "updates", "episodes", "seconds", "reward", "drop_rate", "entropy", "entropy_coefficient",
     }  # fmt: skip
 
 
 def test_log_probabilities_are_equal_at_roll_out_and_update() -> None:
-    agent = PPOAgent(device="cpu", **SMALL)
-    env = KeywordVectorEnv(SMALL["num_envs"])
-    with isolated_random_state():
-        network = agent._new_network(env)
-        model = build_model(env, network, agent.config, 0, agent.device, Budget(episodes=1))
-        model.train = lambda: None  # the roll-out alone
-        model.learn(model.n_envs)
-        model.policy.set_training_mode(True)
-        for part in model.rollout_buffer.get(17):
-            _, log_prob, _ = model.policy.evaluate_actions(
-                part.observations, part.actions, part.action_masks
-            )
-            torch.testing.assert_close(log_prob, part.old_log_prob, atol=1e-5, rtol=1e-5)
+    learner = PPOAgent(device="cpu", **SMALL).start(KeywordVectorEnv)
+    model = learner.model
+    model.train = lambda: None  # the roll-out alone
+    learner.update(0.0)
+    model.policy.set_training_mode(True)
+    for part in model.rollout_buffer.get(17):
+        _, log_prob, _ = model.policy.evaluate_actions(
+            part.observations, part.actions, part.action_masks
+        )
+        torch.testing.assert_close(log_prob, part.old_log_prob, atol=1e-5, rtol=1e-5)
+
+
+def test_a_learner_that_takes_over_goes_on_as_the_first_one_would_have() -> None:
+    unbroken = PPOAgent(seed=3, device="cpu", **SMALL)
+    learner = unbroken.start(KeywordVectorEnv)
+    for update in range(4):
+        learner.update(update / 4)
+        if update == 1:
+            network = {k: v.clone() for k, v in learner.network.state_dict().items()}
+            state = {k: v.clone() for k, v in learner.state().items()}
+    resumed = PPOAgent(seed=3, device="cpu", **SMALL)
+    second = resumed.start(KeywordVectorEnv)
+    second.network.load_state_dict(network)
+    second.load_state(state)
+    for update in range(second.updates, 4):
+        second.update(update / 4)
+    assert torch.equal(weights(unbroken), weights(resumed))
+
+
+def test_a_reward_that_is_no_number_stops_the_training() -> None:
+    class Broken(KeywordVectorEnv):
+        def step(self, actions):
+            observations, rewards, *rest = super().step(actions)
+            return observations, rewards * np.nan, *rest
+
+    with pytest.raises(TrainingDivergedError, match="no longer a finite number"):
+        PPOAgent(device="cpu", **SMALL).train(Broken, episodes=256, progress=False)
 
 
 def test_padding_is_never_kept_and_protected_units_always_are(learned: PPOAgent) -> None:
@@ -142,12 +166,18 @@ def test_every_agent_acts_in_the_real_environment(gpt2_tokenizer) -> None:
             max_units=32,
         )
 
-    ppo = PPOAgent(device="cpu", **(SMALL | {"num_envs": 12, "batch_size": 6}))
-    history = ppo.train(make_env, episodes=24, progress=False)
-    assert {"reward", "similarity", "compression_ratio", "drop_rate"} <= set(history[-1])
+    learned = {
+        "ppo": PPOAgent(device="cpu", **(SMALL | {"num_envs": 12, "batch_size": 6})),
+        "scst": SCSTAgent(device="cpu", hidden_size=32, num_layers=1, batch_size=3, samples=4),
+    }
+    for agent in learned.values():
+        history = agent.train(make_env, episodes=24, progress=False)
+        assert {"reward", "similarity", "compression_ratio", "drop_rate"} <= set(history[-1])
     env = make_env(3)
     for name in AGENTS:
-        agent = ppo if name == "ppo" else make_agent(name, seed=1)
+        agent = learned.get(name) or make_agent(name, seed=1)
+        if getattr(agent, "oracle", False):
+            agent.attach(env.unwrapped.task)
         observations, infos = env.reset(seed=0)
         masks = agent.act(observations, unbatch_infos(infos, 3))
         assert env.action_space.contains(masks)
@@ -207,8 +237,8 @@ def test_batches_need_two_prompts(sizes: tuple[int, int, int], message: str) -> 
 
 
 def test_bad_use_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown PPO setting lr; known: encoder"):
-        PPOAgent(lr=1e-3)
+    with pytest.raises(ValueError, match="unknown ppo setting speed; known: encoder"):
+        PPOAgent(speed=1e-3)
     with pytest.raises(ValueError, match="needs a budget"):
         PPOAgent(device="cpu").train(KeywordVectorEnv)
     with pytest.raises(ValueError, match="episodes=0 must be positive"):
@@ -217,7 +247,7 @@ def test_bad_use_is_said_so(tmp_path: Path) -> None:
         PPOAgent(device="cpu").act(KeywordVectorEnv(1).reset()[0], [])
     with pytest.raises(RuntimeError, match="no weights"):
         PPOAgent(device="cpu").save(tmp_path)
-    with pytest.raises(ValueError, match="holds no saved PPO agent"):
+    with pytest.raises(ValueError, match="holds no saved ppo agent"):
         PPOAgent.load(tmp_path)
 
 

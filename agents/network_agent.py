@@ -1,0 +1,244 @@
+"""What all agents with a policy network have in common: acting, storing, starting to learn."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+
+from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
+from agents.budget import Budget
+from agents.learning import Figures, Learner, run
+from agents.seeding import isolated_random_state
+from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
+
+SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Settings of the policy network.
+
+    Attributes:
+        encoder: "small" for an untrained one (`hidden_size`, `num_layers`), or what
+            `pcrl_gym.network.pretrained_encoder` takes; its token ids must be those of the
+            environment's policy tokenizer.
+        freeze_encoder: Whether only the head learns.
+        head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
+        hidden_size: Width of the small encoder.
+        num_layers: Layers of the small encoder.
+        initial_keep: Probability with which the untrained policy keeps a unit.
+    """
+
+    encoder: str = "small"
+    freeze_encoder: bool = False
+    head_size: int | None = None
+    hidden_size: int = 64
+    num_layers: int = 2
+    initial_keep: float = 0.9
+
+
+class NetworkAgent(ABC):
+    """Keeps the units that its network rates likelier kept than dropped.
+
+    Training under a budget of updates or episodes gives the same weights for the same seed on the
+    same machine. Under a budget of seconds the schedules follow the clock, so the numbers depend on
+    the machine's speed. No global state of torch, NumPy or Python is left changed.
+
+    Args:
+        seed: Seed of weights, masks, batches and the order of prompts.
+        device: "auto" (a GPU if there is one), or a torch device.
+        config: Settings; single ones may be given by name in `**settings` instead.
+        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down: those
+            with the lowest probability of being kept. None: as many as the policy finds likelier
+            dropped.
+        **settings: Fields of `config_class` that differ from `config`.
+
+    Raises:
+        ValueError: If a setting does not exist or is out of range.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type[NetworkConfig]]
+
+    def __init__(
+        self,
+        seed: int = 0,
+        device: str = "auto",
+        config: NetworkConfig | None = None,
+        rate: float | None = None,
+        **settings: Any,
+    ) -> None:
+        known = [field.name for field in dataclasses.fields(self.config_class)]
+        unknown = [name for name in settings if name not in known]
+        if unknown:
+            raise ValueError(
+                f"unknown {self.name} setting {', '.join(unknown)}; known: {', '.join(known)}"
+            )
+        self.seed = seed
+        self.rate = None if rate is None else check_share("rate", rate)
+        self.device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        )
+        self.config: Any = dataclasses.replace(config or self.config_class(), **settings)
+        self.network: KeepNetwork | None = None
+
+    def act(self, observations: Observations, infos: Infos) -> np.ndarray:
+        """Return the likeliest keep masks; see `agents.base.Agent.act`.
+
+        Raises:
+            RuntimeError: If the agent has been neither trained nor loaded.
+        """
+        if self.network is None:
+            raise RuntimeError(
+                f"the {self.name} agent knows nothing yet: call train() or "
+                f"{type(self).__name__}.load(folder)"
+            )
+        with torch.inference_mode():
+            logits, _ = self.network(*tensors(observations, self.device))
+        scores = -logits.cpu().numpy()
+        if self.rate is not None:
+            drop = drop_highest(scores, observations["droppable"], self.rate)
+        else:
+            drop = scores >= 0
+        return keep_masks(observations, drop)
+
+    def train(
+        self,
+        make_env: Callable[[int], VectorEnv],
+        *,
+        episodes: int | None = None,
+        seconds: float | None = None,
+        progress: bool = True,
+    ) -> list[Figures]:
+        """Learn until the budget is used up; see `agents.base.TrainableAgent.train`.
+
+        An agent that has been trained or loaded before goes on from its weights.
+
+        Returns:
+            Per update: updates, episodes and seconds so far, means over the update's masks of
+            reward, of the reward terms that the environment tells, and of entropy (joint, nats per
+            prompt), and what else the learner reports.
+
+        Raises:
+            ValueError: If there is no budget, or the encoder does not fit the environment.
+            MissingExtraError: If a library that the agent learns with is not installed.
+            TrainingDivergedError: If a figure is no longer finite.
+        """
+        budget = Budget(episodes, seconds)
+        learner = self.start(make_env)
+        budget.restart()
+        try:
+            return run(learner, budget, name=self.name, progress=progress)
+        finally:
+            learner.close()
+            learner.network.eval()
+
+    def start(self, make_env: Callable[[int], VectorEnv]) -> Learner:
+        """Return a learner that trains this agent's network in place.
+
+        Args:
+            make_env: See `agents.base.TrainableAgent.train`; the learner closes what it makes.
+        """
+        env = make_env(self._num_envs)
+        try:
+            with isolated_random_state():
+                torch.manual_seed(self.seed)
+                self.network = (self.network or self._new_network(env)).to(self.device)
+                return self._learner(env, self.network)
+        except BaseException:
+            env.close()
+            raise
+
+    @property
+    @abstractmethod
+    def _num_envs(self) -> int:
+        """Number of parallel environments to learn from."""
+
+    @abstractmethod
+    def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
+        """Return what trains the network in the environment."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write the network and the settings as safetensors and JSON; the folder is made if needed.
+
+        Raises:
+            RuntimeError: If there is nothing to save yet.
+        """
+        if self.network is None:
+            raise RuntimeError(
+                f"the {self.name} agent has no weights to save yet: call train() first"
+            )
+        folder = Path(folder)
+        self.network.save_pretrained(folder)
+        settings = {
+            "agent": self.name,
+            "seed": self.seed,
+            "config": dataclasses.asdict(self.config),
+        }
+        path = folder / f"{self.name}.json"
+        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls: type[SettingsT], folder: str | Path, device: str = "auto", rate: float | None = None
+    ) -> SettingsT:
+        """Return the agent that `save` wrote.
+
+        Args:
+            folder: Where it was saved.
+            device: "auto" (a GPU if there is one), or a torch device.
+            rate: See the class.
+
+        Raises:
+            ValueError: If the folder holds no saved agent of this kind.
+        """
+        path = Path(folder) / f"{cls.name}.json"
+        if not path.is_file():
+            raise ValueError(f"{folder} holds no saved {cls.name} agent: {path.name} is missing")
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        agent = cls(seed=settings["seed"], device=device, rate=rate, **settings["config"])
+        with isolated_random_state():  # weights are drawn before they are loaded
+            agent.network = KeepNetwork.from_pretrained(folder).to(agent.device)
+        return agent
+
+    def _new_network(self, env: VectorEnv) -> KeepNetwork:
+        config: NetworkConfig = self.config
+        space = env.single_observation_space["input_ids"]
+        largest_id, max_units = int(space.high.max()), space.shape[0]
+        if config.encoder == "small":
+            encoder = small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
+        else:
+            encoder = pretrained_encoder(config.encoder)
+        network = KeepNetwork(
+            encoder,
+            config.initial_keep,
+            head_size=config.head_size,
+            freeze_encoder=config.freeze_encoder,
+        )
+        if network.vocabulary_size <= largest_id:
+            raise ValueError(
+                f"encoder {config.encoder!r} knows {network.vocabulary_size} token ids, but the "
+                f"environment's policy tokenizer has {largest_id + 1}: make the environment "
+                "with the encoder's tokenizer"
+            )
+        if network.max_units is not None and network.max_units < max_units:
+            raise ValueError(
+                f"encoder {config.encoder!r} has {network.max_units} positions, but prompts have "
+                f"up to {max_units} units: make the environment with a smaller max_units"
+            )
+        return network
+
+
+def tensors(observations: Observations, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return `input_ids`, `attention_mask` and `droppable` as tensors on a device."""
+    keys = ("input_ids", "attention_mask", "droppable")
+    return tuple(torch.as_tensor(observations[key], device=device) for key in keys)

@@ -1,0 +1,175 @@
+"""Self-critical sequence training as a learner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+
+from agents.distribution import MaskedBernoulli
+from agents.entropy import EntropySteering
+from agents.learning import (
+    Figures,
+    check_finite,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    survival,
+)
+from agents.network_agent import tensors
+from agents.seeding import update_seed
+from pcrl_gym.network import KeepNetwork
+from pcrl_gym.spaces import flat_action_masks, stack_observations
+from pcrl_gym.task import Task
+
+if TYPE_CHECKING:
+    from agents.scst import SCSTConfig
+
+
+def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -> list[int]:
+    """Return which prompts an update learns from.
+
+    The split is walked in a new seeded shuffle per pass; every prompt comes once per pass.
+
+    Example:
+        >>> [sorted(prompts_of_update(0, update, 2, 6)) for update in range(3)]
+        [[2, 3], [4, 5], [0, 1]]
+    """
+    first = update * batch_size
+    picked = []
+    for place in range(first, first + batch_size):
+        walk, offset = divmod(place, n_prompts)
+        if not picked or offset == 0:
+            order = np.random.default_rng([seed, walk]).permutation(n_prompts)
+        picked.append(int(order[offset]))
+    return picked
+
+
+def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
+    """Return how much more each drawn mask earned than what it is compared with.
+
+    Args:
+        rewards: float (batch, samples).
+        greedy: float (batch,), the rewards of the likeliest masks: the self-critical baseline;
+            None: each sample is compared with the mean of its prompt's other samples
+            (leave-one-out; Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!").
+
+    Returns:
+        float (batch, samples).
+
+    Example:
+        >>> advantages(np.array([[0.5, 0.0, 0.1]]), greedy=None)
+        array([[ 0.45, -0.3 , -0.15]])
+        >>> advantages(np.array([[0.5, 0.0]]), greedy=np.array([0.4]))
+        array([[ 0.1, -0.4]])
+    """
+    if greedy is not None:
+        return rewards - greedy[:, None]
+    samples = rewards.shape[1]
+    others = (rewards.sum(1, keepdims=True) - rewards) / (samples - 1)
+    return rewards - others
+
+
+class SCSTLearner:
+    """Trains a network by self-critical policy gradient; see `agents.learning.Learner`.
+
+    Args:
+        env: A vector environment of `PromptCompression-v0`, whose task is used; `close` closes it.
+        network: What is trained, in place.
+        config: Settings.
+        seed: Seed of masks and the order of prompts.
+
+    Raises:
+        ValueError: If the environment has no task.
+    """
+
+    def __init__(self, env: VectorEnv, network: KeepNetwork, config: SCSTConfig, seed: int) -> None:
+        task = getattr(env.unwrapped, "task", None)
+        if not isinstance(task, Task):
+            raise ValueError(
+                "scst scores several masks per prompt, so it needs a vector environment of "
+                f"PromptCompression-v0, got {env}"
+            )
+        self.network = network
+        self.updates = 0
+        self._env = env
+        self._task = task
+        self._config = config
+        self._seed = seed
+        self._device = next(network.parameters()).device
+        trained = [p for p in network.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
+        self._steering = EntropySteering(config.entropy_coefficient, config.final_entropy)
+
+    def update(self, used: float) -> Figures:
+        """Draw and score masks for the next prompts, and take one gradient step."""
+        config, task = self._config, self._task
+        seed = update_seed(self._seed, self.updates)
+        indices = prompts_of_update(self._seed, self.updates, config.batch_size, len(task.episodes))
+        episodes = task.episodes.take(indices)
+        observations = stack_observations(
+            [task.observe(episode, np.ones(len(episode), np.bool_)) for episode in episodes]
+        )
+        logits, _ = self.network(*tensors(observations, self._device))
+        policy = MaskedBernoulli().proba_distribution(logits)
+        policy.apply_masking(flat_action_masks(observations))
+        generator = torch.Generator(self._device).manual_seed(seed)
+        probabilities = torch.sigmoid(policy.logits.detach())
+        masks = torch.stack(
+            [torch.bernoulli(probabilities, generator=generator) for _ in range(config.samples)]
+        )
+        asked = torch.cat([masks, policy.mode()[None]]) if config.baseline == "greedy" else masks
+        keep = asked.bool().cpu().numpy()
+        scores = task.scorer(episodes * len(keep), keep.reshape(-1, keep.shape[-1]))
+        rewards = scores.reward.reshape(len(keep), -1)
+        greedy = rewards[config.samples] if config.baseline == "greedy" else None
+        advantage = torch.as_tensor(
+            advantages(rewards[: config.samples].T, greedy).T, dtype=torch.float32
+        ).to(self._device)
+
+        log_probs = torch.stack([policy.log_prob(mask) for mask in masks])
+        entropy = policy.entropy().mean()
+        self._steering.update(float(entropy.detach()), used)
+        loss = -(advantage * log_probs).mean() - self._steering.coefficient * entropy
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.lr * (1 - (1 - config.final_lr) * used)
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
+        self._optimizer.step()
+        self.updates += 1
+
+        drawn = slice(0, config.samples * len(episodes))
+        figures = {
+            "episodes": float(len(scores)),
+            "reward": float(scores.reward[drawn].mean()),
+            "similarity": float(scores.similarity[drawn].mean()),
+            "compression_ratio": float(scores.compression_ratio[drawn].mean()),
+            "drop_rate": float(scores.drop_rate[drawn].mean()),
+            "survival": survival(scores.similarity[drawn]),
+            "entropy": float(entropy.detach()),
+            "entropy_coefficient": self._steering.coefficient,
+            "loss": float(loss.detach()),
+        }
+        check_finite(figures, self.network)
+        return figures
+
+    def state(self) -> dict[str, Tensor]:
+        """Optimiser, steering and the number of updates."""
+        return {
+            "updates": torch.tensor(self.updates),
+            **self._steering.state(),
+            **optimizer_tensors(self._optimizer),
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self.updates = int(state["updates"])
+        self._steering.load_state(state)
+        load_optimizer_tensors(self._optimizer, state)
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
