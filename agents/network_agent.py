@@ -19,6 +19,7 @@ from agents.budget import Budget
 from agents.learning import Figures, Learner, run
 from agents.seeding import isolated_random_state
 from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
+from pcrl_gym.tokenizers import load_tokenizer
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
 
@@ -30,7 +31,8 @@ class NetworkConfig:
     Attributes:
         encoder: "small" for an untrained one (`hidden_size`, `num_layers`), or what
             `pcrl_gym.network.pretrained_encoder` takes; its token ids must be those of the
-            environment's policy tokenizer.
+            environment's policy tokenizer. "auto" is "micro-seq2seq" where the policy tokenizer is
+            micro's, else "small".
         freeze_encoder: Whether only the head learns.
         head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
         hidden_size: Width of the small encoder.
@@ -38,7 +40,7 @@ class NetworkConfig:
         initial_keep: Probability with which the untrained policy keeps a unit.
     """
 
-    encoder: str = "small"
+    encoder: str = "auto"
     freeze_encoder: bool = False
     head_size: int | None = None
     hidden_size: int = 64
@@ -214,10 +216,13 @@ class NetworkAgent(ABC):
         config: NetworkConfig = self.config
         space = env.single_observation_space["input_ids"]
         largest_id, max_units = int(space.high.max()), space.shape[0]
-        if config.encoder == "small":
+        name = config.encoder
+        if name == "auto":
+            name = "micro-seq2seq" if _speaks_micro(env) else "small"
+        if name == "small":
             encoder = small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
         else:
-            encoder = pretrained_encoder(config.encoder)
+            encoder = pretrained_encoder(name)
         network = KeepNetwork(
             encoder,
             config.initial_keep,
@@ -226,13 +231,13 @@ class NetworkAgent(ABC):
         )
         if network.vocabulary_size <= largest_id:
             raise ValueError(
-                f"encoder {config.encoder!r} knows {network.vocabulary_size} token ids, but the "
+                f"encoder {name!r} knows {network.vocabulary_size} token ids, but the "
                 f"environment's policy tokenizer has {largest_id + 1}: make the environment "
                 "with the encoder's tokenizer"
             )
         if network.max_units is not None and network.max_units < max_units:
             raise ValueError(
-                f"encoder {config.encoder!r} has {network.max_units} positions, but prompts have "
+                f"encoder {name!r} has {network.max_units} positions, but prompts have "
                 f"up to {max_units} units: make the environment with a smaller max_units"
             )
         return network
@@ -242,3 +247,10 @@ def tensors(observations: Observations, device: torch.device) -> tuple[torch.Ten
     """Return `input_ids`, `attention_mask` and `droppable` as tensors on a device."""
     keys = ("input_ids", "attention_mask", "droppable")
     return tuple(torch.as_tensor(observations[key], device=device) for key in keys)
+
+
+def _speaks_micro(env: VectorEnv) -> bool:
+    """Whether the environment's policy tokenizer is micro's, whatever object it is."""
+    task = getattr(env.unwrapped, "task", None)
+    vocabulary = getattr(getattr(task, "tokenizer", None), "get_vocab", dict)()
+    return vocabulary == load_tokenizer("micro").get_vocab()

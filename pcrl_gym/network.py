@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections import OrderedDict
@@ -190,8 +191,14 @@ class KeepNetwork(nn.Module):
         first = 0 if table.padding_idx is None else table.padding_idx + 1
         return table.num_embeddings - first
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the network as safetensors and JSON; the folder is made if it is not there."""
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write the network as safetensors and JSON; the folder is made if it is not there.
+
+        Args:
+            folder: Where to.
+            dtype: Data type of the stored weights, such as `torch.float16` to halve the file; None:
+                as they are. They are float32 again when they are loaded.
+        """
         from safetensors.torch import save_model
 
         folder = Path(folder)
@@ -202,7 +209,8 @@ class KeepNetwork(nn.Module):
             "freeze_encoder": self.freeze_encoder,
         }
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_model(self, str(folder / WEIGHTS_FILE))
+        stored = self if dtype is None else copy.deepcopy(self).to(dtype)
+        save_model(stored, str(folder / WEIGHTS_FILE))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> KeepNetwork:

@@ -15,6 +15,7 @@ from agents.scst import PAPER, SCSTAgent
 from agents.scst_training import advantages, prompts_of_update
 from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
+from pcrl_gym.network import pretrained_encoder
 from pcrl_gym.prompt import Prompt
 
 KEYS = ("red", "blue", "green")
@@ -45,7 +46,14 @@ def make_env(num_envs: int, **options) -> gym.vector.VectorEnv:
     return gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=num_envs, **(settings | options))
 
 
-SMALL = {"hidden_size": 16, "num_layers": 1, "batch_size": 8, "samples": 4, "lr": 1e-2}
+SMALL = {
+    "encoder": "small",
+    "hidden_size": 16,
+    "num_layers": 1,
+    "batch_size": 8,
+    "samples": 4,
+    "lr": 1e-2,
+}
 
 
 def trained(updates: int = 3, seed: int = 0, **settings) -> SCSTAgent:
@@ -278,3 +286,15 @@ def test_bad_use_is_said_so() -> None:
         SCSTAgent(device="cpu").train(KeywordVectorEnv, episodes=1)
     with pytest.raises(ValueError, match="rate must be a share"):
         SCSTAgent(rate=1.5)
+
+
+def test_auto_is_the_encoder_that_knows_the_tokenizer(gpt2_folder: Path) -> None:
+    def layers(**options) -> int:
+        agent = SCSTAgent(device="cpu", **(SMALL | {"encoder": "auto"}))
+        learner = agent.start(lambda n: make_env(n, **options))
+        return learner.network.encoder.config.num_layers
+
+    micro = pretrained_encoder("micro-seq2seq").config.num_layers
+    assert micro != SMALL["num_layers"]
+    assert layers(tokenizer="micro") == micro
+    assert layers(tokenizer=str(gpt2_folder)) == SMALL["num_layers"]

@@ -137,3 +137,109 @@ def test_bad_input_is_said_so(tmp_path: Path, gpt2_folder: Path) -> None:
         small_encoder(VOCABULARY, 16, 1, 3)
     with pytest.raises(ValueError, match="GPT2"):
         pretrained_encoder(gpt2_folder)
+
+
+def frozen(folder: Path, **settings) -> KeepNetwork:
+    torch.manual_seed(0)
+    return KeepNetwork(pretrained_encoder(folder), freeze_encoder=True, **settings).eval()
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "t5"])
+def test_hidden_states_of_a_frozen_encoder_are_computed_once(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    network = frozen(request.getfixturevalue(f"{kind}_folder"))
+    seen: list[int] = []
+    network.encoder.register_forward_hook(lambda *args: seen.append(len(args[2][0])))
+    ids, attended, droppable = batch((5, 9, 2))
+    first = network(ids, attended, droppable)
+    assert sum(seen) == 3
+    # Other neighbours, another order and width: still the very same numbers, and no new pass.
+    rows = [2, 0, 0]
+    wide = [torch.nn.functional.pad(t[rows], (0, 3)) for t in (ids, attended, droppable)]
+    again = network(*wide)
+    assert sum(seen) == 3
+    torch.testing.assert_close(again[0][:, :12], first[0][rows], atol=1e-6, rtol=0)
+    network(ids.flip(0)[:1] + 1, attended.flip(0)[:1], droppable.flip(0)[:1])
+    assert sum(seen) == 4
+
+
+def test_what_is_remembered_equals_what_the_encoder_says(bert_folder: Path) -> None:
+    network = frozen(bert_folder)
+    ids, attended, droppable = batch((5, 9, 2))
+    attended[1, 3] = droppable[1, 3] = 0  # dropped by an earlier step
+    network(ids, attended, droppable)
+    hidden = network._remembered(ids, attended.bool())
+    expected = network.encoder(input_ids=ids, attention_mask=attended).last_hidden_state
+    shown = attended.bool()
+    torch.testing.assert_close(hidden[shown], expected[shown], atol=1e-5, rtol=1e-5)
+
+
+def test_memory_of_a_frozen_encoder_is_bounded(
+    bert_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pcrl_gym.network.CACHED_UNITS", 12)
+    network = frozen(bert_folder)
+    inputs = batch((5, 9, 2))
+    expected = network(*inputs)[0]
+    assert network._hidden_units <= 12
+    for row in range(3):
+        one = network(*(t[row : row + 1] for t in inputs))[0]
+        torch.testing.assert_close(one[0], expected[row], atol=1e-5, rtol=1e-5)
+        assert network._hidden_units <= 12
+
+
+def test_a_frozen_encoder_gets_no_gradient_and_moves_with_its_memory(bert_folder: Path) -> None:
+    network = frozen(bert_folder)
+    inputs = batch()
+    network(*inputs)[0].sum().backward()
+    assert all(p.grad is None for p in network.encoder.parameters())
+    assert network.keep_head[0].weight.grad is not None
+    network.double()
+    assert network(*inputs)[0].dtype is torch.float64
+
+
+def test_head_of_the_paper(bert_folder: Path, tmp_path: Path) -> None:
+    network = frozen(bert_folder, head_size=40)
+    first, activation, last = network.keep_head
+    width = network.encoder.config.hidden_size
+    assert (tuple(first.weight.shape), first.bias) == ((40, width), None)
+    assert isinstance(activation, torch.nn.GELU)
+    assert tuple(last.weight.shape) == (2, 40)
+    network.save_pretrained(tmp_path)
+    loaded = KeepNetwork.from_pretrained(tmp_path)
+    assert (loaded.head_size, loaded.freeze_encoder) == (40, True)
+    inputs = batch()
+    assert torch.equal(loaded(*inputs)[0], network(*inputs)[0])
+
+
+def test_half_precision_halves_the_file_only(network: KeepNetwork, tmp_path: Path) -> None:
+    network.eval().save_pretrained(tmp_path / "full")
+    network.save_pretrained(tmp_path / "half", dtype=torch.float16)
+    sizes = [(tmp_path / n / "network.safetensors").stat().st_size for n in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    loaded = KeepNetwork.from_pretrained(tmp_path / "half")
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    inputs = batch()
+    torch.testing.assert_close(loaded(*inputs)[0], network(*inputs)[0], atol=1e-2, rtol=1e-2)
+
+
+def test_positions_are_limits(bert_folder: Path, roberta_folder: Path, t5_folder: Path) -> None:
+    limits = {}
+    for folder in (bert_folder, roberta_folder, t5_folder):
+        network = frozen(folder)
+        limits[folder] = network.max_units
+        if network.max_units is None:
+            continue
+        for extra in (0, 1):
+            length = network.max_units + extra
+            ones = torch.ones(1, length, dtype=torch.long)
+            if extra:
+                with pytest.raises(ValueError, match=f"has {length} units: lower max_units"):
+                    network(ones + 4, ones, ones)
+            else:
+                assert torch.isfinite(network(ones + 4, ones, ones)[0]).all()
+    config = pretrained_encoder(roberta_folder).config
+    assert limits[roberta_folder] == config.max_position_embeddings - config.pad_token_id - 1
+    assert limits[t5_folder] is None
