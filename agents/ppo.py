@@ -22,9 +22,6 @@ from pcrl_gym.network import KeepNetwork
 class PPOConfig(NetworkConfig):
     """Settings of `PPOAgent`, besides those of its network.
 
-    A pretrained encoder wants a smaller `lr` than the untrained one that the defaults
-    are for.
-
     Attributes:
         num_envs: Parallel environments, that is prompts scored in one batch.
         n_steps: Steps of all environments between two updates.
@@ -48,7 +45,7 @@ class PPOConfig(NetworkConfig):
     n_steps: int = 1
     batch_size: int = 128
     n_epochs: int = 2
-    lr: float = 3e-3
+    lr: float = 1e-3
     clip_range: float = 0.2
     value_coefficient: float = 0.5
     max_grad_norm: float = 0.5

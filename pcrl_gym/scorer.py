@@ -103,8 +103,9 @@ class Scorer:
         cache: Where answers to original prompts are kept from run to run; `None`: nowhere.
 
     Raises:
-        ValueError: If `max_new_tokens` is below 1 or leaves no room for a prompt, or there is a
-            cache but the generator has no `fingerprint`.
+        ValueError: If `max_new_tokens` is below 1 or leaves no room for a prompt, there is a cache
+            but the generator has no `fingerprint`, or the reward needs log-likelihoods and the
+            generator says by an attribute `gives_likelihoods` that it has none.
 
     Example:
         >>> scores = Scorer(generator, make_reward("threshold"))(episodes, masks)  # doctest: +SKIP
@@ -123,6 +124,11 @@ class Scorer:
     ) -> None:
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        if reward.needs_likelihood and not getattr(generator, "gives_likelihoods", True):
+            raise ValueError(
+                f"reward {reward.name!r} needs log-likelihoods, and {generator.name!r} gives none: "
+                "choose another reward, or a local generator"
+            )
         limit = generator.max_prompt_tokens
         if limit is not None and max_new_tokens >= limit:
             raise ValueError(

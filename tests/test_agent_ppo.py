@@ -262,3 +262,16 @@ def test_budget_takes_whichever_is_used_up_first() -> None:
     assert budget.used == 1.0
     budget.restart()
     assert budget.used == pytest.approx(0.2)
+
+
+def test_ppo_trains_the_head_of_a_frozen_encoder(t5_folder: Path) -> None:
+    agent = PPOAgent(
+        device="cpu", encoder=str(t5_folder), freeze_encoder=True, head_size=24, **SMALL
+    )
+    learner = agent.start(KeywordVectorEnv)
+    encoder = {k: v.clone() for k, v in learner.network.encoder.state_dict().items()}
+    head = learner.network.keep_head[0].weight.clone()
+    learner.update(0.0)
+    assert not torch.equal(head, learner.network.keep_head[0].weight)
+    for key, value in learner.network.encoder.state_dict().items():
+        assert torch.equal(value, encoder[key])

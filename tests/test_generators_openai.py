@@ -176,6 +176,12 @@ def test_it_works_inside_a_running_event_loop(server: FaultServer):
     assert asyncio.run(cell()) == [Answer("a c")]
 
 
+def test_a_likelihood_reward_is_refused_before_anything_is_asked(server: FaultServer):
+    with pytest.raises(ValueError, match="needs log-likelihoods, and .* gives none"):
+        Scorer(connect(server), make_reward("likelihood"))
+    assert not server.log
+
+
 def test_likelihoods_are_refused_with_what_to_do(server: FaultServer):
     with pytest.raises(GeneratorError, match='use reward="threshold", or a local generator'):
         connect(server).log_likelihood(["a"], [Answer("b")])

@@ -76,6 +76,8 @@ class OpenAIGenerator:
         'Yes'
     """
 
+    gives_likelihoods = False
+
     def __init__(
         self,
         model: str,
