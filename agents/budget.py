@@ -1,21 +1,25 @@
-"""How long training may last: episodes, seconds, or whichever of both is used up first."""
+"""How long training may last: updates, episodes, seconds, or whichever is used up first."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Budget:
     """A training budget that knows how much of it is gone.
 
+    Under a budget without seconds the clock decides nothing.
+
     Args:
         episodes: Number of finished episodes, at least 1.
         seconds: Wall-clock seconds from now on, above 0.
         clock: Tells the time in seconds.
+        updates: Number of updates, at least 1.
 
     Raises:
-        ValueError: If neither is given, or one of them is not positive.
+        ValueError: If none of the three is given, or one of them is not positive.
 
     Example:
         >>> budget = Budget(episodes=200)
@@ -29,15 +33,24 @@ class Budget:
         episodes: int | None = None,
         seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        updates: int | None = None,
     ) -> None:
-        if episodes is None and seconds is None:
-            raise ValueError("training needs a budget: give episodes=..., seconds=... or both")
-        for name, value in (("episodes", episodes), ("seconds", seconds)):
+        limits = {"updates": updates, "episodes": episodes, "seconds": seconds}
+        if all(limit is None for limit in limits.values()):
+            raise ValueError(
+                "training needs a budget: give updates=..., episodes=..., seconds=... or several"
+            )
+        for name, value in limits.items():
             if value is not None and value <= 0:
                 raise ValueError(f"the training budget {name}={value!r} must be positive")
+        self.updates = updates
         self.episodes = episodes
         self.seconds = seconds
+        self.updates_done = 0
         self.episodes_done = 0
+        self._seconds_before = 0.0
+        self._paused_at: float | None = None
         self._clock = clock
         self._start = clock()
 
@@ -45,18 +58,47 @@ class Budget:
         """Count seconds from now on: setting up is no training."""
         self._start = self._clock()
 
+    def resume(self, updates: int, episodes: int, seconds: float) -> None:
+        """Go on from what an interrupted training had used up.
+
+        Args:
+            updates: Updates it had done.
+            episodes: Episodes it had finished.
+            seconds: Seconds it had taken.
+        """
+        self.updates_done, self.episodes_done = updates, episodes
+        self._seconds_before = seconds
+        self.restart()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count none of the seconds that the block takes."""
+        self._paused_at = began = self._clock()
+        try:
+            yield
+        finally:
+            self._paused_at = None
+            self._start += self._clock() - began
+
     def add(self, episodes: int) -> None:
-        """Count finished episodes."""
+        """Count one update and the episodes that it finished."""
+        self.updates_done += 1
         self.episodes_done += episodes
 
     @property
     def seconds_done(self) -> float:
-        """Seconds since the budget was made."""
-        return self._clock() - self._start
+        """Seconds since the budget was made, resumed ones included, paused ones not."""
+        now = self._clock() if self._paused_at is None else self._paused_at
+        return self._seconds_before + now - self._start
 
     @property
     def used(self) -> float:
         """Share of the budget that is gone, 0 to 1."""
-        by_episodes = self.episodes_done / self.episodes if self.episodes else 0.0
-        by_seconds = self.seconds_done / self.seconds if self.seconds else 0.0
-        return min(1.0, max(by_episodes, by_seconds))
+        shares = [0.0]
+        if self.updates:
+            shares.append(self.updates_done / self.updates)
+        if self.episodes:
+            shares.append(self.episodes_done / self.episodes)
+        if self.seconds:
+            shares.append(self.seconds_done / self.seconds)
+        return min(1.0, max(shares))

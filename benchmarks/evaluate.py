@@ -24,22 +24,6 @@ if TYPE_CHECKING:
 EVALUATION_BATCH = 64
 
 
-def pick_evenly(count: int, limit: int | None) -> list[int]:
-    """Indices of at most `limit` out of `count` items, spread evenly, the first one included.
-
-    Files are often sorted by task; the first rows alone would be one task.
-
-    Example:
-        >>> pick_evenly(10, 3)
-        [0, 3, 6]
-        >>> pick_evenly(2, 5)
-        [0, 1]
-    """
-    if limit is None or limit >= count:
-        return list(range(count))
-    return [place * count // limit for place in range(limit)]
-
-
 class AnsweredReward:
     """A reward that pays the same, but always has the generator answer.
 

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from benchmarks.records import Record, RunFolder, RunFolderError, write_atomically
+from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.stats import bootstrap_interval, mean, micro_compression_ratio, survival_rate
+from pcrl_gym.atomic import write_file
 
 
 class Row(TypedDict):
@@ -180,6 +181,6 @@ def write_leaderboard(folder: RunFolder) -> list[Row]:
     """
     rows = make_rows(folder.records(), folder.settings)
     summary = json.dumps(rows, indent=2, allow_nan=False) + "\n"
-    write_atomically(folder.path / "summary.json", summary)
-    write_atomically(folder.path / "leaderboard.md", format_leaderboard(rows))
+    write_file(folder.path / "summary.json", summary)
+    write_file(folder.path / "leaderboard.md", format_leaderboard(rows))
     return rows

@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import RunFolder, write_atomically
+from benchmarks.records import RunFolder
+from pcrl_gym.atomic import write_file
 
 _LIBRARIES = (
     "gymnasium", "numpy", "rapidfuzz", "sb3-contrib", "stable-baselines3", "tokenizers", "torch",
@@ -91,4 +92,4 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
             **run,
         }
     )
-    write_atomically(file, json.dumps(told, indent=2) + "\n")
+    write_file(file, json.dumps(told, indent=2) + "\n")

@@ -26,6 +26,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pcrl_gym.atomic import write_file
+
 # What a run that was stopped before it wrote its settings may leave behind.
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -114,16 +116,6 @@ class Record:
         return cls(**values)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that readers see the old one or the new one, and nothing between."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 class RunFolder:
     """A result folder that is open for reading and adding parts.
 
@@ -158,7 +150,7 @@ class RunFolder:
         if stored is not None:
             settings["agents"] = {**stored["agents"], **settings["agents"]}
         path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "settings.json", json.dumps(settings, indent=2) + "\n")
+        write_file(path / "settings.json", json.dumps(settings, indent=2) + "\n")
         return cls(path)
 
     def part(self, agent: str, split: str, seed: int) -> Path:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from benchmarks.evaluate import AnsweredReward, evaluate, pick_evenly
+from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
 from benchmarks.records import RunFolder, check_settings
 from benchmarks.roster import Entry
 from benchmarks.suites import SUITES, Suite
-from pcrl_gym.datasets import dataset_checksum, load_prompts
+from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.rewards import make_reward
 
 if TYPE_CHECKING:

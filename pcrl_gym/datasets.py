@@ -107,6 +107,22 @@ def dataset_checksum(prompts: Iterable[Prompt]) -> str:
     return digest.hexdigest()
 
 
+def pick_evenly(count: int, limit: int | None) -> list[int]:
+    """Return at most `limit` of `count` indices, spread evenly, the first one included.
+
+    Files are often sorted by task; the first rows alone would be one task.
+
+    Example:
+        >>> pick_evenly(10, 3)
+        [0, 3, 6]
+        >>> pick_evenly(2, 5)
+        [0, 1]
+    """
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [place * count // limit for place in range(limit)]
+
+
 def _load_file(path: Path) -> list[Prompt]:
     readers = {".json": _read_json, ".jsonl": _read_jsonl, ".csv": _read_csv}
     suffix = path.suffix.lower()

@@ -165,10 +165,14 @@ class KeepNetwork(nn.Module):
             self._hidden[key] = state[: len(key) // 8].clone()
             self._hidden_units += len(key) // 8
 
-    def _apply(self, fn: Any, recurse: bool = True) -> KeepNetwork:
-        # Moved to another device or dtype, the encoder has other hidden states.
+    def forget(self) -> None:
+        """Let go of the remembered hidden states of a frozen encoder."""
         self._hidden.clear()
         self._hidden_units = 0
+
+    def _apply(self, fn: Any, recurse: bool = True) -> KeepNetwork:
+        # Moved to another device or dtype, the encoder has other hidden states.
+        self.forget()
         return cast("KeepNetwork", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     @property
@@ -228,7 +232,7 @@ class KeepNetwork(nn.Module):
                 raise ValueError(f"{folder} holds no saved network: {name} is missing")
         settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         encoder = AutoModelForTextEncoding.from_config(
-            AutoConfig.for_model(**settings.pop("encoder"))
+            AutoConfig.for_model(**settings.pop("encoder")), trust_remote_code=False
         )
         network = cls(encoder, **settings)
         load_model(network, folder / WEIGHTS_FILE)

@@ -177,7 +177,7 @@ def test_it_works_inside_a_running_event_loop(server: FaultServer):
 
 
 def test_a_likelihood_reward_is_refused_before_anything_is_asked(server: FaultServer):
-    with pytest.raises(ValueError, match="needs log-likelihoods, and .* gives none"):
+    with pytest.raises(ValueError, match=r"needs log-likelihoods, and .* gives none"):
         Scorer(connect(server), make_reward("likelihood"))
     assert not server.log
 

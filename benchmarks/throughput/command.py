@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.evaluate import pick_evenly
 from benchmarks.provenance import git_state, library_versions
-from benchmarks.records import write_atomically
 from benchmarks.throughput.cases import measure_model
 from benchmarks.throughput.masks import MASKS, find_policy, keep_masks
 from benchmarks.throughput.models import KNOWN, SHAPES, build_generator, check_names
@@ -31,6 +29,8 @@ from benchmarks.throughput.tables import (
     format_targets,
     legend,
 )
+from pcrl_gym.atomic import write_file
+from pcrl_gym.datasets import pick_evenly
 from pcrl_gym.generators.loading import MICRO, choose_device
 from pcrl_gym.task import make_task
 
@@ -199,4 +199,4 @@ class Report:
         }
         file = Path(self._options.out)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(told, indent=2, allow_nan=False) + "\n")
+        write_file(file, json.dumps(told, indent=2, allow_nan=False) + "\n")

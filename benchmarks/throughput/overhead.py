@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from benchmarks.evaluate import pick_evenly
 from benchmarks.throughput.tables import Overhead
-from pcrl_gym.datasets import load_prompts
+from pcrl_gym.datasets import load_prompts, pick_evenly
 from pcrl_gym.generators.base import Answer, DraftingGenerator
 from pcrl_gym.vector_env import PromptCompressionVectorEnv
 

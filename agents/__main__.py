@@ -1,0 +1,109 @@
+"""Command line: `python -m agents train AGENT ...` and `python -m agents configs`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+_EXAMPLE = """\
+example:
+  python -m agents train scst --config scst-micro --set lr=1e-4 run.minutes=9 --seed 1 --out runs/a
+
+Interrupted, even by kill -9, the same command goes on from the newest checkpoint. RUN/last and
+RUN/best are the trained agents; RUN/metrics.jsonl and RUN/learning_curve.png tell how it went.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows `python -m agents`; None for the process's own.
+
+    Returns:
+        Exit status: 0 done, 1 the run failed, 2 a wrong configuration or folder, 130 interrupted.
+        Wrong arguments exit with 2.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _configs() if options.command == "configs" else _train(options)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from the newest checkpoint.", file=sys.stderr)
+        return 130
+
+
+def _configs() -> int:
+    from agents.runs.config_file import CONFIGS, config_names
+
+    for name in config_names():
+        first = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        print(f"{name:16} {first.lstrip('# ')}")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    # Imported late: help must not wait for torch.
+    from agents.runs.config_file import load_config
+    from pcrl_gym.errors import PcrlError
+
+    settings = list(options.set)
+    if options.loggers is not None:
+        settings.append(f"run.loggers=[{options.loggers}]")
+    try:
+        config = load_config(options.agent, options.config, settings, options.seed)
+    except (ValueError, ImportError) as error:
+        return _fail(error, 2)
+
+    from agents.runs.folder import RunFolderError
+    from agents.runs.run import RunError, train
+
+    try:
+        folder = train(config, options.out, progress=not options.quiet)
+    except RunFolderError as error:
+        return _fail(error, 2)
+    except (RunError, PcrlError, ValueError, OSError) as error:
+        return _fail(error, 1)
+    print(f"Written to {folder.path}")
+    return 0
+
+
+def _fail(error: Exception, status: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m agents", description="Train agents.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("configs", help="list the configurations that come with the project")
+    train = commands.add_parser(
+        "train",
+        help="train an agent; goes on with a run that was interrupted",
+        description="Train an agent in a folder of its own.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_argument("agent", help="name of an agent that learns (ppo, scst), or module:Class")
+    train.add_argument("--config", help="YAML file, or a name that `configs` lists")
+    train.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change single settings: lr=1e-4 run.minutes=30 task.generator=micro-seq2seq",
+    )
+    train.add_argument("--seed", type=int, help="seed of everything that is drawn (default 0)")
+    train.add_argument("--out", required=True, metavar="RUN", help="folder of the run")
+    train.add_argument(
+        "--loggers",
+        metavar="NAMES",
+        help="jsonl,tensorboard (default), wandb, trackio; the figures always go to jsonl",
+    )
+    train.add_argument("--quiet", action="store_true", help="no progress bar, no evaluation lines")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Training runs in folders: configured, resumable, logged and evaluated."""

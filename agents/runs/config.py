@@ -1,0 +1,150 @@
+"""What a training run is asked to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+SECTIONS = ("agent", "task", "run")
+LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is learned: arguments of `pcrl_gym.make_task`, which explains them.
+
+    Attributes:
+        dataset: Name, file, folder or Hugging Face id; its `split` is trained on.
+        split: Split to train on.
+        generator: Name, Hugging Face id, folder or "openai:MODEL@BASE_URL".
+        tokenizer: Policy tokenizer; null: the generator's own.
+        unit: "token" or "word".
+        max_units: Window in units.
+        max_new_tokens: Longest answer.
+        reward: Name of the reward.
+        template: "alpaca" or "chat".
+        force_keep: Strings that cannot be dropped.
+        keep_digits: Whether units with a digit cannot be dropped.
+        device: Where generator and policy run; "auto": on a GPU if there is one.
+        dtype: The generator's weights.
+        batch_size: Prompts the generator answers at once.
+        cache: File that keeps the generator's answers to original prompts; null: none.
+    """
+
+    dataset: str = "micro"
+    split: str = "train"
+    generator: str = "micro"
+    tokenizer: str | None = None
+    unit: Literal["token", "word"] = "token"
+    max_units: int = 128
+    max_new_tokens: int = 30
+    reward: str = "threshold"
+    template: str = "alpaca"
+    force_keep: tuple[str, ...] = ()
+    keep_digits: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int | Literal["auto"] = "auto"
+    cache: str | None = None
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """How long a run lasts and what it stores on the way.
+
+    Attributes:
+        updates: Budget in updates. Of several budgets the first one that is used up ends the run.
+        episodes: Budget in scored masks.
+        minutes: Budget in minutes of training; loading, evaluating and storing do not count.
+        checkpoint_every: Updates between checkpoints, the most that an interruption costs.
+        evaluate_every: Updates between evaluations; there is one at the end besides.
+        evaluate_split: Split to evaluate on; null: no evaluation, and no best agent.
+        evaluate_limit: Most prompts per evaluation, spread evenly over the split; null: all.
+        loggers: Where figures go: "jsonl" (always), "tensorboard", "wandb", "trackio".
+
+    Raises:
+        ValueError: If there is no budget, or a number or logger is not as described.
+    """
+
+    updates: int | None = None
+    episodes: int | None = None
+    minutes: float | None = None
+    checkpoint_every: int = 50
+    evaluate_every: int = 50
+    evaluate_split: str | None = "validation_seen"
+    evaluate_limit: int | None = 128
+    loggers: tuple[str, ...] = ("jsonl", "tensorboard")
+
+    def __post_init__(self) -> None:
+        if self.updates is None and self.episodes is None and self.minutes is None:
+            raise ValueError(
+                "a run needs a budget: give run.updates, run.episodes or run.minutes, in the file "
+                "or like --set updates=500"
+            )
+        for name in (
+            "updates", "episodes", "minutes", "checkpoint_every", "evaluate_every",
+            "evaluate_limit",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"run.{name}: expected a number above 0, got {value!r}")
+        unknown = [logger for logger in self.loggers if logger not in LOGGERS]
+        if unknown:
+            raise ValueError(
+                f"run.loggers: there is no logger {', '.join(map(repr, unknown))}; there are: "
+                f"{', '.join(LOGGERS)}"
+            )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run.
+
+    Attributes:
+        name: Name of the agent, or `module:Class`.
+        seed: Seed of everything that is drawn.
+        agent: Settings of the agent, an instance of its `config_class`.
+        task: What is learned.
+        run: For how long, and what is stored.
+    """
+
+    name: str
+    seed: int
+    agent: Any
+    task: TaskConfig
+    run: BudgetConfig
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The configuration with all defaults filled in, as a YAML file holds it."""
+        sections = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
+        for section in sections.values():
+            for key, value in section.items():
+                section[key] = list(value) if isinstance(value, tuple) else value
+        return {"name": self.name, "seed": self.seed, **sections}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys of two nested mappings whose values differ, one line each.
+
+    Example:
+        >>> differences({"agent": {"lr": 0.1}, "seed": 1}, {"agent": {"lr": 0.2}, "seed": 1})
+        ['agent.lr: 0.1 in the folder, 0.2 now']
+    """
+    flat = [_flatten(before), _flatten(now)]
+    return [
+        f"{key}: {flat[0].get(key)!r} in the folder, {flat[1].get(key)!r} now"
+        for key in sorted(flat[0].keys() | flat[1].keys())
+        if flat[0].get(key) != flat[1].get(key)
+    ]
+
+
+def _flatten(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": leaf for inner, leaf in _flatten(value).items()}
+        else:
+            flat[key] = value
+    return flat

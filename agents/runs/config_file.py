@@ -1,0 +1,158 @@
+"""From YAML file, `--set` and seed to a checked configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from agents.base import agent_class
+from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
+from agents.runs.field_types import convert
+from pcrl_gym.errors import MissingExtraError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def load_config(
+    name: str,
+    file: str | Path | None = None,
+    settings: Sequence[str] = (),
+    seed: int | None = None,
+) -> RunConfig:
+    """Read a configuration and check every key and value of it.
+
+    Args:
+        name: Name of the agent, or `module:Class`.
+        file: YAML file with the sections agent, task and run, or the name of one in
+            `agents/configs`; None: all defaults.
+        settings: `key=value` each, stronger than the file. The key is dotted (`run.updates`), or
+            bare where only one section has it (`lr`); the value is YAML.
+        seed: Seed; None: the file's, else 0.
+
+    Raises:
+        ValueError: If the agent does not learn, the file cannot be read, or a key or value is
+            wrong; the message names the key and those that are like it.
+    """
+    kinds = section_classes(name)
+    given: dict[str, dict[str, Any]] = {section: {} for section in kinds}
+    if file is not None:
+        path = find_config(file)
+        stored = _read(path)
+        if stored.get("name", name) != name:
+            raise ValueError(f"{path} is for the agent {stored['name']!r}, not for {name!r}")
+        seed = convert(stored.get("seed", 0), int) if seed is None else seed
+        for key, values in stored.items():
+            if key in ("name", "seed"):
+                continue
+            if key not in kinds or not isinstance(values, Mapping | None):
+                raise ValueError(
+                    f"{path}: expected the sections {', '.join(kinds)} with keys below them, got "
+                    f"{key!r}{_similar(str(key), [*kinds, *_known(kinds)])}"
+                )
+            for inner, value in (values or {}).items():
+                given[key][_key(f"{key}.{inner}", kinds)[1]] = value
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"--set: expected key=value, got {setting!r}")
+        section, inner = _key(key.strip(), kinds)
+        given[section][inner] = _parse(text, f"--set {setting}")
+    built = {section: _build(section, kinds[section], given[section]) for section in kinds}
+    return RunConfig(name=name, seed=seed or 0, **built)
+
+
+def section_classes(name: str) -> dict[str, type]:
+    """Return the dataclass of each section for an agent.
+
+    Raises:
+        ValueError: If there is no such agent, or it cannot be trained by a run.
+    """
+    cls = agent_class(name)
+    config = getattr(cls, "config_class", None)
+    if not dataclasses.is_dataclass(config) or not callable(getattr(cls, "start", None)):
+        raise ValueError(
+            f"agent {name!r} does not learn, so there is nothing to train; it needs `config_class` "
+            "and `start` as agents.network_agent.NetworkAgent has them"
+        )
+    return {"agent": typing.cast(type, config), "task": TaskConfig, "run": BudgetConfig}
+
+
+def find_config(file: str | Path) -> Path:
+    """Return the path of a YAML file, or of the one that has this name in `agents/configs`.
+
+    Raises:
+        ValueError: If there is neither.
+    """
+    for path in (Path(file), CONFIGS / f"{file}.yaml"):
+        if path.is_file():
+            return path
+    names = ", ".join(config_names())
+    raise ValueError(f"there is no file {str(file)!r}, and no such name in agents/configs: {names}")
+
+
+def config_names() -> list[str]:
+    """Names of the configurations that come with the project."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        stored = _parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path}: expected the sections agent, task and run, got {stored!r}")
+    return stored
+
+
+def _parse(text: str, place: str) -> Any:
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("configurations need: pip install -e '.[agents]'") from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{place}: no valid YAML: {error}") from error
+
+
+def _key(key: str, kinds: Mapping[str, type]) -> tuple[str, str]:
+    """Split a dotted or bare key into section and field, both known."""
+    known = _known(kinds)
+    found = [full for full in known if full == key or full.partition(".")[2] == key]
+    if len(found) == 1:
+        section, _, field = found[0].partition(".")
+        return section, field
+    if found:
+        raise ValueError(f"the key {key!r} may be {' or '.join(found)}: write one of these")
+    raise ValueError(f"unknown key {key!r}{_similar(key, known)}")
+
+
+def _known(kinds: Mapping[str, type]) -> list[str]:
+    return [f"{section}.{field.name}" for section, kind in kinds.items() for field in fields(kind)]
+
+
+def _similar(key: str, known: Sequence[str]) -> str:
+    bare = {full.rpartition(".")[2]: full for full in known}
+    near = difflib.get_close_matches(key, known, n=3)
+    near += [
+        bare[name] for name in difflib.get_close_matches(key.rpartition(".")[2], list(bare), n=3)
+    ]
+    unique = list(dict.fromkeys(near))[:3]
+    return f"; did you mean {' or '.join(unique)}?" if unique else f"; known: {', '.join(known)}"
+
+
+def _build(section: str, kind: type, given: Mapping[str, Any]) -> Any:
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in given.items():
+        try:
+            values[key] = convert(value, hints[key])
+        except ValueError as error:
+            raise ValueError(f"{section}.{key}: {error}") from None
+    return kind(**values)

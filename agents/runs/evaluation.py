@@ -1,0 +1,56 @@
+"""How good an agent is on prompts that it does not learn from, measured while it learns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agents.learning import Figures, survival
+from agents.seeding import isolated_random_state
+from pcrl_gym.spaces import parse_keep_mask, stack_observations
+
+if TYPE_CHECKING:
+    from agents.base import Agent
+    from pcrl_gym.task import Task
+
+_BATCH = 64
+
+
+def evaluate(agent: Agent, task: Task) -> Figures:
+    """Let an agent compress every prompt of a task, and score what is left.
+
+    The random state of the process is left as it was.
+
+    Args:
+        agent: The agent.
+        task: Prompts and scorer.
+
+    Returns:
+        Means over the prompts: reward, compression_ratio, drop_rate, and, if the reward asks for
+        answers, similarity and survival.
+
+    Raises:
+        ValueError: If the agent returns something else than keep masks.
+        GeneratorError: If the generator fails.
+    """
+    parts: dict[str, list[np.ndarray]] = {}
+    with isolated_random_state():
+        for start in range(0, len(task.episodes), _BATCH):
+            batch = task.episodes[start : start + _BATCH]
+            observations = [
+                task.observe(episode, np.ones(len(episode), np.bool_)) for episode in batch
+            ]
+            infos = [task.info(e, o) for e, o in zip(batch, observations, strict=True)]
+            action = agent.act(stack_observations(observations), infos)
+            masks = parse_keep_mask(action, (len(batch), task.max_units))
+            scores = task.scorer(batch, list(masks))
+            for key in ("reward", "compression_ratio", "drop_rate", "similarity"):
+                parts.setdefault(key, []).append(getattr(scores, key))
+    values = {key: np.concatenate(arrays) for key, arrays in parts.items()}
+    if np.isnan(values["similarity"]).any():
+        del values["similarity"]
+    figures = {key: float(value.mean()) for key, value in values.items()}
+    if "similarity" in values:
+        figures["survival"] = survival(values["similarity"])
+    return figures

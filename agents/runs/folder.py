@@ -1,0 +1,253 @@
+"""The folder of a training run.
+
+    config.yaml           what was asked for, defaults filled in; compared when the run is resumed
+    identity.json         checksum of the prompts and fingerprint of the generator, compared too
+    metrics.jsonl         a line per update and per evaluation
+    last/                 the newest checkpoint: the agent as `save` wrote it, and what its training
+                          needs to go on: training.safetensors, progress.json
+    best/                 the agent with the best evaluation so far, and evaluation.json
+    learning_curve.png    tensorboard/
+
+`last` and `best` are replaced as a whole, so that a run killed at any moment leaves a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import filelock
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, load_model, save_file
+
+from agents.budget import Budget
+from agents.learning import Figures, Learner
+from agents.runs.config import RunConfig, differences
+from pcrl_gym.atomic import recover_folder, replace_folder, write_file
+from pcrl_gym.network import WEIGHTS_FILE
+
+Row = dict[str, Any]
+
+# What a run that was stopped before it wrote its configuration may leave behind.
+_BEFORE_CONFIG = {"lock", "config.yaml.tmp"}
+
+
+class RunFolderError(ValueError):
+    """The folder holds another run, something else, or is in use."""
+
+
+class Savable(Protocol):
+    """An agent that can be stored."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write everything that loading needs."""
+        ...
+
+
+class RunFolder:
+    """A run's folder that is open; `RunFolder.open` makes or resumes one.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.last = self.path / "last"
+        self.best = self.path / "best"
+        self.metrics = self.path / "metrics.jsonl"
+        self.curve = self.path / "learning_curve.png"
+        self.tensorboard = self.path / "tensorboard"
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, path: str | Path, config: RunConfig, identity: Mapping[str, Any]
+    ) -> Iterator[RunFolder]:
+        """Make the folder, or resume it where configuration and identity match.
+
+        Nobody else can open it until the block ends, or the process does, however it ends.
+
+        Args:
+            path: Folder to make or resume.
+            config: What is asked for.
+            identity: What must not change while a run lasts, though no key of the configuration
+                shows it.
+
+        Raises:
+            RunFolderError: If the folder holds another run or something else, or is in use.
+        """
+        folder = cls(path)
+        check_folder(path, config)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder.path / "lock")
+        try:
+            held = lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunFolderError(
+                f"{path} is in use by another run that has not ended; wait for it, or give another "
+                "folder"
+            ) from None
+        with held:
+            check_folder(path, config)
+            folder._check_identity(identity)
+            # Configuration first: only with it a folder counts as a run.
+            text = yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True)
+            write_file(folder.path / "config.yaml", text)
+            write_file(folder.path / "identity.json", json.dumps(identity, indent=2) + "\n")
+            for stored in (folder.last, folder.best):
+                recover_folder(stored)
+            yield folder
+
+    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+        file = self.path / "identity.json"
+        if file.is_file():
+            changed = differences(json.loads(file.read_text(encoding="utf-8")), identity)
+            if changed:
+                raise RunFolderError(
+                    f"{self.path} was begun with other prompts or another generator of the same "
+                    "name:\n" + _lines(changed) + "\nPut them back, or give another folder."
+                )
+
+    def save_checkpoint(self, agent: Savable, learner: Learner, budget: Budget) -> None:
+        """Store agent and training as they are between two updates, in place of `last`.
+
+        Raises:
+            OSError: If that cannot be written; `last` is then as it was.
+        """
+        progress = {
+            "updates": budget.updates_done,
+            "episodes": budget.episodes_done,
+            "seconds": budget.seconds_done,
+        }
+        # safetensors refuses tensors that share memory or have gaps.
+        state = {key: value.detach().clone().contiguous() for key, value in learner.state().items()}
+        with _as_os_errors(), replace_folder(self.last) as fresh:
+            agent.save(fresh)
+            save_file(state, fresh / "training.safetensors")
+            write_file(fresh / "progress.json", json.dumps(progress) + "\n")
+
+    def load_checkpoint(self, learner: Learner, budget: Budget) -> None:
+        """Go on from `last`, or from the start if there is none.
+
+        Raises:
+            RunFolderError: If it cannot be read.
+        """
+        if not self.last.is_dir():
+            return
+        try:
+            load_model(learner.network, self.last / WEIGHTS_FILE)
+            learner.load_state(load_file(self.last / "training.safetensors"))
+            progress = json.loads((self.last / "progress.json").read_text(encoding="utf-8"))
+            budget.resume(progress["updates"], progress["episodes"], progress["seconds"])
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise RunFolderError(
+                f"the checkpoint {self.last} cannot be read: {error}. Delete it to train from the "
+                "start, or give another folder."
+            ) from error
+
+    def save_best(self, agent: Savable, figures: Figures) -> bool:
+        """Store the agent in place of `best` if its evaluation earned more than that one's.
+
+        Returns:
+            Whether it did.
+
+        Raises:
+            OSError: If that cannot be written; `best` is then as it was.
+        """
+        file = self.best / "evaluation.json"
+        if file.is_file():
+            before = json.loads(file.read_text(encoding="utf-8"))["reward"]
+            if figures["reward"] <= before:
+                return False
+        with _as_os_errors(), replace_folder(self.best) as fresh:
+            agent.save(fresh)
+            write_file(fresh / file.name, json.dumps(_plain(figures)) + "\n")
+        return True
+
+    def rows(self) -> list[Row]:
+        """The lines of `metrics.jsonl`, but for a last one that is torn.
+
+        Raises:
+            RunFolderError: If another line cannot be read.
+        """
+        if not self.metrics.is_file():
+            return []
+        rows = []
+        for number, line in enumerate(self.metrics.read_bytes().split(b"\n")[:-1], start=1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise RunFolderError(
+                    f"{self.metrics}, line {number}: {error}. Delete the line to go on."
+                ) from error
+        return rows
+
+    def forget_rows_after(self, updates: int) -> list[Row]:
+        """Drop the lines of updates that a resumed run does again, and return the others."""
+        kept = [row for row in self.rows() if row["updates"] <= updates]
+        if self.metrics.exists():
+            write_file(self.metrics, "".join(map(row_to_line, kept)))
+        return kept
+
+
+def check_folder(path: str | Path, config: RunConfig) -> None:
+    """See whether a run may use a folder. Changes nothing.
+
+    Loggers may change from one part of a run to the next: they do not change what is learned.
+
+    Raises:
+        RunFolderError: If the folder holds a run with another configuration (each difference is
+            named) or something else.
+    """
+    path = Path(path)
+    file = path / "config.yaml"
+    if path.exists() and not path.is_dir():
+        raise RunFolderError(f"{path} is a file; give a folder for the run")
+    if not path.is_dir() or {entry.name for entry in path.iterdir()} <= _BEFORE_CONFIG:
+        return
+    if not file.is_file():
+        raise RunFolderError(
+            f"{path} holds files but no config.yaml, so it is no run; give another"
+        )
+    try:
+        stored = yaml.safe_load(file.read_text(encoding="utf-8"))
+        stored["run"] = stored["run"] | {"loggers": list(config.run.loggers)}
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise RunFolderError(f"{file} is damaged: {error}") from error
+    changed = differences(stored, config.to_mapping())
+    if changed:
+        raise RunFolderError(
+            f"{path} holds a run with another configuration:\n{_lines(changed)}\n"
+            "Repeat its configuration to go on with it, or give another folder."
+        )
+
+
+def row_to_line(row: Mapping[str, Any]) -> str:
+    """One line of `metrics.jsonl`; JSON has no NaN, so what is not finite is null."""
+    return json.dumps(_plain(row)) + "\n"
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+
+
+def _lines(changed: list[str]) -> str:
+    return "\n".join(f"  {line}" for line in changed)
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Say in one way that something cannot be written; safetensors has an error of its own."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(str(error)) from error

@@ -1,0 +1,108 @@
+"""Prompts, generator, environment and evaluation of a run, made from its configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gymnasium.vector import VectorEnv
+
+from agents.base import Agent
+from agents.learning import Figures
+from agents.runs.evaluation import evaluate
+from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
+from pcrl_gym.errors import DatasetError
+
+if TYPE_CHECKING:
+    from agents.runs.config import RunConfig
+    from pcrl_gym.prompt import Prompt
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from and is measured by.
+
+    Attributes:
+        make_env: Number of parallel environments -> vector environment over the training prompts.
+        evaluate: Agent -> figures on the evaluation prompts; None: no evaluation.
+        identity: What tells these prompts and this generator from others of the same name.
+    """
+
+    make_env: Callable[[int], VectorEnv]
+    evaluate: Callable[[Agent], Figures] | None
+    identity: Mapping[str, Any]
+
+
+def load_material(config: RunConfig) -> Material:
+    """Load prompts and generator; environment and evaluation share the one generator.
+
+    Raises:
+        DatasetError: If a split is missing, empty or broken, or holds no prompt that fits.
+        ValueError: If a name is unknown or the generator cannot be loaded.
+    """
+    from pcrl_gym.generators.loading import load_generator
+    from pcrl_gym.task import make_task
+    from pcrl_gym.vector_env import PromptCompressionVectorEnv
+
+    task, split = config.task, config.run.evaluate_split
+    prompts = load_prompts(task.dataset, task.split)
+    held_out: Sequence[Prompt] = ()
+    if split is not None:
+        held_out = _load_held_out(task.dataset, split, config.run.evaluate_limit)
+        _warn_of_shared(prompts, held_out, split)
+    generator = load_generator(
+        task.generator,
+        device=task.device,
+        dtype=task.dtype,
+        batch_size=task.batch_size,
+        cache=task.cache,
+    )
+    fingerprint = getattr(generator, "fingerprint", None)
+    options = dataclasses.asdict(task) | {
+        "generator": generator,
+        "cache": task.cache if fingerprint else None,
+    }
+
+    def make_env(num_envs: int) -> VectorEnv:
+        return PromptCompressionVectorEnv(num_envs, **(options | {"dataset": prompts}))
+
+    evaluation = None
+    if split is not None:
+        # Where answers are cut off once the reward is known, similarity is but a bound.
+        answered = {"dataset": held_out, "split": split, "full_answers": True}
+        evaluation_task = make_task(**(options | answered))
+
+        def evaluation(agent: Agent) -> Figures:
+            return evaluate(agent, evaluation_task)
+
+    identity = {
+        "prompts": dataset_checksum(prompts),
+        "evaluation_prompts": dataset_checksum(held_out),
+        "generator": fingerprint or generator.name,
+    }
+    return Material(make_env, evaluation, identity)
+
+
+def _load_held_out(dataset: str, split: str, limit: int | None) -> list[Prompt]:
+    try:
+        prompts = load_prompts(dataset, split)
+    except (DatasetError, ValueError) as error:
+        raise type(error)(
+            f"no prompts to evaluate on: {error}. Choose another split with run.evaluate_split, or "
+            "none with run.evaluate_split=null"
+        ) from error
+    return [prompts[index] for index in pick_evenly(len(prompts), limit)]
+
+
+def _warn_of_shared(prompts: Sequence[Prompt], held_out: Sequence[Prompt], split: str) -> None:
+    trained = {(prompt.instruction, prompt.input) for prompt in prompts}
+    shared = sum((prompt.instruction, prompt.input) in trained for prompt in held_out)
+    if shared:
+        print(
+            f"warning: {shared} of the {len(held_out)} evaluation prompts ({split}) are trained "
+            "on, too",
+            file=sys.stderr,
+        )

@@ -1,0 +1,195 @@
+"""A training run in a folder: begun, resumed, evaluated and stored."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from agents import learning
+from agents.base import Agent, agent_class
+from agents.budget import Budget
+from agents.learning import Figures, Learner, TrainingDivergedError
+from agents.runs.config import RunConfig
+from agents.runs.curve import check_drawing, draw
+from agents.runs.folder import RunFolder, check_folder
+from agents.runs.loggers import Logger, check_loggers, open_loggers
+from agents.runs.material import Material, load_material
+
+
+class RunError(RuntimeError):
+    """A run has ended before its budget; what it stored is intact, and the message says what."""
+
+
+def train(
+    config: RunConfig,
+    path: str | Path,
+    *,
+    material: Material | None = None,
+    progress: bool = True,
+) -> RunFolder:
+    """Begin a run, or go on with it, until its budget is used up.
+
+    A run with a budget of updates or episodes ends with the same weights however often it was
+    interrupted.
+
+    Args:
+        config: What is asked for.
+        path: Folder of the run, new or with the same configuration.
+        material: What to learn from; None: what the configuration names.
+        progress: Whether to show a progress bar and evaluations on stderr.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunFolderError: If the folder holds another run or something else, or is in use.
+        RunError: If figures are no longer finite, the disk is full, or the budget was over before
+            the first update.
+        MissingExtraError: If a library is not installed.
+        ValueError: If prompts, generator or agent cannot be had as asked for.
+        GeneratorError: If the generator fails.
+    """
+    check_folder(path, config)
+    check_loggers(config.run.loggers)
+    check_drawing()
+    material = material or load_material(config)
+    try:
+        with RunFolder.open(path, config, material.identity) as folder:
+            _Session(config, folder, material, progress).run()
+            return folder
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {path}: {error}. {_stored(RunFolder(path))} Free some space or mend "
+            "what is wrong; the same command then goes on from there."
+        ) from error
+
+
+class _Session:
+    """One process's part of a run."""
+
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, material: Material, progress: bool
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._material = material
+        self._progress = progress
+        run = config.run
+        seconds = None if run.minutes is None else 60.0 * run.minutes
+        self._budget = Budget(run.episodes, seconds, updates=run.updates)
+        self._agent: Any = agent_class(config.name)(
+            seed=config.seed, device=config.task.device, config=config.agent
+        )
+        self._loggers: list[Logger] = []
+        self._rows: list[dict[str, Any]] = []
+        self._stored_at = 0
+        self._evaluated_at = 0
+
+    def run(self) -> None:
+        learner: Learner = self._agent.start(self._material.make_env)
+        try:
+            self._resume(learner)
+            with open_loggers(self._folder, self._config, learner.updates) as self._loggers:
+                self._budget.restart()
+                self._learn(learner)
+        finally:
+            learner.close()
+
+    def _resume(self, learner: Learner) -> None:
+        self._folder.load_checkpoint(learner, self._budget)
+        self._stored_at = learner.updates
+        self._rows = self._folder.forget_rows_after(learner.updates)
+        evaluated = [row["updates"] for row in self._rows if row["kind"] == "evaluation"]
+        self._evaluated_at = max(evaluated, default=0)
+        if self._budget.used >= 1.0:
+            self._say(f"{self._folder.path}: the budget is used up, there is nothing left to learn")
+        elif learner.updates:
+            self._say(f"{self._folder.path}: going on after update {learner.updates}")
+
+    def _learn(self, learner: Learner) -> None:
+        run = self._config.run
+
+        def after_update(figures: Figures) -> None:
+            with self._budget.paused():
+                self._log("update", figures)
+                if learner.updates % run.evaluate_every == 0:
+                    self._evaluate(figures)
+                if learner.updates % run.checkpoint_every == 0:
+                    self._store(learner)
+
+        try:
+            learning.run(
+                learner,
+                self._budget,
+                name=self._config.name,
+                progress=self._progress,
+                after_update=after_update,
+            )
+        except TrainingDivergedError as error:
+            raise RunError(self._diverged(error)) from error
+        if not self._rows:
+            raise RunError("the budget was over before the first update: give more run.minutes")
+        with self._budget.paused():
+            if self._evaluated_at != learner.updates:
+                self._evaluate(self._rows[-1])
+            if self._stored_at != learner.updates:
+                self._store(learner)
+            draw(self._rows, self._folder.curve)
+
+    def _log(self, kind: str, figures: Figures) -> None:
+        row = {"kind": kind, **figures}
+        self._rows.append(row)
+        for logger in self._loggers:
+            logger.log(row)
+
+    def _evaluate(self, now: Figures) -> None:
+        if self._material.evaluate is None:
+            return
+        agent: Agent = self._agent
+        figures = {key: now[key] for key in ("updates", "episodes", "seconds")}
+        figures |= self._material.evaluate(agent)
+        self._log("evaluation", figures)
+        self._evaluated_at = int(figures["updates"])
+        best = self._folder.save_best(self._agent, figures)
+        shown = ", ".join(
+            f"{label} {figures[key]:.3f}"
+            for key, label in (
+                ("reward", "reward"), ("compression_ratio", "ratio"), ("survival", "survival"),
+            )
+            if key in figures
+        )  # fmt: skip
+        self._say(f"update {figures['updates']}: evaluation {shown}{' (best)' if best else ''}")
+        draw(self._rows, self._folder.curve)
+
+    def _store(self, learner: Learner) -> None:
+        for logger in self._loggers:
+            logger.flush()
+        self._folder.save_checkpoint(self._agent, learner, self._budget)
+        self._stored_at = learner.updates
+        learner.network.forget()  # a resumed run remembers nothing either
+
+    def _say(self, text: str) -> None:
+        if self._progress:
+            tqdm.write(text, file=sys.stderr)
+
+    def _diverged(self, error: TrainingDivergedError) -> str:
+        settings = [
+            f"{name}={getattr(self._config.agent, name):g}"
+            for name in ("lr", "max_grad_norm")
+            if hasattr(self._config.agent, name)
+        ]
+        now = f" Now {', '.join(settings)}; give lower ones to a new run." if settings else ""
+        return (
+            f"training diverged in update {self._budget.updates_done + 1}: {error}{now} "
+            f"{_stored(self._folder)}"
+        )
+
+
+def _stored(folder: RunFolder) -> str:
+    """Say where the newest checkpoint is."""
+    if not folder.last.is_dir():
+        return "No checkpoint was stored yet."
+    return f"The newest checkpoint, {folder.last}, is intact."

@@ -1,0 +1,127 @@
+"""`python -m agents`: exit statuses and messages; a whole run on micro."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.__main__ import main
+from agents.runs.folder import RunFolder
+from agents.scst_training import SCSTLearner
+from pcrl_gym.micro import micro_prompts
+from run_agents import figures, weights
+
+SHORT = (
+    "updates=4", "run.minutes=null", "checkpoint_every=2", "evaluate_limit=4", "task.device=cpu",
+    "agent.batch_size=2", "samples=2", "hidden_size=8", "num_layers=1", "agent.encoder=small",
+)  # fmt: skip
+
+
+def arguments(out: Path, *settings: str) -> list[str]:
+    return [
+        *("train", "scst", "--config", "scst-micro", "--seed", "1", "--loggers", "jsonl"),
+        *("--out", str(out), "--set", *SHORT, *settings),
+    ]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of splits so small that a run meets its prompts again and again."""
+    folder = tmp_path_factory.mktemp("few")
+    for split in ("train", "validation_seen"):
+        rows = [
+            {"instruction": prompt.instruction, "input": prompt.input}
+            for prompt in micro_prompts(split)[:2400:50]
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param((), id="small"),
+        # Hidden states that an encoder keeps from update to update must not tell how often a run
+        # was stopped.
+        pytest.param(
+            ("agent.encoder=micro-seq2seq", "freeze_encoder=true", "agent.batch_size=40"),
+            id="frozen", marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_a_run_ends_the_same_whether_stopped_or_not(
+    settings: tuple[str, ...],
+    few: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    settings = (*settings, f"dataset={few}")
+    assert main(arguments(tmp_path / "a", *settings)) == 0
+    shown = capsys.readouterr().err
+    for text in (
+        "train scst: 100%",
+        "reward=",
+        "ratio=",
+        "survival=",
+        "entropy=",
+        "update 4: eval",
+    ):
+        assert text in shown
+    original = SCSTLearner.update
+
+    def update(self, used):
+        if self.updates == 3:
+            raise KeyboardInterrupt
+        return original(self, used)
+
+    monkeypatch.setattr(SCSTLearner, "update", update)
+    assert main(arguments(tmp_path / "b", *settings)) == 130
+    assert "The same command goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(arguments(tmp_path / "b", *settings)) == 0
+    assert "going on after update 2" in capsys.readouterr().err
+    a, b = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
+    assert weights(a.last) == weights(b.last)
+    assert figures(a) == figures(b)
+
+
+def test_wrong_arguments_end_with_2_and_make_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments(tmp_path / "a", "lrr=1")) == 2
+    assert capsys.readouterr().err.startswith("error: unknown key 'lrr'; did you mean agent.lr")
+    (tmp_path / "photo.jpg").touch()
+    assert main(arguments(tmp_path)) == 2
+    assert "no run" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "scst"])
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_an_empty_split_is_one_line_and_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "train.jsonl").write_text("")
+    assert main(arguments(tmp_path / "a", f"dataset={tmp_path}")) == 1
+    message = capsys.readouterr().err
+    assert "train.jsonl: there are no prompts in it" in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_missing_evaluation_split_can_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "train.jsonl").write_text('{"instruction": "Sort.", "input": "b a"}\n')
+    assert main(arguments(tmp_path / "a", f"dataset={tmp_path}")) == 1
+    assert "run.evaluate_split=null" in capsys.readouterr().err
+
+
+def test_configurations_are_listed(capsys: pytest.CaptureFixture[str]):
+    assert main(["configs"]) == 0
+    listed = capsys.readouterr().out
+    assert "scst-micro" in listed
+    assert "self-critical" in listed
