@@ -1,0 +1,88 @@
+"""LLMLingua's token step: drop predictable units segment by segment, in view of what was kept.
+
+After Jiang et al. 2023, "LLMLingua: Compressing Prompts for Accelerated Inference of Large Language
+Models" (arXiv 2310.05736), algorithm 2. Its other steps (budget controller over demonstrations,
+alignment of the small model) have no place here: a prompt is one instruction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
+from agents.self_information import DEFAULT_RATE
+from agents.surprisal import Surprisal
+
+
+class PerplexityAgent:
+    """Drops predictable units in segments; each is judged after the compressed ones before it.
+
+    Unlike self-information, which judges every unit in view of the whole original prompt before it,
+    a unit that only repeats what was dropped is unexpected here and stays.
+
+    Args:
+        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down. After
+            each segment the same share of the units so far is dropped.
+        segment_units: Units per segment, at least 1.
+        model: Causal language model, see `agents.surprisal.Surprisal`. It is loaded when the
+            agent first acts.
+        device: "auto" (a GPU if there is one), or a torch device.
+
+    Raises:
+        ValueError: If a setting is out of range; from `act`, if the model cannot be loaded.
+    """
+
+    name = "perplexity"
+
+    def __init__(
+        self,
+        rate: float = DEFAULT_RATE,
+        segment_units: int = 16,
+        model: str = "micro",
+        device: str = "auto",
+    ) -> None:
+        if segment_units < 1:
+            raise ValueError(f"segment_units must be at least 1, got {segment_units!r}")
+        self.rate = check_share("rate", rate)
+        self.segment_units = segment_units
+        self.model = model
+        self.device = device
+        self._surprisal: Surprisal | None = None
+
+    def act(self, observations: Observations, infos: Infos) -> np.ndarray:
+        """Return masks without the most predictable units; see `agents.base.Agent.act`."""
+        self._surprisal = self._surprisal or Surprisal(self.model, self.device)
+        droppable = observations["droppable"].astype(bool)
+        drop = np.zeros_like(droppable)
+        for start in range(0, droppable.shape[1], self.segment_units):
+            segment = slice(start, start + self.segment_units)
+            rows = np.flatnonzero(droppable[:, segment].any(1))
+            if not len(rows):
+                continue
+            texts, spans = zip(
+                *(_view(infos[row], drop[row], segment) for row in rows), strict=True
+            )
+            for row, nats in zip(rows, self._surprisal(texts, spans), strict=True):
+                free = droppable[row, segment]
+                # Rounded down over all units so far, so that the share of the whole is exact.
+                wanted = math.floor(self.rate * droppable[row, : segment.stop].sum() + 1e-9)
+                share = (wanted - drop[row].sum()) / free.sum()
+                drop[row, segment] = drop_highest(-nats[None], free[None], float(share))[0]
+        return keep_masks(observations, drop)
+
+
+def _view(info: Any, dropped: NDArray[np.bool_], segment: slice) -> tuple[str, NDArray[np.int64]]:
+    """Text of what was kept before a segment and the segment itself, and the spans of its units."""
+    spans = np.asarray(info["spans"], dtype=np.int64)[: len(dropped)]
+    before, own = spans[: segment.start], spans[segment]
+    kept = "".join(
+        info["prompt"][a:b]
+        for (a, b), gone in zip(before, dropped[: segment.start], strict=True)
+        if not gone
+    )
+    first, last = int(own[0, 0]), int(own[-1, 1])
+    return kept + info["prompt"][first:last], own - first + len(kept)

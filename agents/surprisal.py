@@ -1,0 +1,128 @@
+"""How unexpected each unit of a text is to a causal language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pcrl_gym.generators.loading import load_pretrained
+from pcrl_gym.tokenizers import TextEncoder
+
+FloatArray = NDArray[np.float64]
+Span = tuple[int, int]
+PROMPT_MODEL = Path(__file__).with_name("prompt_model")
+BATCH = 32
+
+
+class Surprisal:
+    """Surprisals of units under a causal language model.
+
+    The surprisal of a token is `-log p(token | all text before it)` in nats (also called its
+    self-information). A unit has the sum over its tokens; a token that reaches over several units
+    is shared out by characters. In texts longer than the model's context each token sees at least
+    half a context of the text before it.
+
+    Args:
+        model: A causal model: "micro" for that of micro's prompts in `agents/prompt_model`, a
+            Hugging Face id or a folder.
+        device: "auto" (a GPU if there is one), or a torch device.
+
+    Raises:
+        ValueError: If the model cannot be loaded or is no causal one.
+    """
+
+    def __init__(self, model: str = "micro", device: str = "auto") -> None:
+        folder = str(PROMPT_MODEL) if model == "micro" else model
+        self._model, tokenizer = load_pretrained(folder, device, "float32")
+        if self._model.config.is_encoder_decoder:
+            raise ValueError(
+                f"surprisals need a causal language model, and {model!r} is an encoder-decoder one"
+            )
+        self._encoder = TextEncoder(tokenizer)
+        start = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        self._start_id = next((i for i in start if i is not None), None)
+        # One place is for the start token.
+        self._context = getattr(self._model.config, "max_position_embeddings", 1024) - 1
+
+    def __call__(
+        self, texts: Sequence[str], spans: Sequence[Sequence[Span] | NDArray[np.int64]]
+    ) -> list[FloatArray]:
+        """Return the surprisal of each unit in nats.
+
+        Args:
+            texts: The texts.
+            spans: Per text the character ranges `(start, end)` of its units, in order and without
+                overlaps. Characters outside of them are context only.
+
+        Returns:
+            Per text float64 (n_units,); 0 for a unit without characters.
+        """
+        encodings = self._encoder.encodings(texts)
+        values = self._of_tokens([encoding.ids for encoding in encodings])
+        return [
+            _share_out(encoding.offsets, nats, np.asarray(own, dtype=np.int64).reshape(-1, 2))
+            for encoding, nats, own in zip(encodings, values, spans, strict=True)
+        ]
+
+    def _of_tokens(self, texts: list[list[int]]) -> list[FloatArray]:
+        values = [np.zeros(len(ids)) for ids in texts]
+        # (text, first token of the window, first token that is scored in it)
+        step = max(1, self._context // 2)
+        windows = [
+            (text, max(0, start - (self._context - step)), start)
+            for text, ids in enumerate(texts)
+            for start in _starts(len(ids), self._context, step)
+        ]
+        windows.sort(key=lambda w: len(texts[w[0]]))
+        rest = iter(windows)
+        while batch := list(islice(rest, BATCH)):
+            pieces = [texts[text][first : first + self._context] for text, first, _ in batch]
+            for (text, first, start), nats in zip(batch, self._score(pieces), strict=True):
+                values[text][start : first + len(nats)] = nats[start - first :]
+        return values
+
+    @torch.inference_mode()
+    def _score(self, pieces: list[list[int]]) -> list[FloatArray]:
+        """Surprisals of sequences of ids that fit the context; right padding hides nothing."""
+        device = self._model.device
+        prefix = [] if self._start_id is None else [self._start_id]
+        width = max(map(len, pieces)) + len(prefix)
+        ids = torch.zeros(len(pieces), max(width, 1), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, piece in enumerate(pieces):
+            ids[row, : len(prefix) + len(piece)] = torch.tensor([*prefix, *piece])
+            mask[row, : max(1, len(prefix) + len(piece))] = 1
+        ids, mask = ids.to(device), mask.to(device)
+        logits = self._model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+        nats = torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2), ids[:, 1:], reduction="none"
+        )
+        told = nats.double().cpu().numpy()
+        if not prefix:  # nothing tells how likely a first token is: let it be an average one
+            means = [
+                row[: len(p) - 1].mean() if len(p) > 1 else 0.0
+                for row, p in zip(told, pieces, strict=True)
+            ]
+            told = np.concatenate([np.array(means)[:, None], told], axis=1)
+        return [row[: len(piece)] for row, piece in zip(told, pieces, strict=True)]
+
+
+def _starts(length: int, context: int, step: int) -> list[int]:
+    """First scored token of each window over a text."""
+    return [0, *range(context, length, step)] if length else []
+
+
+def _share_out(offsets: Sequence[Span], nats: FloatArray, spans: NDArray[np.int64]) -> FloatArray:
+    """Sum of the tokens' surprisals per unit, by the share of their characters in it."""
+    end = max([0, *(e for _, e in offsets), *spans[:, 1].tolist()])
+    density = np.zeros(end + 1)
+    for (start, stop), value in zip(offsets, nats, strict=True):
+        if stop > start:
+            density[start:stop] += value / (stop - start)
+    before = np.concatenate([[0.0], np.cumsum(density)])
+    return before[spans[:, 1]] - before[spans[:, 0]]

@@ -1,0 +1,95 @@
+"""Surprisals are minus log-probabilities, shared out to units by characters."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from agents.surprisal import Surprisal
+
+
+@pytest.fixture(scope="module")
+def surprisal(gpt2_folder: Path) -> Surprisal:
+    return Surprisal(str(gpt2_folder), device="cpu")
+
+
+def by_hand(folder: Path, text: str) -> list[tuple[tuple[int, int], float]]:
+    """Offsets and surprisals of a text's tokens from one plain forward pass."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    start = tokenizer.bos_token_id
+    start = tokenizer.eos_token_id if start is None else start
+    ids = torch.tensor([[start, *encoded["input_ids"]]])
+    with torch.no_grad():
+        logits = model(ids).logits[0].double()
+    log_probs = torch.log_softmax(logits, -1)
+    return [
+        (tuple(span), -log_probs[place, ids[0, place + 1]].item())
+        for place, span in enumerate(encoded["offset_mapping"])
+    ]
+
+
+def test_one_unit_per_token(surprisal: Surprisal, gpt2_folder: Path) -> None:
+    text = "Sort the words b, c and a."
+    tokens = by_hand(gpt2_folder, text)
+    [nats] = surprisal([text], [[span for span, _ in tokens]])
+    np.testing.assert_allclose(nats, [value for _, value in tokens], rtol=1e-4)
+
+
+def test_units_of_several_tokens_and_parts_of_one(surprisal: Surprisal, gpt2_folder: Path) -> None:
+    text = "Sort the words."
+    tokens = by_hand(gpt2_folder, text)
+    total = sum(value for _, value in tokens)
+    [[whole]] = surprisal([text], [[(0, len(text))]])
+    assert whole == pytest.approx(total, rel=1e-4)
+    (start, end), value = next(item for item in tokens if item[0][1] - item[0][0] > 1)
+    [[first]] = surprisal([text], [[(start, start + 1)]])
+    assert first == pytest.approx(value / (end - start), rel=1e-4)
+
+
+def test_batches_and_padding_change_nothing(surprisal: Surprisal) -> None:
+    texts = ["a", "Sort the words b, c and a.", "", "one two three"]
+    spans = [[(i, i + 1) for i in range(len(text))] for text in texts]
+    together = surprisal(texts, spans)
+    for text, own, nats in zip(texts, spans, together, strict=True):
+        np.testing.assert_allclose(surprisal([text], [own])[0], nats, atol=1e-4)
+        assert len(nats) == len(own)
+        assert (nats >= 0).all()
+
+
+def test_a_unit_without_characters_has_no_surprise(surprisal: Surprisal) -> None:
+    [nats] = surprisal(["abc"], [np.array([(0, 3), (3, 3), (3, 3)])])
+    assert nats[0] > 0
+    assert nats[1:].tolist() == [0, 0]
+
+
+def test_long_texts_go_through_in_windows(surprisal: Surprisal, gpt2_folder: Path) -> None:
+    context = AutoModelForCausalLM.from_pretrained(gpt2_folder).config.n_positions - 1
+    text = "ab " * (2 * context)
+    [nats] = surprisal([text], [[(3 * i, 3 * i + 3) for i in range(2 * context)]])
+    assert np.isfinite(nats).all()
+    assert (nats > 0).all()
+    # What fits the first window is as if the rest were not there.
+    short = text[: 3 * (context // 4)]
+    [alone] = surprisal([short], [[(3 * i, 3 * i + 3) for i in range(context // 4)]])
+    np.testing.assert_allclose(nats[: len(alone) - 2], alone[:-2], rtol=1e-3)
+
+
+def test_micro_has_a_model_of_its_prompts() -> None:
+    """It expects prompts of micro: far below the log of its vocabulary per token."""
+    text = "Instruction: Which word is the longest?\nInput: pear, banana, fig\nOutput: \n"
+    model = Surprisal(device="cpu")
+    tokens = len(model._encoder.encodings([text])[0].ids)
+    [[nats]] = model([text], [[(0, len(text))]])
+    assert nats / tokens < 0.6 * math.log(1536)
+
+
+def test_encoder_decoders_are_refused(t5_folder: Path) -> None:
+    with pytest.raises(ValueError, match="causal language model"):
+        Surprisal(str(t5_folder), device="cpu")
