@@ -1,4 +1,4 @@
-"""Command line: `python -m benchmarks run ...`, `table DIR` and `throughput ...`."""
+"""Command line: `python -m benchmarks run ...`, `table DIR`, `throughput ...` and `latency ...`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _table(options.dir)
     if options.command == "throughput":
         return _throughput(options)
+    if options.command == "latency":
+        return _latency(options)
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -109,6 +111,28 @@ def _throughput(options: argparse.Namespace) -> int:
         print("Interrupted.", file=sys.stderr)
         return 130
     return 0 if agree else 1
+
+
+def _latency(options: argparse.Namespace) -> int:
+    # Imported late, for the same reason.
+    from benchmarks.latency import Options, run
+    from pcrl_gym.errors import PcrlError
+
+    given = {name: value for name, value in vars(options).items() if name != "command"}
+    try:
+        wanted = Options(**given)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        run(wanted)
+    except (PcrlError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return 0
 
 
 def suite_from_options(options: argparse.Namespace) -> Suite:
@@ -207,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     custom.add_argument("--max-units", type=_positive, help="window in units (default 128)")
     custom.add_argument("--max-new-tokens", type=_positive, help="longest answer (default 30)")
     _add_throughput(commands)
+    _add_latency(commands)
     return parser
 
 
@@ -231,6 +256,18 @@ def _add_throughput(commands: Any) -> None:
         "--policy-minutes", type=float, help="how long to train it; 0: do without (default 2)"
     )
     speed.add_argument("--out", help="JSON file for all figures; an existing one is refused")
+
+
+def _add_latency(commands: Any) -> None:
+    latency = commands.add_parser(
+        "latency", help="measure what compressing a prompt costs beside answering it"
+    )
+    latency.add_argument("--policy", default="micro", help="micro, a folder or a hub id")
+    latency.add_argument("--generator", default="micro", help="micro, model id or folder")
+    latency.add_argument("--prompts", type=_positive, default=256, help="how many (default 256)")
+    latency.add_argument("--repeats", type=_positive, default=3, help="best of so many (default 3)")
+    latency.add_argument("--device", default="auto", help="device of both (default auto)")
+    latency.add_argument("--out", help="JSON file for all figures; an existing one is refused")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.envs.registration import register
 
 if TYPE_CHECKING:
+    from .compression import Compression as Compression
+    from .compressor import Compressor as Compressor
     from .datasets import SPLITS as SPLITS
     from .datasets import load_prompts as load_prompts
     from .disk_cache import DiskCache as DiskCache
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from .generators.hf import HFGenerator as HFGenerator
     from .generators.loading import load_generator as load_generator
     from .generators.openai import OpenAIGenerator as OpenAIGenerator
+    from .policy_card import PolicyCard as PolicyCard
     from .prompt import Prompt as Prompt
     from .rewards import BandReward as BandReward
     from .rewards import LikelihoodReward as LikelihoodReward
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "compression": ("Compression",),
+    "compressor": ("Compressor",),
     "datasets": ("SPLITS", "load_prompts"),
     "disk_cache": ("DiskCache",),
     "env": ("PromptCompressionEnv",),
@@ -62,6 +67,7 @@ _MODULES = {
     "generators.hf": ("HFGenerator",),
     "generators.loading": ("load_generator",),
     "generators.openai": ("OpenAIGenerator",),
+    "policy_card": ("PolicyCard",),
     "prompt": ("Prompt",),
     "rewards": (
         "BandReward",

@@ -18,7 +18,7 @@ from pcrl_gym.units import UnitKind, check_unit_kind, first_tokens, split_units
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_DIGIT = re.compile(r"\d")
+DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +125,9 @@ class EpisodeBuilder:
         check_unit_kind(unit)
         self._template = template
         self._unit: UnitKind = unit
-        self._patterns = _compile(force_keep)
+        self._patterns = compile_force_keep(force_keep)
         if keep_digits:
-            self._patterns.append(_DIGIT)
+            self._patterns.append(DIGIT)
         self._encoder = TextEncoder(tokenizer)
         unknown = (tokenizer.unk_token_id, tokenizer.pad_token_id, 0)
         self._unknown_id = next(token_id for token_id in unknown if token_id is not None)
@@ -151,7 +151,7 @@ class EpisodeBuilder:
             prompt=prompt,
             text=text,
             spans=tuple(spans),
-            droppable=~_overlaps(len(text), spans, protected),
+            droppable=~overlapping(len(text), spans, protected),
             unit_ids=np.array(
                 [self._unknown_id if token is None else ids[token] for token in tokens],
                 dtype=np.int64,
@@ -165,7 +165,8 @@ class EpisodeBuilder:
                 yield match.span()
 
 
-def _compile(force_keep: Sequence[str | re.Pattern[str]]) -> list[re.Pattern[str]]:
+def compile_force_keep(force_keep: Sequence[str | re.Pattern[str]]) -> list[re.Pattern[str]]:
+    """Return the patterns of what must be kept; see `EpisodeBuilder`."""
     if isinstance(force_keep, (str, re.Pattern)):
         raise ValueError(
             f"force_keep must be a sequence of strings and compiled patterns, got {force_keep!r}; "
@@ -185,7 +186,7 @@ def _compile(force_keep: Sequence[str | re.Pattern[str]]) -> list[re.Pattern[str
     return patterns
 
 
-def _overlaps(
+def overlapping(
     length: int, spans: Sequence[tuple[int, int]], ranges: Iterable[tuple[int, int]]
 ) -> NDArray[np.bool_]:
     """Tell for each span of a partition of `length` characters whether a range overlaps it."""

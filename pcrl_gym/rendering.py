@@ -94,6 +94,12 @@ def render_ansi(frame: Frame, *, color: bool) -> str:
     Returns:
         The prompt, then, after the last step, both answers and the reward terms.
     """
+    lines = [f"[{visible(frame.episode.prompt.id)}]", painted(frame, color=color).rstrip("\n")]
+    return "\n".join(lines + summary(frame))
+
+
+def painted(frame: Frame, *, color: bool) -> str:
+    """The text of the prompt with its dropped units marked; see `render_ansi`."""
     left, right = (_STRIKE, _RESET) if color else ("~~", "~~")
     parts = []
     for text, state in segments(frame):
@@ -103,8 +109,7 @@ def render_ansi(frame: Frame, *, color: bool) -> str:
             parts.append(f"{space}{left}{word}{right}" if word else f"{left}{text}{right}")
         else:
             parts.append(text)
-    lines = [f"[{visible(frame.episode.prompt.id)}]", "".join(parts).rstrip("\n")]
-    return "\n".join(lines + summary(frame))
+    return "".join(parts)
 
 
 def segments(frame: Frame) -> list[tuple[str, State]]:

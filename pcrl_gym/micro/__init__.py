@@ -8,6 +8,6 @@ from pcrl_gym.micro.tasks import CHECKSUMS, micro_prompts
 __all__ = ["CHECKSUMS", "micro_prompts", "weights_folder"]
 
 
-def weights_folder(kind: Literal["causal", "seq2seq"]) -> Path:
-    """The Hugging Face folder of a shipped generator, whose tokenizer is the policy's default."""
+def weights_folder(kind: Literal["causal", "seq2seq", "policy"]) -> Path:
+    """The folder of a shipped generator, whose tokenizer is the policy's default, or policy."""
     return Path(__file__).parent / "weights" / kind

@@ -1,0 +1,214 @@
+"""Command line: `pcrl-gym compress` shortens prompts, one per line, as they come in."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from .compression import Compression
+    from .compressor import Compressor
+
+_CHUNK = 2**16
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows `pcrl-gym`; None for the process's own.
+
+    Returns:
+        Exit status: 0 done (also if the reader of the output wants no more), 1 the model or the
+        input cannot be used, 130 interrupted. Wrong arguments exit with 2.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _compress(options)
+    except BrokenPipeError:
+        # What is still in the buffer would raise again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _compress(options: argparse.Namespace) -> int:
+    # Imported late: `--help` and wrong arguments must not wait for torch.
+    from .compressor import Compressor
+
+    # A missing file is told before the model is loaded.
+    with _opened(options.file) as stream:
+        compressor = Compressor.from_pretrained(options.model, device=options.device)
+        number = 1
+        for lines in read_lines(stream):
+            try:
+                for text in _compressed_lines(compressor, lines, number, options):
+                    sys.stdout.buffer.write(text)
+            finally:
+                sys.stdout.buffer.flush()
+            number += len(lines)
+    return 0
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    with Path(file).open("rb") as stream:
+        yield stream
+
+
+def read_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
+    r"""Yield the lines of a stream with their ends, as many at a time as there are.
+
+    What comes in slowly is handed on line by line; a file comes in large portions.
+
+    Args:
+        stream: A buffered binary stream; only `\n` ends a line.
+    """
+    rest = bytearray()
+    while chunk := stream.read1(_CHUNK):  # type: ignore[attr-defined]
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            # Not `splitlines`: a lone carriage return is text.
+            yield [line + b"\n" for line in bytes(rest + chunk[: end - 1]).split(b"\n")]
+            rest.clear()
+        rest += chunk[end:]
+    if rest:
+        yield [bytes(rest)]
+
+
+def _compressed_lines(
+    compressor: Compressor, lines: list[bytes], number: int, options: argparse.Namespace
+) -> Iterator[bytes]:
+    """Yield the output for some lines; those before a line that is no text still come out."""
+    texts, ends, problem = [], [], None
+    for i, line in enumerate(lines):
+        content = line.rstrip(b"\r\n") if line.endswith(b"\n") else line
+        try:
+            texts.append(content.decode())
+        except UnicodeDecodeError as error:
+            problem = ValueError(
+                f"line {number + i} is not UTF-8: byte 0x{content[error.start]:02x} at its "
+                f"place {error.start + 1}; convert the input to UTF-8"
+            )
+            break
+        ends.append(line[len(content) :])
+    done = compressor(
+        texts,
+        rate=options.rate,
+        force_keep=options.force_keep,
+        keep_digits=options.keep_digits,
+        batch_size=options.batch_size,
+    )
+    for compression, end in zip(done, ends, strict=True):
+        if options.json:
+            row = json.dumps(compression.to_dict(), ensure_ascii=False)
+            yield row.encode() + b"\n"
+        else:
+            text = _painted(compression) if options.show else compression.text
+            yield text.encode() + end
+    if problem:
+        raise problem
+
+
+def _painted(compression: Compression) -> str:
+    """The text with its dropped units struck through."""
+    import numpy as np
+
+    from .episode import Episode
+    from .prompt import Prompt
+    from .rendering import Frame, painted, stdout_takes_color
+
+    n = len(compression.units)
+    episode = Episode(
+        prompt=Prompt("", compression.original),
+        text=compression.original,
+        spans=compression.units,
+        droppable=np.array(compression.droppable, dtype=np.bool_),
+        unit_ids=np.zeros(n, dtype=np.int64),
+        template_text="",
+    )
+    frame = Frame(episode, np.array(compression.kept, dtype=np.bool_))
+    return painted(frame, color=stdout_takes_color())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pcrl-gym", description="Learned prompt compression.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    compress = commands.add_parser(
+        "compress",
+        help="shorten prompts, one per line",
+        description="Shorten prompts, one per line of UTF-8 text, with a trained policy. Lines are "
+        "answered as they come in.",
+    )
+    compress.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="input (default -: standard input)"
+    )
+    compress.add_argument(
+        "--model", default="micro", help='"micro", a folder or a hub id (default micro)'
+    )
+    compress.add_argument(
+        "--rate",
+        type=share,
+        help="share of each prompt's units to drop, 0 to 1 (default: as the policy decides)",
+    )
+    compress.add_argument(
+        "--force-keep",
+        action="append",
+        default=[],
+        type=nonempty,
+        metavar="TEXT",
+        help="text that is never dropped; may be given several times",
+    )
+    compress.add_argument("--keep-digits", action="store_true", help="never drop numbers")
+    form = compress.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json", action="store_true", help="print a JSON object per line: text, spans, rates, ..."
+    )
+    form.add_argument(
+        "--show", action="store_true", help="print the whole prompt, what is dropped struck through"
+    )
+    compress.add_argument(
+        "--batch-size", type=positive, default=32, help="texts per pass of the policy (default 32)"
+    )
+    compress.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    return parser
+
+
+def share(text: str) -> float:
+    """Return a share between 0 and 1; argparse tells what is wrong with another."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be a share between 0 and 1, got {text}")
+    return value
+
+
+def positive(text: str) -> int:
+    """Return an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def nonempty(text: str) -> str:
+    """Return a text that is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""The policy as a function: text in, shorter text out. No generator is needed."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, overload
+
+import numpy as np
+import torch
+
+from .compression import Compression
+from .episode import EpisodeBuilder
+from .generators.loading import choose_device
+from .network import KeepNetwork
+from .passages import prompt_pairs, prompt_passages, protection, text_list, text_passages
+from .policy_card import PolicyCard
+from .policy_folder import find_folder, read_settings, template_name, write_policy
+from .selection import dropped_units, keep_probabilities
+from .template import make_template
+from .tokenizers import TextEncoder, load_tokenizer
+from .units import UnitKind
+from .windows import rate_passages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+    from typing_extensions import Unpack
+
+    from .passages import Passage
+    from .template import Template
+
+    class Options(TypedDict, total=False):
+        """Arguments that every form of a call takes."""
+
+        rate: float | None
+        force_keep: Sequence[str | re.Pattern[str]]
+        keep_digits: bool
+        batch_size: int
+
+
+Texts = list[str] | tuple[str, ...]
+
+
+class Compressor:
+    """Shortens texts with a trained policy.
+
+    A unit is dropped if the policy finds it likelier dropped than kept; with `rate=` exactly that
+    share of a text's droppable units is dropped, those that it would keep least. A text with more
+    units than the policy reads at once goes through in windows that overlap: each unit is rated
+    once, with neighbours on both sides in sight, and nothing is lost between windows.
+
+    Args:
+        network: The policy; it is moved to the device and set to evaluation mode.
+        tokenizer: The one that it was trained with: "micro", Hugging Face id, folder or object.
+        template: The template that it was trained with: "alpaca", "chat" (of the tokenizer) or an
+            object. Free text is shown to the policy inside it.
+        unit: What it keeps or drops, "token" or "word".
+        max_units: Most units that it reads at once, template included.
+        card: Where it comes from, for the model card; None: nothing is known.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", ...
+
+    Raises:
+        ValueError: If a setting is unknown or out of range, or network and tokenizer do not fit.
+
+    Example:
+        >>> compressor = Compressor.from_pretrained("micro")  # doctest: +SKIP
+        >>> compressor("Could you please sort these words: pear, fig").text  # doctest: +SKIP
+        'sort words: pear, fig'
+    """
+
+    def __init__(
+        self,
+        network: KeepNetwork,
+        tokenizer: str | Path | PreTrainedTokenizerFast,
+        *,
+        template: str | Template = "alpaca",
+        unit: UnitKind = "token",
+        max_units: int = 128,
+        card: PolicyCard | None = None,
+        device: str = "auto",
+    ) -> None:
+        _check_count("max_units", max_units)
+        self.tokenizer = load_tokenizer(tokenizer)
+        if network.vocabulary_size < len(self.tokenizer):
+            raise ValueError(
+                f"the network knows {network.vocabulary_size} token ids, but the tokenizer has "
+                f"{len(self.tokenizer)}: give the tokenizer that the policy was trained with"
+            )
+        if network.max_units is not None and network.max_units < max_units:
+            raise ValueError(
+                f"the network has {network.max_units} positions: max_units cannot be {max_units}"
+            )
+        self.template = make_template(template, self.tokenizer)
+        self.unit: UnitKind = unit
+        self.max_units = max_units
+        self.card = card or PolicyCard()
+        self._builder = EpisodeBuilder(self.tokenizer, self.template, unit)
+        self._encoder = TextEncoder(self.tokenizer)
+        self.device = torch.device(choose_device(device))
+        self.network = network.to(self.device).eval()
+
+    @overload
+    def __call__(self, text: str, **options: Unpack[Options]) -> Compression: ...
+
+    @overload
+    def __call__(self, text: Texts, **options: Unpack[Options]) -> list[Compression]: ...
+
+    @overload
+    def __call__(
+        self, *, instruction: str, input: str = "", **options: Unpack[Options]
+    ) -> Compression: ...
+
+    @overload
+    def __call__(
+        self, *, instruction: Texts, input: Texts | None = None, **options: Unpack[Options]
+    ) -> list[Compression]: ...
+
+    def __call__(
+        self,
+        text: str | Texts | None = None,
+        *,
+        instruction: str | Texts | None = None,
+        input: str | Texts | None = None,
+        rate: float | None = None,
+        force_keep: Sequence[str | re.Pattern[str]] = (),
+        keep_digits: bool = False,
+        batch_size: int = 32,
+    ) -> Compression | list[Compression]:
+        r"""Compress one text or several.
+
+        Give either `text`, or `instruction` with or without `input`: these are put in the template,
+        and what comes back is the whole prompt, of which the template's own text is never dropped.
+
+        Args:
+            text: A text, or a list of texts.
+            instruction: An instruction, or a list of them.
+            input: The input of the instruction, or a list of as many.
+            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
+                as the policy finds likelier dropped.
+            force_keep: Strings and compiled regular expressions; a unit that shares a character
+                with a match is kept.
+            keep_digits: Whether units with a digit are kept.
+            batch_size: Windows that go through the network together.
+
+        Returns:
+            One compression, or a list of them where a list was given.
+
+        Raises:
+            ValueError: If an argument has the wrong form, or a text is no valid Unicode.
+
+        Example:
+            >>> done = compressor(["one text", "another"], rate=0.3)  # doctest: +SKIP
+            >>> done = compressor(instruction="Please sort.", input="b a")  # doctest: +SKIP
+            >>> done.text  # doctest: +SKIP
+            'Instruction: sort.\nInput: b a\nOutput: \n'
+        """
+        if (text is None) == (instruction is None) or (text is not None and input is not None):
+            raise ValueError("give either text, or instruction= with or without input=")
+        if rate is not None and not 0.0 <= rate <= 1.0:
+            raise ValueError(f"rate must be a share between 0 and 1 or None, got {rate!r}")
+        _check_count("batch_size", batch_size)
+        patterns = protection(force_keep, keep_digits)
+        given = text if instruction is None else instruction
+        if instruction is None:
+            passages = text_passages(self._builder, text_list("text", given), patterns)
+        else:
+            pairs = prompt_pairs(instruction, input)
+            passages = prompt_passages(self._builder, pairs, patterns)
+        done = self._compressed(passages, rate, batch_size)
+        return done[0] if isinstance(given, str) else done
+
+    def _compressed(
+        self, passages: list[Passage], rate: float | None, batch_size: int
+    ) -> list[Compression]:
+        try:
+            ratings = rate_passages(self.network, passages, self.max_units, batch_size)
+        finally:
+            # A network with a frozen encoder remembers prompts: of use in training only.
+            self.network.forget()
+        kept, chances = [], []
+        for passage, rating in zip(passages, ratings, strict=True):
+            logits = rating[passage.offset : passage.offset + len(passage.units)]
+            kept.append((~dropped_units(logits, passage.droppable, rate)).tolist())
+            chances.append(keep_probabilities(logits, passage.droppable).tolist())
+        texts = [
+            "".join(
+                p.text[start:end] for (start, end), keep in zip(p.units, k, strict=True) if keep
+            )
+            for p, k in zip(passages, kept, strict=True)
+        ]
+        wholes, templates = [p.text for p in passages], [p.template_text for p in passages]
+        lengths = self._encoder.prompt_ids([*wholes, *texts, *templates], add_special_tokens=False)
+        counts = np.array([len(ids) for ids in lengths], dtype=np.int64).reshape(3, -1).tolist()
+        return [
+            Compression(
+                original=passage.text,
+                text=texts[i],
+                units=passage.units,
+                keep_probabilities=tuple(chances[i]),
+                droppable=tuple(passage.droppable.tolist()),
+                kept=tuple(kept[i]),
+                original_tokens=counts[0][i],
+                compressed_tokens=counts[1][i],
+                template_tokens=counts[2][i],
+            )
+            for i, passage in enumerate(passages)
+        ]
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write a folder of safetensors and JSON, with the tokenizer and a model card.
+
+        The folder appears as a whole or not at all. A compressor that was saved there before is
+        replaced.
+
+        Args:
+            folder: Where to.
+            dtype: Data type of the stored weights, such as `torch.float16` to halve the file; None:
+                as they are. They are float32 again when they are loaded.
+
+        Raises:
+            ValueError: If the folder holds anything else, or the template is an object that has no
+                name to find it by again.
+        """
+        self._save(Path(folder), Path(folder).resolve().name, dtype)
+
+    def _save(self, folder: Path, name: str, dtype: torch.dtype | None) -> None:
+        settings = {
+            "template": template_name(self.template, self.tokenizer),
+            "unit": self.unit,
+            "max_units": self.max_units,
+        }
+        write_policy(folder, name, self.network, self.tokenizer, settings, self.card, dtype)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        commit_message: str = "Upload compressor",
+        dtype: torch.dtype | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub, as one commit.
+
+        Args:
+            repo_id: Name of the repository, which is made if there is none.
+            private: Whether a new repository is private.
+            token: Access token; None: the one that `hf auth login` stored.
+            commit_message: Message of the commit.
+            dtype: See `save_pretrained`.
+
+        Returns:
+            Address of the commit.
+        """
+        from huggingface_hub import HfApi
+
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent) / "policy"
+            self._save(folder, repo_id, dtype)
+            api = HfApi(token=token)
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=str(folder), commit_message=commit_message
+            )
+            return str(commit.commit_url)
+
+    @classmethod
+    def from_pretrained(
+        cls, spec: str | Path, *, device: str = "auto", revision: str | None = None
+    ) -> Compressor:
+        """Return a saved compressor. Neither pickles nor code from the folder are run.
+
+        Args:
+            spec: "micro" (it comes with the package), a folder, or a Hugging Face hub id.
+            device: "auto" (a GPU if there is one), "cpu", "cuda", ...
+            revision: Branch, tag or commit on the hub; None: its main branch.
+
+        Raises:
+            ValueError: If there is no such compressor, or it is incomplete or broken.
+        """
+        from safetensors import SafetensorError
+
+        device = choose_device(device)
+        folder = find_folder(spec, revision)
+        settings = read_settings(folder)
+        card = PolicyCard.from_dict(settings.pop("card"))
+        try:
+            with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+                network = KeepNetwork.from_pretrained(folder)
+        except (SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"{spec} holds a network that cannot be loaded: {error}") from error
+        return cls(network, folder, card=card, device=device, **settings)
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -1,0 +1,208 @@
+"""The folder of a saved compressor: finding, reading and writing it as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .micro import weights_folder
+from .network import CONFIG_FILE, WEIGHTS_FILE
+from .policy_card import PolicyCard, card_text
+from .prompt import Prompt
+from .template import make_template
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from .network import KeepNetwork
+    from .template import Template
+
+FORMAT = 1
+SETTINGS_FILE = "compressor.json"
+CARD_FILE = "README.md"
+REQUIRED = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, "tokenizer.json", "tokenizer_config.json")
+FILES = (
+    *REQUIRED,
+    CARD_FILE,
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+"""All that is ever written, and all that is ever fetched from a hub: no pickle and no code."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def find_folder(spec: str | Path, revision: str | None = None) -> Path:
+    """Return the folder of a saved compressor, fetched from the Hugging Face hub if need be.
+
+    Args:
+        spec: "micro", a folder, or a hub id.
+        revision: Branch, tag or commit on the hub; None: its main branch.
+
+    Raises:
+        ValueError: If there is no such folder or repository, or files are missing in it.
+    """
+    if spec == "micro":
+        folder = weights_folder("policy")
+        if not folder.is_dir():
+            raise ValueError(
+                "this installation of pcrl_gym holds no trained micro policy: give the folder or "
+                "the hub id of another one"
+            )
+    else:
+        folder = Path(spec)
+    if not folder.is_dir():
+        if folder.exists() or not isinstance(spec, str) or not _HUB_ID.fullmatch(spec):
+            raise ValueError(f"there is no folder {str(spec)!r} with a saved compressor")
+        folder = _fetched(spec, revision)
+    missing = [name for name in REQUIRED if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{spec} holds no saved compressor: {', '.join(missing)} missing")
+    return folder
+
+
+def _fetched(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(str(snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES))))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"cannot load a compressor from {repo_id!r}: there is no such folder, and the Hugging "
+            f"Face hub does not give it ({error})"
+        ) from error
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return what `compressor.json` says: `template`, `unit`, `max_units` and `card`.
+
+    Raises:
+        ValueError: If it is no JSON of a compressor, or of a version that is not known yet.
+    """
+    path = folder / SETTINGS_FILE
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    wanted = {"format_version": int, "template": str, "unit": str, "max_units": int, "card": dict}
+    for name, kind in wanted.items():
+        value = settings.get(name) if isinstance(settings, dict) else None
+        if not isinstance(value, kind):
+            raise ValueError(f"{path} needs {name!r} of type {kind.__name__}, got {value!r}")
+    if settings["format_version"] > FORMAT:
+        raise ValueError(
+            f"{path} has format version {settings['format_version']}, and this pcrl_gym knows "
+            f"versions up to {FORMAT}: install a newer one"
+        )
+    return {name: settings[name] for name in wanted if name != "format_version"}
+
+
+def template_name(template: Template, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return the name that gives a template back, with the policy's tokenizer.
+
+    Raises:
+        ValueError: If none does.
+    """
+    sample = Prompt("sample", "Sort.", "b a")
+    if template.name in ("alpaca", "chat"):
+        again = make_template(template.name, tokenizer)
+        if again.render(sample) == template.render(sample):
+            return template.name
+    raise ValueError(
+        f"template {template.name!r} is an object of its own and cannot be saved: only 'alpaca' "
+        "and the chat template of the policy's tokenizer can"
+    )
+
+
+def write_policy(
+    folder: Path,
+    name: str,
+    network: KeepNetwork,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: Mapping[str, Any],
+    card: PolicyCard,
+    dtype: torch.dtype | None,
+) -> None:
+    """Write the folder of a compressor, as a whole or not at all.
+
+    Args:
+        folder: Where to; a compressor that is there is replaced.
+        name: Name in the model card.
+        network: The policy.
+        tokenizer: Its tokenizer.
+        settings: `template`, `unit` and `max_units`.
+        card: Where the policy comes from.
+        dtype: Data type of the stored weights; None: as they are.
+
+    Raises:
+        ValueError: If `folder` holds anything but a saved compressor.
+    """
+    stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
+    size = sum(weight.numel() for weight in network.parameters())
+    with replaced_folder(folder) as fresh:
+        network.save_pretrained(fresh, dtype=dtype)
+        tokenizer.save_pretrained(fresh)
+        for path in fresh.iterdir():  # what slow tokenizers would need besides
+            if path.name not in FILES:
+                path.unlink()
+        text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        (fresh / SETTINGS_FILE).write_text(text, encoding="utf-8")
+        text = card_text(card, settings, name, size)
+        (fresh / CARD_FILE).write_text(text, encoding="utf-8")
+        for path in fresh.iterdir():  # safetensors lets nobody but the owner read
+            shutil.copymode(fresh / CARD_FILE, path)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise `ValueError` if a folder holds anything but a saved compressor."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file and is not overwritten; give another folder")
+    names = sorted(path.name for path in folder.iterdir())
+    foreign = [name for name in names if name not in FILES]
+    if foreign or (names and SETTINGS_FILE not in names):
+        raise ValueError(
+            f"{folder} holds other things ({', '.join((foreign or names)[:3])}) and is not "
+            "overwritten; give a new folder"
+        )
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder that takes the place of `folder` at the end of the block.
+
+    After an exception in the block `folder` is as it was.
+
+    Yields:
+        An empty folder beside it.
+
+    Raises:
+        ValueError: If `folder` holds anything but a saved compressor.
+    """
+    folder = folder.resolve()
+    check_replaceable(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: "policy.old" beside "policy" may be the user's.
+    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.new")
+    fresh.mkdir()
+    old = fresh.with_suffix(".old")
+    try:
+        yield fresh
+        # A folder cannot be replaced in one step: the old one is set aside for a moment.
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for rest in (fresh, old):
+            shutil.rmtree(rest, ignore_errors=True)

@@ -1,0 +1,30 @@
+"""Small untrained compressors for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from pcrl_gym.compressor import Compressor
+from pcrl_gym.network import KeepNetwork, small_encoder
+
+
+def network(vocabulary: int, *, bias: float | None = None, seed: int = 0) -> KeepNetwork:
+    """A network of random weights that keeps about half; with a bias, all units get that logit."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = KeepNetwork(small_encoder(vocabulary, 16, 1, 2), initial_keep=0.5)
+        with torch.no_grad():
+            # Far apart, so that units differ in what becomes of them.
+            made.keep_head[-1].weight.normal_(0.0, 0.0 if bias is not None else 4.0)
+            made.droppable_embedding.weight.normal_()
+            made.keep_head[-1].bias[1] = bias or 0.0
+    return made.eval()
+
+
+def compressor(tokenizer: PreTrainedTokenizerFast, **settings: Any) -> Compressor:
+    """A compressor on the CPU; `bias` and `seed` go to the network."""
+    made = {name: settings.pop(name) for name in ("bias", "seed") if name in settings}
+    return Compressor(network(len(tokenizer), **made), tokenizer, device="cpu", **settings)

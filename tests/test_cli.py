@@ -1,0 +1,204 @@
+"""The command line: lines in, lines out, as they come."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import models
+from imports import ROOT
+from pcrl_gym.cli import main, read_lines
+from pcrl_gym.compressor import Compressor
+from policies import compressor
+from test_compressor import TEXT
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("cli") / "policy"
+    compressor(models.gpt2_tokenizer(), max_units=24).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def run(model: str, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]):
+    """Run the command with some input; status, output and errors come back."""
+
+    def _run(given: bytes, *arguments: str) -> tuple[int, bytes, str]:
+        stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(given)))
+        monkeypatch.setattr(sys, "stdin", stdin)
+        status = main(["compress", "--model", model, "--device", "cpu", *arguments])
+        sys.stdout.flush()
+        out, err = capfdbinary.readouterr()
+        return status, out, err.decode()
+
+    return _run
+
+
+def process(model: str, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pcrl_gym.cli", "compress", "--model", model, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **settings,
+    )
+
+
+def test_each_line_is_one_prompt(run, model: str):
+    expected = Compressor.from_pretrained(model, device="cpu")(TEXT, rate=0.5).text.encode()
+    given = f"{TEXT}\n\n{TEXT}\r\n{TEXT}".encode()
+    status, out, err = run(given, "--rate", "0.5")
+    assert (status, err) == (0, "")
+    assert out == expected + b"\n\n" + expected + b"\r\n" + expected
+
+
+def test_keeping_all_is_the_identity(run):
+    given = " a \n\n\t\r\n\x00\x1b[31m\rb \x85\u2028c\n שלום 🙂<|endoftext|>".encode()
+    assert run(given, "--rate", "0") == (0, given, "")
+    assert run(b"", "--rate", "0") == (0, b"", "")
+
+
+def test_a_file_and_batches_give_the_same(run, tmp_path: Path):
+    lines = "\n".join(f"{TEXT} {i}" for i in range(40)).encode() + b"\n"
+    (tmp_path / "prompts.txt").write_bytes(lines)
+    status, out, _ = run(b"", str(tmp_path / "prompts.txt"), "--batch-size", "7")
+    assert status == 0
+    assert out.count(b"\n") == 40
+    assert run(lines)[1] == run(lines, "-")[1] == out
+
+
+def test_what_is_protected_stays(run):
+    given = b"Please sort 12 apples and Mr. Smith\n"
+    out = run(
+        given, "--rate", "1", "--keep-digits", "--force-keep", "Smith", "--force-keep", "Ple"
+    )[1]
+    assert b"12" in out
+    assert b"Smith" in out
+    assert b"apples" not in out
+
+
+def test_json_has_an_object_per_line(run, model: str):
+    status, out, _ = run(f"{TEXT} 你好\n\n".encode(), "--json", "--rate", "0.5")
+    assert status == 0
+    rows = [json.loads(line) for line in out.decode().split("\n")[:-1]]
+    expected = Compressor.from_pretrained(model, device="cpu")([f"{TEXT} 你好", ""], rate=0.5)
+    assert len(rows) == 2
+    for row, one in zip(rows, expected, strict=True):
+        assert row["text"] == one.text
+        assert row["dropped_spans"] == [list(span) for span in one.dropped_spans]
+        assert row["drop_rate"] == one.drop_rate
+        assert row["compression_ratio"] == one.compression_ratio
+        assert row["keep_probabilities"] == pytest.approx(one.keep_probabilities, abs=1e-5)
+    assert "你好" in out.decode()
+
+
+def test_show_marks_what_is_dropped(run, monkeypatch: pytest.MonkeyPatch):
+    given = b"one two three four\n\n"
+    out = run(given, "--show", "--rate", "1", "--force-keep", "two")[1].decode()
+    assert out == "~~one~~ two ~~three four~~\n\n"
+    assert run(given, "--show", "--rate", "0")[1] == given
+    monkeypatch.setattr("pcrl_gym.rendering.stdout_takes_color", lambda: True)
+    assert (
+        b"\x1b[9;31mone\x1b[0m two" in run(given, "--show", "--rate", "1", "--force-keep", "two")[1]
+    )
+
+
+def test_bytes_that_are_no_text_are_told_after_the_lines_before(run):
+    status, out, err = run(b"one\ntwo\nthr\xffee\nfour\n", "--rate", "0")
+    assert (status, out) == (1, b"one\ntwo\n")
+    assert "error: line 3 is not UTF-8: byte 0xff at its place 4" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rate", "2"], "must be a share between 0 and 1, got 2"),
+        (["--rate", "nan"], "must be a share"),
+        (["--rate", "much"], "--rate"),
+        (["--batch-size", "0"], "must be at least 1"),
+        (["--force-keep", ""], "must not be empty"),
+        (["--json", "--show"], "not allowed with"),
+        (["--unknown"], "unrecognized arguments"),
+    ],
+)
+def test_wrong_arguments_exit_with_2(capsys, arguments: list[str], message: str):
+    with pytest.raises(SystemExit) as exit_:
+        main(["compress", *arguments])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_files_and_models_exit_with_1(run, model: str, tmp_path: Path):
+    status, out, err = run(b"", str(tmp_path / "none.txt"))
+    assert (status, out) == (1, b"")
+    assert "none.txt" in err
+    status, _, err = run(b"a", "--model", str(tmp_path))
+    assert status == 1
+    assert err.startswith("error: ")
+    assert "compressor.json" in err
+    status, _, err = run(b"a", "--device", "abacus")
+    assert (status, "device 'abacus' cannot be used" in err) == (1, True)
+
+
+def test_lines_are_answered_before_the_input_ends(model: str):
+    with process(model, "--rate", "0") as running:
+        assert running.stdin
+        assert running.stdout
+        for line in (b"first\n", b"\n", "zweite Zeile ü\n".encode()):
+            running.stdin.write(line)
+            running.stdin.flush()
+            assert running.stdout.readline() == line
+        running.stdin.write(b"no line end")
+        running.stdin.close()
+        assert running.stdout.read() == b"no line end"
+        assert running.wait() == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes end differently")
+def test_a_reader_that_leaves_is_no_error(model: str):
+    with process(model, "--rate", "0") as running:
+        assert running.stdin
+        assert running.stdout
+        assert running.stderr
+        running.stdin.write(b"first\n")
+        running.stdin.flush()
+        assert running.stdout.readline() == b"first\n"
+        running.stdout.close()
+        running.stdin.write(b"second\n" * 1000)
+        running.stdin.close()
+        assert running.stderr.read() == b""
+        assert running.wait() == 0
+
+
+def test_help_loads_no_torch():
+    script = (
+        "import sys\nfrom pcrl_gym.cli import main\n"
+        "try:\n    main(['compress', '--help'])\nexcept SystemExit:\n"
+        "    print({'torch', 'transformers'} & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "--keep-digits" in done.stdout
+    assert done.stdout.endswith("set()\n")
+
+
+def test_lines_end_at_line_feeds_alone():
+    class Trickle(io.BytesIO):
+        def read1(self, size: int = -1) -> bytes:
+            return super().read(3)
+
+    given = b"ab\rc\n\n\x0bdefghi\x0c\nj"
+    lines = [line for part in read_lines(Trickle(given)) for line in part]
+    assert lines == [b"ab\rc\n", b"\n", b"\x0bdefghi\x0c\n", b"j"]
+    assert list(read_lines(io.BytesIO(b""))) == []
+    assert list(read_lines(io.BytesIO(given))) == [lines[:3], lines[3:]]
