@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from pcrl_gym.selection import drop_highest as drop_highest
+
 Observations = Mapping[str, np.ndarray]
 Infos = Sequence[Mapping[str, Any]]
 
@@ -19,6 +21,9 @@ AGENTS = {
     "keep_all": "agents.keep_all:KeepAllAgent",
     "truncation": "agents.truncation:TruncationAgent",
     "stopwords": "agents.stopwords:StopWordAgent",
+    "self_information": "agents.self_information:SelfInformationAgent",
+    "perplexity": "agents.perplexity:PerplexityAgent",
+    "search": "agents.search:SearchAgent",
     "ppo": "agents.ppo:PPOAgent",
     "scst": "agents.scst:SCSTAgent",
 }
@@ -108,30 +113,6 @@ def keep_masks(observations: Observations, drop: np.ndarray) -> np.ndarray:
     """
     dropped = drop & observations["droppable"].astype(bool)
     return (observations["attention_mask"].astype(bool) & ~dropped).astype(np.int8)
-
-
-def drop_highest(scores: np.ndarray, droppable: np.ndarray, rate: float) -> np.ndarray:
-    """Choose exactly a share of each prompt's droppable units, rounded down, by highest score.
-
-    Args:
-        scores: Float array (batch, max_units). Equal scores are dropped from the left.
-        droppable: Array (batch, max_units), non-zero where a unit may be dropped.
-        rate: Share of the droppable units to drop, 0 to 1.
-
-    Returns:
-        Bool array (batch, max_units), true where a unit is to be dropped.
-
-    Example:
-        >>> drop_highest(np.array([[9.0, 1.0, 3.0, 2.0]]), np.array([[0, 1, 1, 1]]), rate=0.5)
-        array([[False, False,  True, False]])
-    """
-    allowed = droppable.astype(bool)
-    # The nudge keeps e.g. 0.29 * 100 (28.999...) from losing a unit.
-    count = np.floor(rate * allowed.sum(axis=1) + 1e-9)
-    order = np.argsort(np.where(allowed, -scores, np.inf), axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(order.shape[1])[None, :], axis=1)
-    return allowed & (rank < count[:, None])
 
 
 def check_share(name: str, value: float) -> float:

@@ -39,6 +39,8 @@ class AnsweredReward:
         self._reward = reward
         self.name = reward.name
         self.needs_likelihood = reward.needs_likelihood
+        # For scorers that need no whole answers, such as those of a search.
+        self.similarity_threshold = getattr(reward, "similarity_threshold", None)
 
     def __call__(self, x: RewardInputs) -> npt.NDArray[np.float64]:
         """Pay what the wrapped reward pays, shape (batch,)."""
@@ -51,7 +53,8 @@ def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> I
     The time of an agent is that of `act` alone, neither building observations nor scoring.
 
     Args:
-        agent: the agent.
+        agent: the agent. One with a true attribute `oracle` is given the task by `attach(task)`
+            first: it may ask the generator, and tables mark it.
         task: prompts and scorer, with a reward that asks for answers.
         name: the agent's name in the records.
         split: the split's name in the records.
@@ -64,6 +67,8 @@ def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> I
         ValueError: the agent returned something else than keep masks.
         GeneratorError: the generator failed.
     """
+    if getattr(agent, "oracle", False):
+        agent.attach(task)
     for start in range(0, len(task.episodes), EVALUATION_BATCH):
         batch = task.episodes[start : start + EVALUATION_BATCH]
         observations = [task.observe(episode, np.ones(len(episode), np.bool_)) for episode in batch]

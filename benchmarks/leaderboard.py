@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.records import ORACLE, Record, RunFolder, RunFolderError
 from benchmarks.stats import bootstrap_interval, mean, micro_compression_ratio, survival_rate
 from pcrl_gym.atomic import write_file
 
@@ -21,7 +21,7 @@ class Row(TypedDict):
     `suite` holds version and limit too, see `suite_title`. `seeds` is the number of seeds evaluated
     (1 for agents without chance), `n` the number of prompts per seed. All figures are means over
     seeds and prompts except `compression_ratio_micro`, which is over tokens, and `reward_ci`, the
-    95 % interval of `reward`. None: not measured.
+    95 % interval of `reward`. `oracle`: the agent sees the generator's answers. None: not measured.
     """
 
     agent: str
@@ -38,6 +38,7 @@ class Row(TypedDict):
     survival_rate: float
     gold_rouge_l: float | None
     compress_ms: float
+    oracle: bool
 
 
 def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
@@ -45,8 +46,8 @@ def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
 
     Args:
         records: finished parts of one folder.
-        settings: the folder's settings; "suite", "version", "limit", "splits" and
-            "generator_name" are used.
+        settings: the folder's settings; "suite", "version", "limit", "splits",
+            "generator_name" and "agents" are used.
 
     Returns:
         Rows in the order of the settings' splits.
@@ -95,6 +96,7 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
         survival_rate=survival_rate(similarities),
         gold_rouge_l=mean(record.gold_rouge_l for record in records),
         compress_ms=_mean(record.compress_ms for record in records),
+        oracle=settings["agents"].get(agent, "").endswith(ORACLE),
     )
 
 
@@ -129,6 +131,9 @@ _COLUMNS = (
     ("gold_rouge_l", "gold ROUGE-L"),
     ("compress_ms", "ms/prompt"),
 )
+# No line starts with the mark: Markdown would take it for a list.
+ORACLE_MARK = " *"
+ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
 
 
 def _cell(value: Any) -> str:
@@ -139,8 +144,15 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def _cells(row: Row) -> list[str]:
+    agent, *figures = [_cell(dict(row)[key]) for key, _ in _COLUMNS]
+    return [agent + ORACLE_MARK if row["oracle"] else agent, *figures]
+
+
 def format_leaderboard(rows: Sequence[Row]) -> str:
     """Tables in Markdown that also read well in a terminal: one per split, columns aligned.
+
+    Agents that see the generator's answers are marked, with a note below the table.
 
     Args:
         rows: rows of one folder, in the order of `make_rows`.
@@ -155,8 +167,9 @@ def format_leaderboard(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row["split"] == split]
         title = f"### {own[0]['suite']}, {split} (generator: {own[0]['generator']})"
         table = [[header for _, header in _COLUMNS]]
-        table += [[_cell(dict(row)[key]) for key, _ in _COLUMNS] for row in own]
-        blocks.append(title + "\n\n" + _align(table))
+        table += [_cells(row) for row in own]
+        note = "\n" + ORACLE_NOTE if any(row["oracle"] for row in own) else ""
+        blocks.append(title + "\n\n" + _align(table) + note)
     return "\n".join(blocks)
 
 

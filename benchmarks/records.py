@@ -30,6 +30,9 @@ from pcrl_gym.atomic import write_file
 
 # What a run that was stopped before it wrote its settings may leave behind.
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
+ORACLE = ", oracle"
+"""End of an agent's entry in the settings if it sees the generator's answers."""
+
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -25,6 +25,8 @@ class Entry:
             evidence.
         trainable: whether it has `train`, `save` and `load`; it is then trained before it is
             evaluated.
+        oracle: whether it sees the generator's answers, as its class says by a true attribute
+            `oracle`; tables mark it.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Entry:
     cls: type[Agent]
     seeded: bool
     trainable: bool
+    oracle: bool
 
     def seeds(self, count: int) -> range:
         """Seeds to evaluate: `count` of them, or one for an agent without chance."""
@@ -98,4 +101,5 @@ def _find(spec: str) -> Entry:
         cls=cls,
         seeded="seed" in parameters,
         trainable=all(callable(getattr(cls, method, None)) for method in ("train", "save", "load")),
+        oracle=bool(getattr(cls, "oracle", False)),
     )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
-from benchmarks.records import RunFolder, check_settings
+from benchmarks.records import ORACLE, RunFolder, check_settings
 from benchmarks.roster import Entry
 from benchmarks.suites import SUITES, Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
@@ -225,7 +225,10 @@ class Benchmark:
 
     def _meaning(self, entry: Entry) -> str:
         """What a name in the table stands for: for an agent that learns, also the data."""
-        return f"{entry.spec}, train {self.checksums['train']}" if entry.trainable else entry.spec
+        meaning = (
+            f"{entry.spec}, train {self.checksums['train']}" if entry.trainable else entry.spec
+        )
+        return meaning + ORACLE if entry.oracle else meaning
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench_fixtures import SETTINGS, record
-from benchmarks.leaderboard import format_leaderboard, make_rows, write_leaderboard
+from benchmarks.leaderboard import ORACLE_NOTE, format_leaderboard, make_rows, write_leaderboard
 from benchmarks.records import RunFolder, RunFolderError
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +50,7 @@ def test_row_by_hand():
         "survival_rate",
         "gold_rouge_l",
         "compress_ms",
+        "oracle",
     ]
     assert (row["agent"], row["suite"], row["split"]) == ("a", "toy v2", "seen")
     assert (row["generator"], row["seeds"], row["n"]) == ("fake", 2, 2)
@@ -62,6 +63,7 @@ def test_row_by_hand():
     assert row["survival_rate"] == 0.75
     assert row["gold_rouge_l"] == pytest.approx(0.5)
     assert row["compress_ms"] == 2.0
+    assert row["oracle"] is False
 
 
 def test_rows_come_split_by_split_best_first():
@@ -99,6 +101,21 @@ def test_table_is_aligned_and_names_suite_split_and_generator():
     assert len({len(line) for line in table}) == 1
     assert set(table[1]) == set("|-: ")
     assert format_leaderboard([]) == "No finished results yet.\n"
+
+
+def test_agents_that_see_answers_are_marked_and_explained():
+    """The mark comes from the settings of the folder: records alone do not tell."""
+    oracle = SETTINGS | {"agents": {"a": "module:A", "b": "module:B, oracle"}}
+    records = [record(), record(agent="b"), record(split="unseen")]
+    rows = make_rows(records, oracle)
+    assert {row["agent"]: row["oracle"] for row in rows} == {"a": False, "b": True}
+    seen, unseen = format_leaderboard(rows).split("### ")[1:]
+    names = [line.split("|")[1].strip() for line in seen.splitlines() if line.startswith("|")]
+    assert names[2:] == ["a", "b *"]
+    assert seen.endswith("|\n\n" + ORACLE_NOTE + "\n")
+    assert ORACLE_NOTE not in unseen
+    table = [line for line in seen.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in table}) == 1
 
 
 def test_title_tells_that_prompts_were_left_out():

@@ -8,6 +8,7 @@ import pytest
 
 import models
 from bench_agents import Forgetful, Learner
+from benchmarks.__main__ import main
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark, TrainingError
@@ -247,6 +248,22 @@ def test_rewards_that_ask_for_no_answers_still_get_a_similarity(suite: Suite, tm
     rows = run(suite, "bench_agents:DropLast", tmp_path / "out")
     assert 0.0 <= rows[0]["similarity"] <= 1.0
     assert all(r.log_likelihood is not None for r in RunFolder(tmp_path / "out").records())
+
+
+def test_an_oracle_is_given_each_task_and_stays_marked(suite: Suite, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    rows = run(dataclasses.replace(suite, limit=3), "bench_agents:Oracle,keep_all", out)
+    assert {row["agent"]: row["oracle"] for row in rows} == {"oracle": True, "keep_all": False}
+    assert (out / "leaderboard.md").read_text().count("| oracle *") == 2
+    assert main(["table", str(out)]) == 0
+    assert capsys.readouterr().out == (out / "leaderboard.md").read_text()
+
+
+def test_search_earns_more_than_keeping_all(suite: Suite, tmp_path: Path):
+    rows = run(dataclasses.replace(suite, limit=2, seeds=1), "search", tmp_path / "out")
+    assert [(row["agent"], row["oracle"]) for row in rows] == [("search", True)] * 2
+    assert all(row["reward"] > 0 for row in rows)
+    assert all(row["survival_rate"] == 1.0 for row in rows)
 
 
 def test_masks_of_the_wrong_shape_name_the_agent(suite: Suite, tmp_path: Path):

@@ -1,0 +1,112 @@
+"""Which keep masks to try next, given what earlier ones earned; knows no generator and no prompt.
+
+Everything here is a coroutine: it yields masks, bool (n,), that it has not yielded before, and is
+sent the reward of each. What it yields depends on those rewards and its random numbers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolArray = NDArray[np.bool_]
+Proposals = Generator[list[BoolArray], list[float], None]
+Steps = Generator[list[BoolArray], list[float], BoolArray]
+Answers = Generator[list[BoolArray], list[float], list[float]]
+
+IDLE_ROUNDS = 20
+"""Rounds without a new mask after which a climb ends: what is near has been seen."""
+
+
+def everything(n: int, at_once: int = 512) -> Proposals:
+    """Yield all 2**n masks: first the one that keeps all units, then counting in binary.
+
+    Args:
+        n: Number of units.
+        at_once: Most masks per round.
+    """
+    numbers = np.arange(2**n)
+    for start in range(0, 2**n, at_once):
+        bits = numbers[start : start + at_once, None] >> np.arange(n)
+        yield list(bits & 1 == 0)
+
+
+class Climb:
+    """Backward elimination, then climbs from the best mask with some of its units put back.
+
+    The first climb starts with every unit and goes from left to right. It tries to drop halves,
+    then quarters and so on down to single units, until no single unit can be dropped without loss
+    (as delta debugging does: Zeller and Hildebrandt 2002). What may be dropped together leaves in
+    few steps that way. Each later round puts units back into the best mask so far and, if that
+    earns no less than keeping all, climbs again in a random order.
+
+    Args:
+        n: Number of units, at least 1.
+        width: Masks per round, at least 1.
+        rng: Random numbers.
+    """
+
+    def __init__(self, n: int, width: int, rng: np.random.Generator) -> None:
+        self._n = n
+        self._width = width
+        self._rng = rng
+        self._earned: dict[bytes, float] = {}
+        self._best = np.ones(n, np.bool_)
+
+    def proposals(self) -> Proposals:
+        """Yield masks until nothing new is near the best one; the first keeps all units."""
+        yield from self._ask([self._best])
+        yield from self._eliminate(self._best, np.arange(self._n))
+        idle = 0
+        while idle < IDLE_ROUNDS:
+            seen = len(self._earned)
+            start = self._best.copy()
+            dropped = np.flatnonzero(~start)
+            count = int(self._rng.integers(1, max(2, len(dropped) // 2 + 1)))
+            start[self._rng.permutation(dropped)[:count]] = True
+            yield from self._eliminate(start, self._rng.permutation(self._n))
+            idle = 0 if len(self._earned) > seen else idle + 1
+
+    def _eliminate(self, kept: BoolArray, order: NDArray[np.int64]) -> Steps:
+        """Drop units block by block until no single one can go; the mask that is left."""
+        (reward,) = yield from self._ask([kept])
+        if reward < self._earned[np.ones(self._n, np.bool_).tobytes()]:
+            return kept  # on a plain of failures every way down looks like one up
+        size = max(1, int(kept.sum()) // 2)
+        while True:
+            units = order[kept[order]]
+            blocks = [units[i : i + size] for i in range(0, len(units), size)]
+            before = kept
+            while blocks:
+                tried, blocks = blocks[: self._width], blocks[self._width :]
+                masks = [_without(kept, block) for block in tried]
+                rewards = yield from self._ask(masks)
+                first = int(np.argmax(rewards))
+                if rewards[first] < reward:
+                    continue
+                # What may go too is tried again without the first.
+                again = [b for i, b in enumerate(tried) if i != first and rewards[i] >= reward]
+                blocks = again + blocks
+                kept, reward = masks[first], rewards[first]
+            if size == 1 and kept is before:
+                return kept
+            size = max(1, size // 2)
+
+    def _ask(self, masks: Sequence[BoolArray]) -> Answers:
+        """Yield those masks that are new, and return the rewards of all."""
+        new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._earned}
+        if new:
+            rewards = yield list(new.values())
+            for (key, mask), reward in zip(new.items(), rewards, strict=True):
+                self._earned[key] = reward
+                if reward > self._earned[self._best.tobytes()]:
+                    self._best = mask
+        return [self._earned[mask.tobytes()] for mask in masks]
+
+
+def _without(kept: BoolArray, units: NDArray[np.int64]) -> BoolArray:
+    mask = kept.copy()
+    mask[units] = False
+    return mask

@@ -1,0 +1,237 @@
+"""Search for the best keep mask with the generator at hand: an oracle, and targets to learn from.
+
+The search knows nothing of the reward's form: it asks the scorer what a mask earns, and climbs.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Infos, Observations, keep_masks
+from agents.climb import Climb, everything
+from pcrl_gym.scorer import Scorer
+
+if TYPE_CHECKING:
+    from pcrl_gym.episode import Episode
+    from pcrl_gym.task import Task
+
+BoolArray = NDArray[np.bool_]
+
+DEFAULT_BUDGET = 64
+"""Masks scored per prompt: on micro more of them gain about a hundredth, at best."""
+
+EXHAUSTIVE_UNITS = 12
+"""Most droppable units for which all masks are scored: 4,096 of them."""
+
+MOST_AT_ONCE = 8_192
+"""Most masks in one call of the scorer; more would not be faster and fill the memory."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchResult:
+    """The best mask found for one prompt.
+
+    Attributes:
+        mask: bool (n_units,), True where a unit is kept. Protected units and units past the window
+            are kept.
+        reward: What the mask earns.
+        evaluations: How many different masks were scored for the prompt.
+        proven: Whether all masks were scored, so that no other earns more.
+    """
+
+    mask: BoolArray
+    reward: float
+    evaluations: int
+    proven: bool
+
+
+def search(
+    scorer: Scorer,
+    episodes: Sequence[Episode],
+    *,
+    budget: int = DEFAULT_BUDGET,
+    seed: int = 0,
+    max_units: int | None = None,
+    width: int = 1,
+    exhaustive_units: int = EXHAUSTIVE_UNITS,
+) -> list[SearchResult]:
+    """Find masks of high reward for many prompts side by side.
+
+    Each round every prompt proposes up to `width` masks and all of them are scored in one call. The
+    masks proposed for a prompt depend on its text, `seed` and `width` alone, neither on the budget
+    nor on the other prompts; the budget only cuts the sequence off, and the first mask of the
+    highest reward so far is returned. So a larger budget never gives a lower reward.
+
+    Args:
+        scorer: What pays; see `pcrl_gym.scorer.Scorer`.
+        episodes: The prompts; the same one may occur several times.
+        budget: Most different masks to score per prompt, at least 1; the first keeps all.
+        seed: Seed of the orders in which units are tried, not negative.
+        max_units: Units past this many are kept; `None`: every droppable unit may be dropped.
+        width: Most masks that a prompt proposes per round, at least 1. With more, few prompts fill
+            a batch of the generator too, but each mask knows less of those before it.
+        exhaustive_units: A prompt with at most this many droppable units has all its masks scored,
+            whatever the budget.
+
+    Returns:
+        One result per episode, in order.
+
+    Raises:
+        ValueError: If a number is out of range.
+        GeneratorError: If the generator fails.
+    """
+    for name, value, least in (
+        ("budget", budget, 1),
+        ("seed", seed, 0),
+        ("width", width, 1),
+        ("exhaustive_units", exhaustive_units, 0),
+        ("max_units", 0 if max_units is None else max_units, 0),
+    ):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    tracks = [_Track(e, budget, seed, max_units, width, exhaustive_units) for e in episodes]
+    while active := [track for track in tracks if track.wanted]:
+        owners = [(track, mask) for track in active for mask in track.wanted]
+        rewards: list[float] = []
+        for start in range(0, len(owners), MOST_AT_ONCE):
+            part = owners[start : start + MOST_AT_ONCE]
+            scores = scorer([t.episode for t, _ in part], [t.full(mask) for t, mask in part])
+            rewards += scores.reward.tolist()
+        told = iter(rewards)
+        for track in active:
+            track.tell([next(told) for _ in track.wanted])
+    return [track.result() for track in tracks]
+
+
+class _Track:
+    """The search of one prompt: which masks it wants scored next, and the best so far."""
+
+    def __init__(
+        self,
+        episode: Episode,
+        budget: int,
+        seed: int,
+        max_units: int | None,
+        width: int,
+        exhaustive_units: int,
+    ) -> None:
+        self.episode = episode
+        self._free = np.flatnonzero(episode.droppable[:max_units])
+        n = len(self._free)
+        self._proposals: Generator[list[BoolArray], list[float], None]
+        self._exhaustive = n <= exhaustive_units
+        if self._exhaustive:
+            self._left = 2**n
+            self._proposals = everything(n)
+        else:
+            self._left = budget
+            rng = np.random.default_rng([seed, zlib.crc32(episode.text.encode())])
+            self._proposals = Climb(n, width, rng).proposals()
+        self._evaluations = 0
+        self._best: tuple[float, BoolArray] | None = None
+        self.wanted: list[BoolArray] = next(self._proposals)[: self._left]
+
+    def full(self, mask: BoolArray) -> BoolArray:
+        """Mask over all units, (n_units,), from one over those that may be dropped."""
+        kept = np.ones(len(self.episode), np.bool_)
+        kept[self._free] = mask
+        return kept
+
+    def tell(self, rewards: list[float]) -> None:
+        """Take the rewards of the masks in `wanted`, and choose the next ones."""
+        for mask, reward in zip(self.wanted, rewards, strict=True):
+            if self._best is None or reward > self._best[0]:
+                self._best = (reward, mask)
+        self._evaluations += len(rewards)
+        self._left -= len(rewards)
+        self.wanted = []
+        if self._left:
+            with suppress(StopIteration):
+                self.wanted = self._proposals.send(rewards)[: self._left]
+
+    def result(self) -> SearchResult:
+        """The best mask of all that were scored."""
+        assert self._best is not None
+        reward, mask = self._best
+        return SearchResult(self.full(mask), reward, self._evaluations, self._exhaustive)
+
+
+class SearchAgent:
+    """Keeps what a search with the task's own scorer found best: a ceiling, not a competitor.
+
+    Other agents see prompts alone. This one asks the generator what its masks are worth, as no user
+    could before paying for the whole prompt; tables mark it. It needs the task, see `attach`.
+
+    Args:
+        budget: Most masks scored per prompt, at least 1; see `search`.
+        seed: Seed of the search, not negative.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Attributes:
+        oracle: True: the agent must be given the task, and its rows are marked.
+    """
+
+    name = "search"
+    oracle = True
+
+    def __init__(self, budget: int = DEFAULT_BUDGET, seed: int = 0) -> None:
+        for name, value, least in (("budget", budget, 1), ("seed", seed, 0)):
+            if value < least:
+                raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        self.budget = budget
+        self.seed = seed
+        self._task: Task | None = None
+        self._scorer: Scorer | None = None
+        self._episodes: dict[tuple[str, str], Episode] = {}
+
+    def attach(self, task: Task) -> None:
+        """Take the task whose prompts are to be compressed; its generator and reward are used."""
+        # The task's own scorer may complete every answer; here only the reward counts.
+        own = task.scorer
+        self._scorer = Scorer(own.generator, own.reward, own.max_new_tokens)
+        self._task = task
+        self._episodes = {}
+
+    def act(self, observations: Observations, infos: Infos) -> np.ndarray:
+        """Return the best masks found; see `agents.base.Agent.act`.
+
+        Raises:
+            RuntimeError: If no task was attached.
+            ValueError: If a prompt is none of the task's.
+            GeneratorError: If the generator fails.
+        """
+        if self._task is None or self._scorer is None:
+            raise RuntimeError(
+                "the search asks the generator: call attach(task) before act, as "
+                "benchmarks.evaluate does"
+            )
+        episodes = [self._episode(self._task, info) for info in infos]
+        found = search(
+            self._scorer,
+            episodes,
+            budget=self.budget,
+            seed=self.seed,
+            max_units=self._task.max_units,
+        )
+        drop = np.zeros(observations["droppable"].shape, np.bool_)
+        for row, result in zip(drop, found, strict=True):
+            n = min(len(row), len(result.mask))
+            row[:n] = ~result.mask[:n]
+        return keep_masks(observations, drop)
+
+    def _episode(self, task: Task, info: Mapping[str, Any]) -> Episode:
+        if not self._episodes:
+            self._episodes = {(e.prompt.id, e.text): e for e in task.episodes[:]}
+        key = (str(info["prompt_id"]), str(info["prompt"]))
+        if key not in self._episodes:
+            raise ValueError(f"prompt {key[0]!r} is none of the attached task's")
+        return self._episodes[key]
