@@ -1,4 +1,4 @@
-"""Command line: `python -m agents train AGENT ...` and `python -m agents configs`."""
+"""Command line: `python -m agents train AGENT ...`, `export RUN FOLDER` and `configs`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return _configs() if options.command == "configs" else _train(options)
+        if options.command == "configs":
+            return _configs()
+        return _export(options) if options.command == "export" else _train(options)
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on from the newest checkpoint.", file=sys.stderr)
         return 130
@@ -68,6 +70,20 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    import torch
+
+    from agents.runs.export import export
+
+    try:
+        dtype = torch.float16 if options.half else None
+        export(options.run, options.folder, which=options.which, dtype=dtype)
+    except (ValueError, OSError) as error:
+        return _fail(error, 1)
+    print(f"Written to {options.folder}: pcrl-gym compress --model {options.folder}")
+    return 0
+
+
 def _fail(error: Exception, status: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return status
@@ -77,6 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m agents", description="Train agents.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("configs", help="list the configurations that come with the project")
+    export = commands.add_parser(
+        "export",
+        help="write the policy of a run as a compressor",
+        description="Write the policy of a run as a folder for pcrl_gym.Compressor.",
+    )
+    export.add_argument("run", help="folder of the run")
+    export.add_argument("folder", help="folder of the compressor")
+    export.add_argument("--which", choices=("best", "last"), default="best", help="default: best")
+    export.add_argument("--half", action="store_true", help="store half-precision weights")
     train = commands.add_parser(
         "train",
         help="train an agent; goes on with a run that was interrupted",

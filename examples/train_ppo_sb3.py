@@ -11,9 +11,9 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import VecMonitor
 
-from pcrl_gym.network import KeepNetwork, small_encoder
 from agents.sb3_policy import KeepPolicy
 from agents.vec_adapter import SB3VecEnv
+from pcrl_gym.network import KeepNetwork, small_encoder
 
 NUM_ENVS = 64
 UPDATES = 8

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agents.__main__ import main
 from agents.runs.folder import RunFolder
+from agents.scst import SCSTAgent
 from agents.scst_training import SCSTLearner
+from pcrl_gym import Compressor, make_task
 from pcrl_gym.micro import micro_prompts
 from run_agents import figures, weights
 
@@ -125,3 +128,30 @@ def test_configurations_are_listed(capsys: pytest.CaptureFixture[str]):
     listed = capsys.readouterr().out
     assert "scst-micro" in listed
     assert "self-critical" in listed
+
+
+@pytest.mark.parametrize("which", ["best", "last"])
+def test_a_run_becomes_a_compressor(
+    which: str, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments(tmp_path / "run", f"dataset={few}")) == 0
+    target = tmp_path / "policy"
+    assert main(["export", str(tmp_path / "run"), str(target), "--which", which]) == 0
+    assert str(target) in capsys.readouterr().out
+    compressor = Compressor.from_pretrained(target, device="cpu")
+    agent = SCSTAgent.load(tmp_path / "run" / which, device="cpu")
+    task = make_task(dataset=str(few))
+    episode = task.episodes[0]
+    observation = task.observe(episode, np.ones(len(episode), np.bool_))
+    mask = agent.act({key: value[None] for key, value in observation.items()}, [{}])[0]
+    done = compressor(instruction=episode.prompt.instruction, input=episode.prompt.input)
+    assert done.text == episode.compress(mask)
+    card = (target / "README.md").read_text()
+    for fact in (str(few), "threshold", "scst, seed 1", "micro", "reward"):
+        assert fact in card
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 1
+    assert "holds no run: config.yaml is missing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

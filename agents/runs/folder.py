@@ -104,6 +104,18 @@ class RunFolder:
                 recover_folder(stored)
             yield folder
 
+    def stored_config(self) -> dict[str, Any]:
+        """What was asked for, with keys as in `RunConfig.to_mapping`.
+
+        Raises:
+            RunFolderError: If the folder holds no run.
+        """
+        file = self.path / "config.yaml"
+        if not file.is_file():
+            raise RunFolderError(f"{self.path} holds no run: config.yaml is missing")
+        config: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return config
+
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         file = self.path / "identity.json"
         if file.is_file():
