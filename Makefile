@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 # Prints the leaderboard. Resumable: what is finished in $(OUT) is kept.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
-		--agents random,keep_all,truncation,stopwords,ppo --seeds 2 --out $(OUT)
+		--agents random,keep_all,truncation,stopwords,self_information,ppo,scst --seeds 2 --out $(OUT)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -13,7 +13,7 @@ from benchmarks.records import RunFolder, RunFolderError
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
 
 TRAIN_MINUTES = 5.0
-QUICK_TRAIN_MINUTES = 3.0
+QUICK_TRAIN_MINUTES = 2.0
 # Options that make a suite out of a dataset; a frozen suite fixes them all.
 _SUITE_OPTIONS = ("generator", "reward", "template", "unit", "max_units", "max_new_tokens")
 
