@@ -40,7 +40,8 @@ class Climb:
     then quarters and so on down to single units, until no single unit can be dropped without loss
     (as delta debugging does: Zeller and Hildebrandt 2002). What may be dropped together leaves in
     few steps that way. Each later round puts units back into the best mask so far and, if that
-    earns no less than keeping all, climbs again in a random order.
+    earns no less than keeping all, climbs again in a random order; after a round without a new mask
+    it puts back all.
 
     Args:
         n: Number of units, at least 1.
@@ -63,9 +64,11 @@ class Climb:
         while idle < IDLE_ROUNDS:
             seen = len(self._earned)
             start = self._best.copy()
-            dropped = np.flatnonzero(~start)
+            dropped = self._rng.permutation(np.flatnonzero(~start))
             count = int(self._rng.integers(1, max(2, len(dropped) // 2 + 1)))
-            start[self._rng.permutation(dropped)[:count]] = True
+            if idle:
+                count = len(dropped)  # nothing is new near the best mask
+            start[dropped[:count]] = True
             yield from self._eliminate(start, self._rng.permutation(self._n))
             idle = 0 if len(self._earned) > seen else idle + 1
 
