@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
+from pcrl_gym import Compressor, make_task
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.micro import CHECKSUMS, micro_prompts, weights_folder
 from pcrl_gym.micro.card import GOALS, exact_match
@@ -69,3 +71,26 @@ def test_a_quarter_of_the_answers_is_long(split):
     lengths = [len(ids) for ids in tokenizer(answers)["input_ids"]]
     assert max(lengths) < 30  # room for the end of the answer
     assert sum(12 <= length <= 30 for length in lengths) >= len(lengths) / 4
+
+
+POLICY = weights_folder("policy")
+
+
+def test_the_policy_takes_at_most_4_mb():
+    assert sum(file.stat().st_size for file in POLICY.iterdir()) <= 4_000_000
+
+
+@pytest.mark.parametrize("split", ["validation_seen", "validation_unseen", "validation_human"])
+def test_the_policy_earns_what_its_card_says(split):
+    card = Compressor.from_pretrained("micro", device="cpu").card
+    [told] = [row for row in card.results if row["split"] == split]
+    assert told["prompts"] == len(micro_prompts(split))
+    task = make_task(split=split, device="cpu", full_answers=True)
+    episodes = task.episodes[:]
+    done = Compressor.from_pretrained("micro", device="cpu")(
+        instruction=[episode.prompt.instruction for episode in episodes],
+        input=[episode.prompt.input for episode in episodes],
+    )
+    scores = task.scorer(episodes, [np.array(one.kept) for one in done])
+    assert [one.text for one in done] == scores.compressed_prompts
+    assert scores.reward.mean() == pytest.approx(told["reward"], abs=0.001)

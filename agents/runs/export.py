@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,7 @@ def export(
         agent=f"{config['name']}, seed {config['seed']}",
         results=results or _evaluation(source, which),
         limits=limits,
+        details=_effort(path),
     )
     compressor = Compressor(
         agent.network,
@@ -72,6 +74,19 @@ def export(
     )
     compressor.save_pretrained(folder, dtype)
     return compressor
+
+
+def _effort(path: Path) -> dict[str, float]:
+    """How long the stored agent had learned."""
+    file = next(
+        path / name for name in ("progress.json", "evaluation.json") if (path / name).exists()
+    )
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        "Updates": told["updates"],
+        "Masks scored": told["episodes"],
+        "Minutes": round(told["seconds"] / 60, 1),
+    }
 
 
 def _tokenizer_of(generator: str) -> str:
