@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Wrong arguments exit with 2.
     """
     options = _parser().parse_args(arguments)
+    if options.command != "train":
+        return _configs() if options.command == "configs" else _export(options)
     try:
-        if options.command == "configs":
-            return _configs()
-        return _export(options) if options.command == "export" else _train(options)
+        return _train(options)
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on from the newest checkpoint.", file=sys.stderr)
         return 130
@@ -77,7 +77,14 @@ def _export(options: argparse.Namespace) -> int:
 
     try:
         dtype = torch.float16 if options.half else None
-        export(options.run, options.folder, which=options.which, dtype=dtype)
+        export(
+            options.run,
+            options.folder,
+            which=options.which,
+            license=options.license,
+            language=options.language,
+            dtype=dtype,
+        )
     except (ValueError, OSError) as error:
         return _fail(error, 1)
     print(f"Written to {options.folder}: pcrl-gym compress --model {options.folder}")
@@ -101,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", help="folder of the run")
     export.add_argument("folder", help="folder of the compressor")
     export.add_argument("--which", choices=("best", "last"), default="best", help="default: best")
+    export.add_argument("--license", default="", help="of the weights, for the model card")
+    export.add_argument("--language", default="", help="of the prompts, for the model card")
     export.add_argument("--half", action="store_true", help="store half-precision weights")
     train = commands.add_parser(
         "train",

@@ -20,8 +20,8 @@ class EntropySteering:
         final_share: Target at the end as a share of the first entropy; None: the coefficient stays
             where it is.
         gain: How fast the coefficient follows; 1 multiplies it by e when the entropy is gone.
-        lowest: Lower bound of a steered coefficient.
-        highest: Upper bound of a steered coefficient.
+        lowest: Lower bound of a steered coefficient, unless it starts below.
+        highest: Upper bound of a steered coefficient, unless it starts above.
 
     Example:
         >>> steering = EntropySteering(0.01, final_share=0.5)
@@ -44,17 +44,16 @@ class EntropySteering:
         self.coefficient = coefficient
         self.final_share = final_share
         self.gain = gain
-        self.lowest = lowest
-        self.highest = highest
+        self.lowest = min(lowest, coefficient)
+        self.highest = max(highest, coefficient)
         self.first_entropy = math.nan
 
     def update(self, entropy: float, used: float) -> None:
         """Take notice of the entropy (nats per prompt) when a share of training (0..1) is over."""
-        if math.isnan(self.first_entropy):
-            # A prompt without a droppable unit has no entropy, and a batch of such prompts none at
-            # all.
-            self.first_entropy = max(entropy, 1e-6)
-        if self.final_share is None:
+        if math.isnan(self.first_entropy) and entropy > 0:
+            self.first_entropy = entropy
+        # A batch of prompts without a droppable unit has no entropy, and sets no measure.
+        if self.final_share is None or math.isnan(self.first_entropy):
             return
         target = self.first_entropy * (1 - (1 - self.final_share) * used)
         step = self.gain * (target - entropy) / self.first_entropy

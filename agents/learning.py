@@ -110,8 +110,21 @@ def run(
 
 
 def survival(similarities: Sequence[float] | np.ndarray) -> float:
-    """Share of answers that survived: similarity above 0.9, as in the threshold reward."""
-    return float(np.mean(np.asarray(similarities) > 0.9))
+    """Share of answers that survived: similarity above 0.9, as in the threshold reward.
+
+    NaN where a similarity is NaN: some rewards ask for no answers.
+    """
+    array = np.asarray(similarities, dtype=np.float64)
+    return math.nan if np.isnan(array).any() else float(np.mean(array > 0.9))
+
+
+def check_logits(logits: Tensor) -> Tensor:
+    """Return keep logits, or raise `TrainingDivergedError` if one is not a finite number."""
+    if not bool(torch.isfinite(logits).all()):
+        raise TrainingDivergedError(
+            "keep logits: no longer a finite number. Lower lr or max_grad_norm."
+        )
+    return logits
 
 
 def check_finite(figures: Figures, network: KeepNetwork) -> None:

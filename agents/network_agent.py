@@ -16,12 +16,28 @@ from gymnasium.vector import VectorEnv
 
 from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
 from agents.budget import Budget
-from agents.learning import Figures, Learner, run
+from agents.learning import Figures, Learner, check_logits, run
 from agents.seeding import isolated_random_state
+from pcrl_gym.generators.loading import choose_device
 from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
 from pcrl_gym.tokenizers import load_tokenizer
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
+
+
+Rule = tuple[str, Callable[[float], bool]]
+_AT_LEAST_1: Rule = ("at least 1", lambda value: value >= 1)
+_ABOVE_0: Rule = ("above 0", lambda value: value > 0)
+_NOT_BELOW_0: Rule = ("0 or more", lambda value: value >= 0)
+_SHARE: Rule = ("a share between 0 and 1", lambda value: 0 <= value <= 1)
+_RANGES: dict[str, Rule] = {
+    **dict.fromkeys(("head_size", "hidden_size", "num_layers"), _AT_LEAST_1),
+    **dict.fromkeys(("num_envs", "n_steps", "n_epochs", "batch_size", "samples"), _AT_LEAST_1),
+    **dict.fromkeys(("lr", "max_grad_norm", "clip_range"), _ABOVE_0),
+    **dict.fromkeys(("entropy_coefficient", "value_coefficient", "weight_decay"), _NOT_BELOW_0),
+    **dict.fromkeys(("initial_keep", "final_entropy", "final_lr"), _SHARE),
+}
+"""What numbers of that name may be, in the configuration of any agent with a network."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,9 @@ class NetworkConfig:
         hidden_size: Width of the small encoder.
         num_layers: Layers of the small encoder.
         initial_keep: Probability with which the untrained policy keeps a unit.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     encoder: str = "auto"
@@ -46,6 +65,13 @@ class NetworkConfig:
     hidden_size: int = 64
     num_layers: int = 2
     initial_keep: float = 0.9
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            rule, holds = _RANGES.get(field.name, ("", None))
+            if value is not None and holds is not None and not holds(value):
+                raise ValueError(f"{field.name} must be {rule}, got {value!r}")
 
 
 class NetworkAgent(ABC):
@@ -85,11 +111,11 @@ class NetworkAgent(ABC):
             raise ValueError(
                 f"unknown {self.name} setting {', '.join(unknown)}; known: {', '.join(known)}"
             )
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed must be an integer >= 0, got {seed!r}")
         self.seed = seed
         self.rate = None if rate is None else check_share("rate", rate)
-        self.device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        )
+        self.device = torch.device(choose_device(device))
         self.config: Any = dataclasses.replace(config or self.config_class(), **settings)
         self.network: KeepNetwork | None = None
 
@@ -106,7 +132,7 @@ class NetworkAgent(ABC):
             )
         with torch.inference_mode():
             logits, _ = self.network(*tensors(observations, self.device))
-        scores = -logits.cpu().numpy()
+        scores = -check_logits(logits).cpu().numpy()
         if self.rate is not None:
             drop = drop_highest(scores, observations["droppable"], self.rate)
         else:
@@ -222,7 +248,10 @@ class NetworkAgent(ABC):
         if name == "small":
             encoder = small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
         else:
-            encoder = pretrained_encoder(name)
+            try:
+                encoder = pretrained_encoder(name)
+            except OSError as error:  # which would read as a matter of the disk
+                raise ValueError(f"cannot load the encoder {name!r}: {error}") from error
         network = KeepNetwork(
             encoder,
             config.initial_keep,

@@ -33,7 +33,7 @@ class PPOConfig(NetworkConfig):
         value_coefficient: Weight of the value loss.
         max_grad_norm: Gradients are scaled down to this norm.
         final_entropy: Target of the joint entropy at the end of training, as a share of that of the
-            first roll-out; the target falls linearly from 1.
+            first roll-out; the target falls linearly from 1. None: the coefficient is not steered.
         entropy_coefficient: Weight of the entropy at the start, before it is steered.
 
     Raises:
@@ -49,13 +49,11 @@ class PPOConfig(NetworkConfig):
     clip_range: float = 0.2
     value_coefficient: float = 0.5
     max_grad_norm: float = 0.5
-    final_entropy: float = 0.1
+    final_entropy: float | None = 0.1
     entropy_coefficient: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "n_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        super().__post_init__()
         if (self.num_envs * self.n_steps - 1) % self.batch_size == 0:
             raise ValueError(
                 f"num_envs={self.num_envs} times n_steps={self.n_steps} leaves a batch of one "

@@ -12,6 +12,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from agents.distribution import MaskedBernoulli
+from agents.learning import check_logits
 from pcrl_gym.network import KeepNetwork
 
 
@@ -71,7 +72,7 @@ class _WholeNetwork(BaseFeaturesExtractor):
             observations["attention_mask"],
             observations["droppable"],
         )
-        return torch.cat([logits, values.unsqueeze(1)], dim=1)
+        return torch.cat([check_logits(logits), values.unsqueeze(1)], dim=1)
 
 
 class _SplitValue(nn.Module):

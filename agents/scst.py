@@ -48,6 +48,7 @@ class SCSTConfig(NetworkConfig):
     final_entropy: float | None = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.baseline not in ("greedy", "leave_one_out"):
             raise ValueError(f"baseline must be 'greedy' or 'leave_one_out', got {self.baseline!r}")
         least = 2 if self.baseline == "leave_one_out" else 1
@@ -55,29 +56,13 @@ class SCSTConfig(NetworkConfig):
             raise ValueError(
                 f"baseline {self.baseline!r} needs samples >= {least}, got {self.samples!r}"
             )
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size!r}")
-
-
-PAPER = SCSTConfig(
-    encoder="distilroberta-base",
-    freeze_encoder=True,
-    head_size=4096,
-    batch_size=32,
-    samples=4,
-    baseline="greedy",
-    lr=3e-5,
-    final_lr=1.0,
-    weight_decay=1e-6,
-    max_grad_norm=0.5,
-    entropy_coefficient=1e-3,
-    final_entropy=None,
-)
-"""The settings that PCRL published for real models."""
 
 
 class SCSTAgent(NetworkAgent):
     """Learns keep masks by self-critical policy gradient; see `NetworkAgent`.
+
+    The defaults are for micro; the settings that PCRL published for real models are in
+    `agents/configs/scst-paper.yaml`.
 
     Example:
         >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")

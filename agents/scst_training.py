@@ -14,6 +14,7 @@ from agents.entropy import EntropySteering
 from agents.learning import (
     Figures,
     check_finite,
+    check_logits,
     load_optimizer_tensors,
     optimizer_tensors,
     survival,
@@ -113,7 +114,7 @@ class SCSTLearner:
             [task.observe(episode, np.ones(len(episode), np.bool_)) for episode in episodes]
         )
         logits, _ = self.network(*tensors(observations, self._device))
-        policy = MaskedBernoulli().proba_distribution(logits)
+        policy = MaskedBernoulli().proba_distribution(check_logits(logits))
         policy.apply_masking(flat_action_masks(observations))
         generator = torch.Generator(self._device).manual_seed(seed)
         probabilities = torch.sigmoid(policy.logits.detach())

@@ -101,7 +101,8 @@ def run(options: Options) -> list[Latency]:
         )
         for batch in BATCHES
     ]
-    print(f"{len(prompts)} prompts of micro ({SPLIT}), best of {options.repeats}, {_device()}\n")
+    device = _device(compressor.device)
+    print(f"{len(prompts)} prompts of micro ({SPLIT}), best of {options.repeats}, {device}\n")
     print(table(latencies))
     if options.out is not None:
         told = {
@@ -116,7 +117,7 @@ def run(options: Options) -> list[Latency]:
                 "platform": platform.platform(),
                 "cpu_count": os.cpu_count(),
                 "threads": torch.get_num_threads(),
-                "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+                "gpu": _device(compressor.device) if compressor.device.type == "cuda" else None,
                 "libraries": library_versions(),
             },
             "latencies": [asdict(row) | {"share": row.share} for row in latencies],
@@ -171,7 +172,7 @@ def table(latencies: Sequence[Latency]) -> str:
     return "\n".join(lines)
 
 
-def _device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"

@@ -60,7 +60,8 @@ def recover_folder(path: Path) -> None:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    return path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
+    # Hidden: "policy.old" beside "policy" may be the user's.
+    return path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
 
 
 def _remove(folder: Path) -> None:

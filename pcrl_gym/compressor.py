@@ -58,6 +58,8 @@ class Compressor:
             object. Free text is shown to the policy inside it.
         unit: What it keeps or drops, "token" or "word".
         max_units: Most units that it reads at once, template included.
+        force_keep: Strings whose units were protected while it was trained: they always are.
+        keep_digits: Whether units with a digit were.
         card: Where it comes from, for the model card; None: nothing is known.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
 
@@ -78,6 +80,8 @@ class Compressor:
         template: str | Template = "alpaca",
         unit: UnitKind = "token",
         max_units: int = 128,
+        force_keep: Sequence[str] = (),
+        keep_digits: bool = False,
         card: PolicyCard | None = None,
         device: str = "auto",
     ) -> None:
@@ -95,6 +99,9 @@ class Compressor:
         self.template = make_template(template, self.tokenizer)
         self.unit: UnitKind = unit
         self.max_units = max_units
+        protection(force_keep, keep_digits)
+        self.force_keep = tuple(force_keep)
+        self.keep_digits = keep_digits
         self.card = card or PolicyCard()
         self._builder = EpisodeBuilder(self.tokenizer, self.template, unit)
         self._encoder = TextEncoder(self.tokenizer)
@@ -162,6 +169,7 @@ class Compressor:
             raise ValueError(f"rate must be a share between 0 and 1 or None, got {rate!r}")
         _check_count("batch_size", batch_size)
         patterns = protection(force_keep, keep_digits)
+        patterns += protection(self.force_keep, self.keep_digits)
         given = text if instruction is None else instruction
         if instruction is None:
             passages = text_passages(self._builder, text_list("text", given), patterns)
@@ -230,6 +238,8 @@ class Compressor:
             "template": template_name(self.template, self.tokenizer),
             "unit": self.unit,
             "max_units": self.max_units,
+            "force_keep": list(self.force_keep),
+            "keep_digits": self.keep_digits,
         }
         write_policy(folder, name, self.network, self.tokenizer, settings, self.card, dtype)
 

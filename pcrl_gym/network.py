@@ -33,7 +33,7 @@ class KeepNetwork(nn.Module):
     -> `head_size` without bias -> GELU -> 2, as in PCRL (arXiv 2308.08758).
 
     Args:
-        encoder: A Hugging Face text encoder; its dtype and device are kept.
+        encoder: A Hugging Face text encoder; its dtype is kept, the heads are float32.
         initial_keep: Probability, inside 0 to 1, with which the untrained head keeps a unit. Near 1
             most prompts survive at first, so that there is a reward to learn from.
         head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
@@ -62,7 +62,8 @@ class KeepNetwork(nn.Module):
         width = int(encoder.config.hidden_size)
         self.head_size = head_size or width
         # Starts at zero: a pretrained encoder first sees exactly the embeddings it knows.
-        self.droppable_embedding = nn.Embedding(2, width)
+        embedded = width if freeze_encoder else _embeddings(encoder).embedding_dim
+        self.droppable_embedding = nn.Embedding(2, embedded)
         self.keep_head = nn.Sequential(
             nn.Linear(width, self.head_size, bias=False), nn.GELU(), nn.Linear(self.head_size, 2)
         )
@@ -102,7 +103,9 @@ class KeepNetwork(nn.Module):
             ValueError: If a prompt has more units than the encoder has positions.
         """
         attended = attention_mask.bool()
-        max_units = input_ids.shape[1]
+        batch, max_units = input_ids.shape
+        if not batch:
+            return torch.zeros(0, max_units), torch.zeros(0)
         # Units that an earlier step dropped leave holes, so length is the last place in use.
         places = torch.arange(1, max_units + 1, device=attended.device)
         lengths = (attended * places).amax(1)
@@ -129,12 +132,13 @@ class KeepNetwork(nn.Module):
         visible = attended | ~attended.any(1, keepdim=True)
         told = self.droppable_embedding(free.long())
         if self.freeze_encoder:
-            hidden = self._remembered(input_ids, visible) + told
+            hidden = self._remembered(input_ids, visible).to(told.dtype) + told
         else:
-            embeddings = self.encoder.get_input_embeddings()(input_ids)
+            embeddings = _embeddings(self.encoder)(input_ids)
             hidden = self.encoder(
-                inputs_embeds=embeddings + told, attention_mask=visible.long()
+                inputs_embeds=embeddings + told.to(embeddings.dtype), attention_mask=visible.long()
             ).last_hidden_state
+            hidden = hidden.to(told.dtype)
         weights = visible.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * weights).sum(1) / weights.sum(1)
         drop, keep = self.keep_head(hidden).unbind(-1)
@@ -183,7 +187,7 @@ class KeepNetwork(nn.Module):
     @property
     def vocabulary_size(self) -> int:
         """Number of ids the encoder knows."""
-        return cast("nn.Embedding", self.encoder.get_input_embeddings()).num_embeddings
+        return _embeddings(self.encoder).num_embeddings
 
     @property
     def max_units(self) -> int | None:
@@ -213,6 +217,7 @@ class KeepNetwork(nn.Module):
             "freeze_encoder": self.freeze_encoder,
         }
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        self.forget()  # or it would be copied, too
         stored = self if dtype is None else copy.deepcopy(self).to(dtype)
         save_model(stored, str(folder / WEIGHTS_FILE))
 
@@ -237,6 +242,10 @@ class KeepNetwork(nn.Module):
         network = cls(encoder, **settings)
         load_model(network, folder / WEIGHTS_FILE)
         return network.eval()
+
+
+def _embeddings(encoder: PreTrainedModel) -> nn.Embedding:
+    return cast("nn.Embedding", encoder.get_input_embeddings())
 
 
 def small_encoder(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .atomic import replace_folder
 from .micro import weights_folder
 from .network import CONFIG_FILE, WEIGHTS_FILE
 from .policy_card import PolicyCard, card_text
@@ -82,7 +81,7 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Return what `compressor.json` says: `template`, `unit`, `max_units` and `card`.
+    """Return what `compressor.json` says: the settings of the compressor and its `card`.
 
     Raises:
         ValueError: If it is no JSON of a compressor, or of a version that is not known yet.
@@ -92,7 +91,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON: {error}") from error
-    wanted = {"format_version": int, "template": str, "unit": str, "max_units": int, "card": dict}
+    wanted = {
+        "format_version": int, "template": str, "unit": str, "max_units": int,
+        "force_keep": list, "keep_digits": bool, "card": dict,
+    }  # fmt: skip
     for name, kind in wanted.items():
         value = settings.get(name) if isinstance(settings, dict) else None
         if not isinstance(value, kind):
@@ -138,7 +140,7 @@ def write_policy(
         name: Name in the model card.
         network: The policy.
         tokenizer: Its tokenizer.
-        settings: `template`, `unit` and `max_units`.
+        settings: Those of the compressor, as JSON has them.
         card: Where the policy comes from.
         dtype: Data type of the stored weights; None: as they are.
 
@@ -147,7 +149,9 @@ def write_policy(
     """
     stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
     size = sum(weight.numel() for weight in network.parameters())
-    with replaced_folder(folder) as fresh:
+    folder = folder.resolve()
+    check_replaceable(folder)
+    with replace_folder(folder) as fresh:
         network.save_pretrained(fresh, dtype=dtype)
         tokenizer.save_pretrained(fresh)
         for path in fresh.iterdir():  # what slow tokenizers would need besides
@@ -174,35 +178,3 @@ def check_replaceable(folder: Path) -> None:
             f"{folder} holds other things ({', '.join((foreign or names)[:3])}) and is not "
             "overwritten; give a new folder"
         )
-
-
-@contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Fill a folder that takes the place of `folder` at the end of the block.
-
-    After an exception in the block `folder` is as it was.
-
-    Yields:
-        An empty folder beside it.
-
-    Raises:
-        ValueError: If `folder` holds anything but a saved compressor.
-    """
-    folder = folder.resolve()
-    check_replaceable(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: "policy.old" beside "policy" may be the user's.
-    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.new")
-    fresh.mkdir()
-    old = fresh.with_suffix(".old")
-    try:
-        yield fresh
-        # A folder cannot be replaced in one step: the old one is set aside for a moment.
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for rest in (fresh, old):
-            shutil.rmtree(rest, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,42 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 1
     assert "holds no run: config.yaml is missing" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_policy_keeps_the_rules_it_was_trained_under(few: Path, tmp_path: Path):
+    rules = ("keep_digits=true", "force_keep=[first]")
+    assert main(arguments(tmp_path / "run", f"dataset={few}", *rules)) == 0
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 0
+    compressor = Compressor.from_pretrained(tmp_path / "policy", device="cpu")
+    done = compressor("Add 12 and 30 first", rate=1.0)
+    assert "12" in done.text
+    assert "30" in done.text
+    assert "first" in done.text
+    assert "and" not in done.text
+
+
+def test_a_run_that_failed_at_its_start_can_be_mended(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    assert main(arguments(out, f"dataset={few}", "agent.encoder=no-such/model")) == 1
+    assert "cannot load the encoder 'no-such/model'" in capsys.readouterr().err
+    assert main(arguments(out, f"dataset={few}")) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("config.yaml", "is damaged"),
+        ("best/network.safetensors", "cannot be read"),
+        ("best", "holds no agent 'best'; --which last may be there"),
+    ],
+)
+def test_damaged_runs_are_said_so(
+    damage: str, message: str, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments(tmp_path / "run", f"dataset={few}")) == 0
+    target = tmp_path / "run" / damage
+    shutil.rmtree(target) if target.is_dir() else target.write_text("{ torn")
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 1
+    assert message in capsys.readouterr().err

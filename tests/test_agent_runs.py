@@ -99,7 +99,7 @@ def test_a_full_disk_is_said_and_costs_nothing(
 
     def save(self, folder):
         saves.append(Path(folder).name)
-        if saves.count("last.tmp") == 2:
+        if saves.count(".last.tmp") == 2:
             (Path(folder) / "half").write_text("of a file")
             raise OSError(errno.ENOSPC, "No space left on device")
         original(self, folder)
@@ -225,8 +225,8 @@ def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path):
     with pytest.raises(OSError, match="full"), replace_folder(folder) as fresh:
         raise OSError("full")
     assert (folder / "text").read_text() == "second"
-    folder.replace(tmp_path / "a.old")  # killed between the renames
-    (tmp_path / "a.tmp").mkdir()
+    folder.replace(tmp_path / ".a.old")  # killed between the renames
+    (tmp_path / ".a.tmp").mkdir()
     recover_folder(folder)
     assert (folder / "text").read_text() == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

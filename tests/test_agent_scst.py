@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from agents.base import TrainableAgent
+from agents.entropy import EntropySteering
 from agents.learning import TrainingDivergedError
-from agents.scst import PAPER, SCSTAgent
+from agents.runs.config_file import load_config
+from agents.scst import SCSTAgent
 from agents.scst_training import advantages, prompts_of_update
 from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
@@ -258,23 +260,62 @@ def test_a_rate_is_met_exactly(rate: float, tmp_path: Path) -> None:
     )
 
 
-def test_a_reward_that_is_no_number_stops_the_training() -> None:
-    learner = SCSTAgent(device="cpu", **SMALL).start(make_env)
-    with torch.no_grad():
-        learner.network.droppable_embedding.weight.fill_(torch.nan)
-    with pytest.raises((TrainingDivergedError, RuntimeError)):
+@pytest.mark.parametrize("broken", ["weights", "logits"])
+def test_numbers_that_are_not_finite_stop_the_training(broken: str) -> None:
+    agent = SCSTAgent(device="cpu", **SMALL)
+    learner = agent.start(make_env)
+    if broken == "weights":
+        learner._optimizer.step = lambda: learner.network.value_head[-1].bias.data.fill_(torch.nan)
+    else:
+        learner.network.droppable_embedding.weight.data.fill_(torch.nan)
+    with pytest.raises(TrainingDivergedError, match="no longer"):
         learner.update(0.0)
+    if broken == "logits":
+        with pytest.raises(TrainingDivergedError, match="keep logits: no longer a finite"):
+            agent.act(make_env(2).reset()[0], [{}, {}])
+
+
+def test_a_reward_without_answers_has_no_survival() -> None:
+    learner = SCSTAgent(device="cpu", **SMALL).start(lambda n: make_env(n, reward="likelihood"))
+    assert np.isnan(learner.update(0.0)["survival"])
 
 
 def test_papers_settings() -> None:
-    agent = SCSTAgent(device="cpu", config=PAPER)
-    config = agent.config
+    config = load_config("scst", "scst-paper", [], 0).agent
     assert (config.encoder, config.freeze_encoder, config.head_size) == (
         "distilroberta-base", True, 4096,
     )  # fmt: skip
     assert (config.samples, config.baseline, config.batch_size) == (4, "greedy", 32)
     assert (config.lr, config.weight_decay, config.max_grad_norm) == (3e-5, 1e-6, 0.5)
     assert (config.entropy_coefficient, config.final_entropy) == (0.001, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": -1.0}, "lr must be above 0, got -1.0"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm must be above 0"),
+        ({"initial_keep": 2.0}, "initial_keep must be a share between 0 and 1"),
+        ({"num_layers": 0}, "num_layers must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"entropy_coefficient": -0.1}, "entropy_coefficient must be 0 or more"),
+        ({"seed": -1}, "seed must be an integer >= 0, got -1"),
+        ({"encoder": "no-such/model"}, "cannot load the encoder 'no-such/model'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SCSTAgent(device="cpu", **settings).start(make_env)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1])
+def test_an_entropy_coefficient_starts_where_it_is_told(start: float) -> None:
+    steering = EntropySteering(start, final_share=0.5)
+    steering.update(entropy=0.0, used=0.0)  # a batch of prompts that leave no choice
+    steering.update(entropy=4.0, used=0.0)
+    assert steering.coefficient == start
+    steering.update(entropy=5.0, used=0.5)
+    assert steering.coefficient == pytest.approx(start * np.exp((3.0 - 5.0) / 4.0))
 
 
 def test_bad_use_is_said_so() -> None:

@@ -243,3 +243,28 @@ def test_positions_are_limits(bert_folder: Path, roberta_folder: Path, t5_folder
     config = pretrained_encoder(roberta_folder).config
     assert limits[roberta_folder] == config.max_position_embeddings - config.pad_token_id - 1
     assert limits[t5_folder] is None
+
+
+def test_encoders_of_other_widths_and_types_can_be_trained(roberta_folder: Path) -> None:
+    """ALBERT embeds in fewer dimensions than it computes in; half precision stays inside."""
+    from transformers import AlbertConfig, AlbertModel
+
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 8, "hidden_size": 16, "num_hidden_layers": 1}
+    config = AlbertConfig(
+        vocab_size=VOCABULARY, num_attention_heads=2, intermediate_size=16, **sizes
+    )
+    half = pretrained_encoder(roberta_folder).to(torch.bfloat16)
+    for encoder in (AlbertModel(config), half):
+        for freeze in (False, True):
+            network = KeepNetwork(encoder, freeze_encoder=freeze)
+            logits, values = network(*batch())
+            assert logits.dtype is values.dtype is torch.float32
+            (logits.sum() + values.sum()).backward()
+            assert network.droppable_embedding.weight.grad is not None
+
+
+def test_an_empty_batch(network: KeepNetwork) -> None:
+    nothing = torch.zeros(0, 12, dtype=torch.long)
+    logits, values = network(nothing, nothing, nothing)
+    assert (tuple(logits.shape), tuple(values.shape)) == ((0, 12), (0,))

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from agents.base import agent_class
 from agents.runs.folder import RunFolder, RunFolderError
 from pcrl_gym.compressor import Compressor
 from pcrl_gym.generators.loading import MICRO
 from pcrl_gym.policy_card import PolicyCard
+from pcrl_gym.template import chat_frame
+from pcrl_gym.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +30,8 @@ def export(
     which: str = "best",
     results: tuple[Mapping[str, Any], ...] = (),
     limits: str = "",
+    license: str = "",
+    language: str = "",
     dtype: torch.dtype | None = None,
 ) -> Compressor:
     """Write the policy of a training run as a folder for `Compressor.from_pretrained`.
@@ -36,6 +42,8 @@ def export(
         which: "best" or "last".
         results: Rows for the model card; without any, the evaluation of the run stands there.
         limits: What the policy is not good for, for the model card.
+        license: Licence of the weights as the hub names it, for the model card.
+        language: Language code of the prompts, for the model card.
         dtype: See `Compressor.save_pretrained`.
 
     Returns:
@@ -50,25 +58,40 @@ def export(
     task: Mapping[str, Any] = config["task"]
     path = source.path / which
     if not path.is_dir():
-        raise RunFolderError(f"{run} holds no agent {which!r} yet")
-    agent: Any = agent_class(config["name"]).load(path, device="cpu")  # type: ignore[attr-defined]
+        other = "last" if which == "best" else "best"
+        raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
+    tokenizer = task["tokenizer"] or _tokenizer_of(task["generator"])
+    _check_frame(task, tokenizer)
+    try:
+        agent: Any = agent_class(config["name"]).load(path, device="cpu")  # type: ignore[attr-defined]
+    except SafetensorError as error:
+        raise RunFolderError(f"the weights in {path} cannot be read: {error}") from error
     if getattr(agent, "network", None) is None:
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
+    progress = _progress(path)
     card = PolicyCard(
         dataset=f"{task['dataset']}, split {task['split']}",
         generator=task["generator"],
         reward=task["reward"],
         agent=f"{config['name']}, seed {config['seed']}",
-        results=results or _evaluation(source, which),
+        results=results or _evaluation(path, config["run"]),
         limits=limits,
-        details=_effort(path),
+        details={
+            "Updates": progress["updates"],
+            "Masks scored": progress["episodes"],
+            "Minutes of training": f"{progress['seconds'] / 60:.1f}",
+        },
+        license=license,
+        language=language,
     )
     compressor = Compressor(
         agent.network,
-        task["tokenizer"] or _tokenizer_of(task["generator"]),
+        tokenizer,
         template=task["template"],
         unit=task["unit"],
         max_units=task["max_units"],
+        force_keep=task["force_keep"],
+        keep_digits=task["keep_digits"],
         card=card,
         device="cpu",
     )
@@ -76,17 +99,12 @@ def export(
     return compressor
 
 
-def _effort(path: Path) -> dict[str, float]:
-    """How long the stored agent had learned."""
-    file = next(
-        path / name for name in ("progress.json", "evaluation.json") if (path / name).exists()
-    )
-    told = json.loads(file.read_text(encoding="utf-8"))
-    return {
-        "Updates": told["updates"],
-        "Masks scored": told["episodes"],
-        "Minutes": round(told["seconds"] / 60, 1),
-    }
+def _progress(path: Path) -> Mapping[str, Any]:
+    """How long a stored agent had learned: `updates`, `episodes` and `seconds`."""
+    names = ("progress.json", "evaluation.json")
+    file = next(path / name for name in names if (path / name).exists())
+    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return told
 
 
 def _tokenizer_of(generator: str) -> str:
@@ -94,10 +112,27 @@ def _tokenizer_of(generator: str) -> str:
     return "micro" if generator in MICRO or generator.startswith("openai:") else generator
 
 
-def _evaluation(run: RunFolder, which: str) -> tuple[Mapping[str, Any], ...]:
-    """The evaluation of the stored agent, as a row."""
-    rows = [row for row in run.rows() if row["kind"] == "evaluation"]
-    if not rows:
+def _check_frame(task: Mapping[str, Any], tokenizer: str) -> None:
+    """A chat template is the generator's in an environment, and the policy's in a compressor."""
+    if task["template"] != "chat" or tokenizer == task["generator"]:
+        return
+    frames = [chat_frame(load_tokenizer(name)) for name in (task["generator"], tokenizer)]
+    if frames[0] != frames[1]:
+        raise ValueError(
+            f"the policy was trained in the chat template of {task['generator']!r}, which its own "
+            f"tokenizer {tokenizer!r} does not have: such a policy cannot be exported"
+        )
+
+
+def _evaluation(path: Path, run: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The evaluation of the stored agent, as a row; none if it was not evaluated as it is."""
+    told = _progress(path)
+    if path.name != "best":
+        rows = [r for r in RunFolder(path.parent).rows() if r["kind"] == "evaluation"]
+        told = next((r for r in reversed(rows) if r["updates"] == told["updates"]), {})
+    figures = {key: round(told[key], 3) for key in FIGURES if told.get(key) is not None}
+    if not figures:
         return ()
-    chosen = rows[-1] if which == "last" else max(rows, key=lambda row: row["reward"])
-    return ({key: round(chosen[key], 3) for key in FIGURES if chosen.get(key) is not None},)
+    limit = run.get("evaluate_limit")
+    prompts = "all" if limit is None else f"at most {limit}"
+    return ({"split": run["evaluate_split"], "prompts": prompts, **figures},)

@@ -33,8 +33,10 @@ from pcrl_gym.network import WEIGHTS_FILE
 
 Row = dict[str, Any]
 
-# What a run that was stopped before it wrote its configuration may leave behind.
-_BEFORE_CONFIG = {"lock", "config.yaml.tmp"}
+# What a run that ended before its first update may leave behind: nothing to be kept.
+_BEFORE_UPDATES = {
+    "lock", "config.yaml", "config.yaml.tmp", "identity.json", "identity.json.tmp",
+}  # fmt: skip
 
 
 class RunFolderError(ValueError):
@@ -108,13 +110,19 @@ class RunFolder:
         """What was asked for, with keys as in `RunConfig.to_mapping`.
 
         Raises:
-            RunFolderError: If the folder holds no run.
+            RunFolderError: If the folder holds no run, or its configuration is damaged.
         """
         file = self.path / "config.yaml"
         if not file.is_file():
             raise RunFolderError(f"{self.path} holds no run: config.yaml is missing")
-        config: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return config
+        try:
+            config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{file} is damaged: {error}") from error
+        missing = {"name", "seed", "task", "run"} - set(config if isinstance(config, dict) else ())
+        if missing:
+            raise RunFolderError(f"{file} is damaged: {', '.join(sorted(missing))} is missing")
+        return dict(config)
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         file = self.path / "identity.json"
@@ -221,7 +229,7 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
     file = path / "config.yaml"
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the run")
-    if not path.is_dir() or {entry.name for entry in path.iterdir()} <= _BEFORE_CONFIG:
+    if not path.is_dir() or {entry.name for entry in path.iterdir()} <= _BEFORE_UPDATES:
         return
     if not file.is_file():
         raise RunFolderError(

@@ -130,11 +130,17 @@ class _Session:
             )
         except TrainingDivergedError as error:
             raise RunError(self._diverged(error)) from error
-        if not self._rows:
+        if not learner.updates:
             raise RunError("the budget was over before the first update: give more run.minutes")
         with self._budget.paused():
             if self._evaluated_at != learner.updates:
-                self._evaluate(self._rows[-1])
+                self._evaluate(
+                    {
+                        "updates": learner.updates,
+                        "episodes": self._budget.episodes_done,
+                        "seconds": self._budget.seconds_done,
+                    }
+                )
             if self._stored_at != learner.updates:
                 self._store(learner)
             draw(self._rows, self._folder.curve)
