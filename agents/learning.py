@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from agents.budget import Budget
+from agents.entropy import EntropySteering
 from pcrl_gym.network import KeepNetwork
 
 Figures = dict[str, float]
@@ -62,6 +63,32 @@ class Learner(Protocol):
     def close(self) -> None:
         """Close the environment."""
         ...
+
+
+class SteeredLearner:
+    """State of a learner with an optimiser and a steered entropy.
+
+    Attributes:
+        updates: Number of updates done.
+    """
+
+    updates: int
+    _steering: EntropySteering
+    _optimizer: torch.optim.Optimizer
+
+    def state(self) -> dict[str, Tensor]:
+        """Optimiser, steering and the number of updates."""
+        return {
+            "updates": torch.tensor(self.updates),
+            **self._steering.state(),
+            **optimizer_tensors(self._optimizer),
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self.updates = int(state["updates"])
+        self._steering.load_state(state)
+        load_optimizer_tensors(self._optimizer, state)
 
 
 def run(

@@ -7,19 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from torch import Tensor
 
 from agents.entropy import EntropySteering
 from agents.learning import (
     Figures,
+    SteeredLearner,
     check_finite,
-    load_optimizer_tensors,
-    optimizer_tensors,
     survival,
 )
 from agents.sb3_policy import KeepPolicy
@@ -77,7 +74,7 @@ class Rollout(BaseCallback):
         return figures
 
 
-class PPOLearner:
+class PPOLearner(SteeredLearner):
     """Trains a network by PPO in a vector environment; see `agents.learning.Learner`.
 
     Args:
@@ -110,6 +107,7 @@ class PPOLearner:
             policy_kwargs={"network": network},
             device=next(network.parameters()).device,
         )
+        self._optimizer = self.model.policy.optimizer
         # Without a logger of its own Stable-Baselines3 makes a folder under /tmp for each `learn`.
         self.model.set_logger(Logger(folder=None, output_formats=[]))
 
@@ -130,20 +128,6 @@ class PPOLearner:
         }
         check_finite(figures, self.network)
         return figures
-
-    def state(self) -> dict[str, Tensor]:
-        """Optimiser, steering and the number of updates."""
-        return {
-            "updates": torch.tensor(self.updates),
-            **self._steering.state(),
-            **optimizer_tensors(self.model.policy.optimizer),
-        }
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
-        self.updates = int(state["updates"])
-        self._steering.load_state(state)
-        load_optimizer_tensors(self.model.policy.optimizer, state)
 
     def close(self) -> None:
         """Close the environment."""

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from torch import Tensor
 
 from agents.distribution import MaskedBernoulli
 from agents.entropy import EntropySteering
 from agents.learning import (
     Figures,
+    SteeredLearner,
     check_finite,
     check_logits,
-    load_optimizer_tensors,
-    optimizer_tensors,
     survival,
 )
 from agents.network_agent import tensors
@@ -73,7 +71,7 @@ def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
     return rewards - others
 
 
-class SCSTLearner:
+class SCSTLearner(SteeredLearner):
     """Trains a network by self-critical policy gradient; see `agents.learning.Learner`.
 
     Args:
@@ -156,20 +154,6 @@ class SCSTLearner:
         }
         check_finite(figures, self.network)
         return figures
-
-    def state(self) -> dict[str, Tensor]:
-        """Optimiser, steering and the number of updates."""
-        return {
-            "updates": torch.tensor(self.updates),
-            **self._steering.state(),
-            **optimizer_tensors(self._optimizer),
-        }
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
-        self.updates = int(state["updates"])
-        self._steering.load_state(state)
-        load_optimizer_tensors(self._optimizer, state)
 
     def close(self) -> None:
         """Close the environment."""
