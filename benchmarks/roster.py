@@ -22,7 +22,8 @@ class Entry:
         cls: its class.
         seeded: whether its constructor takes `seed`. An agent without one has no chance in it, is
             evaluated once and stands in the leaderboard with `seeds` 1: copies of one run are no
-            evidence.
+            evidence. An oracle is evaluated once, too: it is slow, and a ceiling needs no interval
+            over seeds.
         trainable: whether it has `train`, `save` and `load`; it is then trained before it is
             evaluated.
         oracle: whether it sees the generator's answers, as its class says by a true attribute
@@ -95,11 +96,12 @@ def _find(spec: str) -> Entry:
             f"Agent {spec}: its constructor must work without arguments (or with `seed` alone), "
             f"but needs {', '.join(needed)}. Give them defaults, or a subclass that sets them."
         )
+    oracle = bool(getattr(cls, "oracle", False))
     return Entry(
         name=check_agent_name(name),
         spec=spec,
         cls=cls,
-        seeded="seed" in parameters,
+        seeded="seed" in parameters and not oracle,
         trainable=all(callable(getattr(cls, method, None)) for method in ("train", "save", "load")),
-        oracle=bool(getattr(cls, "oracle", False)),
+        oracle=oracle,
     )
