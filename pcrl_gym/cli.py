@@ -162,7 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     compress.add_argument(
         "--rate",
         type=share,
-        help="share of each prompt's units to drop, 0 to 1 (default: as the policy decides)",
+        help="share of each prompt's droppable units to drop, 0 to 1, rounded down (default: as "
+        "the policy decides)",
     )
     compress.add_argument(
         "--force-keep",

@@ -165,7 +165,7 @@ class Compressor:
         """
         if (text is None) == (instruction is None) or (text is not None and input is not None):
             raise ValueError("give either text, or instruction= with or without input=")
-        if rate is not None and not 0.0 <= rate <= 1.0:
+        if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
             raise ValueError(f"rate must be a share between 0 and 1 or None, got {rate!r}")
         _check_count("batch_size", batch_size)
         patterns = protection(force_keep, keep_digits)

@@ -64,7 +64,13 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
         folder = _fetched(spec, revision)
     missing = [name for name in REQUIRED if not (folder / name).is_file()]
     if missing:
-        raise ValueError(f"{spec} holds no saved compressor: {', '.join(missing)} missing")
+        trained = any((folder / name).exists() for name in ("config.yaml", "training.safetensors"))
+        trained |= (folder / WEIGHTS_FILE).exists() and SETTINGS_FILE in missing
+        hint = "; `python -m agents export RUN FOLDER` makes one of a training run"
+        raise ValueError(
+            f"{spec} holds no saved compressor: {', '.join(missing)} missing"
+            f"{hint if trained else ''}"
+        )
     return folder
 
 
