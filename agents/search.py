@@ -1,4 +1,4 @@
-"""Search for the best keep mask with the generator at hand: an oracle, and targets to learn from.
+"""Search for the best keep mask with the generator at hand: an oracle.
 
 The search knows nothing of the reward's form: it asks the scorer what a mask earns, and climbs.
 """

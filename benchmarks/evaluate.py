@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.records import Record
+from pcrl_gym.compression import merge_spans
 from pcrl_gym.rouge import similarity
 from pcrl_gym.spaces import parse_keep_mask, stack_observations
 
@@ -123,11 +124,5 @@ def dropped_ranges(episode: Episode, mask: npt.NDArray[np.bool_]) -> tuple[tuple
     Returns:
         Sorted ranges [start, end) of `episode.text`; ranges that touch are merged.
     """
-    ranges: list[tuple[int, int]] = []
-    for (start, end), kept in zip(episode.spans, episode.kept(mask), strict=True):
-        if kept:
-            continue
-        if ranges and ranges[-1][1] == start:
-            start = ranges.pop()[0]
-        ranges.append((start, end))
-    return tuple(ranges)
+    kept = episode.kept(mask).tolist()
+    return merge_spans(episode.spans, tuple(not keep for keep in kept))

@@ -105,7 +105,8 @@ class KeepNetwork(nn.Module):
         attended = attention_mask.bool()
         batch, max_units = input_ids.shape
         if not batch:
-            return torch.zeros(0, max_units), torch.zeros(0)
+            empty = self.droppable_embedding.weight.new_zeros
+            return empty(0, max_units), empty(0)
         # Units that an earlier step dropped leave holes, so length is the last place in use.
         places = torch.arange(1, max_units + 1, device=attended.device)
         lengths = (attended * places).amax(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +27,8 @@ def check_drawing() -> None:
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("the learning curve needs: pip install -e '.[agents]'") from error
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("the learning curve needs: pip install -e '.[agents]'")
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:

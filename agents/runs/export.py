@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from safetensors import SafetensorError
 
@@ -19,6 +19,8 @@ from pcrl_gym.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
+
+    from agents.network_agent import NetworkAgent
 
 FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survival")
 
@@ -63,7 +65,7 @@ def export(
     tokenizer = task["tokenizer"] or _tokenizer_of(task["generator"])
     _check_frame(task, tokenizer)
     try:
-        agent: Any = agent_class(config["name"]).load(path, device="cpu")  # type: ignore[attr-defined]
+        agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
     except SafetensorError as error:
         raise RunFolderError(f"the weights in {path} cannot be read: {error}") from error
     if getattr(agent, "network", None) is None:
