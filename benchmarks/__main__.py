@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.leaderboard import format_leaderboard, make_rows
 from benchmarks.records import RunFolder, RunFolderError
+from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
 
 TRAIN_MINUTES = 5.0
@@ -30,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command == "table":
-        return _table(options.dir)
+        return _table(options.dir, options.details)
+    if options.command == "merge":
+        return _merge(options.dirs, options.out)
     if options.command == "throughput":
         return _throughput(options)
     if options.command == "latency":
@@ -42,13 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _table(path: str) -> int:
+def _table(path: str, details: bool) -> int:
     try:
         folder = RunFolder(path)
-        print(format_leaderboard(make_rows(folder.records(), folder.settings)), end="")
+        rows = make_rows(folder.records(), folder.settings)
+        print(format_leaderboard(rows, details=details), end="")
     except RunFolderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _merge(paths: Sequence[str], out: str) -> int:
+    from benchmarks.merge import merge
+
+    try:
+        print(format_leaderboard(merge(paths, out)), end="")
+    except (RunFolderError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"\nWritten to {out}")
     return 0
 
 
@@ -59,12 +75,16 @@ def _run(options: argparse.Namespace) -> int:
     from pcrl_gym.errors import PcrlError
 
     minutes = QUICK_TRAIN_MINUTES if options.quick else options.train_minutes
+    if minutes is None and options.train_episodes is None:
+        minutes = TRAIN_MINUTES
     try:
         benchmark = Benchmark(
             suite_from_options(options),
             find_agents(_names(options.agents)),
             options.out,
             train_minutes=minutes,
+            train_episodes=options.train_episodes,
+            shard=WHOLE if options.shard is None else options.shard,
             device=options.device,
         )
         benchmark.prepare()
@@ -148,37 +168,51 @@ def suite_from_options(options: argparse.Namespace) -> Suite:
         for name in _SUITE_OPTIONS
         if getattr(options, name) is not None
     }
-    if (options.suite is None) == (options.dataset is None):
-        raise ValueError("Give either --suite or --dataset.")
-    common = {"limit": options.limit}
+    common = {"limit": options.limit} if options.limit is not None else {}
     if options.seeds is not None:
         common["seeds"] = options.seeds
-    if options.dataset is not None:
-        if not splits or "generator" not in given:
-            raise ValueError("--dataset needs --split and --generator.")
-        return Suite(
-            id=dataset_suite_id(options.dataset),
-            version=1,
-            dataset=options.dataset,
-            splits=splits,
-            **given,
-            **common,
-        )
+    if options.suite is None:
+        return _suite_of_dataset(options, splits, given | common)
     if options.suite not in SUITES:
         raise ValueError(f"There is no suite {options.suite!r}; there are: {', '.join(SUITES)}.")
     suite = SUITES[options.suite]
-    if given:
-        wrong = ", ".join("--" + name.replace("_", "-") for name in given)
+    given |= {} if options.dataset is None else {"dataset": options.dataset}
+    fixed = [name for name in given if getattr(suite, name) is not None]
+    if fixed:
+        wrong = ", ".join("--" + name.replace("_", "-") for name in fixed)
         raise ValueError(
-            f"Suite {suite.id} fixes {wrong}. Use --dataset {suite.dataset} with --split and "
-            "--generator to choose them."
+            f"Suite {suite.id} fixes {wrong}. Use --dataset without --suite, with --split and "
+            "--generator, to choose."
+        )
+    missing = [name for name in ("dataset", "generator") if getattr(suite, name) is None]
+    if missing := [name for name in missing if name not in given]:
+        raise ValueError(
+            f"Suite {suite.id} leaves {' and '.join('--' + name for name in missing)} to you."
         )
     unknown = [split for split in splits if split not in suite.splits]
     if unknown:
         raise ValueError(
             f"Suite {suite.id} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}."
         )
-    return dataclasses.replace(suite, splits=splits or suite.splits, **common)
+    return dataclasses.replace(suite, splits=splits or suite.splits, **given, **common)
+
+
+def _suite_of_dataset(
+    options: argparse.Namespace, splits: tuple[str, ...], given: dict[str, Any]
+) -> Suite:
+    if options.dataset is None:
+        raise ValueError(
+            "Give --suite or --dataset (both for a suite that leaves its dataset open)."
+        )
+    if not splits or "generator" not in given:
+        raise ValueError("--dataset without --suite needs --split and --generator.")
+    return Suite(
+        id=dataset_suite_id(options.dataset),
+        version=1,
+        dataset=options.dataset,
+        splits=splits,
+        **given,
+    )
 
 
 def _names(text: str) -> list[str]:
@@ -192,11 +226,26 @@ def _positive(text: str) -> int:
     return number
 
 
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmark agents.")
     commands = parser.add_subparsers(dest="command", required=True)
     table = commands.add_parser("table", help="print the leaderboard of a result folder")
     table.add_argument("dir", help="result folder")
+    table.add_argument(
+        "--details",
+        action="store_true",
+        help="the further figures: interquartile mean, rates, second tokenizer, gold answers",
+    )
+    merge = commands.add_parser("merge", help="join the result folders of shards in a new one")
+    merge.add_argument("dirs", nargs="+", metavar="dir", help="result folder of a shard")
+    merge.add_argument("--out", required=True, help="result folder for all of it")
     run = commands.add_parser(
         "run",
         help="evaluate agents; goes on with a result folder that has the same settings",
@@ -204,22 +253,37 @@ def _parser() -> argparse.ArgumentParser:
         "match and refused where they differ; agents may be added to it.",
     )
     run.add_argument("--suite", help=f"frozen suite: {', '.join(SUITES)}")
-    run.add_argument("--dataset", help="instead of a suite: name, file, folder or Hugging Face id")
+    run.add_argument(
+        "--dataset",
+        help="name, file, folder or Hugging Face id: instead of a suite, or for one that "
+        "leaves it open (alpaca-plus, t0-short)",
+    )
     run.add_argument("--split", help="split, or several separated by commas")
     run.add_argument("--generator", help="generator: micro, micro-seq2seq, model id or folder")
     run.add_argument("--agents", required=True, help="names or module:Class, separated by commas")
     run.add_argument("--out", required=True, help="result folder")
-    run.add_argument("--seeds", type=_positive, help="seeds per agent that uses chance (default 3)")
+    run.add_argument(
+        "--seeds", type=_positive, help="seeds per agent that uses chance (default: the suite's)"
+    )
     run.add_argument("--limit", type=_positive, help="prompts per split, spread evenly over it")
     training = run.add_mutually_exclusive_group()
     training.add_argument(
         "--train-minutes",
         type=float,
-        default=TRAIN_MINUTES,
-        help=f"training per trainable agent and seed (default {TRAIN_MINUTES:g})",
+        help=f"training per trainable agent and seed (default {TRAIN_MINUTES:g}, without "
+        "--train-episodes)",
     )
     training.add_argument(
         "--quick", action="store_true", help=f"train for {QUICK_TRAIN_MINUTES:g} minutes"
+    )
+    run.add_argument(
+        "--train-episodes",
+        type=_positive,
+        help="the same in episodes, which gives the same agents again; with minutes, too, the "
+        "first that is used up ends the training",
+    )
+    run.add_argument(
+        "--shard", type=_shard, help="do one part of the work, such as 3/8; see `merge`"
     )
     run.add_argument("--device", default="auto", help="device of the generator (default auto)")
     custom = run.add_argument_group("rules, with --dataset only")

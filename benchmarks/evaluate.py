@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.gold import AnswerCut, against_gold
 from benchmarks.records import Record
+from benchmarks.second_tokens import BYTES, token_counter
 from pcrl_gym.compression import merge_spans
-from pcrl_gym.rouge import similarity
 from pcrl_gym.spaces import parse_keep_mask, stack_observations
 
 if TYPE_CHECKING:
@@ -48,7 +49,15 @@ class AnsweredReward:
         return self._reward(x)
 
 
-def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> Iterator[Record]:
+def evaluate(
+    agent: Agent,
+    task: Task,
+    *,
+    name: str,
+    split: str,
+    seed: int,
+    second_tokenizer: str = BYTES,
+) -> Iterator[Record]:
     """Let an agent compress every prompt of a task, and score what it did.
 
     The time of an agent is that of `act` alone, neither building observations nor scoring.
@@ -60,6 +69,7 @@ def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> I
         name: the agent's name in the records.
         split: the split's name in the records.
         seed: the agent's seed, for the records.
+        second_tokenizer: see `benchmarks.second_tokens.token_counter`.
 
     Yields:
         One record per prompt, in the task's order.
@@ -70,6 +80,10 @@ def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> I
     """
     if getattr(agent, "oracle", False):
         agent.attach(task)
+    count = token_counter(second_tokenizer)
+    tokenizer = getattr(task.scorer.generator, "tokenizer", None)
+    cut = None if tokenizer is None else AnswerCut(tokenizer)
+    rate = getattr(agent, "rate", None)
     for start in range(0, len(task.episodes), EVALUATION_BATCH):
         batch = task.episodes[start : start + EVALUATION_BATCH]
         observations = [task.observe(episode, np.ones(len(episode), np.bool_)) for episode in batch]
@@ -88,6 +102,13 @@ def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> I
         scores = task.scorer(batch, list(masks))
         for i, episode in enumerate(batch):
             prompt, answer = episode.prompt, scores.compressed_outputs[i]
+            compressed = scores.compressed_prompts[i]
+            second = count([episode.text, compressed, episode.template_text])
+            gold_cut = cut(answer, prompt.output) if cut is not None and prompt.output else None
+            whole = against_gold(answer, prompt.output) if prompt.output else (None,) * 3
+            part = (
+                (None,) * 3 if gold_cut is None else against_gold(answer[:gold_cut], prompt.output)
+            )
             likelihood = float(scores.log_likelihood[i])
             yield Record(
                 agent=name,
@@ -97,7 +118,7 @@ def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> I
                 source=prompt.source,
                 prompt=episode.text,
                 dropped=dropped_ranges(episode, masks[i]),
-                compressed_prompt=scores.compressed_prompts[i],
+                compressed_prompt=compressed,
                 output=scores.outputs[i],
                 compressed_output=answer,
                 gold=prompt.output,
@@ -109,7 +130,17 @@ def evaluate(agent: Agent, task: Task, *, name: str, split: str, seed: int) -> I
                 original_tokens=int(scores.original_tokens[i]),
                 compressed_tokens=int(scores.compressed_tokens[i]),
                 template_tokens=int(scores.template_tokens[i]),
-                gold_rouge_l=similarity(answer, prompt.output) if prompt.output else None,
+                second_original_tokens=second[0],
+                second_compressed_tokens=second[1],
+                second_template_tokens=second[2],
+                gold_rouge_1=whole[0],
+                gold_rouge_2=whole[1],
+                gold_rouge_l=whole[2],
+                gold_cut=gold_cut,
+                cut_rouge_1=part[0],
+                cut_rouge_2=part[1],
+                cut_rouge_l=part[2],
+                requested_rate=None if rate is None else float(rate),
                 compress_ms=compress_ms,
             )
 

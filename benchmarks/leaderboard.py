@@ -10,8 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
+from benchmarks.comparison import bootstrap_iqm_interval, interquartile_mean, normalised_score
+from benchmarks.markdown import align
 from benchmarks.records import ORACLE, Record, RunFolder, RunFolderError
-from benchmarks.stats import bootstrap_interval, mean, micro_compression_ratio, survival_rate
+from benchmarks.stats import (
+    bootstrap_interval,
+    exact_match,
+    mean,
+    micro_compression_ratio,
+    survival_rate,
+)
 from pcrl_gym.atomic import write_file
 
 
@@ -20,8 +28,12 @@ class Row(TypedDict):
 
     `suite` holds version and limit too, see `suite_title`. `seeds` is the number of seeds evaluated
     (1 for agents without chance), `n` the number of prompts per seed. All figures are means over
-    seeds and prompts except `compression_ratio_micro`, which is over tokens, and `reward_ci`, the
-    95 % interval of `reward`. `oracle`: the agent sees the generator's answers. None: not measured.
+    seeds and prompts except `compression_ratio_micro`, which is over tokens, `reward_iqm`, the
+    interquartile mean, and the 95 % intervals `reward_ci` and `reward_iqm_ci`.
+    `compression_ratio_second` is the mean ratio in the suite's second tokenizer,
+    `normalised_score` is `(reward - that of keep_all) / (that of search - that of keep_all)`, and
+    `cut_rouge_*` are those of answers cut to the gold answer's length. `oracle`: the agent sees the
+    generator's answers. None: not measured.
     """
 
     agent: str
@@ -32,11 +44,23 @@ class Row(TypedDict):
     n: int
     reward: float
     reward_ci: tuple[float, float]
+    reward_iqm: float
+    reward_iqm_ci: tuple[float, float]
+    normalised_score: float | None
     compression_ratio: float
     compression_ratio_micro: float
+    compression_ratio_second: float
+    requested_rate: float | None
+    drop_rate: float
     similarity: float
     survival_rate: float
+    exact_match: float | None
+    gold_rouge_1: float | None
+    gold_rouge_2: float | None
     gold_rouge_l: float | None
+    cut_rouge_1: float | None
+    cut_rouge_2: float | None
+    cut_rouge_l: float | None
     compress_ms: float
     oracle: bool
 
@@ -59,6 +83,12 @@ def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
     for record in records:
         grouped[record.agent, record.split].append(record)
     rows = [_make_row(group, settings) for group in grouped.values()]
+    rewards = {(row["split"], row["agent"]): row["reward"] for row in rows}
+    for row in rows:
+        floor = rewards.get((row["split"], "keep_all"))
+        ceiling = rewards.get((row["split"], "search"))
+        if floor is not None and ceiling is not None:
+            row["normalised_score"] = normalised_score(row["reward"], floor, ceiling)
     order = {split: place for place, split in enumerate(settings["splits"])}
     return sorted(rows, key=lambda row: (order[row["split"]], -row["reward"], row["agent"]))
 
@@ -86,18 +116,39 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
         n=len(prompt_ids),
         reward=_mean(record.reward for record in records),
         reward_ci=bootstrap_interval(rewards),
+        reward_iqm=interquartile_mean(rewards),
+        reward_iqm_ci=bootstrap_iqm_interval(rewards),
+        normalised_score=None,  # needs the other agents
         compression_ratio=_mean(record.compression_ratio for record in records),
         compression_ratio_micro=micro_compression_ratio(
             [record.original_tokens for record in records],
             [record.compressed_tokens for record in records],
             [record.template_tokens for record in records],
         ),
+        compression_ratio_second=_mean(map(_second_ratio, records)),
+        requested_rate=mean(record.requested_rate for record in records),
+        drop_rate=_mean(record.drop_rate for record in records),
         similarity=_mean(similarities),
         survival_rate=survival_rate(similarities),
+        exact_match=exact_match(
+            (record.compressed_output for record in records), (record.gold for record in records)
+        ),
+        gold_rouge_1=mean(record.gold_rouge_1 for record in records),
+        gold_rouge_2=mean(record.gold_rouge_2 for record in records),
         gold_rouge_l=mean(record.gold_rouge_l for record in records),
+        cut_rouge_1=mean(record.cut_rouge_1 for record in records),
+        cut_rouge_2=mean(record.cut_rouge_2 for record in records),
+        cut_rouge_l=mean(record.cut_rouge_l for record in records),
         compress_ms=_mean(record.compress_ms for record in records),
         oracle=settings["agents"].get(agent, "").endswith(ORACLE),
     )
+
+
+def _second_ratio(record: Record) -> float:
+    """Compression ratio of one record in the second tokenizer; 0.0 where nothing is paid for."""
+    paid = record.second_original_tokens - record.second_template_tokens
+    saved = record.second_original_tokens - record.second_compressed_tokens
+    return saved / paid if paid > 0 else 0.0
 
 
 def suite_title(settings: dict[str, Any]) -> str:
@@ -118,18 +169,35 @@ def _mean(values: Iterable[float]) -> float:
     return result
 
 
-_COLUMNS = (
+Columns = tuple[tuple[str, str], ...]
+_COLUMNS: Columns = (
     ("agent", "agent"),
     ("seeds", "seeds"),
     ("n", "n"),
     ("reward", "reward"),
     ("reward_ci", "95 % interval"),
+    ("normalised_score", "normalised"),
     ("compression_ratio", "ratio"),
     ("compression_ratio_micro", "ratio (tokens)"),
     ("similarity", "similarity"),
     ("survival_rate", "survival"),
     ("gold_rouge_l", "gold ROUGE-L"),
     ("compress_ms", "ms/prompt"),
+)
+_DETAILS: Columns = (
+    ("agent", "agent"),
+    ("reward_iqm", "IQM reward"),
+    ("reward_iqm_ci", "95 % interval"),
+    ("compression_ratio_second", "ratio (2nd tokenizer)"),
+    ("requested_rate", "requested rate"),
+    ("drop_rate", "achieved rate"),
+    ("exact_match", "exact match"),
+    ("gold_rouge_1", "ROUGE-1"),
+    ("gold_rouge_2", "ROUGE-2"),
+    ("gold_rouge_l", "ROUGE-L"),
+    ("cut_rouge_1", "ROUGE-1 cut"),
+    ("cut_rouge_2", "ROUGE-2 cut"),
+    ("cut_rouge_l", "ROUGE-L cut"),
 )
 # No line starts with the mark: Markdown would take it for a list.
 ORACLE_MARK = " *"
@@ -144,18 +212,20 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _cells(row: Row) -> list[str]:
-    agent, *figures = [_cell(dict(row)[key]) for key, _ in _COLUMNS]
+def _cells(row: Row, columns: Columns) -> list[str]:
+    agent, *figures = [_cell(dict(row)[key]) for key, _ in columns]
     return [agent + ORACLE_MARK if row["oracle"] else agent, *figures]
 
 
-def format_leaderboard(rows: Sequence[Row]) -> str:
+def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
     """Tables in Markdown that also read well in a terminal: one per split, columns aligned.
 
     Agents that see the generator's answers are marked, with a note below the table.
 
     Args:
         rows: rows of one folder, in the order of `make_rows`.
+        details: whether to show the figures beside the main ones instead: interquartile mean,
+            rates, second tokenizer, exact match and ROUGE against the gold answers.
 
     Returns:
         The text, ending in a newline. It says so if there are no rows.
@@ -163,31 +233,20 @@ def format_leaderboard(rows: Sequence[Row]) -> str:
     if not rows:
         return "No finished results yet.\n"
     blocks = []
+    columns = _DETAILS if details else _COLUMNS
     for split in dict.fromkeys(row["split"] for row in rows):
         own = [row for row in rows if row["split"] == split]
-        title = f"### {own[0]['suite']}, {split} (generator: {own[0]['generator']})"
-        table = [[header for _, header in _COLUMNS]]
-        table += [_cells(row) for row in own]
+        subject = f"{split}, further figures" if details else split
+        title = f"### {own[0]['suite']}, {subject} (generator: {own[0]['generator']})"
+        table = [[header for _, header in columns]]
+        table += [_cells(row, columns) for row in own]
         note = "\n" + ORACLE_NOTE if any(row["oracle"] for row in own) else ""
-        blocks.append(title + "\n\n" + _align(table) + note)
+        blocks.append(title + "\n\n" + align(table) + note)
     return "\n".join(blocks)
 
 
-def _align(table: Sequence[Sequence[str]]) -> str:
-    """Markdown table, first column to the left, the others to the right."""
-    widths = [max(3, *map(len, column)) for column in zip(*table, strict=True)]
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-    lines = [
-        [line[0].ljust(widths[0])]
-        + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        for line in table
-    ]
-    lines.insert(1, rule)
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def write_leaderboard(folder: RunFolder) -> list[Row]:
-    """Write `summary.json` and `leaderboard.md` from the folder's finished parts.
+    """Write `summary.json`, `leaderboard.md` and `details.md` from the folder's finished parts.
 
     Returns:
         The rows written.
@@ -196,4 +255,5 @@ def write_leaderboard(folder: RunFolder) -> list[Row]:
     summary = json.dumps(rows, indent=2, allow_nan=False) + "\n"
     write_file(folder.path / "summary.json", summary)
     write_file(folder.path / "leaderboard.md", format_leaderboard(rows))
+    write_file(folder.path / "details.md", format_leaderboard(rows, details=True))
     return rows

@@ -5,7 +5,7 @@ Layout of a folder:
     settings.json                       what was asked for; compared when a run is resumed
     records/<agent>/<split>-seed<k>.jsonl   one part: a finished (agent, split, seed)
     agents/<agent>-seed<k>/             trained agents
-    provenance.json  summary.json  leaderboard.md
+    provenance.json  summary.json  leaderboard.md  details.md
     answers.db                          the generator's answers to original prompts, all of them if
                                         it is behind an API
 
@@ -65,8 +65,20 @@ class Record:
         original_tokens: n, generator tokens of `prompt`.
         compressed_tokens: n', generator tokens of `compressed_prompt`.
         template_tokens: f, generator tokens of the template's own text.
-        gold_rouge_l: ROUGE-L F1 of `compressed_output` against `gold`, in [0, 1], 1 if they are
+        second_original_tokens: as `original_tokens`, in the suite's second tokenizer.
+        second_compressed_tokens: as `compressed_tokens`, in the second tokenizer.
+        second_template_tokens: as `template_tokens`, in the second tokenizer.
+        gold_rouge_1: ROUGE-1 F1 of `compressed_output` against `gold`, in [0, 1], 1 if they are
             equal; None without gold.
+        gold_rouge_2: the same with ROUGE-2.
+        gold_rouge_l: the same with ROUGE-L.
+        gold_cut: number of characters of `compressed_output` within the gold answer's length in
+            generator tokens; None without gold, or if the generator shows no tokenizer.
+        cut_rouge_1: ROUGE-1 F1 of `compressed_output[:gold_cut]` against `gold`; None without cut.
+        cut_rouge_2: the same with ROUGE-2.
+        cut_rouge_l: the same with ROUGE-L.
+        requested_rate: share of the droppable units that the agent was asked to drop; None for an
+            agent that decides by itself.
         compress_ms: milliseconds the agent took, its batch's time divided by the batch's prompts.
     """
 
@@ -89,7 +101,17 @@ class Record:
     original_tokens: int
     compressed_tokens: int
     template_tokens: int
+    second_original_tokens: int
+    second_compressed_tokens: int
+    second_template_tokens: int
+    gold_rouge_1: float | None
+    gold_rouge_2: float | None
     gold_rouge_l: float | None
+    gold_cut: int | None
+    cut_rouge_1: float | None
+    cut_rouge_2: float | None
+    cut_rouge_l: float | None
+    requested_rate: float | None
     compress_ms: float
 
     def to_json(self) -> str:

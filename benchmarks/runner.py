@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RunFolder, check_settings
 from benchmarks.roster import Entry
+from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.rewards import make_reward
@@ -39,7 +40,10 @@ class Benchmark:
         suite: what is evaluated.
         entries: agents to evaluate, see `benchmarks.roster.find_agents`.
         out: result folder, new or with the same settings.
-        train_minutes: wall-clock minutes of training per trainable agent and seed.
+        train_minutes: wall-clock minutes of training per trainable agent and seed; None: no limit.
+        train_episodes: episodes of training per trainable agent and seed; None: no limit. With both
+            the first one used up ends the training. Only episodes give the same agents again.
+        shard: the part of the work that is done here; `benchmarks.merge` joins the folders.
         device: where the generator runs: "auto", "cpu", "cuda", ...
         generator: the generator the suite names, where that is an object and no name to load.
 
@@ -56,21 +60,32 @@ class Benchmark:
         entries: Sequence[Entry],
         out: str | Path,
         *,
-        train_minutes: float = 5.0,
+        train_minutes: float | None = 5.0,
+        train_episodes: int | None = None,
+        shard: Shard = WHOLE,
         device: str = "auto",
         generator: Generator | None = None,
     ) -> None:
-        if not (math.isfinite(train_minutes) and train_minutes > 0.0):
+        if suite.dataset is None or suite.generator is None:
+            raise ValueError(f"Suite {suite.id} needs a dataset and a generator of yours.")
+        if train_minutes is not None and not (math.isfinite(train_minutes) and train_minutes > 0.0):
             raise ValueError(f"Training needs a positive number of minutes, got {train_minutes}.")
+        if train_episodes is not None and train_episodes < 1:
+            raise ValueError(f"Training needs at least one episode, got {train_episodes}.")
+        if train_minutes is None and train_episodes is None:
+            raise ValueError("Training needs a budget: minutes, episodes or both.")
         self.suite = suite
         self.entries = list(entries)
         self.out = Path(out)
         self.train_minutes = train_minutes
+        self.train_episodes = train_episodes
+        self.shard = shard
         self.device = device
         self.reward = make_reward(suite.reward)
         print(f"Reading {suite.dataset} ...", file=sys.stderr)
         self.prompts = {split: load_prompts(suite.dataset, split) for split in suite.splits}
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
+        _check_data(suite, self.checksums)
         self.train_prompts: list[Prompt] = []
         trainable = [entry.name for entry in self.entries if entry.trainable]
         if trainable:
@@ -112,6 +127,7 @@ class Benchmark:
         folder = RunFolder.open(self.out, settings)
         run = {
             "agents": [entry.name for entry in self.entries],
+            "shard": str(self.shard),
             "device": str(getattr(getattr(self._generator, "model", None), "device", "unknown")),
             "checksums": self.checksums,
             "prompts": {split: len(task.episodes) for split, task in self._tasks.items()},
@@ -133,14 +149,26 @@ class Benchmark:
             GeneratorError: the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
-        for entry in self.entries:
-            for seed in entry.seeds(self.suite.seeds):
-                self._evaluate_agent(folder, entry, seed)
+        for entry, seed, splits in self._jobs():
+            self._evaluate_agent(folder, entry, seed, splits)
             write_leaderboard(folder)
         return write_leaderboard(folder)
 
-    def _evaluate_agent(self, folder: RunFolder, entry: Entry, seed: int) -> None:
-        splits = [s for s in self.suite.splits if not folder.part(entry.name, s, seed).exists()]
+    def _jobs(self) -> list[tuple[Entry, int, tuple[str, ...]]]:
+        """What this shard does: a trained agent stays in one shard, with all its splits."""
+        every = self.suite.splits
+        jobs = [
+            (entry, seed, splits)
+            for entry in self.entries
+            for seed in entry.seeds(self.suite.seeds)
+            for splits in ([every] if entry.trainable else [(split,) for split in every])
+        ]
+        return jobs[self.shard.number - 1 :: self.shard.count]
+
+    def _evaluate_agent(
+        self, folder: RunFolder, entry: Entry, seed: int, wanted: Sequence[str]
+    ) -> None:
+        splits = [split for split in wanted if not folder.part(entry.name, split, seed).exists()]
         trained = folder.trained_agent(entry.name, seed)
         if splits and entry.trainable and not trained.exists():
             self._train(folder, entry, seed)
@@ -148,7 +176,14 @@ class Benchmark:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.load(trained) if entry.trainable else entry.build(seed)
             records = tqdm(
-                evaluate(agent, self._tasks[split], name=entry.name, split=split, seed=seed),
+                evaluate(
+                    agent,
+                    self._tasks[split],
+                    name=entry.name,
+                    split=split,
+                    seed=seed,
+                    second_tokenizer=self.suite.second_tokenizer,
+                ),
                 desc=f"{entry.name}, {split}, seed {seed}",
                 total=len(self._tasks[split].episodes),
                 unit="prompt",
@@ -164,16 +199,18 @@ class Benchmark:
             options = self._options() | {"dataset": self.train_prompts, "split": "train"}
             return PromptCompressionVectorEnv(num_envs, **options)
 
-        print(
-            f"{entry.name}, seed {seed}: training for {self.train_minutes:g} minutes",
-            file=sys.stderr,
-        )
+        budget: dict[str, Any] = {"episodes": self.train_episodes}
+        told = [] if self.train_episodes is None else [f"{self.train_episodes} episodes"]
+        budget["seconds"] = None if self.train_minutes is None else 60.0 * self.train_minutes
+        told += [] if self.train_minutes is None else [f"{self.train_minutes:g} minutes"]
+        amount = " or ".join(told)
+        print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
         agent: Any = entry.build(seed)
-        history = agent.train(make_env, seconds=60.0 * self.train_minutes, progress=True)
+        history = agent.train(make_env, **budget, progress=True)
         if not history:
             raise TrainingError(
-                f"{entry.name}, seed {seed}: {self.train_minutes:g} minutes were over before the "
-                "first update, so nothing was learned. Give more with --train-minutes."
+                f"{entry.name}, seed {seed}: {amount} were over before the first update, so "
+                "nothing was learned. Give more with --train-minutes or --train-episodes."
             )
         with folder.write_trained_agent(entry.name, seed) as target:
             agent.save(target)
@@ -187,6 +224,7 @@ class Benchmark:
                 f"{trainable} must be trained, and that needs a train split: {error}"
             ) from error
         self.checksums["train"] = dataset_checksum(self.train_prompts)
+        _check_data(self.suite, self.checksums)
         seen = {(prompt.instruction, prompt.input) for prompt in self.train_prompts}
         for split, prompts in self.prompts.items():
             shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
@@ -219,7 +257,9 @@ class Benchmark:
             "max_new_tokens": suite.max_new_tokens,
             "limit": suite.limit,
             "seeds": suite.seeds,
+            "second_tokenizer": suite.second_tokenizer,
             "train_minutes": self.train_minutes,
+            "train_episodes": self.train_episodes,
             "agents": {entry.name: self._meaning(entry) for entry in self.entries},
         }
 
@@ -245,3 +285,14 @@ class Benchmark:
     @property
     def _fingerprint(self) -> str | None:
         return getattr(self._generator, "fingerprint", None)
+
+
+def _check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
+    """Refuse data that is not what a frozen suite was made of."""
+    for split, checksum in checksums.items():
+        if suite.checksums.get(split, checksum) != checksum:
+            raise ValueError(
+                f"The split {split} of {suite.dataset} is not that of suite {suite.id} "
+                f"v{suite.version}: its checksum is {checksum[:12]}..., not "
+                f"{suite.checksums[split][:12]}... . Use the data of this version of the project."
+            )

@@ -67,6 +67,30 @@ def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRES
     return float(np.mean(values > threshold))
 
 
+def exact_match(answers: Iterable[str], golds: Iterable[str]) -> float | None:
+    """Share of answers that equal the gold answer, white space around them aside.
+
+    Formula: `mean(1 if answer == gold else 0)` over the pairs with a gold answer. The generators of
+    micro answer in the form of the gold answer; of others it is not to be expected.
+
+    Args:
+        answers: answers to the compressed prompts.
+        golds: gold answers, "" where there is none; as many.
+
+    Returns:
+        A number in [0, 1], or None without any gold answer.
+
+    Raises:
+        ValueError: there are not as many of both.
+
+    Example:
+        >>> exact_match(["fig", "pear", "?"], ["fig", "Pear", ""])
+        0.5
+    """
+    pairs = zip(answers, golds, strict=True)
+    return mean(float(answer.strip() == gold.strip()) for answer, gold in pairs if gold)
+
+
 def micro_compression_ratio(
     original: npt.ArrayLike, compressed: npt.ArrayLike, template: npt.ArrayLike
 ) -> float:

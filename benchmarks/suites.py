@@ -6,9 +6,13 @@ anything here means a new version.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from pcrl_gym.micro.tasks import CHECKSUMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +22,9 @@ class Suite:
     Attributes:
         id: name in the leaderboard and on the command line.
         version: raised by every change of any other field, or of the data behind it.
-        dataset: what `pcrl_gym.datasets.load_prompts` takes.
+        dataset: what `pcrl_gym.datasets.load_prompts` takes; None: given by whoever runs the suite.
         splits: splits that are evaluated, in the leaderboard's order.
-        generator: what `pcrl_gym.load_generator` takes.
+        generator: what `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
         reward: name of the reward.
         template: name of the prompt template.
         unit: what one bit of the keep mask drops, "token" or "word".
@@ -28,6 +32,9 @@ class Suite:
         max_new_tokens: longest answer, in generator tokens.
         limit: prompts evaluated per split, spread evenly over it; None for all.
         seeds: number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
+        second_tokenizer: what else tokens are counted with, see `benchmarks.second_tokens`.
+        checksums: `pcrl_gym.datasets.dataset_checksum` of splits; data that differs is refused.
+        tags: what the suite is about, in a word each.
 
     Raises:
         ValueError: a number is not positive, or there is no split or a split twice.
@@ -35,9 +42,9 @@ class Suite:
 
     id: str
     version: int
-    dataset: str
+    dataset: str | None
     splits: tuple[str, ...]
-    generator: str
+    generator: str | None
     reward: str = "threshold"
     template: str = "alpaca"
     unit: str = "token"
@@ -45,6 +52,9 @@ class Suite:
     max_new_tokens: int = 30
     limit: int | None = None
     seeds: int = 3
+    second_tokenizer: str = "bytes"
+    checksums: Mapping[str, str] = field(default_factory=dict, hash=False)
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("max_units", "max_new_tokens", "limit", "seeds"):
@@ -55,18 +65,55 @@ class Suite:
             raise ValueError(f"splits must be given, each once; got {list(self.splits)}.")
 
 
+_MICRO = Suite(
+    id="micro",
+    version=3,
+    dataset="micro",
+    splits=("validation_seen", "validation_unseen", "validation_human"),
+    generator="micro",
+    seeds=5,
+    checksums=CHECKSUMS,
+    tags=("procedural", "causal"),
+)
+_REAL = Suite(
+    id="alpaca-plus",
+    version=1,
+    dataset=None,
+    splits=("validation_seen", "validation_unseen"),
+    generator=None,
+    seeds=3,
+    tags=("real",),
+)
+
+
+def _with_ci(suite: Suite) -> tuple[Suite, Suite]:
+    """A suite and its small variant, for trying things out and for continuous integration."""
+    small = dataclasses.replace(
+        suite, id=f"{suite.id}-ci", limit=64, seeds=2, tags=(*suite.tags, "ci")
+    )
+    return suite, small
+
+
 SUITES: Final = {
     suite.id: suite
-    for suite in (
-        Suite(
-            id="micro",
-            version=2,
-            dataset="micro",
-            splits=("validation_seen", "validation_unseen", "validation_human"),
-            generator="micro",
+    for full in (
+        _MICRO,
+        dataclasses.replace(
+            _MICRO,
+            id="micro-seq2seq",
+            version=1,
+            generator="micro-seq2seq",
+            tags=("procedural", "seq2seq"),
         ),
+        dataclasses.replace(
+            _MICRO, id="micro-word", version=1, unit="word", tags=("procedural", "causal", "words")
+        ),
+        _REAL,
+        dataclasses.replace(_REAL, id="t0-short"),
     )
+    for suite in _with_ci(full)
 }
+"""Every frozen suite by its id; each has a small variant whose id ends in "-ci"."""
 
 
 def dataset_suite_id(dataset: str) -> str:

@@ -38,7 +38,17 @@ def record(**changes: Any) -> Record:
         "original_tokens": 12,
         "compressed_tokens": 7,
         "template_tokens": 2,
+        "second_original_tokens": 29,
+        "second_compressed_tokens": 26,
+        "second_template_tokens": 23,
+        "gold_rouge_1": 1.0,
+        "gold_rouge_2": 1.0,
         "gold_rouge_l": 1.0,
+        "gold_cut": 2,
+        "cut_rouge_1": 1.0,
+        "cut_rouge_2": 1.0,
+        "cut_rouge_l": 1.0,
+        "requested_rate": None,
         "compress_ms": 2.0,
     }
     return Record(**(values | changes))

@@ -74,7 +74,8 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"agents": "bench_agents:Learner"}, "very prompts"),
         ({"dataset": "nowhere/at/all.json"}, "no file or folder"),
         ({"dataset": ""}, "--suite or --dataset"),
-        ({"suite": "micro"}, "--suite or --dataset"),
+        ({"suite": "micro"}, "Suite micro fixes --generator, --dataset"),
+        ({"suite": "t0-short", "generator": "", "split": ""}, "leaves --generator to you"),
         ({"split": ""}, "needs --split"),
         ({"split": "test"}, "split must be one of"),
         ({"split": "train,train"}, "each once"),
@@ -82,6 +83,7 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"reward": "fame"}, "fame"),
         ({"train_minutes": "0"}, "positive number of minutes"),
         ({"train_minutes": "nan"}, "positive number of minutes"),
+        ({"suite": "t0-short", "split": "train"}, "has the splits"),
     ],
 )
 def test_wrong_arguments_are_told_before_slow_work(dataset, changes, message, capsys):

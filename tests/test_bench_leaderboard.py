@@ -44,11 +44,23 @@ def test_row_by_hand():
         "n",
         "reward",
         "reward_ci",
+        "reward_iqm",
+        "reward_iqm_ci",
+        "normalised_score",
         "compression_ratio",
         "compression_ratio_micro",
+        "compression_ratio_second",
+        "requested_rate",
+        "drop_rate",
         "similarity",
         "survival_rate",
+        "exact_match",
+        "gold_rouge_1",
+        "gold_rouge_2",
         "gold_rouge_l",
+        "cut_rouge_1",
+        "cut_rouge_2",
+        "cut_rouge_l",
         "compress_ms",
         "oracle",
     ]
@@ -64,6 +76,30 @@ def test_row_by_hand():
     assert row["gold_rouge_l"] == pytest.approx(0.5)
     assert row["compress_ms"] == 2.0
     assert row["oracle"] is False
+    assert row["reward_iqm"] == 0.5  # of 0, 0.5, 0.5, 1 the middle two
+    assert row["compression_ratio_second"] == pytest.approx(3 / 6)
+    assert (row["requested_rate"], row["drop_rate"]) == (None, 0.5)
+    assert row["exact_match"] == 1.0
+    assert row["normalised_score"] is None  # without keep_all and search
+
+
+def test_normalised_score_goes_from_keep_all_to_search():
+    records = [
+        record(agent=agent, reward=reward)
+        for agent, reward in (("keep_all", 0.2), ("a", 0.4), ("search", 0.6))
+    ]
+    scores = {row["agent"]: row["normalised_score"] for row in make_rows(records, SETTINGS)}
+    assert scores == pytest.approx({"keep_all": 0.0, "a": 0.5, "search": 1.0})
+    alone = make_rows(records[:2], SETTINGS)
+    assert [row["normalised_score"] for row in alone] == [None, None]
+
+
+def test_further_figures_are_a_table_of_their_own():
+    rows = make_rows(two_seeds(), SETTINGS)
+    text = format_leaderboard(rows, details=True)
+    for header in ("IQM reward", "ratio (2nd tokenizer)", "exact match", "ROUGE-2 cut"):
+        assert header in text
+    assert "survival" not in text
 
 
 def test_rows_come_split_by_split_best_first():
@@ -130,6 +166,7 @@ def test_files_are_written(tmp_path: Path):
     rows = write_leaderboard(folder)
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(rows))
     assert (tmp_path / "leaderboard.md").read_text() == format_leaderboard(rows)
+    assert (tmp_path / "details.md").read_text() == format_leaderboard(rows, details=True)
 
 
 def test_table_command_needs_no_model(tmp_path: Path):

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from pcrl_gym.rouge import rouge_l_f1, similarity
+from pcrl_gym.rouge import rouge_l_f1, rouge_n_f1, similarity
 
-REFERENCE = RougeScorer(["rougeL"])
+REFERENCE = RougeScorer(["rouge1", "rouge2", "rouge3", "rougeL"])
 WORDS = st.lists(
     st.sampled_from(
         ["a", "b", "the", "The", "12", "7", "cat's", "été", "猫", "—", "İ", "\u212a", "\n"]
@@ -37,3 +37,48 @@ def test_identical_texts_are_fully_similar_even_without_a_latin_word(text: str) 
 @pytest.mark.parametrize(("a", "b"), [("猫", "犬"), ("", "yes"), ("🙂", "🙃"), ("yes", "no")])
 def test_texts_without_a_common_word_are_not_similar(a: str, b: str) -> None:
     assert similarity(a, b) == 0.0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@given(answer=TEXTS, reference=TEXTS)
+def test_n_grams_equal_to_rouge_score_bit_for_bit(n: int, answer: str, reference: str) -> None:
+    expected = float(REFERENCE.score(reference, answer)[f"rouge{n}"].fmeasure)
+    assert rouge_n_f1(answer, reference, n).hex() == expected.hex()
+
+
+@given(TEXTS, TEXTS, st.integers(1, 5))
+def test_n_grams_symmetric_and_in_range(a: str, b: str, n: int) -> None:
+    assert rouge_n_f1(a, b, n) == rouge_n_f1(b, a, n)
+    assert 0.0 <= rouge_n_f1(a, b, n) <= 1.0
+
+
+def test_order_does_not_matter_to_single_words() -> None:
+    # It does to ROUGE-L: one word of the two is the longest common subsequence.
+    assert rouge_n_f1("cat the", "the cat", 1) == 1.0
+    assert rouge_l_f1("cat the", "the cat") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "n", "score"),
+    [
+        # Clipped: one of three counts. P = 1/3, R = 1.
+        ("the the the", "the", 1, 0.5),
+        # Two of four and two of three: P = 1/2, R = 2/3.
+        ("a a a b", "b a c", 1, 4 / 7),
+        # Of "a b", "b a", "a b" and "a b", "b c" one is common: P = 1/3, R = 1/2.
+        ("a b a b", "a b c", 2, 0.4),
+        ("A-b", "a b!", 2, 1.0),
+        # Too short for a 2-gram, even if identical.
+        ("yes", "yes", 2, 0.0),
+        ("yes", "", 1, 0.0),
+        ("猫", "猫", 1, 0.0),
+    ],
+)
+def test_n_grams_by_hand(answer: str, reference: str, n: int, score: float) -> None:
+    assert rouge_n_f1(answer, reference, n) == pytest.approx(score, abs=1e-15)
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_n_below_one_is_refused(n: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        rouge_n_f1("a", "a", n)

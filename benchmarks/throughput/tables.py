@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.leaderboard import _align
+from benchmarks.markdown import align
 
 NEW_TOKENS = 30
 """Longest answer, in generator tokens."""
@@ -194,7 +194,7 @@ def format_cases(cases: Sequence[Case]) -> str:
                 f"{case.floor_tokens} tokens",
             ]
         )
-    return f"{_align(speed)}\n{_align(drafts)}"
+    return f"{align(speed)}\n{align(drafts)}"
 
 
 def format_overhead(rows: Sequence[Overhead]) -> str:
@@ -210,7 +210,7 @@ def format_overhead(rows: Sequence[Overhead]) -> str:
         ]
         for row in rows
     ]
-    return _align(table)
+    return align(table)
 
 
 def format_targets(targets: Sequence[Target]) -> str:

@@ -1,0 +1,71 @@
+"""Figures of an answer against the gold answer, whole and cut to the gold's length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcrl_gym.rouge import rouge_n_f1, similarity
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class GoldFigures(NamedTuple):
+    """ROUGE F1 against the gold answer, each in [0, 1].
+
+    Attributes:
+        rouge_1: unigrams.
+        rouge_2: bigrams.
+        rouge_l: longest common subsequence.
+    """
+
+    rouge_1: float
+    rouge_2: float
+    rouge_l: float
+
+
+def against_gold(answer: str, gold: str) -> GoldFigures:
+    """ROUGE-1, ROUGE-2 and ROUGE-L F1, without stemming.
+
+    Equal texts score 1.0 in all three, as in `pcrl_gym.rouge.similarity`: else a right answer of
+    one word would have a ROUGE-2 of 0. Source: Lin, "ROUGE: A Package for Automatic Evaluation of
+    Summaries" (2004), https://aclanthology.org/W04-1013.
+
+    Example:
+        >>> against_gold("fig", "fig")
+        GoldFigures(rouge_1=1.0, rouge_2=1.0, rouge_l=1.0)
+        >>> against_gold("pear fig", "fig pear")
+        GoldFigures(rouge_1=1.0, rouge_2=0.0, rouge_l=0.5)
+    """
+    if answer == gold:
+        return GoldFigures(1.0, 1.0, 1.0)
+    return GoldFigures(
+        rouge_n_f1(answer, gold, 1), rouge_n_f1(answer, gold, 2), similarity(answer, gold)
+    )
+
+
+class AnswerCut:
+    """Cuts answers to as many tokens as the gold answer has, the way of the PCRL paper.
+
+    A tuned generator stops by itself; another one goes on talking, which lowers its precision.
+
+    Args:
+        tokenizer: the generator's tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        from pcrl_gym.tokenizers import TextEncoder
+
+        self._encoder = TextEncoder(tokenizer)
+
+    def __call__(self, answer: str, gold: str) -> int:
+        """Number of characters of the answer that lie in its first `len(gold)` tokens.
+
+        Both texts are tokenised without special tokens. Where a cut falls inside a character, the
+        character stays.
+        """
+        of_answer, of_gold = self._encoder.encodings([answer, gold])
+        tokens = len(of_gold.ids)
+        if len(of_answer.ids) <= tokens:
+            return len(answer)
+        return int(of_answer.offsets[tokens - 1][1]) if tokens else 0

@@ -1,0 +1,30 @@
+"""Token counts in a second tokenizer, so that savings can be compared across generators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+BYTES = "bytes"
+
+
+def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
+    """A function that counts the tokens of texts, without special tokens.
+
+    Args:
+        name: "bytes" for UTF-8 bytes, the tokens of ByT5 (Xue et al. 2022,
+            https://arxiv.org/abs/2105.13626), or what `pcrl_gym.tokenizers.load_tokenizer` takes.
+
+    Raises:
+        ValueError: there is no such tokenizer.
+
+    Example:
+        >>> token_counter("bytes")(["fig", "\u00e9"])
+        [3, 2]
+    """
+    if name == BYTES:
+        # A lone surrogate has no UTF-8; three bytes are what it would take.
+        return lambda texts: [len(text.encode("utf-8", "surrogatepass")) for text in texts]
+    from pcrl_gym.tokenizers import TextEncoder, load_tokenizer
+
+    encoder = TextEncoder(load_tokenizer(name))
+    return lambda texts: [len(encoding.ids) for encoding in encoder.encodings(texts)]

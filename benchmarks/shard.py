@@ -1,0 +1,51 @@
+"""Shards: parts of one run that are done apart, on several machines or cores."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several parts of a run, of about equal size.
+
+    Attributes:
+        number: which one, from 1 to count.
+        count: how many there are.
+
+    Raises:
+        ValueError: the number is not in 1 to count.
+
+    Example:
+        >>> Shard.parse("3/8")
+        Shard(number=3, count=8)
+        >>> str(Shard(3, 8))
+        '3/8'
+    """
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise ValueError(f"Shards are numbered 1/{self.count} to {self.count}/{self.count}.")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read a shard as `str` writes it.
+
+        Raises:
+            ValueError: the text is something else.
+        """
+        found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if not found:
+            raise ValueError(f"A shard is written like 3/8, got {text!r}.")
+        return cls(int(found[1]), int(found[2]))
+
+
+WHOLE = Shard(1, 1)
+"""The one shard of a run that is done in one piece."""
