@@ -1,11 +1,11 @@
-"""Command line: `python -m benchmarks run ...`, `table DIR`, `throughput ...` and `latency ...`."""
+"""Command line: `python -m benchmarks COMMAND`; `--help` lists the commands."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.leaderboard import format_leaderboard, make_rows
@@ -34,6 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _table(options.dir, options.details)
     if options.command == "merge":
         return _merge(options.dirs, options.out)
+    if options.command == "compare":
+        return _compare(options)
+    if options.command == "rates":
+        return _rates(options)
+    if options.command == "transfer":
+        return _transfer(options)
     if options.command == "throughput":
         return _throughput(options)
     if options.command == "latency":
@@ -65,6 +71,45 @@ def _merge(paths: Sequence[str], out: str) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\nWritten to {out}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from benchmarks.pairs import compare_agents
+
+    def compare() -> Any:
+        return compare_agents(RunFolder(options.dir).records(), _names(options.agents or ""))
+
+    return _analysis(compare)
+
+
+def _rates(options: argparse.Namespace) -> int:
+    from benchmarks.rates import RATES, run
+
+    agents = _names(options.agents)
+    rates = options.rates or RATES
+    return _analysis(lambda: run(options.dir, agents, rates=rates, device=options.device))
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    from benchmarks.transfer import run
+
+    agents = _names(options.agents)
+    return _analysis(lambda: run(options.dirs, agents, options.out, device=options.device))
+
+
+def _analysis(make: Callable[[], Any]) -> int:
+    """Make an analysis and print its tables."""
+    from pcrl_gym.errors import PcrlError
+
+    try:
+        print(make().markdown(), end="")
+    except (PcrlError, RunFolderError, ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on with what is unfinished.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -226,6 +271,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _shares(text: str) -> list[float]:
+    try:
+        return [float(name) for name in _names(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers from 0 to 1, got {text!r}") from error
+
+
 def _shard(text: str) -> Shard:
     try:
         return Shard.parse(text)
@@ -294,9 +346,38 @@ def _parser() -> argparse.ArgumentParser:
     custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
     custom.add_argument("--max-units", type=_positive, help="window in units (default 128)")
     custom.add_argument("--max-new-tokens", type=_positive, help="longest answer (default 30)")
+    _add_analyses(commands)
     _add_throughput(commands)
     _add_latency(commands)
     return parser
+
+
+def _add_analyses(commands: Any) -> None:
+    compare = commands.add_parser("compare", help="compare the agents of a result folder in pairs")
+    compare.add_argument("dir", help="result folder")
+    compare.add_argument("--agents", help="names separated by commas (default: all)")
+    rates = commands.add_parser(
+        "rates",
+        help="rate-quality curves",
+        description="Evaluate agents at several rates, on the suite of a result folder; those that "
+        "learn as that folder trained them. Resumable.",
+    )
+    rates.add_argument("dir", help="result folder")
+    rates.add_argument("--agents", required=True, help="agents that take a rate")
+    rates.add_argument(
+        "--rates", type=_shares, help="shares to drop, separated by commas (default 0.1 to 0.9)"
+    )
+    transfer = commands.add_parser(
+        "transfer",
+        help="evaluate the agents that each folder trained with the generator of each",
+        description="Evaluate the agents that each folder trained with the generator of each. "
+        "Resumable.",
+    )
+    transfer.add_argument("dirs", nargs="+", metavar="dir", help="result folder")
+    transfer.add_argument("--agents", required=True, help="agents that learn")
+    transfer.add_argument("--out", required=True, help="folder for the evaluations")
+    for command in (rates, transfer):
+        command.add_argument("--device", default="auto", help="device of generators (default auto)")
 
 
 def _add_throughput(commands: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ class Entry:
             evaluated.
         oracle: whether it sees the generator's answers, as its class says by a true attribute
             `oracle`; tables mark it.
+        rate: share of the droppable units that it is told to drop; None: as it likes.
+        trained_in: result folder whose trained agents are evaluated; None: those of this run.
+        trained_as: name of the trained agents in their result folder.
     """
 
     name: str
@@ -36,6 +40,23 @@ class Entry:
     seeded: bool
     trainable: bool
     oracle: bool
+    rate: float | None = None
+    trained_in: Path | None = None
+    trained_as: str = ""
+
+    @property
+    def takes_rate(self) -> bool:
+        """Whether it can be told which share of the units to drop."""
+        return "rate" in inspect.signature(self.cls).parameters
+
+    def at_rate(self, rate: float) -> Entry:
+        """The same agent, told to drop a share of the units, under a name that says so."""
+        return dataclasses.replace(self, name=f"{self.name}-rate{rate:g}", rate=rate)
+
+    def from_run(self, folder: Path, label: str = "") -> Entry:
+        """The agent as another run trained it; `label` is added to its name."""
+        name = f"{self.name}-{label}" if label else self.name
+        return dataclasses.replace(self, name=name, trained_in=folder)
 
     def seeds(self, count: int) -> range:
         """Seeds to evaluate: `count` of them, or one for an agent without chance."""
@@ -43,11 +64,15 @@ class Entry:
 
     def build(self, seed: int) -> Agent:
         """Make an untrained agent."""
-        return make_agent(self.spec, seed=seed)
+        return make_agent(self.spec, seed=seed, **self._options)
 
     def load(self, folder: Path) -> TrainableAgent:
         """Load a trained agent."""
-        return cast("type[TrainableAgent]", self.cls).load(folder)
+        return cast("type[TrainableAgent]", self.cls).load(folder, **self._options)
+
+    @property
+    def _options(self) -> dict[str, float]:
+        return {} if self.rate is None else {"rate": self.rate}
 
 
 def find_agents(specs: Sequence[str]) -> list[Entry]:
@@ -104,4 +129,5 @@ def _find(spec: str) -> Entry:
         seeded="seed" in parameters and not oracle,
         trainable=all(callable(getattr(cls, method, None)) for method in ("train", "save", "load")),
         oracle=oracle,
+        trained_as=name,
     )

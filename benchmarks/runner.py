@@ -14,7 +14,7 @@ from tqdm import tqdm
 from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
-from benchmarks.records import ORACLE, RunFolder, check_settings
+from benchmarks.records import ORACLE, RunFolder, RunFolderError, check_settings
 from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite
@@ -87,7 +87,7 @@ class Benchmark:
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
         _check_data(suite, self.checksums)
         self.train_prompts: list[Prompt] = []
-        trainable = [entry.name for entry in self.entries if entry.trainable]
+        trainable = [entry.name for entry in self.entries if _is_trained_here(entry)]
         if trainable:
             self._load_train_prompts(", ".join(trainable))
         check_settings(self.out, self._settings())
@@ -146,6 +146,7 @@ class Benchmark:
         Raises:
             ValueError: an agent returned no keep masks.
             TrainingError: an agent made no update in its training time.
+            RunFolderError: a trained agent is missing in the run that it comes from.
             GeneratorError: the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
@@ -169,8 +170,11 @@ class Benchmark:
         self, folder: RunFolder, entry: Entry, seed: int, wanted: Sequence[str]
     ) -> None:
         splits = [split for split in wanted if not folder.part(entry.name, split, seed).exists()]
-        trained = folder.trained_agent(entry.name, seed)
+        home = folder if entry.trained_in is None else RunFolder(entry.trained_in)
+        trained = home.trained_agent(entry.trained_as, seed)
         if splits and entry.trainable and not trained.exists():
+            if not _is_trained_here(entry):
+                raise RunFolderError(f"{home.path} holds no {entry.trained_as} of seed {seed}.")
             self._train(folder, entry, seed)
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
@@ -265,9 +269,13 @@ class Benchmark:
 
     def _meaning(self, entry: Entry) -> str:
         """What a name in the table stands for: for an agent that learns, also the data."""
-        meaning = (
-            f"{entry.spec}, train {self.checksums['train']}" if entry.trainable else entry.spec
-        )
+        meaning = entry.spec
+        if _is_trained_here(entry):
+            meaning += f", train {self.checksums['train']}"
+        elif entry.trained_in is not None:
+            meaning += f", trained in {entry.trained_in.resolve().name}"
+        if entry.rate is not None:
+            meaning += f", rate {entry.rate:g}"
         return meaning + ORACLE if entry.oracle else meaning
 
     def _options(self) -> dict[str, Any]:
@@ -285,6 +293,10 @@ class Benchmark:
     @property
     def _fingerprint(self) -> str | None:
         return getattr(self._generator, "fingerprint", None)
+
+
+def _is_trained_here(entry: Entry) -> bool:
+    return entry.trainable and entry.trained_in is None
 
 
 def _check_data(suite: Suite, checksums: Mapping[str, str]) -> None:

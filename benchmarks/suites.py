@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pcrl_gym.micro.tasks import CHECKSUMS
 
@@ -114,6 +114,19 @@ SUITES: Final = {
     for suite in _with_ci(full)
 }
 """Every frozen suite by its id; each has a small variant whose id ends in "-ci"."""
+
+
+def suite_of(settings: Mapping[str, Any]) -> Suite:
+    """The suite that a result folder was made of, from its settings."""
+    taken = {
+        field.name: settings[field.name]
+        for field in dataclasses.fields(Suite)
+        if field.name in settings and field.name != "checksums"
+    }
+    checksums = settings["checksums"]
+    return Suite(
+        **taken | {"splits": tuple(settings["splits"])}, id=settings["suite"], checksums=checksums
+    )
 
 
 def dataset_suite_id(dataset: str) -> str:

@@ -1,0 +1,139 @@
+"""What an analysis leaves in a result folder: figures as JSON, tables in Markdown, a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.markdown import align
+from pcrl_gym.atomic import write_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart.
+
+    Attributes:
+        name: what the line stands for.
+        points: x and y, from left to right.
+    """
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: as many cells in each row as there are columns; None is an empty cell."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Result of an analysis.
+
+    Attributes:
+        name: name of its files and of the command.
+        title: its heading.
+        note: what the figures are and how they are to be read, in sentences.
+        tables: tables by their headings.
+        series: lines of a chart, if there is one.
+        x_label: what its x axis shows.
+        y_label: what its y axis shows.
+    """
+
+    name: str
+    title: str
+    note: str
+    tables: Mapping[str, Table]
+    series: tuple[Series, ...] = field(default=())
+    x_label: str = ""
+    y_label: str = ""
+
+    def markdown(self) -> str:
+        """Title, note and tables as Markdown."""
+        blocks = [f"### {self.title}\n\n{self.note}\n"]
+        for heading, table in self.tables.items():
+            cells = [list(table.columns), *([_cell(cell) for cell in row] for row in table.rows)]
+            blocks.append(f"#### {heading}\n\n{align(cells)}")
+        return "\n".join(blocks)
+
+
+def write_analysis(
+    folder: str | Path, analysis: Analysis, draw: Callable[[Figure], None] | None = None
+) -> None:
+    """Write `analyses/<name>.json`, `.md` and, if there is something to draw, `.png`.
+
+    Args:
+        folder: result folder.
+        analysis: what is written; files of an earlier one of that name are replaced.
+        draw: draws into an empty figure.
+    """
+    place = Path(folder) / "analyses"
+    place.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(analysis), indent=1, allow_nan=False)
+    write_file(place / f"{analysis.name}.json", text + "\n")
+    write_file(place / f"{analysis.name}.md", analysis.markdown())
+    if draw is not None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 5), layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        draw(figure)
+        picture = io.BytesIO()
+        canvas.print_png(picture)
+        write_file(place / f"{analysis.name}.png", picture.getvalue())
+
+
+def read_analyses(folder: str | Path) -> list[Analysis]:
+    """Analyses of a result folder, by name."""
+    files = sorted((Path(folder) / "analyses").glob("*.json"))
+    return [_read(json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def _read(values: dict[str, Any]) -> Analysis:
+    tables = {
+        heading: Table(tuple(table["columns"]), tuple(map(tuple, table["rows"])))
+        for heading, table in values["tables"].items()
+    }
+    series = tuple(
+        Series(line["name"], tuple((x, y) for x, y in line["points"])) for line in values["series"]
+    )
+    return Analysis(**values | {"tables": tables, "series": series})
+
+
+def draw_lines(
+    figure: Figure, panels: Mapping[str, Sequence[Series]], x_label: str, y_label: str
+) -> None:
+    """Draw line charts side by side, with one legend for the lines of equal names."""
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    names = list(dict.fromkeys(line.name for lines in panels.values() for line in lines))
+    for panel, (title, lines) in zip(axes, panels.items(), strict=True):
+        for line in lines:
+            x, y = zip(*line.points, strict=True)
+            place = names.index(line.name)
+            panel.plot(x, y, label=line.name, color=f"C{place % 10}", marker="os^Dv*PX"[place % 8])
+        panel.set_title(title)
+        panel.set_xlabel(x_label)
+        panel.grid(alpha=0.3)
+    axes[0].set_ylabel(y_label)
+    axes[-1].legend(loc="best", fontsize="small")
+
+
+def _cell(value: Cell) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

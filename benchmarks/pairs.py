@@ -1,0 +1,75 @@
+"""Paired comparison of agents on the same prompts, from records alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+from benchmarks.analysis import Analysis, Table
+from benchmarks.comparison import compare
+from benchmarks.records import Record, RunFolderError
+
+Grids = dict[str, dict[str, dict[int, dict[str, float]]]]
+COLUMNS = (
+    "a", "b", "prompts", "a - b", "95 % interval", "P(a > b)", "p (sign flip)", "exact", "note",
+)  # fmt: skip
+
+
+def compare_agents(records: Iterable[Record], agents: Sequence[str] | None = None) -> Analysis:
+    """Every two agents against each other, in mean reward on each split.
+
+    Args:
+        records: records of one result folder.
+        agents: the agents to compare; None: all.
+
+    Returns:
+        A table per split, see `benchmarks.comparison.compare` for the figures.
+
+    Raises:
+        RunFolderError: two agents were not evaluated on the same prompts.
+        ValueError: an agent has no records, or there are not two.
+    """
+    rewards: Grids = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    for record in records:
+        rewards[record.split][record.agent][record.seed][record.prompt_id] = record.reward
+    there = sorted({agent for split in rewards.values() for agent in split})
+    if missing := sorted(set(agents or ()) - set(there)):
+        raise ValueError(f"There are no results of {', '.join(missing)}, only of {there}.")
+    wanted = list(agents) if agents else there
+    if len(wanted) < 2:
+        raise ValueError(f"A comparison needs two agents, got {wanted}.")
+    tables = {}
+    for split, own in rewards.items():
+        pairs = combinations([agent for agent in wanted if agent in own], 2)
+        tables[split] = Table(COLUMNS, tuple(_row(own, a, b, split) for a, b in pairs))
+    return Analysis(
+        name="compare",
+        title="Agents compared in pairs",
+        note="Difference of the mean rewards on the same prompts, with a bootstrap interval over "
+        "seeds and prompts; probability that a earns more than b; p-value of a sign-flip test over "
+        "prompts, not corrected for the number of pairs.",
+        tables=tables,
+    )
+
+
+def _row(
+    rewards: dict[str, dict[int, dict[str, float]]], a: str, b: str, split: str
+) -> tuple[str | float | int, ...]:
+    prompts = list(next(iter(rewards[a].values())))
+    seeds = [*rewards[a].values(), *rewards[b].values()]
+    if any(set(seed) != set(prompts) for seed in seeds):
+        raise RunFolderError(f"{a} and {b} were evaluated on different prompts of {split}.")
+    grids = [[[seed[p] for p in prompts] for seed in rewards[name].values()] for name in (a, b)]
+    result = compare(*grids)
+    return (
+        a,
+        b,
+        result.prompts,
+        result.mean_difference,
+        f"{result.low:.3f} to {result.high:.3f}",
+        result.probability_of_improvement,
+        f"{result.sign_flip.p_value:.2g}",
+        "yes" if result.sign_flip.exact else "no",
+        result.note,
+    )

@@ -1,0 +1,130 @@
+"""Transfer matrix: policies trained with one generator, evaluated with another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.analysis import Analysis, Table, write_analysis
+from benchmarks.leaderboard import Row
+from benchmarks.records import RunFolder
+from benchmarks.suites import suite_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def run(
+    folders: Sequence[str | Path], agents: Sequence[str], out: str | Path, *, device: str
+) -> Analysis:
+    """Evaluate the trained agents of every folder with the generator of every folder.
+
+    The generators must share a policy tokenizer, because a policy knows its token ids alone.
+
+    Args:
+        folders: result folders that trained the agents; one or more.
+        agents: agents that learn.
+        out: folder for the evaluations, one result folder per generator; an interrupted analysis
+            goes on there.
+        device: where the generators run.
+
+    Returns:
+        The analysis, which is written into `out`, too.
+
+    Raises:
+        RunFolderError: there is no such result folder, or a trained agent is missing in it.
+        ValueError: an agent is unknown or does not learn, two folders have one name, or the
+            tokenizers differ.
+    """
+    from benchmarks.roster import find_agents
+    from benchmarks.runner import Benchmark
+
+    sources = [RunFolder(folder) for folder in folders]
+    labels = [source.path.resolve().name for source in sources]
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"The folders need names of their own, got {', '.join(labels)}.")
+    entries = find_agents(agents)
+    if idle := [entry.name for entry in entries if not entry.trainable]:
+        raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer.")
+    _check_tokenizers(sources)
+    moved = [
+        entry.from_run(source.path, label)
+        for entry in entries
+        for source, label in zip(sources, labels, strict=True)
+    ]
+    rows: dict[str, list[Row]] = {}
+    for source, label in zip(sources, labels, strict=True):
+        where = Path(out) / label
+        rows[label] = Benchmark(suite_of(source.settings), moved, where, device=device).run()
+    analysis = analyse(rows, [entry.name for entry in entries])
+    write_analysis(out, analysis, lambda figure: _draw(figure, analysis))
+    return analysis
+
+
+def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
+    """Matrices of mean reward: trained with (rows) against evaluated with (columns).
+
+    Args:
+        rows: leaderboard rows by the run whose generator answered; the agents in them are named
+            `<agent>-<run that trained it>`.
+        agents: names of the agents.
+    """
+    labels = tuple(rows)
+    by_place = {
+        (label, row["split"], row["agent"]): row["reward"]
+        for label, own in rows.items()
+        for row in own
+    }
+    splits = dict.fromkeys(row["split"] for own in rows.values() for row in own)
+    tables = {
+        f"{agent}, {split}": Table(
+            ("trained in", *labels),
+            tuple(
+                (trained, *(by_place.get((label, split, f"{agent}-{trained}")) for label in labels))
+                for trained in labels
+            ),
+        )
+        for agent in agents
+        for split in splits
+    }
+    return Analysis(
+        name="transfer",
+        title="Transfer between generators",
+        note="Mean reward of policies trained in the run of the row, with the generator and the "
+        "prompts of the run of the column. The diagonal is no transfer.",
+        tables=tables,
+    )
+
+
+def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
+    from pcrl_gym.generators.loading import load_generator
+
+    known: dict[str, dict[str, int]] = {}
+    for source in sources:
+        name = source.settings["generator"]
+        if name not in known:
+            tokenizer = getattr(load_generator(name, device="cpu"), "tokenizer", None)
+            known[name] = {} if tokenizer is None else tokenizer.get_vocab()
+    if len({frozenset(vocabulary.items()) for vocabulary in known.values()}) > 1:
+        raise ValueError(
+            f"The generators {', '.join(known)} have different tokenizers, and a policy knows the "
+            "token ids of its own alone. Give runs of generators that share one."
+        )
+
+
+def _draw(figure: Figure, analysis: Analysis) -> None:
+    panels = figure.subplots(1, len(analysis.tables), squeeze=False)[0]
+    for axes, (heading, table) in zip(panels, analysis.tables.items(), strict=True):
+        values = [[cell or 0.0 for cell in row[1:]] for row in table.rows]
+        axes.imshow(values, vmin=0.0, vmax=1.0, cmap="cividis")
+        for y, row in enumerate(values):
+            for x, value in enumerate(row):
+                dark = value < 0.6
+                axes.text(x, y, f"{value:.2f}", ha="center", color="white" if dark else "black")
+        names = list(table.columns[1:])
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names, rotation=90, va="center")
+        axes.set_title(heading, fontsize="small")
+    panels[0].set_ylabel("trained in")
+    panels[0].set_xlabel("evaluated in")
