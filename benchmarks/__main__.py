@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _table(options.dir, options.details)
     if options.command == "merge":
         return _merge(options.dirs, options.out)
+    if options.command == "validate":
+        return _validate(options)
     if options.command == "compare":
         return _compare(options)
     if options.command == "rates":
@@ -72,6 +74,14 @@ def _merge(paths: Sequence[str], out: str) -> int:
         return 1
     print(f"\nWritten to {out}")
     return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from benchmarks.validate import validate
+
+    report = validate(options.dir, device=options.device)
+    print(report.text(), end="")
+    return 1 if report.problems else 0
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -356,6 +366,8 @@ def _add_analyses(commands: Any) -> None:
     compare = commands.add_parser("compare", help="compare the agents of a result folder in pairs")
     compare.add_argument("dir", help="result folder")
     compare.add_argument("--agents", help="names separated by commas (default: all)")
+    valid = commands.add_parser("validate", help="check a result folder, and say what is wrong")
+    valid.add_argument("dir", help="result folder")
     rates = commands.add_parser(
         "rates",
         help="rate-quality curves",
@@ -376,7 +388,7 @@ def _add_analyses(commands: Any) -> None:
     transfer.add_argument("dirs", nargs="+", metavar="dir", help="result folder")
     transfer.add_argument("--agents", required=True, help="agents that learn")
     transfer.add_argument("--out", required=True, help="folder for the evaluations")
-    for command in (rates, transfer):
+    for command in (valid, rates, transfer):
         command.add_argument("--device", default="auto", help="device of generators (default auto)")
 
 

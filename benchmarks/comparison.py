@@ -46,7 +46,7 @@ class Comparison:
         low: lower end of its interval.
         high: upper end of its interval.
         level: coverage of the interval.
-        probability_of_improvement: of a over b, between the prompt means, in [0, 1].
+        probability_of_improvement: of a over b, mean over the prompts, in [0, 1].
         sign_flip: test of the prompt-wise differences; the seeds are taken as they are.
         seeds_a: seeds of a.
         seeds_b: seeds of b.
@@ -272,7 +272,8 @@ def compare(
 
         `d_b = sum_p v_p * (sum_s u_s * a[s, p] / S_a - sum_s w_s * b[s, p] / S_b) / P`
 
-    - `probability_of_improvement` of the a_p over the b_p, every prompt against every prompt;
+    - the mean over prompts of `probability_of_improvement` between the seeds of a and of b on one
+      prompt (prompts are the tasks of Agarwal et al.);
     - `sign_flip_p_value` of the `a_p - b_p`.
 
     The interval covers chance in training and in the choice of prompts; the test covers the prompts
@@ -321,7 +322,9 @@ def compare(
         low=low,
         high=high,
         level=level,
-        probability_of_improvement=probability_of_improvement(a_means, b_means),
+        probability_of_improvement=float(
+            np.mean([probability_of_improvement(x, y) for x, y in zip(a.T, b.T, strict=True)])
+        ),
         sign_flip=sign_flip,
         seeds_a=seeds_a,
         seeds_b=seeds_b,

@@ -1,0 +1,280 @@
+"""Checking a result folder that somebody hands in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.gold import against_gold
+from benchmarks.leaderboard import make_rows
+from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.suites import SUITES, suite_of
+from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
+from pcrl_gym.rewards import RewardInputs, make_reward
+from pcrl_gym.rouge import similarity
+
+if TYPE_CHECKING:
+    from pcrl_gym.generators.base import Generator
+
+SHARE = 0.05
+"""Share of the records whose answers are asked for again."""
+
+_MOST_TOLD = 5
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        problems: what is wrong, a sentence each; none if the folder can be accepted.
+        notes: what was checked, and what could not be.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Notes and problems, and the verdict as the last line."""
+        verdict = f"{len(self.problems)} problem(s)." if self.problems else "The folder is valid."
+        told = [f"problem: {problem}" for problem in self.problems]
+        return "\n".join([*self.notes, *told, verdict]) + "\n"
+
+
+def validate(
+    folder: str | Path, *, device: str = "auto", seed: int = 0, share: float = SHARE
+) -> Report:
+    """Check a result folder, from its schema to the rewards.
+
+    In this order: settings and records can be read; suite and version are the frozen ones; the data
+    has the folder's checksums; every part holds every prompt once; each record's figures follow
+    from its texts and counts; the summary follows from the records; and, where the generator can be
+    loaded and has the folder's fingerprint, a random share of the records is answered and scored
+    again.
+
+    Args:
+        folder: result folder.
+        device: where the generator runs.
+        seed: seed of the choice of records.
+        share: share of the records that are answered again, in [0, 1].
+
+    Returns:
+        What was found. Nothing is raised for a bad folder.
+    """
+    report = Report()
+    try:
+        opened = RunFolder(folder)
+        records = list(opened.records())
+        suite_of(opened.settings)
+        rows = make_rows(records, opened.settings)
+    except (RunFolderError, KeyError, TypeError, ValueError) as error:
+        report.problems.append(f"the folder cannot be read: {type(error).__name__}: {error}")
+        return report
+    report.notes.append(f"{len(records)} records of {len(opened.settings['agents'])} agents read")
+    if not records:
+        report.problems.append("there are no records")
+        return report
+    _check_suite(opened.settings, report)
+    _check_prompts(records, opened.settings, report)
+    _tell(report, _wrong_figures(records, opened.settings))
+    if _read_json(opened.path / "summary.json") != json.loads(json.dumps(rows)):
+        report.problems.append("summary.json does not follow from the records")
+    _check_answers(records, opened.settings, report, device=device, seed=seed, share=share)
+    return report
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def wrong_figures(record: Record, reward: Any) -> list[str]:
+    """Figures of a record that do not follow from its texts and counts.
+
+    Args:
+        record: the record.
+        reward: the suite's reward, see `pcrl_gym.rewards.make_reward`.
+
+    Returns:
+        Names of the figures, see `benchmarks.records.Record`.
+    """
+    wrong = []
+    left, end = [], 0
+    for start, stop in record.dropped:
+        if not end <= start < stop <= len(record.prompt):
+            return ["dropped"]
+        left.append(record.prompt[end:start])
+        end = stop
+    if "".join([*left, record.prompt[end:]]) != record.compressed_prompt:
+        wrong.append("compressed_prompt")
+    expected: dict[str, float | None] = {
+        "similarity": similarity(record.compressed_output, record.output)
+    }
+    paid = record.original_tokens - record.template_tokens
+    saved = record.original_tokens - record.compressed_tokens
+    expected["compression_ratio"] = saved / paid if paid > 0 else 0.0
+    likelihood = math.nan if record.log_likelihood is None else record.log_likelihood
+    terms = RewardInputs(
+        *(
+            np.array([value], dtype=np.float64)
+            for value in (
+                record.similarity,
+                record.compression_ratio,
+                record.drop_rate,
+                likelihood,
+            )
+        )
+    )
+    expected["reward"] = float(reward(terms)[0])
+    for prefix, answer in (
+        ("gold", record.compressed_output if record.gold else None),
+        ("cut", None if record.gold_cut is None else record.compressed_output[: record.gold_cut]),
+    ):
+        figures = (None,) * 3 if answer is None else against_gold(answer, record.gold)
+        for name, value in zip(("1", "2", "l"), figures, strict=True):
+            expected[f"{prefix}_rouge_{name}"] = value
+    for name, value in expected.items():
+        if not _equal(getattr(record, name), value):
+            wrong.append(name)
+    if not 0.0 <= record.drop_rate <= 1.0 or (record.drop_rate == 0.0) != (not record.dropped):
+        wrong.append("drop_rate")
+    return wrong
+
+
+def _equal(a: float | None, b: float | None) -> bool:
+    return a == b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _wrong_figures(records: Iterable[Record], settings: dict[str, Any]) -> Iterator[str]:
+    reward = make_reward(settings["reward"])
+    for record in records:
+        if wrong := wrong_figures(record, reward):
+            yield f"{_place(record)}: {', '.join(wrong)} does not follow from the record"
+
+
+def _place(record: Record) -> str:
+    return f"{record.agent}, {record.split}, seed {record.seed}, prompt {record.prompt_id}"
+
+
+def _tell(report: Report, problems: Iterable[str]) -> None:
+    """Add problems, the first ones in words and the others as a number."""
+    found = list(problems)
+    report.problems += found[:_MOST_TOLD]
+    if len(found) > _MOST_TOLD:
+        report.problems.append(f"and {len(found) - _MOST_TOLD} more of this kind")
+
+
+def _check_suite(settings: dict[str, Any], report: Report) -> None:
+    frozen = SUITES.get(settings["suite"])
+    if frozen is None:
+        report.notes.append(f"{settings['suite']} is no frozen suite: its rules are its own")
+        return
+    made = suite_of(settings)
+    for name in ("version", "splits", "reward", "template", "unit", "max_units", "max_new_tokens",
+                 "limit", "second_tokenizer"):  # fmt: skip
+        if getattr(made, name) != getattr(frozen, name):
+            report.problems.append(
+                f"{name} is {getattr(made, name)!r}, but suite {frozen.id} v{frozen.version} has "
+                f"{getattr(frozen, name)!r}"
+            )
+    if made.seeds < frozen.seeds:
+        report.problems.append(f"{made.seeds} seeds, but the suite has {frozen.seeds}")
+    for split, checksum in frozen.checksums.items():
+        if settings["checksums"].get(split, checksum) != checksum:
+            report.problems.append(f"{split} has the checksum of other data than the suite's")
+
+
+def _check_prompts(records: list[Record], settings: dict[str, Any], report: Report) -> None:
+    parts: dict[tuple[str, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        parts[record.agent, record.seed][record.split].append(record.prompt_id)
+    for split in settings["splits"]:
+        for (agent, seed), own in parts.items():
+            if split not in own:
+                report.problems.append(f"{agent}, seed {seed} has no records of {split}")
+        try:
+            prompts = load_prompts(settings["dataset"], split)
+        except (ValueError, OSError) as error:
+            report.notes.append(f"{split} is not at hand, its prompts were not compared: {error}")
+            continue
+        if dataset_checksum(prompts) != settings["checksums"][split]:
+            report.problems.append(f"{split} of {settings['dataset']} is not the data of the run")
+            continue
+        picked = [prompts[i] for i in pick_evenly(len(prompts), settings["limit"])]
+        known = {prompt.id: prompt for prompt in picked}
+        for (agent, seed), own in parts.items():
+            ids = own.get(split, [])
+            if len(ids) != len(set(ids)) or not set(ids) <= set(known):
+                report.problems.append(
+                    f"{agent}, seed {seed}: {split} holds prompts twice or others"
+                )
+            elif ids and len(ids) < len(known):
+                report.notes.append(
+                    f"{agent}, seed {seed}: {len(ids)} of {len(known)} prompts of {split} (others "
+                    "did not fit the generator's context)"
+                )
+        _tell(
+            report,
+            (
+                f"{_place(record)}: gold answer or source is not the dataset's"
+                for record in records
+                if record.split == split
+                and record.prompt_id in known
+                and (record.gold, record.source)
+                != (known[record.prompt_id].output, known[record.prompt_id].source)
+            ),
+        )
+    report.notes.append("suite, prompts, figures and summary checked")
+
+
+def _check_answers(
+    records: list[Record],
+    settings: dict[str, Any],
+    report: Report,
+    *,
+    device: str,
+    seed: int,
+    share: float,
+) -> None:
+    from pcrl_gym.generators.loading import load_generator
+
+    try:
+        generator = load_generator(settings["generator"], device=device)
+    except (ValueError, OSError, ImportError) as error:
+        report.notes.append(f"the generator is not at hand, no answers were repeated: {error}")
+        return
+    if getattr(generator, "fingerprint", None) != settings["generator_fingerprint"]:
+        report.problems.append("the generator has other weights than the one of the run")
+        return
+    count = min(len(records), math.ceil(share * len(records)))
+    chosen = np.random.default_rng(seed).choice(len(records), size=count, replace=False)
+    sample = [records[i] for i in sorted(chosen)]
+    _tell(report, _other_answers(sample, generator, settings["max_new_tokens"]))
+    report.notes.append(f"{count} records ({share:.0%}) answered again by {generator.name}")
+
+
+def _other_answers(
+    records: list[Record], generator: Generator, max_new_tokens: int
+) -> Iterator[str]:
+    asked = [text for record in records for text in (record.prompt, record.compressed_prompt)]
+    texts = list(dict.fromkeys(asked))
+    answers = dict(zip(texts, generator.generate(texts, max_new_tokens), strict=True))
+    counts = dict(zip(texts, generator.count_tokens(texts), strict=True))
+    for record in records:
+        for prompt, answer, tokens in (
+            (record.prompt, record.output, record.original_tokens),
+            (record.compressed_prompt, record.compressed_output, record.compressed_tokens),
+        ):
+            if answers[prompt].text != answer:
+                yield f"{_place(record)}: the generator answers {answers[prompt].text!r}"
+            elif counts[prompt] != tokens:
+                yield f"{_place(record)}: the prompt has {counts[prompt]} tokens, not {tokens}"
