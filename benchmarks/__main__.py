@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _merge(options.dirs, options.out)
     if options.command == "validate":
         return _validate(options)
+    if options.command == "timing":
+        return _timing(options)
     if options.command == "compare":
         return _compare(options)
     if options.command == "rates":
@@ -91,6 +93,12 @@ def _compare(options: argparse.Namespace) -> int:
         return compare_agents(RunFolder(options.dir).records(), _names(options.agents or ""))
 
     return _analysis(compare)
+
+
+def _timing(options: argparse.Namespace) -> int:
+    from benchmarks.timing import run
+
+    return _analysis(lambda: run(options.dir, prompts=options.prompts, device=options.device))
 
 
 def _rates(options: argparse.Namespace) -> int:
@@ -388,7 +396,12 @@ def _add_analyses(commands: Any) -> None:
     transfer.add_argument("dirs", nargs="+", metavar="dir", help="result folder")
     transfer.add_argument("--agents", required=True, help="agents that learn")
     transfer.add_argument("--out", required=True, help="folder for the evaluations")
-    for command in (valid, rates, transfer):
+    timing = commands.add_parser("timing", help="net time saved, by agent")
+    timing.add_argument("dir", help="result folder")
+    timing.add_argument(
+        "--prompts", type=_positive, default=256, help="per agent and split (default 256)"
+    )
+    for command in (valid, rates, transfer, timing):
         command.add_argument("--device", default="auto", help="device of generators (default auto)")
 
 

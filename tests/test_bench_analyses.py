@@ -8,7 +8,7 @@ import pytest
 import models
 from bench_agents import Learner
 from bench_fixtures import record
-from benchmarks import rates, transfer
+from benchmarks import rates, timing, transfer
 from benchmarks.__main__ import main
 from benchmarks.analysis import Analysis, Series, Table, read_analyses, write_analysis
 from benchmarks.pairs import compare_agents
@@ -214,6 +214,41 @@ def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite, m
     folders = [tmp_path / name for name in sorted(models.TOKENIZERS)[:2]]
     with pytest.raises(ValueError, match="different tokenizers"):
         transfer.run(folders, [RATED], tmp_path / "out", device="cpu")
+
+
+def test_net_time_saved_by_hand(tmp_path: Path):
+    records = [
+        record(agent=agent, seed=seed, prompt_id=f"p{place}", prompt="x" * 12, **changes)
+        for agent, changes in {
+            "a": {"compressed_prompt": "x" * 4, "compress_ms": 3.0},
+            "b": {"compressed_prompt": "x" * 11, "compress_ms": 3.0},
+        }.items()
+        for seed in (0, 1)
+        for place in range(4)
+    ]
+    measured = []
+
+    def measure(texts):
+        measured.append(len(texts))
+        return float(len(texts[0]))  # a millisecond per character
+
+    table = timing.analyse(records, ["seen"], measure, prompts=2).tables["seen"]
+    assert table.rows == (
+        ("a", 2, 3.0, 12.0, 4.0, 5.0, 5.0 / 12.0),
+        ("b", 2, 3.0, 12.0, 11.0, -2.0, -2.0 / 12.0),
+    )
+    assert measured == [2, 2, 2]  # the original prompts once for both
+
+
+@pytest.mark.usefixtures("shared_generator")
+def test_timing_measures_every_agent(suite: Suite, tmp_path: Path, capsys):
+    run(suite, tmp_path / "out", ["keep_all", "random"])
+    assert main(["timing", str(tmp_path / "out"), "--prompts", "3"]) == 0
+    assert "net ms saved" in capsys.readouterr().out
+    (analysis,) = read_analyses(tmp_path / "out")
+    assert {row[0] for row in analysis.tables["validation_seen"].rows} == {"keep_all", "random"}
+    (tmp_path / "empty").mkdir()
+    assert main(["timing", str(tmp_path / "empty")]) == 1
 
 
 def test_a_folder_tells_its_suite(suite: Suite, tmp_path: Path):

@@ -1,0 +1,121 @@
+"""Net time saved: what compressing takes against what shorter prompts save the generator."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.analysis import Analysis, Table, write_analysis
+from benchmarks.latency import milliseconds
+from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.stats import mean
+from pcrl_gym.datasets import pick_evenly
+
+COLUMNS = (
+    "agent", "prompts", "compress ms", "generator ms before", "generator ms after",
+    "net ms saved", "net share saved",
+)  # fmt: skip
+
+
+def net_saved(compress_ms: float, before_ms: float, after_ms: float) -> float:
+    """Milliseconds that compression saves per prompt, its own time taken off.
+
+    Formula: `before - after - compress`; negative where compression costs more than it saves.
+
+    Example:
+        >>> net_saved(1.5, 10.0, 6.0)
+        2.5
+    """
+    return before_ms - after_ms - compress_ms
+
+
+def analyse(
+    records: Sequence[Record],
+    splits: Sequence[str],
+    measure: Callable[[Sequence[str]], float],
+    *,
+    prompts: int,
+) -> Analysis:
+    """Times of the generator for original and compressed prompts, an agent at a time.
+
+    Args:
+        records: records of one result folder; the first seed of every agent is used.
+        splits: splits in the order in which they are shown.
+        measure: milliseconds per prompt that the generator takes to answer some texts.
+        prompts: how many per agent and split, spread evenly.
+
+    Returns:
+        A table per split. Times are of plain greedy decoding, without drafts: what a user pays.
+    """
+    grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        own = grouped[record.split, record.agent]
+        if not own or own[0].seed == record.seed:
+            own.append(record)
+    tables = {}
+    for split in splits:
+        rows = []
+        before: dict[tuple[str, ...], float] = {}
+        for (where, agent), own in grouped.items():
+            if where != split:
+                continue
+            picked = [own[i] for i in pick_evenly(len(own), prompts)]
+            originals = tuple(record.prompt for record in picked)
+            if originals not in before:
+                before[originals] = measure(originals)
+            after = measure([record.compressed_prompt for record in picked])
+            compress = mean(record.compress_ms for record in own) or 0.0
+            saved = net_saved(compress, before[originals], after)
+            whole = before[originals]
+            rows.append((agent, len(picked), compress, whole, after, saved, saved / whole))
+        tables[split] = Table(COLUMNS, tuple(sorted(rows, key=lambda row: -row[5])))
+    return Analysis(
+        name="timing",
+        title="Net time saved",
+        note="Milliseconds per prompt in batches, best of several repetitions; compress ms is the "
+        "mean of the evaluation. Answers to compressed prompts may be longer or shorter, which "
+        "counts, too.",
+        tables=tables,
+    )
+
+
+def run(
+    folder: str | Path, *, prompts: int = 256, batch: int = 32, repeats: int = 3, device: str
+) -> Analysis:
+    """Measure a result folder's prompts with its generator.
+
+    Args:
+        folder: result folder.
+        prompts: how many per agent and split.
+        batch: prompts per call of the generator.
+        repeats: repetitions; the fastest counts.
+        device: where the generator runs.
+
+    Returns:
+        The analysis, which is written into the folder, too.
+
+    Raises:
+        RunFolderError: there is no such result folder, or it has no records.
+        ValueError: the generator cannot be loaded.
+    """
+    from pcrl_gym.generators.loading import load_generator
+
+    source = RunFolder(folder)
+    records = list(source.records())
+    if not records:
+        raise RunFolderError(f"{source.path} holds no finished results yet.")
+    generator = load_generator(source.settings["generator"], device=device)
+    limit = source.settings["max_new_tokens"]
+
+    def answer(texts: Sequence[str]) -> None:
+        generator.generate(texts, limit)
+
+    analysis = analyse(
+        records,
+        source.settings["splits"],
+        lambda texts: milliseconds(answer, texts, batch, repeats),
+        prompts=prompts,
+    )
+    write_analysis(source.path, analysis)
+    return analysis
