@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _merge(options.dirs, options.out)
     if options.command == "validate":
         return _validate(options)
+    if options.command == "dropped":
+        return _dropped(options)
     if options.command == "timing":
         return _timing(options)
     if options.command == "compare":
@@ -93,6 +95,13 @@ def _compare(options: argparse.Namespace) -> int:
         return compare_agents(RunFolder(options.dir).records(), _names(options.agents or ""))
 
     return _analysis(compare)
+
+
+def _dropped(options: argparse.Namespace) -> int:
+    from benchmarks.dropped import run
+
+    agents, splits = _names(options.agents or ""), _names(options.split or "")
+    return _analysis(lambda: run(options.dir, agents, splits))
 
 
 def _timing(options: argparse.Namespace) -> int:
@@ -396,6 +405,10 @@ def _add_analyses(commands: Any) -> None:
     transfer.add_argument("dirs", nargs="+", metavar="dir", help="result folder")
     transfer.add_argument("--agents", required=True, help="agents that learn")
     transfer.add_argument("--out", required=True, help="folder for the evaluations")
+    dropped = commands.add_parser("dropped", help="which words the agents keep and drop")
+    dropped.add_argument("dir", help="result folder")
+    dropped.add_argument("--agents", help="names separated by commas (default: all)")
+    dropped.add_argument("--split", help="split, or several separated by commas (default: all)")
     timing = commands.add_parser("timing", help="net time saved, by agent")
     timing.add_argument("dir", help="result folder")
     timing.add_argument(
