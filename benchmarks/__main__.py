@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _merge(options.dirs, options.out)
     if options.command == "validate":
         return _validate(options)
+    if options.command == "judge":
+        return _judge(options)
     if options.command == "dropped":
         return _dropped(options)
     if options.command == "timing":
@@ -95,6 +97,26 @@ def _compare(options: argparse.Namespace) -> int:
         return compare_agents(RunFolder(options.dir).records(), _names(options.agents or ""))
 
     return _analysis(compare)
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from benchmarks.judge import run
+
+    return _analysis(
+        lambda: run(
+            options.dir,
+            model=options.model,
+            base_url=options.base_url,
+            agents=_names(options.agents) if options.agents else None,
+            splits=_names(options.split) if options.split else None,
+            limit=options.limit,
+            max_requests=options.max_requests,
+            max_tokens=options.max_tokens,
+            price_per_million_input=options.price_input,
+            price_per_million_output=options.price_output,
+            verdict_tokens=options.verdict_tokens,
+        )
+    )
 
 
 def _dropped(options: argparse.Namespace) -> int:
@@ -409,6 +431,26 @@ def _add_analyses(commands: Any) -> None:
     dropped.add_argument("dir", help="result folder")
     dropped.add_argument("--agents", help="names separated by commas (default: all)")
     dropped.add_argument("--split", help="split, or several separated by commas (default: all)")
+    judge = commands.add_parser(
+        "judge",
+        help="have a chat model compare the answers to original and compressed prompts",
+        description="Ask a chat model behind an OpenAI-compatible server, in both orders, which "
+        "answer is better. Resumable: verdicts are kept in the folder. The key, if the server "
+        "wants one, is read from OPENAI_API_KEY.",
+    )
+    judge.add_argument("dir", help="result folder")
+    judge.add_argument("--model", required=True, help="what the server calls the judge")
+    judge.add_argument("--base-url", help="such as http://localhost:8000/v1")
+    judge.add_argument("--agents", help="names separated by commas (default: all)")
+    judge.add_argument("--split", help="split, or several separated by commas (default: all)")
+    judge.add_argument("--limit", type=_positive, help="prompts per agent and split (default: all)")
+    judge.add_argument("--max-requests", type=_positive, help="most requests that are sent")
+    judge.add_argument("--max-tokens", type=_positive, help="tokens after which no more are sent")
+    judge.add_argument("--price-input", type=float, help="price of a million tokens of questions")
+    judge.add_argument("--price-output", type=float, help="price of a million tokens of verdicts")
+    judge.add_argument(
+        "--verdict-tokens", type=_positive, default=64, help="longest verdict (default 64)"
+    )
     timing = commands.add_parser("timing", help="net time saved, by agent")
     timing.add_argument("dir", help="result folder")
     timing.add_argument(

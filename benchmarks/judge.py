@@ -1,0 +1,381 @@
+"""Pairwise preference: a chat model compares the answers to original and compressed prompts."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchmarks.analysis import Analysis, Table, write_analysis
+from benchmarks.judging import Outcome, agrees, both_orders, combine, parse_verdict, preference
+from benchmarks.records import Record, RunFolder
+from benchmarks.stats import mean
+from pcrl_gym.datasets import pick_evenly
+from pcrl_gym.disk_cache import DiskCache
+from pcrl_gym.errors import BudgetExceededError, GeneratorError
+from pcrl_gym.generators.openai_replies import Reply
+from pcrl_gym.generators.openai_sender import Sender, Stopped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CACHE = "judge.db"
+COLUMNS = (
+    "agent", "split", "prompts", "equal", "win", "tie", "loss", "win rate", "interval",
+    "unparsable", "agree", "requests", "input tokens", "output tokens", "cost",
+)  # fmt: skip
+# Of Okabe and Ito's palette, which the colour-blind can tell apart.
+_COLOURS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
+
+Groups = Mapping[tuple[str, str], Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the judge's tokens cost, in any currency.
+
+    Attributes:
+        input: For a million tokens of questions; None if not known.
+        output: For a million tokens of verdicts; None if not known.
+
+    Raises:
+        ValueError: A price is negative or not finite.
+    """
+
+    input: float | None = None
+    output: float | None = None
+
+    def __post_init__(self) -> None:
+        for price in (self.input, self.output):
+            if price is not None and not (math.isfinite(price) and price >= 0):
+                raise ValueError(f"A price must be a finite number of at least 0, got {price}.")
+
+    def cost(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
+        """Price of the tokens; None if a price or a number is not known.
+
+        Formula: `(input tokens * price of a million + output tokens * price of a million) / 1e6`.
+
+        Example:
+            >>> Prices(2.0, 8.0).cost(1_000_000, 500_000)
+            6.0
+        """
+        if None in (self.input, self.output, input_tokens, output_tokens):
+            return None
+        return (input_tokens * self.input + output_tokens * self.output) / 1e6
+
+
+def run(
+    folder: str | Path,
+    *,
+    model: str,
+    base_url: str | None = None,
+    agents: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    max_requests: int | None = None,
+    max_tokens: int | None = None,
+    price_per_million_input: float | None = None,
+    price_per_million_output: float | None = None,
+    verdict_tokens: int = 64,
+    concurrency: int = 8,
+    timeout: float = 60.0,
+    max_retries: int = 6,
+    backoff: float = 0.5,
+    extra_body: Mapping[str, Any] | None = None,
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
+    api_key_env: str = "OPENAI_API_KEY",
+) -> Analysis:
+    """Ask a chat model which answer it prefers, in both orders, and write the analysis "judge".
+
+    Verdicts are kept in `judge.db` of the folder as soon as they arrive: the same call, after an
+    interruption of any kind, asks only what is missing. The requests are those of
+    `pcrl_gym.generators.openai`, with its retries; see there for the last six arguments.
+
+    Args:
+        folder: result folder.
+        model: what the server calls the judge.
+        base_url: such as "http://localhost:8000/v1"; None: the client's own default.
+        agents: agents to judge, each by its first seed; None: all.
+        splits: splits to judge; None: all that have results.
+        limit: prompts per agent and split, spread evenly; None: all.
+        seed: seed of the bootstrap intervals.
+        max_requests: most requests that this call sends, retries included; None: any.
+        max_tokens: tokens of questions and verdicts after which it sends nothing more; None: any.
+        price_per_million_input: price of a million tokens of questions.
+        price_per_million_output: price of a million tokens of verdicts.
+        verdict_tokens: most tokens of one verdict; a judge that thinks aloud needs more.
+        concurrency: most requests in flight.
+        timeout: seconds that the server may stay silent.
+        max_retries: how often a request is sent again.
+        backoff: seconds before the first retry.
+        extra_body: further fields of every request.
+        limit_field: the field that limits the verdict.
+        api_key_env: environment variable that holds the key, which is stored nowhere.
+
+    Returns:
+        The analysis, which is written into the folder, too.
+
+    Raises:
+        RunFolderError: there is no such result folder, or it is damaged.
+        ValueError: an agent or split has no results, or an argument is out of range.
+        BudgetExceededError: the budget is used up; verdicts that arrived are kept.
+        GeneratorError: a request has finally failed; agent, split and prompt are named.
+        MissingExtraError: the `openai` client is not installed.
+    """
+    for name, value in (("limit", limit), ("verdict_tokens", verdict_tokens)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+    prices = Prices(price_per_million_input, price_per_million_output)
+    source = RunFolder(folder)
+    groups = choose(source, agents, splits, limit)
+    sender = Sender(
+        model=model,
+        base_url=base_url,
+        api="chat",
+        concurrency=concurrency,
+        timeout=timeout,
+        max_retries=max_retries,
+        backoff=backoff,
+        max_requests=max_requests,
+        max_total_tokens=max_tokens,
+        extra_body=dict(extra_body or {}),
+        limit_field=limit_field,
+        api_key_env=api_key_env,
+    )
+    with DiskCache(source.path / CACHE) as cache:
+        replies = ask(sender, cache, questions(groups), verdict_tokens)
+    judge = f"{model} at {sender.base_url}"
+    analysis = analyse(groups, replies, judge=judge, prices=prices, seed=seed)
+    write_analysis(source.path, analysis, lambda figure: _draw(figure, analysis))
+    return analysis
+
+
+def choose(
+    folder: RunFolder,
+    agents: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> Groups:
+    """Records to judge, by split and agent; see `run` for arguments and errors."""
+    found: dict[tuple[str, str], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in folder.records():
+        found[record.split, record.agent][record.seed].append(record)
+    there = {"agents": {agent for _, agent in found}, "splits": {split for split, _ in found}}
+    for what, names in (("agents", agents), ("splits", splits)):
+        if missing := [name for name in names or () if name not in there[what]]:
+            known = ", ".join(sorted(there[what])) or "nothing"
+            raise ValueError(
+                f"{folder.path} has no results of the {what} {', '.join(missing)}, only of {known}."
+            )
+    if not found:
+        raise ValueError(f"{folder.path} has no results yet.")
+    groups: dict[tuple[str, str], Sequence[Record]] = {}
+    for split in splits or [name for name in folder.settings["splits"] if name in there["splits"]]:
+        for agent in agents or sorted(there["agents"]):
+            if (split, agent) in found:
+                seeds = found[split, agent]
+                first = seeds[min(seeds)]
+                groups[split, agent] = [first[place] for place in pick_evenly(len(first), limit)]
+    return groups
+
+
+def questions(groups: Groups) -> dict[str, str]:
+    """All questions, each once, with what the first of its kind is about.
+
+    Equal answers, white space around them aside, need no question.
+    """
+    about: dict[str, str] = {}
+    for (split, agent), records in groups.items():
+        for record in records:
+            for question in _questions(record):
+                about.setdefault(question, f"{agent} on prompt {record.prompt_id!r} of {split}")
+    return about
+
+
+def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) -> dict[str, Reply]:
+    """Get the judge's replies, from the cache where they are in it.
+
+    Args:
+        sender: the way to the judge.
+        cache: where every reply is kept as soon as it arrives, with its token counts.
+        about: what errors say about a question, by question.
+        limit: most tokens of a reply.
+
+    Returns:
+        The replies by question.
+
+    Raises:
+        BudgetExceededError: the sender's budget is used up.
+        GeneratorError: a request has finally failed, or tokens are to be limited that the server
+            does not report.
+    """
+    scope = json.dumps(["judge", sender.base_url, sender.model, sender.extra_body, limit])
+    found = {text: Reply(*value) for text, value in cache.get(scope, list(about)).items()}
+    missing = [text for text in about if text not in found]
+    stop = threading.Event()
+
+    def ask_one(text: str) -> Reply:
+        try:
+            reply = sender.send(text, limit, stop)
+            counts = [reply.prompt_tokens, reply.completion_tokens]
+            cache.put(scope, {text: [reply.text, *counts]})
+            if sender.max_total_tokens is not None and None in counts:
+                raise sender.error(
+                    text, "the server does not report its usage: set max_requests, not max_tokens"
+                )
+        except BaseException:
+            stop.set()  # here already, so that the other threads send nothing more
+            raise
+        return reply
+
+    pool = ThreadPoolExecutor(max(1, min(sender.concurrency, len(missing))))
+    try:
+        asked = {pool.submit(ask_one, text): text for text in missing}
+        for future in as_completed(asked):
+            text = asked[future]
+            try:
+                found[text] = future.result()
+            except Stopped:
+                continue  # by a failure that comes out of another future
+            except BudgetExceededError as error:
+                raise _over_budget(sender, about[text], text) from error
+            except GeneratorError as error:
+                raise GeneratorError(f"Judging {about[text]}: {error}", prompt=text) from error
+    finally:
+        # After a failure nothing more is sent, but what is in flight comes in and is kept.
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return found
+
+
+def analyse(
+    groups: Groups,
+    replies: Mapping[str, Reply],
+    *,
+    judge: str,
+    prices: Prices | None = None,
+    seed: int = 0,
+) -> Analysis:
+    """Preferences of the judge, a row per split and agent.
+
+    Args:
+        groups: what was judged.
+        replies: the judge's replies, by question.
+        judge: what the note calls the judge.
+        prices: what its tokens cost.
+        seed: seed of the bootstrap intervals.
+
+    Returns:
+        The table of `COLUMNS` and one of the account. Tokens are those of all verdicts, whenever
+        they arrived, so that a resumed analysis equals an unbroken one.
+    """
+    prices = prices or Prices()
+    paid: set[str] = set()  # agents may share a question, which only costs once
+    rows = []
+    for (split, agent), records in groups.items():
+        outcomes: list[Outcome] = []
+        same: list[bool | None] = []
+        new: list[str] = []
+        for record in records:
+            both = _questions(record)
+            if both:
+                first, second = (parse_verdict(replies[text].text) for text in both)
+                outcomes.append(combine(first, second))
+                same.append(agrees(first, second))
+            else:
+                outcomes.append("equal")
+            new += [text for text in both if text not in paid]
+            paid.update(both)
+        figures = preference(outcomes, seed=seed)
+        ends = figures.interval
+        rows.append(
+            (
+                agent,
+                split,
+                figures.prompts,
+                figures.equal,
+                figures.win,
+                figures.tie,
+                figures.loss,
+                figures.win_rate,
+                None if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
+                figures.unparsable,
+                mean(same),
+                *_account([replies[text] for text in new], prices),
+            )
+        )
+    total = _account([replies[text] for text in sorted(paid)], prices)
+    return Analysis(
+        name="judge",
+        title="Preference of a judge",
+        note=f"{judge} compared the answers to the original and to the compressed prompt, in both "
+        "orders. A win is one of the answer to the compressed prompt in both orders; disagreement "
+        "is a tie, and equal answers are ties that were not asked about. Win rate is "
+        "(wins + ties / 2) / n with a 95 % bootstrap interval over prompts; 0.5 is par. Prompts "
+        "with an unparsable verdict are in no share. Agree is the share of asked and readable "
+        "pairs with the same verdict in both orders. Requests and tokens are those of the verdicts "
+        "used, whenever they arrived; what agents share stands at the first.",
+        tables={
+            "preferences": Table(COLUMNS, tuple(rows)),
+            "account": Table(COLUMNS[-4:], (total,)),
+        },
+    )
+
+
+def _questions(record: Record) -> tuple[str, ...]:
+    if record.output.strip() == record.compressed_output.strip():
+        return ()
+    return both_orders(record.prompt, record.output, record.compressed_output)
+
+
+def _account(
+    replies: Sequence[Reply], prices: Prices
+) -> tuple[int, int | None, int | None, float | None]:
+    """Requests, tokens of both kinds and cost of some replies."""
+    sums: list[int | None] = []
+    for name in ("prompt_tokens", "completion_tokens"):
+        counts = [getattr(reply, name) for reply in replies]
+        sums.append(None if None in counts else sum(counts))
+    return len(replies), sums[0], sums[1], prices.cost(*sums)
+
+
+def _over_budget(sender: Sender, about: str, text: str) -> BudgetExceededError:
+    used = sender.usage
+    tokens = used.prompt_tokens + used.completion_tokens
+    return BudgetExceededError(
+        f"Stopped before judging {about}: of the budget max_requests={sender.max_requests}, "
+        f"max_tokens={sender.max_total_tokens}, {used.requests} requests and {tokens} tokens are "
+        f"used up. The verdicts that arrived are in {CACHE}; the same command goes on from there.",
+        prompt=text,
+    )
+
+
+def _draw(figure: Figure, analysis: Analysis) -> None:
+    """Stacked bars of wins, ties and losses, a panel per split."""
+    by_split: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in analysis.tables["preferences"].rows:
+        cells = dict(zip(COLUMNS, row, strict=True))
+        by_split[cells["split"]].append(cells)
+    panels = figure.subplots(1, len(by_split), squeeze=False)[0]
+    for axes, (split, rows) in zip(panels, by_split.items(), strict=True):
+        labels = [f"{row['agent']} (n={row['prompts'] - row['unparsable']})" for row in rows]
+        left = [0.0] * len(rows)
+        for name, colour in _COLOURS.items():
+            widths = [row[name] or 0.0 for row in rows]
+            axes.barh(range(len(rows)), widths, left=left, color=colour, label=name)
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+        axes.set_yticks(range(len(rows)), labels)
+        axes.invert_yaxis()  # the first agent on top, as in the table
+        axes.set_xlim(0.0, 1.0)
+        axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+        axes.set_title(split)
+        axes.set_xlabel("share of prompts")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
