@@ -63,12 +63,12 @@ class Analysis:
     y_label: str = ""
 
     def markdown(self) -> str:
-        """Title, note and tables as Markdown."""
+        """Title, note and tables as Markdown; lone surrogates, which UTF-8 cannot hold, escaped."""
         blocks = [f"### {self.title}\n\n{self.note}\n"]
         for heading, table in self.tables.items():
             cells = [list(table.columns), *([_cell(cell) for cell in row] for row in table.rows)]
             blocks.append(f"#### {heading}\n\n{align(cells)}")
-        return "\n".join(blocks)
+        return "\n".join(blocks).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_analysis(
@@ -86,7 +86,9 @@ def write_analysis(
     text = json.dumps(dataclasses.asdict(analysis), indent=1, allow_nan=False)
     write_file(place / f"{analysis.name}.json", text + "\n")
     write_file(place / f"{analysis.name}.md", analysis.markdown())
-    if draw is not None:
+    if draw is None:
+        (place / f"{analysis.name}.png").unlink(missing_ok=True)  # shows the figures before these
+    else:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

@@ -9,7 +9,7 @@ def align(table: Sequence[Sequence[str]]) -> str:
     """Markdown table, first column to the left, the others to the right.
 
     Args:
-        table: lines of cells, the headers first.
+        table: lines of cells, the headers first. A "|" in a cell is escaped.
 
     Returns:
         The lines, each ended by a line feed.
@@ -20,6 +20,7 @@ def align(table: Sequence[Sequence[str]]) -> str:
         | ------ | --: |
         | random |  12 |
     """
+    table = [[cell.replace("|", r"\|") for cell in line] for line in table]
     widths = [max(3, *map(len, column)) for column in zip(*table, strict=True)]
     rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
     lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _WORDS = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*|[^\w\s]|_")
 
@@ -32,15 +33,34 @@ CLASSES = (*_LISTS, "punctuation", "other")
 def words(text: str) -> list[tuple[int, int]]:
     r"""Character ranges of the words of a text.
 
-    A word is a run of letters and digits, apostrophes inside it included, or a single other
-    character that is no white space.
+    A word is a run of letters and digits, apostrophes inside it and combining marks included, or a
+    single other character that is no white space.
 
     Example:
         >>> text = "Don't add 12, please."
         >>> [text[start:end] for start, end in words(text)]
         ["Don't", 'add', '12', ',', 'please', '.']
     """
-    return [match.span() for match in _WORDS.finditer(text)]
+    spans = [match.span() for match in _WORDS.finditer(text)]
+    return spans if text.isascii() else _join_marks(text, spans)
+
+
+def _join_marks(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    r"""Put combining marks, which `\w` leaves out, back between the letters around them."""
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        if joined and joined[-1][1] == start and text[joined[-1][0]].isalnum():
+            continues = _is_mark(text[start]) or (
+                _is_mark(text[start - 1]) and text[start].isalnum()
+            )
+            if continues:
+                start = joined.pop()[0]
+        joined.append((start, end))
+    return joined
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
 
 
 def word_class(word: str) -> str:

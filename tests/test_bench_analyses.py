@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import models
+import pcrl_gym.task  # noqa: F401 - it must not be imported while `load_generator` is replaced
 from bench_agents import Learner
 from bench_fixtures import record
 from benchmarks import rates, timing, transfer

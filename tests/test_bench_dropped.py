@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench_fixtures import SETTINGS, record
 from benchmarks.__main__ import main
-from benchmarks.analysis import read_analyses
+from benchmarks.analysis import read_analyses, write_analysis
 from benchmarks.dropped import analyse, kept_words, user_ranges
 from benchmarks.records import RunFolder
 from benchmarks.word_classes import CLASSES, word_class, words
@@ -64,6 +64,29 @@ def test_every_word_has_a_class_and_holds_no_white_space(text: str):
         )
     )
     assert not rest.strip() or not words(rest)
+
+
+@pytest.mark.parametrize("word", ["e\u0301te\u0301", "\u0939\u093f\u0928\u094d\u0926\u0940"])
+def test_combining_marks_belong_to_their_word(word: str):
+    assert words(f"a {word}, b") == [
+        (0, 1),
+        (2, 2 + len(word)),
+        (2 + len(word), 3 + len(word)),
+        (4 + len(word), 5 + len(word)),
+    ]
+    assert word_class(word) == "other"
+
+
+def test_odd_words_leave_tables_whole(tmp_path: Path):
+    odd = record(prompt="Instruction: a | \ud800\nOutput: \n", dropped=())
+    analysis = analyse([odd], min_count=1)
+    write_analysis(tmp_path, analysis, lambda figure: figure.subplots())
+    assert read_analyses(tmp_path) == [analysis]
+    place = tmp_path / "analyses"
+    assert "\\ud800" in (place / "dropped.md").read_text(encoding="utf-8")
+    assert "| \\|" in (place / "dropped.md").read_text(encoding="utf-8")
+    write_analysis(tmp_path, analysis)
+    assert not (place / "dropped.png").exists()
 
 
 def test_the_templates_words_do_not_count():
