@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.leaderboard import format_leaderboard, make_rows
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _table(options.dir, options.details)
     if options.command == "merge":
         return _merge(options.dirs, options.out)
+    if options.command == "report":
+        return _report(options)
     if options.command == "validate":
         return _validate(options)
     if options.command == "judge":
@@ -79,6 +82,19 @@ def _merge(paths: Sequence[str], out: str) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\nWritten to {out}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from benchmarks.report.command import run
+    from pcrl_gym.errors import PcrlError
+
+    try:
+        files = run([Path(one) for one in options.dirs], options.out and Path(options.out))
+    except (PcrlError, RunFolderError, ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(f"Written: {file}" for file in files))
     return 0
 
 
@@ -405,6 +421,11 @@ def _add_analyses(commands: Any) -> None:
     compare = commands.add_parser("compare", help="compare the agents of a result folder in pairs")
     compare.add_argument("dir", help="result folder")
     compare.add_argument("--agents", help="names separated by commas (default: all)")
+    report = commands.add_parser(
+        "report", help="write a leaderboard's page, tables (Markdown, CSV, LaTeX) and picture"
+    )
+    report.add_argument("dirs", nargs="+", metavar="dir", help="result folder")
+    report.add_argument("--out", help="folder for the report (default: report/ in the first)")
     valid = commands.add_parser("validate", help="check a result folder, and say what is wrong")
     valid.add_argument("dir", help="result folder")
     rates = commands.add_parser(

@@ -1,0 +1,142 @@
+"""The leaderboard as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE
+from benchmarks.markdown import align
+from benchmarks.report.columns import Column, cell, finite, measured
+from benchmarks.report.data import Board
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+} | {mark: f"\\{mark}" for mark in "&%$#_{}"}
+
+
+def markdown(boards: Sequence[Board]) -> str:
+    """Two tables per split: the main figures and the further ones."""
+    blocks = []
+    for board, split, rows in _tables(boards):
+        for main, subject in ((True, split), (False, f"{split}, further figures")):
+            columns = measured(rows, main=main)
+            if len(columns) < 2:
+                continue
+            title = f"### {board.title}, {subject} (generator: {board.generator})"
+            table = align(_texts(rows, columns, markdown_text))
+            blocks.append(f"{markdown_text(title)}\n\n{table}{_note(rows)}")
+    return "\n".join(blocks)
+
+
+def latex(boards: Sequence[Board]) -> str:
+    r"""One `table` with `booktabs` rules per split, for `\input`."""
+    blocks = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}.\n"]
+    for board, split, rows in _tables(boards):
+        columns = measured(rows, main=True)
+        header, *lines = [" & ".join(line) + r" \\" for line in _texts(rows, columns, latex_text)]
+        note = _note(rows).strip()
+        caption = f"{board.title}, {split} (generator: {board.generator}). {note}".strip()
+        kinds = "".join("l" if column.kind == "text" else "r" for column in columns)
+        blocks.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    r"\centering",
+                    rf"\caption{{{latex_text(caption)}}}",
+                    rf"\begin{{tabular}}{{{kinds}}}",
+                    r"\toprule",
+                    header,
+                    r"\midrule",
+                    *lines,
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    r"\end{table}",
+                    "",
+                ]
+            )
+        )
+    return "\n".join(blocks)
+
+
+def comma_separated(boards: Sequence[Board]) -> str:
+    """All rows and figures in full precision; an interval takes two columns, `_low` and `_high`."""
+    rows = [row for board in boards for row in board.rows]
+    columns = measured(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    keys = [key for column in columns for key in _keys(column)]
+    writer.writerow(["suite", "split", "generator", "oracle", *keys])
+    for board in boards:
+        for row in board.rows:
+            context = [board.title, row["split"], board.generator, str(row["oracle"]).lower()]
+            figures = [value for column in columns for value in _values(row, column)]
+            writer.writerow(context + figures)
+    return text.getvalue()
+
+
+def latex_text(text: str) -> str:
+    r"""Escape what LaTeX would take for a command.
+
+    Example:
+        >>> print(latex_text(r"keep_all & 95 % \input{x}"))
+        keep\_all \& 95 \% \textbackslash{}input\{x\}
+    """
+    return "".join(_LATEX.get(letter, letter) for letter in _one_line(text))
+
+
+def markdown_text(text: str) -> str:
+    r"""Escape what would end a cell of a Markdown table, or start HTML in it.
+
+    Example:
+        >>> print(markdown_text("a|b <i>"))
+        a\|b &lt;i>
+    """
+    return _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _tables(boards: Sequence[Board]) -> list[tuple[Board, str, list[dict[str, Any]]]]:
+    return [
+        (board, split, [row for row in board.rows if row["split"] == split])
+        for board in boards
+        for split in board.splits
+    ]
+
+
+def _texts(
+    rows: Sequence[dict[str, Any]], columns: Sequence[Column], escape: Callable[[str], str]
+) -> list[list[str]]:
+    table = [[escape(column.title) for column in columns]]
+    for row in rows:
+        agent = row["agent"] + ORACLE_MARK if row["oracle"] else row["agent"]
+        cells = [agent, *(cell(row.get(column.key)) for column in columns[1:])]
+        table.append([escape(text) for text in cells])
+    return table
+
+
+def _note(rows: Sequence[dict[str, Any]]) -> str:
+    return "\n" + ORACLE_NOTE if any(row["oracle"] for row in rows) else ""
+
+
+def _keys(column: Column) -> list[str]:
+    ends = ("_low", "_high") if column.kind == "interval" else ("",)
+    return [column.key + end for end in ends]
+
+
+def _values(row: dict[str, Any], column: Column) -> list[Any]:
+    value = finite(row.get(column.key))
+    if column.kind == "interval":
+        return list(value or (None, None))
+    return [value]
