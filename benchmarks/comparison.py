@@ -1,8 +1,8 @@
-"""Comparing two agents: figures that are robust to outliers, intervals and a test.
+"""Comparing two agents: probability of improvement, interval and test.
 
-Figures of one agent on one split form a grid as in `benchmarks.stats`: one line per seed, one
-column per prompt. The measures follow Agarwal et al., "Deep Reinforcement Learning at the Edge of
-the Statistical Precipice" (2021), https://arxiv.org/abs/2108.13264.
+Figures of one agent on one split form a grid as in `benchmarks.resampling`. The measures follow
+Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021),
+https://arxiv.org/abs/2108.13264.
 """
 
 from __future__ import annotations
@@ -12,11 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.stats import FloatArray
+from benchmarks import resampling
+from benchmarks.resampling import (
+    FloatArray,
+    check_resampling,
+    draw_counts,
+    grid_of,
+    percentiles,
+    runs_of,
+)
 
 ENUMERATED = 20  # differences up to which all 2^n signs are tried: 2^19 sums, 4 MB
 FEW = 10  # pairs or prompts below which a result gets a note
-_CHUNK_CELLS = 1_000_000  # resampled cells held at once: 8 MB per array
 _ROUNDING = 1e-12  # relative; figures closer than this differ by rounding only
 
 
@@ -66,82 +73,6 @@ class Comparison:
     note: str
 
 
-def interquartile_mean(values: npt.ArrayLike) -> float:
-    """Mean of the middle half of the values: less moved by outliers than the mean.
-
-    Formula: with the n values sorted and `k = floor(n / 4)`, `sum(x[k : n - k]) / (n - 2 k)`; the
-    25 % trimmed mean. Source: Agarwal et al. 2021, https://arxiv.org/abs/2108.13264.
-
-    Args:
-        values: figures of any shape, at least one, finite.
-
-    Returns:
-        The mean, in the unit of the figures.
-
-    Raises:
-        ValueError: there are no values, or some are not finite.
-
-    Example:
-        >>> interquartile_mean([0.0, 1.0, 2.0, 100.0])
-        1.5
-    """
-    ordered = np.sort(_figures(values, "values"), axis=None)
-    cut = ordered.size // 4
-    return float(ordered[cut : ordered.size - cut].mean())
-
-
-def bootstrap_iqm_interval(
-    grid: npt.ArrayLike, *, level: float = 0.95, replicates: int = 500, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the interquartile mean over all cells of a grid.
-
-    Resamples as `benchmarks.stats.bootstrap_interval` does: seeds and prompts are drawn apart, so
-    cell (s, p) counts `u_s * v_p` times in a replicate, and its figure is the interquartile mean of
-    the S x P drawn cells. Sources: Agarwal et al. 2021, https://arxiv.org/abs/2108.13264, for the
-    interval; Owen 2007, https://arxiv.org/abs/0712.1111, for the resampling.
-
-    Args:
-        grid: one figure per seed and prompt, shape (seeds, prompts), finite.
-        level: coverage of the interval, in (0, 1).
-        replicates: number of resamples.
-        seed: seed of the resampling, which uses a generator of its own.
-
-    Returns:
-        Lower and upper end, in the unit of the figures.
-
-    Raises:
-        ValueError: the grid is not two-dimensional, is empty or has entries that are not finite, or
-            level or replicates are out of range.
-
-    Example:
-        >>> bootstrap_iqm_interval([[0.5, 0.5], [0.5, 0.5]])
-        (0.5, 0.5)
-    """
-    values = _grid(grid, "grid")
-    _check_resampling(level, replicates)
-    seeds, prompts = values.shape
-    cells = values.size
-    cut = cells // 4
-    order = np.argsort(values, axis=None)
-    ordered = values.ravel()[order]
-    seed_of, prompt_of = np.divmod(order, prompts)
-    # One stream each, so that the size of the chunks changes nothing.
-    for_seeds, for_prompts = np.random.default_rng(seed).spawn(2)
-    figures = np.empty(replicates, dtype=np.float64)
-    chunk = max(1, _CHUNK_CELLS // cells)
-    for start in range(0, replicates, chunk):
-        size = min(chunk, replicates - start)
-        drawn_seeds = _draw(for_seeds, seeds, size)
-        drawn_prompts = _draw(for_prompts, prompts, size)
-        # Ranks of the drawn cells, in order of their figures, without writing the cells out: what
-        # of each run of equal ones lies between the cuts is kept.
-        ranks = np.cumsum(drawn_seeds[:, seed_of] * drawn_prompts[:, prompt_of], axis=1)
-        kept = np.diff(np.clip(ranks, cut, cells - cut), axis=1, prepend=cut)
-        # Not a matrix product, whose rounding depends on the size of the chunk.
-        figures[start : start + size] = (kept * ordered).sum(axis=1) / (cells - 2 * cut)
-    return _percentiles(figures, level)
-
-
 def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """How probably a run of x beats a run of y.
 
@@ -164,37 +95,10 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
         >>> probability_of_improvement([1.0, 2.0], [0.0, 1.0])
         0.875
     """
-    first, second = _runs(x, "x"), np.sort(_runs(y, "y"))
+    first, second = runs_of(x, "x"), np.sort(runs_of(y, "y"))
     below = np.searchsorted(second, first, side="left").sum()
     not_above = np.searchsorted(second, first, side="right").sum()
     return int(below + not_above) / (2 * first.size * second.size)
-
-
-def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | None:
-    """Share of the way from keeping every token to the best known result.
-
-    Formula: `(agent - keep_all) / (ceiling - keep_all)`: 0 is no better than keeping everything, 1
-    is the ceiling. The form is that of the human-normalised score of Mnih et al. 2015,
-    https://doi.org/10.1038/nature14236, with keep-all in place of the random agent.
-
-    Args:
-        agent: mean figure of the agent.
-        keep_all: that of the agent that keeps everything.
-        ceiling: that of the best known result on the same prompts.
-
-    Returns:
-        A number without unit, negative below keep-all and above 1 beyond the ceiling; None where
-        the ceiling is not above keep-all, so that there is nothing to gain.
-
-    Example:
-        >>> normalised_score(0.5, 0.25, 0.75)
-        0.5
-        >>> normalised_score(0.5, 0.25, 0.25) is None
-        True
-    """
-    if not ceiling > keep_all:
-        return None
-    return (agent - keep_all) / (ceiling - keep_all)
 
 
 def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: int = 0) -> SignFlip:
@@ -226,7 +130,7 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
         >>> sign_flip_p_value([1.0, 2.0, 0.0, 3.0])
         SignFlip(p_value=0.25, exact=True, n=3, note='small n: 3, so the p-value is at least 0.25')
     """
-    values = _runs(differences, "differences")
+    values = runs_of(differences, "differences")
     if draws < 1:
         raise ValueError(f"draws must be positive, got {draws}.")
     values = values[values != 0.0]
@@ -247,7 +151,7 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
         return SignFlip(float(np.mean(np.abs(sums) >= bound)), True, n, note)
     rng = np.random.default_rng(seed)
     extreme = 0
-    chunk = max(1, _CHUNK_CELLS // n)
+    chunk = max(1, resampling.CHUNK_CELLS // n)
     for start in range(0, draws, chunk):
         flips = rng.random((min(chunk, draws - start), n)) < 0.5
         sums = values.sum() - 2.0 * (flips @ values)
@@ -300,12 +204,12 @@ def compare(
         >>> result.mean_difference, result.probability_of_improvement, result.sign_flip.p_value
         (0.25, 0.75, 0.5)
     """
-    a, b = _grid(a_grid, "a_grid"), _grid(b_grid, "b_grid")
-    _check_resampling(level, replicates)
+    a, b = grid_of(a_grid, "a_grid"), grid_of(b_grid, "b_grid")
+    check_resampling(level, replicates)
     (seeds_a, prompts), seeds_b = a.shape, b.shape[0]
     if b.shape[1] != prompts:
         raise ValueError(f"Both grids must have the same prompts, got {prompts} and {b.shape[1]}.")
-    low, high = _percentiles(_resampled_differences(a, b, replicates, seed), level)
+    low, high = percentiles(_resampled_differences(a, b, replicates, seed), level)
     a_means, b_means = _without_rounding(a.mean(axis=0), b.mean(axis=0))
     sign_flip = sign_flip_p_value(a_means - b_means, seed=seed)
     notes = []
@@ -338,26 +242,17 @@ def _resampled_differences(a: FloatArray, b: FloatArray, replicates: int, seed: 
     # One stream each, so that the size of the chunks changes nothing.
     for_prompts, *for_seeds = np.random.default_rng(seed).spawn(3)
     differences = np.empty(replicates, dtype=np.float64)
-    chunk = max(1, _CHUNK_CELLS // max(len(a), len(b), prompts))
+    chunk = max(1, resampling.CHUNK_CELLS // max(len(a), len(b), prompts))
     for start in range(0, replicates, chunk):
         size = min(chunk, replicates - start)
-        drawn_prompts = _draw(for_prompts, prompts, size)
+        drawn_prompts = draw_counts(for_prompts, prompts, size)
         mean_a, mean_b = (
-            np.einsum("bs,bs->b", _draw(rng, len(grid), size), drawn_prompts @ grid.T) / grid.size
+            np.einsum("bs,bs->b", draw_counts(rng, len(grid), size), drawn_prompts @ grid.T)
+            / grid.size
             for rng, grid in zip(for_seeds, (a, b), strict=True)
         )
         differences[start : start + size] = mean_a - mean_b
     return differences
-
-
-def _draw(rng: np.random.Generator, n: int, size: int) -> npt.NDArray[np.int64]:
-    """How often each of n was drawn in n draws with replacement, shape (size, n)."""
-    return rng.multinomial(n, np.full(n, 1.0 / n), size=size)
-
-
-def _percentiles(figures: FloatArray, level: float) -> tuple[float, float]:
-    low, high = np.quantile(figures, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
 
 
 def _without_rounding(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -372,33 +267,3 @@ def _without_rounding(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatAr
     first = np.append(True, np.diff(ordered) > _ROUNDING * np.abs(values).max())
     values[order] = ordered[first][np.cumsum(first) - 1]
     return values[: x.size], values[x.size :]
-
-
-def _figures(values: npt.ArrayLike, name: str) -> FloatArray:
-    figures = np.asarray(values, dtype=np.float64)
-    if figures.size == 0:
-        raise ValueError(f"{name} must hold at least one figure, got none.")
-    if not np.isfinite(figures).all():
-        raise ValueError(f"{name} must be finite: leave out prompts without a figure first.")
-    return figures
-
-
-def _runs(values: npt.ArrayLike, name: str) -> FloatArray:
-    runs = _figures(values, name)
-    if runs.ndim != 1:
-        raise ValueError(f"{name} must have one dimension, got shape {runs.shape}.")
-    return runs
-
-
-def _grid(values: npt.ArrayLike, name: str) -> FloatArray:
-    grid = _figures(values, name)
-    if grid.ndim != 2:
-        raise ValueError(f"{name} must have shape (seeds, prompts), got {grid.shape}.")
-    return grid
-
-
-def _check_resampling(level: float, replicates: int) -> None:
-    if not 0.0 < level < 1.0 or replicates < 1:
-        raise ValueError(
-            f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}."
-        )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.stats import bootstrap_interval
+from benchmarks.resampling import bootstrap_interval
 
 Verdict = Literal["A", "B", "tie"]
 Decision = Literal["win", "tie", "loss", "unparsable"]

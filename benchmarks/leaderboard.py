@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from benchmarks.comparison import bootstrap_iqm_interval, interquartile_mean, normalised_score
 from benchmarks.markdown import align
 from benchmarks.records import ORACLE, Record, RunFolder, RunFolderError
+from benchmarks.resampling import bootstrap_interval, bootstrap_iqm_interval, interquartile_mean
 from benchmarks.stats import (
-    bootstrap_interval,
     exact_match,
     mean,
     micro_compression_ratio,
+    normalised_score,
     survival_rate,
 )
 from pcrl_gym.atomic import write_file

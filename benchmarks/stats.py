@@ -1,8 +1,4 @@
-"""Figures of the leaderboard, each defined once with its formula.
-
-Values of one leaderboard row form a grid: one line per seed, one column per prompt, because every
-seed is evaluated on the same prompts.
-"""
+"""Figures of the leaderboard, each defined once with its formula."""
 
 from __future__ import annotations
 
@@ -12,11 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 SURVIVAL_THRESHOLD = 0.9
-_CHUNK_CELLS = 4_000_000  # resampling counts held at once: 32 MB, whatever the number of prompts
 
 
 def mean(values: Iterable[float | None]) -> float | None:
@@ -126,60 +119,28 @@ def micro_compression_ratio(
     return 1.0 - int((n_compressed - f).sum()) / paid if paid else 0.0
 
 
-def bootstrap_interval(
-    grid: npt.ArrayLike, *, level: float = 0.95, replicates: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, stratified over seeds and prompts.
+def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | None:
+    """Share of the way from keeping every token to the best known result.
 
-    Seeds and prompts are crossed: all seeds see the same prompts. So each replicate draws S seeds
-    with replacement and, apart from that, P prompts with replacement (the same for every drawn
-    seed), and averages the S x P cells:
-
-        `m_b = sum_s sum_p u_s * v_p * grid[s, p] / (S * P)`,  u, v = how often each was drawn
-
-    The interval goes from the (1 - level) / 2 to the (1 + level) / 2 quantile of all m_b. It covers
-    chance in training and chance in the choice of prompts together (the pigeonhole bootstrap of
-    Owen 2007, https://arxiv.org/abs/0712.1111). With one seed it is the ordinary bootstrap over
-    prompts, and with two or three seeds it is coarse. It says nothing about other generators.
+    Formula: `(agent - keep_all) / (ceiling - keep_all)`: 0 is no better than keeping everything, 1
+    is the ceiling. The form is that of the human-normalised score of Mnih et al. 2015,
+    https://doi.org/10.1038/nature14236, with keep-all in place of the random agent.
 
     Args:
-        grid: one figure per seed and prompt, shape (seeds, prompts), finite.
-        level: coverage of the interval, in (0, 1).
-        replicates: number of resamples.
-        seed: seed of the resampling, which uses a generator of its own.
+        agent: mean figure of the agent.
+        keep_all: that of the agent that keeps everything.
+        ceiling: that of the best known result on the same prompts.
 
     Returns:
-        Lower and upper end, in the unit of the figures.
-
-    Raises:
-        ValueError: the grid is not two-dimensional, is empty or has entries that are not finite, or
-            level or replicates are out of range.
+        A number without unit, negative below keep-all and above 1 beyond the ceiling; None where
+        the ceiling is not above keep-all, so that there is nothing to gain.
 
     Example:
-        >>> bootstrap_interval([[0.0, 1.0]])
-        (0.0, 1.0)
-        >>> bootstrap_interval([[0.5, 0.5], [0.5, 0.5]])
-        (0.5, 0.5)
+        >>> normalised_score(0.5, 0.25, 0.75)
+        0.5
+        >>> normalised_score(0.5, 0.25, 0.25) is None
+        True
     """
-    values = np.asarray(grid, dtype=np.float64)
-    if values.ndim != 2 or values.size == 0:
-        raise ValueError(f"grid must have shape (seeds, prompts), not empty; got {values.shape}.")
-    if not np.isfinite(values).all():
-        raise ValueError("grid must be finite: leave out prompts without a figure first.")
-    if not 0.0 < level < 1.0 or replicates < 1:
-        raise ValueError(
-            f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}."
-        )
-    seeds, prompts = values.shape
-    # One stream each, so that the size of the chunks changes nothing.
-    for_seeds, for_prompts = np.random.default_rng(seed).spawn(2)
-    means = np.empty(replicates, dtype=np.float64)
-    chunk = max(1, _CHUNK_CELLS // max(seeds, prompts))
-    for start in range(0, replicates, chunk):
-        size = min(chunk, replicates - start)
-        drawn_seeds = for_seeds.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=size)
-        drawn_prompts = for_prompts.multinomial(prompts, np.full(prompts, 1.0 / prompts), size=size)
-        sums = np.einsum("bs,bs->b", drawn_seeds, drawn_prompts @ values.T)
-        means[start : start + size] = sums / (seeds * prompts)
-    low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
+    if not ceiling > keep_all:
+        return None
+    return (agent - keep_all) / (ceiling - keep_all)

@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 
 from benchmarks.comparison import (
     ENUMERATED,
-    bootstrap_iqm_interval,
     compare,
-    interquartile_mean,
-    normalised_score,
     probability_of_improvement,
     sign_flip_p_value,
 )
-from benchmarks.stats import bootstrap_interval
+from benchmarks.resampling import bootstrap_interval, bootstrap_iqm_interval, interquartile_mean
+from benchmarks.stats import normalised_score
 
 # Eighths: sums of them are exact, and ties are frequent.
 EIGHTHS = st.integers(-24, 24).map(lambda n: n / 8)
@@ -115,7 +113,7 @@ def test_nothing_depends_on_the_size_of_the_chunks(monkeypatch: pytest.MonkeyPat
         )
 
     whole = results()
-    monkeypatch.setattr("benchmarks.comparison._CHUNK_CELLS", 70)
+    monkeypatch.setattr("benchmarks.resampling.CHUNK_CELLS", 70)
     assert results() == whole
 
 

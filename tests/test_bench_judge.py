@@ -22,7 +22,7 @@ from benchmarks.analysis import Analysis, read_analyses
 from benchmarks.judge import COLUMNS, Prices, run
 from benchmarks.judging import combine, parse_verdict, preference, question
 from benchmarks.records import Record, RunFolder, RunFolderError
-from benchmarks.stats import bootstrap_interval
+from benchmarks.resampling import bootstrap_interval
 from fault_server import FaultServer
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
 from pcrl_gym.micro import weights_folder

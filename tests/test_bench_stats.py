@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.stats import bootstrap_interval, mean, micro_compression_ratio, survival_rate
+from benchmarks.resampling import bootstrap_interval
+from benchmarks.stats import mean, micro_compression_ratio, survival_rate
 
 
 def test_mean_leaves_out_what_was_not_measured():
@@ -68,7 +69,7 @@ def test_interval_is_seeded_and_leaves_global_chance_alone():
 def test_interval_does_not_depend_on_how_it_is_chunked(monkeypatch: pytest.MonkeyPatch):
     grid = np.random.default_rng(0).random((3, 20))
     whole = bootstrap_interval(grid, replicates=101)
-    monkeypatch.setattr("benchmarks.stats._CHUNK_CELLS", 70)
+    monkeypatch.setattr("benchmarks.resampling.CHUNK_CELLS", 70)
     assert bootstrap_interval(grid, replicates=101) == whole
 
 

@@ -1,0 +1,187 @@
+"""Bootstrap intervals over seeds and prompts.
+
+Values of one leaderboard row form a grid: one line per seed, one column per prompt, because every
+seed is evaluated on the same prompts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+CHUNK_CELLS = 1_000_000
+"""Resampled cells held at once: 8 MB per array, whatever the number of prompts."""
+
+
+def bootstrap_interval(
+    grid: npt.ArrayLike, *, level: float = 0.95, replicates: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, stratified over seeds and prompts.
+
+    Seeds and prompts are crossed: all seeds see the same prompts. So each replicate draws S seeds
+    with replacement and, apart from that, P prompts with replacement (the same for every drawn
+    seed), and averages the S x P cells:
+
+        `m_b = sum_s sum_p u_s * v_p * grid[s, p] / (S * P)`,  u, v = how often each was drawn
+
+    The interval goes from the (1 - level) / 2 to the (1 + level) / 2 quantile of all m_b. It covers
+    chance in training and chance in the choice of prompts together (the pigeonhole bootstrap of
+    Owen 2007, https://arxiv.org/abs/0712.1111). With one seed it is the ordinary bootstrap over
+    prompts, and with two or three seeds it is coarse. It says nothing about other generators.
+
+    Args:
+        grid: one figure per seed and prompt, shape (seeds, prompts), finite.
+        level: coverage of the interval, in (0, 1).
+        replicates: number of resamples.
+        seed: seed of the resampling, which uses a generator of its own.
+
+    Returns:
+        Lower and upper end, in the unit of the figures.
+
+    Raises:
+        ValueError: the grid is not two-dimensional, is empty or has entries that are not finite, or
+            level or replicates are out of range.
+
+    Example:
+        >>> bootstrap_interval([[0.0, 1.0]])
+        (0.0, 1.0)
+        >>> bootstrap_interval([[0.5, 0.5], [0.5, 0.5]])
+        (0.5, 0.5)
+    """
+    values = grid_of(grid, "grid")
+    check_resampling(level, replicates)
+    seeds, prompts = values.shape
+    # One stream each, so that the size of the chunks changes nothing.
+    for_seeds, for_prompts = np.random.default_rng(seed).spawn(2)
+    means = np.empty(replicates, dtype=np.float64)
+    chunk = max(1, CHUNK_CELLS // max(seeds, prompts))
+    for start in range(0, replicates, chunk):
+        size = min(chunk, replicates - start)
+        drawn_seeds = draw_counts(for_seeds, seeds, size)
+        drawn_prompts = draw_counts(for_prompts, prompts, size)
+        sums = np.einsum("bs,bs->b", drawn_seeds, drawn_prompts @ values.T)
+        means[start : start + size] = sums / (seeds * prompts)
+    return percentiles(means, level)
+
+
+def interquartile_mean(values: npt.ArrayLike) -> float:
+    """Mean of the middle half of the values: less moved by outliers than the mean.
+
+    Formula: with the n values sorted and `k = floor(n / 4)`, `sum(x[k : n - k]) / (n - 2 k)`; the
+    25 % trimmed mean. Source: Agarwal et al. 2021, https://arxiv.org/abs/2108.13264.
+
+    Args:
+        values: figures of any shape, at least one, finite.
+
+    Returns:
+        The mean, in the unit of the figures.
+
+    Raises:
+        ValueError: there are no values, or some are not finite.
+
+    Example:
+        >>> interquartile_mean([0.0, 1.0, 2.0, 100.0])
+        1.5
+    """
+    ordered = np.sort(figures_of(values, "values"), axis=None)
+    cut = ordered.size // 4
+    return float(ordered[cut : ordered.size - cut].mean())
+
+
+def bootstrap_iqm_interval(
+    grid: npt.ArrayLike, *, level: float = 0.95, replicates: int = 500, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the interquartile mean over all cells of a grid.
+
+    Resamples as `bootstrap_interval` does: seeds and prompts are drawn apart, so
+    cell (s, p) counts `u_s * v_p` times in a replicate, and its figure is the interquartile mean of
+    the S x P drawn cells. Sources: Agarwal et al. 2021, https://arxiv.org/abs/2108.13264, for the
+    interval; Owen 2007, https://arxiv.org/abs/0712.1111, for the resampling.
+
+    Args:
+        grid: one figure per seed and prompt, shape (seeds, prompts), finite.
+        level: coverage of the interval, in (0, 1).
+        replicates: number of resamples.
+        seed: seed of the resampling, which uses a generator of its own.
+
+    Returns:
+        Lower and upper end, in the unit of the figures.
+
+    Raises:
+        ValueError: the grid is not two-dimensional, is empty or has entries that are not finite, or
+            level or replicates are out of range.
+
+    Example:
+        >>> bootstrap_iqm_interval([[0.5, 0.5], [0.5, 0.5]])
+        (0.5, 0.5)
+    """
+    values = grid_of(grid, "grid")
+    check_resampling(level, replicates)
+    seeds, prompts = values.shape
+    cells = values.size
+    cut = cells // 4
+    order = np.argsort(values, axis=None)
+    ordered = values.ravel()[order]
+    seed_of, prompt_of = np.divmod(order, prompts)
+    # One stream each, so that the size of the chunks changes nothing.
+    for_seeds, for_prompts = np.random.default_rng(seed).spawn(2)
+    figures = np.empty(replicates, dtype=np.float64)
+    chunk = max(1, CHUNK_CELLS // cells)
+    for start in range(0, replicates, chunk):
+        size = min(chunk, replicates - start)
+        drawn_seeds = draw_counts(for_seeds, seeds, size)
+        drawn_prompts = draw_counts(for_prompts, prompts, size)
+        # Ranks of the drawn cells, in order of their figures, without writing the cells out: what
+        # of each run of equal ones lies between the cuts is kept.
+        ranks = np.cumsum(drawn_seeds[:, seed_of] * drawn_prompts[:, prompt_of], axis=1)
+        kept = np.diff(np.clip(ranks, cut, cells - cut), axis=1, prepend=cut)
+        # Not a matrix product, whose rounding depends on the size of the chunk.
+        figures[start : start + size] = (kept * ordered).sum(axis=1) / (cells - 2 * cut)
+    return percentiles(figures, level)
+
+
+def draw_counts(rng: np.random.Generator, n: int, size: int) -> npt.NDArray[np.int64]:
+    """How often each of n was drawn in n draws with replacement, shape (size, n)."""
+    return rng.multinomial(n, np.full(n, 1.0 / n), size=size)
+
+
+def percentiles(figures: FloatArray, level: float) -> tuple[float, float]:
+    """Ends of the middle part of the figures that holds a share `level` of them."""
+    low, high = np.quantile(figures, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)
+
+
+def figures_of(values: npt.ArrayLike, name: str) -> FloatArray:
+    """The values as float64, if there are any and all are finite; else `ValueError`."""
+    figures = np.asarray(values, dtype=np.float64)
+    if figures.size == 0:
+        raise ValueError(f"{name} must hold at least one figure, got none.")
+    if not np.isfinite(figures).all():
+        raise ValueError(f"{name} must be finite: leave out prompts without a figure first.")
+    return figures
+
+
+def runs_of(values: npt.ArrayLike, name: str) -> FloatArray:
+    """The same of one dimension."""
+    runs = figures_of(values, name)
+    if runs.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, got shape {runs.shape}.")
+    return runs
+
+
+def grid_of(values: npt.ArrayLike, name: str) -> FloatArray:
+    """The same of shape (seeds, prompts)."""
+    grid = np.asarray(values, dtype=np.float64)
+    if grid.ndim != 2 or grid.size == 0:
+        raise ValueError(f"{name} must have shape (seeds, prompts), not empty; got {grid.shape}.")
+    return figures_of(grid, name)
+
+
+def check_resampling(level: float, replicates: int) -> None:
+    """Raise `ValueError` where there is no such interval."""
+    if not 0.0 < level < 1.0 or replicates < 1:
+        raise ValueError(
+            f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}."
+        )
