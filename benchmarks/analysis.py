@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.markdown import align
+from agents.runs.drawing import png
+from benchmarks.markdown import align, cell
 from pcrl_gym.atomic import write_file
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Analysis:
         """Title, note and tables as Markdown; lone surrogates, which UTF-8 cannot hold, escaped."""
         blocks = [f"### {self.title}\n\n{self.note}\n"]
         for heading, table in self.tables.items():
-            cells = [list(table.columns), *([_cell(cell) for cell in row] for row in table.rows)]
+            cells = [list(table.columns), *([cell(value) for value in row] for row in table.rows)]
             blocks.append(f"#### {heading}\n\n{align(cells)}")
         return "\n".join(blocks).encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -89,15 +89,7 @@ def write_analysis(
     if draw is None:
         (place / f"{analysis.name}.png").unlink(missing_ok=True)  # shows the figures before these
     else:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9, 5), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        draw(figure)
-        picture = io.BytesIO()
-        canvas.print_png(picture)
-        write_file(place / f"{analysis.name}.png", picture.getvalue())
+        write_file(place / f"{analysis.name}.png", png(draw, (9, 5)))
 
 
 def read_analyses(folder: str | Path) -> list[Analysis]:
@@ -115,27 +107,3 @@ def _read(values: dict[str, Any]) -> Analysis:
         Series(line["name"], tuple((x, y) for x, y in line["points"])) for line in values["series"]
     )
     return Analysis(**values | {"tables": tables, "series": series})
-
-
-def draw_lines(
-    figure: Figure, panels: Mapping[str, Sequence[Series]], x_label: str, y_label: str
-) -> None:
-    """Draw line charts side by side, with one legend for the lines of equal names."""
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    names = list(dict.fromkeys(line.name for lines in panels.values() for line in lines))
-    for panel, (title, lines) in zip(axes, panels.items(), strict=True):
-        for line in lines:
-            x, y = zip(*line.points, strict=True)
-            place = names.index(line.name)
-            panel.plot(x, y, label=line.name, color=f"C{place % 10}", marker="os^Dv*PX"[place % 8])
-        panel.set_title(title)
-        panel.set_xlabel(x_label)
-        panel.grid(alpha=0.3)
-    axes[0].set_ylabel(y_label)
-    axes[-1].legend(loc="best", fontsize="small")
-
-
-def _cell(value: Cell) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.analysis import Analysis, Table, write_analysis
-from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.records import Record, RunFolder, select
 from benchmarks.word_classes import CLASSES, word_class, words
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def analyse(
     """Keep rates of all agents.
 
     Args:
-        records: records of one or more agents and splits; the rates are over all their words.
+        records: records of one or more agents; splits and seeds are pooled.
         min_count: words that are rarer are not in the lists of most and least kept ones.
         shown: length of these lists.
 
@@ -141,8 +141,8 @@ def analyse(
         name="dropped",
         title="What gets dropped",
         note="Keep rate: the mean share of a word's characters that was kept, over all words of "
-        "the users' texts; the template's own words do not count. Classes are closed lists of "
-        "English words.",
+        "the users' texts; those of the alpaca template do not count. The column `words` is the "
+        "most that one agent has, over all its seeds. Classes are closed lists of English words.",
         tables=tables,
     )
 
@@ -156,17 +156,11 @@ def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = 
         splits: the splits to look at; none given: all.
 
     Raises:
-        RunFolderError: there is no such result folder, or nothing in it for these.
+        RunFolderError: there is no such result folder.
+        ValueError: an agent or split has no results.
     """
     source = RunFolder(folder)
-    chosen = [
-        record
-        for record in source.records()
-        if (not agents or record.agent in agents) and (not splits or record.split in splits)
-    ]
-    if not chosen:
-        raise RunFolderError(f"{source.path} holds no results of these agents and splits.")
-    analysis = analyse(chosen)
+    analysis = analyse(select(source, agents, splits))
     write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
     return analysis
 

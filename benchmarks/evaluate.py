@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.gold import AnswerCut, against_gold
+from benchmarks.gold import against_gold, answer_cut
 from benchmarks.records import Record
 from benchmarks.second_tokens import BYTES, token_counter
 from pcrl_gym.compression import merge_spans
@@ -82,7 +82,7 @@ def evaluate(
         agent.attach(task)
     count = token_counter(second_tokenizer)
     tokenizer = getattr(task.scorer.generator, "tokenizer", None)
-    cut = None if tokenizer is None else AnswerCut(tokenizer)
+    cut = None if tokenizer is None else answer_cut(tokenizer)
     rate = getattr(agent, "rate", None)
     for start in range(0, len(task.episodes), EVALUATION_BATCH):
         batch = task.episodes[start : start + EVALUATION_BATCH]

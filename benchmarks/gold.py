@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcrl_gym.rouge import rouge_n_f1, similarity
@@ -69,3 +70,9 @@ class AnswerCut:
         if len(of_answer.ids) <= tokens:
             return len(answer)
         return int(of_answer.offsets[tokens - 1][1]) if tokens else 0
+
+
+@functools.lru_cache(maxsize=1)  # every part of a run asks for it, and it copies the vocabulary
+def answer_cut(tokenizer: PreTrainedTokenizerFast) -> AnswerCut:
+    """The cut for a tokenizer."""
+    return AnswerCut(tokenizer)

@@ -7,20 +7,19 @@ import math
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.judging import Outcome, agrees, both_orders, combine, parse_verdict, preference
-from benchmarks.records import Record, RunFolder
+from benchmarks.records import Record, RunFolder, select
 from benchmarks.stats import mean
 from pcrl_gym.datasets import pick_evenly
 from pcrl_gym.disk_cache import DiskCache
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
 from pcrl_gym.generators.openai_replies import Reply
-from pcrl_gym.generators.openai_sender import Sender, Stopped
+from pcrl_gym.generators.openai_sender import Sender, send_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,8 +74,8 @@ def run(
     *,
     model: str,
     base_url: str | None = None,
-    agents: Sequence[str] | None = None,
-    splits: Sequence[str] | None = None,
+    agents: Sequence[str] = (),
+    splits: Sequence[str] = (),
     limit: int | None = None,
     seed: int = 0,
     max_requests: int | None = None,
@@ -102,8 +101,8 @@ def run(
         folder: result folder.
         model: what the server calls the judge.
         base_url: such as "http://localhost:8000/v1"; None: the client's own default.
-        agents: agents to judge, each by its first seed; None: all.
-        splits: splits to judge; None: all that have results.
+        agents: agents to judge, each by its first seed; none given: all.
+        splits: splits to judge; none given: all that have results.
         limit: prompts per agent and split, spread evenly; None: all.
         seed: seed of the bootstrap intervals.
         max_requests: most requests that this call sends, retries included; None: any.
@@ -159,26 +158,18 @@ def run(
 
 def choose(
     folder: RunFolder,
-    agents: Sequence[str] | None = None,
-    splits: Sequence[str] | None = None,
+    agents: Sequence[str] = (),
+    splits: Sequence[str] = (),
     limit: int | None = None,
 ) -> Groups:
     """Records to judge, by split and agent; see `run` for arguments and errors."""
     found: dict[tuple[str, str], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in folder.records():
+    for record in select(folder, agents, splits):
         found[record.split, record.agent][record.seed].append(record)
-    there = {"agents": {agent for _, agent in found}, "splits": {split for split, _ in found}}
-    for what, names in (("agents", agents), ("splits", splits)):
-        if missing := [name for name in names or () if name not in there[what]]:
-            known = ", ".join(sorted(there[what])) or "nothing"
-            raise ValueError(
-                f"{folder.path} has no results of the {what} {', '.join(missing)}, only of {known}."
-            )
-    if not found:
-        raise ValueError(f"{folder.path} has no results yet.")
     groups: dict[tuple[str, str], Sequence[Record]] = {}
-    for split in splits or [name for name in folder.settings["splits"] if name in there["splits"]]:
-        for agent in agents or sorted(there["agents"]):
+    there = {split for split, _ in found}
+    for split in splits or [name for name in folder.settings["splits"] if name in there]:
+        for agent in agents or sorted({agent for _, agent in found}):
             if (split, agent) in found:
                 seeds = found[split, agent]
                 first = seeds[min(seeds)]
@@ -219,39 +210,24 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
     scope = json.dumps(["judge", sender.base_url, sender.model, sender.extra_body, limit])
     found = {text: Reply(*value) for text, value in cache.get(scope, list(about)).items()}
     missing = [text for text in about if text not in found]
-    stop = threading.Event()
 
-    def ask_one(text: str) -> Reply:
-        try:
-            reply = sender.send(text, limit, stop)
-            counts = [reply.prompt_tokens, reply.completion_tokens]
-            cache.put(scope, {text: [reply.text, *counts]})
-            if sender.max_total_tokens is not None and None in counts:
-                raise sender.error(
-                    text, "the server does not report its usage: set max_requests, not max_tokens"
-                )
-        except BaseException:
-            stop.set()  # here already, so that the other threads send nothing more
-            raise
+    def ask_one(text: str, stop: threading.Event) -> Reply:
+        reply = sender.send(text, limit, stop)
+        counts = [reply.prompt_tokens, reply.completion_tokens]
+        cache.put(scope, {text: [reply.text, *counts]})
+        if sender.max_total_tokens is not None and None in counts:
+            raise sender.error(
+                text, "the server does not report its usage: set max_requests, not max_tokens"
+            )
         return reply
 
-    pool = ThreadPoolExecutor(max(1, min(sender.concurrency, len(missing))))
     try:
-        asked = {pool.submit(ask_one, text): text for text in missing}
-        for future in as_completed(asked):
-            text = asked[future]
-            try:
-                found[text] = future.result()
-            except Stopped:
-                continue  # by a failure that comes out of another future
-            except BudgetExceededError as error:
-                raise _over_budget(sender, about[text], text) from error
-            except GeneratorError as error:
-                raise GeneratorError(f"Judging {about[text]}: {error}", prompt=text) from error
-    finally:
-        # After a failure nothing more is sent, but what is in flight comes in and is kept.
-        stop.set()
-        pool.shutdown(cancel_futures=True)
+        found.update(send_all(ask_one, missing, sender.concurrency))
+    except GeneratorError as error:
+        text = error.prompt or ""
+        if isinstance(error, BudgetExceededError):
+            raise _over_budget(sender, about[text], text) from error
+        raise GeneratorError(f"Judging {about[text]}: {error}", prompt=text) from error
     return found
 
 

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from benchmarks.markdown import align
+from benchmarks.columns import Column, columns_of
+from benchmarks.markdown import align, cell
 from benchmarks.records import ORACLE, Record, RunFolder, RunFolderError
 from benchmarks.resampling import bootstrap_interval, bootstrap_iqm_interval, interquartile_mean
 from benchmarks.stats import (
@@ -169,51 +170,13 @@ def _mean(values: Iterable[float]) -> float:
     return result
 
 
-Columns = tuple[tuple[str, str], ...]
-_COLUMNS: Columns = (
-    ("agent", "agent"),
-    ("seeds", "seeds"),
-    ("n", "n"),
-    ("reward", "reward"),
-    ("reward_ci", "95 % interval"),
-    ("normalised_score", "normalised"),
-    ("compression_ratio", "ratio"),
-    ("compression_ratio_micro", "ratio (tokens)"),
-    ("similarity", "similarity"),
-    ("survival_rate", "survival"),
-    ("gold_rouge_l", "gold ROUGE-L"),
-    ("compress_ms", "ms/prompt"),
-)
-_DETAILS: Columns = (
-    ("agent", "agent"),
-    ("reward_iqm", "IQM reward"),
-    ("reward_iqm_ci", "95 % interval"),
-    ("compression_ratio_second", "ratio (2nd tokenizer)"),
-    ("requested_rate", "requested rate"),
-    ("drop_rate", "achieved rate"),
-    ("exact_match", "exact match"),
-    ("gold_rouge_1", "ROUGE-1"),
-    ("gold_rouge_2", "ROUGE-2"),
-    ("gold_rouge_l", "ROUGE-L"),
-    ("cut_rouge_1", "ROUGE-1 cut"),
-    ("cut_rouge_2", "ROUGE-2 cut"),
-    ("cut_rouge_l", "ROUGE-L cut"),
-)
 # No line starts with the mark: Markdown would take it for a list.
 ORACLE_MARK = " *"
 ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return f"{value[0]:.3f} to {value[1]:.3f}"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _cells(row: Row, columns: Columns) -> list[str]:
-    agent, *figures = [_cell(dict(row)[key]) for key, _ in columns]
+def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
+    agent, *figures = [cell(dict(row)[column.key]) for column in columns]
     return [agent + ORACLE_MARK if row["oracle"] else agent, *figures]
 
 
@@ -233,12 +196,12 @@ def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
     if not rows:
         return "No finished results yet.\n"
     blocks = []
-    columns = _DETAILS if details else _COLUMNS
+    columns = columns_of("further" if details else "main")
     for split in dict.fromkeys(row["split"] for row in rows):
         own = [row for row in rows if row["split"] == split]
         subject = f"{split}, further figures" if details else split
         title = f"### {own[0]['suite']}, {subject} (generator: {own[0]['generator']})"
-        table = [[header for _, header in columns]]
+        table = [[column.title for column in columns]]
         table += [_cells(row, columns) for row in own]
         note = "\n" + ORACLE_NOTE if any(row["oracle"] for row in own) else ""
         blocks.append(title + "\n\n" + align(table) + note)

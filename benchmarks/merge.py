@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.records import RunFolder, RunFolderError, check_settings
@@ -61,7 +62,7 @@ def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
         for file in sorted((folder.path / "records").glob("*/*.jsonl")):
             relative = file.relative_to(folder.path)
             other = parts.setdefault(relative, file)
-            if other.read_bytes() != file.read_bytes():
+            if other is not file and other.read_bytes() != file.read_bytes():
                 raise RunFolderError(
                     f"{other} and {file} are different results of the same part: give folders of "
                     "different shards, or delete one of the two."
@@ -78,10 +79,11 @@ def _copy_agents(source: RunFolder, folder: RunFolder) -> None:
 
 
 def _join_provenance(sources: Sequence[RunFolder], folder: RunFolder) -> None:
-    runs = []
-    for source in sources:
+    runs: list[dict[str, Any]] = []
+    for source in (folder, *sources):
         file = source.path / "provenance.json"
         if file.is_file():
-            runs += json.loads(file.read_text(encoding="utf-8"))["runs"]
-    told = {"runs": sorted(runs, key=lambda run: run["started"]), "settings": folder.settings}
-    write_file(folder.path / "provenance.json", json.dumps(told, indent=2) + "\n")
+            told = json.loads(file.read_text(encoding="utf-8"))["runs"]
+            runs += [run for run in told if run not in runs]
+    joined = {"runs": sorted(runs, key=lambda run: run["started"]), "settings": folder.settings}
+    write_file(folder.path / "provenance.json", json.dumps(joined, indent=2) + "\n")

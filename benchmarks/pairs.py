@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from pathlib import Path
 
-from benchmarks.analysis import Analysis, Table
+from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.comparison import compare
-from benchmarks.records import Record, RunFolderError
+from benchmarks.records import Record, RunFolder, RunFolderError
 
 Grids = dict[str, dict[str, dict[int, dict[str, float]]]]
 COLUMNS = (
@@ -16,12 +17,30 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def compare_agents(records: Iterable[Record], agents: Sequence[str] | None = None) -> Analysis:
+def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
+    """Compare the agents of a result folder, and write the analysis into it.
+
+    Args:
+        folder: result folder.
+        agents: the agents to compare; none given: all.
+
+    Raises:
+        RunFolderError: there is no such result folder, or two agents were not evaluated on the same
+            prompts.
+        ValueError: an agent has no records, or there are not two.
+    """
+    source = RunFolder(folder)
+    analysis = compare_agents(source.records(), agents)
+    write_analysis(source.path, analysis)
+    return analysis
+
+
+def compare_agents(records: Iterable[Record], agents: Sequence[str] = ()) -> Analysis:
     """Every two agents against each other, in mean reward on each split.
 
     Args:
         records: records of one result folder.
-        agents: the agents to compare; None: all.
+        agents: the agents to compare; none given: all.
 
     Returns:
         A table per split, see `benchmarks.comparison.compare` for the figures.
@@ -34,7 +53,7 @@ def compare_agents(records: Iterable[Record], agents: Sequence[str] | None = Non
     for record in records:
         rewards[record.split][record.agent][record.seed][record.prompt_id] = record.reward
     there = sorted({agent for split in rewards.values() for agent in split})
-    if missing := sorted(set(agents or ()) - set(there)):
+    if missing := sorted(set(agents) - set(there)):
         raise ValueError(f"There are no results of {', '.join(missing)}, only of {there}.")
     wanted = list(agents) if agents else there
     if len(wanted) < 2:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.analysis import Analysis, Series, Table, draw_lines, write_analysis
+from agents.runs.drawing import check_drawing
+from benchmarks.analysis import Analysis, Series, Table, write_analysis
 from benchmarks.records import Record, RunFolder
-from benchmarks.stats import mean, survival_rate
+from benchmarks.stats import survival_rate
 from benchmarks.suites import suite_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RATES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 BASELINE = "random"
@@ -88,7 +93,11 @@ def curves(table: Table) -> tuple[Series, ...]:
 
 
 def run(
-    folder: str | Path, agents: Sequence[str], *, rates: Sequence[float] = RATES, device: str
+    folder: str | Path,
+    agents: Sequence[str],
+    *,
+    rates: Sequence[float] = RATES,
+    device: str = "auto",
 ) -> Analysis:
     """Evaluate agents at several rates, on the suite of a result folder.
 
@@ -107,10 +116,12 @@ def run(
     Raises:
         RunFolderError: there is no such result folder, or a trained agent is missing in it.
         ValueError: an agent is unknown or takes no rate, or a rate is no share.
+        MissingExtraError: matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
 
+    check_drawing()
     source = RunFolder(folder)
     entries = find_agents(agents)
     if stubborn := [entry.name for entry in entries if not entry.takes_rate]:
@@ -137,17 +148,16 @@ def run(
     write_analysis(
         source.path,
         analysis,
-        lambda figure: draw_lines(figure, panels, "share of units to drop", "similarity"),
+        lambda figure: _draw(figure, panels, "share of units to drop", "similarity"),
     )
     return analysis
 
 
 def _figures(records: Sequence[Record]) -> tuple[float, ...]:
-    means = [
-        mean(getattr(record, name) for record in records)
-        for name in ("drop_rate", "compression_ratio", "similarity", "reward")
-    ]
-    achieved, ratio, similarity, reward = (float(value or 0.0) for value in means)
+    names = ("drop_rate", "compression_ratio", "similarity", "reward")
+    achieved, ratio, similarity, reward = (
+        float(np.mean([getattr(record, name) for record in records])) for name in names
+    )
     survival = survival_rate([record.similarity for record in records])
     return achieved, ratio, similarity, survival, reward
 
@@ -165,3 +175,21 @@ def _areas(rows: Sequence[tuple]) -> list[tuple]:
         (agent, *own, None if base is None or own[0] is None else own[0] - base)
         for agent, own in found.items()
     ]
+
+
+def _draw(
+    figure: Figure, panels: Mapping[str, Sequence[Series]], x_label: str, y_label: str
+) -> None:
+    """Draw line charts side by side, with one legend for the lines of equal names."""
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    names = list(dict.fromkeys(line.name for lines in panels.values() for line in lines))
+    for panel, (title, lines) in zip(axes, panels.items(), strict=True):
+        for line in lines:
+            x, y = zip(*line.points, strict=True)
+            place = names.index(line.name)
+            panel.plot(x, y, label=line.name, color=f"C{place % 10}", marker="os^Dv*PX"[place % 8])
+        panel.set_title(title)
+        panel.set_xlabel(x_label)
+        panel.grid(alpha=0.3)
+    axes[0].set_ylabel(y_label)
+    axes[-1].legend(loc="best", fontsize="small")

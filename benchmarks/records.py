@@ -22,7 +22,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -235,6 +235,39 @@ class RunFolder:
                             f"{part}, line {number}: {error}. Delete the file; the same run "
                             "command evaluates that part again."
                         ) from error
+
+
+def select(
+    folder: RunFolder, agents: Sequence[str] = (), splits: Sequence[str] = ()
+) -> list[Record]:
+    """Records of some agents and splits.
+
+    Args:
+        folder: result folder.
+        agents: names of agents; none given: all.
+        splits: names of splits; none given: all.
+
+    Raises:
+        ValueError: an agent or split has no results, or nothing has.
+        RunFolderError: a line cannot be read.
+    """
+    records = list(folder.records())
+    if not records:
+        raise ValueError(f"{folder.path} has no results yet.")
+    for what, wanted, there in (
+        ("agents", agents, {record.agent for record in records}),
+        ("splits", splits, {record.split for record in records}),
+    ):
+        if missing := [name for name in wanted if name not in there]:
+            raise ValueError(
+                f"{folder.path} has no results of the {what} {', '.join(missing)}, only of "
+                f"{', '.join(sorted(there))}."
+            )
+    return [
+        record
+        for record in records
+        if (not agents or record.agent in agents) and (not splits or record.split in splits)
+    ]
 
 
 def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] | None:

@@ -175,7 +175,9 @@ def grid_of(values: npt.ArrayLike, name: str) -> FloatArray:
     """The same of shape (seeds, prompts)."""
     grid = np.asarray(values, dtype=np.float64)
     if grid.ndim != 2 or grid.size == 0:
-        raise ValueError(f"{name} must have shape (seeds, prompts), not empty; got {grid.shape}.")
+        raise ValueError(
+            f"{name} must have shape (seeds, prompts) with at least one figure, got {grid.shape}."
+        )
     return figures_of(grid, name)
 
 

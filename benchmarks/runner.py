@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,8 +151,10 @@ class Benchmark:
             GeneratorError: the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
-        for entry, seed, splits in self._jobs():
-            self._evaluate_agent(folder, entry, seed, splits)
+        for _, jobs in groupby(self._jobs(), key=lambda job: job[0].name):
+            for entry, seed, splits in jobs:
+                self._evaluate_agent(folder, entry, seed, splits)
+            # Not after every part: it reads all records again.
             write_leaderboard(folder)
         return write_leaderboard(folder)
 
@@ -203,14 +206,13 @@ class Benchmark:
             options = self._options() | {"dataset": self.train_prompts, "split": "train"}
             return PromptCompressionVectorEnv(num_envs, **options)
 
-        budget: dict[str, Any] = {"episodes": self.train_episodes}
-        told = [] if self.train_episodes is None else [f"{self.train_episodes} episodes"]
-        budget["seconds"] = None if self.train_minutes is None else 60.0 * self.train_minutes
-        told += [] if self.train_minutes is None else [f"{self.train_minutes:g} minutes"]
-        amount = " or ".join(told)
+        minutes, episodes = self.train_minutes, self.train_episodes
+        limits = ((episodes, "episodes"), (minutes, "minutes"))
+        amount = " or ".join(f"{limit:g} {unit}" for limit, unit in limits if limit is not None)
         print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
         agent: Any = entry.build(seed)
-        history = agent.train(make_env, **budget, progress=True)
+        seconds = None if minutes is None else 60.0 * minutes
+        history = agent.train(make_env, episodes=episodes, seconds=seconds, progress=True)
         if not history:
             raise TrainingError(
                 f"{entry.name}, seed {seed}: {amount} were over before the first update, so "

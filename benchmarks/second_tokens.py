@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 BYTES = "bytes"
 
 
+@functools.cache  # every part of a run asks for it
 def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
     """A function that counts the tokens of texts, without special tokens.
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-
 SURVIVAL_THRESHOLD = 0.9
 
 

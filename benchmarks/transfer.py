@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.runs.drawing import check_drawing
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.leaderboard import Row
 from benchmarks.records import RunFolder
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    folders: Sequence[str | Path], agents: Sequence[str], out: str | Path, *, device: str
+    folders: Sequence[str | Path], agents: Sequence[str], out: str | Path, *, device: str = "auto"
 ) -> Analysis:
     """Evaluate the trained agents of every folder with the generator of every folder.
 
@@ -36,10 +37,12 @@ def run(
         RunFolderError: there is no such result folder, or a trained agent is missing in it.
         ValueError: an agent is unknown or does not learn, two folders have one name, or the
             tokenizers differ.
+        MissingExtraError: matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
 
+    check_drawing()
     sources = [RunFolder(folder) for folder in folders]
     labels = [source.path.resolve().name for source in sources]
     if len(set(labels)) != len(labels):
@@ -98,24 +101,26 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
 
 
 def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
-    from pcrl_gym.generators.loading import load_generator
+    from pcrl_gym.tokenizers import load_tokenizer
 
-    known: dict[str, dict[str, int]] = {}
-    for source in sources:
-        name = source.settings["generator"]
-        if name not in known:
-            tokenizer = getattr(load_generator(name, device="cpu"), "tokenizer", None)
-            known[name] = {} if tokenizer is None else tokenizer.get_vocab()
-    if len({frozenset(vocabulary.items()) for vocabulary in known.values()}) > 1:
+    names = dict.fromkeys(source.settings["generator"] for source in sources)
+    # A generator behind an API is given micro's policy tokenizer, having none of its own.
+    tokenizers = ["micro" if name.startswith("openai:") else name for name in names]
+    vocabularies = {frozenset(load_tokenizer(name).get_vocab().items()) for name in tokenizers}
+    if len(vocabularies) > 1:
         raise ValueError(
-            f"The generators {', '.join(known)} have different tokenizers, and a policy knows the "
+            f"The generators {', '.join(names)} have different tokenizers, and a policy knows the "
             "token ids of its own alone. Give runs of generators that share one."
         )
 
 
 def _draw(figure: Figure, analysis: Analysis) -> None:
-    panels = figure.subplots(1, len(analysis.tables), squeeze=False)[0]
-    for axes, (heading, table) in zip(panels, analysis.tables.items(), strict=True):
+    across = min(3, len(analysis.tables))
+    down = -(-len(analysis.tables) // across)
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes in panels[len(analysis.tables) :]:
+        axes.set_visible(False)
+    for axes, (heading, table) in zip(panels, analysis.tables.items(), strict=False):
         values = [[cell or 0.0 for cell in row[1:]] for row in table.rows]
         axes.imshow(values, vmin=0.0, vmax=1.0, cmap="cividis")
         for y, row in enumerate(values):
@@ -126,5 +131,5 @@ def _draw(figure: Figure, analysis: Analysis) -> None:
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(range(len(names)), names, rotation=90, va="center")
         axes.set_title(heading, fontsize="small")
-    panels[0].set_ylabel("trained in")
-    panels[0].set_xlabel("evaluated in")
+        axes.set_ylabel("trained in")
+        axes.set_xlabel("evaluated in")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcrl_gym.micro import weights_folder
+from pcrl_gym.micro import MICRO, weights_folder
 from pcrl_gym.template import chat_frame
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
     """Return the tokenizer that a name, a folder or an object stands for.
 
     Args:
-        spec: `"micro"`, a Hugging Face id, a folder that holds a tokenizer, or a tokenizer.
+        spec: `"micro"` or `"micro-seq2seq"`, a Hugging Face id, a folder that holds a tokenizer,
+            or a tokenizer.
 
     Raises:
         ValueError: If there is no such tokenizer, or it cannot tell the character offsets of its
@@ -29,7 +30,7 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
     if isinstance(spec, (str, Path)):
         from transformers import AutoTokenizer
 
-        source = weights_folder("causal") if spec == "micro" else spec
+        source = weights_folder(MICRO[spec]) if spec in MICRO else spec
         tokenizer: Any
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)

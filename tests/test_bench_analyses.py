@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import models
-import pcrl_gym.task  # noqa: F401 - it must not be imported while `load_generator` is replaced
 from bench_agents import Learner
 from bench_fixtures import record
 from benchmarks import rates, timing, transfer
@@ -51,9 +50,8 @@ class RatedLearner(Learner):
 @pytest.fixture
 def shared_generator(monkeypatch: pytest.MonkeyPatch):
     """Stand in for every generator that is loaded by name."""
-    monkeypatch.setattr(
-        "pcrl_gym.generators.loading.load_generator", lambda *args, **kwargs: make_generator()
-    )
+    for module in ("pcrl_gym.task", "pcrl_gym.generators.loading"):
+        monkeypatch.setattr(f"{module}.load_generator", lambda *args, **kwargs: make_generator())
 
 
 RATED = f"{__name__}:RatedLearner"
@@ -176,7 +174,7 @@ def test_transfer_evaluates_every_run_with_every_generator(
     monkeypatch.setattr(Learner, "trained", [])
     names = ["one", "two"]
     for name in names:
-        run(suite, tmp_path / name, [RATED])
+        run(dataclasses.replace(suite, generator="micro"), tmp_path / name, [RATED])
     trained = list(Learner.trained)
     folders = [str(tmp_path / name) for name in names]
     command = ["transfer", *folders, "--agents", RATED, "--out", str(tmp_path / "matrix")]
@@ -203,15 +201,11 @@ def test_missing_trained_agents_are_told(suite: Suite, tmp_path: Path):
         benchmark.run()
 
 
-def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite, monkeypatch):
-    def load(name, **kwargs):
-        generator = make_generator()
-        generator.tokenizer = models.TOKENIZERS[name]()
-        return generator
-
-    monkeypatch.setattr("pcrl_gym.generators.loading.load_generator", load)
+def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
     for name in sorted(models.TOKENIZERS)[:2]:
-        run(dataclasses.replace(suite, generator=name), tmp_path / name, ["keep_all"])
+        model = str(tmp_path / "models" / name)
+        models.TOKENIZERS[name]().save_pretrained(model)
+        run(dataclasses.replace(suite, generator=model), tmp_path / name, ["keep_all"])
     folders = [tmp_path / name for name in sorted(models.TOKENIZERS)[:2]]
     with pytest.raises(ValueError, match="different tokenizers"):
         transfer.run(folders, [RATED], tmp_path / "out", device="cpu")

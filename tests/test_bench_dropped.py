@@ -144,4 +144,4 @@ def test_command_writes_tables_and_a_picture(tmp_path: Path, capsys):
     picture = (tmp_path / "analyses" / "dropped.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert main(["dropped", str(tmp_path), "--agents", "b"]) == 1
-    assert "no results of these" in capsys.readouterr().err
+    assert "no results of the agents b, only of a" in capsys.readouterr().err

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.columns import COLUMNS, columns_of, measured
 from benchmarks.records import RunFolder, RunFolderError
-from benchmarks.report.columns import COLUMNS, measured
 from benchmarks.report.command import run
 from benchmarks.report.data import learning_curves, pareto_front, read_boards, thin
 from benchmarks.report.page import MAX_BYTES, make_page
-from benchmarks.report.sample import even_places, prompt_sample, script_json, utf16_ranges
+from benchmarks.report.sample import prompt_sample, script_json, utf16_ranges
 from benchmarks.report.tables import comma_separated, latex, latex_text, markdown, markdown_text
 from report_fixtures import AGENTS, HOSTILE, report_folder
 
@@ -40,8 +40,8 @@ def test_columns_name_each_figure_once():
 
 def test_columns_that_rows_lack_are_left_out():
     rows = [{"agent": "a", "reward": 0.5, "exact_match": None, "drop_rate": float("nan")}]
-    assert [column.key for column in measured(rows)] == ["agent", "reward"]
-    assert [column.key for column in measured(rows, main=False)] == ["agent"]
+    assert [column.key for column in measured(rows, COLUMNS)] == ["agent", "reward"]
+    assert [column.key for column in measured(rows, columns_of("further"))] == ["agent"]
 
 
 def test_command_writes_all_files_and_replaces_its_own(folder, tmp_path):
@@ -165,12 +165,6 @@ def test_thin_keeps_the_mean():
     points = [(float(x), float(x % 7)) for x in range(200)]
     thinned = thin(points, 100)
     assert sum(y for _, y in thinned) / 100 == pytest.approx(sum(y for _, y in points) / 200)
-
-
-def test_even_places():
-    assert even_places(5, 0) == []
-    assert even_places(5, 9) == [0, 1, 2, 3, 4]
-    assert even_places(1000, 3) == [0, 333, 666]
 
 
 def test_ranges_are_counted_in_utf16_units():

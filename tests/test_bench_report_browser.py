@@ -6,16 +6,13 @@ import json
 import shutil
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from benchmarks.report.command import run
 from report_fixtures import AGENTS, HOSTILE, report_folder
-
-webdriver = pytest.importorskip(
-    "selenium.webdriver", reason="needs selenium (pip install selenium)"
-)
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

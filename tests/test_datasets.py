@@ -9,7 +9,7 @@ import datasets as hub
 import pytest
 
 from pcrl_gym import datasets
-from pcrl_gym.datasets import dataset_checksum, load_prompts
+from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.errors import DatasetError
 from pcrl_gym.prompt import Prompt
 from texts import NASTY_TEXTS
@@ -254,3 +254,9 @@ def test_prompt_refuses_what_is_no_text(text: object) -> None:
 def test_prompt_refuses_half_a_surrogate_pair() -> None:
     with pytest.raises(ValueError, match=r"Prompt\.instruction is no valid Unicode.* character 1"):
         Prompt(id="0", instruction="a\ud83d")
+
+
+def test_prompts_are_picked_evenly():
+    assert pick_evenly(5, 0) == []
+    assert pick_evenly(5, 9) == [0, 1, 2, 3, 4]
+    assert pick_evenly(1000, 3) == [0, 333, 666]

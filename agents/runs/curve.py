@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agents.runs.drawing import png
 from pcrl_gym.atomic import write_file
-from pcrl_gym.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PANELS = {
     "reward": "reward",
@@ -19,16 +20,6 @@ PANELS = {
     "survival": "survival",
     "entropy": "entropy (nats per prompt)",
 }
-
-
-def check_drawing() -> None:
-    """See whether pictures can be drawn.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("the learning curve needs: pip install -e '.[agents]'")
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -40,11 +31,10 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         rows: Rows of `metrics.jsonl`.
         path: PNG file to replace.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    write_file(path, png(lambda figure: _panels(figure, rows), (9, 6)))
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+
+def _panels(figure: Figure, rows: Sequence[dict[str, Any]]) -> None:
     for axes, (key, label) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         x, y = series(rows, "update", key)
         axes.plot(x, y, color="C0", alpha=0.25, linewidth=0.8)
@@ -56,9 +46,6 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set_xlabel("scored masks")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    picture = io.BytesIO()
-    canvas.print_png(picture)
-    write_file(path, picture.getvalue())
 
 
 def series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ from agents.base import Agent, agent_class
 from agents.budget import Budget
 from agents.learning import Figures, Learner, TrainingDivergedError
 from agents.runs.config import RunConfig
-from agents.runs.curve import check_drawing, draw
+from agents.runs.curve import draw
+from agents.runs.drawing import check_drawing
 from agents.runs.folder import RunFolder, check_folder
 from agents.runs.loggers import Logger, check_loggers, open_loggers
 from agents.runs.material import Material, load_material

@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.analysis import read_analyses
 from benchmarks.leaderboard import make_rows, suite_title
+from benchmarks.markdown import finite
 from benchmarks.records import Record, RunFolder, RunFolderError
-from benchmarks.report.columns import finite
 
 MAX_POINTS = 100
 _TRAINED = re.compile(r"(?P<agent>.+)-seed(?P<seed>\d+)")

@@ -17,7 +17,7 @@ function sorted(rows) {
 function shownColumns() {
   const rows = board.choice.split.rows;
   return data.columns.filter(
-    (column) => (column.main || board.further) && rows.some((row) => !isEmpty(row[column.key])),
+    (column) => (column.shown !== "further" || board.further) && rows.some((row) => !isEmpty(row[column.key])),
   );
 }
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.columns import COLUMNS
 from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE
-from benchmarks.report.columns import COLUMNS
 from benchmarks.report.data import Board, board_facts
 from benchmarks.report.sample import prompt_sample, script_json
 from benchmarks.stats import SURVIVAL_THRESHOLD

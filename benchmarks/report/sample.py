@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
+from benchmarks.markdown import finite
 from benchmarks.records import Record
-from benchmarks.report.columns import finite
 from benchmarks.report.data import Board
+from pcrl_gym.datasets import pick_evenly
 
 FIGURES = (
     ("reward", "reward"),
@@ -46,12 +47,12 @@ def prompt_sample(boards: Sequence[Board], budget: int) -> dict[str, Any]:
     fits, too_many = 0, max((len(group) for group in groups), default=0) + 1
     while too_many - fits > 1:
         count = (fits + too_many) // 2
-        needed = sum(own[place] for own in sizes for place in even_places(len(own), count))
+        needed = sum(own[place] for own in sizes for place in pick_evenly(len(own), count))
         if needed <= budget:
             fits = count
         else:
             too_many = count
-    entries = [group[place] for group in groups for place in even_places(len(group), fits)]
+    entries = [group[place] for group in groups for place in pick_evenly(len(group), fits)]
     return {
         "prompts": len(entries),
         "of_prompts": sum(map(len, groups)),
@@ -78,17 +79,6 @@ def script_json(value: Any) -> str:
 def script_size(value: Any) -> int:
     """Bytes of `script_json`."""
     return len(script_json(value))
-
-
-def even_places(length: int, count: int) -> list[int]:
-    """At most `count` places of a list, at even distances.
-
-    Example:
-        >>> even_places(10, 4), even_places(2, 4)
-        ([0, 2, 5, 7], [0, 1])
-    """
-    count = min(count, length)
-    return [place * length // count for place in range(count)]
 
 
 def utf16_ranges(text: str, ranges: Iterable[tuple[int, int]]) -> list[int]:

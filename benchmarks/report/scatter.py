@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agents.runs.curve import check_drawing
+from agents.runs.drawing import png
 from benchmarks.report.data import Board, pareto_front
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LABEL_PLACES = ((6, 0), (6, 9), (6, -9), (-6, 0), (-6, 9), (-6, -9), (6, 18), (6, -18))
 
@@ -26,24 +28,19 @@ def scatter_png(boards: Sequence[Board]) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    check_drawing()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = [(board, split) for board in boards for split in board.splits]
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.4 * columns, 3.8 * lines), layout="constrained", dpi=110)
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(lines, columns, squeeze=False).flat
-    for panel, (board, split) in zip(axes, panels, strict=False):
-        _draw(panel, [row for row in board.rows if row["split"] == split])
-        panel.set_title(f"{board.title}\n{split}", fontsize="medium", parse_math=False)
-    for panel in list(axes)[len(panels) :]:
-        panel.set_visible(False)
-    picture = io.BytesIO()
-    canvas.print_png(picture)
-    return picture.getvalue()
+
+    def draw(figure: Figure) -> None:
+        axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for panel, (board, split) in zip(axes, panels, strict=False):
+            _draw(panel, [row for row in board.rows if row["split"] == split])
+            panel.set_title(f"{board.title}\n{split}", fontsize="medium", parse_math=False)
+        for panel in axes[len(panels) :]:
+            panel.set_visible(False)
+
+    return png(draw, (4.4 * columns, 3.8 * lines), dpi=110)
 
 
 def _draw(panel: Any, rows: Sequence[dict[str, Any]]) -> None:

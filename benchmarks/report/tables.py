@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
-from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE
-from benchmarks.markdown import align
-from benchmarks.report.columns import Column, cell, finite, measured
+from benchmarks.columns import COLUMNS, Column, columns_of, measured
+from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE, Row, format_leaderboard
+from benchmarks.markdown import cell, finite
 from benchmarks.report.data import Board
 
 _LATEX = {
@@ -26,14 +26,13 @@ _LATEX = {
 def markdown(boards: Sequence[Board]) -> str:
     """Two tables per split: the main figures and the further ones."""
     blocks = []
-    for board, split, rows in _tables(boards):
-        for main, subject in ((True, split), (False, f"{split}, further figures")):
-            columns = measured(rows, main=main)
-            if len(columns) < 2:
-                continue
-            title = f"### {board.title}, {subject} (generator: {board.generator})"
-            table = align(_texts(rows, columns, markdown_text))
-            blocks.append(f"{markdown_text(title)}\n\n{table}{_note(rows)}")
+    for board, _, rows in _tables(boards):
+        names = {"suite": board.title, "generator": board.generator}
+        named = [
+            cast("Row", row | {key: markdown_text(name) for key, name in names.items()})
+            for row in rows
+        ]
+        blocks += [format_leaderboard(named, details=details) for details in (False, True)]
     return "\n".join(blocks)
 
 
@@ -41,9 +40,9 @@ def latex(boards: Sequence[Board]) -> str:
     r"""One `table` with `booktabs` rules per split, for `\input`."""
     blocks = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}.\n"]
     for board, split, rows in _tables(boards):
-        columns = measured(rows, main=True)
-        header, *lines = [" & ".join(line) + r" \\" for line in _texts(rows, columns, latex_text)]
-        note = _note(rows).strip()
+        columns = measured(rows, columns_of("main"))
+        header, *lines = [" & ".join(line) + r" \\" for line in _texts(rows, columns)]
+        note = ORACLE_NOTE.strip() if any(row["oracle"] for row in rows) else ""
         caption = f"{board.title}, {split} (generator: {board.generator}). {note}".strip()
         kinds = "".join("l" if column.kind == "text" else "r" for column in columns)
         blocks.append(
@@ -70,7 +69,7 @@ def latex(boards: Sequence[Board]) -> str:
 def comma_separated(boards: Sequence[Board]) -> str:
     """All rows and figures in full precision; an interval takes two columns, `_low` and `_high`."""
     rows = [row for board in boards for row in board.rows]
-    columns = measured(rows)
+    columns = measured(rows, COLUMNS)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     keys = [key for column in columns for key in _keys(column)]
@@ -115,19 +114,13 @@ def _tables(boards: Sequence[Board]) -> list[tuple[Board, str, list[dict[str, An
     ]
 
 
-def _texts(
-    rows: Sequence[dict[str, Any]], columns: Sequence[Column], escape: Callable[[str], str]
-) -> list[list[str]]:
-    table = [[escape(column.title) for column in columns]]
+def _texts(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> list[list[str]]:
+    table = [[latex_text(column.title) for column in columns]]
     for row in rows:
         agent = row["agent"] + ORACLE_MARK if row["oracle"] else row["agent"]
         cells = [agent, *(cell(row.get(column.key)) for column in columns[1:])]
-        table.append([escape(text) for text in cells])
+        table.append([latex_text(text) for text in cells])
     return table
-
-
-def _note(rows: Sequence[dict[str, Any]]) -> str:
-    return "\n" + ORACLE_NOTE if any(row["oracle"] for row in rows) else ""
 
 
 def _keys(column: Column) -> list[str]:

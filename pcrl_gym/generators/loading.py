@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..micro import weights_folder
+from ..micro import MICRO, weights_folder
 from .base import Generator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-MICRO: dict[str, Literal["causal", "seq2seq"]] = {
-    "micro": "causal",
-    "micro-seq2seq": "seq2seq",
-}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 

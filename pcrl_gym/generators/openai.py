@@ -6,7 +6,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +14,7 @@ from ..errors import GeneratorError
 from ..tokenizers import TextEncoder, load_tokenizer
 from .base import Answer
 from .openai_replies import Reply
-from .openai_sender import Sender, Stopped, Usage
+from .openai_sender import Sender, Usage, send_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -203,37 +202,19 @@ class OpenAIGenerator:
         found = self._cache.get(self._scope(kind, limit), texts)
         self._sender.count_hits(len(found))
         missing = [text for text in dict.fromkeys(texts) if text not in found]
-        if not missing:
-            return found
-        stop = threading.Event()
-        pool = ThreadPoolExecutor(min(self._sender.concurrency, len(missing)))
-        stopped: Stopped | None = None
-        try:
-            asked = {pool.submit(self._ask_one, kind, text, limit, stop): text for text in missing}
-            for future in as_completed(asked):
-                try:
-                    found[asked[future]] = future.result()
-                except Stopped as error:  # by a failure that comes out of another future
-                    stopped = error
-        finally:
-            # After a failure nothing more is sent, but what is in flight comes in and is kept.
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-        if stopped is not None:
-            raise stopped
-        return found
+
+        def ask_one(text: str, stop: threading.Event) -> object:
+            return self._ask_one(kind, text, limit, stop)
+
+        return found | dict(send_all(ask_one, missing, self._sender.concurrency))
 
     def _ask_one(self, kind: str, text: str, limit: int, stop: threading.Event) -> object:
-        try:
-            reply = self._sender.send(text, limit, stop, needs_text=kind == "answer")
-            if kind == "answer":
-                self._cache.put(self._scope(kind, limit), {text: reply.text})
-            if self._encoder is None and reply.prompt_tokens is not None:
-                self._cache.put(self._scope("count", 1), {text: reply.prompt_tokens})
-            self._check_usage(kind, text, reply)
-        except BaseException:
-            stop.set()  # here already, so that the other threads send nothing more
-            raise
+        reply = self._sender.send(text, limit, stop, needs_text=kind == "answer")
+        if kind == "answer":
+            self._cache.put(self._scope(kind, limit), {text: reply.text})
+        if self._encoder is None and reply.prompt_tokens is not None:
+            self._cache.put(self._scope("count", 1), {text: reply.prompt_tokens})
+        self._check_usage(kind, text, reply)
         return reply.text if kind == "answer" else reply.prompt_tokens
 
     def _check_usage(self, kind: str, text: str, reply: Reply) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import random
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..errors import BudgetExceededError, GeneratorError, MissingExtraError
 from .openai_replies import Failure, Reply, check_base_url, read_failure, read_reply
 
 if TYPE_CHECKING:
     from openai import OpenAI
+
+ReplyT = TypeVar("ReplyT")
 
 # Seconds: the longest wait by our own schedule, and the longest that a server may ask for.
 _LONGEST_BACKOFF = 30.0
@@ -228,6 +232,51 @@ class _Link:
         self.lock = threading.RLock()
         self.slots = threading.BoundedSemaphore(sender.concurrency)
         self.chance = random.Random()  # its own: the global one may be seeded by the user
+
+
+def send_all(
+    send_one: Callable[[str, threading.Event], ReplyT], texts: Sequence[str], concurrency: int
+) -> Iterator[tuple[str, ReplyT]]:
+    """Sends texts by several threads at once.
+
+    After a failure nothing more is sent, but what is in flight comes in, so that it can be kept.
+
+    Args:
+        send_one: Sends a text; gives up once the event is set.
+        texts: The texts, each once.
+        concurrency: Most texts in flight.
+
+    Yields:
+        Texts and what `send_one` returned, in the order of arrival.
+
+    Raises:
+        Exception: The first failure of `send_one`.
+    """
+    if not texts:
+        return
+    stop = threading.Event()
+
+    def guarded(text: str) -> ReplyT:
+        try:
+            return send_one(text, stop)
+        except BaseException:
+            stop.set()  # here already, so that the other threads send nothing more
+            raise
+
+    pool = ThreadPoolExecutor(min(concurrency, len(texts)))
+    stopped: Stopped | None = None
+    try:
+        sent = {pool.submit(guarded, text): text for text in texts}
+        for future in as_completed(sent):
+            try:
+                yield sent[future], future.result()
+            except Stopped as error:  # by a failure that comes out of another future
+                stopped = error
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    if stopped is not None:
+        raise stopped
 
 
 def _pause(stop: threading.Event, seconds: float) -> bool:

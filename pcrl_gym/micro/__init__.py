@@ -5,7 +5,10 @@ from typing import Literal
 
 from pcrl_gym.micro.tasks import CHECKSUMS, micro_prompts
 
-__all__ = ["CHECKSUMS", "micro_prompts", "weights_folder"]
+__all__ = ["CHECKSUMS", "MICRO", "micro_prompts", "weights_folder"]
+
+MICRO: dict[str, Literal["causal", "seq2seq"]] = {"micro": "causal", "micro-seq2seq": "seq2seq"}
+"""Names of the shipped generators and what kind each is."""
 
 
 def weights_folder(kind: Literal["causal", "seq2seq", "policy"]) -> Path:

@@ -1,0 +1,49 @@
+"""Pictures as PNG, by matplotlib, which is only loaded to draw."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pcrl_gym.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def check_drawing() -> None:
+    """See whether pictures can be drawn.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("drawing needs matplotlib: pip install -e '.[agents]'")
+
+
+def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options: Any) -> bytes:
+    """Draw a picture.
+
+    Args:
+        draw: Draws into an empty figure.
+        figsize: Width and height in inches.
+        **options: Other arguments of the figure.
+
+    Returns:
+        A PNG file.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    check_drawing()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=figsize, layout="constrained", **options)
+    canvas = FigureCanvasAgg(figure)
+    draw(figure)
+    picture = io.BytesIO()
+    canvas.print_png(picture)
+    return picture.getvalue()

@@ -1,0 +1,174 @@
+"""`run`: evaluate agents."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from typing import Any
+
+from benchmarks.commands.common import FAILURES, attempt, names, positive, tell
+from benchmarks.leaderboard import format_leaderboard
+from benchmarks.shard import WHOLE, Shard
+from benchmarks.suites import SUITES, Suite, dataset_suite_id
+
+TRAIN_MINUTES = 5.0
+QUICK_TRAIN_MINUTES = 2.0
+# Options that make a suite out of a dataset; a frozen suite fixes them all.
+_SUITE_OPTIONS = ("generator", "reward", "template", "unit", "max_units", "max_new_tokens")
+
+
+def add_run(commands: Any) -> None:
+    """Add the command to the subparsers of `argparse`."""
+    run = commands.add_parser(
+        "run",
+        help="evaluate agents; goes on with a result folder that has the same settings",
+        description="Evaluate agents. An existing result folder is resumed where the settings "
+        "match and refused where they differ; agents may be added to it.",
+    )
+    run.add_argument("--suite", help=f"frozen suite: {', '.join(SUITES)}")
+    run.add_argument(
+        "--dataset",
+        help="name, file, folder or Hugging Face id: instead of a suite, or for one that "
+        "leaves it open (alpaca-plus, t0-short)",
+    )
+    run.add_argument("--split", help="split, or several separated by commas")
+    run.add_argument("--generator", help="generator: micro, micro-seq2seq, model id or folder")
+    run.add_argument("--agents", required=True, help="names or module:Class, separated by commas")
+    run.add_argument("--out", required=True, help="result folder")
+    run.add_argument(
+        "--seeds", type=positive, help="seeds per agent that uses chance (default: the suite's)"
+    )
+    run.add_argument("--limit", type=positive, help="prompts per split, spread evenly over it")
+    training = run.add_mutually_exclusive_group()
+    training.add_argument(
+        "--train-minutes",
+        type=float,
+        help=f"training per trainable agent and seed (default {TRAIN_MINUTES:g}, without "
+        "--train-episodes)",
+    )
+    training.add_argument(
+        "--quick", action="store_true", help=f"train for {QUICK_TRAIN_MINUTES:g} minutes"
+    )
+    run.add_argument(
+        "--train-episodes",
+        type=positive,
+        help="the same in episodes, which gives the same agents again; with minutes, too, the "
+        "first that is used up ends the training",
+    )
+    run.add_argument(
+        "--shard",
+        type=_shard,
+        default=WHOLE,
+        help="do one part of the work, such as 3/8; see `merge`",
+    )
+    run.add_argument("--device", default="auto", help="device of the generator (default auto)")
+    custom = run.add_argument_group("rules, with --dataset only")
+    custom.add_argument("--reward", help="reward (default threshold)")
+    custom.add_argument(
+        "--template", choices=("alpaca", "chat"), help="prompt template (default alpaca)"
+    )
+    custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
+    custom.add_argument("--max-units", type=positive, help="window in units (default 128)")
+    custom.add_argument("--max-new-tokens", type=positive, help="longest answer (default 30)")
+    run.set_defaults(handler=lambda options: attempt(lambda: _run(options)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Imported late: other commands must not wait for what evaluation needs.
+    from benchmarks.roster import find_agents
+    from benchmarks.runner import Benchmark, TrainingError
+
+    minutes = QUICK_TRAIN_MINUTES if options.quick else options.train_minutes
+    if minutes is None and options.train_episodes is None:
+        minutes = TRAIN_MINUTES
+    try:
+        benchmark = Benchmark(
+            suite_from_options(options),
+            find_agents(names(options.agents)),
+            options.out,
+            train_minutes=minutes,
+            train_episodes=options.train_episodes,
+            shard=options.shard,
+            device=options.device,
+        )
+        benchmark.prepare()
+    except FAILURES as error:
+        tell(error)
+        return 2
+    try:
+        rows = benchmark.run()
+    except (*FAILURES, TrainingError) as error:
+        tell(error)
+        print("Finished parts are kept; the same command goes on from there.", file=sys.stderr)
+        return 1
+    print(format_leaderboard(rows), end="")
+    print(f"\nWritten to {options.out}")
+    return 0
+
+
+def suite_from_options(options: argparse.Namespace) -> Suite:
+    """The frozen suite that was asked for, or one made from a dataset.
+
+    Raises:
+        ValueError: a suite is unknown or comes with options that it fixes, or neither suite nor
+            dataset or not all of dataset, split and generator are given.
+    """
+    splits = tuple(names(options.split)) if options.split else ()
+    given = {
+        name: getattr(options, name)
+        for name in _SUITE_OPTIONS
+        if getattr(options, name) is not None
+    }
+    common = {"limit": options.limit} if options.limit is not None else {}
+    if options.seeds is not None:
+        common["seeds"] = options.seeds
+    if options.suite is None:
+        return _suite_of_dataset(options, splits, given | common)
+    if options.suite not in SUITES:
+        raise ValueError(f"There is no suite {options.suite!r}; there are: {', '.join(SUITES)}.")
+    suite = SUITES[options.suite]
+    given |= {} if options.dataset is None else {"dataset": options.dataset}
+    fixed = [name for name in given if getattr(suite, name) is not None]
+    if fixed:
+        wrong = ", ".join("--" + name.replace("_", "-") for name in fixed)
+        raise ValueError(
+            f"Suite {suite.id} fixes {wrong}. Use --dataset without --suite, with --split and "
+            "--generator, to choose."
+        )
+    missing = [name for name in ("dataset", "generator") if getattr(suite, name) is None]
+    if missing := [name for name in missing if name not in given]:
+        raise ValueError(
+            f"Suite {suite.id} leaves {' and '.join('--' + name for name in missing)} to you."
+        )
+    unknown = [split for split in splits if split not in suite.splits]
+    if unknown:
+        raise ValueError(
+            f"Suite {suite.id} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}."
+        )
+    return dataclasses.replace(suite, splits=splits or suite.splits, **given, **common)
+
+
+def _suite_of_dataset(
+    options: argparse.Namespace, splits: tuple[str, ...], given: dict[str, Any]
+) -> Suite:
+    if options.dataset is None:
+        raise ValueError(
+            "Give --suite or --dataset (both for a suite that leaves its dataset open)."
+        )
+    if not splits or "generator" not in given:
+        raise ValueError("--dataset without --suite needs --split and --generator.")
+    return Suite(
+        id=dataset_suite_id(options.dataset),
+        version=1,
+        dataset=options.dataset,
+        splits=splits,
+        **given,
+    )
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,78 @@
+"""`throughput` and `latency`: what answering and compressing cost."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.commands.common import attempt, names, positive, tell
+
+
+def add_speed(commands: Any) -> None:
+    """Add the commands to the subparsers of `argparse`."""
+    speed = commands.add_parser(
+        "throughput",
+        help="measure how fast compressed prompts are answered",
+        description="Compare the engine with plain `generate` and a bare forward pass, on the same "
+        "prompts, masks and model in one run. Ends with 1 if rewards differ where they must not.",
+    )
+    speed.add_argument(
+        "--models", type=names, help="names separated by commas (default: all for the device)"
+    )
+    speed.add_argument("--device", help="device of generators and policy (default auto)")
+    speed.add_argument(
+        "--prompts",
+        type=positive,
+        help="prompts per model (default 512 for micro, 64 for other models on a CPU, else 256)",
+    )
+    speed.add_argument("--masks", type=names, help="names separated by commas (default: all)")
+    speed.add_argument("--repeats", type=positive, help="repetitions of each way (default 3)")
+    speed.add_argument("--policy", help="folder of a trained ppo agent (default: train one)")
+    speed.add_argument(
+        "--policy-minutes", type=float, help="how long to train it; 0: do without (default 2)"
+    )
+    speed.add_argument("--out", help="JSON file for all figures; an existing one is refused")
+    speed.set_defaults(handler=_throughput)
+    latency = commands.add_parser(
+        "latency", help="measure what compressing a prompt costs beside answering it"
+    )
+    latency.add_argument("--policy", default="micro", help="micro, a folder or a hub id")
+    latency.add_argument("--generator", default="micro", help="micro, model id or folder")
+    latency.add_argument("--prompts", type=positive, default=256, help="how many (default 256)")
+    latency.add_argument("--repeats", type=positive, default=3, help="best of so many (default 3)")
+    latency.add_argument("--device", default="auto", help="device of both (default auto)")
+    latency.add_argument("--out", help="JSON file for all figures; an existing one is refused")
+    latency.set_defaults(handler=_latency)
+
+
+def _throughput(options: argparse.Namespace) -> int:
+    from benchmarks.throughput.command import Options, run
+
+    given = {name: value for name, value in _given(options).items() if value is not None}
+    for name in ("models", "masks"):
+        if name in given:
+            given[name] = tuple(given[name])
+    return _measure(lambda: Options(**given), lambda wanted: 0 if run(wanted) else 1)
+
+
+def _latency(options: argparse.Namespace) -> int:
+    from benchmarks.latency import Options, run
+
+    return _measure(lambda: Options(**_given(options)), lambda wanted: run(wanted) and None)
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        name: value for name, value in vars(options).items() if name not in ("command", "handler")
+    }
+
+
+def _measure(options: Callable[[], Any], run: Callable[[Any], int | None]) -> int:
+    """Make the options, which may be wrong (2), and measure."""
+    try:
+        wanted = options()
+    except ValueError as error:
+        tell(error)
+        return 2
+    return attempt(lambda: run(wanted))
