@@ -30,7 +30,9 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
         ValueError: an agent has no records, or there are not two.
     """
     source = RunFolder(folder)
-    analysis = compare_agents(source.records(), agents)
+    order = source.settings["splits"].index
+    records = sorted(source.records(), key=lambda record: order(record.split))
+    analysis = compare_agents(records, agents)
     write_analysis(source.path, analysis)
     return analysis
 

@@ -19,9 +19,11 @@ from benchmarks.suites import SUITES, suite_of
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.rewards import RewardInputs, make_reward
 from pcrl_gym.rouge import similarity
+from pcrl_gym.template import make_template
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.base import Generator
+    from pcrl_gym.prompt import Prompt
 
 SHARE = 0.05
 """Share of the records whose answers are asked for again."""
@@ -54,10 +56,10 @@ def validate(
     """Check a result folder, from its schema to the rewards.
 
     In this order: settings and records can be read; suite and version are the frozen ones; the data
-    has the folder's checksums; every part holds every prompt once; each record's figures follow
-    from its texts and counts; the summary follows from the records; and, where the generator can be
-    loaded and has the folder's fingerprint, a random share of the records is answered and scored
-    again.
+    has the folder's checksums; every part holds every prompt once, as the dataset has it, and the
+    template's text is kept; each record's figures follow from its texts and counts; the summary
+    follows from the records; and, where the generator can be loaded, it has the folder's
+    fingerprint and gives the same answers and token counts for a random share of the records.
 
     Args:
         folder: result folder.
@@ -82,12 +84,22 @@ def validate(
         report.problems.append("there are no records")
         return report
     _check_suite(opened.settings, report)
-    _check_prompts(records, opened.settings, report)
+    _check_prompts(records, opened.settings, _skipped(opened.path), report)
     _tell(report, _wrong_figures(records, opened.settings))
     if _read_json(opened.path / "summary.json") != json.loads(json.dumps(rows)):
         report.problems.append("summary.json does not follow from the records")
+    report.notes.append("suite, prompts, figures and summary checked")
     _check_answers(records, opened.settings, report, device=device, seed=seed, share=share)
     return report
+
+
+def _skipped(folder: Path) -> dict[str, list[str]]:
+    """Ids of the prompts of each split that the first run left out."""
+    told = _read_json(folder / "provenance.json")
+    try:
+        return dict(told["runs"][0]["skipped_prompts"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return {}
 
 
 def _read_json(file: Path) -> Any:
@@ -193,7 +205,9 @@ def _check_suite(settings: dict[str, Any], report: Report) -> None:
             report.problems.append(f"{split} has the checksum of other data than the suite's")
 
 
-def _check_prompts(records: list[Record], settings: dict[str, Any], report: Report) -> None:
+def _check_prompts(
+    records: list[Record], settings: dict[str, Any], skipped: dict[str, list[str]], report: Report
+) -> None:
     parts: dict[tuple[str, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         parts[record.agent, record.seed][record.split].append(record.prompt_id)
@@ -211,29 +225,45 @@ def _check_prompts(records: list[Record], settings: dict[str, Any], report: Repo
             continue
         picked = [prompts[i] for i in pick_evenly(len(prompts), settings["limit"])]
         known = {prompt.id: prompt for prompt in picked}
+        left_out = set(skipped.get(split, ())) & set(known)
+        if left_out:
+            report.notes.append(
+                f"{len(left_out)} of {len(known)} prompts of {split} were left out by the run, as "
+                "too long for the generator"
+            )
         for (agent, seed), own in parts.items():
             ids = own.get(split, [])
             if len(ids) != len(set(ids)) or not set(ids) <= set(known):
                 report.problems.append(
                     f"{agent}, seed {seed}: {split} holds prompts twice or others"
                 )
-            elif ids and len(ids) < len(known):
-                report.notes.append(
-                    f"{agent}, seed {seed}: {len(ids)} of {len(known)} prompts of {split} (others "
-                    "did not fit the generator's context)"
-                )
-        _tell(
-            report,
-            (
-                f"{_place(record)}: gold answer or source is not the dataset's"
-                for record in records
-                if record.split == split
-                and record.prompt_id in known
-                and (record.gold, record.source)
-                != (known[record.prompt_id].output, known[record.prompt_id].source)
-            ),
-        )
-    report.notes.append("suite, prompts, figures and summary checked")
+            elif ids and (missing := len(set(known) - left_out - set(ids))):
+                report.problems.append(f"{agent}, seed {seed}: {split} lacks {missing} prompts")
+        own_records = [r for r in records if r.split == split and r.prompt_id in known]
+        _tell(report, _other_prompts(own_records, known, settings["template"]))
+
+
+def _other_prompts(records: list[Record], known: dict[str, Prompt], template: str) -> Iterator[str]:
+    """Records whose prompt is not that of the dataset, or that dropped what no agent may drop."""
+    # A chat template belongs to a model; its text is only seen when the model answers again.
+    rendered = (
+        {id: make_template(template).render(prompt) for id, prompt in known.items()}
+        if template == "alpaca"
+        else {}
+    )
+    for record in records:
+        prompt = known[record.prompt_id]
+        if (record.gold, record.source) != (prompt.output, prompt.source):
+            yield f"{_place(record)}: gold answer or source is not the dataset's"
+        if record.prompt_id not in rendered:
+            continue
+        text, fixed = rendered[record.prompt_id].text, rendered[record.prompt_id].fixed
+        if record.prompt != text:
+            yield f"{_place(record)}: the prompt is not the dataset's"
+        elif any(
+            start < end_ and start_ < end for start, end in record.dropped for start_, end_ in fixed
+        ):
+            yield f"{_place(record)}: parts of the template were dropped"
 
 
 def _check_answers(

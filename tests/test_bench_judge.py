@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from benchmarks.resampling import bootstrap_interval
 from fault_server import FaultServer
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
 from pcrl_gym.micro import weights_folder
+from serving import needs_serving, transformers_serve
 
 KEY = "sk-very-secret-0123456789"
 ROOT = Path(__file__).resolve().parents[1]
@@ -452,10 +451,7 @@ CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfo
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    find_spec("uvicorn") is None or find_spec("fastapi") is None,
-    reason="needs pip install 'transformers[serving]'",
-)
+@needs_serving
 def test_a_real_server_whose_model_is_no_judge(tmp_path: Path):
     """Micro's generator with more positions and a chat template: it talks, but gives no verdict."""
     model = AutoModelForCausalLM.from_pretrained(weights_folder("causal"))
@@ -473,24 +469,8 @@ def test_a_real_server_whose_model_is_no_judge(tmp_path: Path):
     tokenizer.save_pretrained(chat)
     folder = make_folder(tmp_path, pairs(FOUR))
 
-    with FaultServer() as free:
-        port = free.url.split(":")[2].split("/")[0]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", chat]
-    command += ["--device", "cpu", "--host", "127.0.0.1", "--port", port]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
-    try:
-        assert server.stdout is not None
-        said = []
-        for line in server.stdout:
-            said.append(line)
-            if "Uvicorn running on" in line:
-                break
-        else:
-            pytest.fail("".join(said))
-        options: dict[str, Any] = {"model": chat, "base_url": f"http://127.0.0.1:{port}/v1"}
+    with transformers_serve(chat) as url:
+        options: dict[str, Any] = {"model": chat, "base_url": url}
         options |= {"concurrency": 1, "timeout": 600, "verdict_tokens": 16}
         analysis = run(folder, **options)
         [row] = rows_of(analysis)
@@ -498,9 +478,6 @@ def test_a_real_server_whose_model_is_no_judge(tmp_path: Path):
         assert (row["win"], row["tie"], row["loss"], row["agree"]) == (0.0, 1.0, 0.0, None)
         assert row["requests"] == 6
         assert row["input tokens"] > 6 * 100
-    finally:
-        server.kill()
-        server.communicate()
     # The server is gone, and all verdicts are here.
     assert run(folder, **options) == analysis
 

@@ -62,7 +62,10 @@ def test_merging_again_adds_what_was_finished_since(suite: Suite, tmp_path: Path
     run(suite, tmp_path / "a", "1/2", ["keep_all"])
     assert len(merge([tmp_path / "a"], tmp_path / "out")) == 1
     run(suite, tmp_path / "b", "2/2", ["keep_all"])
+    assert len(merge([tmp_path / "b"], tmp_path / "out")) == 2
     assert len(merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")) == 2
+    told = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert [one["shard"] for one in told["runs"]] == ["1/2", "2/2"]
 
 
 def test_different_results_of_one_part_are_refused(suite: Suite, tmp_path: Path):

@@ -117,6 +117,28 @@ def test_missing_parts_and_summaries_are_found(folder: Path):
     assert "summary.json does not follow from the records" in problems
 
 
+def test_left_out_prompts_are_found(folder: Path):
+    part = folder / "records" / "stopwords" / "validation_seen-seed0.jsonl"
+    part.write_text("".join(part.read_text().splitlines(True)[3:]))
+    problems = validate(folder, share=0.01).problems
+    assert "stopwords, seed 0: validation_seen lacks 3 prompts" in problems
+
+
+def test_other_prompts_are_found(folder: Path):
+    """Prompt and rest are changed alike, so that all figures follow from the record."""
+    change(folder, prompt="sort", compressed_prompt="sort", dropped=[], drop_rate=0.0)
+    assert "the prompt is not the dataset's" in validate(folder, share=0.01).text()
+
+
+def test_dropped_template_is_found(folder: Path):
+    part = folder / "records" / "keep_all" / "validation_seen-seed0.jsonl"
+    lines = part.read_text().splitlines()
+    values = json.loads(lines[0])
+    values |= {"dropped": [[0, 13]], "compressed_prompt": values["prompt"][13:], "drop_rate": 0.1}
+    part.write_text("\n".join([json.dumps(values), *lines[1:]]) + "\n")
+    assert "parts of the template were dropped" in validate(folder, share=0.01).text()
+
+
 def test_no_result_folder(tmp_path: Path):
     assert "cannot be read" in validate(tmp_path).text()
 

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from pcrl_gym.rewards import make_reward
 from pcrl_gym.scorer import Scorer
 from pcrl_gym.template import AlpacaTemplate
 from pcrl_gym.tokenizers import TextEncoder
+from serving import needs_serving, transformers_serve
 
 KEY = "sk-very-secret-0123456789"
 # Long, so that a busy machine does not make timeouts of its own; tests of timeouts set theirs.
@@ -814,30 +814,12 @@ def test_the_examples_in_the_readme_run(server: FaultServer, tmp_path: Path, mon
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    find_spec("uvicorn") is None or find_spec("fastapi") is None,
-    reason="needs pip install 'transformers[serving]'",
-)
+@needs_serving
 def test_micro_behind_transformers_serve_answers_as_in_process():
     folder = str(weights_folder("causal"))
-    command = [Path(sys.executable).with_name("transformers"), "serve", folder]
-    command += ["--device", "cpu", "--host", "127.0.0.1", "--port", str(free_port())]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     local = load_generator("micro", device="cpu")
     prompts = [AlpacaTemplate().render(prompt).text for prompt in PROMPTS[:4]]
-    server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
-    try:
-        assert server.stdout is not None
-        said = []
-        for line in server.stdout:
-            said.append(line)
-            if "Uvicorn running on" in line:
-                break
-        else:
-            pytest.fail("".join(said))
-        url = f"http://127.0.0.1:{command[-1]}/v1"
+    with transformers_serve(folder) as url:
         remote = OpenAIGenerator(folder, url, api="completions", timeout=600, tokenizer=folder)
         expected = local.generate(prompts, 16)
         assert [a.text for a in remote.generate(prompts, 16)] == [a.text for a in expected]
@@ -845,11 +827,3 @@ def test_micro_behind_transformers_serve_answers_as_in_process():
         counted = OpenAIGenerator(folder, url, api="completions", timeout=600)
         ours = np.array(local.count_tokens(prompts))
         assert len(set(counted.count_tokens(prompts) - ours)) == 1
-    finally:
-        server.kill()
-        server.communicate()
-
-
-def free_port() -> int:
-    with FaultServer() as server:
-        return int(server.url.split(":")[2].split("/")[0])

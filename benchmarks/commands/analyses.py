@@ -143,7 +143,7 @@ def _transfer(options: argparse.Namespace) -> int:
 
 def _analysis(make: Callable[[], Analysis]) -> int:
     """Make an analysis and print its tables."""
-    return attempt(lambda: print(make().markdown(), end=""))
+    return attempt(lambda: print(make().markdown(), end=""), resumable=True)
 
 
 def _shares(text: str) -> list[float]:

@@ -17,8 +17,12 @@ def tell(error: BaseException) -> None:
     print(f"error: {error}", file=sys.stderr)
 
 
-def attempt(work: Callable[[], int | None]) -> int:
+def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
     """Do the work of a command.
+
+    Args:
+        work: the work; returns the exit status, None being 0.
+        resumable: whether the same command goes on with what is unfinished.
 
     Returns:
         What the work returned, None being 0; 1 if it failed, 130 if it was interrupted.
@@ -29,7 +33,8 @@ def attempt(work: Callable[[], int | None]) -> int:
         tell(error)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on with what is unfinished.", file=sys.stderr)
+        more = " The same command goes on with what is unfinished." if resumable else ""
+        print(f"Interrupted.{more}", file=sys.stderr)
         return 130
 
 

@@ -32,9 +32,13 @@ def add_run(commands: Any) -> None:
         help="name, file, folder or Hugging Face id: instead of a suite, or for one that "
         "leaves it open (alpaca-plus, t0-short)",
     )
-    run.add_argument("--split", help="split, or several separated by commas")
+    run.add_argument(
+        "--split", type=names, default=(), help="split, or several separated by commas"
+    )
     run.add_argument("--generator", help="generator: micro, micro-seq2seq, model id or folder")
-    run.add_argument("--agents", required=True, help="names or module:Class, separated by commas")
+    run.add_argument(
+        "--agents", type=names, required=True, help="names or module:Class, separated by commas"
+    )
     run.add_argument("--out", required=True, help="result folder")
     run.add_argument(
         "--seeds", type=positive, help="seeds per agent that uses chance (default: the suite's)"
@@ -71,7 +75,7 @@ def add_run(commands: Any) -> None:
     custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
     custom.add_argument("--max-units", type=positive, help="window in units (default 128)")
     custom.add_argument("--max-new-tokens", type=positive, help="longest answer (default 30)")
-    run.set_defaults(handler=lambda options: attempt(lambda: _run(options)))
+    run.set_defaults(handler=lambda options: attempt(lambda: _run(options), resumable=True))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -85,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         benchmark = Benchmark(
             suite_from_options(options),
-            find_agents(names(options.agents)),
+            find_agents(options.agents),
             options.out,
             train_minutes=minutes,
             train_episodes=options.train_episodes,
@@ -114,7 +118,7 @@ def suite_from_options(options: argparse.Namespace) -> Suite:
         ValueError: a suite is unknown or comes with options that it fixes, or neither suite nor
             dataset or not all of dataset, split and generator are given.
     """
-    splits = tuple(names(options.split)) if options.split else ()
+    splits = tuple(options.split)
     given = {
         name: getattr(options, name)
         for name in _SUITE_OPTIONS

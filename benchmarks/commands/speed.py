@@ -59,7 +59,10 @@ def _throughput(options: argparse.Namespace) -> int:
 def _latency(options: argparse.Namespace) -> int:
     from benchmarks.latency import Options, run
 
-    return _measure(lambda: Options(**_given(options)), lambda wanted: run(wanted) and None)
+    def measure(wanted: Options) -> None:
+        run(wanted)
+
+    return _measure(lambda: Options(**_given(options)), measure)
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
