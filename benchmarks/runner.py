@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from benchmarks.budget import TrainingBudget
 from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
@@ -41,9 +41,8 @@ class Benchmark:
         suite: what is evaluated.
         entries: agents to evaluate, see `benchmarks.roster.find_agents`.
         out: result folder, new or with the same settings.
-        train_minutes: wall-clock minutes of training per trainable agent and seed; None: no limit.
-        train_episodes: episodes of training per trainable agent and seed; None: no limit. With both
-            the first one used up ends the training. Only episodes give the same agents again.
+        train_minutes, train_episodes: training per trainable agent and seed, see
+            `benchmarks.budget.TrainingBudget`.
         shard: the part of the work that is done here; `benchmarks.merge` joins the folders.
         device: where the generator runs: "auto", "cpu", "cuda", ...
         generator: the generator the suite names, where that is an object and no name to load.
@@ -52,7 +51,7 @@ class Benchmark:
         DatasetError: a split cannot be read.
         RunFolderError: the folder holds results of other settings, or something else.
         ValueError: the reward is unknown, the minutes are not positive, or a trainable agent has no
-            training split or one that is evaluated (for a frozen suite a single prompt is enough).
+            budget, no training split or one that is evaluated (for a frozen suite a single prompt is enough).
     """
 
     def __init__(
@@ -62,24 +61,17 @@ class Benchmark:
         out: str | Path,
         *,
         train_minutes: float | None = 5.0,
-        train_episodes: int | None = None,
+        train_episodes: int | Mapping[str, int] | None = None,
         shard: Shard = WHOLE,
         device: str = "auto",
         generator: Generator | None = None,
     ) -> None:
         if suite.dataset is None or suite.generator is None:
             raise ValueError(f"Suite {suite.id} needs a dataset and a generator of yours.")
-        if train_minutes is not None and not (math.isfinite(train_minutes) and train_minutes > 0.0):
-            raise ValueError(f"Training needs a positive number of minutes, got {train_minutes}.")
-        if train_episodes is not None and train_episodes < 1:
-            raise ValueError(f"Training needs at least one episode, got {train_episodes}.")
-        if train_minutes is None and train_episodes is None:
-            raise ValueError("Training needs a budget: minutes, episodes or both.")
         self.suite = suite
         self.entries = list(entries)
         self.out = Path(out)
-        self.train_minutes = train_minutes
-        self.train_episodes = train_episodes
+        self.budget = TrainingBudget(train_minutes, train_episodes)
         self.shard = shard
         self.device = device
         self.reward = make_reward(suite.reward)
@@ -90,6 +82,7 @@ class Benchmark:
         self.train_prompts: list[Prompt] = []
         trainable = [entry.name for entry in self.entries if _is_trained_here(entry)]
         if trainable:
+            self.budget.check(trainable)
             self._load_train_prompts(", ".join(trainable))
         check_settings(self.out, self._settings())
         self._generator = generator
@@ -206,13 +199,16 @@ class Benchmark:
             options = self._options() | {"dataset": self.train_prompts, "split": "train"}
             return PromptCompressionVectorEnv(num_envs, **options)
 
-        minutes, episodes = self.train_minutes, self.train_episodes
-        limits = ((episodes, "episodes"), (minutes, "minutes"))
-        amount = " or ".join(f"{limit:g} {unit}" for limit, unit in limits if limit is not None)
+        amount = self.budget.tell(entry.name)
         print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
         agent: Any = entry.build(seed)
-        seconds = None if minutes is None else 60.0 * minutes
-        history = agent.train(make_env, episodes=episodes, seconds=seconds, progress=True)
+        minutes = self.budget.minutes
+        history = agent.train(
+            make_env,
+            episodes=self.budget.episodes_of(entry.name),
+            seconds=None if minutes is None else 60.0 * minutes,
+            progress=True,
+        )
         if not history:
             raise TrainingError(
                 f"{entry.name}, seed {seed}: {amount} were over before the first update, so "
@@ -264,8 +260,8 @@ class Benchmark:
             "limit": suite.limit,
             "seeds": suite.seeds,
             "second_tokenizer": suite.second_tokenizer,
-            "train_minutes": self.train_minutes,
-            "train_episodes": self.train_episodes,
+            "train_minutes": self.budget.minutes,
+            "train_episodes": self.budget.episodes,
             "agents": {entry.name: self._meaning(entry) for entry in self.entries},
         }
 

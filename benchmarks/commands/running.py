@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from typing import Any
 
+from benchmarks.budget import parse_episodes
 from benchmarks.commands.common import FAILURES, attempt, names, positive, tell
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
@@ -56,9 +57,10 @@ def add_run(commands: Any) -> None:
     )
     run.add_argument(
         "--train-episodes",
-        type=positive,
-        help="the same in episodes, which gives the same agents again; with minutes, too, the "
-        "first that is used up ends the training",
+        type=_episodes,
+        help="the same in episodes, which gives the same agents again: a number, or one by agent, "
+        "such as ppo=6144,scst=32000; with minutes, too, the first that is used up ends the "
+        "training",
     )
     run.add_argument(
         "--shard",
@@ -169,6 +171,13 @@ def _suite_of_dataset(
         splits=splits,
         **given,
     )
+
+
+def _episodes(text: str) -> int | dict[str, int]:
+    try:
+        return parse_episodes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _shard(text: str) -> Shard:

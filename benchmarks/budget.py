@@ -1,0 +1,87 @@
+"""How long the agents that learn are trained before they are evaluated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBudget:
+    """Training per trainable agent and seed; the first limit used up ends it.
+
+    Attributes:
+        minutes: wall-clock minutes; None: no limit.
+        episodes: episodes, for all agents or by agent name; None: no limit. Only episodes give the
+            same agents again. An episode of one agent may take several times as long as one of
+            another, so equal numbers are not equal times.
+
+    Raises:
+        ValueError: a number is not positive, or there is no limit.
+
+    Example:
+        >>> budget = TrainingBudget(episodes={"scst": 32000})
+        >>> budget.tell("scst")
+        '32000 episodes'
+    """
+
+    minutes: float | None = None
+    episodes: int | Mapping[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0.0):
+            raise ValueError(f"Training needs a positive number of minutes, got {self.minutes}.")
+        given = self.episodes.values() if isinstance(self.episodes, Mapping) else [self.episodes]
+        for episodes in given:
+            if episodes is not None and episodes < 1:
+                raise ValueError(f"Training needs at least one episode, got {episodes}.")
+        if self.minutes is None and not self.episodes:
+            raise ValueError("Training needs a budget: minutes, episodes or both.")
+
+    def episodes_of(self, agent: str) -> int | None:
+        """Episodes of one agent; None: no limit."""
+        if isinstance(self.episodes, Mapping):
+            return self.episodes.get(agent)
+        return self.episodes
+
+    def check(self, agents: Iterable[str]) -> None:
+        """Raise a `ValueError` that names the agents without a limit."""
+        without = [
+            agent for agent in agents if self.minutes is None and self.episodes_of(agent) is None
+        ]
+        if without:
+            raise ValueError(
+                f"There is no training budget for {', '.join(without)}: give episodes for each "
+                "agent that learns, or minutes."
+            )
+
+    def tell(self, agent: str) -> str:
+        """What one agent gets, in words."""
+        limits = ((self.episodes_of(agent), "episodes"), (self.minutes, "minutes"))
+        return " or ".join(f"{limit} {unit}" for limit, unit in limits if limit is not None)
+
+
+def parse_episodes(text: str) -> int | dict[str, int]:
+    """Read a number of episodes, or one by agent.
+
+    Raises:
+        ValueError: the text is something else.
+
+    Example:
+        >>> parse_episodes("8000")
+        8000
+        >>> parse_episodes("ppo=6144,scst=32000")
+        {'ppo': 6144, 'scst': 32000}
+    """
+    try:
+        if "=" not in text:
+            return int(text)
+        pairs = [part.split("=") for part in text.split(",")]
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("an agent stands in it twice")
+        return {name.strip(): int(number) for name, number in pairs}
+    except ValueError as error:
+        raise ValueError(
+            f"Expected episodes like 8000 or ppo=6144,scst=32000, got {text!r} ({error})."
+        ) from error

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The standings: all agents on both micro suites, the analyses, and the page in benchmarks/leaderboard.
+# Interrupted, the same command goes on. Every core gets a process of one thread: on two cores about 50 minutes.
+#
+#   benchmarks/standings.sh [folder for the results, default runs/standings] [folder for the page]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+out=${1:-runs/standings}
+page=${2:-benchmarks/leaderboard}
+python=${PYTHON:-.venv/bin/python}
+suites=(micro micro-seq2seq)
+agents=random,keep_all,truncation,stopwords,self_information,perplexity,ppo,scst,search
+# About equal times: an episode of PPO takes five times as long, as it is learned from in several epochs.
+episodes=ppo=6144,scst=32768
+shards=$(nproc)
+export OMP_NUM_THREADS=1
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT  # no process outlives a failure
+
+benchmarks() { "$python" -m benchmarks "$@"; }
+
+run_shards() {  # suite: all its shards at once, then one folder
+    local suite=$1 parts=() processes=()
+    for shard in $(seq "$shards"); do
+        parts+=("$out/shards/$suite-$shard-of-$shards")
+        benchmarks run --suite "$suite" --agents "$agents" --train-episodes "$episodes" \
+            --shard "$shard/$shards" --out "${parts[-1]}" &
+        processes+=($!)
+    done
+    for process in "${processes[@]}"; do wait "$process"; done
+    benchmarks merge "${parts[@]}" --out "$out/$suite"
+}
+
+run_shards micro
+# One process beside the shards of the other suite.
+benchmarks rates "$out/micro" --rates 0.1,0.3,0.5,0.7,0.9 \
+    --agents random,truncation,self_information,perplexity,ppo,scst &
+rates=$!
+run_shards micro-seq2seq
+wait "$rates"
+folders=("${suites[@]/#/$out/}")
+benchmarks transfer "${folders[@]}" --agents ppo,scst --out "$out/transfer"
+mkdir -p "$out/micro/analyses" && cp "$out"/transfer/analyses/transfer.* "$out/micro/analyses/"  # shown with the first
+for folder in "${folders[@]}"; do
+    benchmarks dropped "$folder"
+    benchmarks compare "$folder" >"$folder/compare.md"
+    benchmarks timing "$folder"
+done
+benchmarks report "${folders[@]}" --out "$page"
