@@ -50,8 +50,9 @@ class Benchmark:
     Raises:
         DatasetError: a split cannot be read.
         RunFolderError: the folder holds results of other settings, or something else.
-        ValueError: the reward is unknown, the minutes are not positive, or a trainable agent has no
-            budget, no training split or one that is evaluated (for a frozen suite a single prompt is enough).
+        ValueError: the reward is unknown, the budget is not positive, or a trainable agent has no
+            budget, no training split or one that is evaluated (for a frozen suite a single prompt
+            is enough).
     """
 
     def __init__(
