@@ -4,7 +4,7 @@ OUT ?= runs/bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install bench test test-slow check
+.PHONY: install bench standings test test-slow check
 
 install: $(INSTALLED)
 
@@ -19,6 +19,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
 		--agents random,keep_all,truncation,stopwords,self_information,ppo,scst --seeds 2 --out $(OUT)
+
+# Writes benchmarks/leaderboard; about 50 minutes on two cores. Resumable.
+standings: $(INSTALLED)
+	benchmarks/standings.sh
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
