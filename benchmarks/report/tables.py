@@ -12,7 +12,7 @@ from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE, Row, format_leaderb
 from benchmarks.markdown import cell, finite
 from benchmarks.report.data import Board
 
-_LATEX_OMITS = ("seeds", "n", "compression_ratio_micro")
+_LATEX_OMITS = ("seeds", "n", "compression_ratio_micro", "compress_ms")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
