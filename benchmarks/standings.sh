@@ -42,7 +42,12 @@ benchmarks transfer "${folders[@]}" --agents ppo,scst --out "$out/transfer"
 mkdir -p "$out/micro/analyses" && cp "$out"/transfer/analyses/transfer.* "$out/micro/analyses/"  # shown with the first
 for folder in "${folders[@]}"; do
     benchmarks dropped "$folder"
-    benchmarks compare "$folder" >"$folder/compare.md"
+    benchmarks compare "$folder" >/dev/null  # long; it stands in analyses/
     benchmarks timing "$folder"
 done
 benchmarks report "${folders[@]}" --out "$page"
+# What the page was made of, as far as it is small; records and trained agents come out of this command again.
+for suite in "${suites[@]}"; do
+    mkdir -p "$page/$suite"
+    cp "$out/$suite"/{settings,provenance,summary}.json "$out/$suite"/analyses/* "$page/$suite/"
+done
