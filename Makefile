@@ -3,8 +3,9 @@ PYTHON ?= python3
 OUT ?= runs/bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+CLIENTS := .venv-clients
 
-.PHONY: install bench standings test test-slow check
+.PHONY: install bench standings test test-slow test-clients check
 
 install: $(INSTALLED)
 
@@ -29,6 +30,18 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# The examples of other libraries, in a .venv of their own: RLlib holds Gymnasium back, MoviePy holds Pillow
+# back. So this also tests the environment with an older Gymnasium.
+test-clients: $(CLIENTS)/.installed
+	$(CLIENTS)/bin/python -m pytest tests/test_examples_clients.py tests/test_wrappers.py tests/test_env.py \
+		tests/test_vector_env.py tests/test_rendering.py
+
+$(CLIENTS)/.installed: pyproject.toml constraints.txt
+	test -x $(CLIENTS)/bin/pip || $(PYTHON) -m venv $(CLIENTS)
+	grep -vE '^(gymnasium|pillow)==' constraints.txt > $(CLIENTS)/constraints.txt
+	$(CLIENTS)/bin/python -m pip install -c $(CLIENTS)/constraints.txt -e '.[dev,rllib,torchrl,video]'
+	touch $@
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
