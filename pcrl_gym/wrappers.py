@@ -7,7 +7,7 @@ observations need `VectorAutoreset` below them, as they refuse SAME_STEP autores
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -78,9 +78,8 @@ class KeepLogits(
         return keep_above_zero(action)
 
 
-class VectorKeepLogits(
-    VectorActionWrapper[Observation, NDArray[np.float32], NDArray[np.int8], NDArray[Any]]
-):
+# Without type parameters, which the vector wrappers of Gymnasium 1.2 do not take.
+class VectorKeepLogits(VectorActionWrapper):
     """`KeepLogits` for a vector environment: logits (num_envs, max_units).
 
     >>> envs = gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=2, max_units=64)
@@ -88,7 +87,7 @@ class VectorKeepLogits(
     Box(-1.0, 1.0, (2, 64), float32)
     """
 
-    def __init__(self, env: VectorEnv[Observation, NDArray[np.int8], NDArray[Any]]) -> None:
+    def __init__(self, env: VectorEnv[Any, NDArray[np.int8], NDArray[Any]]) -> None:
         super().__init__(env)
         self.single_action_space = _logit_space(env.single_action_space)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
@@ -98,9 +97,7 @@ class VectorKeepLogits(
         return keep_above_zero(actions)
 
 
-class VectorAutoreset(
-    VectorWrapper[Observation, Any, Observation, Any, NDArray[Any]], RecordConstructorArgs
-):
+class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
     """Makes a vector environment with SAME_STEP autoreset one of another autoreset mode.
 
     `gym.make_vec("pcrl_gym:PromptCompression-v0")` resets in the step that ends the episodes.
@@ -133,7 +130,7 @@ class VectorAutoreset(
 
     def __init__(
         self,
-        env: VectorEnv[Observation, Any, NDArray[Any]],
+        env: VectorEnv[Any, Any, NDArray[Any]],
         mode: AutoresetMode = AutoresetMode.NEXT_STEP,
     ) -> None:
         RecordConstructorArgs.__init__(self, mode=mode)
@@ -152,11 +149,11 @@ class VectorAutoreset(
         # The vector environments of Gymnasium have it here as well, and TorchRL reads it.
         self.autoreset_mode = mode
         # First observations and infos of the next episodes, once the last ones are over.
-        self._next: tuple[Observation, dict[str, Any]] | None = None
+        self._next: tuple[Any, dict[str, Any]] | None = None
 
     def reset(
         self, *, seed: Any = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every sub-environment.
 
         Args:
@@ -177,7 +174,7 @@ class VectorAutoreset(
 
     def step(
         self, actions: Any
-    ) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+    ) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step every sub-environment, or in NEXT_STEP mode start the episodes that follow.
 
         Raises:
@@ -205,7 +202,7 @@ class VectorAutoreset(
             observations = self._batch(final["final_obs"])
         return observations, rewards, terminated, truncated, infos
 
-    def _batch(self, observations: NDArray[np.object_]) -> Observation:
+    def _batch(self, observations: NDArray[np.object_]) -> Any:
         space = self.single_observation_space
         empty: Any = create_empty_array(space, self.num_envs)
-        return cast("Observation", concatenate(space, observations, empty))
+        return concatenate(space, observations, empty)
