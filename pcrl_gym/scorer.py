@@ -289,11 +289,15 @@ class Scorer:
         try:
             yield
         except GeneratorError as error:
-            texts = zip(episodes, compressed, strict=True)
-            ids = [e.prompt.id for e, text in texts if error.prompt in (e.text, text)]
+            failed = set(error.prompts)
+            pairs = zip(episodes, compressed, strict=True)
+            ids = list(dict.fromkeys(e.prompt.id for e, text in pairs if failed & {e.text, text}))
             if not ids:
                 raise
-            raise type(error)(f"prompt {ids[0]!r}: {error}", prompt=error.prompt) from error
+            # One text may be left of several prompts: then any of them will do.
+            named = ids[: len(failed)]
+            what = f"prompt {named[0]!r}" if len(named) == 1 else f"prompts {named}"
+            raise type(error)(f"{what}: {error}", prompts=error.prompts) from error
 
     def _pay(self, terms: RewardInputs) -> FloatArray:
         rewards = np.asarray(self.reward(terms), dtype=np.float64)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 from transformers import LogitsProcessorList
 
-from ..errors import GeneratorError, PcrlError, PromptTooLongError
+from ..errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
 from ..tokenizers import TextEncoder, load_tokenizer
 from .base import Answer
 from .batching import Batcher, is_out_of_memory, pad_rows, reading_budget, token_budget
@@ -266,7 +266,7 @@ class HFGenerator:
             longest = max(len(row), new) if self.is_encoder_decoder else len(row) + new
             if longest > self._context:
                 raise PromptTooLongError(
-                    f"prompt {_excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
+                    f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
                     f"exceeds the context of {self.name!r} ({self._context} tokens): shorten or "
                     "leave out the prompt, or lower max_new_tokens"
                 )
@@ -325,7 +325,3 @@ class HFGenerator:
         """Drops what follows the first end-of-sequence token: that is padding."""
         end = next((k for k, token in enumerate(tokens) if token in self._eos), len(tokens))
         return tokens[: end + 1]
-
-
-def _excerpt(text: str, size: int = 60) -> str:
-    return text if len(text) <= size else text[: size - 3] + "..."
