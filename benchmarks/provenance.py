@@ -55,6 +55,32 @@ def library_versions() -> dict[str, str | None]:
     return versions
 
 
+def machine(threads: int) -> dict[str, Any]:
+    """What figures about speed were measured on: code, machine and libraries.
+
+    Args:
+        threads: How many threads torch computes with.
+    """
+    load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
+    return {
+        "git": git_state(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "load": load,
+        "threads": threads,
+        "libraries": library_versions(),
+    }
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")  # `platform.processor` is empty on Linux
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
 def _describe(git: dict[str, Any]) -> str:
     commit = (git["commit"] or "unknown")[:12]
     return f"commit {commit} with uncommitted changes" if git["dirty"] else f"commit {commit}"

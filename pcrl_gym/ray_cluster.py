@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .errors import MissingExtraError
@@ -138,7 +140,15 @@ def _start(ray: Any) -> None:
     # Ray sets the mode by itself.
     before = {name: os.environ.get(name) for name in (*wanted, "RAY_AUTH_MODE")}
     os.environ.update(wanted)
-    # "local", as Ray would else join a cluster that somebody else has started on this machine.
-    ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    # Workers are to find the modules that this process finds, those of a script's folder included.
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    ray.init(
+        # As Ray would else join a cluster that somebody else has started on this machine.
+        address="local",
+        include_dashboard=False,
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+        _node_ip_address="127.0.0.1",
+        **quiet,
+    )
     _connection.made_here = _connection.local = True
     _connection.environment = before

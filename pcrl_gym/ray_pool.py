@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import PcrlError
+
 Call = Callable[[Any], Any]
 """Sends a call to an actor and returns the reference of its result."""
 
 
-class LostCallError(Exception):
+class LostCallError(PcrlError):
     """A call was sent as often as allowed, and every time its actor died.
 
     Attributes:
@@ -26,7 +28,7 @@ class LostCallError(Exception):
         return str(self.args[0])
 
 
-class NoActorError(Exception):
+class NoActorError(PcrlError):
     """No actor could be started."""
 
 
@@ -118,7 +120,7 @@ class ActorPool:
                     assert done is not None
                     deaths[done] += 1
                     if deaths[done] <= self._retries:
-                        waiting.appendleft(done)
+                        waiting.append(done)  # last, should it be what kills
                     else:
                         told = f"its process died {deaths[done]} times, the last time by {error}"
                         failure = failure or LostCallError(told, done)
@@ -172,10 +174,12 @@ class ActorPool:
         try:
             result = self._ray.get(ready[0])
         except exceptions.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, Exception) else error
+            # Ray's own if the arguments could not be unpickled there.
+            of_ray = isinstance(error.cause, exceptions.RayError)
+            cause = error.cause if isinstance(error.cause, Exception) and not of_ray else error
             if busy.loading:
                 self._ray.kill(busy.actor)
-                return None, None, cause
+                return None, None, NoActorError(str(error)) if cause is error else cause
             self._free.append(busy.actor)
             return busy.index, None, None if busy.index is None else cause
         except exceptions.RayError as error:

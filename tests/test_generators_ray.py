@@ -157,14 +157,14 @@ def test_it_tells_what_the_hosted_generator_tells(micro: RayGenerator, local: HF
 @pytest.mark.slow
 def test_answers_are_those_in_process_token_for_token(micro: RayGenerator, local: HFGenerator):
     prompts = [f"Instruction: {p.instruction}\nOutput: \n" for p in load_prompts("micro", "train")]
-    prompts = [*prompts[:70], "", "a lone \ud800 surrogate", prompts[0]]
+    prompts = [*prompts[:70], "", prompts[0]]
     expected = local.generate(prompts, 12)
     assert micro.generate(prompts, 12) == expected
     assert len({answer.token_ids for answer in expected}) > 30
     assert micro.generate_from(prompts, expected[::-1], 12) == expected
     assert micro.count_tokens(prompts) == local.count_tokens(prompts)
     np.testing.assert_allclose(
-        micro.log_likelihood(prompts, expected), local.log_likelihood(prompts, expected), atol=1e-6
+        micro.log_likelihood(prompts, expected), local.log_likelihood(prompts, expected), atol=1e-5
     )
     assert micro.generate([], 5) == micro.count_tokens([]) == []
 
@@ -269,10 +269,10 @@ def test_after_the_retries_an_error_names_the_prompts_and_others_are_answered(
             "2 enough",
         ]
 
-        fatal = [dataclasses.replace(p, input=f"fatal {p.input}") for p in PROMPTS[:2]]
-        task = make_task(dataset=[*PROMPTS, *fatal], generator=generator, tokenizer="micro")
+        fatal = dataclasses.replace(PROMPTS[0], id="worst", input="a fatal word")
+        task = make_task(dataset=[*PROMPTS, fatal], generator=generator, tokenizer="micro")
         whole = np.ones(task.max_units, bool)
-        with pytest.raises(GeneratorError, match="prompt 'reverse': a replica of 'counting' is"):
+        with pytest.raises(GeneratorError, match="prompt 'worst': a replica of 'counting' is"):
             task.scorer(task.episodes.take([len(PROMPTS)]), [whole])
         assert task.scorer(task.episodes.take([2]), [whole]).similarity.tolist() == [1.0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.budget import parse_episodes
 from benchmarks.commands.common import FAILURES, attempt, names, positive, tell
@@ -13,8 +13,13 @@ from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
 
+if TYPE_CHECKING:
+    from benchmarks.leaderboard import Row
+    from benchmarks.runner import Benchmark
+
 TRAIN_MINUTES = 5.0
 QUICK_TRAIN_MINUTES = 2.0
+_AS_MANY = 0
 # Options that make a suite out of a dataset; a frozen suite fixes them all.
 _SUITE_OPTIONS = ("generator", "reward", "template", "unit", "max_units", "max_new_tokens")
 
@@ -62,11 +67,21 @@ def add_run(commands: Any) -> None:
         "such as ppo=6144,scst=32000; with minutes, too, the first that is used up ends the "
         "training",
     )
-    run.add_argument(
+    spread = run.add_mutually_exclusive_group()
+    spread.add_argument(
         "--shard",
         type=_shard,
         default=WHOLE,
         help="do one part of the work, such as 3/8; see `merge`",
+    )
+    spread.add_argument(
+        "--ray",
+        type=positive,
+        nargs="?",
+        const=_AS_MANY,
+        metavar="WORKERS",
+        help="do the work on a Ray cluster, that of RAY_ADDRESS or a local one: agents and seeds "
+        "at once, on so many workers (default: one per GPU, or per CPU without)",
     )
     run.add_argument("--device", default="auto", help="device of the generator (default auto)")
     custom = run.add_argument_group("rules, with --dataset only")
@@ -98,12 +113,13 @@ def _run(options: argparse.Namespace) -> int:
             shard=options.shard,
             device=options.device,
         )
-        benchmark.prepare()
+        if options.ray is None:
+            benchmark.prepare()
     except FAILURES as error:
         tell(error)
         return 2
     try:
-        rows = benchmark.run()
+        rows = benchmark.run() if options.ray is None else _run_on_cluster(benchmark, options.ray)
     except (*FAILURES, TrainingError) as error:
         tell(error)
         print("Finished parts are kept; the same command goes on from there.", file=sys.stderr)
@@ -111,6 +127,12 @@ def _run(options: argparse.Namespace) -> int:
     print(format_leaderboard(rows), end="")
     print(f"\nWritten to {options.out}")
     return 0
+
+
+def _run_on_cluster(benchmark: Benchmark, workers: int) -> list[Row]:
+    from benchmarks.cluster import run_on_cluster
+
+    return run_on_cluster(benchmark, workers or None)
 
 
 def suite_from_options(options: argparse.Namespace) -> Suite:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import platform
 import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.provenance import git_state, library_versions
+from benchmarks.provenance import machine
 from benchmarks.throughput.cases import measure_model
 from benchmarks.throughput.masks import MASKS, find_policy, keep_masks
 from benchmarks.throughput.models import KNOWN, SHAPES, build_generator, check_names
@@ -185,13 +183,8 @@ class Report:
             "settings": asdict(self._options) | {"split": SPLIT, "new_tokens": NEW_TOKENS},
             "provenance": {
                 "started": self._started,
-                "git": git_state(),
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "cpu_count": os.cpu_count(),
-                "threads": torch.get_num_threads(),
+                **machine(torch.get_num_threads()),
                 "gpu": gpu,
-                "libraries": library_versions(),
             },
             "cases": [case.to_json() for case in self.cases],
             "overhead": [asdict(row) | {"share": row.share} for row in self.overhead],
