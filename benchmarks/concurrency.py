@@ -35,7 +35,8 @@ def measure(
         max_new_tokens: Longest answer.
 
     Returns:
-        A table: per level prompts per second, answer tokens per second, and seconds per request.
+        A table: per level prompts per second, answer tokens per second, seconds per request, and
+        milliseconds of this process's processor per request.
 
     Raises:
         ValueError: There are not enough prompts.
@@ -49,13 +50,13 @@ def measure(
         raise ValueError(f"{needed} prompts are needed, and micro has {len(texts)}: take fewer")
     texts = [texts[i] for i in pick_evenly(len(texts), needed)]
     _connect(model, base_url, api, warm_up).generate(texts[:warm_up], max_new_tokens)
-    table = [["in flight", "prompts/s", "answer tokens/s", "s/request"]]
+    table = [["in flight", "prompts/s", "answer tokens/s", "s/request", "client ms/request"]]
     for place, level in enumerate(levels):
         start = warm_up + place * prompts
         generator = _connect(model, base_url, api, level)
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         generator.generate(texts[start : start + prompts], max_new_tokens)
-        seconds = time.perf_counter() - began
+        seconds, own = time.perf_counter() - began, time.process_time() - worked
         tokens = generator.usage.completion_tokens
         table.append(
             [
@@ -63,6 +64,7 @@ def measure(
                 f"{prompts / seconds:.1f}",
                 f"{tokens / seconds:.0f}" if tokens else "not told",
                 f"{seconds * min(level, prompts) / prompts:.3f}",
+                f"{1000 * own / prompts:.1f}",
             ]
         )
     return align(table)

@@ -166,7 +166,9 @@ def test_replicas_share_an_update_and_the_driver_does_not():
     assert many is not None
     assert many.bottleneck == "the driver"
     assert many.rewards_per_second == pytest.approx(20 / (20 + 100 * 4e-3 + 10e-3))
-    assert driver_seconds(GPU, free, Fit(slow), 20) == pytest.approx(20.0)
+    assert driver_seconds(GPU, drafted, free, Fit(slow), 20) == pytest.approx(20.0)
+    asking = dataclasses.replace(drafted, client=0.5)
+    assert driver_seconds(GPU, asking, free, NO_CPU, 20) == pytest.approx(10.0)
 
 
 # ---- measurement

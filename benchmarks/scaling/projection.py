@@ -80,12 +80,21 @@ class Way:
         drafted: Whether the answer to the original is verified first, in the pass over the prompt.
         passes: Passes per batch after the first.
         row_passes: Passes per reward after the first, on average.
+        client: Processor seconds of the driver per reward, for requests.
     """
 
     name: str
     drafted: bool
     passes: int
     row_passes: float
+    client: float = 0.0
+
+
+DRAFTED = Way("this engine, drafts", drafted=True, passes=29, row_passes=0.42)
+"""As often as drafts fail on micro with 15 % of the units dropped (`throughput-cpu-micro.json`)."""
+
+SERVED = Way("server, whole answers", drafted=False, passes=29, row_passes=29, client=0.004)
+"""All 30 tokens; the client takes what `benchmarks concurrency` measured."""
 
 
 @dataclass(frozen=True)
@@ -160,21 +169,22 @@ def replica_seconds(
     for tokens, times in ((rewards * first, 1), (going, way.passes)):
         slower = "arithmetic" if arithmetic(tokens) >= reading else "weights"
         spent[slower] += times * max(arithmetic(tokens), reading)
-    spent["Python"] = rewards * (
-        fitted.seconds["generator"]["reward"]
-        + run.length * fitted.seconds["tokenise"]["token read by a tokenizer"]
-    )
+    if way.drafted:
+        spent["Python"] = rewards * (
+            fitted.seconds["generator"]["reward"]
+            + run.length * fitted.seconds["tokenise"]["token read by a tokenizer"]
+        )
     return sum(spent.values()), max(spent, key=lambda what: spent[what])
 
 
-def driver_seconds(gpu: Gpu, run: Run, fitted: Fit, batch: float) -> float:
+def driver_seconds(gpu: Gpu, way: Way, run: Run, fitted: Fit, batch: float) -> float:
     """Seconds per update of the one process that learns: fitted on a CPU, its network on a GPU."""
     prompts, seconds = batch / run.masks, fitted.seconds
     network = 2 * run.policy * prompts * run.length / (gpu.flops * gpu.flops_share)
     return (
         prompts * run.length * seconds["tokenise"]["token read by a tokenizer"]
         + network
-        + batch * (seconds["similarity"]["reward"] + seconds["loop"]["reward"])
+        + batch * (way.client + seconds["similarity"]["reward"] + seconds["loop"]["reward"])
         + seconds["loop"]["update"]
     )
 
@@ -192,7 +202,7 @@ def speed(
         return None
     share = math.ceil(batch / replicas)
     answering, bottleneck = replica_seconds(gpu, model, way, run, share, fitted)
-    learning = driver_seconds(gpu, run, fitted, batch)
+    learning = driver_seconds(gpu, way, run, fitted, batch)
     rate = batch / (answering + learning)
     return Speed(
         gpus=gpus,

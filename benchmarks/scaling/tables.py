@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from benchmarks.markdown import align
 from benchmarks.scaling.fit import Fit, fit, left_out_errors, stage_errors
 from benchmarks.scaling.projection import (
+    DRAFTED,
     H100,
     MODELS,
+    SERVED,
     Gpu,
     Model,
     Run,
@@ -47,22 +49,16 @@ def format_all(cases: Sequence[Case], replicated: Sequence[Replicated]) -> str:
         ("Measured: replicas", format_replicated(replicated)),
         ("Fitted: what the stages are made of", format_fit(fitted)),
         ("Fitted: errors", format_errors(cases)),
-        ("Computed: rewards per second", format_speeds(H100, run, ways(cases), fitted)),
-        ("Computed: size of a run", format_runs(H100, run, ways(cases), fitted)),
+        ("Computed: rewards per second", format_speeds(H100, run, asked(), fitted)),
+        ("Computed: size of a run", format_runs(H100, run, asked(), fitted)),
     ]
     return "\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
 
 
-def ways(cases: Sequence[Case]) -> list[tuple[Model, Way]]:
-    """The generators with the ways to ask them: how often drafts hold is that of micro's cases."""
-    new_tokens = Run().new_tokens
-    server = Way("server, whole answers", False, new_tokens - 1, new_tokens - 1)
-    known = [case for case in cases if case.model == "micro"]
-    rows = sum(case.rows for case in known) / max(1, sum(case.rewards for case in known))
-    drafted = Way("this engine, drafts", True, new_tokens - 1, max(0.0, rows - 1))
+def asked() -> list[tuple[Model, Way]]:
+    """The generators, and how they are asked: this engine does not split a model over GPUs."""
     small, large = MODELS
-    # The engine does not split a model over GPUs; a server does.
-    return [(small, drafted), (small, server), (large, server)]
+    return [(small, DRAFTED), (small, SERVED), (large, SERVED)]
 
 
 def format_cases(cases: Sequence[Case]) -> str:
@@ -128,12 +124,12 @@ def format_errors(cases: Sequence[Case]) -> str:
     return align(table)
 
 
-def format_speeds(gpu: Gpu, run: Run, asked: Sequence[tuple[Model, Way]], fitted: Fit) -> str:
+def format_speeds(gpu: Gpu, run: Run, of: Sequence[tuple[Model, Way]], fitted: Fit) -> str:
     """Two lines per generator, way and number of GPUs: the run's batch, and one that grows."""
     table = [
         ["generator, way", "GPUs", "rewards per update", "rewards/s", "$/million", "bottleneck"]
     ]
-    for model, way in asked:
+    for model, way in of:
         for gpus in GPUS:
             grown = PER_REPLICA * max(1, gpus // model.gpus)
             for batch in sorted({run.batch, max(run.batch, grown)}):
@@ -151,10 +147,10 @@ def format_speeds(gpu: Gpu, run: Run, asked: Sequence[tuple[Model, Way]], fitted
     return align(table)
 
 
-def format_runs(gpu: Gpu, run: Run, asked: Sequence[tuple[Model, Way]], fitted: Fit) -> str:
+def format_runs(gpu: Gpu, run: Run, of: Sequence[tuple[Model, Way]], fitted: Fit) -> str:
     """One line per generator and way: the whole run on one replica, and on eight."""
     table = [["generator, way", "GPUs", "rewards", "hours", "GPU hours", "$"]]
-    for model, way in asked:
+    for model, way in of:
         for replicas in (1, 8):
             gpus = replicas * model.gpus
             reached = speed(gpu, model, way, run, gpus, run.batch, fitted)

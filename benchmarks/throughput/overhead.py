@@ -25,13 +25,17 @@ class TimedGenerator:
 
     Args:
         generator: The generator to ask.
+        clock: What tells the seconds; None: `time.perf_counter`.
 
     Attributes:
         spent: Seconds so far by method; under "decided" what it called back, in no method.
     """
 
-    def __init__(self, generator: DraftingGenerator) -> None:
+    def __init__(
+        self, generator: DraftingGenerator, clock: Callable[[], float] | None = None
+    ) -> None:
         self._generator = generator
+        self._clock = clock or time.perf_counter
         self.name = generator.name
         self.max_prompt_tokens = generator.max_prompt_tokens
         self.tokenizer = getattr(generator, "tokenizer", None)
@@ -77,11 +81,11 @@ class TimedGenerator:
 
     @contextmanager
     def _timed(self, what: str, within: str | None = None) -> Iterator[None]:
-        began = time.perf_counter()
+        began = self._clock()
         try:
             yield
         finally:
-            seconds = time.perf_counter() - began
+            seconds = self._clock() - began
             self.spent[what] += seconds
             if within is not None:
                 self.spent[within] -= seconds
