@@ -4,7 +4,7 @@ OUT ?= runs/bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install bench standings test test-slow check
+.PHONY: install bench standings test test-slow test-ray check
 
 install: $(INSTALLED)
 
@@ -29,6 +29,11 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# On a local Ray cluster; Ray, 250 MB, is installed here alone.
+test-ray: $(INSTALLED)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/test_generators_ray.py tests/test_bench_cluster.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -116,8 +116,9 @@ def make_task(
             folder of split files, a Hugging Face dataset id, or prompts.
         split: "train", "validation_seen", "validation_unseen" or "validation_human".
         generator: "micro", "micro-seq2seq", a Hugging Face model id or folder (causal or
-            sequence-to-sequence), "openai:MODEL@BASE_URL" for a server, or a `Generator` object,
-            which is then shared, not copied.
+            sequence-to-sequence), "ray:NAME?replicas=4" for one of these on a Ray cluster,
+            "openai:MODEL@BASE_URL" for a server, or a `Generator` object, which is then shared, not
+            copied.
         tokenizer: policy tokenizer as id, folder or object; None: the generator's own if it has
             one, else micro's.
         unit: what one action bit keeps or drops: "token" or "word".

@@ -3,6 +3,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -384,3 +385,16 @@ def test_a_running_cluster_is_used_and_left_running(cluster: Any, micro: RayGene
     assert done.returncode == 0, done.stderr
     expected = micro.generate(["a b c"], 5)[0].token_ids  # this cluster still works
     assert done.stdout == f"{address}\n{expected}\n"
+
+
+@pytest.mark.slow
+def test_the_examples_in_the_manual_run(cluster: Any):
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```py\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    assert len(examples) == 2
+    for code in examples:
+        names: dict[str, Any] = {}
+        exec(code.replace("replicas=2", "replicas=1"), names)
+        assert len(names["observations"]["input_ids"]) == 64
+        names["envs"].close()
+    assert (names["rewards"] == 0).all()

@@ -18,7 +18,7 @@ class TaskConfig:
     Attributes:
         dataset: Name, file, folder or Hugging Face id; its `split` is trained on.
         split: Split to train on.
-        generator: Name, Hugging Face id, folder or "openai:MODEL@BASE_URL".
+        generator: Name, Hugging Face id, folder, "ray:NAME?replicas=4" or "openai:MODEL@BASE_URL".
         tokenizer: Policy tokenizer; null: the generator's own.
         unit: "token" or "word".
         max_units: Window in units.
