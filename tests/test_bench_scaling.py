@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,13 @@ from benchmarks.scaling.projection import (
     replica_seconds,
     speed,
 )
-from benchmarks.scaling.stages import STAGES, Case, measure_case, prompts_of_length
+from benchmarks.scaling.stages import (
+    STAGES,
+    Case,
+    NetworkClock,
+    measure_case,
+    prompts_of_length,
+)
 from benchmarks.scaling.tables import Replicated, format_all, format_replicated
 from fault_server import FaultServer
 from imports import ROOT
@@ -197,7 +204,29 @@ def test_a_case_counts_its_work_and_the_stages_make_up_the_update():
     assert found.passes >= 1
     assert found.tokens >= found.rows
     assert set(found.seconds) == set(STAGES)
-    assert all(found.seconds[stage] > 0 for stage in ("tokenise", "policy", "generator", "loop"))
+    assert all(found.seconds[stage] > 0 for stage in STAGES)
+
+
+def test_the_clock_of_a_network_runs_there_and_back(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr("benchmarks.scaling.stages.time.process_time", lambda: now[0])
+
+    class Slow(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+            now[0] += 3
+            return super().forward(x), None
+
+    network = Slow(2, 1)
+    network.weight.register_hook(lambda _: now.__setitem__(0, now[0] + 5))
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    with NetworkClock(network) as clock:
+        now[0] += 100
+        output, _ = network(torch.ones(1, 2))
+        now[0] += 100
+        output.sum().backward()
+        optimizer.step()
+        now[0] += 100
+    assert clock.seconds == 8
 
 
 def test_a_run_writes_figures_that_can_be_shown_again(tmp_path: Path, capsys):

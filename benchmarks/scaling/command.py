@@ -107,12 +107,13 @@ def run(options: Options) -> None:
             "run": asdict(Run()),
         },
     }
-    print(format_all(cases, replicated), end="")
     if options.out is not None:
         file = Path(options.out)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_file(file, json.dumps(told, indent=2, allow_nan=False) + "\n")
-        print(f"\nWritten to {file}")
+    print(format_all(cases, replicated), end="")
+    if options.out is not None:
+        print(f"\nWritten to {options.out}")
 
 
 def show(file: str | Path) -> str:

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from agents.network_agent import tensors
 from agents.scst import SCSTAgent
 from agents.scst_training import prompts_of_update
 from benchmarks.throughput.cost import PassCounter
 from benchmarks.throughput.overhead import TimedGenerator
 from pcrl_gym.prompt import Prompt
 from pcrl_gym.rouge import similarity
-from pcrl_gym.spaces import stack_observations
 from pcrl_gym.template import AlpacaTemplate
 from pcrl_gym.vector_env import PromptCompressionVectorEnv
 
 if TYPE_CHECKING:
-    from pcrl_gym.episode import Episode
     from pcrl_gym.generators.base import Answer
     from pcrl_gym.generators.hf import HFGenerator
 
@@ -101,6 +99,46 @@ class RecordingGenerator(TimedGenerator):
         return answers
 
 
+class NetworkClock:
+    """Adds up the processor seconds of a network within a `with` block, there and back.
+
+    The way back begins with the gradient of its first output and ends before the optimiser's step.
+
+    Args:
+        network: The network; it has to be on the CPU.
+
+    Attributes:
+        seconds: Seconds so far.
+    """
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.seconds = 0.0
+        self._network = network
+        self._began = 0.0
+
+    def __enter__(self) -> NetworkClock:
+        self._hooks: list[Any] = [
+            self._network.register_forward_pre_hook(lambda *_: self._start()),
+            self._network.register_forward_hook(lambda *a: self._turn(a[-1])),
+            register_optimizer_step_pre_hook(lambda *_: self._stop()),
+        ]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _start(self) -> None:
+        self._began = time.process_time()
+
+    def _stop(self) -> None:
+        self.seconds += time.process_time() - self._began
+
+    def _turn(self, output: Any) -> None:
+        self._stop()
+        output[0].register_hook(lambda _: self._start())
+
+
 def measure_case(
     generator: HFGenerator, words: Sequence[str], rewards: int, length: int, repeats: int
 ) -> Case:
@@ -137,10 +175,13 @@ def measure_case(
             with _clock() as cutting:
                 episodes = env.task.episodes.take(picked)
             env.task.scorer(episodes, [np.ones(length, np.bool_)] * count)
-            network = _network_seconds(env, episodes, learner.network)
             timed.spent.clear()
             timed.answered = []
-            with PassCounter(generator.model) as work, _clock() as whole:
+            with (
+                PassCounter(generator.model) as work,
+                NetworkClock(learner.network) as network,
+                _clock() as whole,
+            ):
                 learner.update(0.0)
             with _clock() as comparing:
                 for draft, answer in timed.answered:
@@ -148,7 +189,7 @@ def measure_case(
                         similarity(answer.text, getattr(draft, "text", ""))
             seconds = {
                 "tokenise": cutting.seconds + timed.spent["count_tokens"],
-                "policy": network,
+                "policy": network.seconds,
                 "generator": timed.spent["generate_from"],
                 "similarity": timed.spent["decided"] + comparing.seconds,
             }
@@ -168,7 +209,7 @@ def measure_case(
                     tokens=work.tokens,
                     wanted=work.wanted,
                     rows=work.rows,
-                    seconds=seconds | {"loop": max(0.0, rest)},
+                    seconds=seconds | {"loop": rest},
                 )
             )
     finally:
@@ -206,20 +247,6 @@ def prompts_of_length(
             raise ValueError(f"a prompt of {length} tokens has no room for a word")
         prompts.append(Prompt(f"made-{number}", _INSTRUCTION, " ".join(own[:fitting])))
     return prompts
-
-
-def _network_seconds(
-    env: PromptCompressionVectorEnv, episodes: Sequence[Episode], network: Any
-) -> float:
-    """Seconds of the policy network for the prompts of an update, there and back."""
-    observations = stack_observations(
-        [env.task.observe(episode, np.ones(len(episode), np.bool_)) for episode in episodes]
-    )
-    with _clock() as passing:
-        logits, _ = network(*tensors(observations, next(network.parameters()).device))
-        logits.mean().backward()
-    network.zero_grad()
-    return passing.seconds
 
 
 def _body(model: Any) -> int:
