@@ -88,7 +88,7 @@ class Benchmark:
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
         _check_data(suite, self.checksums)
         self.train_prompts: list[Prompt] = []
-        trainable = [entry.name for entry in self.entries if _is_trained_here(entry)]
+        trainable = [entry.name for entry in self.entries if entry.trained_here]
         if trainable:
             self._load_train_prompts(", ".join(trainable))
         check_settings(self.out, self._settings())
@@ -176,9 +176,13 @@ class Benchmark:
         home = folder if entry.trained_in is None else RunFolder(entry.trained_in)
         trained = home.trained_agent(entry.trained_as, seed)
         if splits and entry.trainable and not trained.exists():
-            if not _is_trained_here(entry):
+            if entry.trained_in is not None:
                 raise RunFolderError(f"{home.path} holds no {entry.trained_as} of seed {seed}.")
-            self._train(folder, entry, seed)
+            if entry.policies:
+                with folder.write_trained_agent(entry.name, seed) as target:
+                    entry.policies[seed].copy_to(target)
+            else:
+                self._train(folder, entry, seed)
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.load(trained) if entry.trainable else entry.build(seed)
@@ -258,6 +262,7 @@ class Benchmark:
             "generator": suite.generator,
             "reward": suite.reward,
             "template": suite.template,
+            "tokenizer": suite.tokenizer,
             "unit": suite.unit,
             "max_units": suite.max_units,
             "max_new_tokens": suite.max_new_tokens,
@@ -272,8 +277,12 @@ class Benchmark:
     def _meaning(self, entry: Entry) -> str:
         """What a name in the table stands for: for an agent that learns, also the data."""
         meaning = entry.spec
-        if _is_trained_here(entry):
+        if entry.trained_here:
             meaning += f", train {self.checksums['train']}"
+        elif entry.policies:
+            seeds = entry.seeds(self.suite.seeds)
+            digests = ", ".join(entry.policies[seed].digest()[:12] for seed in seeds)
+            meaning += f", policies {digests}"
         elif entry.trained_in is not None:
             meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:
@@ -285,6 +294,7 @@ class Benchmark:
             "generator": self._generator,
             "reward": self.reward,
             "template": self.suite.template,
+            "tokenizer": self.suite.tokenizer,
             "unit": self.suite.unit,
             "max_units": self.suite.max_units,
             "max_new_tokens": self.suite.max_new_tokens,
@@ -295,10 +305,6 @@ class Benchmark:
     @property
     def _fingerprint(self) -> str | None:
         return getattr(self._generator, "fingerprint", None)
-
-
-def _is_trained_here(entry: Entry) -> bool:
-    return entry.trainable and entry.trained_in is None
 
 
 def _check_data(suite: Suite, checksums: Mapping[str, str]) -> None:

@@ -290,11 +290,10 @@ def test_a_limit_of_ones_own_leaves_prompts_out(make):
         env = make(dataset=prompts, max_prompt_tokens=6)
     assert env.skipped_prompts == ("5",)
     assert [episode.prompt.id for episode in env.task.episodes] == ["3", "4"]
-    # The generator's own limit stays: 20 less 8 new ones.
+    # The generator's own limit stays: 14 less 9 new ones.
     tight = CountingGenerator(max_prompt_tokens=14)
-    with pytest.warns(UserWarning, match=r"2 of 3 .* at most 6 tokens"):
-        make(dataset=prompts[1:] + [Prompt("8", "word " * 8)], generator=tight,
-             max_new_tokens=8, max_prompt_tokens=7)  # fmt: skip
+    with pytest.warns(UserWarning, match=r"2 of 3 .* at most 5 tokens"):
+        make(dataset=prompts, generator=tight, max_new_tokens=9, max_prompt_tokens=7)
 
 
 @pytest.mark.parametrize("name", ["max_units", "max_prompt_tokens", "max_new_tokens", "max_steps"])
