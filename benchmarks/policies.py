@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.runs.folder import TRAINING_FILE, RunFolder
 from benchmarks.roster import Entry
 from benchmarks.suites import Suite
+from pcrl_gym.datasets import load_prompts
+from pcrl_gym.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pcrl_gym.prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +124,28 @@ def with_policies(
     return entries
 
 
-def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str | None:
+def trained_on(policies: Sequence[Policy]) -> Iterator[tuple[str, list[Prompt]]]:
+    """Yield the prompts that policies were trained on, and the run; each dataset once.
+
+    Warns on stderr where a dataset is not at hand.
+    """
+    sources = {(policy.task["dataset"], policy.task["split"]): policy for policy in policies}
+    for (dataset, split), policy in sources.items():
+        try:
+            yield str(policy.run), load_prompts(dataset, split)
+        except (DatasetError, OSError) as error:
+            print(
+                f"warning: nobody checks whether {policy.run} was trained on prompts that are "
+                f"evaluated here: {error}",
+                file=sys.stderr,
+            )
+
+
+def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str:
     """The policy tokenizer that a benchmark of these policies needs.
 
     Returns:
-        The suite's, or that of the policies if the suite names none; None without policies.
+        The suite's, or that of the policies if the suite names none.
 
     Raises:
         ValueError: the tokenizers differ, or one cannot be loaded.
@@ -138,4 +161,4 @@ def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str | None:
             f"The policies read the tokens of {', '.join(names)}, which differ: evaluate those of "
             "one tokenizer together, with --tokenizer or none."
         )
-    return next(iter(names), None)
+    return next(iter(names))

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from benchmarks.evaluate import AnsweredReward, evaluate
+from benchmarks.held_out import check_held_out
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RunFolder, RunFolderError, check_settings
 from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
-from benchmarks.suites import SUITES, Suite
+from benchmarks.suites import Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.rewards import make_reward
 
@@ -91,6 +92,11 @@ class Benchmark:
         trainable = [entry.name for entry in self.entries if entry.trained_here]
         if trainable:
             self._load_train_prompts(", ".join(trainable))
+        if policies := [one for entry in self.entries for one in entry.policies.values()]:
+            from benchmarks.policies import trained_on
+
+            for run, prompts in trained_on(policies):
+                check_held_out(run, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
         self._generator = generator
         self._tasks: dict[str, Task] = {}
@@ -235,20 +241,7 @@ class Benchmark:
             ) from error
         self.checksums["train"] = dataset_checksum(self.train_prompts)
         _check_data(self.suite, self.checksums)
-        seen = {(prompt.instruction, prompt.input) for prompt in self.train_prompts}
-        for split, prompts in self.prompts.items():
-            shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
-            if shared == len(prompts) or (shared and self.suite.id in SUITES):
-                raise ValueError(
-                    f"{trainable} would be trained on {shared} of the {len(prompts)} very prompts "
-                    f"of {split}. Give a dataset folder with a train split of its own, or leave "
-                    "these agents out."
-                )
-            if shared:
-                print(
-                    f"warning: {shared} of {len(prompts)} prompts of {split} are in train, too",
-                    file=sys.stderr,
-                )
+        check_held_out(trainable, self.train_prompts, self.prompts, self.suite)
 
     def _settings(self) -> dict[str, Any]:
         """What must be equal for results to share a folder, as far as known from the start."""

@@ -103,7 +103,7 @@ def test_answers_are_kept_whole_and_their_cut_is_known(
     generator = request.getfixturevalue(f"{kind}_folder")
     command = [
         *("run", "--suite", "alpaca-plus", "--dataset", data, "--generator", generator),
-        *("--agents", "scst", "--policies", policies[0], "--split", SPLITS[0]),
+        *("--agents", "scst", "--policies", policies[0], "--split", SPLITS[1]),
         *("--seeds", "1", "--limit", "2", "--out", tmp_path / "out"),
         *(("--template", "chat") if kind == "llama" else ()),
     ]
@@ -165,6 +165,7 @@ def alter(run: Path, **changes: str) -> None:
         (("{0}", "{1}", "--tokenizer", "micro"), r"tokens of micro, .*differ"),
         (("{0}/best",), "holds no run"),
         (("{0}", "{1}", "--suite", "micro"), "fixes --generator"),
+        (("{0}", "{1}", "--split", SPLITS[0]), "trained on 5 of the 5 very prompts of"),
     ],
 )
 def test_policies_that_do_not_fit_are_refused(
@@ -192,6 +193,22 @@ def test_other_units_and_unfinished_runs_are_refused(
         shutil.rmtree(altered[0] / name)
     assert main(command) == 2
     assert "has stored no agent yet" in capsys.readouterr().err
+
+
+def test_a_few_prompts_that_were_trained_on_are_told(
+    altered: list[Path], data: Path, gpt2_folder: Path, tmp_path: Path, capsys
+) -> None:
+    trained = json.loads((data / f"{SPLITS[0]}.json").read_text())
+    held_out = json.loads((data / f"{SPLITS[1]}.json").read_text())
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / f"{SPLITS[1]}.json").write_text(json.dumps(trained[:2] + held_out))
+    command = bench(tmp_path / "data", gpt2_folder, tmp_path / "out", "--policies", *altered)
+    assert main([*command, "--limit", "2"]) == 0
+    assert "warning: 2 of 7 prompts of validation_unseen are in train" in capsys.readouterr().err
+    for run in altered:
+        alter(run, dataset=str(tmp_path / "nowhere"))
+    assert main([*command, "--limit", "2"]) == 0
+    assert "nobody checks whether" in capsys.readouterr().err
 
 
 def test_other_policies_of_the_same_name_are_not_mixed(

@@ -95,7 +95,6 @@ def add_run(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     # Imported late: other commands must not wait for what evaluation needs.
-    from benchmarks.policies import find_policies, tokenizer_of, with_policies
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark, TrainingError
 
@@ -103,9 +102,12 @@ def _run(options: argparse.Namespace) -> int:
     if minutes is None and options.train_episodes is None:
         minutes = TRAIN_MINUTES
     try:
-        suite, policies = suite_from_options(options), find_policies(options.policies)
-        entries = with_policies(find_agents(options.agents), policies, suite)
-        if policies:
+        suite, entries = suite_from_options(options), find_agents(options.agents)
+        if options.policies:
+            from benchmarks.policies import find_policies, tokenizer_of, with_policies
+
+            policies = find_policies(options.policies)
+            entries = with_policies(entries, policies, suite)
             suite = dataclasses.replace(suite, tokenizer=tokenizer_of(policies, suite))
         benchmark = Benchmark(
             suite,
