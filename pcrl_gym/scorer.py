@@ -158,10 +158,9 @@ class Scorer:
         limit = self.max_prompt_tokens
         return None if limit is None else limit - limit // 16
 
-    def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """Tells which original prompts exceed `max_original_tokens`; (len(texts),)."""
-        limit = self.max_original_tokens
-        return np.zeros(len(texts), np.bool_) if limit is None else self._count(texts) > limit
+    def longer_than(self, limit: int, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Tells which texts have more generator tokens than `limit`; (len(texts),)."""
+        return self._count(texts) > limit
 
     def __call__(
         self, episodes: Sequence[Episode], masks: Sequence[ArrayLike] | NDArray[Any]
