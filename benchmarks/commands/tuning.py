@@ -1,0 +1,72 @@
+"""`finetune`: tune a generator."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from benchmarks.commands.common import attempt, names, positive, tell
+
+
+def add_tuning(commands: Any) -> None:
+    """Add the command to the subparsers of `argparse`."""
+    tune = commands.add_parser(
+        "finetune",
+        help="tune a generator on prompts with answers; goes on with a folder of the same settings",
+        description="Tune a causal or an encoder-decoder model to answer prompts as pcrl_gym lays "
+        "them out, and evaluate it. The folder OUT/model is what --generator takes. Several GPUs: "
+        "accelerate launch -m benchmarks finetune ...",
+    )
+    start = tune.add_mutually_exclusive_group(required=True)
+    start.add_argument("--model", help="Hugging Face id or folder to go on from")
+    start.add_argument(
+        "--from-config",
+        help="begin with random weights and a tokenizer trained on the data: gpt2-mini, "
+        "gpt2-small, t5-mini, t5-small, t5-medium",
+    )
+    tune.add_argument("--data", required=True, help="name, file, folder or Hugging Face id")
+    tune.add_argument("--out", required=True, help="folder of the run")
+    tune.add_argument(
+        "--template", choices=("alpaca", "chat"), default="alpaca", help="default alpaca"
+    )
+    tune.add_argument("--minutes", type=float, help="training time")
+    tune.add_argument(
+        "--epochs", type=float, help="passes over the data (default 3 without others)"
+    )
+    tune.add_argument("--steps", type=positive, help="optimizer steps")
+    tune.add_argument("--lr", type=float, help="learning rate (default: by model, see the manual)")
+    tune.add_argument(
+        "--batch-tokens", type=positive, default=4096, help="padded tokens a batch (default 4096)"
+    )
+    tune.add_argument(
+        "--accumulate", type=positive, default=1, help="batches per optimizer step (default 1)"
+    )
+    tune.add_argument(
+        "--max-tokens", type=positive, help="longest row (default: the model's context, or 512)"
+    )
+    tune.add_argument("--bf16", choices=("auto", "yes", "no"), default="auto")
+    tune.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters alone")
+    tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument("--checkpoint-minutes", type=float, default=5.0, help="default 5")
+    tune.add_argument(
+        "--split", type=names, dest="splits", help="held-out splits to evaluate (default: all)"
+    )
+    tune.add_argument("--evaluate-limit", type=positive, help="prompts per split (default: all)")
+    tune.add_argument("--max-new-tokens", type=positive, default=30, help="default 30")
+    tune.set_defaults(handler=_finetune)
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from benchmarks.finetune.options import Options
+
+    given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
+    if given["splits"] is not None:
+        given["splits"] = tuple(given["splits"])
+    try:
+        wanted = Options(**given)
+    except ValueError as error:
+        tell(error)
+        return 2
+    from benchmarks.finetune.run import run
+
+    return attempt(lambda: run(wanted), resumable=True)

@@ -1,0 +1,98 @@
+"""What is tuned: a model from the hub, a folder or random weights, and its low-rank adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.finetune.options import Options
+from benchmarks.finetune.shapes import SHAPES, build_shape, shape_tokenizer
+from pcrl_gym.atomic import replace_folder
+from pcrl_gym.errors import MissingExtraError
+from pcrl_gym.generators.loading import load_pretrained
+from pcrl_gym.prompt import Prompt
+from pcrl_gym.template import make_template
+from pcrl_gym.tokenizers import load_tokenizer
+
+INSTALL = "pip install -e '.[finetune]'"
+
+
+def tokenizer_texts(prompts: Sequence[Prompt], template: str) -> list[str]:
+    """What a new tokenizer is trained on: prompts as they are read, and answers."""
+    layout = make_template(template)
+    texts = [layout.render(prompt).text for prompt in prompts]
+    return texts + [" " + prompt.output.strip() for prompt in prompts if prompt.output.strip()]
+
+
+def load_start(options: Options, prompts: Sequence[Prompt], folder: Path) -> tuple[Any, Any]:
+    """The model to begin with, float32 on the CPU, and its tokenizer.
+
+    Args:
+        options: Names it.
+        prompts: Training prompts, on which a tokenizer for random weights is trained.
+        folder: Where that tokenizer is kept: the trainer orders equals by chance, and a run that
+            goes on needs the same one.
+
+    Raises:
+        ValueError: If the model cannot be loaded.
+    """
+    if options.model is not None:
+        model, tokenizer = load_pretrained(options.model, device="cpu", dtype="float32")
+    else:
+        shape = SHAPES[str(options.from_config)]
+        if not folder.is_dir():
+            with replace_folder(folder) as fresh:
+                texts = tokenizer_texts(prompts, options.template)
+                shape_tokenizer(shape, texts).save_pretrained(fresh)
+        tokenizer = load_tokenizer(folder)
+        model = build_shape(shape, tokenizer, options.seed)
+    if not torch.cuda.is_available():
+        # The fused one's backward pass takes over half of a step on a CPU (torch 2.13).
+        model.set_attn_implementation("eager")
+    return model, tokenizer
+
+
+def add_adapters(model: Any, rank: int) -> Any:
+    """A model of which only low-rank adapters of all linear layers are trained.
+
+    Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021),
+    https://arxiv.org/abs/2106.09685. The adapters' output is doubled (alpha is twice the rank).
+
+    Raises:
+        MissingExtraError: If peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, TaskType, get_peft_model
+    except ImportError as error:
+        raise MissingExtraError(f"--lora needs: {INSTALL}") from error
+    seq2seq = bool(model.config.is_encoder_decoder)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules="all-linear",
+        task_type=TaskType.SEQ_2_SEQ_LM if seq2seq else TaskType.CAUSAL_LM,
+    )
+    return get_peft_model(model, config)
+
+
+def default_rate(options: Options, is_encoder_decoder: bool) -> float:
+    """The learning rate of `Options.lr`."""
+    if options.lr is not None:
+        return options.lr
+    if options.from_config is not None:
+        return 1e-3
+    if options.lora:
+        return 2e-4
+    return 1e-4 if is_encoder_decoder else 5e-5
+
+
+def uses_bf16(wanted: str) -> bool:
+    """Whether to train in bfloat16; "auto": where the processor multiplies it faster."""
+    if wanted != "auto":
+        return wanted == "yes"
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
