@@ -36,7 +36,9 @@ def add_tuning(commands: Any) -> None:
     tune.add_argument("--steps", type=positive, help="optimizer steps")
     tune.add_argument("--lr", type=float, help="learning rate (default: by model, see the manual)")
     tune.add_argument(
-        "--batch-tokens", type=positive, default=4096, help="padded tokens a batch (default 4096)"
+        "--batch-tokens",
+        type=positive,
+        help="padded tokens a batch (default 4096, or the config's)",
     )
     tune.add_argument(
         "--accumulate", type=positive, default=1, help="batches per optimizer step (default 1)"

@@ -27,14 +27,12 @@ def card(
         lora = f", LoRA of rank {settings['lora']}, merged" if settings["lora"] else ""
         origin = f"tuned from {settings['model']}{lora}"
         warning = ""
-    table = (
-        ""
-        if not splits
-        else (
-            "\nGreedy answers against the gold ones; beside them the commonest answer in training of "
-            f"each prompt's source:\n\n{figures_table(splits)}\n"
+    table = ""
+    if splits:
+        table = (
+            "\nGreedy answers against the gold ones, beside the commonest answer in training of each"
+            f" prompt's source:\n\n{figures_table(splits)}\n"
         )
-    )
     return f"""# Tuned generator
 
 A model of {report["parameters"]:,} parameters, {origin} on the answers of {report["rows"]:,}

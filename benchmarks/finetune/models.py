@@ -89,6 +89,13 @@ def default_rate(options: Options, is_encoder_decoder: bool) -> float:
     return 1e-4 if is_encoder_decoder else 5e-5
 
 
+def batch_tokens(options: Options) -> int:
+    """The padded tokens of `Options.batch_tokens`."""
+    if options.batch_tokens is not None:
+        return options.batch_tokens
+    return 4_096 if options.from_config is None else SHAPES[options.from_config].batch_tokens
+
+
 def uses_bf16(wanted: str) -> bool:
     """Whether to train in bfloat16; "auto": where the processor multiplies it faster."""
     if wanted != "auto":

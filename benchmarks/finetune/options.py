@@ -26,7 +26,8 @@ class Options:
             training; without any, 3 epochs.
         lr: Highest learning rate; None: 1e-3 for random weights, 2e-4 with LoRA, else 5e-5 for
             causal models and 1e-4 for encoder-decoders.
-        batch_tokens: Most padded tokens of a batch, per process.
+        batch_tokens: Most padded tokens of a batch, per process; None: 4,096, or what the config
+            does well with.
         accumulate: Batches per optimizer step.
         max_tokens: Most tokens of a row; None: the model's context, 512 without a limit.
         bf16: "auto" (where the processor has it), "yes" or "no": arithmetic of the training in
@@ -52,7 +53,7 @@ class Options:
     epochs: float | None = None
     steps: int | None = None
     lr: float | None = None
-    batch_tokens: int = 4_096
+    batch_tokens: int | None = None
     accumulate: int = 1
     max_tokens: int | None = None
     bf16: str = "auto"

@@ -209,7 +209,11 @@ def collator(model: Any, pad: int, start: int | None) -> Callable[[Sequence[Row]
 
 
 def answer_loss(
-    logits: torch.Tensor, labels: torch.Tensor, is_encoder_decoder: bool, count: Any = None
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    is_encoder_decoder: bool,
+    count: Any = None,
+    typical: float | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of the answers' tokens, in nats.
 
@@ -219,12 +223,24 @@ def answer_loss(
         is_encoder_decoder: Whether logits and labels stand at the same position; else logits
             predict the label one after them.
         count: What to divide the sum by; None: the number of labels.
+        typical: None: every token counts the same. A number t: one of an answer of n tokens counts
+            sqrt(t / n), so that long answers, of which a small model learns little, do not drown
+            those of a word. See `typical_length`.
     """
     if not is_encoder_decoder:
         labels = labels[:, -logits.shape[1] :][:, 1:]
         logits = logits[:, :-1]
     counted = labels != IGNORED
-    total = torch.nn.functional.cross_entropy(
-        logits[counted].float(), labels[counted], reduction="sum"
+    losses = torch.nn.functional.cross_entropy(
+        logits[counted].float(), labels[counted], reduction="none"
     )
-    return total / (counted.sum() if count is None else count)
+    if typical is not None:
+        lengths = counted.sum(dim=1, keepdim=True).expand_as(counted)[counted]
+        losses = losses * (typical / lengths).sqrt()
+    return losses.sum() / (counted.sum() if count is None else count)
+
+
+def typical_length(rows: Sequence[Row]) -> float:
+    """The `typical` of `answer_loss` with which the weights of all tokens are 1 on average."""
+    lengths = [len(row.answer) for row in rows]
+    return (sum(lengths) / sum(length**0.5 for length in lengths)) ** 2

@@ -25,12 +25,13 @@ from benchmarks.finetune.evaluation import Majority, evaluate, figures_table
 from benchmarks.finetune.models import (
     INSTALL,
     add_adapters,
+    batch_tokens,
     default_rate,
     load_start,
     uses_bf16,
 )
 from benchmarks.finetune.options import Options
-from benchmarks.finetune.rows import Batches, collator, encode_rows
+from benchmarks.finetune.rows import Batches, collator, encode_rows, typical_length
 from benchmarks.provenance import git_state, library_versions
 from pcrl_gym.atomic import recover_folder, replace_folder, write_file
 from pcrl_gym.datasets import dataset_checksum, dataset_splits, load_prompts, pick_evenly
@@ -136,8 +137,9 @@ def _held_out(options: Options) -> tuple[str, ...]:
 def _train(
     options: Options, settings: dict[str, Any], prompts: Sequence[Prompt], processes: Any
 ) -> None:
-    from benchmarks.finetune.trainer import Clock, last_checkpoint, make_trainer
     from transformers import TrainingArguments
+
+    from benchmarks.finetune.trainer import Clock, last_checkpoint, make_trainer
 
     out = Path(options.out)
     with processes.main_process_first():
@@ -213,6 +215,7 @@ def _train(
                 disable_tqdm=True,
                 log_level="error",
             ),
+            typical_length(rows) if fresh else None,
         )
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if not processes.is_main_process:
@@ -245,7 +248,7 @@ def _plan(options: Options, sizes: list[int], processes: Any) -> tuple[Batches, 
     def batches(**size: Any) -> Batches:
         return Batches(
             sizes,
-            options.batch_tokens,
+            batch_tokens(options),
             options.seed,
             process=processes.process_index,
             processes=processes.num_processes,

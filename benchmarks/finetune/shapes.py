@@ -22,6 +22,9 @@ class Shape:
         heads: Attention heads.
         layers: Of a causal model, or of an encoder.
         decoder_layers: 0 for a causal model.
+        dropout: Only larger models see the data often enough in their time to overfit.
+        batch_tokens: The `Options.batch_tokens` that it does well with: few steps fit into an hour
+            on a CPU, so that batches are small there.
         positions: Context of a causal model in tokens; an encoder-decoder has relative positions.
     """
 
@@ -30,6 +33,8 @@ class Shape:
     heads: int
     layers: int
     decoder_layers: int = 0
+    dropout: float = 0.1
+    batch_tokens: int = 8_192
     positions: int = 1_024
 
     @property
@@ -39,9 +44,11 @@ class Shape:
 
 
 SHAPES = {
-    "gpt2-mini": Shape(vocab=8_192, width=256, heads=8, layers=6),
+    "gpt2-mini": Shape(vocab=8_192, width=256, heads=8, layers=6, dropout=0.0, batch_tokens=1_024),
     "gpt2-small": Shape(vocab=16_384, width=768, heads=12, layers=12),
-    "t5-mini": Shape(vocab=8_192, width=256, heads=8, layers=5, decoder_layers=2),
+    "t5-mini": Shape(
+        vocab=8_192, width=256, heads=8, layers=5, decoder_layers=2, dropout=0.0, batch_tokens=1_024
+    ),
     "t5-small": Shape(vocab=16_384, width=512, heads=8, layers=6, decoder_layers=6),
     "t5-medium": Shape(vocab=16_384, width=768, heads=12, layers=8, decoder_layers=4),
 }
@@ -55,10 +62,7 @@ def shape_tokenizer(shape: Shape, texts: Iterable[str]) -> Any:
 
 
 def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
-    """A model of a shape with random weights, the same on every call; on the CPU, float32.
-
-    There is no dropout: a small model from nothing sees its data too few times to overfit.
-    """
+    """A model of a shape with random weights, the same on every call; on the CPU, float32."""
     control: dict[str, Any] = {
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -74,9 +78,9 @@ def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
                     n_layer=shape.layers,
                     n_head=shape.heads,
                     activation_function="gelu_pytorch_tanh",
-                    resid_pdrop=0.0,
-                    embd_pdrop=0.0,
-                    attn_pdrop=0.0,
+                    resid_pdrop=shape.dropout,
+                    embd_pdrop=shape.dropout,
+                    attn_pdrop=shape.dropout,
                     bos_token_id=None,
                     **control,
                 )
@@ -91,7 +95,7 @@ def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
                 num_layers=shape.layers,
                 num_decoder_layers=shape.decoder_layers,
                 num_heads=shape.heads,
-                dropout_rate=0.0,
+                dropout_rate=shape.dropout,
                 **control,
             )
         )

@@ -175,12 +175,13 @@ def make_trainer(
     batches: Batches,
     clock: Clock,
     arguments: TrainingArguments,
+    typical: float | None,
 ) -> AnswerTrainer:
-    """Put a trainer together whose loss is on the answers alone."""
+    """Put a trainer together whose loss is `answer_loss`."""
     seq2seq = bool(model.config.is_encoder_decoder)
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        return answer_loss(outputs["logits"], labels, seq2seq, num_items_in_batch)
+        return answer_loss(outputs["logits"], labels, seq2seq, num_items_in_batch, typical)
 
     return AnswerTrainer(
         clock,
