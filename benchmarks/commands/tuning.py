@@ -1,4 +1,4 @@
-"""`finetune`: tune a generator."""
+"""`finetune` and `answers`: a generator before anything is compressed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.commands.common import attempt, names, positive, tell
 
 
 def add_tuning(commands: Any) -> None:
-    """Add the command to the subparsers of `argparse`."""
+    """Add the commands to the subparsers of `argparse`."""
     tune = commands.add_parser(
         "finetune",
         help="tune a generator on prompts with answers; goes on with a folder of the same settings",
@@ -56,6 +56,22 @@ def add_tuning(commands: Any) -> None:
     tune.add_argument("--evaluate-limit", type=positive, help="prompts per split (default: all)")
     tune.add_argument("--max-new-tokens", type=positive, default=30, help="default 30")
     tune.set_defaults(handler=_finetune)
+    answers = commands.add_parser(
+        "answers",
+        help="answer the original prompts of a split once, into a file",
+        description="Answer all original prompts of a split into the file that `cache=` of "
+        "gym.make and task.cache of a training take. Goes on where it was interrupted.",
+    )
+    answers.add_argument("--dataset", default="micro", help="name, file, folder or id (micro)")
+    answers.add_argument("--split", default="train", help="split (default train)")
+    answers.add_argument(
+        "--generator", default="micro", help="micro, model id or folder, ... (micro)"
+    )
+    answers.add_argument("--cache", required=True, help="file; what it holds is not asked again")
+    answers.add_argument("--template", choices=("alpaca", "chat"), default="alpaca")
+    answers.add_argument("--max-new-tokens", type=positive, default=30, help="default 30")
+    answers.add_argument("--device", default="auto", help="device of the generator (default auto)")
+    answers.set_defaults(handler=lambda options: attempt(lambda: _answers(options), resumable=True))
 
 
 def _finetune(options: argparse.Namespace) -> int:
@@ -72,3 +88,17 @@ def _finetune(options: argparse.Namespace) -> int:
     from benchmarks.finetune.run import run
 
     return attempt(lambda: run(wanted), resumable=True)
+
+
+def _answers(options: argparse.Namespace) -> None:
+    from benchmarks.answers import answer_split
+    from pcrl_gym.task import make_task
+
+    given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
+    task = make_task(**given)
+    answered = answer_split(task)
+    print(
+        f"{len(task.episodes)} prompts: {answered} answered now, "
+        f"{len(task.episodes) - answered} were in {options.cache} or equal to another; "
+        f"{len(task.skipped_prompts)} left out, too long for {task.scorer.generator.name}"
+    )

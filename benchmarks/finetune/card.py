@@ -30,8 +30,8 @@ def card(
     table = ""
     if splits:
         table = (
-            "\nGreedy answers against the gold ones, beside the commonest answer in training of each"
-            f" prompt's source:\n\n{figures_table(splits)}\n"
+            "\nGreedy answers against the gold ones, beside the commonest answer in training of "
+            f"each prompt's source:\n\n{figures_table(splits)}\n"
         )
     return f"""# Tuned generator
 

@@ -79,6 +79,8 @@ def run(options: Options) -> None:
         if not (out / "model").is_dir():
             _train(options, settings, prompts, processes)
         if processes.is_main_process:
+            for checkpoint in out.glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
             _evaluate(options, settings, prompts, splits)
 
 
@@ -237,8 +239,6 @@ def _train(
     }
     write_file(out / "training.json", json.dumps(report, indent=1) + "\n")
     _save(model, tokenizer, control, out / "model", card(settings, report))
-    for folder in out.glob("checkpoint-*"):
-        shutil.rmtree(folder)
 
 
 def _plan(options: Options, sizes: list[int], processes: Any) -> tuple[Batches, int]:
