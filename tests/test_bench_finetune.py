@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 import models
 from benchmarks.__main__ import main
@@ -31,6 +31,7 @@ from benchmarks.finetune.rows import (
     typical_length,
 )
 from benchmarks.finetune.run import run
+from benchmarks.finetune.shapes import Shape, build_shape
 from fakes import CountingGenerator
 from pcrl_gym.generators.framing import PromptFramer
 from pcrl_gym.generators.hf import HFGenerator
@@ -251,6 +252,29 @@ def test_what_does_not_fit_the_generator_is_left_out_of_the_figures_and_counted(
         evaluate(generator, AlpacaTemplate(), prompts, Majority(prompts), 6)
 
 
+def blank(kind: str, folder: Path) -> Path:
+    """Write a model that learns quickly: no dropout, weights not drawn as wide as in models.py."""
+    tokenizer = models.TOKENIZERS[kind]()
+    if kind == "llama":
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        return models.save(folder, tokenizer, LlamaForCausalLM, config, seed=0)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    decoder = {"decoder_layers": 2} if kind == "t5" else {}
+    shape = Shape(vocab=0, width=64, heads=2, layers=2, dropout=0.0, positions=256, **decoder)
+    build_shape(shape, tokenizer, seed=0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def options(data: Path, out: Path, **others: Any) -> Options:
     return Options(
         **{"data": str(data), "out": str(out), "steps": 4, "batch_tokens": 200, "bf16": "no"}
@@ -260,8 +284,9 @@ def options(data: Path, out: Path, **others: Any) -> Options:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tuned_model_answers_and_stops_as_it_was_taught(folders, data, tmp_path, kind, capsys):
-    run(options(data, tmp_path / "out", model=str(folders[kind]), steps=150, lr=1e-2))
+def test_a_tuned_model_answers_and_stops_as_it_was_taught(data, tmp_path, kind, capsys):
+    start = blank(kind, tmp_path / "start")
+    run(options(data, tmp_path / "out", model=str(start), steps=200, lr=3e-3))
     evaluation = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert evaluation["validation_seen"]["exact_match"] == 1.0
     assert evaluation["validation_seen"]["majority_exact_match"] < 1.0
@@ -309,25 +334,21 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
 
 
 @pytest.mark.slow
-def test_accumulated_batches_learn_like_one_batch(folders, data, tmp_path):
-    first, _ = load_pretrained(str(folders["gpt2"]), device="cpu")
-    changes = []
-    for tokens, accumulate in ((10_000, 1), (60, None)):
+def test_accumulated_batches_learn_like_one_batch(data, tmp_path):
+    start = blank("t5", tmp_path / "start")
+    first, _ = load_pretrained(str(start), device="cpu")
+    losses, changes = [], []
+    rows = 12
+    for tokens, accumulate in ((10_000, 1), (1, rows)):  # one batch of all rows; one row a batch
         out = tmp_path / str(tokens)
-        rows = 12
-        asked = {
-            "model": str(folders["gpt2"]),
-            "steps": 1,
-            "batch_tokens": tokens,
-            "max_tokens": 99,
-        }
-        if accumulate is None:
-            accumulate = rows  # one row a batch
-        run(options(data, out, accumulate=accumulate, **asked))
+        asked = {"model": str(start), "steps": 1, "max_tokens": 99}
+        run(options(data, out, accumulate=accumulate, batch_tokens=tokens, **asked))
+        losses.append(json.loads((out / "training.json").read_text())["history"][0]["loss"])
         changes.append({k: v - first.state_dict()[k] for k, v in weights(out).items()})
-    one, many = changes
-    for name, change in one.items():
-        torch.testing.assert_close(change, many[name], rtol=1e-3, atol=1e-7)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for name, change in changes[0].items():
+        # The first step of Adam is the sign of the gradient: rounding decides where that is zero.
+        assert (change - changes[1][name]).abs().mean() <= 0.05 * change.abs().mean(), name
 
 
 @pytest.mark.slow
@@ -467,9 +488,8 @@ def test_the_command_tells_wrong_arguments(data, tmp_path, capsys):
 @pytest.mark.slow
 def test_two_processes_learn_the_same_and_one_of_them_writes(folders, data, tmp_path):
     command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m",
-        "benchmarks", "finetune", "--model", str(folders["gpt2"]), "--data", str(data), "--out",
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "benchmarks",
+        "finetune", "--model", str(folders["gpt2"]), "--data", str(data), "--out",
         str(tmp_path / "out"), "--steps", "3", "--batch-tokens", "100", "--bf16", "no",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

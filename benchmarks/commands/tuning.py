@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from benchmarks.commands.common import attempt, names, positive, tell
+from benchmarks.finetune.shapes import SHAPES
 
 
 def add_tuning(commands: Any) -> None:
@@ -21,8 +22,8 @@ def add_tuning(commands: Any) -> None:
     start.add_argument("--model", help="Hugging Face id or folder to go on from")
     start.add_argument(
         "--from-config",
-        help="begin with random weights and a tokenizer trained on the data: gpt2-mini, "
-        "gpt2-small, t5-mini, t5-small, t5-medium",
+        metavar="NAME",
+        help=f"begin with random weights and a tokenizer trained on the data: {', '.join(SHAPES)}",
     )
     tune.add_argument("--data", required=True, help="name, file, folder or Hugging Face id")
     tune.add_argument("--out", required=True, help="folder of the run")
@@ -34,7 +35,11 @@ def add_tuning(commands: Any) -> None:
         "--epochs", type=float, help="passes over the data (default 3 without others)"
     )
     tune.add_argument("--steps", type=positive, help="optimizer steps")
-    tune.add_argument("--lr", type=float, help="learning rate (default: by model, see the manual)")
+    tune.add_argument(
+        "--lr",
+        type=float,
+        help="highest learning rate (default 5e-5, encoder-decoder 1e-4, LoRA 2e-4, config 1e-3)",
+    )
     tune.add_argument(
         "--batch-tokens",
         type=positive,

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from benchmarks.finetune.options import Options
-from benchmarks.finetune.shapes import SHAPES, build_shape, shape_tokenizer
+from benchmarks.finetune.shapes import SHAPES, build_shape
 from pcrl_gym.atomic import replace_folder
 from pcrl_gym.errors import MissingExtraError
-from pcrl_gym.generators.loading import load_pretrained
+from pcrl_gym.generators.loading import choose_device, load_pretrained
 from pcrl_gym.prompt import Prompt
 from pcrl_gym.template import make_template
-from pcrl_gym.tokenizers import load_tokenizer
+from pcrl_gym.tokenizers import load_tokenizer, train_byte_level
 
 INSTALL = "pip install -e '.[finetune]'"
 
@@ -46,10 +46,11 @@ def load_start(options: Options, prompts: Sequence[Prompt], folder: Path) -> tup
         if not folder.is_dir():
             with replace_folder(folder) as fresh:
                 texts = tokenizer_texts(prompts, options.template)
-                shape_tokenizer(shape, texts).save_pretrained(fresh)
+                tokenizer = train_byte_level(texts, shape.vocab, shape.positions)
+                tokenizer.save_pretrained(fresh)
         tokenizer = load_tokenizer(folder)
         model = build_shape(shape, tokenizer, options.seed)
-    if not torch.cuda.is_available():
+    if choose_device() == "cpu":
         # The fused one's backward pass takes over half of a step on a CPU (torch 2.13).
         model.set_attn_implementation("eager")
     return model, tokenizer
@@ -103,3 +104,38 @@ def uses_bf16(wanted: str) -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def training_arguments(options: Options, is_encoder_decoder: bool, steps: int, bf16: bool) -> Any:
+    """The `TrainingArguments` of a run.
+
+    Args:
+        options: Of the run.
+        is_encoder_decoder: Whether the model is one.
+        steps: Optimizer steps of the whole training.
+        bf16: Whether to train in bfloat16.
+    """
+    from transformers import TrainingArguments
+
+    fresh = options.from_config is not None
+    return TrainingArguments(
+        output_dir=options.out,
+        max_steps=steps,
+        gradient_accumulation_steps=options.accumulate,
+        per_device_train_batch_size=1,  # the batches are planned
+        learning_rate=default_rate(options, is_encoder_decoder),
+        weight_decay=0.1 if fresh else 0.0,
+        adam_beta2=0.98 if fresh else 0.999,
+        bf16=bf16,
+        use_cpu=choose_device() == "cpu",  # else bfloat16 is refused there
+        seed=options.seed,
+        save_strategy="no",  # the clock asks for checkpoints
+        save_total_limit=1,
+        logging_steps=20,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # the clock ends such a training
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,  # the clock shows progress
+        log_level="error",
+    )

@@ -69,25 +69,13 @@ def encode_rows(
     """
     answered = [prompt for prompt in prompts if prompt.output.strip()]
     asked = framer([template.render(prompt).text for prompt in answered])
-    lead = _answer_lead(framer)
-    answers = framer.encoder.prompt_ids(
-        [lead + prompt.output.strip() for prompt in answered], add_special_tokens=False
-    )
+    answers = framer.answers([prompt.output.strip() for prompt in answered])
     rows = [Row(a, [*b, end]) for a, b in zip(asked, answers, strict=True)]
     most = float("inf") if limit is None else limit
     fitting = [
         row for row in rows if (max(map(len, row)) if is_encoder_decoder else row.size) <= most
     ]
     return Encoded(fitting, len(prompts) - len(answered), len(rows) - len(fitting))
-
-
-def _answer_lead(framer: PromptFramer) -> str:
-    """What to put before an answer so that its first word is the token of a word in a sentence.
-
-    Those are the tokens that the prompt is made of. Generators strip their answers.
-    """
-    first = framer.encoder.encodings(["a"])[0].tokens[0]
-    return "" if first.startswith("▁") else " "  # sentencepiece puts the space by itself
 
 
 class Batches(Sampler[list[int]]):

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-import torch
-from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
-
-from pcrl_gym.tokenizers import train_byte_level
 
 
 @dataclass(frozen=True)
@@ -56,13 +50,12 @@ SHAPES = {
 `t5-medium` (107 M) for a GPU."""
 
 
-def shape_tokenizer(shape: Shape, texts: Iterable[str]) -> Any:
-    """A byte-level BPE tokenizer for a shape, trained on texts."""
-    return train_byte_level(texts, shape.vocab, shape.positions)
-
-
 def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
     """A model of a shape with random weights, the same on every call; on the CPU, float32."""
+    # Imported late: the command line lists the names.
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+
     control: dict[str, Any] = {
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from benchmarks.finetune.rows import Batches, Row, answer_loss
+from benchmarks.finetune.material import Material
+from benchmarks.finetune.rows import Batches, Row, answer_loss, typical_length
 
 WARM_UP = 0.05
 """Share of the budget in which the learning rate rises."""
@@ -170,15 +171,24 @@ class AnswerTrainer(Trainer):
 
 def make_trainer(
     model: Any,
-    rows: list[Row],
-    collate: Any,
+    material: Material,
     batches: Batches,
     clock: Clock,
     arguments: TrainingArguments,
-    typical: float | None,
+    even_answers: bool,
 ) -> AnswerTrainer:
-    """Put a trainer together whose loss is `answer_loss`."""
-    seq2seq = bool(model.config.is_encoder_decoder)
+    """Put a trainer together whose loss is `answer_loss`.
+
+    Args:
+        model: What is trained: the material's model, or that with adapters.
+        material: Gives rows and collator.
+        batches: The batches of this process.
+        clock: Counts the budget.
+        arguments: All else.
+        even_answers: Whether tokens of long answers count less, see `answer_loss`.
+    """
+    rows, seq2seq = material.encoded.rows, material.is_encoder_decoder
+    typical = typical_length(rows) if even_answers else None
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
         return answer_loss(outputs["logits"], labels, seq2seq, num_items_in_batch, typical)
@@ -189,7 +199,7 @@ def make_trainer(
         model=model,
         args=arguments,
         train_dataset=rows,
-        data_collator=collate,
+        data_collator=material.collate(),
         compute_loss_func=loss,
     )
 

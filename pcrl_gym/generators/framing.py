@@ -1,4 +1,4 @@
-"""What a model reads for a prompt: the one place that puts control tokens around its tokens."""
+"""What a model reads for a prompt, and the tokens that an answer is made of."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ class PromptFramer:
         bos, self._eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self._closes = self.encoder.prompt_ids(["a"])[0][-1] == self._eos
         self._start = next(i for i in (bos, self._eos, pad_token_id) if i is not None)
+        # Sentencepiece puts the space before a text by itself.
+        spaced = self.encoder.encodings(["a"])[0].tokens[0].startswith("\u2581")
+        self._lead = "" if spaced else " "
 
     def __call__(self, prompts: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of each prompt; never empty rows."""
@@ -46,3 +49,11 @@ class PromptFramer:
             # Some tokenizers close every text.
             rows = [row[:-1] if self._closes and row[-1:] == [eos] else row for row in rows]
         return [row or [self._start] for row in rows]
+
+    def answers(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the token ids of each answer, without an end token.
+
+        As if a space stood before it: its first word then has the token that the word has inside
+        the prompt. Generators strip their answers.
+        """
+        return self.encoder.prompt_ids([self._lead + t for t in texts], add_special_tokens=False)

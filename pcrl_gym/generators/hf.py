@@ -83,7 +83,6 @@ class HFGenerator:
         self._framed = PromptFramer(
             self.tokenizer, self.is_encoder_decoder, self._ids["pad_token_id"]
         )
-        self._encoder = self._framed.encoder
         self._eos = set(self._ids["eos_token_id"] or ())
         self._context = context_length(model.config)
         self.max_prompt_tokens: int | None = None
@@ -111,7 +110,8 @@ class HFGenerator:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Counts the tokens of each text, without BOS and EOS."""
-        return [len(ids) for ids in self._encoder.prompt_ids(texts, add_special_tokens=False)]
+        encoder = self._framed.encoder
+        return [len(ids) for ids in encoder.prompt_ids(texts, add_special_tokens=False)]
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
         """Answers each prompt greedily; see `Generator.generate`.
@@ -213,8 +213,7 @@ class HFGenerator:
     def _draft_ids(self, drafts: Sequence[Answer | str], limit: int) -> list[list[int]]:
         """The ids that an answer like each draft would have, up to the limit."""
         texts = [draft for draft in drafts if isinstance(draft, str)]
-        # Most answers start a line or follow a space: only a guess, the model decides.
-        encoded = iter(self._encoder.prompt_ids([" " + t for t in texts], add_special_tokens=False))
+        encoded = iter(self._framed.answers(texts))  # only a guess, the model decides
         end = [min(self._eos)] if self._eos else []
         ids = [
             [*next(encoded), *end] if isinstance(draft, str) else list(draft.token_ids)
