@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,11 +150,9 @@ class Benchmark:
             GeneratorError: the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
-        for _, jobs in groupby(self._jobs(), key=lambda job: job[0].name):
-            for entry, seed, splits in jobs:
-                self._evaluate_agent(folder, entry, seed, splits)
-            # Not after every part: it reads all records again.
-            write_leaderboard(folder)
+        for entry, seed, splits in self._jobs():
+            self._evaluate_agent(folder, entry, seed, splits)
+        # Not on the way: it reads all records, and `table` shows what is finished.
         return write_leaderboard(folder)
 
     def _jobs(self) -> list[tuple[Entry, int, tuple[str, ...]]]:
