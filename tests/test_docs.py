@@ -99,7 +99,9 @@ def _visible(text: str) -> list[str]:
 
 
 with_python = pytest.mark.parametrize(
-    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem
+    "page",
+    [page for page in PAGES if page != README and blocks(page, "python")],
+    ids=lambda page: page.stem,
 )
 
 
@@ -114,14 +116,10 @@ def test_files_that_a_page_shows_are_examples_which_another_test_runs(page: Path
     assert all(path.startswith("examples/") and (ROOT / path).is_file() for path in shown)
 
 
-def test_the_readme_plays_an_episode(run_page):
+def test_the_readme_plays_an_episode_and_its_agent_keeps_everything(run_page):
     names, printed = run_page(README)
     assert names["terminated"]
     assert names["info"]["compressed_prompt"] in printed
-
-
-def test_the_agent_of_the_readme_keeps_everything(run_page):
-    names, _ = run_page(README)
     mask = np.array([[1, 1, 0]])
     assert (names["DropNothing"]().act({"attention_mask": mask}, [{}]) == mask).all()
 
