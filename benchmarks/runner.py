@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,13 @@ from tqdm import tqdm
 
 from benchmarks.budget import TrainingBudget
 from benchmarks.evaluate import AnsweredReward, evaluate
+from benchmarks.held_out import check_held_out
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RunFolder, RunFolderError, check_settings
 from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
-from benchmarks.suites import SUITES, Suite
+from benchmarks.suites import Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.rewards import make_reward
 
@@ -81,10 +81,15 @@ class Benchmark:
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
         _check_data(suite, self.checksums)
         self.train_prompts: list[Prompt] = []
-        trainable = [entry.name for entry in self.entries if _is_trained_here(entry)]
+        trainable = [entry.name for entry in self.entries if entry.trained_here]
         if trainable:
             self.budget.check(trainable)
             self._load_train_prompts(", ".join(trainable))
+        if policies := [one for entry in self.entries for one in entry.policies.values()]:
+            from benchmarks.policies import trained_on
+
+            for run, prompts in trained_on(policies):
+                check_held_out(run, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
         self._generator = generator
         self._tasks: dict[str, Task] = {}
@@ -145,11 +150,9 @@ class Benchmark:
             GeneratorError: the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
-        for _, jobs in groupby(self._jobs(), key=lambda job: job[0].name):
-            for entry, seed, splits in jobs:
-                self._evaluate_agent(folder, entry, seed, splits)
-            # Not after every part: it reads all records again.
-            write_leaderboard(folder)
+        for entry, seed, splits in self._jobs():
+            self._evaluate_agent(folder, entry, seed, splits)
+        # Not on the way: it reads all records, and `table` shows what is finished.
         return write_leaderboard(folder)
 
     def _jobs(self) -> list[tuple[Entry, int, tuple[str, ...]]]:
@@ -170,9 +173,13 @@ class Benchmark:
         home = folder if entry.trained_in is None else RunFolder(entry.trained_in)
         trained = home.trained_agent(entry.trained_as, seed)
         if splits and entry.trainable and not trained.exists():
-            if not _is_trained_here(entry):
+            if entry.trained_in is not None:
                 raise RunFolderError(f"{home.path} holds no {entry.trained_as} of seed {seed}.")
-            self._train(folder, entry, seed)
+            if entry.policies:
+                with folder.write_trained_agent(entry.name, seed) as target:
+                    entry.policies[seed].copy_to(target)
+            else:
+                self._train(folder, entry, seed)
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.load(trained) if entry.trainable else entry.build(seed)
@@ -228,20 +235,7 @@ class Benchmark:
             ) from error
         self.checksums["train"] = dataset_checksum(self.train_prompts)
         _check_data(self.suite, self.checksums)
-        seen = {(prompt.instruction, prompt.input) for prompt in self.train_prompts}
-        for split, prompts in self.prompts.items():
-            shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
-            if shared == len(prompts) or (shared and self.suite.id in SUITES):
-                raise ValueError(
-                    f"{trainable} would be trained on {shared} of the {len(prompts)} very prompts "
-                    f"of {split}. Give a dataset folder with a train split of its own, or leave "
-                    "these agents out."
-                )
-            if shared:
-                print(
-                    f"warning: {shared} of {len(prompts)} prompts of {split} are in train, too",
-                    file=sys.stderr,
-                )
+        check_held_out(trainable, self.train_prompts, self.prompts, self.suite)
 
     def _settings(self) -> dict[str, Any]:
         """What must be equal for results to share a folder, as far as known from the start."""
@@ -255,6 +249,7 @@ class Benchmark:
             "generator": suite.generator,
             "reward": suite.reward,
             "template": suite.template,
+            "tokenizer": suite.tokenizer,
             "unit": suite.unit,
             "max_units": suite.max_units,
             "max_new_tokens": suite.max_new_tokens,
@@ -269,8 +264,12 @@ class Benchmark:
     def _meaning(self, entry: Entry) -> str:
         """What a name in the table stands for: for an agent that learns, also the data."""
         meaning = entry.spec
-        if _is_trained_here(entry):
+        if entry.trained_here:
             meaning += f", train {self.checksums['train']}"
+        elif entry.policies:
+            seeds = entry.seeds(self.suite.seeds)
+            digests = ", ".join(entry.policies[seed].digest()[:12] for seed in seeds)
+            meaning += f", policies {digests}"
         elif entry.trained_in is not None:
             meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:
@@ -282,6 +281,7 @@ class Benchmark:
             "generator": self._generator,
             "reward": self.reward,
             "template": self.suite.template,
+            "tokenizer": self.suite.tokenizer,
             "unit": self.suite.unit,
             "max_units": self.suite.max_units,
             "max_new_tokens": self.suite.max_new_tokens,
@@ -292,10 +292,6 @@ class Benchmark:
     @property
     def _fingerprint(self) -> str | None:
         return getattr(self._generator, "fingerprint", None)
-
-
-def _is_trained_here(entry: Entry) -> bool:
-    return entry.trainable and entry.trained_in is None
 
 
 def _check_data(suite: Suite, checksums: Mapping[str, str]) -> None:

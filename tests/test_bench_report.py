@@ -120,8 +120,9 @@ def test_csv_holds_full_figures(boards):
 def test_latex_table_by_hand(boards):
     text = latex(boards)
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
-    assert r"\caption{toy v2, seen (generator: fake). Agents marked * see" in text
-    assert r"keep\_all & 1 & 30 & 0.0" in text
+    counts = "30 prompts, seeds of agents with chance: 1"
+    assert rf"\caption{{toy v2, seen (generator: fake): {counts}. Agents marked * see" in text
+    assert re.search(r"keep\\_all & 0\.\d{3} & 0\.\d{3}--0\.\d{3} & ", text)
     assert r"95 \% interval" in text
     widths = {line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")}
     assert len(widths) == 1

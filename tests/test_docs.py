@@ -35,7 +35,6 @@ README = ROOT / "README.md"
 AWAITED = {
     "clients": "examples/clients/rllib_ppo.py",
     "demo": "pcrl_gym/demo/command.py",
-    "paper": "benchmarks/finetune/run.py",
 }
 PAGES = [
     page

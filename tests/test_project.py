@@ -36,7 +36,7 @@ def test_every_direct_dependency_is_pinned():
     [
         ("pcrl_gym", ["openai", "render"]),
         ("agents", ["agents", "nltk"]),
-        ("benchmarks", ["agents"]),
+        ("benchmarks", ["agents", "finetune"]),
     ],
 )
 def test_what_a_package_imports_is_declared(package: str, extras: list[str]):

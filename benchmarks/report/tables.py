@@ -12,6 +12,7 @@ from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE, Row, format_leaderb
 from benchmarks.markdown import cell, finite
 from benchmarks.report.data import Board
 
+_LATEX_OMITS = ("seeds", "n", "compression_ratio_micro", "compress_ms")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -37,21 +38,34 @@ def markdown(boards: Sequence[Board]) -> str:
 
 
 def latex(boards: Sequence[Board]) -> str:
-    r"""One `table` with `booktabs` rules per split, for `\input`."""
+    r"""One `table` with `booktabs` rules per split, for `\input`.
+
+    Set small and without `_LATEX_OMITS`, so that it fits the text of `article`; numbers of prompts
+    and seeds stand in the caption.
+    """
     blocks = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}.\n"]
     for board, split, rows in _tables(boards):
-        columns = measured(rows, columns_of("main"))
-        header, *lines = [" & ".join(line) + r" \\" for line in _texts(rows, columns)]
+        main = [column for column in columns_of("main") if column.key not in _LATEX_OMITS]
+        columns = measured(rows, main)
+        header, *lines = [
+            " & ".join(line).replace(" to ", "--") + r" \\" for line in _texts(rows, columns)
+        ]
         note = ORACLE_NOTE.strip() if any(row["oracle"] for row in rows) else ""
-        caption = f"{board.title}, {split} (generator: {board.generator}). {note}".strip()
+        prompts, seeds = max(row["n"] for row in rows), max(row["seeds"] for row in rows)
+        caption = (
+            f"{board.title}, {split} (generator: {board.generator}): {prompts} prompts, "
+            f"seeds of agents with chance: {seeds}. {note}"
+        ).strip()
         kinds = "".join("l" if column.kind == "text" else "r" for column in columns)
         blocks.append(
             "\n".join(
                 [
                     r"\begin{table}",
                     r"\centering",
+                    r"\footnotesize",
+                    r"\setlength{\tabcolsep}{1.8pt}",
                     rf"\caption{{{latex_text(caption)}}}",
-                    rf"\begin{{tabular}}{{{kinds}}}",
+                    rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
                     r"\toprule",
                     header,
                     r"\midrule",
