@@ -174,6 +174,10 @@ def _evaluate(
             picked = [prompts[i] for i in pick_evenly(len(prompts), options.evaluate_limit)]
             print(f"Answering {len(picked)} prompts of {split} ...", file=sys.stderr, flush=True)
             figures, rows = evaluate(generator, template, picked, majority, options.max_new_tokens)
+            print(
+                f"{split}: left out {figures['without_gold']} without a gold answer, "
+                f"{figures['too_long']} too long for the model"
+            )
             done[split] = figures | {"asked": asked}
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             write_file(out / f"answers-{split}.jsonl", lines)
