@@ -89,7 +89,7 @@ def _held_out(options: Options) -> tuple[str, ...]:
 def _train(
     options: Options, settings: dict[str, Any], prompts: Sequence[Prompt], processes: Any
 ) -> None:
-    from benchmarks.finetune.trainer import Clock, last_checkpoint, make_trainer
+    from benchmarks.finetune.trainer import Clock, last_checkpoint, make_trainer, quiet
 
     out = Path(options.out)
     with processes.main_process_first():
@@ -102,7 +102,7 @@ def _train(
     seconds = None if options.minutes is None else 60 * options.minutes
     clock = Clock(seconds, steps, 60 * options.checkpoint_minutes)
     model = add_adapters(material.model, options.lora) if options.lora else material.model
-    with isolated_random_state():
+    with isolated_random_state(), quiet():
         trainer = make_trainer(
             model,
             material,
