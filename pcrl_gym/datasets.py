@@ -105,6 +105,7 @@ def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
     path = Path(name).expanduser()
     if name in ("micro", "alpaca_plus"):
         return SPLITS
+    found: Iterable[str]
     if name and path.is_dir():
         found = _split_files(path)
     elif path.is_file():
@@ -114,7 +115,7 @@ def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
 
         hub_id = GPTEACHER_ID if name == "gpteacher" else name
         try:
-            found = dict.fromkeys(datasets.get_dataset_split_names(hub_id))
+            found = datasets.get_dataset_split_names(hub_id)
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             raise DatasetError(
                 f"cannot tell the splits of dataset {name!r}: there is no such file or folder, and "

@@ -89,7 +89,7 @@ def _held_out(options: Options) -> tuple[str, ...]:
 def _train(
     options: Options, settings: dict[str, Any], prompts: Sequence[Prompt], processes: Any
 ) -> None:
-    from benchmarks.finetune.trainer import Clock, last_checkpoint, make_trainer
+    from benchmarks.finetune.trainer import Clock, last_checkpoint, make_trainer, quiet
 
     out = Path(options.out)
     with processes.main_process_first():
@@ -102,7 +102,7 @@ def _train(
     seconds = None if options.minutes is None else 60 * options.minutes
     clock = Clock(seconds, steps, 60 * options.checkpoint_minutes)
     model = add_adapters(material.model, options.lora) if options.lora else material.model
-    with isolated_random_state():
+    with isolated_random_state(), quiet():
         trainer = make_trainer(
             model,
             material,
@@ -174,6 +174,10 @@ def _evaluate(
             picked = [prompts[i] for i in pick_evenly(len(prompts), options.evaluate_limit)]
             print(f"Answering {len(picked)} prompts of {split} ...", file=sys.stderr, flush=True)
             figures, rows = evaluate(generator, template, picked, majority, options.max_new_tokens)
+            print(
+                f"{split}: left out {figures['without_gold']} without a gold answer, "
+                f"{figures['too_long']} too long for the model"
+            )
             done[split] = figures | {"asked": asked}
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             write_file(out / f"answers-{split}.jsonl", lines)

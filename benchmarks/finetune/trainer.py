@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
+from transformers.utils import logging
 
 from benchmarks.finetune.material import Material
 from benchmarks.finetune.rows import Batches, Row, answer_loss, typical_length
@@ -202,6 +205,19 @@ def make_trainer(
         data_collator=material.collate(),
         compute_loss_func=loss,
     )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from writing into the progress bar, and leave its settings as they were."""
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)  # a `Trainer` changes it
+        if bars:
+            logging.enable_progress_bar()
 
 
 def last_checkpoint(folder: Path) -> Path | None:
