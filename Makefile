@@ -4,7 +4,7 @@ OUT ?= runs/bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install bench standings test test-slow test-ray check
+.PHONY: install bench standings test test-slow test-ray check docs
 
 install: $(INSTALLED)
 
@@ -39,3 +39,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Writes the manual to site/; any warning, such as a link to nowhere, is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

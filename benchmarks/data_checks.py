@@ -24,28 +24,31 @@ def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
             )
 
 
-def check_overlap(
-    suite: Suite, agents: str, train: Sequence[Prompt], splits: Mapping[str, Sequence[Prompt]]
+def check_held_out(
+    who: str, trained_on: Sequence[Prompt], evaluated: Mapping[str, Sequence[Prompt]], suite: Suite
 ) -> None:
-    """Refuse to train on what is evaluated; warn on stderr where it is but a part of it.
+    """Refuse agents that train on what is evaluated.
+
+    Other people's data may hold a few prompts in two splits: that is told on stderr.
 
     Args:
-        suite: for a frozen one a single prompt is enough to refuse.
-        agents: names of the agents that are trained.
-        train: what they are trained on.
-        splits: what they are evaluated on.
+        who: the agents, for the message.
+        trained_on: prompts that they train on.
+        evaluated: prompts by split.
+        suite: what is evaluated; one whose data is frozen may share no prompt at all.
 
     Raises:
-        ValueError: a split is in the training prompts.
+        ValueError: too many prompts are the same.
     """
-    seen = {(prompt.instruction, prompt.input) for prompt in train}
-    for split, prompts in splits.items():
+    frozen = suite.id in SUITES and not SUITES[suite.id].open
+    seen = {(prompt.instruction, prompt.input) for prompt in trained_on}
+    for split, prompts in evaluated.items():
         shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
-        if shared == len(prompts) or (shared and suite.id in SUITES):
+        if shared == len(prompts) or (shared and frozen):
             raise ValueError(
-                f"{agents} would be trained on {shared} of the {len(prompts)} very prompts "
-                f"of {split}. Give a dataset folder with a train split of its own, or leave "
-                "these agents out."
+                f"{who} would be trained on {shared} of the {len(prompts)} very prompts of "
+                f"{split}. Give a dataset folder with a train split of its own, or leave these "
+                "agents out."
             )
         if shared:
             print(

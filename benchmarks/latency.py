@@ -108,11 +108,7 @@ def run(options: Options) -> list[Latency]:
             "prompts_measured": len(prompts),
             "generator": generator.name,
             "device": str(compressor.device),
-            "provenance": {
-                "started": started,
-                **machine(torch.get_num_threads()),
-                "gpu": _device(compressor.device) if compressor.device.type == "cuda" else None,
-            },
+            "provenance": {"started": started, **machine()},
             "latencies": [asdict(row) | {"share": row.share} for row in latencies],
         }
         file = Path(options.out)

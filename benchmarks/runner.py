@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from benchmarks.budget import TrainingBudget
-from benchmarks.data_checks import check_data, check_overlap
+from benchmarks.data_checks import check_data, check_held_out
 from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.jobs import Job, all_jobs
 from benchmarks.leaderboard import Row, write_leaderboard
@@ -86,10 +85,15 @@ class Benchmark:
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
         check_data(suite, self.checksums)
         self.train_prompts: list[Prompt] = []
-        trainable = [entry.name for entry in self.entries if _is_trained_here(entry)]
+        trainable = [entry.name for entry in self.entries if entry.trained_here]
         if trainable:
             self.budget.check(trainable)
             self._load_train_prompts(", ".join(trainable))
+        if policies := [one for entry in self.entries for one in entry.policies.values()]:
+            from benchmarks.policies import trained_on
+
+            for run, prompts in trained_on(policies):
+                check_held_out(run, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
         self.generator = generator
         self._answers = answers or self.out / "answers.db"
@@ -151,11 +155,9 @@ class Benchmark:
             GeneratorError: the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
-        for _, jobs in groupby(self.jobs(), key=lambda job: job.entry.name):
-            for job in jobs:
-                self._evaluate_agent(folder, job)
-            # Not after every part: it reads all records again.
-            write_leaderboard(folder)
+        for job in self.jobs():
+            self._evaluate_agent(folder, job)
+        # Not on the way: it reads all records, and `table` shows what is finished.
         return write_leaderboard(folder)
 
     def train(self) -> None:
@@ -179,9 +181,13 @@ class Benchmark:
         home = folder if entry.trained_in is None else RunFolder(entry.trained_in)
         trained = home.trained_agent(entry.trained_as, seed)
         if not trained.exists():
-            if not _is_trained_here(entry):
+            if entry.trained_in is not None:
                 raise RunFolderError(f"{home.path} holds no {entry.trained_as} of seed {seed}.")
-            self._train(folder, entry, seed)
+            if entry.policies:
+                with folder.write_trained_agent(entry.name, seed) as target:
+                    entry.policies[seed].copy_to(target)
+            else:
+                self._train(folder, entry, seed)
         return trained
 
     def _evaluate_agent(self, folder: RunFolder, job: Job) -> None:
@@ -243,7 +249,7 @@ class Benchmark:
             ) from error
         self.checksums["train"] = dataset_checksum(self.train_prompts)
         check_data(self.suite, self.checksums)
-        check_overlap(self.suite, trainable, self.train_prompts, self.prompts)
+        check_held_out(trainable, self.train_prompts, self.prompts, self.suite)
 
     def _settings(self) -> dict[str, Any]:
         """What must be equal for results to share a folder, as far as known from the start."""
@@ -257,6 +263,7 @@ class Benchmark:
             "generator": suite.generator,
             "reward": suite.reward,
             "template": suite.template,
+            "tokenizer": suite.tokenizer,
             "unit": suite.unit,
             "max_units": suite.max_units,
             "max_new_tokens": suite.max_new_tokens,
@@ -271,8 +278,12 @@ class Benchmark:
     def _meaning(self, entry: Entry) -> str:
         """What a name in the table stands for: for an agent that learns, also the data."""
         meaning = entry.spec
-        if _is_trained_here(entry):
+        if entry.trained_here:
             meaning += f", train {self.checksums['train']}"
+        elif entry.policies:
+            seeds = entry.seeds(self.suite.seeds)
+            digests = ", ".join(entry.policies[seed].digest()[:12] for seed in seeds)
+            meaning += f", policies {digests}"
         elif entry.trained_in is not None:
             meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:
@@ -284,6 +295,7 @@ class Benchmark:
             "generator": self.generator,
             "reward": self.reward,
             "template": self.suite.template,
+            "tokenizer": self.suite.tokenizer,
             "unit": self.suite.unit,
             "max_units": self.suite.max_units,
             "max_new_tokens": self.suite.max_new_tokens,
@@ -294,7 +306,3 @@ class Benchmark:
     @property
     def _fingerprint(self) -> str | None:
         return getattr(self.generator, "fingerprint", None)
-
-
-def _is_trained_here(entry: Entry) -> bool:
-    return entry.trainable and entry.trained_in is None

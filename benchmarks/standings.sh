@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The standings: all agents on both micro suites, the analyses, and the page in benchmarks/leaderboard.
-# Interrupted, the same command goes on. Every core gets a process of one thread: on two cores about 50 minutes.
+# Interrupted, the same command goes on. Every core gets a process of one thread.
 #
 #   benchmarks/standings.sh [folder for the results, default runs/standings] [folder for the page]
 set -euo pipefail
@@ -38,11 +38,18 @@ rates=$!
 run_shards micro-seq2seq
 wait "$rates"
 folders=("${suites[@]/#/$out/}")
-benchmarks transfer "${folders[@]}" --agents ppo,scst --out "$out/transfer"
-mkdir -p "$out/micro/analyses" && cp "$out"/transfer/analyses/transfer.* "$out/micro/analyses/"  # shown with the first
+benchmarks transfer "${folders[@]}" --agents scst --out "$out/transfer" &
+transfer=$!
 for folder in "${folders[@]}"; do
     benchmarks dropped "$folder"
-    benchmarks compare "$folder" >"$folder/compare.md"
+    benchmarks compare "$folder" >/dev/null  # long; it stands in analyses/
     benchmarks timing "$folder"
 done
+wait "$transfer"
+mkdir -p "$out/micro/analyses" && cp "$out"/transfer/analyses/transfer.* "$out/micro/analyses/"  # shown with the first
 benchmarks report "${folders[@]}" --out "$page"
+# What the page was made of, as far as it is small; records and trained agents come out of this command again.
+for suite in "${suites[@]}"; do
+    mkdir -p "$page/$suite"
+    cp "$out/$suite"/{settings,provenance,summary}.json "$out/$suite"/analyses/* "$page/$suite/"
+done

@@ -36,7 +36,7 @@ def test_every_direct_dependency_is_pinned():
     [
         ("pcrl_gym", ["openai", "ray", "render"]),
         ("agents", ["agents", "nltk"]),
-        ("benchmarks", ["agents", "ray"]),
+        ("benchmarks", ["agents", "finetune", "ray"]),
     ],
 )
 def test_what_a_package_imports_is_declared(package: str, extras: list[str]):

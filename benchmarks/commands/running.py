@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 TRAIN_MINUTES = 5.0
 QUICK_TRAIN_MINUTES = 2.0
 _AS_MANY = 0
-# Options that make a suite out of a dataset; a frozen suite fixes them all.
-_SUITE_OPTIONS = ("generator", "reward", "template", "unit", "max_units", "max_new_tokens")
+# Options that make a suite out of a dataset; a frozen suite fixes all that it does not leave open.
+_SUITE_OPTIONS = (
+    "generator", "reward", "template", "tokenizer", "unit", "max_units", "max_new_tokens",
+)  # fmt: skip
 
 
 def add_run(commands: Any) -> None:
@@ -50,6 +52,22 @@ def add_run(commands: Any) -> None:
         "--seeds", type=positive, help="seeds per agent that uses chance (default: the suite's)"
     )
     run.add_argument("--limit", type=positive, help="prompts per split, spread evenly over it")
+    run.add_argument(
+        "--policies",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of `python -m agents train`, one per seed: what they trained is evaluated, "
+        "and nothing is trained here",
+    )
+    run.add_argument(
+        "--tokenizer",
+        help="policy tokenizer: its tokens are the units (default: that of the policies, else the "
+        "generator's)",
+    )
+    run.add_argument(
+        "--template", choices=("alpaca", "chat"), help="prompt template (default alpaca)"
+    )
     training = run.add_mutually_exclusive_group()
     training.add_argument(
         "--train-minutes",
@@ -86,9 +104,6 @@ def add_run(commands: Any) -> None:
     run.add_argument("--device", default="auto", help="device of the generator (default auto)")
     custom = run.add_argument_group("rules, with --dataset only")
     custom.add_argument("--reward", help="reward (default threshold)")
-    custom.add_argument(
-        "--template", choices=("alpaca", "chat"), help="prompt template (default alpaca)"
-    )
     custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
     custom.add_argument("--max-units", type=positive, help="window in units (default 128)")
     custom.add_argument("--max-new-tokens", type=positive, help="longest answer (default 30)")
@@ -104,9 +119,16 @@ def _run(options: argparse.Namespace) -> int:
     if minutes is None and options.train_episodes is None:
         minutes = TRAIN_MINUTES
     try:
+        suite, entries = suite_from_options(options), find_agents(options.agents)
+        if options.policies:
+            from benchmarks.policies import find_policies, tokenizer_of, with_policies
+
+            policies = find_policies(options.policies)
+            entries = with_policies(entries, policies, suite)
+            suite = dataclasses.replace(suite, tokenizer=tokenizer_of(policies, suite))
         benchmark = Benchmark(
-            suite_from_options(options),
-            find_agents(options.agents),
+            suite,
+            entries,
             options.out,
             train_minutes=minutes,
             train_episodes=options.train_episodes,
@@ -157,7 +179,7 @@ def suite_from_options(options: argparse.Namespace) -> Suite:
         raise ValueError(f"There is no suite {options.suite!r}; there are: {', '.join(SUITES)}.")
     suite = SUITES[options.suite]
     given |= {} if options.dataset is None else {"dataset": options.dataset}
-    fixed = [name for name in given if getattr(suite, name) is not None]
+    fixed = [name for name in given if name not in suite.open]
     if fixed:
         wrong = ", ".join("--" + name.replace("_", "-") for name in fixed)
         raise ValueError(

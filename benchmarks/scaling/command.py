@@ -10,8 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from benchmarks.provenance import machine
 from benchmarks.scaling.projection import H100, MODELS, Run
 from benchmarks.scaling.stages import SAMPLES, Case, measure_case, prompts_of_length
@@ -79,7 +77,7 @@ def run(options: Options) -> None:
         "settings": asdict(options) | {"samples": SAMPLES, "most_work": MOST_WORK},
         "provenance": {
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **machine(torch.get_num_threads()),
+            **machine(),
         },
     }
     words = sorted({word for p in load_prompts("micro", "train")[:200] for word in p.input.split()})

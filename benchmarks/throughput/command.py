@@ -177,15 +177,10 @@ class Report:
         """Writes the file, if one is wanted: after every model, as a run may take an hour."""
         if self._options.out is None:
             return
-        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         told = {
             "finished": finished,
             "settings": asdict(self._options) | {"split": SPLIT, "new_tokens": NEW_TOKENS},
-            "provenance": {
-                "started": self._started,
-                **machine(torch.get_num_threads()),
-                "gpu": gpu,
-            },
+            "provenance": {"started": self._started, **machine()},
             "cases": [case.to_json() for case in self.cases],
             "overhead": [asdict(row) | {"share": row.share} for row in self.overhead],
             "targets": [asdict(target) for target in find_targets(self.cases, self.overhead)],
