@@ -34,7 +34,7 @@ def test_every_direct_dependency_is_pinned():
 @pytest.mark.parametrize(
     ("package", "extras"),
     [
-        ("pcrl_gym", ["openai", "render"]),
+        ("pcrl_gym", ["demo", "openai", "render"]),
         ("agents", ["agents", "nltk"]),
         ("benchmarks", ["agents", "finetune"]),
     ],
