@@ -58,8 +58,8 @@ def logs(browser: webdriver.Chrome) -> tuple[list[Any], list[str]]:
     return browser.get_log("browser"), [url for url in requests if url != "about:blank"]
 
 
-def wait(browser: webdriver.Chrome, condition: Callable[[], T], seconds: float = 10) -> T:
-    """Look again and again until a condition is true or the time is up; returns its value."""
+def wait(browser: webdriver.Chrome, condition: Callable[[], T], seconds: float = 60) -> T:
+    """Look again and again until a condition is true; returns its value. None waits that long."""
     return WebDriverWait(browser, seconds).until(lambda _: condition())
 
 

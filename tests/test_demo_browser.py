@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlencode
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -11,13 +10,13 @@ from selenium.webdriver.common.keys import Keys
 
 from browsing import contrast, logs, needs_browser, show, text_of, wait, widths
 from loopback_only import REFUSED
+from pcrl_gym.demo.query import Query
 from serving import free_port, served
 
 pytestmark = needs_browser
 
 PROMPT = "Could you please sort these words for me, I would be very happy: pear, fig, apple"
 HOSTILE = "Sort: <script>alert(1)</script> ${alert(2)} {{value}} </div><img src=x onerror=alert(3)>"
-SECONDS = 60  # until the page has drawn itself and an answer is there, on a machine under load
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +31,26 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def page(browser, address):
-    """The browser at 1200 px in light mode; afterwards all must have been quiet."""
-    show(browser, 1200)
+    """The browser; afterwards all must have been quiet."""
     logs(browser)
     yield browser
-    console, requests = logs(browser)
+    expect_quiet(browser, address)
+
+
+def expect_quiet(page, address: str) -> None:
+    console, requests = logs(page)
     assert console == []
     assert [url for url in requests if not url.startswith((address, "data:"))] == []
 
 
-def visit(page, address: str, width: int = 1200, scheme: str = "light", **query: str) -> None:
+def visit(page, address: str, width: int = 1200, scheme: str = "light", query: str = "") -> None:
     """Open the page and wait until it has read its address."""
+    expect_quiet(page, address)
     show(page, width, scheme)
-    page.get(f"{address}?{urlencode(query)}")
+    logs(page)  # Gradio complains when its page is left while a stream of events is open
+    page.get(address + query)
     ready = "#result .verdict, #result .problem" if query else "#result .hint"
-    wait(page, lambda: find(page, ready), SECONDS)
+    wait(page, lambda: find(page, ready))
     wait(page, lambda: not find(page, "#result .wrap.generating, #result .wrap.translucent"))
 
 
@@ -72,7 +76,7 @@ def compress(page, prompt: str) -> None:
     instruction(page).send_keys(prompt)
     one(page, "#compress").click()
     shown = f"Instruction: {prompt}\nOutput: \n"
-    wait(page, lambda: find(page, "#result .prompt") and told(page, "prompt") == shown, SECONDS)
+    wait(page, lambda: find(page, "#result .prompt") and told(page, "prompt") == shown)
 
 
 def test_type_compress_and_read_the_result(page, address):
@@ -85,11 +89,11 @@ def test_type_compress_and_read_the_result(page, address):
     assert text_of(page, struck[0]) == "Could you please"
     assert all("line-through" in part.value_of_css_property("text-decoration") for part in struck)
     terms = one(page, "#result .terms").text.split("\n")
-    assert terms[terms.index("similarity") + 1] == "1.000"
-    assert (
-        terms[terms.index("reward") + 1] == terms[terms.index("compression ratio") + 1] == "0.810"
-    )
-    assert terms[terms.index("tokens") + 1] == "28 → 11"
+    values = dict(zip(terms[::2], terms[1::2], strict=True))
+    assert values == {
+        "reward": "0.810", "similarity": "1.000", "compression ratio": "0.810",
+        "drop rate": values["drop rate"], "tokens": "28 → 11",
+    }  # fmt: skip
 
 
 def test_the_link_restores_the_state(page, address):
@@ -102,9 +106,8 @@ def test_the_link_restores_the_state(page, address):
     compress(page, PROMPT)
     kept = told(page, "compressed")
     link = one(page, "#result .link a").get_attribute("href")
-    page.get("about:blank")
-    page.get(link)
-    wait(page, lambda: find(page, "#result .verdict"), SECONDS)
+    assert link.startswith(f"{address}?")
+    visit(page, address, query=link.removeprefix(address))
     assert told(page, "compressed") == kept
     assert kept.startswith("Instruction: Could you please sort these words")
     wait(page, lambda: instruction(page).get_attribute("value") == PROMPT)
@@ -120,7 +123,7 @@ def test_markup_in_a_prompt_stays_text(page, address):
     assert len(find(page, "script")) == scripts
     assert not find(page, "#result img, #result script")
     # Through the address as well.
-    visit(page, address, instruction=HOSTILE)
+    visit(page, address, query=Query(HOSTILE).address)
     assert told(page, "prompt") == f"Instruction: {HOSTILE}\nOutput: \n"
     assert not find(page, "#result img, #result script")
 
@@ -128,7 +131,7 @@ def test_markup_in_a_prompt_stays_text(page, address):
 def test_what_is_too_long_is_told(page, address):
     visit(page, address)
     one(page, "#compress").click()
-    wait(page, lambda: "no prompt yet" in one(page, "#result").text, SECONDS)
+    wait(page, lambda: "no prompt yet" in one(page, "#result").text)
     text = "x" * 1001
     page.execute_script(
         "const field = arguments[0]; field.value = arguments[1];"
@@ -136,16 +139,16 @@ def test_what_is_too_long_is_told(page, address):
         instruction(page), text,
     )  # fmt: skip
     one(page, "#compress").click()
-    wait(page, lambda: "1,001 characters" in one(page, "#result").text, SECONDS)
+    wait(page, lambda: "1,001 characters" in one(page, "#result").text)
     assert instruction(page).get_attribute("value") == text  # nothing was cut
 
 
 def test_an_example_is_one_click(page, address):
     visit(page, address)
     label = "all but one"
-    (button,) = (b for b in find(page, "#examples button, .gallery-item") if b.text == label)
+    (button,) = (b for b in find(page, ".gallery-item") if b.text == label)
     button.click()
-    wait(page, lambda: find(page, "#result .verdict"), SECONDS)
+    wait(page, lambda: find(page, "#result .verdict"))
     assert told(page, "original-answer") == "stone, river, lamp"
     assert one(page, "#input textarea").get_attribute("value") == "stone river cloud lamp"
 
@@ -153,21 +156,19 @@ def test_an_example_is_one_click(page, address):
 def test_an_agent_can_be_chosen_and_its_controls_follow(page, address):
     visit(page, address)
     one(page, "#agent input").click()
-    options = wait(page, lambda: find(page, "#agent [role=option], [role=option]"))
+    options = wait(page, lambda: find(page, "[role=option]"))
     names = [option.text.lstrip("✓ \n") for option in options]
     assert names == ["policy micro", "stopwords", "truncation"]
     options[1].click()
-    wait(page, lambda: not one(page, "#free input").is_enabled(), SECONDS)
+    wait(page, lambda: not one(page, "#free input").is_enabled())
     compress(page, PROMPT)
-    assert (
-        told(page, "compressed")
-        == "Instruction:  please sort words happy pear fig apple\nOutput: \n"
-    )
+    left = "Instruction:  please sort words happy pear fig apple\nOutput: \n"
+    assert told(page, "compressed") == left
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_needs_no_sideways_scroll_and_all_has_contrast(page, address, scheme):
-    visit(page, address, 360, scheme, instruction=PROMPT)
+    visit(page, address, 360, scheme, Query(PROMPT).address)
     needed, given = widths(page)
     assert needed <= given <= 360
 
@@ -176,13 +177,12 @@ def test_a_phone_needs_no_sideways_scroll_and_all_has_contrast(page, address, sc
 
     ground = colour("body", "background-color")
     assert (contrast(ground, "rgb(255, 255, 255)") < 1.5) == (scheme == "light")
-    for selector in ("h1", ".lead", ".verdict", ".legend", "#result h2", "dt", "dd", ".link a"):
-        assert (
-            contrast(colour(f".pcrl {selector}" if selector[0] != "#" else selector), ground) >= 4.5
-        )
+    for selector in ("h1", ".lead", ".verdict", ".legend", "h2", "dt", "dd", ".link a"):
+        assert contrast(colour(f".pcrl {selector}"), ground) >= 4.5, selector
     box = colour("#result .prompt", "background-color")
     assert contrast(colour("#result .prompt"), box) >= 7
     assert contrast(colour("#result .prompt i"), box) >= 4.5
     assert contrast(colour("#result del"), colour("#result del", "background-color")) >= 4.5
-    visit(page, address, 360, scheme, instruction="a", agent="nobody")
+    assert contrast(colour("#compress"), colour("#compress", "background-color")) >= 4.5
+    visit(page, address, 360, scheme, Query("a", agent="nobody").address)
     assert contrast(colour("#result .problem"), ground) >= 4.5

@@ -166,13 +166,22 @@ def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
     page.block_thread()
 
 
+def _theme() -> gr.themes.Base:
+    """System fonts, so that none is fetched, and a button whose text has contrast."""
+    theme = gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS)
+    return theme.set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+    )
+
+
 def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
     """Start a server for a page in a thread of its own; see `serve`."""
     try:
         page.launch(
             server_name=host,
             server_port=port,
-            theme=gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS),
+            theme=_theme(),
             css_paths=[_CSS],
             footer_links=[],
             # All that would leave the machine, take files in or keep prompts is off.
