@@ -34,7 +34,6 @@ README = ROOT / "README.md"
 # are merged.
 AWAITED = {
     "clients": "examples/clients/rllib_ppo.py",
-    "demo": "pcrl_gym/demo/command.py",
 }
 PAGES = [
     page

@@ -34,7 +34,7 @@ def test_every_direct_dependency_is_pinned():
 @pytest.mark.parametrize(
     ("package", "extras"),
     [
-        ("pcrl_gym", ["openai", "ray", "render"]),
+        ("pcrl_gym", ["demo", "openai", "ray", "render"]),
         ("agents", ["agents", "nltk"]),
         ("benchmarks", ["agents", "finetune", "ray"]),
     ],
