@@ -154,10 +154,11 @@ class Demo:
         episode = agent.episode(Prompt("demo", query.instruction, query.input))
         # A new scorer: an old one would keep the answers to all prompts that it ever saw.
         scorer = Scorer(self.generator, self.reward, full_answers=True)
-        if scorer.too_long([episode.text])[0]:
+        limit = scorer.max_original_tokens
+        if limit is not None and scorer.longer_than(limit, [episode.text])[0]:
             raise PromptTooLongError(
                 f"This prompt is too long for the generator {self.generator.name!r}, which takes "
-                f"{scorer.max_original_tokens} tokens, the template's included: shorten it."
+                f"{limit} tokens, the template's included: shorten it."
             )
         mask = agent.keep(episode, query.rate if agent.takes_rate else None)
         scores = scorer([episode], [mask])
