@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLIENTS := .venv-clients
 
-.PHONY: install bench standings test test-slow test-clients check
+.PHONY: install bench standings test test-slow test-ray test-clients check docs
 
 install: $(INSTALLED)
 
@@ -31,6 +31,11 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
+# On a local Ray cluster; Ray, 250 MB, is installed here alone.
+test-ray: $(INSTALLED)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/test_generators_ray.py tests/test_bench_cluster.py
+
 # The examples of other libraries, in a .venv of their own: RLlib holds Gymnasium back, MoviePy holds Pillow
 # back. So this also tests the environment with an older Gymnasium.
 test-clients: $(CLIENTS)/.installed
@@ -47,3 +52,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Writes the manual to site/; any warning, such as a link to nowhere, is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

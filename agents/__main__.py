@@ -1,10 +1,12 @@
-"""Command line: `python -m agents train AGENT ...`, `export RUN FOLDER` and `configs`."""
+"""Command line: `python -m agents train AGENT ...`, `export RUN FOLDER`, `configs` and `demo`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+
+from pcrl_gym.demo import command as demo
 
 _EXAMPLE = """\
 example:
@@ -26,8 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Wrong arguments exit with 2.
     """
     options = _parser().parse_args(arguments)
-    if options.command != "train":
-        return _configs() if options.command == "configs" else _export(options)
+    if options.command == "configs":
+        return _configs()
+    if options.command == "export":
+        return _export(options)
+    if options.command == "demo":
+        return _demo(options)
     try:
         return _train(options)
     except KeyboardInterrupt:
@@ -91,6 +97,20 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _demo(options: argparse.Namespace) -> int:
+    from agents.demo import DEFAULT, demo_agents
+    from pcrl_gym.errors import MissingExtraError
+
+    specs = [spec.strip() for spec in options.agents.split(",")] if options.agents else DEFAULT
+    try:
+        demo.run(options, lambda generator: demo_agents(specs, generator))
+    except (ValueError, OSError, MissingExtraError) as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 def _fail(error: Exception, status: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return status
@@ -111,6 +131,18 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--license", default="", help="of the weights, for the model card")
     export.add_argument("--language", default="", help="of the prompts, for the model card")
     export.add_argument("--half", action="store_true", help="store half-precision weights")
+    page = commands.add_parser(
+        "demo",
+        help=f"{demo.HELP}, with the agents of this package",
+        description=f"{demo.ABOUT} `pcrl-gym demo` does the same with policies alone.",
+    )
+    page.add_argument(
+        "--agents",
+        metavar="NAMES",
+        help="agents besides the policies, names or module:Class with commas between them "
+        "(default: some that need no training)",
+    )
+    demo.add_arguments(page)
     train = commands.add_parser(
         "train",
         help="train an agent; goes on with a run that was interrupted",

@@ -62,7 +62,7 @@ class SCSTAgent(NetworkAgent):
     """Learns keep masks by self-critical policy gradient; see `NetworkAgent`.
 
     The defaults are for micro; the settings that PCRL published for real models are in
-    `agents/configs/scst-paper.yaml`.
+    `gpt2-xl.yaml`, `flan-t5-xl.yaml` and `llama2-7b-chat.yaml` in `agents/configs`.
 
     Example:
         >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")

@@ -10,6 +10,7 @@ from benchmarks.commands.analyses import add_analyses
 from benchmarks.commands.running import add_run
 from benchmarks.commands.speed import add_speed
 from benchmarks.commands.tables import add_tables
+from benchmarks.commands.tuning import add_tuning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmark agents.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (add_run, add_tables, add_analyses, add_speed):
+    for add in (add_run, add_tuning, add_tables, add_analyses, add_speed):
         add(commands)
     options = parser.parse_args(arguments)
     return options.handler(options)

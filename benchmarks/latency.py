@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.provenance import git_state, library_versions
+from benchmarks.provenance import machine
 from pcrl_gym.atomic import write_file
 from pcrl_gym.compressor import Compressor
 from pcrl_gym.datasets import load_prompts, pick_evenly
@@ -110,16 +108,7 @@ def run(options: Options) -> list[Latency]:
             "prompts_measured": len(prompts),
             "generator": generator.name,
             "device": str(compressor.device),
-            "provenance": {
-                "started": started,
-                "git": git_state(),
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "cpu_count": os.cpu_count(),
-                "threads": torch.get_num_threads(),
-                "gpu": _device(compressor.device) if compressor.device.type == "cuda" else None,
-                "libraries": library_versions(),
-            },
+            "provenance": {"started": started, **machine()},
             "latencies": [asdict(row) | {"share": row.share} for row in latencies],
         }
         file = Path(options.out)

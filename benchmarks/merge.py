@@ -27,6 +27,22 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
         Rows of the joined leaderboard, which is written, too.
 
     Raises:
+        RunFolderError, ValueError: see `join`.
+    """
+    return write_leaderboard(join(folders, out))
+
+
+def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
+    """Do what `merge` does, but write no leaderboard, which takes reading all records.
+
+    Args:
+        folders: see `merge`.
+        out: see `merge`.
+
+    Returns:
+        The joined folder.
+
+    Raises:
         RunFolderError: settings differ, or two folders hold different results of one part; nothing
             is written then.
         ValueError: no folder is given, or one of them is `out`.
@@ -41,8 +57,8 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
     for source in sources[1:]:
         check_settings(source.path, settings)
         settings = {**settings, "agents": {**settings["agents"], **source.settings["agents"]}}
-    check_settings(out, settings)
-    parts = _unique_parts([*sources, RunFolder(out)] if out.exists() else sources)
+    begun = check_settings(out, settings) is not None
+    parts = _unique_parts([*sources, RunFolder(out)] if begun else sources)
     folder = RunFolder.open(out, settings)
     for relative, file in parts.items():
         target = folder.path / relative
@@ -52,7 +68,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
     for source in sources:
         _copy_agents(source, folder)
     _join_provenance(sources, folder)
-    return write_leaderboard(folder)
+    return folder
 
 
 def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:

@@ -55,6 +55,37 @@ def library_versions() -> dict[str, str | None]:
     return versions
 
 
+def machine() -> dict[str, Any]:
+    """What a measurement was made with.
+
+    Returns:
+        Keys "git" (see `git_state`), "python", "platform", "processor", "cpu_count", "load" (1, 5
+        and 15 minutes), "threads" (torch's), "gpu" (its name, None without one) and "libraries"
+        (see `library_versions`).
+    """
+    import torch
+
+    load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
+    return {
+        "git": git_state(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "load": load,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "libraries": library_versions(),
+    }
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")  # `platform.processor` is empty on Linux
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
 def _describe(git: dict[str, Any]) -> str:
     commit = (git["commit"] or "unknown")[:12]
     return f"commit {commit} with uncommitted changes" if git["dirty"] else f"commit {commit}"
@@ -72,7 +103,8 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
     file = folder.path / "provenance.json"
     told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
     told["settings"] = folder.settings
-    code = git_state()
+    here = machine()
+    code = here["git"]
     # Of two states with uncommitted changes nobody can tell whether they are the same.
     if told["runs"] and (code["dirty"] or told["runs"][-1]["git"] != code):
         before, now = _describe(told["runs"][-1]["git"]), _describe(code)
@@ -84,11 +116,7 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
     told["runs"].append(
         {
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "git": code,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "cpu_count": os.cpu_count(),
-            "libraries": library_versions(),
+            **here,
             **run,
         }
     )

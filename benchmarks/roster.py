@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from agents import AGENTS, Agent, TrainableAgent, agent_class, make_agent
 from benchmarks.records import check_agent_name
+
+if TYPE_CHECKING:
+    from benchmarks.policies import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Entry:
         rate: share of the droppable units that it is told to drop; None: as it likes.
         trained_in: result folder whose trained agents are evaluated; None: those of this run.
         trained_as: name of the trained agents in their result folder.
+        policies: by seed, agents that training runs trained; empty: none.
     """
 
     name: str
@@ -43,6 +47,12 @@ class Entry:
     rate: float | None = None
     trained_in: Path | None = None
     trained_as: str = ""
+    policies: Mapping[int, Policy] = field(default_factory=dict)
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether the benchmark has to train it."""
+        return self.trainable and self.trained_in is None and not self.policies
 
     @property
     def takes_rate(self) -> bool:

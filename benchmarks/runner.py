@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from benchmarks.budget import TrainingBudget
+from benchmarks.data_checks import check_data, check_held_out
 from benchmarks.evaluate import AnsweredReward, evaluate
+from benchmarks.jobs import Job, all_jobs
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RunFolder, RunFolderError, check_settings
 from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
-from benchmarks.suites import SUITES, Suite
+from benchmarks.suites import Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.rewards import make_reward
 
@@ -45,7 +46,9 @@ class Benchmark:
             `benchmarks.budget.TrainingBudget`.
         shard: the part of the work that is done here; `benchmarks.merge` joins the folders.
         device: where the generator runs: "auto", "cpu", "cuda", ...
-        generator: the generator the suite names, where that is an object and no name to load.
+        generator: the generator the suite names, where that is an object or loaded already.
+        answers: file for the generator's answers, which other runs may share; None: answers.db in
+            the result folder.
 
     Raises:
         DatasetError: a split cannot be read.
@@ -66,6 +69,7 @@ class Benchmark:
         shard: Shard = WHOLE,
         device: str = "auto",
         generator: Generator | None = None,
+        answers: Path | None = None,
     ) -> None:
         if suite.dataset is None or suite.generator is None:
             raise ValueError(f"Suite {suite.id} needs a dataset and a generator of yours.")
@@ -79,14 +83,20 @@ class Benchmark:
         print(f"Reading {suite.dataset} ...", file=sys.stderr)
         self.prompts = {split: load_prompts(suite.dataset, split) for split in suite.splits}
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
-        _check_data(suite, self.checksums)
+        check_data(suite, self.checksums)
         self.train_prompts: list[Prompt] = []
-        trainable = [entry.name for entry in self.entries if _is_trained_here(entry)]
+        trainable = [entry.name for entry in self.entries if entry.trained_here]
         if trainable:
             self.budget.check(trainable)
             self._load_train_prompts(", ".join(trainable))
+        if policies := [one for entry in self.entries for one in entry.policies.values()]:
+            from benchmarks.policies import trained_on
+
+            for run, prompts in trained_on(policies):
+                check_held_out(run, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
-        self._generator = generator
+        self.generator = generator
+        self._answers = answers or self.out / "answers.db"
         self._tasks: dict[str, Task] = {}
         self._folder: RunFolder | None = None
 
@@ -104,12 +114,12 @@ class Benchmark:
         from pcrl_gym.task import make_task
 
         print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
-        if self._generator is None:
-            self._generator = load_generator(
-                self.suite.generator, device=self.device, cache=self.out / "answers.db"
+        if self.generator is None:
+            self.generator = load_generator(
+                self.suite.generator, device=self.device, cache=self._answers
             )
         settings = self._settings() | {
-            "generator_name": self._generator.name,
+            "generator_name": self.generator.name,
             "generator_fingerprint": self._fingerprint,
         }
         check_settings(self.out, settings)
@@ -123,7 +133,7 @@ class Benchmark:
         run = {
             "agents": [entry.name for entry in self.entries],
             "shard": str(self.shard),
-            "device": str(getattr(getattr(self._generator, "model", None), "device", "unknown")),
+            "device": str(getattr(getattr(self.generator, "model", None), "device", "unknown")),
             "checksums": self.checksums,
             "prompts": {split: len(task.episodes) for split, task in self._tasks.items()},
             "skipped_prompts": {s: list(task.skipped_prompts) for s, task in self._tasks.items()},
@@ -145,37 +155,48 @@ class Benchmark:
             GeneratorError: the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
-        for _, jobs in groupby(self._jobs(), key=lambda job: job[0].name):
-            for entry, seed, splits in jobs:
-                self._evaluate_agent(folder, entry, seed, splits)
-            # Not after every part: it reads all records again.
-            write_leaderboard(folder)
+        for job in self.jobs():
+            self._evaluate_agent(folder, job)
+        # Not on the way: it reads all records, and `table` shows what is finished.
         return write_leaderboard(folder)
 
-    def _jobs(self) -> list[tuple[Entry, int, tuple[str, ...]]]:
-        """What this shard does: a trained agent stays in one shard, with all its splits."""
-        every = self.suite.splits
-        jobs = [
-            (entry, seed, splits)
-            for entry in self.entries
-            for seed in entry.seeds(self.suite.seeds)
-            for splits in ([every] if entry.trainable else [(split,) for split in every])
-        ]
-        return jobs[self.shard.number - 1 :: self.shard.count]
+    def train(self) -> None:
+        """Train the agents of this shard that learn and are not trained yet; evaluate nothing.
 
-    def _evaluate_agent(
-        self, folder: RunFolder, entry: Entry, seed: int, wanted: Sequence[str]
-    ) -> None:
-        splits = [split for split in wanted if not folder.part(entry.name, split, seed).exists()]
+        Raises:
+            TrainingError, RunFolderError, GeneratorError: see `run`.
+        """
+        folder = self._folder or self.prepare()
+        for job in self.jobs():
+            if job.entry.trainable:
+                self._trained(folder, job)
+
+    def jobs(self) -> list[Job]:
+        """What this shard does."""
+        return self.shard.of(all_jobs(self.entries, self.suite))
+
+    def _trained(self, folder: RunFolder, job: Job) -> Path:
+        """Where the trained agent of a job is, trained now if need be."""
+        entry, seed, _ = job
         home = folder if entry.trained_in is None else RunFolder(entry.trained_in)
         trained = home.trained_agent(entry.trained_as, seed)
-        if splits and entry.trainable and not trained.exists():
-            if not _is_trained_here(entry):
+        if not trained.exists():
+            if entry.trained_in is not None:
                 raise RunFolderError(f"{home.path} holds no {entry.trained_as} of seed {seed}.")
-            self._train(folder, entry, seed)
+            if entry.policies:
+                with folder.write_trained_agent(entry.name, seed) as target:
+                    entry.policies[seed].copy_to(target)
+            else:
+                self._train(folder, entry, seed)
+        return trained
+
+    def _evaluate_agent(self, folder: RunFolder, job: Job) -> None:
+        entry, seed, _ = job
+        splits = job.unfinished(folder)
+        trained = self._trained(folder, job) if splits and entry.trainable else None
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
-            agent = entry.load(trained) if entry.trainable else entry.build(seed)
+            agent = entry.build(seed) if trained is None else entry.load(trained)
             records = tqdm(
                 evaluate(
                     agent,
@@ -227,21 +248,8 @@ class Benchmark:
                 f"{trainable} must be trained, and that needs a train split: {error}"
             ) from error
         self.checksums["train"] = dataset_checksum(self.train_prompts)
-        _check_data(self.suite, self.checksums)
-        seen = {(prompt.instruction, prompt.input) for prompt in self.train_prompts}
-        for split, prompts in self.prompts.items():
-            shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
-            if shared == len(prompts) or (shared and self.suite.id in SUITES):
-                raise ValueError(
-                    f"{trainable} would be trained on {shared} of the {len(prompts)} very prompts "
-                    f"of {split}. Give a dataset folder with a train split of its own, or leave "
-                    "these agents out."
-                )
-            if shared:
-                print(
-                    f"warning: {shared} of {len(prompts)} prompts of {split} are in train, too",
-                    file=sys.stderr,
-                )
+        check_data(self.suite, self.checksums)
+        check_held_out(trainable, self.train_prompts, self.prompts, self.suite)
 
     def _settings(self) -> dict[str, Any]:
         """What must be equal for results to share a folder, as far as known from the start."""
@@ -255,6 +263,7 @@ class Benchmark:
             "generator": suite.generator,
             "reward": suite.reward,
             "template": suite.template,
+            "tokenizer": suite.tokenizer,
             "unit": suite.unit,
             "max_units": suite.max_units,
             "max_new_tokens": suite.max_new_tokens,
@@ -269,8 +278,12 @@ class Benchmark:
     def _meaning(self, entry: Entry) -> str:
         """What a name in the table stands for: for an agent that learns, also the data."""
         meaning = entry.spec
-        if _is_trained_here(entry):
+        if entry.trained_here:
             meaning += f", train {self.checksums['train']}"
+        elif entry.policies:
+            seeds = entry.seeds(self.suite.seeds)
+            digests = ", ".join(entry.policies[seed].digest()[:12] for seed in seeds)
+            meaning += f", policies {digests}"
         elif entry.trained_in is not None:
             meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:
@@ -279,31 +292,17 @@ class Benchmark:
 
     def _options(self) -> dict[str, Any]:
         return {
-            "generator": self._generator,
+            "generator": self.generator,
             "reward": self.reward,
             "template": self.suite.template,
+            "tokenizer": self.suite.tokenizer,
             "unit": self.suite.unit,
             "max_units": self.suite.max_units,
             "max_new_tokens": self.suite.max_new_tokens,
             # All agents and seeds meet the same original prompts.
-            "cache": self.out / "answers.db" if self._fingerprint else None,
+            "cache": self._answers if self._fingerprint else None,
         }
 
     @property
     def _fingerprint(self) -> str | None:
-        return getattr(self._generator, "fingerprint", None)
-
-
-def _is_trained_here(entry: Entry) -> bool:
-    return entry.trainable and entry.trained_in is None
-
-
-def _check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
-    """Refuse data that is not what a frozen suite was made of."""
-    for split, checksum in checksums.items():
-        if suite.checksums.get(split, checksum) != checksum:
-            raise ValueError(
-                f"The split {split} of {suite.dataset} is not that of suite {suite.id} "
-                f"v{suite.version}: its checksum is {checksum[:12]}..., not "
-                f"{suite.checksums[split][:12]}... . Use the data of this version of the project."
-            )
+        return getattr(self.generator, "fingerprint", None)

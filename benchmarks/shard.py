@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ class Shard:
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
+
+    def of(self, items: Sequence[Item]) -> list[Item]:
+        """The items that fall to this shard.
+
+        Example:
+            >>> Shard(2, 3).of("abcde")
+            ['b', 'e']
+        """
+        return list(items[self.number - 1 :: self.count])
 
     @classmethod
     def parse(cls, text: str) -> Shard:

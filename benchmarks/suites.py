@@ -26,7 +26,10 @@ class Suite:
         splits: splits that are evaluated, in the leaderboard's order.
         generator: what `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
         reward: name of the reward.
-        template: name of the prompt template.
+        template: name of the prompt template; open where the generator is, as chat models have
+            their own.
+        tokenizer: policy tokenizer, whose tokens are the units; None: the generator's own. Open
+            where the generator is.
         unit: what one bit of the keep mask drops, "token" or "word".
         max_units: length of observations and keep masks; units past it are kept.
         max_new_tokens: longest answer, in generator tokens.
@@ -47,6 +50,7 @@ class Suite:
     generator: str | None
     reward: str = "threshold"
     template: str = "alpaca"
+    tokenizer: str | None = None
     unit: str = "token"
     max_units: int = 128
     max_new_tokens: int = 30
@@ -64,6 +68,11 @@ class Suite:
         if not self.splits or len(set(self.splits)) != len(self.splits):
             raise ValueError(f"splits must be given, each once; got {list(self.splits)}.")
 
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Fields that whoever runs the suite chooses."""
+        return () if self.generator else ("dataset", "generator", "template", "tokenizer")
+
 
 _MICRO = Suite(
     id="micro",
@@ -77,10 +86,13 @@ _MICRO = Suite(
 )
 _REAL = Suite(
     id="alpaca-plus",
-    version=1,
+    version=2,
     dataset=None,
     splits=("validation_seen", "validation_unseen"),
     generator=None,
+    # As the PCRL paper evaluates.
+    max_units=512,
+    max_new_tokens=128,
     seeds=3,
     tags=("real",),
 )

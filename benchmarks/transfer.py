@@ -21,7 +21,8 @@ def run(
 ) -> Analysis:
     """Evaluate the trained agents of every folder with the generator of every folder.
 
-    The generators must share a policy tokenizer, because a policy knows its token ids alone.
+    The runs must share a policy tokenizer, because a policy knows its token ids alone. It need not
+    be the generators' own.
 
     Args:
         folders: result folders that trained the agents; one or more.
@@ -103,14 +104,16 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
 def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
     from pcrl_gym.tokenizers import load_tokenizer
 
-    names = dict.fromkeys(source.settings["generator"] for source in sources)
+    names = dict.fromkeys(
+        source.settings.get("tokenizer") or source.settings["generator"] for source in sources
+    )
     # A generator behind an API is given micro's policy tokenizer, having none of its own.
     tokenizers = ["micro" if name.startswith("openai:") else name for name in names]
     vocabularies = {frozenset(load_tokenizer(name).get_vocab().items()) for name in tokenizers}
     if len(vocabularies) > 1:
         raise ValueError(
-            f"The generators {', '.join(names)} have different tokenizers, and a policy knows the "
-            "token ids of its own alone. Give runs of generators that share one."
+            f"{', '.join(names)} have different tokenizers, and a policy knows the token ids of "
+            "its own alone. Give runs that share one, by their generators or by --tokenizer."
         )
 
 

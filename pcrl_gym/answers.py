@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOST_REMEMBERED = 65_536
 """How many answers to compressed prompts are kept in memory, the latest used ones."""
 
+MOST_ORIGINALS = 16_384
+"""The same of answers to original prompts, where the others can be read from disk."""
+
 
 @dataclass(frozen=True, slots=True)
 class Survival:
@@ -73,7 +76,7 @@ class Answers:
                     f"{generator.name!r}: leave `cache` out, or give it to the generator itself"
                 )
             self._scope = json.dumps(["answer", fingerprint, max_new_tokens])
-        self._originals: dict[str, Answer] = {}
+        self._originals: OrderedDict[str, Answer] = OrderedDict()
         self._survivals: OrderedDict[tuple[str, str], Survival] = OrderedDict()
 
     def __call__(
@@ -102,7 +105,28 @@ class Answers:
             ahead = dict(zip(new, self._ask(new, [""] * len(new), None), strict=True))
         new = [prompt for prompt in drafts if prompt not in self._originals]
         self._learn(new, [drafts[prompt] for prompt in new], ahead)
-        return [self._originals[prompt] for prompt in prompts], self._compressed(pairs, ahead)
+        originals = [self._originals[prompt] for prompt in prompts]
+        survivals = self._compressed(pairs, ahead)
+        self._forget(prompts)
+        return originals, survivals
+
+    def ahead(self, prompts: Sequence[str], expected: Sequence[str]) -> int:
+        """Answers original prompts that are not on disk yet, and keeps the answers there alone.
+
+        Without a cache they are asked for all the same: the generator may keep answers itself.
+
+        Args:
+            prompts: The original prompts.
+            expected: Per prompt what its answer may be, "" if nothing is known.
+
+        Returns:
+            How many prompts were answered.
+        """
+        drafts = dict(zip(prompts, expected, strict=True))
+        known = {} if self._cache is None else self._cache.get(self._scope, list(drafts))
+        new = [prompt for prompt in drafts if prompt not in known]
+        self._keep(dict(zip(new, self._ask(new, [drafts[p] for p in new], None), strict=True)))
+        return len(new)
 
     def _recall(self, prompts: Sequence[str]) -> None:
         if self._cache is None:
@@ -117,9 +141,21 @@ class Answers:
         asked = [ahead[p] for p in prompts] if ahead else self._ask(prompts, drafts, None)
         answers = dict(zip(prompts, asked, strict=True))
         self._originals |= answers
+        self._keep(answers)
+
+    def _keep(self, answers: dict[str, Answer]) -> None:
         if self._cache is not None:
             rows = {prompt: [a.text, a.token_ids] for prompt, a in answers.items()}
             self._cache.put(self._scope, rows)
+
+    def _forget(self, latest: Sequence[str]) -> None:
+        """Lets go of what was not used lately and is on disk."""
+        if self._cache is None:
+            return
+        for prompt in latest:
+            self._originals.move_to_end(prompt)
+        while len(self._originals) > MOST_ORIGINALS:
+            self._originals.popitem(last=False)
 
     def _compressed(self, pairs: list[tuple[str, str]], ahead: dict[str, Answer]) -> list[Survival]:
         known = {pair: self._known(pair) for pair in dict.fromkeys(pairs)}

@@ -1,4 +1,4 @@
-"""Command line: `pcrl-gym compress` shortens prompts, one per line, as they come in."""
+"""Command line: `pcrl-gym compress` shortens prompts, one per line, `demo` serves a page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+from .demo import command as demo
+from .errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .compression import Compression
@@ -26,16 +29,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0 done (also if the reader of the output wants no more), 1 the model or the
-        input cannot be used, 130 interrupted. Wrong arguments exit with 2.
+        input cannot be used or an extra is not installed, 130 interrupted. Wrong arguments exit
+        with 2.
     """
     options = _parser().parse_args(arguments)
     try:
-        return _compress(options)
+        if options.command == "compress":
+            return _compress(options)
+        demo.run(options)
+        return 0
     except BrokenPipeError:
         # What is still in the buffer would raise again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -185,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         "--batch-size", type=positive, default=32, help="texts per pass of the policy (default 32)"
     )
     compress.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    demo.add_arguments(commands.add_parser("demo", help=demo.HELP, description=demo.ABOUT))
     return parser
 
 

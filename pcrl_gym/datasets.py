@@ -90,6 +90,40 @@ def load_prompts(
     return _load_hub(name, split, renamed={})
 
 
+def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return which of `SPLITS` a dataset has.
+
+    A single file serves every split with the same prompts: it counts as "train" alone.
+
+    Args:
+        dataset: A name, path or id as in `load_prompts`.
+
+    Raises:
+        DatasetError: If there is no such dataset.
+    """
+    name = os.fspath(dataset)
+    path = Path(name).expanduser()
+    if name in ("micro", "alpaca_plus"):
+        return SPLITS
+    found: Iterable[str]
+    if name and path.is_dir():
+        found = _split_files(path)
+    elif path.is_file():
+        return ("train",)
+    else:
+        import datasets
+
+        hub_id = GPTEACHER_ID if name == "gpteacher" else name
+        try:
+            found = datasets.get_dataset_split_names(hub_id)
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+            raise DatasetError(
+                f"cannot tell the splits of dataset {name!r}: there is no such file or folder, and "
+                f"the Hugging Face hub says {error}"
+            ) from error
+    return tuple(split for split in SPLITS if split in found)
+
+
 def dataset_checksum(prompts: Iterable[Prompt]) -> str:
     """Return the SHA-256 of the prompts as canonical JSON lines, in hexadecimal.
 
@@ -185,14 +219,20 @@ def _read_parquet(path: Path) -> list[Any]:
     return rows
 
 
-def _split_file(folder: Path, split: str) -> Path:
-    """Find the file of a split in a folder."""
+def _split_files(folder: Path) -> dict[str, list[Path]]:
+    """Find the files of each split in a folder; more than one of a split is a mistake."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix.lower() in SUFFIXES:
             for known in SPLITS:
                 if path.stem == known or path.stem.endswith((f"_{known}", f"-{known}")):
                     files.setdefault(known, []).append(path)
+    return files
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    """Find the file of a split in a folder."""
+    files = _split_files(folder)
     if split not in files:
         found = ", ".join(known for known in SPLITS if known in files) or "no split"
         raise DatasetError(

@@ -78,7 +78,7 @@ class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
 
     @property
     def skipped_prompts(self) -> tuple[str, ...]:
-        """Ids of the prompts that were left out because they do not fit the generator's context."""
+        """Ids of the prompts that were left out as too long."""
         return self.task.skipped_prompts
 
     def action_masks(self) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""The episodes of a split, built when they are first asked for."""
+"""The episodes of a split, built when they are asked for."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
     from .prompt import Prompt
 
 
+MOST_BUILT = 16_384
+"""How many built episodes are kept, the latest used ones: about 10 kB each."""
+
+
 class LazyEpisodes(Sequence["Episode"]):
-    """A sequence of episodes; each is built at its first use and kept from then on.
+    """A sequence of episodes; each is built when it is used, and the latest used ones are kept.
 
     Cutting a large split into units takes seconds, and an environment may need a few episodes only.
-    A copy made by pickling starts without built episodes.
+    However large the split is, memory stays flat. A copy made by pickling starts without built
+    episodes.
 
     Args:
         prompts: the prompts of the split.
@@ -26,7 +32,7 @@ class LazyEpisodes(Sequence["Episode"]):
     def __init__(self, prompts: Sequence[Prompt], builder: EpisodeBuilder) -> None:
         self._prompts = prompts
         self._builder = builder
-        self._built: dict[int, Episode] = {}
+        self._built: OrderedDict[int, Episode] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._prompts)
@@ -49,7 +55,12 @@ class LazyEpisodes(Sequence["Episode"]):
         if new:
             built = self._builder([self._prompts[i] for i in new])
             self._built.update(zip(new, built, strict=True))
-        return [self._built[i] for i in indices]
+        taken = [self._built[i] for i in indices]
+        for i in indices:
+            self._built.move_to_end(i)
+        while len(self._built) > MOST_BUILT:
+            self._built.popitem(last=False)
+        return taken
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_built": {}}
+        return self.__dict__ | {"_built": OrderedDict()}

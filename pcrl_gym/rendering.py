@@ -136,10 +136,17 @@ def summary(frame: Frame) -> list[str]:
     lines = [f"answer to the original:   {_one_line(info['output'])}"]
     if "compressed_output" in info:
         lines.append(f"answer to the compressed: {_one_line(info['compressed_output'])}")
-    terms = [f"reward {frame.reward:.3f}"]
-    terms += [f"{term} {info[term]:.3f}" for term in _TERMS if term in info]
-    terms.append(f"tokens {info['original_tokens']} -> {info['compressed_tokens']}")
-    return [*lines, " | ".join(terms)]
+    return [*lines, " | ".join(" ".join(term) for term in terms(frame))]
+
+
+def terms(frame: Frame) -> list[tuple[str, str]]:
+    """Names and values of the reward terms of a finished episode; nothing before its end."""
+    info = frame.info
+    if info is None:
+        return []
+    values = [("reward", f"{frame.reward:.3f}")]
+    values += [(term, f"{info[term]:.3f}") for term in _TERMS if term in info]
+    return [*values, ("tokens", f"{info['original_tokens']} -> {info['compressed_tokens']}")]
 
 
 def visible(text: str) -> str:

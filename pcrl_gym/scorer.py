@@ -89,8 +89,9 @@ class Scores:
 class Scorer:
     """Scores keep masks with a generator and a reward; batched, and the only path to a reward.
 
-    Answers are asked for once: those to original prompts are kept for the life of the scorer, so a
-    mask that keeps everything costs nothing, and so are the latest ones to compressed prompts. If
+    Answers are asked for once: those to original prompts are kept for the life of the scorer (with
+    a cache the latest in memory, all on disk), so a mask that keeps everything costs nothing, and
+    so are the latest ones to compressed prompts. If
     all that a reward wants to know of a similarity is whether it exceeds a number (it says so by an
     attribute `similarity_threshold`), an answer is left unfinished as soon as that is certain; the
     rewards are the same.
@@ -158,10 +159,9 @@ class Scorer:
         limit = self.max_prompt_tokens
         return None if limit is None else limit - limit // 16
 
-    def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """Tells which original prompts exceed `max_original_tokens`; (len(texts),)."""
-        limit = self.max_original_tokens
-        return np.zeros(len(texts), np.bool_) if limit is None else self._count(texts) > limit
+    def longer_than(self, limit: int, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Tells which texts have more generator tokens than `limit`; (len(texts),)."""
+        return self._count(texts) > limit
 
     def __call__(
         self, episodes: Sequence[Episode], masks: Sequence[ArrayLike] | NDArray[Any]
@@ -190,6 +190,22 @@ class Scorer:
         compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
         with self._naming(episodes, compressed):
             return self._score(episodes, kept, prompts, compressed)
+
+    def answer_ahead(self, episodes: Sequence[Episode]) -> int:
+        """Answers original prompts before they are scored, so that only the cache file holds them.
+
+        Args:
+            episodes: The prompts; what the file holds already is not asked again.
+
+        Returns:
+            How many prompts were answered.
+
+        Raises:
+            GeneratorError: If the generator fails.
+        """
+        prompts = [episode.text for episode in episodes]
+        with self._naming(episodes, prompts):
+            return self._answers.ahead(prompts, [episode.prompt.output for episode in episodes])
 
     def _score(
         self,
@@ -289,11 +305,15 @@ class Scorer:
         try:
             yield
         except GeneratorError as error:
-            texts = zip(episodes, compressed, strict=True)
-            ids = [e.prompt.id for e, text in texts if error.prompt in (e.text, text)]
+            failed = set(error.prompts)
+            pairs = zip(episodes, compressed, strict=True)
+            ids = list(dict.fromkeys(e.prompt.id for e, text in pairs if failed & {e.text, text}))
             if not ids:
                 raise
-            raise type(error)(f"prompt {ids[0]!r}: {error}", prompt=error.prompt) from error
+            # One text may be left of several prompts: then any of them will do.
+            named = ids[: len(failed)]
+            what = f"prompt {named[0]!r}" if len(named) == 1 else f"prompts {named}"
+            raise type(error)(f"{what}: {error}", prompts=error.prompts) from error
 
     def _pay(self, terms: RewardInputs) -> FloatArray:
         rewards = np.asarray(self.reward(terms), dtype=np.float64)

@@ -48,7 +48,7 @@ class Task:
         tokenizer: the policy tokenizer, whose ids the observations hold.
         max_units: length of the window of observations and actions, in units.
         max_steps: steps per episode.
-        skipped_prompts: ids of the prompts that do not fit the generator's context.
+        skipped_prompts: ids of the prompts that were left out as too long.
     """
 
     episodes: LazyEpisodes
@@ -97,6 +97,7 @@ def make_task(
     tokenizer: str | Path | PreTrainedTokenizerFast | None = None,
     unit: UnitKind = "token",
     max_units: int = 128,
+    max_prompt_tokens: int | None = None,
     max_new_tokens: int = 30,
     max_steps: int = 1,
     reward: str | Reward = "threshold",
@@ -116,12 +117,15 @@ def make_task(
             folder of split files, a Hugging Face dataset id, or prompts.
         split: "train", "validation_seen", "validation_unseen" or "validation_human".
         generator: "micro", "micro-seq2seq", a Hugging Face model id or folder (causal or
-            sequence-to-sequence), "openai:MODEL@BASE_URL" for a server, or a `Generator` object,
-            which is then shared, not copied.
+            sequence-to-sequence), "ray:NAME?replicas=4" for one of these on a Ray cluster,
+            "openai:MODEL@BASE_URL" for a server, or a `Generator` object, which is then shared, not
+            copied.
         tokenizer: policy tokenizer as id, folder or object; None: the generator's own if it has
             one, else micro's.
         unit: what one action bit keeps or drops: "token" or "word".
         max_units: length of observations and actions, in units. Units past it are always kept.
+        max_prompt_tokens: prompts with more generator tokens, those of the template included, are
+            left out. None: only those that do not fit the generator's context.
         max_new_tokens: length limit of the generator's answers, in tokens.
         max_steps: steps per episode; edits accumulate and the last step is rewarded.
         reward: "threshold", "linear", "band", "likelihood" or a `Reward` object.
@@ -141,10 +145,11 @@ def make_task(
         DatasetError: if the dataset breaks the schema or no prompt is left.
 
     Warns:
-        UserWarning: if prompts were left out because they do not fit the generator's context.
+        UserWarning: if prompts were left out because they are too long.
     """
     for name, value in (
         ("max_units", max_units),
+        ("max_prompt_tokens", 1 if max_prompt_tokens is None else max_prompt_tokens),
         ("max_new_tokens", max_new_tokens),
         ("max_steps", max_steps),
     ):
@@ -173,12 +178,14 @@ def make_task(
         full_answers=full_answers,
         cache=None if cache is None or behind_api else DiskCache(cache),
     )
-    fitting, skipped = _split_by_length(prompts, template, scorer)
+    limits = [scorer.max_original_tokens, max_prompt_tokens]
+    limit = min((limit for limit in limits if limit is not None), default=None)
+    fitting, skipped = _split_by_length(prompts, template, scorer, limit)
     if not fitting:
         raise DatasetError(
             f"split {split!r} of {dataset if isinstance(dataset, str) else 'the dataset'} has no "
-            f"usable prompt: {len(prompts)} read, {len(skipped)} too long for generator "
-            f"{generator.name!r}, which takes {scorer.max_original_tokens} tokens"
+            f"usable prompt: {len(prompts)} read, {len(skipped)} too long: "
+            f"{_told_limit(scorer, limit)}"
         )
     return Task(
         episodes=LazyEpisodes(fitting, builder),
@@ -221,20 +228,28 @@ def check_reset_options(
 
 
 def _split_by_length(
-    prompts: Sequence[Prompt], template: Template, scorer: Scorer
+    prompts: Sequence[Prompt], template: Template, scorer: Scorer, limit: int | None
 ) -> tuple[Sequence[Prompt], tuple[str, ...]]:
-    """Prompts that fit the generator's context next to an answer, and the ids of the others."""
-    limit = scorer.max_original_tokens
+    """Prompts of at most `limit` generator tokens, and the ids of the others."""
     if limit is None:
         return prompts, ()
-    too_long = scorer.too_long([template.render(prompt).text for prompt in prompts])
+    too_long = scorer.longer_than(limit, [template.render(prompt).text for prompt in prompts])
     fitting = [prompt for prompt, long in zip(prompts, too_long, strict=True) if not long]
     skipped = tuple(prompt.id for prompt, long in zip(prompts, too_long, strict=True) if long)
     if skipped:
         warnings.warn(
-            f"{len(skipped)} of {len(prompts)} prompts are left out: generator "
-            f"{scorer.generator.name!r} takes prompts of at most {limit} tokens, so that "
-            f"{scorer.max_new_tokens} new ones fit too (first: {skipped[0]!r})",
+            f"{len(skipped)} of {len(prompts)} prompts are left out as too long: "
+            f"{_told_limit(scorer, limit)} (first: {skipped[0]!r})",
             stacklevel=3,
         )
     return fitting, skipped
+
+
+def _told_limit(scorer: Scorer, limit: int | None) -> str:
+    """Where a limit on the length of prompts comes from."""
+    if limit == scorer.max_original_tokens:
+        return (
+            f"generator {scorer.generator.name!r} takes prompts of at most {limit} tokens, so that "
+            f"{scorer.max_new_tokens} new ones fit too"
+        )
+    return f"max_prompt_tokens is {limit}"

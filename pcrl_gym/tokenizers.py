@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,43 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
         )
     fast: PreTrainedTokenizerFast = tokenizer
     return fast
+
+
+def train_byte_level(
+    texts: Iterable[str], vocab_size: int, max_length: int
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer, which any text can be encoded with.
+
+    It has the special tokens `<pad>` (id 0) and `</s>` (id 1, the end of a text) and puts none
+    around a text.
+
+    Args:
+        texts: What to train on.
+        vocab_size: Most token ids, at least 258: the bytes and the special tokens.
+        max_length: Tokens that the model takes, kept as `model_max_length`.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pad, end = "<pad>", "</s>"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[pad, end],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        eos_token=end,
+        padding_side="left",
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 class TextEncoder:

@@ -71,7 +71,7 @@ class PromptCompressionVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArra
 
     @property
     def skipped_prompts(self) -> tuple[str, ...]:
-        """Ids of the prompts that were left out because they do not fit the generator's context."""
+        """Ids of the prompts that were left out as too long."""
         return self.task.skipped_prompts
 
     def action_masks(self) -> NDArray[np.bool_]:

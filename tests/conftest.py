@@ -16,6 +16,9 @@ import pytest
 import models
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from selenium.webdriver import Chrome
     from transformers import PreTrainedTokenizerFast
 
 
@@ -70,3 +73,11 @@ def gpt2_tokenizer() -> PreTrainedTokenizerFast:
 def llama_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer with byte fallback and a chat template."""
     return models.llama_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """A headless Chromium; tests that use it are marked `browsing.needs_browser`."""
+    import browsing
+
+    yield from browsing.chromium(tmp_path_factory.mktemp("chromium"))

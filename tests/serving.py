@@ -1,23 +1,86 @@
-"""A real OpenAI-compatible server on loopback, for slow tests."""
+"""Real servers on loopback: started, waited for, and stopped."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from fault_server import FaultServer
+from imports import ROOT
 
 needs_serving = pytest.mark.skipif(
     find_spec("uvicorn") is None or find_spec("fastapi") is None,
     reason="needs pip install 'transformers[serving]'",
 )
+
+
+class Served:
+    """A server's process.
+
+    Attributes:
+        output: What it has printed; all of it once it has ended.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.output = ""
+
+    def wait_for(self, text: str) -> None:
+        """Read its output up to a line that holds a text."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if text in line:
+                return
+        pytest.fail(self.output)
+
+    def interrupt(self) -> int:
+        """End it as Ctrl-C does; returns its exit status."""
+        self.process.send_signal(signal.SIGINT)
+        self.output += self.process.communicate()[0]
+        return self.process.returncode
+
+
+@contextmanager
+def served(command: Sequence[str], ready: str, **environment: str) -> Iterator[Served]:
+    """Run a server until the end of the block.
+
+    Args:
+        command: What follows the interpreter or, if it is an absolute path, all of it.
+        ready: Text of a line of its output that tells that it answers.
+        environment: Variables besides those of the tests.
+    """
+    whole = list(command) if Path(command[0]).is_absolute() else [sys.executable, *command]
+    process = subprocess.Popen(
+        whole,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+    )
+    server = Served(process)
+    try:
+        server.wait_for(ready)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.kill()
+            server.output += process.communicate()[0]
+
+
+def free_port() -> str:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return str(listening.getsockname()[1])
 
 
 @contextmanager
@@ -27,24 +90,8 @@ def transformers_serve(folder: str) -> Iterator[str]:
     Yields:
         The server's base URL, once it answers.
     """
-    with FaultServer() as free:
-        port = free.url.split(":")[2].split("/")[0]
+    port = free_port()
     command = [str(Path(sys.executable).with_name("transformers")), "serve", folder]
     command += ["--device", "cpu", "--host", "127.0.0.1", "--port", port]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
-    try:
-        assert server.stdout is not None
-        said = []
-        for line in server.stdout:
-            said.append(line)
-            if "Uvicorn running on" in line:
-                break
-        else:
-            pytest.fail("".join(said))
+    with served(command, "Uvicorn running on", HF_HUB_OFFLINE="1"):
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.kill()
-        server.communicate()

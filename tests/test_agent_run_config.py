@@ -15,7 +15,8 @@ BUDGET = "run.updates=5"
 
 @pytest.mark.parametrize("name", config_names())
 def test_every_configuration_that_comes_with_the_project_can_be_read(name: str):
-    config = load_config(name.partition("-")[0], name)
+    stored = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
+    config = load_config(stored["name"], name)
     assert config.agent.lr < 1
     assert (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
 

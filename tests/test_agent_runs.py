@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -15,12 +17,12 @@ from agents.budget import Budget
 from agents.runs import loggers as run_loggers
 from agents.runs.folder import RunFolder, RunFolderError
 from agents.runs.loggers import Tracker, check_loggers
-from agents.runs.run import RunError
+from agents.runs.run import RunError, train
 from imports import ROOT
 from keyword_env import KeywordVectorEnv, rewards_of
 from pcrl_gym.atomic import recover_folder, replace_folder
 from pcrl_gym.errors import MissingExtraError
-from run_agents import TinyAgent, figures, run, weights
+from run_agents import TinyAgent, config, figures, material, run, weights
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,17 @@ def test_a_full_disk_is_said_and_costs_nothing(
     run(folder.path)
     assert weights(folder.last) == weights(unbroken.last)
     assert figures(folder) == figures(unbroken)
+
+
+def test_a_budget_of_minutes_is_not_used_up_by_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    # An hour goes by between the making of the budget and the first look at it.
+    times = itertools.chain([0.0], itertools.count(3600.0, 0.001))
+    monkeypatch.setattr("agents.runs.run.Budget", partial(Budget, clock=lambda: next(times)))
+    settings = config("run.minutes=1", "run.updates=2")
+    train(settings, tmp_path / "run", material=material())
+    assert "nothing left to learn" not in capsys.readouterr().err
 
 
 def test_errors_of_safetensors_count_as_those_of_the_disk(tmp_path: Path, monkeypatch):

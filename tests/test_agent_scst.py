@@ -12,7 +12,6 @@ import torch
 from agents.base import TrainableAgent
 from agents.entropy import EntropySteering
 from agents.learning import TrainingDivergedError
-from agents.runs.config_file import load_config
 from agents.scst import SCSTAgent
 from agents.scst_training import advantages, prompts_of_update
 from fakes import CountingGenerator
@@ -278,16 +277,6 @@ def test_numbers_that_are_not_finite_stop_the_training(broken: str) -> None:
 def test_a_reward_without_answers_has_no_survival() -> None:
     learner = SCSTAgent(device="cpu", **SMALL).start(lambda n: make_env(n, reward="likelihood"))
     assert np.isnan(learner.update(0.0)["survival"])
-
-
-def test_papers_settings() -> None:
-    config = load_config("scst", "scst-paper", [], 0).agent
-    assert (config.encoder, config.freeze_encoder, config.head_size) == (
-        "distilroberta-base", True, 4096,
-    )  # fmt: skip
-    assert (config.samples, config.baseline, config.batch_size) == (4, "greedy", 32)
-    assert (config.lr, config.weight_decay, config.max_grad_norm) == (3e-5, 1e-6, 0.5)
-    assert (config.entropy_coefficient, config.final_entropy) == (0.001, None)
 
 
 @pytest.mark.parametrize(

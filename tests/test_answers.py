@@ -179,6 +179,36 @@ def test_tasks_share_a_cache_file(tmp_path: Path, gpt2_folder: Path) -> None:
     np.testing.assert_array_equal(*rewards)
 
 
+def test_answers_ahead_are_on_disk_and_nowhere_else(tmp_path: Path) -> None:
+    generator = Drafted()
+    with DiskCache(tmp_path / "answers.db") as cache:
+        answers = Answers(generator, 30, cache=cache)
+        assert answers.ahead(["a", "b", "a"], ["x", "y", "x"]) == 2
+        assert generator.drafts == ["x", "y"]
+        assert not answers._originals
+        assert answers.ahead(["b", "c"], ["y", "z"]) == 1
+        assert [a.text for a in answers(["a", "b", "c"], [""] * 3)[0]] == ["A", "B", "C"]
+    assert generator.prompts == ["a", "b", "c"]
+
+
+def test_with_a_cache_only_the_latest_originals_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pcrl_gym.answers, "MOST_ORIGINALS", 2)
+    generator = Drafted()
+    prompts = ["a", "b", "c", "d"]
+    with DiskCache(tmp_path / "answers.db") as cache:
+        answers = Answers(generator, 30, cache=cache)
+        for _ in range(2):
+            texts = [a.text for a in answers(prompts, [""] * 4, prompts)[0]]
+            assert texts == ["A", "B", "C", "D"]
+            assert list(answers._originals) == ["c", "d"]
+    without = Answers(generator, 30)
+    without(prompts, [""] * 4)
+    assert len(without._originals) == 4
+    assert generator.prompts == prompts * 2  # once with the cache, once without
+
+
 def test_an_error_names_the_prompt_that_failed() -> None:
     def answer(text: str) -> str:
         if "bad" in text:

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 from benchmarks.report.command import run
+from browsing import contrast, logs, needs_browser, show, text_of, wait, widths
 from report_fixtures import AGENTS, HOSTILE, report_folder
 
-BROWSER = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="needs chromium and chromedriver on the PATH"
-)
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -57,25 +32,6 @@ def page(browser, address):
     assert {url.split("#")[0] for url in requests if not url.startswith("data:")} <= {address}
 
 
-def show(browser, width: int, scheme: str = "light") -> None:
-    browser.get("about:blank")
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def logs(browser) -> tuple[list, list[str]]:
-    """What the console and the network have seen since the last call."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    return browser.get_log("browser"), [url for url in requests if url != "about:blank"]
-
-
 def column(page, key: str) -> list[str]:
     """Cells of a column of the leaderboard, from top to bottom."""
     script = """
@@ -89,19 +45,8 @@ def heading(page, key: str):
     return page.find_element(By.CSS_SELECTOR, f'#board th[data-key="{key}"]')
 
 
-def wait(page, condition):
-    return WebDriverWait(page, 10).until(lambda _: condition())
-
-
 def count(page) -> str:
     return page.find_element(By.ID, "prompt-count").text
-
-
-def text_of(page, element) -> str:
-    """The element's text as it is; WebDriver by itself replaces lone surrogates."""
-    return json.loads(
-        page.execute_script("return JSON.stringify(arguments[0].textContent)", element)
-    )
 
 
 def choose(page, field: str, value: str) -> None:
@@ -263,25 +208,12 @@ def test_phone_has_no_horizontal_scroll(browser, page, address, scheme):
     for summary in browser.find_elements(By.TAG_NAME, "summary")[:3]:
         browser.execute_script("arguments[0].click()", summary)
     wait(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, ".opened")) == 2)
-    widths = "const e = document.documentElement; return [e.scrollWidth, e.clientWidth]"
-    needed, given = browser.execute_script(widths)
+    needed, given = widths(browser)
     assert needed <= given <= 360
     scrolls = (
         "const box = document.querySelector('.scroll'); return box.scrollWidth > box.clientWidth"
     )
     assert browser.execute_script(scrolls)  # the table does, in its own box
-
-
-def contrast(one: str, other: str) -> float:
-    """Contrast of two CSS colours by the formula of WCAG 2."""
-
-    def luminance(colour: str) -> float:
-        parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_both_colour_schemes_have_contrast(browser, page, address):

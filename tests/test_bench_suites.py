@@ -30,16 +30,25 @@ def test_suites_of_micro_name_the_very_data():
 def test_what_the_frozen_suites_are():
     """A change here is a new version: raise it, and say so in the changelog."""
     told = {
-        name: (s.version, s.dataset, s.generator, s.unit, s.reward, s.max_units, s.seeds)
+        name: (
+            s.version,
+            s.dataset,
+            s.generator,
+            s.unit,
+            s.reward,
+            s.max_units,
+            s.seeds,
+            s.max_new_tokens,
+        )
         for name, s in SUITES.items()
         if s.limit is None
     }
     assert told == {
-        "micro": (3, "micro", "micro", "token", "threshold", 128, 5),
-        "micro-seq2seq": (1, "micro", "micro-seq2seq", "token", "threshold", 128, 5),
-        "micro-word": (1, "micro", "micro", "word", "threshold", 128, 5),
-        "alpaca-plus": (1, None, None, "token", "threshold", 128, 3),
-        "t0-short": (1, None, None, "token", "threshold", 128, 3),
+        "micro": (3, "micro", "micro", "token", "threshold", 128, 5, 30),
+        "micro-seq2seq": (1, "micro", "micro-seq2seq", "token", "threshold", 128, 5, 30),
+        "micro-word": (1, "micro", "micro", "word", "threshold", 128, 5, 30),
+        "alpaca-plus": (2, None, None, "token", "threshold", 512, 3, 128),
+        "t0-short": (2, None, None, "token", "threshold", 512, 3, 128),
     }
 
 

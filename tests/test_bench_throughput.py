@@ -213,6 +213,7 @@ def test_time_in_the_generator_excludes_what_it_calls_back(monkeypatch):
     timed.generate_from([], [], 1)
     timed.count_tokens([])
     assert timed.seconds == 11
+    assert timed.spent == {"generate_from": 10, "count_tokens": 1, "decided": 100}
 
 
 def test_widened_tokenizer_reads_like_micro_and_writes_a_word_per_id():

@@ -9,7 +9,7 @@ import datasets as hub
 import pytest
 
 from pcrl_gym import datasets
-from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
+from pcrl_gym.datasets import dataset_checksum, dataset_splits, load_prompts, pick_evenly
 from pcrl_gym.errors import DatasetError
 from pcrl_gym.prompt import Prompt
 from texts import NASTY_TEXTS
@@ -98,6 +98,33 @@ def test_folder_of_split_files(tmp_path: Path) -> None:
         match="'validation_unseen', found train, validation_seen, validation_human",
     ):
         load_prompts(tmp_path, "validation_unseen")
+
+
+def test_a_folder_of_alpaca_plus_has_all_four_splits(tmp_path: Path) -> None:
+    for split in datasets.SPLITS:
+        write(tmp_path / f"alpaca_plus_{split}.json", [{"instruction": split, "output": "yes"}])
+    assert dataset_splits(tmp_path) == datasets.SPLITS
+    for split in datasets.SPLITS:
+        [prompt] = load_prompts(tmp_path, split)
+        assert (prompt.instruction, prompt.id) == (split, f"alpaca_plus_{split}:0")
+
+
+def test_splits_of_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dataset_splits("micro") == dataset_splits("alpaca_plus") == datasets.SPLITS
+    file = write(tmp_path / "validation_seen.json", ROWS)
+    assert dataset_splits(file) == ("train",)
+    assert dataset_splits(tmp_path) == ("validation_seen",)
+    asked = []
+    monkeypatch.setattr(
+        hub, "get_dataset_split_names", lambda name: asked.append(name) or ["test", "train"]
+    )
+    assert dataset_splits("some/set") == dataset_splits("gpteacher") == ("train",)
+    assert asked == ["some/set", datasets.GPTEACHER_ID]
+
+
+def test_splits_of_a_dataset_that_is_not_there() -> None:
+    with pytest.raises(DatasetError, match="cannot tell the splits of dataset 'nobody/nothing'"):
+        dataset_splits("nobody/nothing")
 
 
 def test_folder_with_two_files_of_a_split(tmp_path: Path) -> None:

@@ -283,7 +283,20 @@ def test_no_prompt_left_is_an_error(make):
         make(generator=CountingGenerator(max_prompt_tokens=5), max_new_tokens=4)
 
 
-@pytest.mark.parametrize("name", ["max_units", "max_new_tokens", "max_steps"])
+def test_a_limit_of_ones_own_leaves_prompts_out(make):
+    # Words, the two of the template counted: 5, 6 and 7.
+    prompts = [Prompt(str(n), " ".join(["word"] * n)) for n in (3, 4, 5)]
+    with pytest.warns(UserWarning, match=r"1 of 3 .*max_prompt_tokens is 6 \(first: '5'\)"):
+        env = make(dataset=prompts, max_prompt_tokens=6)
+    assert env.skipped_prompts == ("5",)
+    assert [episode.prompt.id for episode in env.task.episodes] == ["3", "4"]
+    # The generator's own limit stays: 14 less 9 new ones.
+    tight = CountingGenerator(max_prompt_tokens=14)
+    with pytest.warns(UserWarning, match=r"2 of 3 .* at most 5 tokens"):
+        make(dataset=prompts, generator=tight, max_new_tokens=9, max_prompt_tokens=7)
+
+
+@pytest.mark.parametrize("name", ["max_units", "max_prompt_tokens", "max_new_tokens", "max_steps"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "3"])
 def test_numbers_are_checked_before_anything_is_loaded(name: str, value: Any):
     with pytest.raises(ValueError, match=f"expected {name} .*got {re.escape(repr(value))}"):

@@ -793,19 +793,18 @@ def test_an_environment_takes_the_short_form(server: FaultServer):
     env.close()
 
 
-def test_the_examples_in_the_readme_run(server: FaultServer, tmp_path: Path, monkeypatch):
+def test_the_examples_in_the_manual_ask_the_server(
+    server: FaultServer, tmp_path: Path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    section = readme.split("## A generator behind an API")[1].split("\n## ")[0]
-    code = "\n".join(re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL))
+    page = (Path(__file__).parents[1] / "docs" / "api-generators.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
     code = code.replace("http://localhost:8000/v1", server.url)
     code = code.replace('tokenizer="Qwen/Qwen3-0.6B"', 'tokenizer="micro"')
     names: dict[str, Any] = {}
     exec(code, names)
-    observation, info = names["env"].reset(seed=0)
-    names["env"].step(observation["attention_mask"])
     assert {request.body["model"] for request in server.log} == {"Qwen/Qwen3-0.6B"}
-    assert info["prompt"] in server.asked
+    assert names["info"]["prompt"] in server.asked
     assert (tmp_path / "runs" / "answers.db").exists()
     assert names["generator"].usage.requests == len(server.log)
 

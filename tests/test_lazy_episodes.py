@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 
+import pcrl_gym.lazy_episodes
 from env_fixtures import PROMPTS
 from pcrl_gym.episode import EpisodeBuilder
 from pcrl_gym.lazy_episodes import LazyEpisodes
@@ -36,6 +37,21 @@ def test_each_is_built_once_and_missing_ones_together(builder: CountingBuilder):
     assert episodes[0] is episodes[-5]
     assert [episode.prompt for episode in episodes[1:4]] == PROMPTS[1:4]
     assert builder.batches[1:] == [["sort", "opposite"]]
+
+
+def test_only_the_latest_used_ones_are_kept(builder: CountingBuilder, monkeypatch):
+    monkeypatch.setattr(pcrl_gym.lazy_episodes, "MOST_BUILT", 2)
+    episodes = LazyEpisodes(PROMPTS, builder)
+    first = episodes[0]
+    episodes.take([1])
+    assert episodes[0] is first
+    episodes.take([2])  # 1 was used longest ago
+    assert episodes[0] is first
+    builder.batches.clear()
+    # More than are kept may be asked for at once.
+    assert [e.prompt for e in episodes.take([3, 1, 0, 1])] == [PROMPTS[i] for i in (3, 1, 0, 1)]
+    assert builder.batches == [["unicode", PROMPTS[1].id]]
+    assert len(episodes._built) == 2
 
 
 def test_it_is_a_sequence(builder: CountingBuilder):

@@ -34,9 +34,9 @@ def test_every_direct_dependency_is_pinned():
 @pytest.mark.parametrize(
     ("package", "extras"),
     [
-        ("pcrl_gym", ["openai", "render"]),
+        ("pcrl_gym", ["demo", "openai", "ray", "render"]),
         ("agents", ["agents", "nltk"]),
-        ("benchmarks", ["agents"]),
+        ("benchmarks", ["agents", "finetune", "ray"]),
     ],
 )
 def test_what_a_package_imports_is_declared(package: str, extras: list[str]):

@@ -23,6 +23,14 @@ def test_equal_to_rouge_score_bit_for_bit(answer: str, reference: str) -> None:
     assert rouge_l_f1(answer, reference).hex() == expected.hex()
 
 
+def test_words_are_not_stemmed() -> None:
+    stemming = RougeScorer(["rougeL"], use_stemmer=True).score("play games", "played game")
+    assert stemming["rougeL"].fmeasure == 1.0
+    assert similarity("played game", "play games") == 0.0
+    # F1, neither precision (1) nor recall (1/2): two of two words and of four.
+    assert similarity("red fig", "red fig on trees") == pytest.approx(2 / 3)
+
+
 @given(TEXTS, TEXTS)
 def test_symmetric_and_in_range(a: str, b: str) -> None:
     assert rouge_l_f1(a, b) == rouge_l_f1(b, a)

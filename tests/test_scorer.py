@@ -236,14 +236,13 @@ def test_originals_leave_room_to_grow_and_are_counted_once() -> None:
     generator = CountingGenerator(max_prompt_tokens=80)
     score = Scorer(generator, make_reward("threshold"))
     assert (score.max_prompt_tokens, score.max_original_tokens) == (50, 47)
-    np.testing.assert_array_equal(score.too_long(texts), [False, False, True, True])
+    np.testing.assert_array_equal(score.longer_than(47, texts), [False, False, True, True])
     assert generator.counted == texts
     score(episodes, drop_all(episodes))
     # Counted since then: the template's text and what the masks left, nothing else.
     assert set(generator.counted[len(texts) :]) == {episodes[0].template_text}
     unlimited = Scorer(CountingGenerator(), make_reward("threshold"))
     assert unlimited.max_original_tokens is None
-    assert not unlimited.too_long(texts).any()
 
 
 class Failing(CountingGenerator):

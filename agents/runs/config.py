@@ -18,10 +18,12 @@ class TaskConfig:
     Attributes:
         dataset: Name, file, folder or Hugging Face id; its `split` is trained on.
         split: Split to train on.
-        generator: Name, Hugging Face id, folder or "openai:MODEL@BASE_URL".
+        generator: Name, Hugging Face id, folder, "ray:NAME?replicas=4" or "openai:MODEL@BASE_URL".
         tokenizer: Policy tokenizer; null: the generator's own.
         unit: "token" or "word".
         max_units: Window in units.
+        max_prompt_tokens: Longest prompt in generator tokens, longer ones are left out; null: what
+            fits the generator.
         max_new_tokens: Longest answer.
         reward: Name of the reward.
         template: "alpaca" or "chat".
@@ -39,6 +41,7 @@ class TaskConfig:
     tokenizer: str | None = None
     unit: Literal["token", "word"] = "token"
     max_units: int = 128
+    max_prompt_tokens: int | None = None
     max_new_tokens: int = 30
     reward: str = "threshold"
     template: str = "alpaca"
@@ -62,6 +65,7 @@ class BudgetConfig:
         evaluate_every: Updates between evaluations; there is one at the end besides.
         evaluate_split: Split to evaluate on; null: no evaluation, and no best agent.
         evaluate_limit: Most prompts per evaluation, spread evenly over the split; null: all.
+        evaluate_max_new_tokens: Longest answer in evaluations; null: that of the task.
         loggers: Where figures go: "jsonl" (always), "tensorboard", "wandb", "trackio".
 
     Raises:
@@ -75,6 +79,7 @@ class BudgetConfig:
     evaluate_every: int = 50
     evaluate_split: str | None = "validation_seen"
     evaluate_limit: int | None = 128
+    evaluate_max_new_tokens: int | None = None
     loggers: tuple[str, ...] = ("jsonl", "tensorboard")
 
     def __post_init__(self) -> None:
@@ -85,7 +90,7 @@ class BudgetConfig:
             )
         for name in (
             "updates", "episodes", "minutes", "checkpoint_every", "evaluate_every",
-            "evaluate_limit",
+            "evaluate_limit", "evaluate_max_new_tokens",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value <= 0:

@@ -32,6 +32,8 @@ from pcrl_gym.atomic import recover_folder, replace_folder, write_file
 from pcrl_gym.network import WEIGHTS_FILE
 
 Row = dict[str, Any]
+TRAINING_FILE = "training.safetensors"
+"""What a training goes on from, beside the agent; nothing else needs it."""
 
 # What a run that ended before its first update may leave behind: nothing to be kept.
 _BEFORE_UPDATES = {
@@ -149,7 +151,7 @@ class RunFolder:
         state = {key: value.detach().clone().contiguous() for key, value in learner.state().items()}
         with _as_os_errors(), replace_folder(self.last) as fresh:
             agent.save(fresh)
-            save_file(state, fresh / "training.safetensors")
+            save_file(state, fresh / TRAINING_FILE)
             write_file(fresh / "progress.json", json.dumps(progress) + "\n")
 
     def load_checkpoint(self, learner: Learner, budget: Budget) -> None:
@@ -162,7 +164,7 @@ class RunFolder:
             return
         try:
             load_model(learner.network, self.last / WEIGHTS_FILE)
-            learner.load_state(load_file(self.last / "training.safetensors"))
+            learner.load_state(load_file(self.last / TRAINING_FILE))
             progress = json.loads((self.last / "progress.json").read_text(encoding="utf-8"))
             budget.resume(progress["updates"], progress["episodes"], progress["seconds"])
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

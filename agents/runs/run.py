@@ -101,6 +101,7 @@ class _Session:
 
     def _resume(self, learner: Learner) -> None:
         self._folder.load_checkpoint(learner, self._budget)
+        self._budget.restart()  # loading models is no training
         self._stored_at = learner.updates
         self._rows = self._folder.forget_rows_after(learner.updates)
         evaluated = [row["updates"] for row in self._rows if row["kind"] == "evaluation"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.budget import parse_episodes
 from benchmarks.commands.common import FAILURES, attempt, names, positive, tell
@@ -13,10 +13,17 @@ from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
 
+if TYPE_CHECKING:
+    from benchmarks.leaderboard import Row
+    from benchmarks.runner import Benchmark
+
 TRAIN_MINUTES = 5.0
 QUICK_TRAIN_MINUTES = 2.0
-# Options that make a suite out of a dataset; a frozen suite fixes them all.
-_SUITE_OPTIONS = ("generator", "reward", "template", "unit", "max_units", "max_new_tokens")
+_AS_MANY = 0
+# Options that make a suite out of a dataset; a frozen suite fixes all that it does not leave open.
+_SUITE_OPTIONS = (
+    "generator", "reward", "template", "tokenizer", "unit", "max_units", "max_new_tokens",
+)  # fmt: skip
 
 
 def add_run(commands: Any) -> None:
@@ -45,6 +52,22 @@ def add_run(commands: Any) -> None:
         "--seeds", type=positive, help="seeds per agent that uses chance (default: the suite's)"
     )
     run.add_argument("--limit", type=positive, help="prompts per split, spread evenly over it")
+    run.add_argument(
+        "--policies",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of `python -m agents train`, one per seed: what they trained is evaluated, "
+        "and nothing is trained here",
+    )
+    run.add_argument(
+        "--tokenizer",
+        help="policy tokenizer: its tokens are the units (default: that of the policies, else the "
+        "generator's)",
+    )
+    run.add_argument(
+        "--template", choices=("alpaca", "chat"), help="prompt template (default alpaca)"
+    )
     training = run.add_mutually_exclusive_group()
     training.add_argument(
         "--train-minutes",
@@ -62,18 +85,25 @@ def add_run(commands: Any) -> None:
         "such as ppo=6144,scst=32000; with minutes, too, the first that is used up ends the "
         "training",
     )
-    run.add_argument(
+    spread = run.add_mutually_exclusive_group()
+    spread.add_argument(
         "--shard",
         type=_shard,
         default=WHOLE,
         help="do one part of the work, such as 3/8; see `merge`",
     )
+    spread.add_argument(
+        "--ray",
+        type=positive,
+        nargs="?",
+        const=_AS_MANY,
+        metavar="WORKERS",
+        help="do the work on a Ray cluster, that of RAY_ADDRESS or a local one: agents and seeds "
+        "at once, on so many workers (default: one per GPU, or per CPU without)",
+    )
     run.add_argument("--device", default="auto", help="device of the generator (default auto)")
     custom = run.add_argument_group("rules, with --dataset only")
     custom.add_argument("--reward", help="reward (default threshold)")
-    custom.add_argument(
-        "--template", choices=("alpaca", "chat"), help="prompt template (default alpaca)"
-    )
     custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
     custom.add_argument("--max-units", type=positive, help="window in units (default 128)")
     custom.add_argument("--max-new-tokens", type=positive, help="longest answer (default 30)")
@@ -89,21 +119,29 @@ def _run(options: argparse.Namespace) -> int:
     if minutes is None and options.train_episodes is None:
         minutes = TRAIN_MINUTES
     try:
+        suite, entries = suite_from_options(options), find_agents(options.agents)
+        if options.policies:
+            from benchmarks.policies import find_policies, tokenizer_of, with_policies
+
+            policies = find_policies(options.policies)
+            entries = with_policies(entries, policies, suite)
+            suite = dataclasses.replace(suite, tokenizer=tokenizer_of(policies, suite))
         benchmark = Benchmark(
-            suite_from_options(options),
-            find_agents(options.agents),
+            suite,
+            entries,
             options.out,
             train_minutes=minutes,
             train_episodes=options.train_episodes,
             shard=options.shard,
             device=options.device,
         )
-        benchmark.prepare()
+        if options.ray is None:
+            benchmark.prepare()
     except FAILURES as error:
         tell(error)
         return 2
     try:
-        rows = benchmark.run()
+        rows = benchmark.run() if options.ray is None else _run_on_cluster(benchmark, options.ray)
     except (*FAILURES, TrainingError) as error:
         tell(error)
         print("Finished parts are kept; the same command goes on from there.", file=sys.stderr)
@@ -111,6 +149,12 @@ def _run(options: argparse.Namespace) -> int:
     print(format_leaderboard(rows), end="")
     print(f"\nWritten to {options.out}")
     return 0
+
+
+def _run_on_cluster(benchmark: Benchmark, workers: int) -> list[Row]:
+    from benchmarks.cluster import run_on_cluster
+
+    return run_on_cluster(benchmark, workers or None)
 
 
 def suite_from_options(options: argparse.Namespace) -> Suite:
@@ -135,7 +179,7 @@ def suite_from_options(options: argparse.Namespace) -> Suite:
         raise ValueError(f"There is no suite {options.suite!r}; there are: {', '.join(SUITES)}.")
     suite = SUITES[options.suite]
     given |= {} if options.dataset is None else {"dataset": options.dataset}
-    fixed = [name for name in given if getattr(suite, name) is not None]
+    fixed = [name for name in given if name not in suite.open]
     if fixed:
         wrong = ", ".join("--" + name.replace("_", "-") for name in fixed)
         raise ValueError(

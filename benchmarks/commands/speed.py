@@ -1,4 +1,4 @@
-"""`throughput` and `latency`: what answering and compressing cost."""
+"""`throughput`, `latency`, `scaling` and `concurrency`: what answering and compressing cost."""
 
 from __future__ import annotations
 
@@ -44,6 +44,35 @@ def add_speed(commands: Any) -> None:
     latency.add_argument("--device", default="auto", help="device of both (default auto)")
     latency.add_argument("--out", help="JSON file for all figures; an existing one is refused")
     latency.set_defaults(handler=_latency)
+    scaling = commands.add_parser(
+        "scaling",
+        help="measure what a reward costs by stage, and compute what many GPUs would earn",
+        description="Time the stages of self-critical updates on the CPU, fit a model of their "
+        "costs and compute rewards per second, bottleneck and price for many GPUs.",
+    )
+    scaling.add_argument("--figures", help="show the tables of such a file, measure nothing")
+    scaling.add_argument("--models", type=names, help="causal generators, see `throughput`")
+    scaling.add_argument("--rewards", type=_numbers, help="rewards per update (default 8,32,128)")
+    scaling.add_argument("--lengths", type=_numbers, help="tokens per prompt (default 48,96,192)")
+    scaling.add_argument(
+        "--replicas", type=_numbers, help="replicas on a local Ray cluster (default 1,2; '': none)"
+    )
+    scaling.add_argument("--repeats", type=positive, help="best of so many (default 3)")
+    scaling.add_argument("--out", help="JSON file for all figures; an existing one is refused")
+    scaling.set_defaults(handler=_scaling)
+    concurrency = commands.add_parser(
+        "concurrency",
+        help="measure an OpenAI-compatible server with several requests in flight",
+    )
+    concurrency.add_argument("--model", required=True, help="what the server calls the model")
+    concurrency.add_argument("--base-url", required=True, help="such as http://localhost:8000/v1")
+    concurrency.add_argument("--api", choices=("chat", "completions"), default="chat")
+    concurrency.add_argument(
+        "--levels", type=_numbers, default=(1, 4, 8, 16), help="in flight (default 1,4,8,16)"
+    )
+    concurrency.add_argument("--prompts", type=positive, default=64, help="per level (default 64)")
+    concurrency.add_argument("--max-new-tokens", type=positive, default=30, help="(default 30)")
+    concurrency.set_defaults(handler=_concurrency)
 
 
 def _throughput(options: argparse.Namespace) -> int:
@@ -63,6 +92,27 @@ def _latency(options: argparse.Namespace) -> int:
         run(wanted)
 
     return _measure(lambda: Options(**_given(options)), measure)
+
+
+def _scaling(options: argparse.Namespace) -> int:
+    from benchmarks.scaling.command import Options, run, show
+
+    given = {name: value for name, value in _given(options).items() if value is not None}
+    if figures := given.pop("figures", None):
+        return attempt(lambda: print(show(figures), end=""))
+    if "models" in given:
+        given["models"] = tuple(given["models"])
+    return _measure(lambda: Options(**given), run)
+
+
+def _concurrency(options: argparse.Namespace) -> int:
+    from benchmarks.concurrency import measure
+
+    return attempt(lambda: print(measure(**_given(options)), end=""))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(positive(number) for number in names(text))
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:

@@ -132,7 +132,9 @@ function filterSoon(event) {
   typing = setTimeout(filterPrompts, event.target.name === "text" ? 150 : 0);
 }
 byId("prompt-filter").addEventListener("input", filterSoon);
-byId("prompt-filter").addEventListener("change", filterSoon); // a list may send only this
+// A list may send only this. A text field sends it when it is left, and a new list then would take away
+// what was just clicked.
+byId("prompt-filter").addEventListener("change", (event) => event.target.name === "text" || filterSoon(event));
 byId("prompt-filter").addEventListener("submit", (event) => event.preventDefault());
 byId("previous").addEventListener("click", () => turn(-1));
 byId("next").addEventListener("click", () => turn(1));

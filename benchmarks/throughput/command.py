@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import platform
 import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.provenance import git_state, library_versions
+from benchmarks.provenance import machine
 from benchmarks.throughput.cases import measure_model
 from benchmarks.throughput.masks import MASKS, find_policy, keep_masks
 from benchmarks.throughput.models import KNOWN, SHAPES, build_generator, check_names
@@ -179,20 +177,10 @@ class Report:
         """Writes the file, if one is wanted: after every model, as a run may take an hour."""
         if self._options.out is None:
             return
-        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         told = {
             "finished": finished,
             "settings": asdict(self._options) | {"split": SPLIT, "new_tokens": NEW_TOKENS},
-            "provenance": {
-                "started": self._started,
-                "git": git_state(),
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "cpu_count": os.cpu_count(),
-                "threads": torch.get_num_threads(),
-                "gpu": gpu,
-                "libraries": library_versions(),
-            },
+            "provenance": {"started": self._started, **machine()},
             "cases": [case.to_json() for case in self.cases],
             "overhead": [asdict(row) | {"share": row.share} for row in self.overhead],
             "targets": [asdict(target) for target in find_targets(self.cases, self.overhead)],

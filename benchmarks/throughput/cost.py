@@ -23,11 +23,14 @@ class PassCounter:
         model: A model of transformers.
 
     Attributes:
-        rows: Rows of all passes within the `with` blocks so far.
+        passes: Passes within the `with` blocks so far.
+        rows: Rows of all these passes.
+        tokens: Tokens that they read, padding included.
+        wanted: Positions at which they computed logits.
     """
 
     def __init__(self, model: Any) -> None:
-        self.rows = 0
+        self.passes = self.rows = self.tokens = self.wanted = 0
         self._model = model
 
     def __enter__(self) -> PassCounter:
@@ -39,7 +42,11 @@ class PassCounter:
 
     def _count(self, module: Any, arguments: Any, named: dict[str, Any]) -> None:
         read = named.get("decoder_input_ids")
-        self.rows += (named["input_ids"] if read is None else read).shape[0]
+        rows, columns = (named["input_ids"] if read is None else read).shape
+        self.passes += 1
+        self.rows += rows
+        self.tokens += rows * columns
+        self.wanted += rows * (named.get("logits_to_keep") or columns)
 
 
 class PeakMemory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,21 +25,30 @@ class TimedGenerator:
 
     Args:
         generator: The generator to ask.
+        clock: What tells the seconds; None: `time.perf_counter`.
 
     Attributes:
-        seconds: Time spent in its methods so far.
+        spent: Seconds so far by method; under "decided" what it called back, in no method.
     """
 
-    def __init__(self, generator: DraftingGenerator) -> None:
+    def __init__(
+        self, generator: DraftingGenerator, clock: Callable[[], float] | None = None
+    ) -> None:
         self._generator = generator
+        self._clock = clock or time.perf_counter
         self.name = generator.name
         self.max_prompt_tokens = generator.max_prompt_tokens
         self.tokenizer = getattr(generator, "tokenizer", None)
-        self.seconds = 0.0
+        self.spent: dict[str, float] = defaultdict(float)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in its methods so far."""
+        return sum(seconds for what, seconds in self.spent.items() if what != "decided")
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
         """Answers; see `Generator.generate`."""
-        with self._timed():
+        with self._timed("generate"):
             return self._generator.generate(prompts, max_new_tokens)
 
     def generate_from(
@@ -52,30 +62,33 @@ class TimedGenerator:
 
         def own(i: int, text: str, words_left: int) -> bool:
             assert decided is not None
-            with self._timed(sign=-1):
+            with self._timed("decided", "generate_from"):
                 return decided(i, text, words_left)
 
         callback = None if decided is None else own
-        with self._timed():
+        with self._timed("generate_from"):
             return self._generator.generate_from(prompts, drafts, max_new_tokens, callback)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Counts tokens; see `Generator.count_tokens`."""
-        with self._timed():
+        with self._timed("count_tokens"):
             return self._generator.count_tokens(texts)
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Scores answers; see `Generator.log_likelihood`."""
-        with self._timed():
+        with self._timed("log_likelihood"):
             return self._generator.log_likelihood(prompts, answers)
 
     @contextmanager
-    def _timed(self, sign: int = 1) -> Iterator[None]:
-        began = time.perf_counter()
+    def _timed(self, what: str, within: str | None = None) -> Iterator[None]:
+        began = self._clock()
         try:
             yield
         finally:
-            self.seconds += sign * (time.perf_counter() - began)
+            seconds = self._clock() - began
+            self.spent[what] += seconds
+            if within is not None:
+                self.spent[within] -= seconds
 
 
 def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhead]:
@@ -98,7 +111,8 @@ def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhea
     try:
         envs.reset(seed=0)
         for label, count in (("new", steps), ("known", 2 * steps)):
-            seconds, timed.seconds = 0.0, 0.0
+            seconds = 0.0
+            timed.spent.clear()
             for _ in range(count):
                 shape = (_ENVIRONMENTS, envs.task.max_units)
                 actions = (rng.random(shape) >= _DROP_RATE).astype(np.int8)

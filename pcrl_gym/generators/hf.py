@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 from transformers import LogitsProcessorList
 
-from ..errors import GeneratorError, PcrlError, PromptTooLongError
-from ..tokenizers import TextEncoder, load_tokenizer
+from ..errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
+from ..tokenizers import load_tokenizer
 from .base import Answer
 from .batching import Batcher, is_out_of_memory, pad_rows, reading_budget, token_budget
 from .drafting import Row
 from .engine import DraftRun
+from .framing import PromptFramer
 from .greedy import RefuseNaN, context_length, control_ids, greedy_config
 from .growing_text import UNKNOWN, GrowingText
 from .likelihood import mean_log_likelihoods
@@ -34,8 +35,7 @@ class HFGenerator:
 
     Prompts are sorted by length, padded to the longest of their batch (left for causal models,
     right for encoders) and answered in their original order. Special-token strings in prompts stay
-    text, see `TextEncoder`. A causal model reads the BOS that its tokenizer adds, if any, and no
-    EOS; an encoder always reads an EOS at the end; an empty prompt is BOS, or EOS without one.
+    text, see `TextEncoder`; `PromptFramer` tells what BOS and EOS are read.
 
     Args:
         model: A model with a language-modelling head, on the device to run on.
@@ -79,9 +79,10 @@ class HFGenerator:
         self.batches = Batcher(batch_size, token_budget(self.model))
         self.readings = Batcher(batch_size, reading_budget(self.model))
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
-        self._encoder = TextEncoder(self.tokenizer)
-        self._closes = self._encoder.prompt_ids(["a"])[0][-1] == self.tokenizer.eos_token_id
         self._ids = control_ids(self.model, self.tokenizer)
+        self._framed = PromptFramer(
+            self.tokenizer, self.is_encoder_decoder, self._ids["pad_token_id"]
+        )
         self._eos = set(self._ids["eos_token_id"] or ())
         self._context = context_length(model.config)
         self.max_prompt_tokens: int | None = None
@@ -109,7 +110,8 @@ class HFGenerator:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Counts the tokens of each text, without BOS and EOS."""
-        return [len(ids) for ids in self._encoder.prompt_ids(texts, add_special_tokens=False)]
+        encoder = self._framed.encoder
+        return [len(ids) for ids in encoder.prompt_ids(texts, add_special_tokens=False)]
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
         """Answers each prompt greedily; see `Generator.generate`.
@@ -211,8 +213,7 @@ class HFGenerator:
     def _draft_ids(self, drafts: Sequence[Answer | str], limit: int) -> list[list[int]]:
         """The ids that an answer like each draft would have, up to the limit."""
         texts = [draft for draft in drafts if isinstance(draft, str)]
-        # Most answers start a line or follow a space: only a guess, the model decides.
-        encoded = iter(self._encoder.prompt_ids([" " + t for t in texts], add_special_tokens=False))
+        encoded = iter(self._framed.answers(texts))  # only a guess, the model decides
         end = [min(self._eos)] if self._eos else []
         ids = [
             [*next(encoded), *end] if isinstance(draft, str) else list(draft.token_ids)
@@ -266,24 +267,11 @@ class HFGenerator:
             longest = max(len(row), new) if self.is_encoder_decoder else len(row) + new
             if longest > self._context:
                 raise PromptTooLongError(
-                    f"prompt {_excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
+                    f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
                     f"exceeds the context of {self.name!r} ({self._context} tokens): shorten or "
                     "leave out the prompt, or lower max_new_tokens"
                 )
         return rows
-
-    def _framed(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Encodes prompts as the model reads them; never empty rows."""
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        rows = self._encoder.prompt_ids(prompts)
-        if self.is_encoder_decoder:
-            end = [] if eos is None else [eos]
-            rows = [row if row[-1:] == end else row + end for row in rows]
-        else:
-            # Some tokenizers close every text, but a causal model is to go on with it.
-            rows = [row[:-1] if self._closes and row[-1:] == [eos] else row for row in rows]
-        start = next((i for i in (bos, eos) if i is not None), self._ids["pad_token_id"])
-        return [row or [start] for row in rows]
 
     def _run(
         self,
@@ -325,7 +313,3 @@ class HFGenerator:
         """Drops what follows the first end-of-sequence token: that is padding."""
         end = next((k for k, token in enumerate(tokens) if token in self._eos), len(tokens))
         return tokens[: end + 1]
-
-
-def _excerpt(text: str, size: int = 60) -> str:
-    return text if len(text) <= size else text[: size - 3] + "..."

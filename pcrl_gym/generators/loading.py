@@ -25,8 +25,9 @@ def load_generator(
 
     Args:
         spec: "micro", "micro-seq2seq", a Hugging Face id, a folder with a saved model and
-            tokenizer, "openai:MODEL@BASE_URL" for a server (see `OpenAIGenerator`), or an object
-            that follows `Generator`. With the last two device, data type and batch size do
+            tokenizer, "ray:NAME?replicas=4" for one of these on a Ray cluster (see
+            `RayGenerator`), "openai:MODEL@BASE_URL" for a server (see `OpenAIGenerator`), or an
+            object that follows `Generator`. With the last two device, data type and batch size do
             nothing.
         device: "auto" (cuda, then mps, then cpu) or a torch device such as "cuda:1".
         dtype: "auto", "float32", "bfloat16" or "float16". "auto" is float32 on the CPU; on a GPU
@@ -41,7 +42,7 @@ def load_generator(
     Raises:
         ValueError: If the spec, device or data type is unknown, or the model cannot be loaded or
             is of another kind.
-        MissingExtraError: If a server is asked for and the `openai` client is not installed.
+        MissingExtraError: If the `openai` client for a server, or Ray, is not installed.
     """
     if not isinstance(spec, (str, Path)):
         if isinstance(spec, Generator) and not isinstance(spec, type):
@@ -55,6 +56,10 @@ def load_generator(
         from .openai import OpenAIGenerator
 
         return OpenAIGenerator.from_spec(spec, cache)
+    if isinstance(spec, str) and spec.startswith("ray:"):
+        from .ray import RayGenerator
+
+        return RayGenerator.from_spec(spec, device, dtype, batch_size)
     from .hf import HFGenerator
 
     spec = str(spec)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ..errors import BudgetExceededError, GeneratorError, MissingExtraError
+from ..errors import BudgetExceededError, GeneratorError, MissingExtraError, excerpt
 from .openai_replies import Failure, Reply, check_base_url, read_failure, read_reply
 
 if TYPE_CHECKING:
@@ -156,9 +156,9 @@ class Sender:
     def error(self, text: str, what: str, kind: type[GeneratorError] = GeneratorError) -> Exception:
         """Makes an error that names model, server and prompt, and does not hold the key."""
         what = what.replace(self.link().key, "***") if self.link().key != _NO_KEY else what
-        excerpt = text if len(text) <= 60 else text[:57] + "..."
         return kind(
-            f"{self.model!r} at {self.base_url}, prompt {excerpt!r}: {what[:_SHOWN]}", prompt=text
+            f"{self.model!r} at {self.base_url}, prompt {excerpt(text)!r}: {what[:_SHOWN]}",
+            prompt=text,
         )
 
     def link(self) -> _Link:

@@ -7,7 +7,6 @@ from random import Random
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -20,8 +19,7 @@ from pcrl_gym.micro.families import FAMILIES
 from pcrl_gym.micro.tasks import draw
 from pcrl_gym.prompt import Prompt
 from pcrl_gym.template import AlpacaTemplate
-
-PAD, END = "<pad>", "</s>"
+from pcrl_gym.tokenizers import train_byte_level
 
 
 @dataclass(frozen=True)
@@ -59,24 +57,7 @@ def train_tokenizer(config: Config) -> PreTrainedTokenizerFast:
     for _ in range(30_000):
         prompt = draw(rng, FAMILIES)
         texts += [prompt_text(prompt), " " + prompt.output]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=config.vocab,
-        special_tokens=[PAD, END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=END,
-        padding_side="left",
-        model_max_length=config.positions,
-        clean_up_tokenization_spaces=False,
-    )
+    return train_byte_level(texts, config.vocab, config.positions)
 
 
 def build_model(config: Config) -> Any:

@@ -1,0 +1,30 @@
+"""Answers to all original prompts of a split, kept on disk before anything is trained."""
+
+from __future__ import annotations
+
+from tqdm import tqdm
+
+from pcrl_gym.task import Task
+
+_BATCH = 512  # prompts that are answered and stored together; the generator splits them further
+
+
+def answer_split(task: Task) -> int:
+    """Answer every original prompt that the task's cache file does not hold yet.
+
+    What has been stored stays, whatever ends the program. Memory does not grow with the prompts.
+
+    Args:
+        task: A task with a cache.
+
+    Returns:
+        How many prompts were answered; the others were there.
+    """
+    answered = 0
+    with tqdm(total=len(task.episodes), desc="answers", unit="prompt", mininterval=2.0) as bar:
+        for start in range(0, len(task.episodes), _BATCH):
+            episodes = task.episodes[start : start + _BATCH]
+            answered += task.scorer.answer_ahead(episodes)
+            bar.update(len(episodes))
+            bar.set_postfix(answered=answered, refresh=False)
+    return answered

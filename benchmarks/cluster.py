@@ -1,0 +1,191 @@
+"""A benchmark run on a Ray cluster: its jobs go to workers as shards, which are merged here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.jobs import Job
+from benchmarks.leaderboard import Row, write_leaderboard
+from benchmarks.merge import join
+from benchmarks.records import RunFolder
+from benchmarks.runner import Benchmark
+from benchmarks.shard import Shard
+from pcrl_gym.ray_cluster import check_room, connected
+from pcrl_gym.ray_pool import ActorPool, LostCallError
+
+_RETRIES = 2
+_START_TIMEOUT = 1800.0
+
+Files = dict[str, bytes]
+"""Contents of files by their place in a result folder: workers may have no disk in common."""
+
+
+def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row]:
+    """Do what `Benchmark.run` does, on the workers of a Ray cluster.
+
+    A job is an agent and seed on one split, or on all of them if it learns; all seeds are trained
+    at once, as far as there are workers. Finished jobs, and trained agents before they are
+    evaluated, are merged into the result folder as they arrive; the same call goes on from
+    there. A job whose worker dies is done again. The cluster is that of
+    `pcrl_gym.ray_cluster.connect`.
+
+    Args:
+        benchmark: the benchmark, whole (no shard of it), not prepared: no generator is loaded here.
+        workers: how many; each has a CPU, and a GPU if there are any. None: as many as the cluster
+            has GPUs, or CPUs without, or jobs if that is less.
+
+    Returns:
+        The leaderboard's rows, those of earlier runs included.
+
+    Raises:
+        LostCallError: the workers of a job died again and again.
+        NoActorError, ValueError: the workers cannot be started.
+        Exception: see `Benchmark.run`. Finished parts are kept.
+    """
+    jobs, out = benchmark.jobs(), benchmark.out
+    begun = _begun(out)
+    unfinished = [i for i, job in enumerate(jobs) if begun is None or job.unfinished(begun)]
+    untrained = [
+        i
+        for i in unfinished
+        if jobs[i].entry.trainable and (begun is None or not _trained(begun, jobs[i]).exists())
+    ]
+    ready = [i for i in unfinished if i not in untrained]
+    if unfinished:
+        with connected() as ray:
+            pool = _pool(ray, benchmark, workers, len(unfinished))
+            try:
+                # Training takes longest, so it begins first.
+                first = [*(("train", i) for i in untrained), *(("run", i) for i in ready)]
+                _work(pool, jobs, first, out)
+                _work(pool, jobs, [("run", i) for i in untrained], out)
+            finally:
+                pool.close()
+    return write_leaderboard(RunFolder(out))
+
+
+class Worker:
+    """What runs in an actor: a generator, and shards of one job each."""
+
+    def load(self, options: dict[str, Any], out: str, node: str) -> None:
+        """Load the generator.
+
+        Args:
+            options: arguments of `Benchmark`.
+            out: the result folder, on the machine of the driver.
+            node: that machine.
+        """
+        import ray
+
+        from pcrl_gym.generators.loading import load_generator
+
+        self._home = TemporaryDirectory()
+        # On the same machine workers share the file of a local run, else each has its own.
+        here = ray.get_runtime_context().get_node_id() == node
+        answers = (Path(out) if here else Path(self._home.name)) / "answers.db"
+        suite, device = options["suite"], options["device"]
+        generator = load_generator(
+            options["generator"] or suite.generator, device=device, cache=answers
+        )
+        self._options = options | {"generator": generator, "answers": answers}
+
+    def work(self, what: str, number: int, count: int, given: Files) -> Files:
+        """Train the agent of a job, or do all of it.
+
+        Args:
+            what: "train" or "run", the method of `Benchmark`.
+            number: which job, from 1.
+            count: number of jobs.
+            given: what the result folder holds of it.
+
+        Returns:
+            The files of a result folder with this job alone.
+        """
+        with TemporaryDirectory() as folder:
+            write_files(Path(folder), given)
+            benchmark = Benchmark(**self._options, out=folder, shard=Shard(number, count))
+            getattr(benchmark, what)()
+            return read_files(Path(folder), [Path(folder)])
+
+
+def read_files(root: Path, places: Sequence[Path]) -> Files:
+    """Read files, and all files in folders, by their place under a root, as far as they exist."""
+    found = [file for place in places for file in (place, *place.rglob("*")) if file.is_file()]
+    return {file.relative_to(root).as_posix(): file.read_bytes() for file in found}
+
+
+def write_files(root: Path, files: Files) -> None:
+    """Write what `read_files` returned."""
+    for place, content in files.items():
+        file = root / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+
+def _pool(ray: Any, benchmark: Benchmark, workers: int | None, most: int) -> ActorPool:
+    there = ray.cluster_resources()
+    num_gpus = 1 if there.get("GPU") else 0
+    wanted = workers or int(there.get("GPU") or there.get("CPU", 1))
+    size = max(1, min(wanted, most))
+    check_room(ray, size, 1, num_gpus, "workers")
+    options = ray.put(
+        {
+            "suite": benchmark.suite,
+            "entries": benchmark.entries,
+            "train_minutes": benchmark.budget.minutes,
+            "train_episodes": benchmark.budget.episodes,
+            "device": benchmark.device,
+            "generator": benchmark.generator,
+        }
+    )
+    out = str(benchmark.out.resolve())
+    node = ray.get_runtime_context().get_node_id()
+    actor_class = ray.remote(num_cpus=1, num_gpus=num_gpus, max_restarts=0)(Worker)
+
+    def start() -> tuple[Any, Any]:
+        actor = actor_class.remote()
+        return actor, actor.load.remote(options, out, node)
+
+    print(f"Starting {size} workers ...", file=sys.stderr)
+    return ActorPool(ray, start, size, _RETRIES, _START_TIMEOUT)
+
+
+def _work(pool: ActorPool, jobs: Sequence[Job], todo: Sequence[tuple[str, int]], out: Path) -> None:
+    """Have jobs done and merge what comes in."""
+
+    def call(what: str, i: int) -> Any:
+        return lambda worker: worker.work.remote(what, i + 1, len(jobs), _given(out, jobs[i]))
+
+    with tqdm(total=len(todo), unit="job") as bar:
+        try:
+            for index, files in pool.run([call(what, i) for what, i in todo]):
+                what, i = todo[index]
+                with TemporaryDirectory() as folder:
+                    write_files(Path(folder), files)
+                    join([folder], out)
+                bar.write(f"{'trained' if what == 'train' else 'done'}: {jobs[i]}", sys.stderr)
+                bar.update()
+        except LostCallError as error:
+            raise LostCallError(f"{jobs[todo[error.index][1]]}: {error}", error.index) from error
+
+
+def _given(out: Path, job: Job) -> Files:
+    """What a result folder holds of a job: it is neither trained nor evaluated again."""
+    if (begun := _begun(out)) is None:
+        return {}
+    parts = [begun.part(job.entry.name, split, job.seed) for split in job.splits]
+    return read_files(out, [out / "settings.json", *parts, _trained(begun, job)])
+
+
+def _begun(out: Path) -> RunFolder | None:
+    return RunFolder(out) if (out / "settings.json").exists() else None
+
+
+def _trained(folder: RunFolder, job: Job) -> Path:
+    return folder.trained_agent(job.entry.trained_as, job.seed)

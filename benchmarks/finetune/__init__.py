@@ -1,0 +1,1 @@
+"""Tuning generators: `python -m benchmarks finetune`."""

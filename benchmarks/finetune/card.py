@@ -1,0 +1,43 @@
+"""The model card of a tuned generator, from what the run measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.finetune.evaluation import figures_table
+
+
+def card(
+    settings: dict[str, Any], report: dict[str, Any], splits: dict[str, Any] | None = None
+) -> str:
+    """What the model is and is not.
+
+    Args:
+        settings: Of the run.
+        report: What the training took.
+        splits: Figures of the held-out splits, if there are any yet.
+    """
+    if settings["from_config"] is not None:
+        origin = f"trained from random weights ({settings['from_config']})"
+        warning = (
+            "\nA small model that saw nothing but this data: it knows little of the world, and "
+            "results with it say nothing about large language models.\n"
+        )
+    else:
+        lora = f", LoRA of rank {settings['lora']}, merged" if settings["lora"] else ""
+        origin = f"tuned from {settings['model']}{lora}"
+        warning = ""
+    table = ""
+    if splits:
+        table = (
+            "\nGreedy answers against the gold ones, beside the commonest answer in training of "
+            f"each prompt's source:\n\n{figures_table(splits)}\n"
+        )
+    return f"""# Tuned generator
+
+A model of {report["parameters"]:,} parameters, {origin} on the answers of {report["rows"]:,}
+prompts of `{settings["data"]}` (SHA-256 of the prompts `{settings["train_sha256"][:16]}`), laid out
+by the {settings["template"]} template of pcrl_gym: {report["steps"]:,} steps in
+{report["minutes"]:.0f} minutes on {report["device"]}. The terms of the data and of the model it
+began with hold for it too.
+{warning}{table}"""

@@ -1,0 +1,125 @@
+"""What a training needs: the model to begin with, its control tokens, and the encoded rows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.finetune.models import load_start
+from benchmarks.finetune.options import Options
+from benchmarks.finetune.rows import Encoded, Row, collator, encode_rows
+from pcrl_gym.atomic import replace_folder
+from pcrl_gym.generators.framing import PromptFramer
+from pcrl_gym.generators.greedy import context_length, control_ids, greedy_config
+from pcrl_gym.prompt import Prompt
+from pcrl_gym.template import make_template
+
+_LONGEST = 512  # tokens of a row where the model has no limit of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a training needs.
+
+    Attributes:
+        model: With the weights to begin with, float32 on the CPU.
+        tokenizer: Its tokenizer.
+        control: Its control tokens, see `control_ids`.
+        encoded: The rows.
+        limit: Most tokens of a row, see `encode_rows`.
+        parameters: How many the model has.
+    """
+
+    model: Any
+    tokenizer: Any
+    control: dict[str, Any]
+    encoded: Encoded
+    limit: int
+    parameters: int
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether the model is one; else it is causal."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    def collate(self) -> Callable[[Sequence[Row]], dict[str, Any]]:
+        """The function from rows to what the model takes."""
+        start = self.control.get("decoder_start_token_id")
+        return collator(self.model, self.control["pad_token_id"], start)
+
+    def report(self) -> dict[str, Any]:
+        """Sizes, and how many prompts were left out and why."""
+        rows, unanswered, too_long = self.encoded
+        return {
+            "parameters": self.parameters,
+            "rows": len(rows),
+            "tokens": sum(row.size for row in rows),
+            "left_out": {"without_answer": unanswered, "too_long": too_long},
+            "longest_row": self.limit,
+        }
+
+    def summary(self) -> str:
+        """The report as a line of text."""
+        told = self.report()
+        return (
+            f"{told['parameters']:,} parameters, {told['rows']:,} rows of {told['tokens']:,} "
+            f"tokens; left out: {told['left_out']['without_answer']} without an answer, "
+            f"{told['left_out']['too_long']} of more than {self.limit} tokens"
+        )
+
+    def save(self, model: Any, folder: Path, card: str) -> None:
+        """Write a trained model so that `generator=` takes it.
+
+        Args:
+            model: The model, or the one with adapters that was made of it; they are merged.
+            folder: Where to; replaced as a whole.
+            card: The model card.
+        """
+        if hasattr(model, "merge_and_unload"):
+            model = model.merge_and_unload()
+        model.config.use_cache = True  # off while it was trained
+        model.generation_config = greedy_config(**self.control)
+        with replace_folder(folder) as fresh:
+            model.save_pretrained(fresh)
+            self.tokenizer.save_pretrained(fresh)
+            (fresh / "README.md").write_text(card, encoding="utf-8")
+
+
+def prepare(options: Options, prompts: Sequence[Prompt], tokenizer_folder: Path) -> Material:
+    """Load the model and encode the prompts as it will read them.
+
+    Args:
+        options: Of the run.
+        prompts: To be learned.
+        tokenizer_folder: See `load_start`.
+
+    Raises:
+        ValueError: If the model cannot be loaded or has no end token, or no row is left.
+    """
+    model, tokenizer = load_start(options, prompts, tokenizer_folder)
+    control = control_ids(model, tokenizer)
+    ends = control["eos_token_id"]
+    if not ends:
+        raise ValueError(f"{options.model!r} has no end token to learn")
+    context = context_length(model.config)
+    limit = min(options.max_tokens or context or _LONGEST, context or sys.maxsize)
+    seq2seq = bool(model.config.is_encoder_decoder)
+    encoded = encode_rows(
+        prompts,
+        make_template(options.template, tokenizer),
+        PromptFramer(tokenizer, seq2seq, control["pad_token_id"]),
+        # A model may have several: the tokenizer's is the one that ends a text.
+        tokenizer.eos_token_id if tokenizer.eos_token_id in ends else ends[0],
+        limit,
+        seq2seq,
+    )
+    if not encoded.rows:
+        raise ValueError(
+            f"nothing to learn: of {len(prompts)} prompts {encoded.unanswered} have no answer and "
+            f"{encoded.too_long} are longer than {limit} tokens"
+        )
+    parameters = sum(p.numel() for p in model.parameters())
+    return Material(model, tokenizer, control, encoded, limit, parameters)

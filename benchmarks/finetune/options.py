@@ -1,0 +1,95 @@
+"""What a tuning run is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.finetune.shapes import SHAPES
+
+BF16 = ("auto", "yes", "no")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that decides the tuned model, and where it goes.
+
+    Attributes:
+        data: Dataset, as `pcrl_gym.datasets.load_prompts` takes it; split "train" is learned.
+        out: Folder of the run.
+        model: Model to go on from, a Hugging Face id or a folder; or None.
+        from_config: Name of `shapes.SHAPES` to begin with random weights; or None.
+        template: "alpaca" or "chat".
+        minutes: Budget of training time.
+        epochs: Budget of passes over the data, fractions allowed.
+        steps: Budget of optimizer steps. Of several budgets the first that is used up ends the
+            training; without any, 3 epochs.
+        lr: Highest learning rate; None: 1e-3 for random weights, 2e-4 with LoRA, else 5e-5 for
+            causal models and 1e-4 for encoder-decoders.
+        batch_tokens: Most padded tokens of a batch, per process; None: 4,096, or what the config
+            does well with.
+        accumulate: Batches per optimizer step.
+        max_tokens: Most tokens of a row; None: the model's context, 512 without a limit.
+        bf16: "auto" (where the processor has it), "yes" or "no": arithmetic of the training in
+            bfloat16; weights stay float32.
+        lora: Rank of low-rank adapters, which alone are trained and then merged; 0: all weights.
+        seed: Of weights, order and dropout.
+        checkpoint_minutes: Time between checkpoints.
+        splits: Held-out splits to evaluate; None: all that the dataset has.
+        evaluate_limit: Most prompts of a split, spread evenly; None: all.
+        max_new_tokens: Longest answer in evaluation.
+
+    Raises:
+        ValueError: If a number is out of range, a name unknown, or not exactly one of `model` and
+            `from_config` given.
+    """
+
+    data: str
+    out: str
+    model: str | None = None
+    from_config: str | None = None
+    template: str = "alpaca"
+    minutes: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    lr: float | None = None
+    batch_tokens: int | None = None
+    accumulate: int = 1
+    max_tokens: int | None = None
+    bf16: str = "auto"
+    lora: int = 0
+    seed: int = 0
+    checkpoint_minutes: float = 5.0
+    splits: tuple[str, ...] | None = None
+    evaluate_limit: int | None = None
+    max_new_tokens: int = 30
+
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.from_config is None):
+            raise ValueError("give one of --model and --from-config")
+        if self.from_config is not None and self.from_config not in SHAPES:
+            raise ValueError(
+                f"there is no config {self.from_config!r}; there are: {', '.join(SHAPES)}"
+            )
+        if self.from_config is not None and self.lora:
+            raise ValueError("--lora adapts trained weights: it needs --model")
+        if self.bf16 not in BF16:
+            raise ValueError(f"bf16 must be one of {', '.join(BF16)}, got {self.bf16!r}")
+        for name in ("minutes", "epochs", "lr"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < float("inf"):
+                raise ValueError(f"{name} must be more than 0, got {value}")
+        for name in ("steps", "batch_tokens", "accumulate", "max_tokens", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.lora < 0 or not 0.0 <= self.checkpoint_minutes < float("inf"):
+            raise ValueError(
+                "lora and checkpoint_minutes must be 0 or more, got "
+                f"{self.lora} and {self.checkpoint_minutes}"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the weights, and so must not change when a run goes on."""
+        others = {"out", "checkpoint_minutes", "splits", "evaluate_limit", "max_new_tokens"}
+        return {name: value for name, value in asdict(self).items() if name not in others}

@@ -1,0 +1,42 @@
+"""The jobs of a benchmark run: what it is split into, for shards and for workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from benchmarks.records import RunFolder
+from benchmarks.roster import Entry
+from benchmarks.suites import Suite
+
+
+class Job(NamedTuple):
+    """An agent and seed on one split, or on all of them if it learns: it is trained once.
+
+    Attributes:
+        entry: the agent.
+        seed: its seed.
+        splits: the splits.
+    """
+
+    entry: Entry
+    seed: int
+    splits: tuple[str, ...]
+
+    def unfinished(self, folder: RunFolder) -> list[str]:
+        """The splits of which a folder holds no records yet."""
+        name = self.entry.name
+        return [split for split in self.splits if not folder.part(name, split, self.seed).exists()]
+
+    def __str__(self) -> str:
+        return f"{self.entry.name}, seed {self.seed}, {' and '.join(self.splits)}"
+
+
+def all_jobs(entries: Sequence[Entry], suite: Suite) -> list[Job]:
+    """All jobs of a run, in the order in which they are done and dealt out to shards."""
+    return [
+        Job(entry, seed, splits)
+        for entry in entries
+        for seed in entry.seeds(suite.seeds)
+        for splits in ([suite.splits] if entry.trainable else [(split,) for split in suite.splits])
+    ]

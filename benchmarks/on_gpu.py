@@ -1,0 +1,96 @@
+"""The report of `benchmarks/on_gpu.sh`: what each part measured, and with what.
+
+`python -m benchmarks.on_gpu OUTDIR PART STATUS SECONDS` adds a part to OUTDIR/on_gpu.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.provenance import machine
+from pcrl_gym.atomic import write_file
+
+STOPPED = (124, 137)
+"""How `timeout` ends when the time is up, and when it had to kill."""
+
+
+def add_part(out: Path, part: str, status: int, seconds: int) -> dict[str, Any]:
+    """Add a part to the report, which is there from the first part on.
+
+    Args:
+        out: folder of the measurements.
+        part: "throughput", "finetune" or "training".
+        status: exit status of its command.
+        seconds: wall-clock time it took, loading included.
+
+    Returns:
+        The report: `machine`, see `benchmarks.provenance.machine`, and `parts` by name, each with
+        `outcome` ("done", "stopped" by its time limit, "failed"), `seconds` and `figures`.
+    """
+    file = out / "on_gpu.json"
+    report = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"parts": {}}
+    outcome = "done" if status == 0 else "stopped" if status in STOPPED else "failed"
+    report = {"machine": machine(), **report}
+    report["parts"][part] = {
+        "outcome": outcome,
+        "status": status,
+        "seconds": seconds,
+        "figures": FIGURES[part](out),
+    }
+    write_file(file, json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _throughput(out: Path) -> Any:
+    """Prompts per second of each way, by model and masks."""
+    told = _read(out / "throughput.json")
+    return told and {"finished": told["finished"], "cases": told["cases"]}
+
+
+def _finetune(out: Path) -> Any:
+    """What the tuning took, and how well the result answers."""
+    told = _read(out / "finetune" / "training.json")
+    if told is None:
+        return None
+    kept = {key: value for key, value in told.items() if key not in ("git", "libraries")}
+    return kept | {"evaluation": _read(out / "finetune" / "evaluation.json")}
+
+
+def _training(out: Path) -> Any:
+    """How many masks per second were scored and learned from, and what they earned."""
+    file = out / "training" / "metrics.jsonl"
+    if not file.is_file():
+        return None
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    updates = [row for row in rows if row["kind"] == "update"]
+    if not updates:
+        return None
+    return {
+        "masks_per_second": updates[-1]["episodes"] / updates[-1]["seconds"],
+        "first_update": updates[0],
+        "last_update": updates[-1],
+        "evaluations": [row for row in rows if row["kind"] == "evaluation"],
+    }
+
+
+FIGURES = {"throughput": _throughput, "finetune": _finetune, "training": _training}
+"""What is read from a part's own files; null where it got to none."""
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Add the part that the arguments name; exit status 0."""
+    out, part, status, seconds = arguments
+    add_part(Path(out), part, int(status), int(seconds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

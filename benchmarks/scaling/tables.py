@@ -1,0 +1,169 @@
+"""Tables of measured and computed figures, as they stand in SCALING.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.markdown import align
+from benchmarks.scaling.fit import Fit, fit, left_out_errors, stage_errors
+from benchmarks.scaling.projection import (
+    DRAFTED,
+    H100,
+    MODELS,
+    SERVED,
+    Gpu,
+    Model,
+    Run,
+    Way,
+    gpu_hours,
+    speed,
+)
+from benchmarks.scaling.stages import STAGES, Case
+
+GPUS = (1, 8, 64, 1000)
+PER_REPLICA = 64
+"""Rewards per replica and update in the second half of the table of speeds."""
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """The same compressed prompts answered in this process and by replicas in a Ray cluster.
+
+    Attributes:
+        model: Name of the generator.
+        prompts: How many prompts.
+        seconds: By number of replicas, as text for JSON; "0" is this process.
+    """
+
+    model: str
+    prompts: int
+    seconds: dict[str, float]
+
+
+def format_all(cases: Sequence[Case], replicated: Sequence[Replicated]) -> str:
+    """All tables, each under a headline that says whether it is measured or computed."""
+    fitted, run = fit(cases), Run()
+    parts = [
+        ("Measured: microseconds per reward, by stage", format_cases(cases)),
+        ("Measured: replicas", format_replicated(replicated)),
+        ("Fitted: what the stages are made of", format_fit(fitted)),
+        ("Fitted: errors", format_errors(cases)),
+        ("Computed: rewards per second", format_speeds(H100, run, asked(), fitted)),
+        ("Computed: size of a run", format_runs(H100, run, asked(), fitted)),
+    ]
+    return "\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
+
+
+def asked() -> list[tuple[Model, Way]]:
+    """The generators, and how they are asked: this engine does not split a model over GPUs."""
+    small, large = MODELS
+    return [(small, DRAFTED), (small, SERVED), (large, SERVED)]
+
+
+def format_cases(cases: Sequence[Case]) -> str:
+    """One line per case."""
+    table = [
+        ["generator", "parameters", "rewards", "tokens", *STAGES, "sum", "rewards/s", "passes/row"]
+    ]
+    for case in cases:
+        micro = {stage: 1e6 * case.seconds[stage] / case.rewards for stage in STAGES}
+        table.append(
+            [
+                case.model,
+                f"{(case.body + case.head) / 1e6:.1f} M",
+                str(case.rewards),
+                str(case.length),
+                *(f"{value:.0f}" for value in micro.values()),
+                f"{sum(micro.values()):.0f}",
+                f"{case.rewards / case.total:.1f}",
+                f"{case.rows / case.rewards:.1f}",
+            ]
+        )
+    return align(table)
+
+
+def format_replicated(replicated: Sequence[Replicated]) -> str:
+    """One line per generator."""
+    if not replicated:
+        return ""
+    counts = sorted({int(count) for row in replicated for count in row.seconds})
+    names = ["this process" if not n else f"{n} replica{'s' * (n > 1)}" for n in counts]
+    table = [["generator", "prompts", *(f"{name}, prompts/s" for name in names), "gain of 2"]]
+    for row in replicated:
+        rates = [row.prompts / row.seconds[str(n)] for n in counts]
+        gain = row.seconds.get("1", 0.0) / row.seconds["2"] if "2" in row.seconds else None
+        table.append(
+            [
+                row.model,
+                str(row.prompts),
+                *(f"{rate:.1f}" for rate in rates),
+                "" if not gain else f"{gain:.2f}",
+            ]
+        )
+    return align(table)
+
+
+def format_fit(fitted: Fit) -> str:
+    """One line per cost."""
+    table = [["stage", "per", "seconds"]]
+    for stage, costs in fitted.seconds.items():
+        table += [[stage, name, f"{cost:.3g}"] for name, cost in costs.items()]
+    return align(table)
+
+
+def format_errors(cases: Sequence[Case]) -> str:
+    """Errors on the fitted cases by stage, and of predictions for models that were left out."""
+    table = [["what", "mean error", "worst error"]]
+    for stage, error in stage_errors(cases).items():
+        table.append([stage, f"{error.mean:.0%}", f"{error.worst:.0%}"])
+    for model, error in left_out_errors(cases).items():
+        table.append(
+            [f"generator, {model} from the others", f"{error.mean:.0%}", f"{error.worst:.0%}"]
+        )
+    return align(table)
+
+
+def format_speeds(gpu: Gpu, run: Run, of: Sequence[tuple[Model, Way]], fitted: Fit) -> str:
+    """Two lines per generator, way and number of GPUs: the run's batch, and one that grows."""
+    table = [
+        ["generator, way", "GPUs", "rewards per update", "rewards/s", "$/million", "bottleneck"]
+    ]
+    for model, way in of:
+        for gpus in GPUS:
+            grown = PER_REPLICA * max(1, gpus // model.gpus)
+            for batch in sorted({run.batch, max(run.batch, grown)}):
+                reached = speed(gpu, model, way, run, gpus, batch, fitted)
+                cells = (
+                    ["-", "-", f"does not fit: {model.gpus} GPUs per replica"]
+                    if reached is None
+                    else [
+                        f"{reached.rewards_per_second:,.0f}",
+                        f"{reached.dollars_per_million:,.2f}",
+                        reached.bottleneck,
+                    ]
+                )
+                table.append([f"{model.name}, {way.name}", str(gpus), str(batch), *cells])
+    return align(table)
+
+
+def format_runs(gpu: Gpu, run: Run, of: Sequence[tuple[Model, Way]], fitted: Fit) -> str:
+    """One line per generator and way: the whole run on one replica, and on eight."""
+    table = [["generator, way", "GPUs", "rewards", "hours", "GPU hours", "$"]]
+    for model, way in of:
+        for replicas in (1, 8):
+            gpus = replicas * model.gpus
+            reached = speed(gpu, model, way, run, gpus, run.batch, fitted)
+            assert reached is not None
+            hours = gpu_hours(run, reached)
+            table.append(
+                [
+                    f"{model.name}, {way.name}",
+                    str(gpus),
+                    f"{run.rewards:,}",
+                    f"{hours / gpus:.1f}",
+                    f"{hours:.1f}",
+                    f"{hours * gpu.dollars:.0f}",
+                ]
+            )
+    return align(table)

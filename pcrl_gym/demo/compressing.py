@@ -1,0 +1,169 @@
+"""What the demo page shows: agents, the generator, and one prompt compressed and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compressor import Compressor
+from ..episode import EpisodeBuilder
+from ..errors import PromptTooLongError
+from ..generators.loading import load_generator
+from ..prompt import Prompt
+from ..rendering import Frame
+from ..rewards import ThresholdReward
+from ..scorer import Scorer
+
+if TYPE_CHECKING:
+    from ..episode import Episode
+    from ..generators.base import Generator
+    from .query import Query
+
+
+class DemoAgent(Protocol):
+    """An agent as the page offers it."""
+
+    @property
+    def name(self) -> str:
+        """What the page calls it."""
+        ...
+
+    @property
+    def takes_rate(self) -> bool:
+        """Whether it can be told how many units to drop."""
+        ...
+
+    def episode(self, prompt: Prompt) -> Episode:
+        """Cut a prompt into the units that the agent decides about."""
+        ...
+
+    def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
+        """Return the keep mask of an episode, any length of `scorer.Scorer`'s masks.
+
+        Args:
+            episode: What `episode` returned.
+            rate: Share of the droppable units to drop, in [0, 1]; None: as the agent decides.
+        """
+        ...
+
+
+class PolicyAgent:
+    """A trained policy on the page.
+
+    Args:
+        name: What the page calls it.
+        compressor: The policy.
+    """
+
+    takes_rate = True
+
+    def __init__(self, name: str, compressor: Compressor) -> None:
+        self.name = name
+        self._compressor = compressor
+        self._builder = EpisodeBuilder(
+            compressor.tokenizer,
+            compressor.template,
+            compressor.unit,
+            compressor.force_keep,
+            compressor.keep_digits,
+        )
+
+    @classmethod
+    def load(cls, model: str | Path, *, device: str = "auto") -> PolicyAgent:
+        """Return a saved compressor as an agent, named "policy" and its folder or hub id.
+
+        Args:
+            model: See `Compressor.from_pretrained`.
+            device: "auto" (a GPU if there is one), "cpu", "cuda", ...
+
+        Raises:
+            ValueError: If there is no such compressor.
+        """
+        # Where a folder lies on the server is not the visitors' business.
+        name = Path(model).resolve().name if Path(model).is_dir() else str(model)
+        return cls(f"policy {name}", Compressor.from_pretrained(model, device=device))
+
+    def episode(self, prompt: Prompt) -> Episode:
+        """Cut a prompt into units; see `DemoAgent.episode`."""
+        return self._builder([prompt])[0]
+
+    def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
+        """Return the policy's keep mask; see `DemoAgent.keep`."""
+        prompt = episode.prompt
+        done = self._compressor(instruction=prompt.instruction, input=prompt.input, rate=rate)
+        return np.array(done.kept, dtype=np.bool_)
+
+
+class Demo:
+    """Compresses prompts and has a generator answer them, before and after.
+
+    Nothing is remembered from prompt to prompt. Calls must not overlap.
+
+    Args:
+        agents: What visitors choose from, at least one; the first is the default.
+        generator: The model that answers, as `make_task` takes it.
+        device: Where a generator that is loaded here runs.
+
+    Raises:
+        ValueError: If there is no agent, or two have the same name; as `load_generator` raises.
+    """
+
+    def __init__(
+        self,
+        agents: Sequence[DemoAgent],
+        generator: str | Path | Generator = "micro",
+        *,
+        device: str = "auto",
+    ) -> None:
+        self.agents = {agent.name: agent for agent in agents}
+        if not agents or len(self.agents) < len(agents):
+            raise ValueError(
+                "the demo needs at least one agent, and no two of the same name, got "
+                f"{[agent.name for agent in agents]}"
+            )
+        self.generator = load_generator(generator, device=device)
+        self.reward = ThresholdReward()
+
+    def agent(self, name: str) -> DemoAgent:
+        """Return the agent of a name; the first one for an empty name.
+
+        Raises:
+            ValueError: If there is none; the message is for the visitor.
+        """
+        name = name or next(iter(self.agents))
+        if name not in self.agents:
+            raise ValueError(f"There is no agent {name!r:.80} here, but: {', '.join(self.agents)}.")
+        return self.agents[name]
+
+    def __call__(self, query: Query) -> Frame:
+        """Compress a prompt and have both versions answered in full.
+
+        Returns:
+            The prompt with what was kept, both answers and the terms of the threshold reward.
+
+        Raises:
+            ValueError: If there is no such agent.
+            PromptTooLongError: If the prompt does not fit the generator's context.
+            GeneratorError: If the generator fails.
+        """
+        agent = self.agent(query.agent)
+        episode = agent.episode(Prompt("demo", query.instruction, query.input))
+        # A new scorer: an old one would keep the answers to all prompts that it ever saw.
+        scorer = Scorer(self.generator, self.reward, full_answers=True)
+        limit = scorer.max_original_tokens
+        if limit is not None and scorer.longer_than(limit, [episode.text])[0]:
+            raise PromptTooLongError(
+                f"This prompt is too long for the generator {self.generator.name!r}, which takes "
+                f"{limit} tokens, the template's included: shorten it."
+            )
+        mask = agent.keep(episode, query.rate if agent.takes_rate else None)
+        scores = scorer([episode], [mask])
+        return Frame(episode, episode.kept(mask), scores.info(0), float(scores.reward[0]))
+
+    def survived(self, frame: Frame) -> bool:
+        """Whether the answer survived, by the rule of the reward."""
+        return frame.info is not None and frame.info["similarity"] > self.reward.threshold

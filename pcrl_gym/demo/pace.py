@@ -1,0 +1,51 @@
+"""How often a visitor may ask."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+
+class Pace:
+    """Lets each session through at most so many times within so many seconds.
+
+    Args:
+        most: Requests that pass within a window.
+        seconds: Length of the window, which slides.
+        sessions: How many sessions are remembered, the latest ones.
+        clock: Tells the time in seconds; it must not go back.
+
+    Example:
+        >>> clock = iter([0.0, 1.0, 2.0, 10.0]).__next__
+        >>> pace = Pace(most=2, seconds=10.0, clock=clock)
+        >>> [pace.wait("a") for _ in range(4)]
+        [0.0, 0.0, 8.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        most: int = 10,
+        seconds: float = 10.0,
+        sessions: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.most = most
+        self.seconds = seconds
+        self._sessions = sessions
+        self._clock = clock
+        self._passed: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait(self, session: str) -> float:
+        """Return 0.0 and count the request if it may pass, else the seconds until one may."""
+        now = self._clock()
+        passed = self._passed.setdefault(session, deque())
+        self._passed.move_to_end(session)
+        while len(self._passed) > self._sessions:
+            self._passed.popitem(last=False)
+        while passed and passed[0] <= now - self.seconds:
+            passed.popleft()
+        if len(passed) >= self.most:
+            return passed[0] + self.seconds - now
+        passed.append(now)
+        return 0.0

@@ -1,0 +1,202 @@
+"""The demo's page in Gradio, and its server.
+
+Example:
+    >>> from pcrl_gym.demo.compressing import Demo, PolicyAgent
+    >>> serve(Demo([PolicyAgent.load("micro")], generator="micro"))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtraError, PcrlError
+from ..micro import MICRO
+from . import markup
+from .compressing import Demo
+from .pace import Pace
+from .query import EXAMPLES, Query
+
+try:
+    import gradio as gr
+except ImportError as error:
+    raise MissingExtraError("the demo page needs Gradio: pip install 'pcrl-gym[demo]'") from error
+
+WAITING = 20
+"""Requests that may wait for their turn; one more is refused."""
+
+_CSS = Path(__file__).with_name("page.css")
+# One at a time: neither the generator nor the agents need be safe for threads.
+_ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "demo", "concurrency_limit": 1}
+# Nothing but the page itself is meant to call these.
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
+
+
+def make_page(demo: Demo) -> gr.Blocks:
+    """Return the page of a demo, not served yet.
+
+    Its prompts are answered one at a time, and at most `WAITING` may wait.
+    """
+    handlers = Handlers(demo)
+    names = list(demo.agents)
+    with gr.Blocks(title="pcrl_gym demo", analytics_enabled=False) as page:
+        gr.HTML(markup.header(demo.generator.name, demo.generator.name in MICRO), **_html("header"))
+        with gr.Row():
+            with gr.Column(min_width=300):
+                instruction = gr.Textbox(label="Instruction", lines=3, elem_id="instruction")
+                input = gr.Textbox(label="Input (may be empty)", lines=2, elem_id="input")
+                agent = gr.Dropdown(names, value=names[0], label="Agent", elem_id="agent")
+                free = gr.Checkbox(True, label="Drop as much as the agent likes", elem_id="free")
+                rate = gr.Slider(
+                    0.0, 1.0, 0.5, step=0.05, label="Share of the units to drop",
+                    interactive=False, elem_id="rate",
+                )  # fmt: skip
+                button = gr.Button("Compress", variant="primary", elem_id="compress")
+                examples = gr.Examples(
+                    [[query.instruction, query.input] for query in EXAMPLES.values()],
+                    [instruction, input],
+                    example_labels=list(EXAMPLES),
+                    preload=False,
+                    elem_id="examples",
+                    **_PRIVATE,
+                )
+            with gr.Column(min_width=300):
+                result = gr.HTML(markup.HINT, **_html("result"))
+        fields = [instruction, input, agent, free, rate]
+        asking: dict[str, Any] = {"inputs": fields, "outputs": result, **_ONE_BY_ONE, **_PRIVATE}
+        gr.on([button.click, instruction.submit, input.submit], handlers.compress, **asking)
+        examples.load_input_event.then(handlers.compress, **asking)
+        gr.on(
+            [agent.change, free.change], handlers.controls, [agent, free], [free, rate],
+            queue=False, show_progress="hidden", **_PRIVATE,
+        )  # fmt: skip
+        page.load(
+            handlers.restore, None, [*fields, result], show_progress_on=result, **_ONE_BY_ONE,
+            **_PRIVATE,
+        )  # fmt: skip
+    page.queue(api_open=False, max_size=WAITING)
+    return page
+
+
+def _html(name: str) -> dict[str, Any]:
+    """Settings of the page's own HTML: ours, and no script on it."""
+    return {"elem_id": name, "elem_classes": "pcrl", "js_on_load": None, "apply_default_css": False}
+
+
+class Handlers:
+    """What the page's events call.
+
+    Args:
+        demo: What answers.
+        pace: How often a visitor may ask.
+    """
+
+    def __init__(self, demo: Demo, pace: Pace | None = None) -> None:
+        self._demo = demo
+        self._pace = pace or Pace()
+
+    def compress(
+        self,
+        instruction: str,
+        input: str,
+        agent: str,
+        free: bool,
+        rate: float,
+        request: gr.Request,
+    ) -> str:
+        """Return the result for the fields' values, or what is wrong with them, as HTML."""
+        try:
+            query = Query(instruction, input, agent, None if free else rate)
+            return self._answer(query, request)
+        except (PcrlError, ValueError) as error:
+            return markup.problem(str(error))
+
+    def restore(self, request: gr.Request) -> list[Any]:
+        """Return the fields' values that an address asks for, and the result."""
+        skipped = [gr.skip()] * 5
+        try:
+            query = Query.from_parameters(dict(request.query_params))
+            if query is None:
+                return [*skipped, markup.HINT]
+            agent = self._demo.agent(query.agent)
+        except ValueError as error:
+            return [*skipped, markup.problem(str(error))]
+        free = query.rate is None or not agent.takes_rate
+        rate = gr.skip() if free else gr.Slider(value=query.rate, interactive=True)
+        try:
+            html = self._answer(query, request)
+        except (PcrlError, ValueError) as error:
+            html = markup.problem(str(error))
+        return [query.instruction, query.input, agent.name, free, rate, html]
+
+    def controls(self, agent: str, free: bool) -> list[Any]:
+        """Return checkbox and slider as they go with an agent: some take no rate."""
+        takes_rate = self._demo.agent(agent).takes_rate
+        free = free or not takes_rate
+        return [gr.Checkbox(value=free, interactive=takes_rate), gr.Slider(interactive=not free)]
+
+    def _answer(self, query: Query, request: gr.Request) -> str:
+        wait = self._pace.wait(str(request.session_hash))
+        if wait:
+            raise ValueError(
+                f"These are more than {self._pace.most} prompts in {self._pace.seconds:.0f} "
+                f"seconds: wait for {math.ceil(wait)} s."
+            )
+        frame = self._demo(query)
+        return markup.result(frame, survived=self._demo.survived(frame), address=query.address)
+
+
+def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
+    """Serve the page of a demo until Ctrl-C. Neither server nor page asks another host.
+
+    Args:
+        demo: What answers.
+        host: Address to listen on; None: the environment variable `GRADIO_SERVER_NAME`, which
+            Hugging Face Spaces set, else 127.0.0.1, where only this machine reaches it.
+        port: Port to listen on; None: `GRADIO_SERVER_PORT`, else the first free one from 7860.
+
+    Raises:
+        OSError: If the port is taken or the address is none of this machine.
+    """
+    page = make_page(demo)
+    launch(page, host, port)
+    print(f"The demo is on {page.local_url} (Ctrl-C ends it)", flush=True)
+    page.block_thread()
+
+
+def _theme() -> gr.themes.Base:
+    """System fonts, so that none is fetched, and a button whose text has contrast."""
+    theme = gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS)
+    return theme.set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+    )
+
+
+def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
+    """Start a server for a page in a thread of its own; see `serve`."""
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            theme=_theme(),
+            css_paths=[_CSS],
+            footer_links=[],
+            # All that would leave the machine, take files in or keep prompts is off.
+            share=False,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+            run_history=False,
+            enable_monitoring=False,
+            max_file_size=1,
+            prevent_thread_lock=True,
+            quiet=True,
+        )
+    except OSError as error:
+        raise OSError(
+            f"cannot serve the page on {host or 'this address'}"
+            f"{f', port {port}' if port else ''}: choose another host or port ({error})"
+        ) from error

@@ -1,0 +1,104 @@
+"""What a visitor asks of the demo, and the address that asks the same again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from ..prompt import text_problem
+
+MAX_CHARACTERS = 1000
+"""Most characters of a prompt, instruction and input together.
+
+An address holds up to 12 bytes per character, and servers refuse those of more than 16,384.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A prompt, and how it is to be compressed.
+
+    Attributes:
+        instruction: The prompt's instruction.
+        input: The prompt's input; may be empty.
+        agent: Name of the agent; empty: the first one of the page.
+        rate: Share of the droppable units to drop, in [0, 1]; None: as the agent decides.
+
+    Raises:
+        ValueError: If the prompt is blank, longer than `MAX_CHARACTERS` or no valid Unicode, or the
+            rate is no share. The message is for the visitor.
+
+    Example:
+        >>> query = Query("Sort, please.", "b a", agent="random", rate=0.25)
+        >>> query.address
+        '?instruction=Sort%2C+please.&input=b+a&agent=random&rate=0.25'
+    """
+
+    instruction: str
+    input: str = ""
+    agent: str = ""
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("instruction", "input"):
+            if problem := text_problem(getattr(self, name)):
+                raise ValueError(f"The {name} {problem}.")
+        length = len(self.instruction) + len(self.input)
+        if length > MAX_CHARACTERS:
+            raise ValueError(
+                f"This prompt has {length:,} characters, and at most {MAX_CHARACTERS:,} are taken "
+                "here, instruction and input together: shorten it."
+            )
+        if not (self.instruction.strip() or self.input.strip()):
+            raise ValueError("There is no prompt yet: write an instruction.")
+        if self.rate is not None and not 0.0 <= self.rate <= 1.0:
+            raise ValueError(f"The rate must be a share between 0 and 1, got {self.rate}.")
+
+    @property
+    def address(self) -> str:
+        """The query part of the address that restores this state, from the `?` on."""
+        fields = {"instruction": self.instruction, "input": self.input, "agent": self.agent}
+        if self.rate is not None:
+            fields["rate"] = f"{self.rate:g}"
+        return "?" + urlencode({name: value for name, value in fields.items() if value})
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> Query | None:
+        """Return what an address asks for, or None if it holds no prompt.
+
+        Args:
+            parameters: The address's parameters by name; unknown ones are ignored.
+
+        Raises:
+            ValueError: If a value is wrong; see the class.
+        """
+        if not {"instruction", "input"} & set(parameters):
+            return None
+        rate = parameters.get("rate")
+        try:
+            share = None if rate is None else float(rate)
+        except ValueError:
+            raise ValueError(
+                f"The rate in the address must be a share between 0 and 1, got {rate!r:.40}."
+            ) from None
+        texts = {name: parameters.get(name, "") for name in ("instruction", "input", "agent")}
+        return cls(**texts, rate=share)
+
+
+EXAMPLES = {
+    "sort": Query(
+        "Could you please sort these words for me, I would be very happy: pear, fig, apple"
+    ),
+    "all but one": Query(
+        "You are a helpful assistant. For my school project, please give all but the third word.",
+        "stone river cloud lamp",
+    ),
+    "opposite": Query("What is the opposite of hot? I need it for my homework."),
+    "odd one out": Query(
+        "Hello! Which one doesn't belong, in your opinion?", "cow, sheep, taxi, pig"
+    ),
+    "months": Query("Would you be so kind as to tell me the months between March and July?"),
+    "not a fruit": Query("Hi there! Which of these is not a fruit: pear, desk, fig? Thanks a lot."),
+}
+"""By label, prompts of the kind that micro's generators know; the last one does not survive."""
