@@ -34,7 +34,6 @@ from benchmarks.scaling.stages import (
 )
 from benchmarks.scaling.tables import Replicated, format_all, format_replicated
 from fault_server import FaultServer
-from imports import ROOT
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.openai import OpenAIGenerator
 
@@ -274,11 +273,6 @@ def test_replicas_are_compared_with_this_process():
     cells = [cell.strip() for cell in table.splitlines()[2].split("|")]
     assert cells[1:-1] == ["m", "30", "10.0", "8.0", "15.0", "1.88"]
     assert format_replicated([]) == ""
-
-
-def test_the_page_shows_the_committed_figures():
-    page = (ROOT / "benchmarks" / "SCALING.md").read_text(encoding="utf-8")
-    assert show(ROOT / "benchmarks" / "results" / "scaling-cpu.json") in page
 
 
 def test_requests_in_flight_are_measured(monkeypatch: pytest.MonkeyPatch):
