@@ -156,10 +156,14 @@ def test_an_example_is_one_click(page, address):
 def test_an_agent_can_be_chosen_and_its_controls_follow(page, address):
     visit(page, address)
     one(page, "#agent input").click()
-    options = wait(page, lambda: find(page, "[role=option]"))
-    names = [option.text.lstrip("✓ \n") for option in options]
-    assert names == ["policy micro", "stopwords", "truncation"]
-    options[1].click()
+    names = ["policy micro", "stopwords", "truncation"]
+
+    def listed() -> list[str]:
+        return [option.text.lstrip("✓ \n") for option in find(page, "[role=option]")]
+
+    wait(page, lambda: listed() == names)  # the list fades in
+    find(page, "[role=option]")[1].click()
+    wait(page, lambda: one(page, "#agent input").get_attribute("value") == "stopwords")
     wait(page, lambda: not one(page, "#free input").is_enabled())
     compress(page, PROMPT)
     left = "Instruction:  please sort words happy pear fig apple\nOutput: \n"

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--generator",
         default="micro",
-        help='what answers: "micro", "micro-seq2seq", a folder, a hub id or '
-        '"openai:MODEL@BASE_URL" (default micro)',
+        help='what answers, as `gym.make` takes it: "micro", "micro-seq2seq", a folder, a hub id, '
+        '"openai:MODEL@BASE_URL", ... (default micro)',
     )
     parser.add_argument(
         "--host",
