@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 PROC = Path("/proc")
+CAN_TELL = (PROC / "self" / "environ").exists()
 
 
 def processes_with(mark: str) -> list[str]:
-    """Command lines of the processes whose environment holds a text; needs /proc."""
+    """Command lines of the processes that have a text in their environment; where `CAN_TELL`."""
     found = []
     for process in PROC.glob("[0-9]*"):
         try:

@@ -28,6 +28,7 @@ from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.ray import RayGenerator
 from pcrl_gym.generators.ray_replica import MOST_PROMPTS, split_by_length
 from pcrl_gym.task import make_task
+from processes import CAN_TELL, processes_with
 
 ROOT = Path(__file__).parents[1]
 
@@ -338,20 +339,8 @@ print("left open" if len(sys.argv) == 1 else "closed by Ray", flush=True)
 """
 
 
-def processes_with(mark: str) -> list[str]:
-    """Command lines of the processes that have inherited an environment variable."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:  # gone, or another user's
-            continue
-    return found
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+@pytest.mark.skipif(not CAN_TELL, reason="needs /proc")
 def test_nothing_is_left_running_and_the_home_folder_stays_empty(tmp_path: Path):
     pytest.importorskip("ray")
     mark = f"PCRL_GYM_TEST={tmp_path}"

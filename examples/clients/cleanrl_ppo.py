@@ -15,11 +15,12 @@ from torch.distributions import Bernoulli, Independent
 
 SEED = 1
 NUM_ENVS = 64
+MAX_UNITS = 64  # of the 2 % of longer prompts the last units always stay
 NUM_STEPS = 2  # steps of every environment per update
-UPDATES = 6
+UPDATES = 8
 EPOCHS = 4
 MINIBATCHES = 4
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 3e-3
 GAMMA = 1.0
 GAE_LAMBDA = 0.95
 CLIP = 0.2
@@ -61,7 +62,7 @@ def tensors(observation: dict[str, np.ndarray]) -> dict[str, Tensor]:
     return {key: torch.as_tensor(array) for key, array in observation.items()}
 
 
-envs = gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=NUM_ENVS)
+envs = gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=NUM_ENVS, max_units=MAX_UNITS)
 envs = gym.wrappers.vector.RecordEpisodeStatistics(envs)
 torch.manual_seed(SEED)
 agent = Agent(envs)

@@ -18,8 +18,9 @@ ID = "pcrl_gym:PromptCompression-v0"
 # Statistics and a video of the first episode: the prompt, and what the step has made of it.
 env = gym.make(ID, render_mode="rgb_array")
 env = wrappers.RecordEpisodeStatistics(env)
-env = wrappers.RecordVideo(env, "videos", name_prefix="single", episode_trigger=lambda i: i == 0)
+env = wrappers.RecordVideo(env, "videos/single", episode_trigger=lambda i: i == 0)
 _, info = env.reset(seed=0)
+env.action_space.seed(0)
 for _ in range(3):
     action = env.action_space.sample(mask=info["action_mask"])
     _, _, _, _, info = env.step(action)
@@ -28,8 +29,8 @@ for _ in range(3):
 env.close()
 
 # An episode of three steps that TimeLimit cuts after two. The reward comes with the last step, so
-# this one earns nothing. Below it the observation is one vector, and so is the action: one number
-# per unit, which is kept if the number is above 0.
+# this one earns nothing. The wrappers around it make the observation one vector, and the action one
+# number per unit, which is kept if its number is above 0.
 env = gym.make(ID, max_steps=3)
 env = KeepLogits(wrappers.FlattenObservation(wrappers.TimeLimit(env, max_episode_steps=2)))
 observation, _ = env.reset(seed=0)
@@ -45,9 +46,7 @@ env.close()
 envs = gym.make_vec(ID, num_envs=4, render_mode="rgb_array")
 envs = VectorAutoreset(envs)
 envs = wrappers.vector.RecordEpisodeStatistics(envs)
-envs = wrappers.vector.RecordVideo(
-    envs, "videos", name_prefix="vector", episode_trigger=lambda i: i == 0
-)
+envs = wrappers.vector.RecordVideo(envs, "videos/vector", episode_trigger=lambda i: i == 0)
 envs = wrappers.vector.FlattenObservation(envs)
 envs = wrappers.vector.ClipReward(envs, min_reward=0.0)
 envs = VectorKeepLogits(envs)
@@ -59,4 +58,4 @@ for _ in range(4):  # two episodes, each with a step that resets
         print("vector:", observations.shape, "returns", infos["episode"]["r"], "rewards", rewards)
 envs.close()
 
-print("videos:", *sorted(path.name for path in Path("videos").glob("*.mp4")))
+print("videos:", *sorted(path.as_posix() for path in Path("videos").rglob("*.mp4")))
