@@ -71,11 +71,7 @@ def disconnect() -> None:
         _connection.users = max(0, _connection.users - 1)
         if _connection.users == 0 and _connection.made_here:
             ray.shutdown()  # does nothing once Ray has shut down by itself, at the program's end
-            for name, value in _connection.environment.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+            _restore(_connection.environment)
             _connection = _Connection()
 
 
@@ -142,13 +138,25 @@ def _start(ray: Any) -> None:
     os.environ.update(wanted)
     # Workers are to find the modules that this process finds, those of a script's folder included.
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    ray.init(
-        # As Ray would else join a cluster that somebody else has started on this machine.
-        address="local",
-        include_dashboard=False,
-        runtime_env={"env_vars": {"PYTHONPATH": path}},
-        _node_ip_address="127.0.0.1",
-        **quiet,
-    )
+    try:
+        ray.init(
+            # As Ray would else join a cluster that somebody else has started on this machine.
+            address="local",
+            include_dashboard=False,
+            runtime_env={"env_vars": {"PYTHONPATH": path}},
+            _node_ip_address="127.0.0.1",
+            **quiet,
+        )
+    except BaseException:
+        _restore(before)
+        raise
     _connection.made_here = _connection.local = True
     _connection.environment = before
+
+
+def _restore(environment: dict[str, str | None]) -> None:
+    for name, value in environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
