@@ -381,8 +381,8 @@ def test_the_examples_in_the_manual_run(cluster: Any):
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```py\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
     assert len(examples) == 2
+    names: dict[str, Any] = {}
     for code in examples:
-        names: dict[str, Any] = {}
         exec(code.replace("replicas=2", "replicas=1"), names)
         assert len(names["observations"]["input_ids"]) == 64
         names["envs"].close()
