@@ -133,8 +133,9 @@ def _start(ray: Any) -> None:
     wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
         wanted["RAY_AUTH_TOKEN"] = _TOKEN
-    # Ray sets the mode by itself.
-    before = {name: os.environ.get(name) for name in (*wanted, "RAY_AUTH_MODE")}
+    # Ray sets the last two by itself.
+    names = (*wanted, "RAY_AUTH_MODE", "PYTHONBREAKPOINT")
+    before = {name: os.environ.get(name) for name in names}
     os.environ.update(wanted)
     # Workers are to find the modules that this process finds, those of a script's folder included.
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
