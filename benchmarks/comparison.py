@@ -214,7 +214,7 @@ def compare(
     sign_flip = sign_flip_p_value(a_means - b_means, seed=seed)
     notes = []
     if min(seeds_a, seeds_b) == 1:
-        notes.append("one seed: the interval leaves out chance in training")
+        notes.append("one seed: the interval leaves out any chance between seeds")
     elif min(seeds_a, seeds_b) <= 3:
         notes.append(f"{min(seeds_a, seeds_b)} seeds: the interval is coarse")
     if prompts < FEW:

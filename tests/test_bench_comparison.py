@@ -251,7 +251,7 @@ def test_compare_by_hand():
     assert (result.seeds_a, result.seeds_b, result.prompts) == (2, 1, 3)
     assert result.level == 0.95
     assert result.note == (
-        "one seed: the interval leaves out chance in training; "
+        "one seed: the interval leaves out any chance between seeds; "
         "3 prompts: the interval is too narrow; "
         "small n: 2, so the p-value is at least 0.5"
     )
