@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import PcrlError
+
+_PATIENCE = 60.0  # seconds without a sign of life before the user is told
 
 Call = Callable[[Any], Any]
 """Sends a call to an actor and returns the reference of its result."""
@@ -165,11 +168,9 @@ class ActorPool:
         """
         exceptions = self._ray.exceptions
         idle = waiting and not self._at_work()
-        ready, _ = self._ray.wait(list(self._busy), timeout=self._start_timeout if idle else None)
+        ready = self._wait_to_start() if idle else self._ray.wait(list(self._busy))[0]
         if not ready:
-            told = f"none has started within {self._start_timeout:g} s"
-            free = self._ray.available_resources()
-            return None, None, NoActorError(f"{told}; of the cluster are free: {free}")
+            return None, None, NoActorError(self._nothing_within(self._start_timeout))
         busy = self._busy.pop(ready[0])
         try:
             result = self._ray.get(ready[0])
@@ -186,6 +187,20 @@ class ActorPool:
             return self._replace(busy, error)
         self._free.append(busy.actor)
         return busy.index, result, None
+
+    def _wait_to_start(self) -> list[Any]:
+        """Waits as long as an actor may take to start, and says so if it takes long."""
+        first = min(_PATIENCE, self._start_timeout)
+        ready, _ = self._ray.wait(list(self._busy), timeout=first)
+        if not ready and (rest := self._start_timeout - first) > 0:
+            told = f"{self._nothing_within(first)}; waiting {rest:g} s more"
+            warnings.warn(told, stacklevel=2)
+            ready, _ = self._ray.wait(list(self._busy), timeout=rest)
+        return list(ready)
+
+    def _nothing_within(self, seconds: float) -> str:
+        free = self._ray.available_resources()
+        return f"none has started within {seconds:g} s; of the cluster are free: {free}"
 
     def _replace(
         self, busy: _Busy, error: Exception

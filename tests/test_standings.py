@@ -1,0 +1,42 @@
+"""The committed standings are of the suites as they are now, and the README shows them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.leaderboard import format_leaderboard
+from benchmarks.suites import SUITES, suite_of
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "benchmarks" / "leaderboard"
+STANDING = ("micro", "micro-seq2seq")
+
+
+def told(suite: str, file: str) -> Any:
+    return json.loads((PAGE / suite / file).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("suite", STANDING)
+def test_they_are_of_the_suites_as_they_are_now(suite: str):
+    settings = told(suite, "settings.json")
+    frozen = SUITES[suite]
+    made_of = dataclasses.replace(suite_of(settings), tags=frozen.tags, checksums=frozen.checksums)
+    assert made_of == frozen
+    assert settings["checksums"].items() <= frozen.checksums.items()
+    assert len(settings["agents"]) == 9
+
+
+def test_the_readme_shows_the_split_of_known_families():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    board = (PAGE / "leaderboard.md").read_text(encoding="utf-8")
+    for suite in STANDING:
+        rows = [row for row in told(suite, "summary.json") if row["split"] == "validation_seen"]
+        table = format_leaderboard(rows)
+        assert table in board, "make standings wrote them together"
+        shown = table.replace("### ", "#### ")
+        assert shown in readme, f"README.md is to show, between its marks, this:\n{shown}"
