@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The paper's pipeline on real text, at a size for two CPU cores: two generators trained from nothing, policies with a
+# frozen encoder trained against one of them, and evaluated with both and on other prompts. Interrupted, the same command goes on.
+#
+#   benchmarks/real_text.sh T0_SHORT ALPACA_PLUS ENCODER [folder for the results, default runs/real-text] [folder to publish to]
+#
+# T0_SHORT and ALPACA_PLUS are folders of prompts, ENCODER the folder of a text encoder with its tokenizer, such as MiniLM. What is
+# published holds figures alone, no text. Minutes of training and prompts per split can be set in the environment.
+set -euo pipefail
+
+if (($# < 3 || $# > 5)); then
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    exit 2
+fi
+t0=$(realpath "$1") alpaca=$(realpath "$2") encoder=$(realpath "$3")
+out=$(realpath -m "${4:-runs/real-text}")
+publish=${5:+$(realpath -m "$5")}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-.venv/bin/python}
+: "${TUNING_MINUTES:=30}" "${POLICY_MINUTES:=25}" "${LIMIT:=500}"
+agents=random,keep_all,truncation,stopwords,self_information,scst
+export OMP_NUM_THREADS=1
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT  # no process outlives a failure
+
+benchmarks() { "$python" -m benchmarks "$@"; }
+
+wait_for() { for process in "$@"; do wait "$process"; done; }
+
+tune() {  # config
+    benchmarks finetune --from-config "$1" --data "$t0" --minutes "$TUNING_MINUTES" --out "$out/$1"
+}
+
+train() {  # seed
+    "$python" -m agents train scst --config scst-minilm --seed "$1" --loggers jsonl --out "$out/scst-$1" \
+        --set agent.encoder="$encoder" task.tokenizer="$encoder" task.dataset="$t0" \
+        task.generator="$out/gpt2-mini/model" run.minutes="$POLICY_MINUTES"
+}
+
+evaluate() {  # suite, prompts, generator, name: policies were trained against the causal generator, whichever this is
+    benchmarks run --suite "$1" --dataset "$2" --generator "$out/$3/model" --agents "$agents" --seeds 2 \
+        --policies "$out/scst-0" "$out/scst-1" --limit "$LIMIT" --out "$out/$4"
+    benchmarks dropped "$out/$4"
+    benchmarks compare "$out/$4" >/dev/null
+}
+
+tune gpt2-mini & first=$!
+tune t5-mini & second=$!
+wait_for "$first" "$second"
+
+train 0 & first=$!
+train 1 & second=$!
+wait_for "$first" "$second"
+
+evaluate t0-short "$t0" gpt2-mini t0-causal & first=$!
+(evaluate t0-short "$t0" t5-mini t0-seq2seq && evaluate alpaca-plus "$alpaca" gpt2-mini alpaca-causal) & second=$!
+wait_for "$first" "$second"
+folders=("$out"/{t0-causal,t0-seq2seq,alpaca-causal})
+benchmarks report "${folders[@]}" --out "$out/report"
+
+[[ -n $publish ]] || exit 0
+for generator in gpt2-mini t5-mini; do
+    mkdir -p "$publish/$generator" && cp "$out/$generator"/{training,evaluation}.json "$publish/$generator/"
+done
+for folder in "${folders[@]}"; do
+    to=$publish/$(basename "$folder")
+    mkdir -p "$to"
+    cp "$folder"/{leaderboard.md,details.md,summary.json,settings.json,provenance.json} "$folder"/analyses/compare.md "$to/"
+    sed '/^#### .*words/,$d' "$folder/analyses/dropped.md" > "$to/dropped.md"  # words are text of the prompts
+done
