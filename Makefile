@@ -21,7 +21,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
 		--agents random,keep_all,truncation,stopwords,self_information,ppo,scst --seeds 2 --out $(OUT)
 
-# Writes benchmarks/leaderboard; about 50 minutes on two cores. Resumable.
+# Writes benchmarks/leaderboard; 36 minutes on two cores. Resumable.
 standings: $(INSTALLED)
 	benchmarks/standings.sh
 

@@ -86,7 +86,7 @@ def validate(
     _check_suite(opened.settings, report)
     _check_prompts(records, opened.settings, _skipped(opened.path), report)
     _tell(report, _wrong_figures(records, opened.settings))
-    if _read_json(opened.path / "summary.json") != json.loads(json.dumps(rows)):
+    if not _equal(_read_json(opened.path / "summary.json"), json.loads(json.dumps(rows))):
         report.problems.append("summary.json does not follow from the records")
     report.notes.append("suite, prompts, figures and summary checked")
     _check_answers(records, opened.settings, report, device=device, seed=seed, share=share)
@@ -162,8 +162,15 @@ def wrong_figures(record: Record, reward: Any) -> list[str]:
     return wrong
 
 
-def _equal(a: float | None, b: float | None) -> bool:
-    return a == b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two values of JSON are the same up to rounding, which differs among machines."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(a == b)
 
 
 def _wrong_figures(records: Iterable[Record], settings: dict[str, Any]) -> Iterator[str]:

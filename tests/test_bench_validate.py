@@ -117,6 +117,20 @@ def test_missing_parts_and_summaries_are_found(folder: Path):
     assert "summary.json does not follow from the records" in problems
 
 
+@pytest.mark.parametrize(("factor", "told"), [(1 + 1e-15, False), (1 + 1e-6, True)])
+def test_summaries_of_other_machines_may_differ_by_rounding(
+    folder: Path, factor: float, told: bool
+):
+    file = folder / "summary.json"
+    rows = json.loads(file.read_text())
+    row = next(row for row in rows if row["agent"] == "random")
+    row["reward_ci"][1] *= factor
+    row["similarity"] *= factor
+    file.write_text(json.dumps(rows))
+    problems = validate(folder, share=0.01).problems
+    assert ("summary.json does not follow from the records" in problems) == told
+
+
 def test_left_out_prompts_are_found(folder: Path):
     part = folder / "records" / "stopwords" / "validation_seen-seed0.jsonl"
     part.write_text("".join(part.read_text().splitlines(True)[3:]))
