@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.__main__ import main
 from benchmarks.cluster import read_files, run_on_cluster, write_files
@@ -124,8 +125,19 @@ def test_what_a_job_raises_is_raised_and_the_rest_is_kept(
     assert {r.agent for r in RunFolder(tmp_path / "out").records()} == {"keep_all"}
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a worker with one CPU computes: sums of floats depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-def test_the_command_trains_and_evaluates_on_workers(cluster: Any, tmp_path: Path, capsys):
+def test_the_command_trains_and_evaluates_on_workers(
+    cluster: Any, one_thread: None, tmp_path: Path, capsys
+):
     common = ["run", "--suite", "micro-ci", "--agents", "scst,random", "--train-episodes", "256"]
     for out, more in (("local", []), ("spread", ["--ray", "2"])):
         assert main([*common, *more, "--out", str(tmp_path / out)]) == 0
