@@ -65,5 +65,5 @@ for folder in "${folders[@]}"; do
     to=$publish/$(basename "$folder")
     mkdir -p "$to"
     cp "$folder"/{leaderboard.md,details.md,summary.json,settings.json,provenance.json} "$folder"/analyses/compare.md "$to/"
-    sed '/^#### .*words/,$d' "$folder/analyses/dropped.md" > "$to/dropped.md"  # words are text of the prompts
+    sed '/^#### by task family/,$d' "$folder/analyses/dropped.md" > "$to/dropped.md"  # what follows has words of the prompts
 done

@@ -19,6 +19,7 @@ import models
 from benchmarks.__main__ import main
 from benchmarks.finetune import run as run_module
 from benchmarks.finetune import trainer
+from benchmarks.finetune.contamination import RARE, contaminated
 from benchmarks.finetune.evaluation import Majority, evaluate
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.rows import (
@@ -233,12 +234,36 @@ def test_figures_by_hand():
         Prompt(id="2", instruction="nothing", source="a"),
     ]
     generator = CountingGenerator(lambda text: " ".join(text.split()[1:3]))
-    figures, rows = evaluate(generator, AlpacaTemplate(), prompts, Majority(prompts), 30)
+    figures, rows = evaluate(generator, AlpacaTemplate(), prompts, prompts, 30)
     # "blue fish" shares one of two words with "red fish": F1 0.5.
     assert (figures["exact_match"], figures["rouge_l"]) == (0.5, 0.75)
     assert (figures["majority_exact_match"], figures["majority_rouge_l"]) == (1.0, 1.0)
     assert (figures["prompts"], figures["without_gold"], figures["too_long"]) == (2, 1, 0)
     assert [row["answer"] for row in rows] == ["red fish", "blue fish"]
+    # All were trained on.
+    assert (figures["contaminated"], figures["contaminated_exact_match"]) == (2, 0.5)
+    assert figures["clean_exact_match"] is None
+
+
+def test_contaminated_is_what_shares_a_rare_run_of_six_words_and_the_answer():
+    def prompt(text: str, output: str, input: str = "") -> Prompt:
+        return Prompt(id=text + output, instruction=text, input=input, output=output)
+
+    wording = "is this review of a film"
+    train = [prompt("a b c d e f. Title?", "x"), prompt("one two", "x")]
+    train += [prompt(f"{n} {wording}", "good") for n in range(RARE)]
+    asked = [
+        prompt("Sum up:", " x", input="a b c d e f. Title?"),
+        prompt("b c d e f. Title?", "x"),  # six words from b on
+        prompt("Sum up: a b c d e", "x"),
+        prompt("a b c d e f. Title?", "y"),
+        prompt("one two", "x"),
+        prompt("one two three", "x"),
+    ]
+    assert contaminated(train, asked) == [True, True, False, False, True, False]
+    shared = [prompt(f"so {wording}", "good")]
+    assert contaminated(train, shared) == [True]
+    assert contaminated([*train, prompt(f"{wording} bad", "bad")], shared) == [False]
 
 
 def test_what_does_not_fit_the_generator_is_left_out_of_the_figures_and_counted():
@@ -246,10 +271,10 @@ def test_what_does_not_fit_the_generator_is_left_out_of_the_figures_and_counted(
         Prompt(id="0", instruction="a", output="x"), Prompt(id="1", instruction="a b", output="x")
     ]  # fmt: skip
     generator = CountingGenerator(max_prompt_tokens=8)  # "Instruction: a Output:" has 3 words
-    figures, _ = evaluate(generator, AlpacaTemplate(), prompts, Majority(prompts), 5)
+    figures, _ = evaluate(generator, AlpacaTemplate(), prompts, prompts, 5)
     assert (figures["prompts"], figures["too_long"]) == (1, 1)
     with pytest.raises(ValueError, match="none of 2 prompts"):
-        evaluate(generator, AlpacaTemplate(), prompts, Majority(prompts), 6)
+        evaluate(generator, AlpacaTemplate(), prompts, prompts, 6)
 
 
 def blank(kind: str, folder: Path) -> Path:

@@ -31,7 +31,8 @@ def card(
     if splits:
         table = (
             "\nGreedy answers against the gold ones, beside the commonest answer in training of "
-            f"each prompt's source:\n\n{figures_table(splits)}\n"
+            "each prompt's source. Contaminated prompts have a text that training prompts have, "
+            f"with the same answer:\n\n{figures_table(splits)}\n"
         )
     return f"""# Tuned generator
 

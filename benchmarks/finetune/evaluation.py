@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from benchmarks.finetune.contamination import contaminated
 from benchmarks.gold import against_gold
 from pcrl_gym.datasets import dataset_checksum
 from pcrl_gym.generators.base import Generator
@@ -55,7 +56,7 @@ def evaluate(
     generator: Generator,
     template: Template,
     prompts: Sequence[Prompt],
-    majority: Majority,
+    train: Sequence[Prompt],
     max_new_tokens: int,
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Compare greedy answers with the gold ones.
@@ -64,17 +65,21 @@ def evaluate(
         generator: Answers.
         template: Gives the text of a prompt.
         prompts: Held-out prompts; those without an answer are left out.
-        majority: The baseline.
+        train: What the generator was tuned on: gives the commonest answers, and tells which prompts
+            are contaminated.
         max_new_tokens: Longest answer.
 
     Returns:
         Figures: number of prompts, their checksum, how many do not fit the generator and are left
         out, and for the generator and the majority answer the share of equal answers and the mean
-        ROUGE-L F1 of `benchmarks.gold`, all in [0, 1]; and a row per prompt with the answer.
+        ROUGE-L F1 of `benchmarks.gold`, all in [0, 1]; how many prompts are contaminated, and the
+        generator's share of equal answers among these and among the rest (None of no prompts);
+        and a row per prompt with the answer.
 
     Raises:
-        ValueError: If no prompt is left.
+        ValueError: If no prompt is left, or no training prompt has an answer.
     """
+    majority = Majority(train)
     texts = {prompt.id: template.render(prompt).text for prompt in prompts}
     answered = [prompt for prompt in prompts if prompt.output.strip()]
     limit = generator.max_prompt_tokens
@@ -112,19 +117,32 @@ def evaluate(
         figures[f"{who}rouge_l"] = fmean(
             against_gold(row[key], row["gold"]).rouge_l for row in rows
         )
+    told = contaminated(train, fitting)
+    figures["contaminated"] = sum(told)
+    for kind, name in ((True, "contaminated"), (False, "clean")):
+        right = [
+            r["answer"] == r["gold"] for r, known in zip(rows, told, strict=True) if known is kind
+        ]
+        figures[f"{name}_exact_match"] = fmean(right) if right else None
     return figures, rows
 
 
 def figures_table(splits: dict[str, dict[str, Any]]) -> str:
     """Figures of all splits as a Markdown table."""
     lines = [
-        "| split | prompts | exact match | majority answer's | ROUGE-L | majority answer's |",
-        "|---|---|---|---|---|---|",
+        "| split | prompts | exact match | majority answer's | ROUGE-L | majority answer's "
+        "| contaminated | exact match of these | of the rest |",
+        f"|{'---|' * 9}",
     ]
     lines += [
-        f"| {split} | {of['prompts']} | {100 * of['exact_match']:.1f} % "
-        f"| {100 * of['majority_exact_match']:.1f} % | {100 * of['rouge_l']:.1f} "
-        f"| {100 * of['majority_rouge_l']:.1f} |"
+        f"| {split} | {of['prompts']} | {_percent(of['exact_match'])} "
+        f"| {_percent(of['majority_exact_match'])} | {100 * of['rouge_l']:.1f} "
+        f"| {100 * of['majority_rouge_l']:.1f} | {of['contaminated']} "
+        f"| {_percent(of['contaminated_exact_match'])} | {_percent(of['clean_exact_match'])} |"
         for split, of in splits.items()
     ]
     return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"

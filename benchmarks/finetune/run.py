@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.seeding import isolated_random_state
 from benchmarks.finetune.card import card
-from benchmarks.finetune.evaluation import Majority, evaluate, figures_table
+from benchmarks.finetune.evaluation import evaluate, figures_table
 from benchmarks.finetune.folder import check_folder, locked
 from benchmarks.finetune.material import prepare
 from benchmarks.finetune.models import (
@@ -164,16 +164,19 @@ def _evaluate(
     file = out / "evaluation.json"
     done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     asked = {"limit": options.evaluate_limit, "max_new_tokens": options.max_new_tokens}
-    wanted = [split for split in splits if done.get(split, {}).get("asked") != asked]
+    wanted = [
+        split
+        for split in splits
+        if done.get(split, {}).get("asked") != asked or "contaminated" not in done[split]
+    ]
     if wanted:
         generator: Any = load_generator(out / "model")
         template = make_template(options.template, generator.tokenizer)
-        majority = Majority(train)
         for split in wanted:
             prompts = load_prompts(options.data, split)
             picked = [prompts[i] for i in pick_evenly(len(prompts), options.evaluate_limit)]
             print(f"Answering {len(picked)} prompts of {split} ...", file=sys.stderr, flush=True)
-            figures, rows = evaluate(generator, template, picked, majority, options.max_new_tokens)
+            figures, rows = evaluate(generator, template, picked, train, options.max_new_tokens)
             print(
                 f"{split}: left out {figures['without_gold']} without a gold answer, "
                 f"{figures['too_long']} too long for the model"
