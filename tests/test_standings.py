@@ -1,4 +1,4 @@
-"""The committed standings are of the suites as they are now, and the README shows them."""
+"""Committed standings are of the suites as they are now, and pages show what was measured."""
 
 from __future__ import annotations
 
@@ -40,3 +40,19 @@ def test_the_readme_shows_the_split_of_known_families():
         assert table in board, "make standings wrote them together"
         shown = table.replace("### ", "#### ")
         assert shown in readme, f"README.md is to show, between its marks, this:\n{shown}"
+
+
+def test_the_page_on_real_text_shows_the_committed_figures():
+    page = (ROOT / "docs" / "real-text.md").read_text(encoding="utf-8")
+    figures = ROOT / "benchmarks" / "results" / "real-text"
+    boards = sorted(figures.glob("*/leaderboard.md"))
+    assert len(boards) == 3
+    for board in boards:
+        for part in board.read_text(encoding="utf-8").split("### ")[1:]:
+            assert part.partition("\n")[2].strip() in page
+    for evaluation in sorted(figures.glob("*/evaluation.json")):
+        for split, of in json.loads(evaluation.read_text(encoding="utf-8")).items():
+            shares = "exact_match", "contaminated_exact_match", "clean_exact_match"
+            exact, told, rest = (f"{100 * of[key]:.1f} %" for key in shares)
+            assert f"| {split} | {exact} |" in page
+            assert f"| {told} | {rest} |" in page
