@@ -11,8 +11,8 @@ import pytest
 import models
 from benchmarks.__main__ import main
 from benchmarks.records import RunFolder
+from imports import ROOT
 
-ROOT = Path(__file__).parents[1]
 ODD_TEXTS = (
     "",
     "a",

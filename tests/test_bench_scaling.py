@@ -34,6 +34,7 @@ from benchmarks.scaling.stages import (
 )
 from benchmarks.scaling.tables import Replicated, format_all, format_replicated
 from fault_server import FaultServer
+from imports import ROOT
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.openai import OpenAIGenerator
 
@@ -299,3 +300,8 @@ def test_all_tables_say_whether_they_are_measured_or_computed():
     titles = [line for line in format_all(cases, []).splitlines() if line.startswith("#")]
     kinds = [title.split()[1] for title in titles]
     assert kinds == ["Measured:", "Fitted:", "Fitted:", "Computed:", "Computed:"]
+
+
+def test_the_page_shows_the_committed_figures():
+    page = (ROOT / "benchmarks" / "SCALING.md").read_text(encoding="utf-8")
+    assert show(ROOT / "benchmarks" / "results" / "scaling-cpu.json").strip() in page

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.suites import SUITES, suite_of
+from imports import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "benchmarks" / "leaderboard"
 STANDING = ("micro", "micro-seq2seq")
 
