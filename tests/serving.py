@@ -45,7 +45,7 @@ class Served:
     def interrupt(self) -> int:
         """End it as Ctrl-C does; returns its exit status."""
         self.process.send_signal(signal.SIGINT)
-        self.output += self.process.communicate()[0]
+        self.output += self.process.communicate(timeout=60)[0]
         return self.process.returncode
 
 
@@ -66,6 +66,8 @@ def served(command: Sequence[str], ready: str, **environment: str) -> Iterator[S
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        # Tests that run in the background ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     server = Served(process)
     try:
