@@ -162,8 +162,11 @@ def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
     """
     page = make_page(demo)
     launch(page, host, port)
-    print(f"The demo is on {page.local_url} (Ctrl-C ends it)", flush=True)
-    page.block_thread()
+    try:
+        print(f"The demo is on {page.local_url} (Ctrl-C ends it)", flush=True)
+        page.block_thread()
+    except KeyboardInterrupt:  # before Gradio waits for it
+        page.close(verbose=False)
 
 
 def _theme() -> gr.themes.Base:
