@@ -20,11 +20,15 @@ python=${PYTHON:-.venv/bin/python}
 : "${TUNING_MINUTES:=30}" "${POLICY_MINUTES:=25}" "${LIMIT:=500}"
 agents=random,keep_all,truncation,stopwords,self_information,scst
 export OMP_NUM_THREADS=1
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT  # no process outlives a failure
+set -m  # each job is a process group, so that what it starts ends with it if another fails
+trap 'for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done' EXIT
 
 benchmarks() { "$python" -m benchmarks "$@"; }
 
-wait_for() { for process in "$@"; do wait "$process"; done; }
+both() {  # wait for two jobs, no longer than until one fails
+    wait -n "$@"
+    for job in "$@"; do wait "$job"; done
+}
 
 tune() {  # config
     benchmarks finetune --from-config "$1" --data "$t0" --minutes "$TUNING_MINUTES" --out "$out/$1"
@@ -45,25 +49,35 @@ evaluate() {  # suite, prompts, generator, name: policies were trained against t
 
 tune gpt2-mini & first=$!
 tune t5-mini & second=$!
-wait_for "$first" "$second"
+both "$first" "$second"
 
 train 0 & first=$!
 train 1 & second=$!
-wait_for "$first" "$second"
+both "$first" "$second"
 
 evaluate t0-short "$t0" gpt2-mini t0-causal & first=$!
-(evaluate t0-short "$t0" t5-mini t0-seq2seq && evaluate alpaca-plus "$alpaca" gpt2-mini alpaca-causal) & second=$!
-wait_for "$first" "$second"
+(evaluate t0-short "$t0" t5-mini t0-seq2seq; evaluate alpaca-plus "$alpaca" gpt2-mini alpaca-causal) & second=$!
+both "$first" "$second"
 folders=("$out"/{t0-causal,t0-seq2seq,alpaca-causal})
 benchmarks report "${folders[@]}" --out "$out/report"
 
 [[ -n $publish ]] || exit 0
-for generator in gpt2-mini t5-mini; do
-    mkdir -p "$publish/$generator" && cp "$out/$generator"/{training,evaluation}.json "$publish/$generator/"
+publish() {  # folder below the results, files: without this machine's paths
+    local folder=$1 && shift
+    mkdir -p "$publish/$folder"
+    for file in "$@"; do
+        sed "s|$out/||g; s|$t0|T0_SHORT|g; s|$alpaca|ALPACA_PLUS|g; s|$encoder|ENCODER|g" \
+            "$out/$folder/$file" > "$publish/$folder/$(basename "$file")"
+    done
+}
+for generator in gpt2-mini t5-mini; do publish "$generator" training.json evaluation.json; done
+for policy in scst-0 scst-1; do
+    publish "$policy" config.yaml metrics.jsonl
+    sed -i '/"kind": "evaluation"/!d' "$publish/$policy/metrics.jsonl"
 done
 for folder in "${folders[@]}"; do
-    to=$publish/$(basename "$folder")
-    mkdir -p "$to"
-    cp "$folder"/{leaderboard.md,details.md,summary.json,settings.json,provenance.json} "$folder"/analyses/compare.md "$to/"
-    sed '/^#### by task family/,$d' "$folder/analyses/dropped.md" > "$to/dropped.md"  # what follows has words of the prompts
+    folder=$(basename "$folder")
+    publish "$folder" leaderboard.md details.md summary.json settings.json provenance.json analyses/compare.md
+    # All but these two tables hold words of the prompts, or names of their templates.
+    awk '/^####/ { kept = /by (word class|position)/ } NR == 1 || kept' "$out/$folder/analyses/dropped.md" > "$publish/$folder/dropped.md"
 done

@@ -14,7 +14,8 @@ agents=random,keep_all,truncation,stopwords,self_information,perplexity,ppo,scst
 episodes=ppo=6144,scst=32768
 shards=$(nproc)
 export OMP_NUM_THREADS=1
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT  # no process outlives a failure
+set -m  # each job is a process group, so that what it starts ends with it if another fails
+trap 'for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done' EXIT
 
 benchmarks() { "$python" -m benchmarks "$@"; }
 

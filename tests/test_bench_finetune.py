@@ -19,7 +19,7 @@ import models
 from benchmarks.__main__ import main
 from benchmarks.finetune import run as run_module
 from benchmarks.finetune import trainer
-from benchmarks.finetune.contamination import RARE, contaminated
+from benchmarks.finetune.contamination import RARE, overlaps
 from benchmarks.finetune.evaluation import Majority, evaluate
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.rows import (
@@ -241,29 +241,34 @@ def test_figures_by_hand():
     assert (figures["prompts"], figures["without_gold"], figures["too_long"]) == (2, 1, 0)
     assert [row["answer"] for row in rows] == ["red fish", "blue fish"]
     # All were trained on.
-    assert (figures["contaminated"], figures["contaminated_exact_match"]) == (2, 0.5)
-    assert figures["clean_exact_match"] is None
+    assert (figures["known_texts"], figures["contaminated"]) == (2, 2)
+    assert figures["contaminated_exact_match"] == 0.5
+    assert figures["contaminated_majority_exact_match"] == 1.0
+    assert figures["clean_exact_match"] is figures["clean_majority_exact_match"] is None
+    assert figures["distinct_answers"] == 2
 
 
-def test_contaminated_is_what_shares_a_rare_run_of_six_words_and_the_answer():
+def test_training_knew_a_rare_run_of_six_words_and_perhaps_its_answer():
     def prompt(text: str, output: str, input: str = "") -> Prompt:
         return Prompt(id=text + output, instruction=text, input=input, output=output)
 
     wording = "is this review of a film"
     train = [prompt("a b c d e f. Title?", "x"), prompt("one two", "x")]
     train += [prompt(f"{n} {wording}", "good") for n in range(RARE)]
-    asked = [
-        prompt("Sum up:", " x", input="a b c d e f. Title?"),
-        prompt("b c d e f. Title?", "x"),  # six words from b on
-        prompt("Sum up: a b c d e", "x"),
-        prompt("a b c d e f. Title?", "y"),
-        prompt("one two", "x"),
-        prompt("one two three", "x"),
-    ]
-    assert contaminated(train, asked) == [True, True, False, False, True, False]
+    unknown, text_alone, both = (False, False), (True, False), (True, True)
+    for asked, expected in {
+        prompt("Sum up:", " x", input="a b c d e f. Title?"): both,
+        prompt("b c d e f. Title?", "x"): both,  # six words from b on
+        prompt("Sum up: a b c d e", "x"): unknown,
+        prompt("a b c d e f. Title?", "y"): text_alone,
+        prompt("one two", "x"): both,
+        prompt("one two three", "x"): unknown,
+    }.items():
+        assert overlaps(train, [asked]) == [expected], asked
     shared = [prompt(f"so {wording}", "good")]
-    assert contaminated(train, shared) == [True]
-    assert contaminated([*train, prompt(f"{wording} bad", "bad")], shared) == [False]
+    assert overlaps(train, shared) == [both]
+    assert overlaps([*train, prompt(f"{wording} bad", "bad")], shared) == [unknown]
+    assert overlaps([], shared) == [unknown]
 
 
 def test_what_does_not_fit_the_generator_is_left_out_of_the_figures_and_counted():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.finetune.evaluation import figures_table
+from benchmarks.finetune.evaluation import figures_tables
 
 
 def card(
@@ -31,8 +31,9 @@ def card(
     if splits:
         table = (
             "\nGreedy answers against the gold ones, beside the commonest answer in training of "
-            "each prompt's source. Contaminated prompts have a text that training prompts have, "
-            f"with the same answer:\n\n{figures_table(splits)}\n"
+            "each prompt's source (of all training, where a source is new). A text is known if a "
+            "training prompt shares a rare run of six words with the prompt, the prompt "
+            f"contaminated if one of those has the same answer:\n\n{figures_tables(splits)}\n"
         )
     return f"""# Tuned generator
 

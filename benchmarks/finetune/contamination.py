@@ -1,9 +1,10 @@
-"""Which held-out prompts training has told the answer to."""
+"""Whether held-out prompts are made of texts, and have answers, that training knew."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pcrl_gym.prompt import Prompt
 
@@ -11,15 +12,29 @@ RUN = 6  # words
 RARE = 20  # training prompts: what more of them have is an instruction's wording, not a text
 
 
-def contaminated(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[bool]:
-    """Whether a training prompt has the same answer and the same text, whatever it asks.
+class Overlap(NamedTuple):
+    """What training knew of a held-out prompt.
+
+    Attributes:
+        text: A training prompt shares a rare run of words with it.
+        answer: One of those has the same answer, too: the prompt is contaminated.
+    """
+
+    text: bool
+    answer: bool
+
+
+def overlaps(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[Overlap]:
+    """Estimate which held-out prompts training knew, whatever it asked about them.
 
     Datasets made of templates often hold one text under several: a model that has learned the
-    answer under one can give it under another without reading what is asked. Same text means a run
-    of six words in common (all words, if a prompt has fewer) that at most 20 training prompts have.
-    Upper and lower case differ. The n-gram test is that of Brown et al., "Language Models are
-    Few-Shot Learners" (2020), appendix C, https://arxiv.org/abs/2005.14165, with shorter runs, for
-    shorter prompts.
+    answer under one can give it under another without reading what is asked.
+
+    Prompts share a text if they share a run of six words that at most 20 training prompts have (a
+    prompt of fewer words is one run). That errs both ways: by a rare wording in common, and by a
+    text told in other words. Answers are the same if they are equal but for white space around
+    them. The n-gram test is that of Brown et al., "Language Models are Few-Shot Learners" (2020),
+    appendix C, https://arxiv.org/abs/2005.14165, with shorter runs, for shorter prompts.
 
     Args:
         train: Training prompts.
@@ -32,8 +47,8 @@ def contaminated(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[bo
         >>> asked = ["News: ants march on Paris once more. Topic?", "Title for: bees rest"]
         >>> held_out = [Prompt(id=text, instruction=text, output="ants") for text in asked]
         >>> text = "Is it about ants? ants march on Paris once more."
-        >>> contaminated([Prompt(id="0", instruction=text, output="ants")], held_out)
-        [True, False]
+        >>> overlaps([Prompt(id="0", instruction=text, output="ants")], held_out)
+        [Overlap(text=True, answer=True), Overlap(text=False, answer=False)]
     """
     wanted = set[str]().union(*(_runs(prompt) for prompt in held_out))
     prompts: Counter[str] = Counter()
@@ -42,13 +57,12 @@ def contaminated(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[bo
         for run in _runs(prompt) & wanted:
             prompts[run] += 1
             answers[run].add(prompt.output.strip())
-    return [
-        any(
-            prompts[run] <= RARE and prompt.output.strip() in answers.get(run, ())
-            for run in _runs(prompt)
-        )
-        for prompt in held_out
-    ]
+    found = []
+    for prompt in held_out:
+        shared = [run for run in _runs(prompt) if 0 < prompts[run] <= RARE]
+        same = any(prompt.output.strip() in answers[run] for run in shared)
+        found.append(Overlap(bool(shared), same))
+    return found
 
 
 def _runs(prompt: Prompt) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.finetune.contamination import contaminated
+from benchmarks.finetune.contamination import overlaps
 from benchmarks.gold import against_gold
 from pcrl_gym.datasets import dataset_checksum
 from pcrl_gym.generators.base import Generator
@@ -72,9 +72,10 @@ def evaluate(
     Returns:
         Figures: number of prompts, their checksum, how many do not fit the generator and are left
         out, and for the generator and the majority answer the share of equal answers and the mean
-        ROUGE-L F1 of `benchmarks.gold`, all in [0, 1]; how many prompts are contaminated, and the
-        generator's share of equal answers among these and among the rest (None of no prompts);
-        and a row per prompt with the answer.
+        ROUGE-L F1 of `benchmarks.gold`, all in [0, 1]; how many different answers the generator
+        gave; of how many prompts training knew the text, and how many of these are contaminated;
+        the shares of equal answers among the contaminated and among the others, which are called
+        clean (None of no prompts); and a row per prompt with the answer.
 
     Raises:
         ValueError: If no prompt is left, or no training prompt has an answer.
@@ -117,28 +118,42 @@ def evaluate(
         figures[f"{who}rouge_l"] = fmean(
             against_gold(row[key], row["gold"]).rouge_l for row in rows
         )
-    told = contaminated(train, fitting)
-    figures["contaminated"] = sum(told)
+    figures["distinct_answers"] = len({row["answer"] for row in rows})
+    known = overlaps(train, fitting)
+    figures["known_texts"] = sum(overlap.text for overlap in known)
+    figures["contaminated"] = sum(overlap.answer for overlap in known)
     for kind, name in ((True, "contaminated"), (False, "clean")):
-        right = [
-            r["answer"] == r["gold"] for r, known in zip(rows, told, strict=True) if known is kind
-        ]
-        figures[f"{name}_exact_match"] = fmean(right) if right else None
+        of_kind = [row for row, overlap in zip(rows, known, strict=True) if overlap.answer is kind]
+        for key, who in (("answer", ""), ("majority", "majority_")):
+            figures[f"{name}_{who}exact_match"] = (
+                fmean(row[key] == row["gold"] for row in of_kind) if of_kind else None
+            )
     return figures, rows
 
 
-def figures_table(splits: dict[str, dict[str, Any]]) -> str:
-    """Figures of all splits as a Markdown table."""
+def figures_tables(splits: dict[str, dict[str, Any]]) -> str:
+    """Figures of all splits as two Markdown tables: the figures, and what training knew."""
     lines = [
-        "| split | prompts | exact match | majority answer's | ROUGE-L | majority answer's "
-        "| contaminated | exact match of these | of the rest |",
-        f"|{'---|' * 9}",
+        "| split | prompts | exact match | majority answer's | ROUGE-L | majority answer's |",
+        f"|{'---|' * 6}",
     ]
     lines += [
         f"| {split} | {of['prompts']} | {_percent(of['exact_match'])} "
         f"| {_percent(of['majority_exact_match'])} | {100 * of['rouge_l']:.1f} "
-        f"| {100 * of['majority_rouge_l']:.1f} | {of['contaminated']} "
-        f"| {_percent(of['contaminated_exact_match'])} | {_percent(of['clean_exact_match'])} |"
+        f"| {100 * of['majority_rouge_l']:.1f} |"
+        for split, of in splits.items()
+    ]
+    lines += [
+        "",
+        "| split | known texts | contaminated | exact match of these | majority answer's "
+        "| of the rest | majority answer's |",
+        f"|{'---|' * 7}",
+    ]
+    lines += [
+        f"| {split} | {of['known_texts']} | {of['contaminated']} "
+        f"| {_percent(of['contaminated_exact_match'])} "
+        f"| {_percent(of['contaminated_majority_exact_match'])} "
+        f"| {_percent(of['clean_exact_match'])} | {_percent(of['clean_majority_exact_match'])} |"
         for split, of in splits.items()
     ]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.seeding import isolated_random_state
 from benchmarks.finetune.card import card
-from benchmarks.finetune.evaluation import evaluate, figures_table
+from benchmarks.finetune.evaluation import evaluate, figures_tables
 from benchmarks.finetune.folder import check_folder, locked
 from benchmarks.finetune.material import prepare
 from benchmarks.finetune.models import (
@@ -162,13 +162,11 @@ def _evaluate(
     out = Path(options.out)
     report = json.loads((out / "training.json").read_text(encoding="utf-8"))
     file = out / "evaluation.json"
-    done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    # An evaluation of before `known_texts` is made again.
+    done = {split: of for split, of in told.items() if "known_texts" in of}
     asked = {"limit": options.evaluate_limit, "max_new_tokens": options.max_new_tokens}
-    wanted = [
-        split
-        for split in splits
-        if done.get(split, {}).get("asked") != asked or "contaminated" not in done[split]
-    ]
+    wanted = [split for split in splits if done.get(split, {}).get("asked") != asked]
     if wanted:
         generator: Any = load_generator(out / "model")
         template = make_template(options.template, generator.tokenizer)
@@ -181,7 +179,11 @@ def _evaluate(
                 f"{split}: left out {figures['without_gold']} without a gold answer, "
                 f"{figures['too_long']} too long for the model"
             )
-            done[split] = figures | {"asked": asked}
+            done[split] = figures | {
+                "asked": asked,
+                "libraries": library_versions(),
+                "git": git_state(),
+            }
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             write_file(out / f"answers-{split}.jsonl", lines)
             write_file(file, json.dumps(done, indent=1) + "\n")
@@ -190,7 +192,7 @@ def _evaluate(
         f"{report['parameters']:,} parameters, {report['minutes']:.1f} minutes on "
         f"{report['device']}, {report['steps']} steps\n"
     )
-    print(figures_table(done) if done else f"{options.data} has no held-out split to evaluate.")
+    print(figures_tables(done) if done else f"{options.data} has no held-out split to evaluate.")
     print(f"\ngenerator={str(out / 'model')!r}")
 
 
