@@ -79,5 +79,6 @@ for folder in "${folders[@]}"; do
     folder=$(basename "$folder")
     publish "$folder" leaderboard.md details.md summary.json settings.json provenance.json analyses/compare.md
     # All but these two tables hold words of the prompts, or names of their templates.
-    awk '/^####/ { kept = /by (word class|position)/ } NR == 1 || kept' "$out/$folder/analyses/dropped.md" > "$publish/$folder/dropped.md"
+    awk 'BEGIN { kept = 1 } /^####/ { kept = /by (word class|position)/ } kept' \
+        "$out/$folder/analyses/dropped.md" > "$publish/$folder/dropped.md"
 done
