@@ -49,9 +49,23 @@ def test_the_page_on_real_text_shows_the_committed_figures():
     for board in boards:
         for part in board.read_text(encoding="utf-8").split("### ")[1:]:
             assert part.partition("\n")[2].strip() in page
-    for evaluation in sorted(figures.glob("*/evaluation.json")):
-        for split, of in json.loads(evaluation.read_text(encoding="utf-8")).items():
-            shares = "exact_match", "contaminated_exact_match", "clean_exact_match"
-            exact, told, rest = (f"{100 * of[key]:.1f} %" for key in shares)
-            assert f"| {split} | {exact} |" in page
-            assert f"| {told} | {rest} |" in page
+    words = (figures / "t0-causal" / "dropped.md").read_text(encoding="utf-8")
+    assert words.split("#### by word class")[1].split("####")[0].strip() in page
+
+    def percent(share: float) -> str:
+        return f"{100 * share:.1f} %"
+
+    for folder, generator in {"gpt2-mini": "causal", "t5-mini": "encoder-decoder"}.items():
+        evaluation = json.loads((figures / folder / "evaluation.json").read_text(encoding="utf-8"))
+        for split, of in evaluation.items():
+            answers = [percent(of[who + "exact_match"]) for who in ("", "majority_")]
+            answers += [f"{of[who + 'rouge_l']:.3f}" for who in ("", "majority_")]
+            answers += [f"{of['distinct_answers']}"]
+            known = [f"{of['known_texts']}", f"{of['contaminated']}"]
+            known += [
+                percent(of[f"{kind}_{who}exact_match"])
+                for kind in ("contaminated", "clean")
+                for who in ("", "majority_")
+            ]
+            for cells in (answers, known):
+                assert f"| {' | '.join([generator, split, *cells])} |" in page
