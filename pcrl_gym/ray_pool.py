@@ -200,7 +200,7 @@ class ActorPool:
 
     def _nothing_within(self, seconds: float) -> str:
         free = self._ray.available_resources()
-        return f"none has started within {seconds:g} s; of the cluster are free: {free}"
+        return f"none started or loaded within {seconds:g} s; of the cluster are free: {free}"
 
     def _replace(
         self, busy: _Busy, error: Exception

@@ -42,6 +42,6 @@ def test_a_wait_for_room_is_told_after_a_minute():
 @pytest.mark.parametrize(("start_timeout", "waits"), [(20.0, [20]), (60.0, [60])])
 def test_a_shorter_wait_ends_without_a_word_before(start_timeout: float, waits: list[float]):
     ray = FullCluster(room_at=9)
-    with pytest.raises(NoActorError, match=f"none has started within {start_timeout:g} s"):
+    with pytest.raises(NoActorError, match=f"none started or loaded within {start_timeout:g} s"):
         pool(ray, start_timeout).wait_until_ready()
     assert ray.timeouts == waits
