@@ -94,7 +94,7 @@ DRAFTED = Way("this engine, drafts", drafted=True, passes=29, row_passes=0.42)
 """As often as drafts fail on micro with 15 % of the units dropped (`throughput-cpu-micro.json`)."""
 
 SERVED = Way("server, whole answers", drafted=False, passes=29, row_passes=29, client=0.0015)
-"""All 30 tokens; the client takes what `benchmarks concurrency` showed with eight in flight."""
+"""All 30 tokens; the client takes the middle of what `benchmarks concurrency` showed."""
 
 
 @dataclass(frozen=True)
