@@ -62,7 +62,7 @@ folders=("$out"/{t0-causal,t0-seq2seq,alpaca-causal})
 benchmarks report "${folders[@]}" --out "$out/report"
 
 [[ -n $publish ]] || exit 0
-publish() {  # folder below the results, files: without this machine's paths
+copy_figures() {  # folder below the results, files: without this machine's paths
     local folder=$1 && shift
     mkdir -p "$publish/$folder"
     for file in "$@"; do
@@ -70,14 +70,14 @@ publish() {  # folder below the results, files: without this machine's paths
             "$out/$folder/$file" > "$publish/$folder/$(basename "$file")"
     done
 }
-for generator in gpt2-mini t5-mini; do publish "$generator" training.json evaluation.json; done
+for generator in gpt2-mini t5-mini; do copy_figures "$generator" training.json evaluation.json; done
 for policy in scst-0 scst-1; do
-    publish "$policy" config.yaml metrics.jsonl
+    copy_figures "$policy" config.yaml metrics.jsonl
     sed -i '/"kind": "evaluation"/!d' "$publish/$policy/metrics.jsonl"
 done
 for folder in "${folders[@]}"; do
     folder=$(basename "$folder")
-    publish "$folder" leaderboard.md details.md summary.json settings.json provenance.json analyses/compare.md
+    copy_figures "$folder" leaderboard.md details.md summary.json settings.json provenance.json analyses/compare.md
     # All but these two tables hold words of the prompts, or names of their templates.
     awk 'BEGIN { kept = 1 } /^####/ { kept = /by (word class|position)/ } kept' \
         "$out/$folder/analyses/dropped.md" > "$publish/$folder/dropped.md"

@@ -19,7 +19,6 @@ import models
 from benchmarks.__main__ import main
 from benchmarks.finetune import run as run_module
 from benchmarks.finetune import trainer
-from benchmarks.finetune.contamination import RARE, overlaps
 from benchmarks.finetune.evaluation import Majority, evaluate
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.rows import (
@@ -248,29 +247,6 @@ def test_figures_by_hand():
     assert figures["distinct_answers"] == 2
 
 
-def test_training_knew_a_rare_run_of_six_words_and_perhaps_its_answer():
-    def prompt(text: str, output: str, input: str = "") -> Prompt:
-        return Prompt(id=text + output, instruction=text, input=input, output=output)
-
-    wording = "is this review of a film"
-    train = [prompt("a b c d e f. Title?", "x"), prompt("one two", "x")]
-    train += [prompt(f"{n} {wording}", "good") for n in range(RARE)]
-    unknown, text_alone, both = (False, False), (True, False), (True, True)
-    for asked, expected in {
-        prompt("Sum up:", " x", input="a b c d e f. Title?"): both,
-        prompt("b c d e f. Title?", "x"): both,  # six words from b on
-        prompt("Sum up: a b c d e", "x"): unknown,
-        prompt("a b c d e f. Title?", "y"): text_alone,
-        prompt("one two", "x"): both,
-        prompt("one two three", "x"): unknown,
-    }.items():
-        assert overlaps(train, [asked]) == [expected], asked
-    shared = [prompt(f"so {wording}", "good")]
-    assert overlaps(train, shared) == [both]
-    assert overlaps([*train, prompt(f"{wording} bad", "bad")], shared) == [unknown]
-    assert overlaps([], shared) == [unknown]
-
-
 def test_what_does_not_fit_the_generator_is_left_out_of_the_figures_and_counted():
     prompts = [
         Prompt(id="0", instruction="a", output="x"), Prompt(id="1", instruction="a b", output="x")
@@ -328,6 +304,20 @@ def test_a_tuned_model_answers_and_stops_as_it_was_taught(data, tmp_path, kind, 
     assert answer.text == "sun"
     assert answer.token_ids[-1] == generator.tokenizer.eos_token_id
     assert not list((tmp_path / "out").glob("checkpoint-*"))
+
+
+@pytest.mark.slow
+def test_an_evaluation_of_before_known_texts_were_counted_is_made_again(folders, data, tmp_path):
+    asked = options(data, tmp_path / "out", model=str(folders["gpt2"]), steps=1)
+    run(asked)
+    file = tmp_path / "out" / "evaluation.json"
+    whole = json.loads(file.read_text())
+    old = {split: dict(of) for split, of in whole.items()}
+    for of in old.values():
+        del of["known_texts"]
+    file.write_text(json.dumps(old))
+    run(asked)
+    assert json.loads(file.read_text()) == whole
 
 
 class Killed(Exception):

@@ -272,6 +272,24 @@ def test_ctrl_c_ends_the_command():
     assert "Traceback" not in server.output
 
 
+def test_ctrl_c_before_gradio_waits_for_it_closes_the_page(monkeypatch):
+    closed = []
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    page = SimpleNamespace(
+        local_url="http://127.0.0.1:1",
+        block_thread=interrupted,
+        close=lambda verbose: closed.append(verbose),
+    )
+    module = importlib.import_module("pcrl_gym.demo.page")
+    monkeypatch.setattr(module, "make_page", lambda demo: page)
+    monkeypatch.setattr(module, "launch", lambda *given: None)
+    module.serve(None)
+    assert closed == [False]
+
+
 # The Space
 
 
