@@ -134,8 +134,13 @@ def token_budget(model: Any) -> int:
 
 
 def reading_budget(model: Any) -> int:
-    """Returns how many padded tokens a forward pass over whole prompts may have."""
-    return min(token_budget(model), READING_BUDGET.get(model.device.type, READING_BUDGET["cpu"]))
+    """Returns how many padded tokens, drafts included, a batch of whole prompts may have.
+
+    An encoder-decoder reads them in two passes, so it takes twice the budget of one pass.
+    """
+    passes = 2 if model.config.is_encoder_decoder else 1
+    most = READING_BUDGET.get(model.device.type, READING_BUDGET["cpu"])
+    return min(token_budget(model), passes * most)
 
 
 def pad_rows(
@@ -152,11 +157,9 @@ def pad_rows(
     Returns:
         Ids and attention mask, both int64 of shape (rows, longest).
     """
-    width = max(map(len, rows))
-    ids, mask = [], []
-    for row in rows:
-        gap = [0] * (width - len(row))
-        padding, ones = [pad_id] * len(gap), [1] * len(row)
-        ids.append([*padding, *row] if left else [*row, *padding])
-        mask.append(gap + ones if left else ones + gap)
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+    sizes = torch.tensor([len(row) for row in rows])[:, None]
+    columns = torch.arange(int(sizes.max()))
+    mask = columns >= len(columns) - sizes if left else columns < sizes
+    ids = torch.full(mask.shape, pad_id)
+    ids[mask] = torch.tensor([token for row in rows for token in row], dtype=torch.int64)
+    return ids.to(device), mask.long().to(device)

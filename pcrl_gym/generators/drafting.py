@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from .reader import Reader
 
-UNALIGNED_GUESS = 4
-"""Tokens guessed after one that the draft lacks: most such guesses are wrong."""
+RETRY = 4
+"""Most tokens guessed after a wrong one: errors come in groups, and long guesses pad all rows."""
 
 
 @dataclass
@@ -30,7 +30,8 @@ class Row:
         tokens: The token ids that it has.
         at: How many tokens of the draft are used up.
         guess: Which tokens of the draft are expected to come next.
-        reach: Most tokens of the next guess: twice as many as held of the last one, and one.
+        reach: Most tokens of the next guess: twice as many as held of the last one, and one, but
+            `RETRY` if not all of them held.
         partial: Whether it was left unfinished because `decided` said so.
     """
 
@@ -67,6 +68,8 @@ class Row:
         if held:
             self.at = self.guess.start + held
         self.reach = 2 * held + 1
+        if held < len(read):
+            self.reach = min(self.reach, RETRY)
         return held
 
     def line_up(self) -> None:
@@ -81,8 +84,7 @@ class Row:
             self.at += rest.index(self.tokens[-1]) + 1
             self.guess = slice(self.at, self.at + self.reach)
         else:
-            size = min(UNALIGNED_GUESS, self.reach // 2)
-            self.guess = slice(self.at + 1, self.at + 1 + size)
+            self.guess = slice(self.at + 1, self.at + 1 + self.reach // 2)
 
 
 def advance(
@@ -128,13 +130,12 @@ def advance(
     return [rows[k] for k in stay]
 
 
-def finish(
+def go_on(
     reader: Reader,
     rows: Sequence[Row],
     limit: int,
     ends: Collection[int],
     decided: Callable[[int, list[int]], bool] | None = None,
-) -> None:
-    """Takes answers that have begun to their ends; see `advance`."""
-    while rows:
-        rows = advance(reader, rows, [row.tokens[-1:] for row in rows], limit, ends, decided)
+) -> list[Row]:
+    """Takes answers that have begun one forward pass further; see `advance`."""
+    return advance(reader, rows, [row.tokens[-1:] for row in rows], limit, ends, decided)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from .batching import is_out_of_memory
-from .drafting import Row, advance, finish
+from .drafting import Row, advance, go_on
 from .reader import Reader
 
 
@@ -24,7 +24,7 @@ class DraftRun:
         limit: Most tokens of an answer, at least 1.
         ends: Ids of end-of-sequence tokens.
         decided: See `drafting.advance`; its index counts the prompts.
-        most_tokens: From how many tokens in their caches on answers are completed together.
+        most_tokens: From how many tokens in their caches on answers that wait go on together.
 
     Attributes:
         rows: The answers, in the order of the prompts.
@@ -62,12 +62,17 @@ class DraftRun:
         reader, going = self._first_pass(batch)
         if going:
             self._waiting.append((reader, going))
-        waiting = [self.sizes[row.index] for _, rows in self._waiting for row in rows]
-        if waiting and max(waiting) * len(waiting) > self._most_tokens:
-            self.complete()
+        waiting = [row for _, rows in self._waiting for row in rows]
+        if self._cached(waiting) > self._most_tokens:
+            # The last few would leave passes nearly empty: they wait for others.
+            self._go_on(self._most_tokens // 2)
 
     def complete(self) -> None:
         """Completes the answers that wait."""
+        self._go_on(0)
+
+    def _go_on(self, most: int) -> None:
+        """Goes on with the answers that wait, until their caches have at most so many tokens."""
         if not self._waiting:
             return
         (reader, first), *others = self._waiting
@@ -75,16 +80,24 @@ class DraftRun:
         rows = [*first, *(row for _, more in others for row in more)]
         try:
             reader.join([other for other, _ in others])
-            finish(reader, rows, self._limit, self._ends, self._decided)
+            while self._cached(rows) > most:
+                rows = go_on(reader, rows, self._limit, self._ends, self._decided)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             self.lost += [row.index for row in rows]
+            return
+        if rows:
+            self._waiting = [(reader, rows)]
+
+    def _cached(self, rows: Sequence[Row]) -> int:
+        return len(rows) * max((self.sizes[row.index] for row in rows), default=0)
 
     def read_alone(self, batch: Sequence[int]) -> None:
         """Reads prompts and completes their answers, together with no others."""
         reader, going = self._first_pass(batch)
-        finish(reader, going, self._limit, self._ends, self._decided)
+        while going:
+            going = go_on(reader, going, self._limit, self._ends, self._decided)
 
     def _first_pass(self, batch: Sequence[int]) -> tuple[Reader, list[Row]]:
         # Begun anew: a batch that ran out of memory comes again.
