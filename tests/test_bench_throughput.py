@@ -312,6 +312,9 @@ def test_targets_apply_to_their_models_masks_and_devices():
         (["--models", "llama-7b"], "too large for a CPU"),
         (["--masks", "random-16"], "must be some of keep-all"),
         (["--policy-minutes", "-1"], "policy_minutes"),
+        (["--data", "nowhere"], "micro or a folder of prompts, got nowhere"),
+        (["--data", ".", "--policy", "saved"], "masks of a policy are for micro"),
+        (["--data", ".", "--masks", "policy"], "must be some of keep-all"),
         (["--device", "abacus"], "cannot be used"),
     ],
 )
@@ -353,6 +356,23 @@ def test_a_run_prints_tables_and_writes_figures_once(tmp_path: Path, capsys):
     assert main(arguments) == 2
     assert "is not overwritten" in capsys.readouterr().err
     assert json.loads(out.read_text()) == told
+
+
+def test_a_folder_of_a_model_and_one_of_prompts(tmp_path: Path, gpt2_folder: Path, capsys):
+    """The units are the tokens of that model, and no policy has masks for them."""
+    rows = [{"instruction": " ".join(WORDS[k:])} for k in range(6)]
+    (tmp_path / "validation_seen.json").write_text(json.dumps(rows))
+    out = tmp_path / "figures.json"
+    arguments = ["throughput", "--models", str(gpt2_folder), "--data", str(tmp_path)]
+    arguments += ["--prompts", "6", "--repeats", "1", "--device", "cpu", "--out", str(out)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "Trained weights." in printed
+    assert "at least 4 times" not in printed
+    told = json.loads(out.read_text())
+    assert [c["masks"] for c in told["cases"]] == [name for name in MASKS if name != "policy"]
+    assert {c["model"] for c in told["cases"]} == {str(gpt2_folder)}
+    assert told["cases"][0]["drafts_held"] == 1.0
 
 
 def test_differing_rewards_are_an_error(monkeypatch, capsys):

@@ -17,7 +17,7 @@ import models
 from pcrl_gym.episode import Episode, EpisodeBuilder
 from pcrl_gym.errors import GeneratorError
 from pcrl_gym.generators.base import Answer, DraftingGenerator
-from pcrl_gym.generators.drafting import RETRY, Row, advance, go_on
+from pcrl_gym.generators.drafting import Row, Trust, advance, go_on
 from pcrl_gym.generators.growing_text import GrowingText
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import load_generator
@@ -110,10 +110,13 @@ class Passes:
 
     def __init__(self, generator: HFGenerator) -> None:
         self.rows: list[int] = []
+        self.columns: list[int] = []
         head = generator.model.get_output_embeddings()
-        self._handle = head.register_forward_hook(
-            lambda module, inputs, output: self.rows.append(len(output))
-        )
+        self._handle = head.register_forward_hook(self._count)
+
+    def _count(self, module: object, inputs: object, output: torch.Tensor) -> None:
+        self.rows.append(output.shape[0])
+        self.columns.append(output.shape[1])
 
     def __enter__(self) -> Passes:
         return self
@@ -259,31 +262,40 @@ class ScriptedReader:
 ids = st.lists(st.integers(1, 4), max_size=12)
 
 
-@given(st.lists(st.tuples(ids, ids), min_size=1, max_size=4), st.integers(1, 10))
-def test_any_draft_gives_the_greedy_answer(rows: list[tuple[list[int], list[int]]], limit: int):
+@given(
+    st.lists(st.tuples(ids, ids), min_size=1, max_size=4),
+    st.integers(1, 10),
+    st.integers(0, 10),
+    st.integers(0, 4),
+)
+def test_any_draft_gives_the_greedy_answer(
+    rows: list[tuple[list[int], list[int]]], limit: int, most: int, free: int
+):
     texts = [[*text, 0] for text, _ in rows]
     drafts = [draft[:limit] for _, draft in rows]
     reader = ScriptedReader(texts)
     done = [Row(i, draft) for i, draft in enumerate(drafts)]
-    going = advance(reader, done, [[9]] * len(rows), limit, {0})
+    going = advance(reader, done, [[9]] * len(rows), most, limit, {0})
     while going:
-        going = go_on(reader, going, limit, {0})
+        going = go_on(reader, going, free, limit, {0})
     assert [row.tokens for row in done] == [text[:limit] for text in texts]
     assert reader.passes <= max(len(text[:limit]) for text in texts)
 
 
 def test_lining_up_by_hand() -> None:
     row = Row(0, [1, 2, 3, 4, 5, 6])
-    assert row.guessed(30, {6}) == [1, 2, 3, 4, 5]  # what ends the answer is only predicted
-    assert row.guessed(4, set()) == [1, 2, 3]
+    assert row.guessed(99, 30, {6}) == [1, 2, 3, 4, 5]  # what ends the answer is only predicted
+    assert row.guessed(99, 4, set()) == [1, 2, 3]
+    assert row.guessed(2, 30, {6}) == [1, 2]
+    assert row.guessed(0, 30, {6}) == []
     assert row.accept([1, 2, 3, 4, 5], [1, 2, 4, 8, 8, 8]) == 2
     assert row.tokens == [1, 2, 4]
     row.line_up()  # 3 was left out
-    assert row.guessed(30, {6}) == [5]
+    assert row.guessed(99, 30, {6}) == [5]
     assert row.accept([5], [5, 7]) == 1
     assert row.tokens == [1, 2, 4, 5, 7]
     row.line_up()  # 7 stands for 6, or for nothing
-    assert row.guessed(30, set()) == []
+    assert row.guessed(99, 30, set()) == []
     assert row.accept([], [6]) == 0
     row.line_up()  # it was added
     assert row.at == 6
@@ -291,23 +303,56 @@ def test_lining_up_by_hand() -> None:
 
 def test_a_draft_that_fails_is_trusted_less() -> None:
     row = Row(0, list(range(10, 30)))
-    assert len(row.guessed(99, ())) == 20
-    row.accept(row.guessed(99, ()), [5, *range(20)])  # nothing held
+    assert len(row.guessed(99, 99, ())) == 20
+    row.accept(row.guessed(99, 99, ()), [5, *range(20)])  # nothing held
     row.line_up()
-    assert row.guessed(99, ()) == []
+    assert row.guessed(99, 99, ()) == []
     row.accept([], [12])  # what stands later in the draft is a start
     row.line_up()
-    assert row.guessed(99, ()) == [13]
+    assert row.guessed(99, 99, ()) == [13]
     row.accept([13], [13, 14])
     row.line_up()
-    assert row.guessed(99, ()) == [15, 16, 17]
+    assert row.guessed(99, 99, ()) == [15, 16, 17]
     row.accept([15, 16, 17], [15, 16, 17, 1])
     row.line_up()
-    assert row.guessed(99, ()) == [19, 20, 21]  # 1 may stand for 18
-    row.accept([19, 20, 21], [19, 20, 24, 9])
-    row.line_up()
-    assert row.guessed(99, ()) == [25, 26, 27, 28][:RETRY]  # however much held before
-    assert RETRY > 3
+    assert row.guessed(99, 99, ()) == [19, 20, 21]  # 1 may stand for 18
+
+
+def test_drafts_are_read_as_far_as_they_tend_to_hold() -> None:
+    trust = Trust(held=10)
+    assert trust.reach == 20
+    trust.learn(held=8, wrong=False)
+    assert trust.reach == 36
+    trust.learn(held=0, wrong=True)
+    assert trust.reach == 18
+    for _ in range(35):
+        trust.learn(held=0, wrong=True)
+    assert trust.reach == 0  # 36 // 37
+
+
+def test_drafts_that_never_hold_are_soon_not_read(
+    generator: HFGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [e.text for e, _ in pairs_of(generator, 200, seed=5)]
+    answers = generator.generate(prompts, LIMIT)
+    wrong = [Answer("", tuple((i + 1) % 90 for i in answer.token_ids)) for answer in answers]
+    monkeypatch.setattr(generator.readings, "tokens", 512)  # many batches
+    with Passes(generator) as passes:
+        assert generator.generate_from(prompts, wrong, LIMIT) == answers
+    assert passes.columns[0] > 8
+    assert max(passes.columns[20:]) <= 2
+
+
+@pytest.mark.parametrize("guessing", [2, 3])
+def test_what_fewer_than_a_third_of_the_rows_but_one_guess_is_not_read(guessing: int) -> None:
+    reader = ScriptedReader([[1, 2, 3, 4, 0]] * 7)
+    rows = [Row(i, [1, 9, 3, 4] if i < guessing else []) for i in range(7)]
+    going = advance(reader, rows, [[9]] * 7, 99, 30, {0})
+    assert [row.tokens for row in going] == [[1, 2]] * guessing + [[1]] * (7 - guessing)
+    go_on(reader, going, 1, 30, {0})  # 3 may follow 2
+    written = [1, 2, 3, 4] if guessing == 3 else [1, 2, 3]
+    assert [row.tokens for row in rows[:guessing]] == [written] * guessing
+    assert [row.tokens for row in rows[guessing:]] == [[1, 2]] * (7 - guessing)
 
 
 @pytest.mark.parametrize("name", sorted(models.TOKENIZERS))

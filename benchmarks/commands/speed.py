@@ -18,8 +18,11 @@ def add_speed(commands: Any) -> None:
         "prompts, masks and model in one run. Ends with 1 if rewards differ where they must not.",
     )
     speed.add_argument(
-        "--models", type=names, help="names separated by commas (default: all for the device)"
+        "--models",
+        type=names,
+        help="names or folders separated by commas (default: all names for the device)",
     )
+    speed.add_argument("--data", help="micro, or a folder of prompts (default micro)")
     speed.add_argument("--device", help="device of generators and policy (default auto)")
     speed.add_argument(
         "--prompts",

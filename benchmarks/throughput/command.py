@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator
 
 SPLIT = "validation_seen"
-"""Split of micro that the prompts come from; a policy is trained on "train"."""
+"""Split that the prompts come from; a policy is trained on micro's "train"."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Options:
     """What to measure.
 
     Attributes:
-        models: Names of `models.KNOWN`; empty: those meant for the device.
+        models: Names of `models.KNOWN`, or folders; empty: those meant for the device.
+        data: "micro", or a folder of prompts, whose units are then those of each generator. Masks
+            of a policy are for micro alone.
         device: "auto" or a torch device.
         prompts: Prompts per model; None: 512 for micro, 64 for other models on a CPU, else 256.
         masks: Names of `MASKS`.
@@ -58,6 +60,7 @@ class Options:
     """
 
     models: tuple[str, ...] = ()
+    data: str = "micro"
     device: str = "auto"
     prompts: int | None = None
     masks: tuple[str, ...] = MASKS
@@ -72,6 +75,12 @@ class Options:
             fitting = [n for n in KNOWN if n in MICRO or SHAPES[n].gpu == (kind != "cpu")]
             object.__setattr__(self, "models", tuple(fitting))
         check_names(list(self.models), kind)
+        if self.data != "micro":
+            if not Path(self.data).is_dir():
+                raise ValueError(f"data must be micro or a folder of prompts, got {self.data}.")
+            if self.policy is not None:
+                raise ValueError("the masks of a policy are for micro: leave policy or data out.")
+            object.__setattr__(self, "masks", tuple(m for m in self.masks if m != "policy"))
         if not self.masks or not set(self.masks) <= set(MASKS):
             raise ValueError(f"masks must be some of {', '.join(MASKS)}; got {self.masks}.")
         for name in ("prompts", "repeats"):
@@ -99,7 +108,6 @@ def run(options: Options) -> bool:
         Whether rewards agree wherever they must.
     """
     report = Report(options)
-    task = make_task(split=SPLIT, generator="micro", device=options.device)
     agent, origin = None, ""
     if "policy" in options.masks:
         agent, origin = find_policy(options.policy, options.policy_minutes, options.device)
@@ -107,6 +115,7 @@ def run(options: Options) -> bool:
     for model in options.models:
         print(f"Building {model} ...", file=sys.stderr, flush=True)
         generator = build_generator(model, options.device)
+        task = make_task(dataset=options.data, split=SPLIT, generator=generator)
         picked = pick_evenly(len(task.episodes), options.prompts_of(model))
         episodes = task.episodes.take(picked)
         kept = keep_masks(task, episodes, options.masks, agent)
@@ -148,7 +157,7 @@ def describe(generator: HFGenerator) -> str:
 
 def weights_note(model: str) -> str:
     """What a reader must know about a model's answers."""
-    if model in MICRO:
+    if model not in SHAPES:
         return "Trained weights."
     return (
         "Random weights, so the answers mean nothing, have all 30 tokens, and drafts hold as it "

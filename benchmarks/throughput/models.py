@@ -1,9 +1,10 @@
-"""Generators to measure: micro, and the shapes of well-known models with random weights.
+"""Generators to measure: micro, folders, and the shapes of well-known models with random weights.
 
-Weights are drawn in memory, nothing is downloaded. The speed of a pass depends on the shape alone;
-how many passes an answer takes depends on how often drafts hold, of which random weights tell
-nothing. They are not drawn as the library does it: T5 would repeat one token for ever, so that all
-answers were alike and every draft held. Nor much wider, or else rounding would decide answers.
+Weights of shapes are drawn in memory, nothing is downloaded. The speed of a pass depends on the
+shape alone; how many passes an answer takes depends on how often drafts hold, of which random
+weights tell nothing. They are not drawn as the library does it: T5 would repeat one token for ever,
+so that all answers were alike and every draft held. Nor much wider, or else rounding would decide
+answers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,27 +106,30 @@ SHAPES = {
 """Models with random weights by name; a number in a name counts the parameters."""
 
 KNOWN = (*MICRO, *SHAPES)
-"""All names that `build_generator` takes."""
+"""All names that `build_generator` takes, besides folders."""
 
 
 def check_names(names: list[str], device: str) -> None:
-    """Checks that models are known, given once each, and meant for a type of device.
+    """Checks that models are known or folders, given once each, and meant for a type of device.
 
     Raises:
         ValueError: One is not.
     """
     if not names or len(set(names)) != len(names):
         raise ValueError(f"Give models, each once; there are: {', '.join(KNOWN)}.")
-    unknown = [name for name in names if name not in KNOWN]
+    unknown = [name for name in names if name not in KNOWN and not Path(name).is_dir()]
     if unknown:
-        raise ValueError(f"There is no model {', '.join(unknown)}; there are: {', '.join(KNOWN)}.")
+        raise ValueError(
+            f"There is no model {', '.join(unknown)}; there are: {', '.join(KNOWN)}, and folders "
+            "of models."
+        )
     large = [name for name in names if name in SHAPES and SHAPES[name].gpu]
     if large and device == "cpu":
         raise ValueError(f"Model {', '.join(large)} is too large for a CPU.")
 
 
 def build_generator(name: str, device: str) -> HFGenerator:
-    """Builds one of the `KNOWN` generators on a torch device.
+    """Builds one of the `KNOWN` generators, or that of a folder, on a torch device.
 
     Models of `SHAPES` get random weights, the same on every call on the same kind of device, and
     the micro tokenizer with as many words more as the model has token ids. No global state of

@@ -231,7 +231,7 @@ def find_targets(cases: Sequence[Case], overhead: Sequence[Overhead]) -> list[Ta
     """
     targets = []
     for case in cases:
-        if case.device == "cpu" and case.model.startswith("micro"):
+        if case.device == "cpu" and case.model in ("micro", "micro-seq2seq"):
             if case.masks in ("policy", "random-15"):
                 targets += _held_to(case, times=4.0, share=0.75)
         elif case.device == "cuda" and case.model == "gpt2-xl":

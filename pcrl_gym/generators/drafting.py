@@ -16,8 +16,39 @@ from dataclasses import dataclass, field
 
 from .reader import Reader
 
-RETRY = 4
-"""Most tokens guessed after a wrong one: errors come in groups, and long guesses pad all rows."""
+SHARE = 3
+"""Guesses are read as far as one row in so many has them, as all others are padded to that."""
+
+
+@dataclass
+class Trust:
+    """How far drafts are read: twice as many tokens as have held per wrong one so far.
+
+    Attributes:
+        held: How many tokens were right; what it starts with is believed in advance.
+        wrong: How many drafts had a wrong token, and one.
+
+    Example:
+        >>> trust = Trust(held=3)
+        >>> trust.reach
+        6
+        >>> trust.learn(held=1, wrong=True)
+        >>> trust.reach
+        4
+    """
+
+    held: int
+    wrong: int = 1
+
+    @property
+    def reach(self) -> int:
+        """Most tokens of a draft to read."""
+        return 2 * self.held // self.wrong
+
+    def learn(self, held: int, wrong: bool) -> None:
+        """Takes note of how many tokens of a draft held, and whether one did not."""
+        self.held += held
+        self.wrong += wrong
 
 
 @dataclass
@@ -30,8 +61,8 @@ class Row:
         tokens: The token ids that it has.
         at: How many tokens of the draft are used up.
         guess: Which tokens of the draft are expected to come next.
-        reach: Most tokens of the next guess: twice as many as held of the last one, and one, but
-            `RETRY` if not all of them held.
+        held: How many tokens of the last guess were right.
+        wrong: Whether the next one of it was not.
         partial: Whether it was left unfinished because `decided` said so.
     """
 
@@ -40,16 +71,16 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     at: int = 0
     guess: slice = field(init=False)
-    reach: int = field(init=False)
+    held: int = 0
+    wrong: bool = False
     partial: bool = False
 
     def __post_init__(self) -> None:
-        self.reach = len(self.draft)
-        self.guess = slice(0, self.reach)
+        self.guess = slice(0, len(self.draft))
 
-    def guessed(self, limit: int, ends: Collection[int]) -> list[int]:
-        """The guessed tokens to read: not the one that would end the answer, only predicted."""
-        guess = list(self.draft[self.guess])[: limit - len(self.tokens)]
+    def guessed(self, most: int, limit: int, ends: Collection[int]) -> list[int]:
+        """At most so many guessed tokens to read; one that would end the answer is not read."""
+        guess = list(self.draft[self.guess])[: min(most, limit - len(self.tokens))]
         whole = bool(guess) and (guess[-1] in ends or len(self.tokens) + len(guess) == limit)
         return guess[:-1] if whole else guess
 
@@ -67,30 +98,29 @@ class Row:
         self.tokens += predicted[: held + 1]
         if held:
             self.at = self.guess.start + held
-        self.reach = 2 * held + 1
-        if held < len(read):
-            self.reach = min(self.reach, RETRY)
+        self.held, self.wrong = held, held < len(read)
         return held
 
     def line_up(self) -> None:
-        """Guesses how the answer goes on after its last token.
+        """Guesses how the answer goes on after its last token, at most twice what held, and one.
 
         If the rest of the draft has that token, what stands before it was left out. If not, it may
         stand in the place of another one. A draft that fails is trusted less: where it has nothing
         to do with the answer, decoding soon goes on without it.
         """
-        rest = list(self.draft[self.at :])
+        rest, reach = list(self.draft[self.at :]), 2 * self.held + 1
         if self.tokens[-1] in rest:
             self.at += rest.index(self.tokens[-1]) + 1
-            self.guess = slice(self.at, self.at + self.reach)
+            self.guess = slice(self.at, self.at + reach)
         else:
-            self.guess = slice(self.at + 1, self.at + 1 + self.reach // 2)
+            self.guess = slice(self.at + 1, self.at + 1 + reach // 2)
 
 
 def advance(
     reader: Reader,
     rows: Sequence[Row],
     unread: Sequence[Sequence[int]],
+    most: int,
     limit: int,
     ends: Collection[int],
     decided: Callable[[int, list[int]], bool] | None = None,
@@ -101,6 +131,7 @@ def advance(
         reader: The reader of these rows; it goes on with those that are returned.
         rows: The rows.
         unread: Per row the token ids that stand before its guess and were not read yet.
+        most: Most tokens of a guess.
         limit: Most tokens of an answer, at least 1.
         ends: Ids of end-of-sequence tokens, which are part of the answer.
         decided: Called with the index and the tokens of each row that is not finished; true leaves
@@ -109,7 +140,7 @@ def advance(
     Returns:
         The rows that are to go on, in order.
     """
-    guesses = [row.guessed(limit, ends) for row in rows]
+    guesses = [row.guessed(most, limit, ends) for row in rows]
     predicted = reader.read(
         [[*new, *guess] for new, guess in zip(unread, guesses, strict=True)],
         [len(guess) + 1 for guess in guesses],
@@ -133,9 +164,15 @@ def advance(
 def go_on(
     reader: Reader,
     rows: Sequence[Row],
+    free: int,
     limit: int,
     ends: Collection[int],
     decided: Callable[[int, list[int]], bool] | None = None,
 ) -> list[Row]:
-    """Takes answers that have begun one forward pass further; see `advance`."""
-    return advance(reader, rows, [row.tokens[-1:] for row in rows], limit, ends, decided)
+    """Takes answers that have begun one forward pass further.
+
+    See `advance`; `SHARE` is of the rows beyond `free`, whose padding costs nothing.
+    """
+    sizes = sorted((len(row.guessed(limit, limit, ends)) for row in rows), reverse=True)
+    most = sizes[max(0, len(rows) - free) // SHARE]
+    return advance(reader, rows, [row.tokens[-1:] for row in rows], most, limit, ends, decided)

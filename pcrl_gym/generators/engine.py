@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from .batching import is_out_of_memory
-from .drafting import Row, advance, go_on
+from .batching import FREE_ROWS, is_out_of_memory
+from .drafting import Row, Trust, advance, go_on
 from .reader import Reader
 
 
@@ -51,6 +51,8 @@ class DraftRun:
         self._ends = ends
         self._decided = decided
         self._most_tokens = most_tokens
+        self._trust = Trust(held=limit // 2)  # the first drafts are read as a whole
+        self._free = FREE_ROWS.get(model.device.type, FREE_ROWS["cpu"])
         self._waiting: list[tuple[Reader, list[Row]]] = []
         self.rows = [Row(i, draft) for i, draft in enumerate(drafts)]
         self.sizes = [len(p) + len(d) for p, d in zip(prompts, drafts, strict=True)]
@@ -81,7 +83,7 @@ class DraftRun:
         try:
             reader.join([other for other, _ in others])
             while self._cached(rows) > most:
-                rows = go_on(reader, rows, self._limit, self._ends, self._decided)
+                rows = go_on(reader, rows, self._free, self._limit, self._ends, self._decided)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -97,7 +99,7 @@ class DraftRun:
         """Reads prompts and completes their answers, together with no others."""
         reader, going = self._first_pass(batch)
         while going:
-            going = go_on(reader, going, self._limit, self._ends, self._decided)
+            going = go_on(reader, going, self._free, self._limit, self._ends, self._decided)
 
     def _first_pass(self, batch: Sequence[int]) -> tuple[Reader, list[Row]]:
         # Begun anew: a batch that ran out of memory comes again.
@@ -108,9 +110,12 @@ class DraftRun:
             unread = [[self._ids["decoder_start_token_id"]]] * len(batch)
         else:
             reader = Reader(self._model, self._ids["pad_token_id"])
-        going = advance(reader, rows, unread, self._limit, self._ends, self._decided)
+        going = advance(
+            reader, rows, unread, self._trust.reach, self._limit, self._ends, self._decided
+        )
         for row in rows:
             self.rows[row.index] = row
+            self._trust.learn(row.held, row.wrong)
         return reader, going
 
 

@@ -106,6 +106,8 @@ class Reader:
         chosen = torch.tensor(rows, device=device)
         back = torch.tensor(wrong, device=device)
         lengths, ends = self._lengths[chosen] - back, self._ends[chosen] - back
+        if len(rows) == len(self._ends) and bool((ends == self._mask.shape[1]).all()):
+            return  # nothing to take back or to close up
         width = int(lengths.max())
         columns = ends[:, None] - width + torch.arange(width, device=device)
         self._mask = (columns >= (ends - lengths)[:, None]).long()
