@@ -24,6 +24,7 @@ from benchmarks.throughput.tables import (
     format_targets,
 )
 from benchmarks.throughput.ways import Floor, Work, dynamic, plain
+from imports import ROOT
 from pcrl_gym.generators.base import Answer
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.prompt import Prompt
@@ -302,6 +303,8 @@ def test_targets_apply_to_their_models_masks_and_devices():
     assert lines[4].startswith("MISSED: (c) at least 0.95 times (b)")
     assert "gpt2-xl, random-15" in lines[4]
     assert find_targets([], []) == []
+    elsewhere = find_targets([case(fast)], [], data="prompts")
+    assert [target.text[:4] for target in elsewhere] == ["(c) "]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +317,7 @@ def test_targets_apply_to_their_models_masks_and_devices():
         (["--policy-minutes", "-1"], "policy_minutes"),
         (["--data", "nowhere"], "micro or a folder of prompts, got nowhere"),
         (["--data", ".", "--policy", "saved"], "masks of a policy are for micro"),
-        (["--data", ".", "--masks", "policy"], "must be some of keep-all"),
+        (["--data", ".", "--masks", "policy"], "masks of a policy are for micro"),
         (["--device", "abacus"], "cannot be used"),
     ],
 )
@@ -367,8 +370,7 @@ def test_a_folder_of_a_model_and_one_of_prompts(tmp_path: Path, gpt2_folder: Pat
     arguments += ["--prompts", "6", "--repeats", "1", "--device", "cpu", "--out", str(out)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "Trained weights." in printed
-    assert "at least 4 times" not in printed
+    assert "Weights from this folder." in printed
     told = json.loads(out.read_text())
     assert [c["masks"] for c in told["cases"]] == [name for name in MASKS if name != "policy"]
     assert {c["model"] for c in told["cases"]} == {str(gpt2_folder)}
@@ -383,3 +385,29 @@ def test_differing_rewards_are_an_error(monkeypatch, capsys):
     told = capsys.readouterr()
     assert "99 of 100" in told.out
     assert "rewards differ: micro, random-15" in told.err
+
+
+def test_the_page_on_speed_shows_the_committed_figures():
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "benchmarks" / "results").glob("throughput-cpu-*.json"))
+    assert len(files) == 3
+    for file in files:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        assert told["finished"]
+        for found in told["cases"]:
+            assert set(found["rewards_equal"].values()) == {found["prompts"]}
+            if found["masks"] not in ("policy", "random-15"):
+                continue
+            ways = found["ways"]
+            cells = [
+                Path(found["model"]).name,
+                found["masks"],
+                f"{found['drafts_held']:.2f}",
+                f"{ways['d']['passes_per_row']:.2f}",
+                f"{ways['d']['prompts_per_second']:.0f}",
+                f"{ways['d']['ratio_to_a']:.1f}",
+                f"{ways['d']['share_of_e']:.2f}",
+                f"{min(ways['b']['seconds']) / min(ways['c']['seconds']):.2f}",
+            ]
+            row = f"| {' | '.join(cells)} |"
+            assert row in page, f"docs/speed.md is to show {row}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,6 +231,37 @@ def test_models_whose_cache_takes_nothing_back_decode_plainly(
     assert generator.generate_from(prompts, plain[::-1], 12, lambda *_: True) == plain
 
 
+def test_what_follows_an_end_in_a_draft_is_not_read(generator: HFGenerator) -> None:
+    prompts = [episode.text for episode, _ in pairs_of(generator, 20, seed=6)]
+    answers = generator.generate(prompts, LIMIT)
+    longer = [Answer(a.text, (*a.token_ids, *a.token_ids)) for a in answers]
+    assert generator.generate_from(prompts, longer, LIMIT) == answers
+
+
+def test_the_last_answers_of_a_group_go_on_with_later_ones(
+    generator: HFGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = list(dict.fromkeys(e.text for e, _ in pairs_of(generator, 200, seed=7)))
+    answers = generator.generate(prompts, LIMIT)
+    monkeypatch.setattr(generator.readings, "tokens", 256)
+    monkeypatch.setattr(generator.batches, "tokens", 1024)
+    groups: list[set[int]] = []
+
+    def watched(reader: Any, rows: list[Row], *others: Any) -> list[Row]:
+        groups.append({row.index for row in rows})
+        return go_on(reader, rows, *others)
+
+    monkeypatch.setattr("pcrl_gym.generators.engine.go_on", watched)
+    assert generator.generate_from(prompts, answers[::-1], LIMIT) == answers
+    begun: set[int] = set()
+    joined = False
+    for group in groups:
+        joined |= bool(group & begun and group - begun)
+        begun |= group
+    # Answers of random weights are equally long: nothing is left of a group.
+    assert joined or not generator.name.startswith("micro")
+
+
 class ScriptedReader:
     """Predicts a fixed text: greedy decoding without a model."""
 
@@ -327,7 +359,7 @@ def test_drafts_are_read_as_far_as_they_tend_to_hold() -> None:
     assert trust.reach == 18
     for _ in range(35):
         trust.learn(held=0, wrong=True)
-    assert trust.reach == 0  # 36 // 37
+    assert trust.reach == 1  # 36 // 37, but they may begin to hold
 
 
 def test_drafts_that_never_hold_are_soon_not_read(
@@ -340,17 +372,17 @@ def test_drafts_that_never_hold_are_soon_not_read(
     with Passes(generator) as passes:
         assert generator.generate_from(prompts, wrong, LIMIT) == answers
     assert passes.columns[0] > 8
-    assert max(passes.columns[20:]) <= 2
+    assert sorted(passes.columns)[-4] <= 4  # not in every batch
 
 
-@pytest.mark.parametrize("guessing", [2, 3])
+@pytest.mark.parametrize("guessing", [1, 2])
 def test_what_fewer_than_a_third_of_the_rows_but_one_guess_is_not_read(guessing: int) -> None:
     reader = ScriptedReader([[1, 2, 3, 4, 0]] * 7)
     rows = [Row(i, [1, 9, 3, 4] if i < guessing else []) for i in range(7)]
     going = advance(reader, rows, [[9]] * 7, 99, 30, {0})
     assert [row.tokens for row in going] == [[1, 2]] * guessing + [[1]] * (7 - guessing)
     go_on(reader, going, 1, 30, {0})  # 3 may follow 2
-    written = [1, 2, 3, 4] if guessing == 3 else [1, 2, 3]
+    written = [1, 2, 3, 4] if guessing == 2 else [1, 2, 3]
     assert [row.tokens for row in rows[:guessing]] == [written] * guessing
     assert [row.tokens for row in rows[guessing:]] == [[1, 2]] * (7 - guessing)
 

@@ -21,6 +21,7 @@ from benchmarks.throughput.tables import (
     NEW_TOKENS,
     Case,
     Overhead,
+    Target,
     find_targets,
     format_cases,
     format_overhead,
@@ -46,7 +47,7 @@ class Options:
     Attributes:
         models: Names of `models.KNOWN`, or folders; empty: those meant for the device.
         data: "micro", or a folder of prompts, whose units are then those of each generator. Masks
-            of a policy are for micro alone.
+            of a policy are for micro alone, and for generators with its tokenizer.
         device: "auto" or a torch device.
         prompts: Prompts per model; None: 512 for micro, 64 for other models on a CPU, else 256.
         masks: Names of `MASKS`.
@@ -75,14 +76,14 @@ class Options:
             fitting = [n for n in KNOWN if n in MICRO or SHAPES[n].gpu == (kind != "cpu")]
             object.__setattr__(self, "models", tuple(fitting))
         check_names(list(self.models), kind)
+        if not self.masks or not set(self.masks) <= set(MASKS):
+            raise ValueError(f"masks must be some of {', '.join(MASKS)}; got {self.masks}.")
         if self.data != "micro":
             if not Path(self.data).is_dir():
                 raise ValueError(f"data must be micro or a folder of prompts, got {self.data}.")
-            if self.policy is not None:
+            if self.policy is not None or self.masks == ("policy",):
                 raise ValueError("the masks of a policy are for micro: leave policy or data out.")
             object.__setattr__(self, "masks", tuple(m for m in self.masks if m != "policy"))
-        if not self.masks or not set(self.masks) <= set(MASKS):
-            raise ValueError(f"masks must be some of {', '.join(MASKS)}; got {self.masks}.")
         for name in ("prompts", "repeats"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -118,7 +119,8 @@ def run(options: Options) -> bool:
         task = make_task(dataset=options.data, split=SPLIT, generator=generator)
         picked = pick_evenly(len(task.episodes), options.prompts_of(model))
         episodes = task.episodes.take(picked)
-        kept = keep_masks(task, episodes, options.masks, agent)
+        usable = agent if model in KNOWN else None  # its units are micro's tokens
+        kept = keep_masks(task, episodes, options.masks, usable)
         cases = measure_model(generator, episodes, kept, options.repeats)
         print(f"### {describe(generator)}, {len(episodes)} prompts, best of {options.repeats}")
         print(f"\n{f'policy: {origin}. ' if 'policy' in kept else ''}{weights_note(model)}\n")
@@ -129,12 +131,12 @@ def run(options: Options) -> bool:
             print("### Environment overhead, 64 environments with micro, random masks of 15 %\n")
             print(format_overhead(report.overhead), flush=True)
         report.write(finished=model == options.models[-1])
-        del generator
+        del generator, task  # both hold the model
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     print("### Targets\n")
-    print(format_targets(find_targets(report.cases, report.overhead)), end="")
+    print(format_targets(report.targets), end="")
     wrong = [case for case in report.cases if case.exact and not case.agrees]
     for case in wrong:
         print(f"error: rewards differ: {case.model}, {case.masks}", file=sys.stderr)
@@ -158,7 +160,7 @@ def describe(generator: HFGenerator) -> str:
 def weights_note(model: str) -> str:
     """What a reader must know about a model's answers."""
     if model not in SHAPES:
-        return "Trained weights."
+        return "Trained weights." if model in MICRO else "Weights from this folder."
     return (
         "Random weights, so the answers mean nothing, have all 30 tokens, and drafts hold as it "
         "happens: see micro for a trained model."
@@ -182,6 +184,11 @@ class Report:
         self.cases: list[Case] = []
         self.overhead: list[Overhead] = []
 
+    @property
+    def targets(self) -> list[Target]:
+        """Targets of these cases; those of micro are for its own prompts."""
+        return find_targets(self.cases, self.overhead, self._options.data)
+
     def write(self, finished: bool) -> None:
         """Writes the file, if one is wanted: after every model, as a run may take an hour."""
         if self._options.out is None:
@@ -192,7 +199,7 @@ class Report:
             "provenance": {"started": self._started, **machine()},
             "cases": [case.to_json() for case in self.cases],
             "overhead": [asdict(row) | {"share": row.share} for row in self.overhead],
-            "targets": [asdict(target) for target in find_targets(self.cases, self.overhead)],
+            "targets": [asdict(target) for target in self.targets],
         }
         file = Path(self._options.out)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Greedy decoding from a draft: one forward pass checks all of it, then goes on where it fails.
+"""Greedy decoding from a draft: one forward pass checks it, the next go on where it fails.
 
 The answer to a compressed prompt is often the answer to the original one. With that as the draft,
 a pass over prompt and draft gives the arg-max token after each of its tokens; the longest prefix of
@@ -42,8 +42,8 @@ class Trust:
 
     @property
     def reach(self) -> int:
-        """Most tokens of a draft to read."""
-        return 2 * self.held // self.wrong
+        """Most tokens of a draft to read, at least 1: drafts may begin to hold."""
+        return max(1, 2 * self.held // self.wrong)
 
     def learn(self, held: int, wrong: bool) -> None:
         """Takes note of how many tokens of a draft held, and whether one did not."""
@@ -57,11 +57,11 @@ class Row:
 
     Attributes:
         index: Which prompt it answers.
-        draft: The token ids that it is expected to have.
+        draft: The token ids that it is expected to have; only the last may end it.
         tokens: The token ids that it has.
         at: How many tokens of the draft are used up.
         guess: Which tokens of the draft are expected to come next.
-        held: How many tokens of the last guess were right.
+        held: How many tokens were right of the last guess that was read.
         wrong: Whether the next one of it was not.
         partial: Whether it was left unfinished because `decided` said so.
     """
@@ -98,22 +98,24 @@ class Row:
         self.tokens += predicted[: held + 1]
         if held:
             self.at = self.guess.start + held
-        self.held, self.wrong = held, held < len(read)
+        if read:
+            self.held, self.wrong = held, held < len(read)
         return held
 
     def line_up(self) -> None:
-        """Guesses how the answer goes on after its last token, at most twice what held, and one.
+        """Guesses how the answer goes on after its last token.
 
-        If the rest of the draft has that token, what stands before it was left out. If not, it may
-        stand in the place of another one. A draft that fails is trusted less: where it has nothing
-        to do with the answer, decoding soon goes on without it.
+        If the rest of the draft has that token, what stands before it was left out: the guess is
+        twice as long as what held last, and one. If not, it may stand in the place of another one:
+        as long as what held. So where a draft has nothing to do with the answer, decoding soon goes
+        on without it.
         """
-        rest, reach = list(self.draft[self.at :]), 2 * self.held + 1
+        rest = list(self.draft[self.at :])
         if self.tokens[-1] in rest:
             self.at += rest.index(self.tokens[-1]) + 1
-            self.guess = slice(self.at, self.at + reach)
+            self.guess = slice(self.at, self.at + 2 * self.held + 1)
         else:
-            self.guess = slice(self.at + 1, self.at + 1 + reach // 2)
+            self.guess = slice(self.at + 1, self.at + 1 + self.held)
 
 
 def advance(
@@ -171,8 +173,9 @@ def go_on(
 ) -> list[Row]:
     """Takes answers that have begun one forward pass further.
 
-    See `advance`; `SHARE` is of the rows beyond `free`, whose padding costs nothing.
+    See `advance` and `SHARE`, for which the first `free` rows do not count: padding so few of them
+    costs little.
     """
     sizes = sorted((len(row.guessed(limit, limit, ends)) for row in rows), reverse=True)
-    most = sizes[max(0, len(rows) - free) // SHARE]
+    most = sizes[max(0, len(rows) - free - 1) // SHARE]
     return advance(reader, rows, [row.tokens[-1:] for row in rows], most, limit, ends, decided)

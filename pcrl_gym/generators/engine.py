@@ -20,11 +20,12 @@ class DraftRun:
         model: A model that `reader.can_read_blocks`.
         ids: Its `pad_token_id` and, for an encoder-decoder, `decoder_start_token_id`.
         prompts: Token ids of the prompts.
-        drafts: Token ids of the drafts.
+        drafts: Token ids of the drafts; only the last of each may be one of `ends`.
         limit: Most tokens of an answer, at least 1.
         ends: Ids of end-of-sequence tokens.
         decided: See `drafting.advance`; its index counts the prompts.
-        most_tokens: From how many tokens in their caches on answers that wait go on together.
+        most_tokens: From how many tokens in their caches on answers that wait go on together, until
+            there are half as many.
 
     Attributes:
         rows: The answers, in the order of the prompts.
@@ -66,7 +67,7 @@ class DraftRun:
             self._waiting.append((reader, going))
         waiting = [row for _, rows in self._waiting for row in rows]
         if self._cached(waiting) > self._most_tokens:
-            # The last few would leave passes nearly empty: they wait for others.
+            # The last ones would leave passes nearly empty: they wait for others.
             self._go_on(self._most_tokens // 2)
 
     def complete(self) -> None:

@@ -211,7 +211,7 @@ class HFGenerator:
         return GrowingText(self.tokenizer)
 
     def _draft_ids(self, drafts: Sequence[Answer | str], limit: int) -> list[list[int]]:
-        """The ids that an answer like each draft would have, up to the limit."""
+        """The ids that an answer like each draft would have, up to the limit or its end."""
         texts = [draft for draft in drafts if isinstance(draft, str)]
         encoded = iter(self._framed.answers(texts))  # only a guess, the model decides
         end = [min(self._eos)] if self._eos else []
@@ -219,7 +219,7 @@ class HFGenerator:
             [*next(encoded), *end] if isinstance(draft, str) else list(draft.token_ids)
             for draft in drafts
         ]
-        return [row[:limit] for row in ids]
+        return [self._cut(row[:limit]) for row in ids]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Scores given answers with one forward pass; see `Generator.log_likelihood`.
