@@ -115,26 +115,6 @@ def test_a_generator_answers_all_prompts_although_memory_runs_out(tmp_path, monk
     assert len(likelihoods) == 12
 
 
-@pytest.mark.parametrize("failing", [2, 5, 9, 14])
-def test_no_answer_is_lost_whenever_memory_runs_out(failing, tmp_path, monkeypatch) -> None:
-    """Prompts are read in several batches, and answers wait for one another between them."""
-    generator = HFGenerator.from_pretrained(str(build_gpt2(tmp_path)), device="cpu")
-    prompts = [f"Write the {n} words" for n in range(40)]
-    expected = generator.generate(prompts, 8)
-    generator.readings.tokens, generator.batches.tokens = 100, 150
-    forward, calls = generator.model.forward, []
-
-    def short_of_memory(*args: object, **kwargs: object) -> object:
-        calls.append(len(kwargs["input_ids"]))
-        if len(calls) == failing:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
-        return forward(*args, **kwargs)
-
-    monkeypatch.setattr(generator.model, "forward", short_of_memory)
-    assert generator.generate_from(prompts, expected[::-1], 8) == expected
-    assert len(calls) > failing
-
-
 def test_a_prompt_for_which_there_is_no_memory_is_an_error(tmp_path, monkeypatch) -> None:
     generator = HFGenerator.from_pretrained(str(build_gpt2(tmp_path)), device="cpu")
 

@@ -16,6 +16,7 @@ from benchmarks.concurrency import measure as measure_server
 from benchmarks.scaling.command import Options, run, show
 from benchmarks.scaling.fit import FEATURES, Fit, errors, fit, left_out_errors, nonnegative
 from benchmarks.scaling.projection import (
+    DRAFTED,
     H100,
     Model,
     Run,
@@ -305,3 +306,12 @@ def test_all_tables_say_whether_they_are_measured_or_computed():
 def test_the_page_shows_the_committed_figures():
     page = (ROOT / "benchmarks" / "SCALING.md").read_text(encoding="utf-8")
     assert show(ROOT / "benchmarks" / "results" / "scaling-cpu.json").strip() in page
+
+
+def test_drafts_are_taken_to_fail_as_often_as_was_measured():
+    figures = ROOT / "benchmarks" / "results" / "throughput-cpu-micro.json"
+    cases = json.loads(figures.read_text(encoding="utf-8"))["cases"]
+    (found,) = [c for c in cases if (c["model"], c["masks"]) == ("micro", "random-15")]
+    assert round(found["ways"]["d"]["passes_per_row"] - 1, 2) == DRAFTED.row_passes
+    page = (ROOT / "benchmarks" / "SCALING.md").read_text(encoding="utf-8")
+    assert f"| drafts that fail | {DRAFTED.row_passes} further passes per reward |" in page

@@ -18,7 +18,10 @@ READING_BUDGET = {"cpu": 1_024, "mps": 4_096, "cuda": 32_768}
 """The same for a forward pass over whole prompts, which does best within the processor's cache."""
 
 FREE_ROWS = {"cpu": 16, "mps": 64, "cuda": 512}
-"""Rows of a few tokens that add little to the time of a forward pass, by device type."""
+"""Rows of a few tokens that add little to the time of a forward pass, by device type.
+
+Measured on a CPU alone.
+"""
 
 
 class Batcher:
