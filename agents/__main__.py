@@ -98,10 +98,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from agents.demo import DEFAULT, demo_agents
+    from agents.demo import demo_agents
     from pcrl_gym.errors import MissingExtraError
 
-    specs = [spec.strip() for spec in options.agents.split(",")] if options.agents else DEFAULT
+    specs = [spec.strip() for spec in options.agents.split(",")] if options.agents else None
     try:
         demo.run(options, lambda generator: demo_agents(specs, generator))
     except (ValueError, OSError, MissingExtraError) as error:

@@ -34,7 +34,8 @@ class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
 
     ## Reward
     Decided by `reward`; by default the compression ratio if the generator's answer to the
-    compressed prompt has a ROUGE-L F1 above 0.9 with its answer to the original one, else -0.01.
+    compressed prompt has a similarity (`pcrl_gym.rouge.similarity`) above 0.9 with its answer to
+    the original one, else -0.01.
 
     ## Episode
     Terminates after `max_steps` steps (never truncated). Edits accumulate: a unit that was dropped
@@ -68,8 +69,7 @@ class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
     def __init__(self, *, render_mode: str | None = None, **options: Any) -> None:
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        # What is shown should be all that the generator would say.
-        self.task = make_task(**{"full_answers": render_mode is not None, **options})
+        self.task = make_task(**options)
         self.observation_space = self.task.observation_space()
         self.action_space = spaces.MultiBinary(self.task.max_units)
         self._walk = ShuffledWalk(len(self.task.episodes))

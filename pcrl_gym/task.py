@@ -108,7 +108,7 @@ def make_task(
     dtype: str = "auto",
     batch_size: int | Literal["auto"] = "auto",
     cache: str | Path | None = None,
-    full_answers: bool = False,
+    early_stopping: bool = False,
 ) -> Task:
     """Load prompts and generator and prepare the episodes.
 
@@ -128,7 +128,8 @@ def make_task(
             left out. None: only those that do not fit the generator's context.
         max_new_tokens: length limit of the generator's answers, in tokens.
         max_steps: steps per episode; edits accumulate and the last step is rewarded.
-        reward: "threshold", "linear", "band", "likelihood" or a `Reward` object.
+        reward: "threshold", "linear", "band" or "likelihood", also with settings such as
+            "threshold:threshold=0.8,measure=rouge_l", or a `Reward` object.
         template: "alpaca", "chat" (the generator's chat template) or a `Template` object.
         force_keep: strings or compiled regular expressions whose matches cannot be dropped.
         keep_digits: whether units with a digit cannot be dropped.
@@ -137,8 +138,9 @@ def make_task(
         batch_size: "auto" or the number of prompts that the generator answers at once.
         cache: file that keeps the generator's answers to original prompts (with a generator behind
             an API, all its answers) from run to run; several processes may share it. None: no file.
-        full_answers: whether the generator completes answers even where the reward is decided
-            before; changes `info`, not rewards.
+        early_stopping: whether answers are left unfinished once the reward is decided, which makes
+            training faster. Rewards are the same; in `info`, `similarity` is NaN where an answer is
+            unfinished, and `survived` says what was decided.
 
     Raises:
         ValueError: if a number is out of range or a name is unknown.
@@ -175,7 +177,7 @@ def make_task(
         generator,
         reward,
         max_new_tokens,
-        full_answers=full_answers,
+        early_stopping=early_stopping,
         cache=None if cache is None or behind_api else DiskCache(cache),
     )
     limits = [scorer.max_original_tokens, max_prompt_tokens]

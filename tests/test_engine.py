@@ -77,17 +77,19 @@ def check_exact(generator: HFGenerator, count: int, seed: int) -> None:
 
     episodes, masks = zip(*pairs, strict=True)
     full, early = (
-        Scorer(generator, ThresholdReward(), LIMIT, full_answers=full)(episodes, masks)
+        Scorer(generator, ThresholdReward(), LIMIT, early_stopping=not full)(episodes, masks)
         for full in (True, False)
     )
     np.testing.assert_array_equal(early.reward, full.reward)
+    np.testing.assert_array_equal(early.survived, full.survived)
+    np.testing.assert_array_equal(full.survived, full.similarity > 0.9)
     assert full.compressed_outputs == [answer.text for answer in expected]
     assert not full.partial.any()
     assert early.partial.any()
     for i in np.flatnonzero(early.partial):
-        # A partial answer begins the full one, and its similarity is on the same side.
+        # A partial answer begins the full one, and has no similarity.
         assert full.compressed_outputs[i].startswith(early.compressed_outputs[i])
-        assert (early.similarity[i] > 0.9) == (full.similarity[i] > 0.9)
+        assert np.isnan(early.similarity[i])
     complete = ~early.partial
     np.testing.assert_array_equal(early.similarity[complete], full.similarity[complete])
 
@@ -276,7 +278,7 @@ def test_drafts_that_never_hold_are_soon_not_read(
 def test_rewards_without_a_threshold_see_full_answers(reward: str) -> None:
     generator = load_generator("micro", device="cpu")
     episodes, masks = zip(*pairs_of(generator, 40, seed=5), strict=True)
-    scores = Scorer(generator, make_reward(reward), LIMIT)(episodes, masks)
+    scores = Scorer(generator, make_reward(reward), LIMIT, early_stopping=True)(episodes, masks)
     assert not scores.partial.any()
 
 

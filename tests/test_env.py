@@ -36,6 +36,7 @@ SCORE_KEYS = {
     "compressed_output",
     "similarity",
     "partial",
+    "survived",
     "compression_ratio",
     "drop_rate",
     "original_tokens",

@@ -190,6 +190,7 @@ def test_info_holds_plain_values_by_name(episodes: list[Episode]) -> None:
         "compressed_output",
         "similarity",
         "partial",
+        "survived",
         "compression_ratio",
         "drop_rate",
         "original_tokens",

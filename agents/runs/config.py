@@ -25,7 +25,7 @@ class TaskConfig:
         max_prompt_tokens: Longest prompt in generator tokens, longer ones are left out; null: what
             fits the generator.
         max_new_tokens: Longest answer.
-        reward: Name of the reward.
+        reward: Name of the reward, with settings such as "threshold:measure=rouge_l" if need be.
         template: "alpaca" or "chat".
         force_keep: Strings that cannot be dropped.
         keep_digits: Whether units with a digit cannot be dropped.
@@ -33,6 +33,8 @@ class TaskConfig:
         dtype: The generator's weights.
         batch_size: Prompts the generator answers at once.
         cache: File that keeps the generator's answers to original prompts; null: none.
+        early_stopping: Whether answers in training are left unfinished once their reward is
+            decided: the same rewards, sooner. Evaluations always see whole answers.
     """
 
     dataset: str = "micro"
@@ -51,6 +53,7 @@ class TaskConfig:
     dtype: str = "auto"
     batch_size: int | Literal["auto"] = "auto"
     cache: str | None = None
+    early_stopping: bool = True
 
 
 @dataclass(frozen=True)

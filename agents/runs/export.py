@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from agents.network_agent import NetworkAgent
 
-FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survival")
+FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survived")
 
 
 def export(

@@ -102,11 +102,8 @@ def stopped(generator: HFGenerator, work: Work) -> Result:
     """(d) The drafts are verified, and answers left as soon as the reward is decided."""
     decision = Decision([answer.text for answer in work.originals], ThresholdReward().threshold)
     answers = generator.generate_from(work.prompts, work.originals, NEW_TOKENS, decision)
-    similarities = [
-        decision.bound[i] if answer.partial else similarity(answer.text, original.text)
-        for i, (answer, original) in enumerate(zip(answers, work.originals, strict=True))
-    ]
-    return Result(work.rewards(similarities), answers)
+    bounds = [decision.result(i, answer) for i, answer in enumerate(answers)]
+    return Result(work.rewards(bounds), answers)
 
 
 def _compared(work: Work, answers: list[Answer]) -> Result:
