@@ -164,4 +164,7 @@ def test_figures_by_hand():
     # "say" dropped: 5 of 10 tokens that are paid for, and the answer is the same.
     assert wrong_figures(right, reward, UNICODE_ROUGE_L) == []
     assert wrong_figures(record(reward=0.4), reward, UNICODE_ROUGE_L) == ["reward"]
-    assert wrong_figures(record(dropped=()), reward, UNICODE_ROUGE_L) == ["compressed_prompt", "drop_rate"]
+    assert wrong_figures(record(dropped=()), reward, UNICODE_ROUGE_L) == [
+        "compressed_prompt",
+        "drop_rate",
+    ]
