@@ -375,7 +375,14 @@ def test_a_completion_that_was_cut_before_it_began_is_an_error(server: FaultServ
     assert len(server.log) == 1
 
 
-@pytest.mark.parametrize("message", [m for m in CUT if "<think>\n" in str(m.get("content"))])
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "<think>Hmm, the user"},
+        {"content": [{"type": "thinking", "thinking": "Hmm"}]},
+        {"content": None, "reasoning_content": "Hmm"},
+    ],
+)
 def test_thinking_that_ended_without_an_answer_is_no_answer(server: FaultServer, message: dict):
     server.reply = choice(message, "stop")
     with pytest.raises(GeneratorError, match=r"holds no answer.*switch the model's thinking off"):
@@ -647,6 +654,13 @@ def test_answers_are_kept_on_disk_by_all_that_decides_them(server: FaultServer, 
             assert len(asked.log) == before + 1
         prints = [generator.fingerprint for generator, *_ in variants]
         assert len(set(prints)) == len(variants) - 1  # `again` is there twice
+
+
+def test_empty_answers_that_earlier_versions_kept_are_not_used(server: FaultServer, tmp_path: Path):
+    with DiskCache(tmp_path / "a.db") as cache:
+        settings = json.dumps([server.url, "m", "chat", "{}"])
+        cache.put(f"answer 30 {settings}", {"a b": ""})
+    assert connect(server, cache=tmp_path / "a.db").generate(["a b"], 30) == [Answer("a b")]
 
 
 def test_changing_the_callers_extra_body_changes_nothing(server: FaultServer):

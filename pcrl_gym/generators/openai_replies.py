@@ -155,8 +155,8 @@ def _why_no_answer(
     what = "the answer was cut before it began" if ended in _CUT else "the reply holds no answer"
     return (
         f"{what} (finish_reason {reason!r}): raise {limit_name}, or switch the model's thinking "
-        "off (add ?enable_thinking=false to the base URL, or what else the server expects to "
-        "extra_body)"
+        "off, by ?enable_thinking=false at the end of the base URL or the server's own switch in "
+        "extra_body"
     )
 
 

@@ -26,7 +26,7 @@ _LONGEST_BACKOFF = 30.0
 _LONGEST_RETRY_AFTER = 120.0
 _NO_KEY = "none"  # the client insists on a key; servers without keys ignore it
 _SHOWN = 400
-# To be raised with each change of what is taken for an answer: what was kept before is then left.
+# Version of the rules that turn replies into answers; answers kept by another one are not used.
 _READING = 2
 
 
