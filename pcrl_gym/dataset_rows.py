@@ -151,7 +151,7 @@ def _read_message(message: Any, place: str) -> tuple[str, str]:
         content = "".join(_read_part(part, place) for part in content)
     if problem := text_problem(content):
         raise ValueError(f"{place}: {text_key!r} {problem}")
-    return role, str(content)
+    return role, content
 
 
 def _read_part(part: Any, place: str) -> str:
