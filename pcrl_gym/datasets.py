@@ -24,7 +24,7 @@ from pcrl_gym.dataset_files import (
     split_files,
 )
 from pcrl_gym.dataset_rows import is_empty, read_row
-from pcrl_gym.errors import DatasetError
+from pcrl_gym.errors import DatasetError, excerpt
 from pcrl_gym.prompt import Prompt, text_problem
 
 ALPACA_PLUS_URL = (
@@ -96,7 +96,7 @@ def load_prompts(
             f"{type(dataset).__name__}"
         )
     name = os.fspath(dataset)
-    path = Path(name).expanduser()
+    path = _path(name)
     if name == "micro":
         from pcrl_gym.micro import micro_prompts
 
@@ -128,7 +128,7 @@ def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
         DatasetError: If there is no such dataset.
     """
     name = os.fspath(dataset)
-    path = Path(name).expanduser()
+    path = _path(name)
     if name in ("micro", "alpaca_plus"):
         return SPLITS
     found: Collection[str | None]
@@ -183,6 +183,18 @@ def pick_evenly(count: int, limit: int | None) -> list[int]:
     if limit is None or limit >= count:
         return list(range(count))
     return [place * count // limit for place in range(limit)]
+
+
+def _path(name: str) -> Path:
+    """The path that a name may be; it need not be there."""
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        raise DatasetError(
+            f"{excerpt(name)!r} is no name, path or id of a dataset: {excerpt(str(error))}"
+        ) from error
+    return path
 
 
 def _load_file(path: Path) -> list[Prompt]:

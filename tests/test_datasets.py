@@ -227,6 +227,13 @@ def test_paths_that_are_not_there(name: str) -> None:
         load_prompts(name)
 
 
+@pytest.mark.parametrize("name", ["Sort the numbers. " * 300, "~no-such-user/rows.json"])
+def test_names_that_are_no_paths(name: str) -> None:
+    for call in (load_prompts, dataset_splits):
+        with pytest.raises(DatasetError, match=f"'{name[:20]}.* is no name, path or id"):
+            call(name)
+
+
 def test_unknown_split() -> None:
     with pytest.raises(ValueError, match="split must be one of train, validation_seen"):
         load_prompts(PROMPTS, "test")
