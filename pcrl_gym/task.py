@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from .datasets import load_prompts
 from .disk_cache import DiskCache
 from .episode import EpisodeBuilder
-from .errors import DatasetError
+from .errors import DatasetError, did_you_mean
 from .generators.loading import load_generator
 from .lazy_episodes import LazyEpisodes
 from .rewards import make_reward
@@ -24,7 +25,7 @@ from .units import check_unit_kind
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gymnasium import spaces
     from numpy.typing import NDArray
@@ -114,7 +115,8 @@ def make_task(
 
     Args:
         dataset: "micro", "alpaca_plus", "gpteacher", a file (.json, .jsonl, .csv, .parquet), a
-            folder of split files, a Hugging Face dataset id, or prompts.
+            folder of split files or of `save_to_disk`, a Hugging Face dataset id, or prompts; see
+            `load_prompts`.
         split: "train", "validation_seen", "validation_unseen" or "validation_human".
         generator: "micro", "micro-seq2seq", a Hugging Face model id or folder (causal or
             sequence-to-sequence), "ray:NAME?replicas=4" for one of these on a Ray cluster,
@@ -155,8 +157,7 @@ def make_task(
         ("max_new_tokens", max_new_tokens),
         ("max_steps", max_steps),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")
+        check_positive(name, value)
     check_unit_kind(unit)
     reward = make_reward(reward)
     prompts = load_prompts(dataset, split)
@@ -197,6 +198,43 @@ def make_task(
         max_steps=max_steps,
         skipped_prompts=skipped,
     )
+
+
+def check_arguments(options: Mapping[str, Any]) -> None:
+    """Check that an environment has arguments of these names.
+
+    Raises:
+        ValueError: if it has not; the message names similar ones.
+    """
+    known = [*inspect.signature(make_task).parameters, "render_mode"]
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                f"PromptCompression-v0 has no argument {name!r}{did_you_mean(name, known)}"
+            )
+
+
+def check_positive(name: str, value: object) -> None:
+    """Check that an argument is a positive integer.
+
+    Raises:
+        ValueError: if it is not; the message names the argument.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")
+
+
+def check_seed(seed: object) -> int | None:
+    """The seed as a Python integer, or None.
+
+    Raises:
+        ValueError: if it is neither None nor an integer >= 0.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"expected a seed to be an integer >= 0 or None, got {seed!r}")
+    return int(seed)
 
 
 def check_reset_options(

@@ -12,7 +12,7 @@ from transformers import LogitsProcessorList
 
 from ..errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
 from ..tokenizers import load_tokenizer
-from .base import Answer
+from .base import Answer, SharedGenerator
 from .batching import Batcher, is_out_of_memory, pad_rows, reading_budget, token_budget
 from .drafting import Row
 from .engine import DraftRun
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
-class HFGenerator:
+class HFGenerator(SharedGenerator):
     """A causal or encoder-decoder model of the transformers library as a `Generator`.
 
     The generator takes the model over: it is switched to evaluation, its gradients are turned off

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..disk_cache import DiskCache
 from ..errors import GeneratorError
 from ..tokenizers import TextEncoder, load_tokenizer
-from .base import Answer
+from .base import Answer, SharedGenerator
 from .openai_replies import Reply
 from .openai_sender import Sender, Usage, send_all
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MEMORY_SIZE = 100_000
 
 
-class OpenAIGenerator:
+class OpenAIGenerator(SharedGenerator):
     """A model behind an OpenAI-compatible HTTP server as a `Generator`.
 
     Prompts are sent `concurrency` at a time with temperature 0, equal ones once. What may be
