@@ -131,7 +131,7 @@ def make_task(
         reward: "threshold", "linear", "band", "likelihood" or a `Reward` object.
         template: "alpaca", "chat" (the generator's chat template) or a `Template` object.
         force_keep: strings or compiled regular expressions whose matches cannot be dropped.
-        keep_digits: whether units with a digit cannot be dropped.
+        keep_digits: whether numbers cannot be dropped; see `pcrl_gym.protection`.
         device: "auto", "cpu", "cuda", ...: where the generator runs.
         dtype: "auto", "float32", "bfloat16", ...: the generator's weights.
         batch_size: "auto" or the number of prompts that the generator answers at once.
