@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ from .compression import Compression
 from .episode import EpisodeBuilder
 from .generators.loading import choose_device
 from .network import KeepNetwork
-from .passages import prompt_pairs, prompt_passages, protection, text_list, text_passages
+from .passages import prompt_pairs, prompt_passages, text_list, text_passages
 from .policy_card import PolicyCard
 from .policy_folder import find_folder, read_settings, template_name, write_policy
+from .protection import ForceKeep, Protection
 from .selection import dropped_units, keep_probabilities
 from .template import make_template
 from .tokenizers import TextEncoder, load_tokenizer
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         """Arguments that every form of a call takes."""
 
         rate: float | None
-        force_keep: Sequence[str | re.Pattern[str]]
+        force_keep: ForceKeep
         keep_digits: bool
         batch_size: int
 
@@ -58,8 +58,8 @@ class Compressor:
             object. Free text is shown to the policy inside it.
         unit: What it keeps or drops, "token" or "word".
         max_units: Most units that it reads at once, template included.
-        force_keep: Strings whose units were protected while it was trained: they always are.
-        keep_digits: Whether units with a digit were.
+        force_keep: Strings that were protected while it was trained: they always are.
+        keep_digits: Whether numbers were.
         card: Where it comes from, for the model card; None: nothing is known.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
 
@@ -99,7 +99,7 @@ class Compressor:
         self.template = make_template(template, self.tokenizer)
         self.unit: UnitKind = unit
         self.max_units = max_units
-        protection(force_keep, keep_digits)
+        self._protection = Protection(force_keep, keep_digits)
         self.force_keep = tuple(force_keep)
         self.keep_digits = keep_digits
         self.card = card or PolicyCard()
@@ -131,7 +131,7 @@ class Compressor:
         instruction: str | Texts | None = None,
         input: str | Texts | None = None,
         rate: float | None = None,
-        force_keep: Sequence[str | re.Pattern[str]] = (),
+        force_keep: ForceKeep = (),
         keep_digits: bool = False,
         batch_size: int = 32,
     ) -> Compression | list[Compression]:
@@ -146,9 +146,9 @@ class Compressor:
             input: The input of the instruction, or a list of as many.
             rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
                 as the policy finds likelier dropped.
-            force_keep: Strings and compiled regular expressions; a unit that shares a character
-                with a match is kept.
-            keep_digits: Whether units with a digit are kept.
+            force_keep: Strings and compiled regular expressions whose matches are kept, as whole
+                words.
+            keep_digits: Whether numbers are kept; `pcrl_gym.protection` tells what is one.
             batch_size: Windows that go through the network together.
 
         Returns:
@@ -168,14 +168,13 @@ class Compressor:
         if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
             raise ValueError(f"rate must be a share between 0 and 1 or None, got {rate!r}")
         _check_count("batch_size", batch_size)
-        patterns = protection(force_keep, keep_digits)
-        patterns += protection(self.force_keep, self.keep_digits)
+        protection = self._protection | Protection(force_keep, keep_digits)
         given = text if instruction is None else instruction
         if instruction is None:
-            passages = text_passages(self._builder, text_list("text", given), patterns)
+            passages = text_passages(self._builder, text_list("text", given), protection)
         else:
             pairs = prompt_pairs(instruction, input)
-            passages = prompt_passages(self._builder, pairs, patterns)
+            passages = prompt_passages(self._builder, pairs, protection)
         done = self._compressed(passages, rate, batch_size)
         return done[0] if isinstance(given, str) else done
 

@@ -134,7 +134,7 @@ def make_task(
             "threshold:threshold=0.8,measure=rouge_l", or a `Reward` object.
         template: "alpaca", "chat" (the generator's chat template) or a `Template` object.
         force_keep: strings or compiled regular expressions whose matches cannot be dropped.
-        keep_digits: whether units with a digit cannot be dropped.
+        keep_digits: whether numbers cannot be dropped; see `pcrl_gym.protection`.
         device: "auto", "cpu", "cuda", ...: where the generator runs.
         dtype: "auto", "float32", "bfloat16", ...: the generator's weights.
         batch_size: "auto" or the number of prompts that the generator answers at once.

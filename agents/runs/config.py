@@ -28,7 +28,7 @@ class TaskConfig:
         reward: Name of the reward, with settings such as "threshold:measure=rouge_l" if need be.
         template: "alpaca" or "chat".
         force_keep: Strings that cannot be dropped.
-        keep_digits: Whether units with a digit cannot be dropped.
+        keep_digits: Whether numbers cannot be dropped.
         device: Where generator and policy run; "auto": on a GPU if there is one.
         dtype: The generator's weights.
         batch_size: Prompts the generator answers at once.
