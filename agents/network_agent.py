@@ -21,6 +21,7 @@ from agents.seeding import isolated_random_state
 from pcrl_gym.generators.loading import choose_device
 from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
 from pcrl_gym.tokenizers import load_tokenizer
+from pcrl_gym.torch_state import own_state
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
 
@@ -130,7 +131,7 @@ class NetworkAgent(ABC):
                 f"the {self.name} agent knows nothing yet: call train() or "
                 f"{type(self).__name__}.load(folder)"
             )
-        with torch.inference_mode():
+        with own_state(self.network):
             logits, _ = self.network(*tensors(observations, self.device))
         scores = -check_logits(logits).cpu().numpy()
         if self.rate is not None:
@@ -248,10 +249,7 @@ class NetworkAgent(ABC):
         if name == "small":
             encoder = small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
         else:
-            try:
-                encoder = pretrained_encoder(name)
-            except OSError as error:  # which would read as a matter of the disk
-                raise ValueError(f"cannot load the encoder {name!r}: {error}") from error
+            encoder = pretrained_encoder(name)
         network = KeepNetwork(
             encoder,
             config.initial_keep,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register
 
+from pcrl_gym import process as process  # registers what torch needs after a fork
+
 if TYPE_CHECKING:
     from .compression import Compression as Compression
     from .compressor import Compressor as Compressor
