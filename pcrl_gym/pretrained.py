@@ -66,7 +66,6 @@ def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
         UnusableModelError: If there is no such folder, or the hub does not have the model.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
 
     text = os.fspath(spec)
     path = Path(text).expanduser()
@@ -77,14 +76,12 @@ def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
         raise UnusableModelError(f"it is a file, expected the folder of a saved model{gguf}")
     did_you_mean = suggestion(text, names)
     try:
-        validate_repo_id(text)
+        _ask_hub(text)
     except HFValidationError as error:
         raise UnusableModelError(
             "there is no such folder, and it is no id of the Hugging Face hub ('owner/name')."
             f"{did_you_mean}"
         ) from error
-    try:
-        _ask_hub(text)
     except _NotOnHubError as error:
         raise UnusableModelError(
             "there is no such folder, and the Hugging Face hub has no such model, or shows it only "
@@ -94,8 +91,8 @@ def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
         if (cached := _cached(text)) is not None:
             return cached
         raise UnusableModelError(
-            "there is no such folder, and the Hugging Face hub cannot be reached to ask for a model "
-            f"of that name ({_told(error)}).{did_you_mean}"
+            "there is no such folder, and the Hugging Face hub cannot be asked for a model of that "
+            f"name ({_told(error)}).{did_you_mean}"
         ) from error
     return text
 

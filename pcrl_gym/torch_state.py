@@ -19,7 +19,7 @@ class _Setting(NamedTuple):
     """A setting of the whole process: how to read and write it, and the value of a new process."""
 
     read: Callable[[], Any]
-    write: Callable[[Any], None]
+    write: Callable[[Any], object]
     initial: Any
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,8 @@ def test_the_task_has_the_arguments_and_defaults_of_make_task():
     from pcrl_gym.task import make_task
 
     defaults = {name: p.default for name, p in inspect.signature(make_task).parameters.items()}
-    assert {name: defaults[name] for name in vars(TaskConfig())} == vars(TaskConfig())
+    fields = {field.name: field.default for field in dataclasses.fields(TaskConfig)}
+    assert {name: defaults[name] for name in fields} == fields
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,27 @@ def load_generator(
     return HFGenerator.from_pretrained(folder, device, dtype, batch_size, name=spec)
 
 
+def tokenizer_name(generator: str) -> str:
+    """Returns which policy tokenizer a task chooses by itself for a generator that has a name.
+
+    Args:
+        generator: See `load_generator`.
+
+    Returns:
+        What `pcrl_gym.tokenizers.load_tokenizer` takes: the generator's own, also where it is
+        hosted by Ray; micro's for a generator behind a server, which has none.
+
+    Example:
+        >>> tokenizer_name("ray:gpt2?replicas=4"), tokenizer_name("openai:llama@http://here/v1")
+        ('gpt2', 'micro')
+    """
+    if generator.startswith("openai:"):
+        return "micro"
+    if generator.startswith("ray:"):
+        return generator.removeprefix("ray:").partition("?")[0]
+    return generator
+
+
 def load_pretrained(
     spec: str, device: str = "auto", dtype: str = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
