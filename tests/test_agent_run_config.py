@@ -101,3 +101,19 @@ def test_files_agents_and_budgets_that_are_not_there_are_missed():
         load_config("random")
     with pytest.raises(ValueError, match=r"needs a budget: give run\.updates"):
         load_config("scst")
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokenizer"),
+    [
+        ((), "micro"),
+        (("generator=micro-seq2seq",), "micro-seq2seq"),
+        (("generator=ray:gpt2?replicas=4",), "gpt2"),
+        (("generator=ray:some/model",), "some/model"),
+        (("generator=openai:llama@http://here/v1",), "micro"),
+        (("generator=ray:gpt2", "tokenizer=some/encoder"), "some/encoder"),
+    ],
+)
+def test_the_tokenizer_that_is_chosen_is_stored(settings: tuple[str, ...], tokenizer: str):
+    config = load_config("scst", settings=[BUDGET, *settings])
+    assert config.to_mapping()["task"]["tokenizer"] == tokenizer

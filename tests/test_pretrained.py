@@ -77,8 +77,14 @@ GENERATORS: dict[str, tuple[Callable[[Path], None], str]] = {
     "cut": (cut(MODEL), r"model\.safetensors is damaged or incomplete .* fetch or save it again"),
     "empty file": (put(MODEL, ""), r"model\.safetensors is damaged"),
     "pointer": (put(MODEL, POINTER), "pointer of git-lfs .* run `git lfs pull`"),
-    "pointer to a tokenizer": (put("tokenizer.json", POINTER), r"tokenizer\.json is only a pointer"),
-    "adapter": (only("adapter_config.json", "adapter_model.safetensors"), "it is an adapter: merge"),
+    "pointer to a tokenizer": (
+        put("tokenizer.json", POINTER),
+        r"tokenizer\.json is only a pointer",
+    ),
+    "adapter": (
+        only("adapter_config.json", "adapter_model.safetensors"),
+        "it is an adapter: merge",
+    ),
     "GGUF": (only("model.Q4_1.gguf"), "GGUF format: take the model's safetensors"),
     "pickle": (only("pytorch_model.bin"), "pickles are not loaded: save the model again"),
     "compressor": (only("compressor.json"), "it is a compressor, .* Compressor.from_pretrained"),
@@ -127,7 +133,7 @@ def test_a_generator_that_cannot_be_loaded(
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").touch()
-    with pytest.raises(ValueError, match="it is a file, expected the folder.*GGUF"):
+    with pytest.raises(ValueError, match=r"it is a file, expected the folder.*GGUF"):
         load_generator(str(tmp_path / "model.gguf"))
 
 
@@ -150,7 +156,7 @@ def test_an_encoder_without_its_weights_is_refused(bert_folder: Path, tmp_path: 
     assert pretrained_encoder(tmp_path).config.hidden_size == 32
     del needed["encoder.layer.0.output.dense.weight"]
     save_file(needed, tmp_path / MODEL, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="lacks weights .* expected a text encoder"):
+    with pytest.raises(ValueError, match=r"lacks weights .* expected a text encoder"):
         pretrained_encoder(tmp_path)
 
 
@@ -196,7 +202,7 @@ def test_a_path_is_not_looked_for_on_the_hub(
     loader: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.socket", None)
-    with pytest.raises(ValueError, match="there is no such folder, and it is no id of the .*hub"):
+    with pytest.raises(ValueError, match=r"there is no such folder, and it is no id of the .*hub"):
         LOADERS[loader](name)
 
 
@@ -226,7 +232,9 @@ def test_a_model_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
 
     error = RepositoryNotFoundError("401", response=Mock())
     monkeypatch.setattr(HfApi, "model_info", Mock(side_effect=error))
-    with pytest.raises(ValueError, match="no such folder, and the Hugging Face hub has no such mod"):
+    with pytest.raises(
+        ValueError, match="no such folder, and the Hugging Face hub has no such mod"
+    ):
         load_generator("someone/model")
 
 

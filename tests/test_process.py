@@ -25,19 +25,23 @@ assert torch.get_num_threads() > 1
 torch.ones(1_000_000).exp().sum(), torch.ones(512, 512) @ torch.ones(512, 512)
 """
 
-STEP = """
+STEP = (
+    """
 import gymnasium as gym
 import pcrl_gym
 ID = "PromptCompression-v0"
 env = gym.make(ID, device="cpu")
 env.reset(seed=0)
 env.step(env.action_space.sample())
-""" + USE_TORCH + """
+"""
+    + USE_TORCH
+    + """
 vec = gym.vector.AsyncVectorEnv([lambda: gym.make(ID, device="cpu")] * 2, context="fork")
 vec.reset(seed=0)
 print(vec.step(vec.action_space.sample())[1].shape)
 vec.close()
 """
+)
 
 IN_CHILD = """
 import multiprocessing
@@ -53,16 +57,20 @@ process.join()
 print(process.exitcode)
 """
 
-SHARED = """
+SHARED = (
+    """
 import multiprocessing
 from pcrl_gym import Compressor
 compressor = Compressor.from_pretrained("micro", device="cpu")
 texts = ["Please sort these words: pear, fig, plum and cherry"] * 64
 before = [done.text for done in compressor(texts)]
-""" + USE_TORCH + """
+"""
+    + USE_TORCH
+    + """
 with multiprocessing.get_context("fork").Pool(1) as pool:
     print(pool.apply(compressor, (texts,))[0].text == before[0])
 """
+)
 
 
 def run(program: str) -> str:

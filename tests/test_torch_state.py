@@ -72,7 +72,9 @@ CALLERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "precision": setting(torch.set_float32_matmul_precision, "medium", "highest"),
     "tf32": setting(matmul("allow_tf32"), True, False),
     "reduction": setting(matmul("allow_bf16_reduced_precision_reduction"), False, True),
-    "new precision": setting(lambda v: setattr(torch.backends, "fp32_precision", v), "tf32", "none"),
+    "new precision": setting(
+        lambda v: setattr(torch.backends, "fp32_precision", v), "tf32", "none"
+    ),
     "deterministic": setting(torch.use_deterministic_algorithms, True, False),
     "gradients": lambda: torch.set_grad_enabled(True),
     "inference": torch.inference_mode,
