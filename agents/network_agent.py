@@ -21,7 +21,7 @@ from agents.seeding import isolated_random_state
 from pcrl_gym.generators.loading import choose_device
 from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
 from pcrl_gym.tokenizers import load_tokenizer
-from pcrl_gym.torch_state import own_state
+from pcrl_gym.torch_state import initial_settings, own_state
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
 
@@ -80,7 +80,8 @@ class NetworkAgent(ABC):
 
     Training under a budget of updates or episodes gives the same weights for the same seed on the
     same machine. Under a budget of seconds the schedules follow the clock, so the numbers depend on
-    the machine's speed. No global state of torch, NumPy or Python is left changed.
+    the machine's speed. No global state of torch, NumPy or Python is left changed, and what the
+    caller has set in torch (autocast, default types, ...) changes nothing.
 
     Args:
         seed: Seed of weights, masks, batches and the order of prompts.
@@ -163,13 +164,14 @@ class NetworkAgent(ABC):
             TrainingDivergedError: If a figure is no longer finite.
         """
         budget = Budget(episodes, seconds)
-        learner = self.start(make_env)
-        budget.restart()
-        try:
-            return run(learner, budget, name=self.name, progress=progress)
-        finally:
-            learner.close()
-            learner.network.eval()
+        with initial_settings():
+            learner = self.start(make_env)
+            budget.restart()
+            try:
+                return run(learner, budget, name=self.name, progress=progress)
+            finally:
+                learner.close()
+                learner.network.eval()
 
     def start(self, make_env: Callable[[int], VectorEnv]) -> Learner:
         """Return a learner that trains this agent's network in place.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pcrl_gym.generators.loading import load_pretrained
 from pcrl_gym.tokenizers import TextEncoder
+from pcrl_gym.torch_state import own_state
 
 FloatArray = NDArray[np.float64]
 Span = tuple[int, int]
@@ -82,11 +83,12 @@ class Surprisal:
         rest = iter(windows)
         while batch := list(islice(rest, BATCH)):
             pieces = [texts[text][first : first + self._context] for text, first, _ in batch]
-            for (text, first, start), nats in zip(batch, self._score(pieces), strict=True):
+            with own_state(self._model):
+                scored = self._score(pieces)
+            for (text, first, start), nats in zip(batch, scored, strict=True):
                 values[text][start : first + len(nats)] = nats[start - first :]
         return values
 
-    @torch.inference_mode()
     def _score(self, pieces: list[list[int]]) -> list[FloatArray]:
         """Surprisals of sequences of ids that fit the context; right padding hides nothing."""
         device = self._model.device
