@@ -37,10 +37,11 @@ def model_identity(
     """
     told = {
         "class": type(model).__name__,
-        "config": _deciding(model.config.to_dict()),
+        # Without the defaults that all models share, to which later versions may add.
+        "config": _deciding(model.config.to_diff_dict()),
         "attention": getattr(model.config, "_attn_implementation", None),
         "control": dict(control),
-        "generation": _deciding(model.generation_config.to_dict()),
+        "generation": _deciding(model.generation_config.to_diff_dict()),
         "tokenizer": _tokenizer_state(tokenizer),
     }
     digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
