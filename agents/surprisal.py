@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pcrl_gym.generators.loading import load_pretrained
 from pcrl_gym.tokenizers import TextEncoder
+from pcrl_gym.torch_state import own_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -159,11 +160,12 @@ class Surprisal:
         rows = MOST_LOGITS // (longest * self._model.get_input_embeddings().num_embeddings)
         while batch := list(islice(rest, min(BATCH, max(1, rows)))):
             pieces = [texts[text][first : first + self._context] for text, first, _ in batch]
-            for (text, first, start), nats in zip(batch, self._score(pieces), strict=True):
+            with own_state(self._model):
+                scored = self._score(pieces)
+            for (text, first, start), nats in zip(batch, scored, strict=True):
                 values[text][start : first + len(nats)] = nats[start - first :]
         return values
 
-    @torch.inference_mode()
     def _score(self, pieces: list[list[int]]) -> list[FloatArray]:
         """Surprisals of sequences of ids that fit the context; right padding hides nothing."""
         device = self._model.device

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register
 
+from pcrl_gym import process as process  # registers what torch needs after a fork
 from pcrl_gym.shared_spec import SharedKwargs
 
 if TYPE_CHECKING:

@@ -181,11 +181,7 @@ class Compressor:
     def _compressed(
         self, passages: list[Passage], rate: float | None, batch_size: int
     ) -> list[Compression]:
-        try:
-            ratings = rate_passages(self.network, passages, self.max_units, batch_size)
-        finally:
-            # A network with a frozen encoder remembers prompts: of use in training only.
-            self.network.forget()
+        ratings = rate_passages(self.network, passages, self.max_units, batch_size)
         kept, chances = [], []
         for passage, rating in zip(passages, ratings, strict=True):
             logits = rating[passage.offset : passage.offset + len(passage.units)]
@@ -289,17 +285,12 @@ class Compressor:
         Raises:
             ValueError: If there is no such compressor, or it is incomplete or broken.
         """
-        from safetensors import SafetensorError
-
         device = choose_device(device)
         folder = find_folder(spec, revision)
         settings = read_settings(folder)
         card = PolicyCard.from_dict(settings.pop("card"))
-        try:
-            with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
-                network = KeepNetwork.from_pretrained(folder)
-        except (SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise ValueError(f"{spec} holds a network that cannot be loaded: {error}") from error
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+            network = KeepNetwork.from_pretrained(folder)
         return cls(network, folder, card=card, device=device, **settings)
 
 

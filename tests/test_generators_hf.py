@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -303,6 +304,7 @@ def test_bad_input_is_refused(
 def test_encoders_are_refused(bert_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="causal or an encoder-decoder"):
         load_generator(str(bert_folder), device="cpu")
+    shutil.copytree(bert_folder, tmp_path, dirs_exist_ok=True)
     config = json.loads((bert_folder / "config.json").read_text())
     config["architectures"] = ["BertForMaskedLM"]
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pcrl_gym.generators.loading import tokenizer_name
+
 SECTIONS = ("agent", "task", "run")
 LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")
 
@@ -19,7 +21,7 @@ class TaskConfig:
         dataset: Name, file, folder or Hugging Face id; its `split` is trained on.
         split: Split to train on.
         generator: Name, Hugging Face id, folder, "ray:NAME?replicas=4" or "openai:MODEL@BASE_URL".
-        tokenizer: Policy tokenizer; null: the generator's own.
+        tokenizer: Policy tokenizer; null: the generator's own, whose name then stands here.
         unit: "token" or "word".
         max_units: Window in units.
         max_prompt_tokens: Longest prompt in generator tokens, longer ones are left out; null: what
@@ -54,6 +56,11 @@ class TaskConfig:
     batch_size: int | Literal["auto"] = "auto"
     cache: str | None = None
     early_stopping: bool = True
+
+    def __post_init__(self) -> None:
+        # Stored with the run: what reads its folder need not find it again.
+        if self.tokenizer is None:
+            object.__setattr__(self, "tokenizer", tokenizer_name(self.generator))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -12,6 +11,7 @@ from transformers import LogitsProcessorList
 
 from ..errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
 from ..tokenizers import load_tokenizer
+from ..torch_state import own_state
 from .base import Answer, SharedGenerator
 from .batching import Batcher, is_out_of_memory, pad_rows, reading_budget, token_budget
 from .drafting import Row
@@ -19,6 +19,7 @@ from .engine import DraftRun
 from .framing import PromptFramer
 from .greedy import RefuseNaN, context_length, control_ids, greedy_config
 from .growing_text import UNKNOWN, GrowingText
+from .identity import model_identity
 from .likelihood import mean_log_likelihoods
 from .reader import can_read_blocks
 
@@ -199,12 +200,8 @@ class HFGenerator(SharedGenerator):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of weights, their data type and the tokenizer: equal ones answer alike."""
-        digest = hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        """SHA-256 of all that decides answers, see `identity.model_identity`; equal ones agree."""
+        return model_identity(self.model, self.tokenizer, self._ids)
 
     @cached_property
     def _growing(self) -> GrowingText:
@@ -285,7 +282,7 @@ class HFGenerator(SharedGenerator):
 
         def checked(batch: list[int]) -> None:
             try:
-                with torch.inference_mode():
+                with own_state(self.model):
                     run(batch)
             except PcrlError:
                 raise
