@@ -36,7 +36,13 @@ def greedy_config(**settings: Any) -> Any:
 STEERING = ("forced_bos_token_id", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens")
 """Settings that tell which tokens an answer may have: a part of the model, so they are kept."""
 
-_DROPPED = ("forced_eos_token_id", "sequence_bias", "min_length", "min_new_tokens", "guidance_scale")
+_DROPPED = (
+    "forced_eos_token_id",
+    "sequence_bias",
+    "min_length",
+    "min_new_tokens",
+    "guidance_scale",
+)
 
 
 def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
@@ -124,6 +130,9 @@ def context_length(config: Any, decoder: bool = False) -> int | None:
         own = config.get_text_config()
     for name in (f"max_{side}_position_embeddings", "max_position_embeddings", "max_seq_len"):
         limit = getattr(own, name, None)
-        if limit is not None:
-            return int(limit) if limit > 0 else None  # XLNet has -1
+        if limit is not None and limit > 0:  # XLNet has -1
+            rope = getattr(own, "rope_parameters", None) or {}
+            # Others already count what scaling adds.
+            dynamic = rope.get("rope_type") == "dynamic"
+            return int(limit * rope["factor"] if dynamic else limit)
     return None

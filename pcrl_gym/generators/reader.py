@@ -178,7 +178,7 @@ def positions(model: Any, mask: torch.Tensor, last: int) -> dict[str, torch.Tens
         mask: Attention mask of all columns, (rows, columns).
         last: How many columns are read.
     """
-    if "position_ids" not in inspect.signature(model.forward).parameters:
+    if "position_ids" not in inspect.signature(type(model).forward).parameters:
         return {}
     return {"position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -last:]}
 

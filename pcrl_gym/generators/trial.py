@@ -161,7 +161,7 @@ class _Trial:
         try:
             found = difference(logits(), torch.cat([self._alone[i] for i in chosen]))
         except Exception as error:  # the caller answers in another way and tells why
-            return f"{type(error).__name__}: {error}"
+            return str(error) or type(error).__name__
         allowed = max(TOLERANCE, 8 * torch.finfo(self._model.dtype).eps)
         return "" if found <= allowed else f"logits differ by {found:.0%} of their spread"
 
@@ -177,7 +177,7 @@ class _Trial:
         wrong = first[0]
         begun = reader.logits([[*long, *first[:1], wrong], [*short, *second[:2]]], [3, 3])
         if not reader.takes_back:
-            raise NotImplementedError("its cache cannot take tokens back")
+            raise NotImplementedError("its cache takes no tokens back")
         reader.retain([0, 1], [1, 0])
         rest = reader.logits([first[1:3], second[2:3]], [2, 1])
         order = [begun[:2], rest[:2], begun[3:], rest[2:]]  # the third followed the wrong token
@@ -245,7 +245,8 @@ def difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
         0.5
     """
     given, right = (
-        x.float().log_softmax(dim=-1).clamp(min=-100.0) for x in (logits, expected.to(logits.device))
+        x.float().log_softmax(dim=-1).clamp(min=-100.0)
+        for x in (logits, expected.to(logits.device))
     )
     errors = (given - right).square().mean(dim=-1).sqrt()
     worst = (errors / right.std(dim=-1, correction=0).clamp(min=1e-9)).max()
