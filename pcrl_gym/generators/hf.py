@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -208,9 +207,7 @@ class HFGenerator:
             left = (max_new_tokens - len(tokens)) * words
             return decided(i, self._growing.certain(tokens), left)
 
-        if self._can.boundary is not None and any(
-            len(row) + max_new_tokens > self._can.boundary for row in rows
-        ):
+        if any(self._changes_positions(len(row) + max_new_tokens) for row in rows):
             return self.generate(prompts, max_new_tokens)
         run = DraftRun(
             self.model,
@@ -304,13 +301,16 @@ class HFGenerator:
         self, company: Company, sizes: list[int], lengths: Sequence[tuple[int, ...]]
     ) -> list[tuple[int, ...]]:
         """What rows must have in common to be read in one batch; see `Batcher.run`."""
-        boundary = self._can.boundary
-        if company == "equal":
-            lengths = list(lengths)
-        elif company == "any":
-            lengths = [(0,)] * len(sizes)
-        alone = [company == "none" or (boundary is not None and n > boundary) for n in sizes]
-        return [(1, n, i) if alone[i] else (0, *lengths[i]) for i, n in enumerate(sizes)]
+        groups: list[tuple[int, ...]] = []
+        for i, size in enumerate(sizes):
+            if company == "none" or self._changes_positions(size):
+                groups.append((1, size, i))
+            else:
+                groups.append((0, *lengths[i]) if company == "equal" else (0,))
+        return groups
+
+    def _changes_positions(self, size: int) -> bool:
+        return self._can.boundary is not None and size > self._can.boundary
 
     def _reset_positions(self) -> None:
         """Undoes what long prompts did to frequencies: embeddings reset them in a short pass."""
@@ -321,19 +321,17 @@ class HFGenerator:
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
         """Encodes prompts and checks that each fits next to `room` tokens of answer."""
         rows = self._framed(prompts)
-        unlimited = sys.maxsize
-        context = self._context or unlimited
         for prompt, row, new in zip(prompts, rows, room, strict=True):
+            parts = [(len(row) + new, self._context)]
             if self.is_encoder_decoder:
-                fits = len(row) <= context and new <= (self._answer_context or unlimited)
-            else:
-                fits = len(row) + new <= context
-            if not fits:
-                raise PromptTooLongError(
-                    f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
-                    f"exceeds the context of {self.name!r} ({self._context} tokens): shorten or "
-                    "leave out the prompt, or lower max_new_tokens"
-                )
+                parts = [(len(row), self._context), (new, self._answer_context)]
+            for tokens, context in parts:
+                if context is not None and tokens > context:
+                    raise PromptTooLongError(
+                        f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new "
+                        f"ones exceeds the context of {self.name!r} ({context} tokens): shorten or "
+                        "leave out the prompt, or lower max_new_tokens"
+                    )
         return rows
 
     def _run(
