@@ -104,7 +104,7 @@ def test_answers_and_rewards_are_those_of_plain_decoding_on_10000_pairs(
 
 
 class Passes:
-    """Counts the forward passes of a model: rows that they read, and logits per row that they form."""
+    """Counts the forward passes of a model: the rows they read, the logits per row they form."""
 
     def __init__(self, generator: HFGenerator) -> None:
         self.rows: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -23,7 +24,7 @@ TEXTS = (
     "Is it true that the sun rises in the east?",
     "Sort the numbers 3, 14 and 15, please.",
 )
-LONG, SHORT, NEW = 9, 3, 4
+LONG, SHORT, NEW = 9, 3, 3
 """Tokens of the prompts that are tried, and of their answers."""
 
 TOLERANCE = 1e-3
@@ -54,10 +55,10 @@ class Abilities:
 def try_out(
     model: Any, ids: Mapping[str, Any], framer: PromptFramer, context: int | None
 ) -> Abilities:
-    """Tries what a model can do, by its logits on three short prompts.
+    """Tries what a model can do, by its logits on two or three short prompts.
 
     What `generate` predicts for a prompt alone is right; that padding, company and drafts change
-    nothing is seen by doing it. Costs about twenty forward passes over a few tokens, and leaves
+    nothing is seen by doing it. Costs about a dozen forward passes over a few tokens, and leaves
     the state of the process and of the model as it was.
 
     Args:
@@ -78,40 +79,41 @@ def try_out(
     words = [i for row in framer.answers(TEXTS) for i in row if i not in ends]
     answers = [(words[k:] * NEW)[:NEW] for k in range(len(rows))]
     with torch.inference_mode(), torch.autocast(model.device.type, enabled=False):
+        trial = _Trial(model, ids, rows, answers)
         try:
-            alone = [
-                decoded_logits(model, ids, [row], [answer])
-                for row, answer in zip(rows, answers, strict=True)
-            ]
+            alone = [trial.alone(0), trial.alone(1)]
         except Exception as error:
             raise ValueError(
-                f"{type(model).__name__} cannot be used: its `generate` fails on a prompt of "
-                f"{long} tokens with {type(error).__name__}: {error}"
+                f"{type(model).__name__} cannot be used: its `generate` fails on a prompt of at "
+                f"most {long} tokens with {type(error).__name__}: {error}"
             ) from error
         if any(bool(logits.isnan().any()) for logits in alone):
             raise ValueError(
                 f"{type(model).__name__} cannot be used: its logits are NaN; try dtype='float32', "
                 "or check its weights"
             )
-        return _Trial(model, ids, rows, answers, alone).abilities(boundary)
+        return trial.abilities(boundary)
 
 
 class _Trial:
     """Compares ways to ask with the logits of each prompt alone; the second prompt is short."""
 
     def __init__(
-        self,
-        model: Any,
-        ids: Mapping[str, Any],
-        rows: list[list[int]],
-        answers: list[list[int]],
-        alone: list[torch.Tensor],
+        self, model: Any, ids: Mapping[str, Any], rows: list[list[int]], answers: list[list[int]]
     ) -> None:
         self._model = model
         self._ids = ids
         self._rows = rows
         self._answers = answers
-        self._alone = alone
+        self._known: dict[int, torch.Tensor] = {}
+
+    def alone(self, i: int) -> torch.Tensor:
+        """The logits of one of the prompts alone."""
+        if i not in self._known:
+            self._known[i] = decoded_logits(
+                self._model, self._ids, [self._rows[i]], [self._answers[i]]
+            )
+        return self._known[i]
 
     def abilities(self, boundary: int | None) -> Abilities:
         """Tries all ways.
@@ -150,7 +152,7 @@ class _Trial:
         why = ""
         for company, chosen in companies:
             rows, answers = [self._rows[i] for i in chosen], [self._answers[i] for i in chosen]
-            fault = self._fault(lambda: logits(self._model, self._ids, rows, answers), chosen)  # noqa: B023
+            fault = self._fault(partial(logits, self._model, self._ids, rows, answers), chosen)
             if not fault:
                 return company, why
             why = fault
@@ -159,14 +161,14 @@ class _Trial:
     def _fault(self, logits: Callable[[], torch.Tensor], chosen: Sequence[int]) -> str:
         """Tells how logits differ from those of the chosen prompts alone, "" if they do not."""
         try:
-            found = difference(logits(), torch.cat([self._alone[i] for i in chosen]))
+            found = difference(logits(), torch.cat([self.alone(i) for i in chosen]))
         except Exception as error:  # the caller answers in another way and tells why
             return str(error) or type(error).__name__
         allowed = max(TOLERANCE, 8 * torch.finfo(self._model.dtype).eps)
         return "" if found <= allowed else f"logits differ by {found:.0%} of their spread"
 
     def _read_drafts(self) -> torch.Tensor:
-        """Reads half of two answers after their prompts, takes a token back, and reads the rest."""
+        """Reads the answers of two prompts in two parts; the first has a token that is wrong."""
         (long, short), (first, second) = self._rows[:2], self._answers[:2]
         pad = self._ids["pad_token_id"]
         if self._model.config.is_encoder_decoder:
@@ -174,14 +176,12 @@ class _Trial:
             long = short = [self._ids["decoder_start_token_id"]]
         else:
             reader = Reader(self._model, pad)
-        wrong = first[0]
-        begun = reader.logits([[*long, *first[:1], wrong], [*short, *second[:2]]], [3, 3])
+        begun = reader.logits([[*long, first[1]], [*short, second[0]]], [2, 2])
         if not reader.takes_back:
             raise NotImplementedError("its cache takes no tokens back")
         reader.retain([0, 1], [1, 0])
-        rest = reader.logits([first[1:3], second[2:3]], [2, 1])
-        order = [begun[:2], rest[:2], begun[3:], rest[2:]]  # the third followed the wrong token
-        return torch.cat(order)
+        rest = reader.logits([first[:2], second[1:2]], [2, 1])
+        return torch.cat([begun[:1], rest[:2], begun[2:], rest[2:]])
 
 
 _HOW = {
@@ -198,7 +198,7 @@ class Forced(LogitsProcessor):
         self._answers = answers
         self._start: int | None = None
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:
         """Returns scores, (rows, vocabulary), under which only the next token is possible."""
         if self._start is None:
             self._start = input_ids.shape[1]
@@ -222,10 +222,13 @@ def decoded_logits(
     output = model.generate(
         input_ids=input_ids,
         attention_mask=mask,
-        generation_config=greedy_config(max_new_tokens=answers.shape[1], **ids),
+        generation_config=greedy_config(
+            max_new_tokens=answers.shape[1],
+            output_logits=True,
+            return_dict_in_generate=True,
+            **ids,
+        ),
         logits_processor=LogitsProcessorList([Forced(answers)]),
-        output_logits=True,
-        return_dict_in_generate=True,
     )
     steps = torch.stack(output.logits, dim=1)
     return torch.cat([steps[i, : len(target)] for i, target in enumerate(targets)])
