@@ -119,7 +119,7 @@ def test_the_floor_predicts_every_token_of_the_draft(generator, sliced):
     drafts = [list(answer.token_ids) for answer in work.originals]
     found = []
     for (spans, _), predicted in zip(floor._batches, seen, strict=True):
-        if sliced:
+        if sliced:  # of a causal model the last columns, of a decoder all
             ends = [
                 max(map(len, spans)) if span.stop > predicted.shape[1] else span.stop
                 for span in spans
@@ -325,6 +325,7 @@ def test_targets_apply_to_their_models_masks_and_devices():
         (["--data", ".", "--policy", "saved"], "masks of a policy are for micro"),
         (["--data", ".", "--masks", "policy"], "masks of a policy are for micro"),
         (["--device", "abacus"], "cannot be used"),
+        (["--dtype", "int3"], "dtype must be one of auto, float32"),
     ],
 )
 def test_wrong_arguments_are_told_before_slow_work(arguments, message, capsys, monkeypatch):

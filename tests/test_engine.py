@@ -275,7 +275,7 @@ def test_drafts_that_never_hold_are_soon_not_read(
     monkeypatch.setattr(generator.readings, "tokens", 512)  # many batches
     with Passes(generator) as passes:
         assert generator.generate_from(prompts, wrong, LIMIT) == answers
-    assert passes.columns[0] > 8
+    assert passes.columns[0] > 6  # on average
     assert sorted(passes.columns)[-4] <= 4  # not in every batch
 
 

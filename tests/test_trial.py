@@ -264,6 +264,15 @@ def test_what_a_trial_finds_is_said_once(kind: str, found: tuple[Any, ...]) -> N
     assert all(problem in slow[0] for problem in can.problems)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", ["llama", "t5", "bart", "marian", "openai-gpt", "xlnet", "rwkv"])
+def test_a_trial_finds_the_same_in_half_precision(kind: str, dtype: torch.dtype) -> None:
+    model, tokenizer = build(kind)
+    whole, half = quietly(copy.deepcopy(model), tokenizer), quietly(model.to(dtype), tokenizer)
+    for name in ("decoding", "scoring", "drafts", "boundary"):
+        assert getattr(half._can, name) == getattr(whole._can, name)
+
+
 WORDS = [
     "Write the words in reverse order, please",
     "Is it true that the sun rises in the east? " * 3,

@@ -76,7 +76,7 @@ def try_out(
     rows = [(row * long)[:long] for row in framer(TEXTS)]
     rows[1] = rows[1][: max(1, min(SHORT, long - 1))]
     ends = ids["eos_token_id"] or ()
-    words = [i for row in framer.answers(TEXTS) for i in row if i not in ends]
+    words = [i for row in framer.answers(TEXTS) for i in row if i not in ends] or [0]
     answers = [(words[k:] * NEW)[:NEW] for k in range(len(rows))]
     with torch.inference_mode(), torch.autocast(model.device.type, enabled=False):
         trial = _Trial(model, ids, rows, answers)
@@ -171,7 +171,10 @@ class _Trial:
         """Reads the answers of two prompts in two parts; the first has a token that is wrong."""
         (long, short), (first, second) = self._rows[:2], self._answers[:2]
         pad = self._ids["pad_token_id"]
-        if self._model.config.is_encoder_decoder:
+        if (config := self._model.config).is_encoder_decoder:
+            # Where padding moves a decoder's positions, half precision may hide it in a trial.
+            if getattr(config, "relative_attention_num_buckets", None) is None:
+                raise NotImplementedError("its decoder is not told positions")
             reader = Reader(self._model, pad, encoder_rows=[long, short])
             long = short = [self._ids["decoder_start_token_id"]]
         else:
