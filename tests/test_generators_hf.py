@@ -148,8 +148,6 @@ def test_saved_generation_settings_do_not_leak(folder: Path) -> None:
         repetition_penalty=2.5,
         no_repeat_ngram_size=1,
         min_new_tokens=NEW,
-        suppress_tokens=[3, 4, 5, 6],
-        bad_words_ids=[[7]],
         forced_eos_token_id=9,
     )
     assert HFGenerator(model, tokenizer).generate(PROMPTS, NEW) == plain
