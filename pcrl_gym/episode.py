@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcrl_gym.prompt import Prompt
-from pcrl_gym.template import RenderedPrompt, Template
+from pcrl_gym.prompt_text import PromptText, RenderedPrompt, join_kept
+from pcrl_gym.template import Template
 from pcrl_gym.tokenizers import TextEncoder
 from pcrl_gym.units import UnitKind, check_unit_kind, first_tokens, split_units
 
@@ -27,7 +28,8 @@ class Episode:
 
     Attributes:
         prompt: The prompt.
-        text: What the generator reads if every unit is kept.
+        text: What the generator reads if every unit is kept; a `PromptText`, which tells the
+            template's own ranges.
         spans: Character range `(start, end)` of each unit in `text`; together a partition of it.
         droppable: bool (n_units,); False where a unit is protected. Read-only.
         unit_ids: int64 (n_units,); the policy tokenizer's id of the token each unit begins with.
@@ -79,17 +81,12 @@ class Episode:
     def compress(self, mask: ArrayLike) -> str:
         """Return the text with the units deleted that the mask drops; see `kept`.
 
-        Keeping every unit gives `text` to the byte.
+        Keeping every unit gives `text` to the byte. The template's ranges move with its text.
 
         Raises:
             ValueError: As `kept` does.
         """
-        kept = self.kept(mask).tolist()
-        return "".join(
-            self.text[start:end]
-            for (start, end), keep in zip(self.spans, kept, strict=True)
-            if keep
-        )
+        return join_kept(self.text, self.spans, self.kept(mask).tolist())
 
 
 class EpisodeBuilder:
@@ -123,7 +120,7 @@ class EpisodeBuilder:
         keep_digits: bool = False,
     ) -> None:
         check_unit_kind(unit)
-        self._template = template
+        self.template = template
         self._unit: UnitKind = unit
         self._patterns = compile_force_keep(force_keep)
         if keep_digits:
@@ -134,7 +131,7 @@ class EpisodeBuilder:
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[Episode]:
         """Return one episode per prompt, in order."""
-        rendered = [self._template.render(prompt) for prompt in prompts]
+        rendered = [self.template.render(prompt) for prompt in prompts]
         encodings = self._encoder.encodings([item.text for item in rendered])
         return [
             self._build(prompt, item, encoding)
@@ -147,6 +144,7 @@ class EpisodeBuilder:
         spans = split_units(text, offsets, self._unit, fixed)
         tokens = first_tokens(text, spans, offsets)
         protected = [*fixed, *self._matches(text)]
+        template_text = "".join(text[start:end] for start, end in fixed)
         return Episode(
             prompt=prompt,
             text=text,
@@ -156,7 +154,7 @@ class EpisodeBuilder:
                 [self._unknown_id if token is None else ids[token] for token in tokens],
                 dtype=np.int64,
             ),
-            template_text="".join(text[start:end] for start, end in fixed),
+            template_text=PromptText(template_text, [(0, len(template_text))]),
         )
 
     def _matches(self, text: str) -> Iterable[tuple[int, int]]:

@@ -18,7 +18,7 @@ from .lazy_episodes import LazyEpisodes
 from .rewards import make_reward
 from .scorer import Scorer
 from .spaces import Observation, action_mask, observation_space, observe
-from .template import make_template
+from .template import check_template, make_template
 from .tokenizers import load_tokenizer
 from .units import check_unit_kind
 
@@ -79,7 +79,7 @@ class Task:
         spans = np.full((self.max_units, 2), len(episode.text), np.int64)
         spans[:n] = episode.spans[:n]
         return {
-            "prompt": episode.text,
+            "prompt": str(episode.text),
             "prompt_id": episode.prompt.id,
             "instruction": episode.prompt.instruction,
             "input": episode.prompt.input,
@@ -129,7 +129,9 @@ def make_task(
         max_new_tokens: length limit of the generator's answers, in tokens.
         max_steps: steps per episode; edits accumulate and the last step is rewarded.
         reward: "threshold", "linear", "band", "likelihood" or a `Reward` object.
-        template: "alpaca", "chat" (the generator's chat template) or a `Template` object.
+        template: "alpaca", "chat" (the generator's chat template), the same with settings, such as
+            "chat:system=You are terse.,enable_thinking=false" (see `ChatTemplate`), or a `Template`
+            object.
         force_keep: strings or compiled regular expressions whose matches cannot be dropped.
         keep_digits: whether units with a digit cannot be dropped.
         device: "auto", "cpu", "cuda", ...: where the generator runs.
@@ -156,6 +158,8 @@ def make_task(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")
     check_unit_kind(unit)
+    if isinstance(template, str):
+        check_template(template)
     reward = make_reward(reward)
     prompts = load_prompts(dataset, split)
     # A server's generator keeps all its answers in that file, others those to original prompts.

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pcrl_gym.template import check_template
+
 SECTIONS = ("agent", "task", "run")
 LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")
 
@@ -26,13 +28,17 @@ class TaskConfig:
             fits the generator.
         max_new_tokens: Longest answer.
         reward: Name of the reward.
-        template: "alpaca" or "chat".
+        template: "alpaca", "chat", or "chat" with settings such as
+            "chat:system=You are terse.,enable_thinking=false".
         force_keep: Strings that cannot be dropped.
         keep_digits: Whether units with a digit cannot be dropped.
         device: Where generator and policy run; "auto": on a GPU if there is one.
         dtype: The generator's weights.
         batch_size: Prompts the generator answers at once.
         cache: File that keeps the generator's answers to original prompts; null: none.
+
+    Raises:
+        ValueError: If there is no such template.
     """
 
     dataset: str = "micro"
@@ -51,6 +57,12 @@ class TaskConfig:
     dtype: str = "auto"
     batch_size: int | Literal["auto"] = "auto"
     cache: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            check_template(self.template)
+        except ValueError as error:
+            raise ValueError(f"task.template: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,18 @@ from agents.runs.folder import RunFolder, RunFolderError
 from pcrl_gym.compressor import Compressor
 from pcrl_gym.generators.loading import MICRO
 from pcrl_gym.policy_card import PolicyCard
-from pcrl_gym.template import chat_frame
+from pcrl_gym.policy_folder import stored_template
+from pcrl_gym.prompt import Prompt
+from pcrl_gym.task import Task
+from pcrl_gym.template import ChatTemplate, make_template
 from pcrl_gym.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
+    from gymnasium.vector import VectorEnv
 
     from agents.network_agent import NetworkAgent
+    from pcrl_gym.template import Template
 
 FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survival")
 
@@ -63,7 +68,7 @@ def export(
         other = "last" if which == "best" else "best"
         raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
     tokenizer = task["tokenizer"] or _tokenizer_of(task["generator"])
-    _check_frame(task, tokenizer)
+    template = _template(source, task)
     try:
         agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
     except SafetensorError as error:
@@ -89,7 +94,7 @@ def export(
     compressor = Compressor(
         agent.network,
         tokenizer,
-        template=task["template"],
+        template=template,
         unit=task["unit"],
         max_units=task["max_units"],
         force_keep=task["force_keep"],
@@ -99,6 +104,28 @@ def export(
     )
     compressor.save_pretrained(folder, dtype)
     return compressor
+
+
+def check_exportable(env: VectorEnv) -> None:
+    """Check before a training whether what it trains can become a compressor.
+
+    Args:
+        env: What is learned from; one without episodes (another game) is not checked.
+
+    Raises:
+        ValueError: If the template cannot be stored, or leaves the policy no unit to read.
+    """
+    task = getattr(env.unwrapped, "task", None)
+    if not isinstance(task, Task):
+        return
+    builder = task.episodes.builder
+    stored_template(builder.template)
+    units = len(builder([Prompt("template", "")])[0])
+    if units >= task.max_units:
+        raise ValueError(
+            f"the template {builder.template.name!r} alone has {units} units of the policy's "
+            f"tokenizer, and the policy reads max_units={task.max_units} at once: raise max_units"
+        )
 
 
 def _progress(path: Path) -> Mapping[str, Any]:
@@ -114,16 +141,16 @@ def _tokenizer_of(generator: str) -> str:
     return "micro" if generator in MICRO or generator.startswith("openai:") else generator
 
 
-def _check_frame(task: Mapping[str, Any], tokenizer: str) -> None:
-    """A chat template is the generator's in an environment, and the policy's in a compressor."""
-    if task["template"] != "chat" or tokenizer == task["generator"]:
-        return
-    frames = [chat_frame(load_tokenizer(name)) for name in (task["generator"], tokenizer)]
-    if frames[0] != frames[1]:
-        raise ValueError(
-            f"the policy was trained in the chat template of {task['generator']!r}, which its own "
-            f"tokenizer {tokenizer!r} does not have: such a policy cannot be exported"
-        )
+def _template(run: RunFolder, task: Mapping[str, Any]) -> Template:
+    """The template that a run was trained in: a chat template as it was rendered then."""
+    if not task["template"].startswith("chat"):
+        return make_template(task["template"])
+    file = run.path / "identity.json"
+    identity = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if "template_frame" not in identity:  # a run of an earlier version
+        return make_template(task["template"], load_tokenizer(task["generator"]))
+    prefix, suffix = identity["template_frame"]
+    return ChatTemplate.from_frame((prefix, suffix), task["template"])
 
 
 def _evaluation(path: Path, run: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
