@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .prompt_text import RenderedPrompt
@@ -64,32 +64,38 @@ class ChatTemplate:
         date: str | None = None,
         **chat_template_kwargs: Any,
     ) -> None:
-        given = {"system": system, "date": date}
-        settings = {key: value for key, value in given.items() if value is not None}
-        self.name = format_spec("chat", settings | chat_template_kwargs)
-        who = tokenizer.name_or_path or type(tokenizer).__name__
-        day = check_chat_settings(settings | chat_template_kwargs)
-        _check_used(tokenizer, ["date"] if date is not None else [], chat_template_kwargs, who)
+        own = {"system": system, "date": date}
+        settings = {key: value for key, value in own.items() if value is not None}
+        settings |= chat_template_kwargs
+        self.name = format_spec("chat", settings)
+        day = check_chat_settings(settings)
+        who = f"the chat template of {tokenizer.name_or_path or type(tokenizer).__name__}"
+        if unused := _unused(tokenizer, [*chat_template_kwargs, *(["date"] if date else [])]):
+            raise ValueError(f"{who} does not use {', '.join(unused)}: leave it out")
         frame = chat_frame(tokenizer, system, day, chat_template_kwargs)
         if frame is None:
-            found = "a chat template that changes, repeats or refuses the content of a user message"
             if system is not None and chat_frame(tokenizer, None, day, chat_template_kwargs):
-                raise ValueError(f"the chat template of {who} takes no system message: leave it out")
-            raise ValueError(
-                "template='chat' needs a generator whose tokenizer has a chat template that writes "
-                f"a user message once and unchanged; {who} has "
-                f"{found if tokenizer.chat_template else 'no chat template'}. "
-                "Use template='alpaca' or pass a Template object."
-            )
+                raise ValueError(f"{who} refuses a system message: leave system out")
+            raise ValueError(_no_frame(tokenizer))
         self.prefix, self.suffix = frame
         if system is not None and system.strip() not in self.prefix:
-            raise ValueError(
-                f"the chat template of {who} does not write the system message: leave it out"
-            )
+            raise ValueError(f"{who} does not write the system message: leave system out")
 
     @classmethod
-    def from_frame(cls, frame: tuple[str, str], name: str = "chat") -> ChatTemplate:
-        """Return a template that was rendered before, from `(prefix, suffix)`."""
+    def from_frame(cls, frame: Sequence[str], name: str = "chat") -> ChatTemplate:
+        """Return a template that was rendered before.
+
+        Args:
+            frame: See the property; a list does as well, as JSON has no tuples.
+            name: Its name.
+
+        Raises:
+            ValueError: If the frame is not two strings.
+        """
+        if not isinstance(frame, Sequence) or [type(part) for part in frame] != [str, str]:
+            raise ValueError(
+                f"the frame of a chat template must be a prefix and a suffix, got {frame!r}"
+            )
         made = cls.__new__(cls)
         made.name = name
         made.prefix, made.suffix = frame
@@ -105,9 +111,9 @@ class ChatTemplate:
         parts = (prompt.instruction.strip(), prompt.input.strip())
         content = "\n".join(part for part in parts if part)
         start, end = len(self.prefix), len(self.prefix) + len(content)
-        text = f"{self.prefix}{content}{self.suffix}"
-        ranges = ((0, start), (end, len(text)))
-        return RenderedPrompt(text, tuple(pair for pair in ranges if pair[0] < pair[1]))
+        whole = f"{self.prefix}{content}{self.suffix}"
+        ranges = ((0, start), (end, len(whole)))
+        return RenderedPrompt(whole, tuple(pair for pair in ranges if pair[0] < pair[1]))
 
     def __repr__(self) -> str:
         return f"ChatTemplate({self.name!r})"
@@ -199,17 +205,27 @@ def _pinned(source: str, date: datetime.date) -> str:
         f"|replace({json.dumps(directive)}, {json.dumps(moment.strftime(directive))})"
         for directive in sorted(set(re.findall(r"(?<!{)%-?[a-zA-Z]", source)))
     )
-    # The empty string keeps the macro's end from swallowing a line break that the source begins with.
+    # The empty string keeps the macro's end from swallowing a line break at the source's beginning.
     macro = "{% macro strftime_now(format) %}{{ format" + steps + " }}{% endmacro %}{{ '' }}"
     return macro + source
 
 
-def _check_used(
-    tokenizer: PreTrainedTokenizerFast, date: list[str], variables: Mapping[str, Any], who: str
-) -> None:
-    """A setting that a chat template does not know would change nothing, without a word."""
-    source = _source(tokenizer) or ""
-    asked = {name: name for name in variables} | dict.fromkeys(date, "strftime_now")
-    for name, word in asked.items():
-        if source and not re.search(rf"\b{re.escape(word)}\b", source):
-            raise ValueError(f"the chat template of {who} does not use {name}: leave it out")
+def _unused(tokenizer: PreTrainedTokenizerFast, settings: Sequence[str]) -> list[str]:
+    """Settings that a chat template does not know: they would change nothing, without a word."""
+    source = _source(tokenizer)
+    words = {name: "strftime_now" if name == "date" else name for name in settings}
+    return [
+        name
+        for name, word in words.items()
+        if source and not re.search(rf"\b{re.escape(word)}\b", source)
+    ]
+
+
+def _no_frame(tokenizer: PreTrainedTokenizerFast) -> str:
+    found = "a chat template that changes, repeats or refuses the content of a user message"
+    return (
+        "template='chat' needs a generator whose tokenizer has a chat template that writes a user "
+        f"message once and unchanged; {tokenizer.name_or_path or type(tokenizer).__name__} has "
+        f"{found if tokenizer.chat_template else 'no chat template'}. "
+        "Use template='alpaca' or pass a Template object."
+    )

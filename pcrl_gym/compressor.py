@@ -17,7 +17,6 @@ from .generators.loading import choose_device
 from .network import KeepNetwork
 from .passages import prompt_pairs, prompt_passages, protection, text_list, text_passages
 from .policy_card import PolicyCard
-from .prompt_text import join_kept
 from .policy_folder import (
     check_fit,
     find_folder,
@@ -25,6 +24,7 @@ from .policy_folder import (
     stored_template,
     write_policy,
 )
+from .prompt_text import join_kept
 from .selection import dropped_units, keep_probabilities
 from .template import make_template
 from .tokenizers import TextEncoder, load_tokenizer
@@ -62,8 +62,8 @@ class Compressor:
         network: The policy; it is moved to the device and set to evaluation mode.
         tokenizer: The one that it was trained with: "micro", Hugging Face id, folder or object.
         template: The template that it was trained with: "alpaca", "chat" (the chat template of
-            `tokenizer`, see `make_template`) or an object, such as the `ChatTemplate` of a generator
-            with another tokenizer. Free text is shown to the policy inside it.
+            `tokenizer`, see `make_template`) or an object, such as the `ChatTemplate` of a
+            generator with another tokenizer. Free text is shown to the policy inside it.
         unit: What it keeps or drops, "token" or "word".
         max_units: Most units that it reads at once, template included.
         force_keep: Strings whose units were protected while it was trained: they always are.

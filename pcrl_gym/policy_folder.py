@@ -113,9 +113,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
     known = {name: settings[name] for name in wanted if name != "format_version"}
     frame = settings.get("template_frame")  # not in version 1
     if frame is not None:
-        if not (isinstance(frame, list) and [type(part) for part in frame] == [str, str]):
-            raise ValueError(f"{path} needs 'template_frame' to hold two strings, got {frame!r}")
-        known["template"] = ChatTemplate.from_frame((frame[0], frame[1]), known["template"])
+        try:
+            known["template"] = ChatTemplate.from_frame(frame, known["template"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     return known
 
 

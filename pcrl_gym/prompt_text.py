@@ -12,9 +12,9 @@ Span = tuple[int, int]
 class PromptText(str):
     """A string that knows which of its characters a template wrote.
 
-    It is an ordinary string to whoever does not ask. Local generators read control tokens (such as
-    `<|im_start|>`) in the template's ranges as control tokens, and the same strings anywhere else as
-    text. Slices, sums and other results of string methods are plain strings.
+    In all else it is an ordinary string. Local generators read control tokens (such as
+    `<|im_start|>`) in the template's ranges as control tokens, and the same strings anywhere else
+    as text. Slices, sums and other results of string methods are plain strings.
 
     Two prompts with the same characters but other ranges are not equal, as a model may read them
     differently; a plain string equals a prompt with the same characters.
@@ -40,6 +40,7 @@ class PromptText(str):
     fixed: tuple[Span, ...]
 
     def __new__(cls, text: str, fixed: Iterable[Span] = ()) -> PromptText:
+        """Check and merge the ranges; see the class."""
         made = super().__new__(cls, text)
         merged: list[Span] = []
         end = 0
@@ -90,6 +91,23 @@ class RenderedPrompt:
         object.__setattr__(self, "text", PromptText(self.text, self.fixed))
 
 
+def framed(text: str, frame: tuple[str, str]) -> str:
+    """Return a text that begins and ends with two fixed texts as one that knows it.
+
+    Args:
+        text: Any text.
+        frame: What stands before and after the user's text, see `ChatTemplate.frame`.
+
+    Returns:
+        A `PromptText`; the text as it is where it has another form.
+    """
+    prefix, suffix = frame
+    start, end = len(prefix), len(text) - len(suffix)
+    if start > end or not (text.startswith(prefix) and text.endswith(suffix)):
+        return text
+    return PromptText(text, ((0, start), (end, len(text))))
+
+
 def join_kept(text: str, spans: Sequence[Span], kept: Sequence[bool]) -> str:
     """Join the kept units of a text; the ranges of a `PromptText` move with their characters.
 
@@ -99,7 +117,9 @@ def join_kept(text: str, spans: Sequence[Span], kept: Sequence[bool]) -> str:
         kept: Which of the units are kept.
 
     Example:
-        >>> short = join_kept(PromptText("Say: a b", ((0, 5),)), [(0, 5), (5, 6), (6, 8)], [1, 0, 1])
+        >>> short = join_kept(
+        ...     PromptText("Say: a b", ((0, 5),)), [(0, 5), (5, 6), (6, 8)], [1, 0, 1]
+        ... )
         >>> short, short.fixed
         ('Say:  b', ((0, 5),))
     """

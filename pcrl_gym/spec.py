@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 _OPENING = ('"', "[", "{")
+_PYTHON = {"True": True, "False": False, "None": None}
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """Split a name from its settings.
 
-    A value is JSON (`true`, `false`, `null`, a number, or something in quotes, brackets or braces),
-    and any other text is a string up to the next comma.
+    A value is JSON (`true`, `false`, `null`, a number, or something in quotes, brackets or braces;
+    Python's `True`, `False` and `None` do as well), and any other text up to the next comma is a
+    string.
 
     Raises:
         ValueError: If a setting has no name or no value, or is there twice, or quotes or brackets
             are not closed.
 
     Example:
-        >>> parse_spec('chat:system=Be brief.,enable_thinking=false')
+        >>> parse_spec("chat:system=Be brief.,enable_thinking=false")
         ('chat', {'system': 'Be brief.', 'enable_thinking': False})
         >>> parse_spec('chat:system="Be brief, please."')
         ('chat', {'system': 'Be brief, please.'})
@@ -76,6 +78,8 @@ def _scalar(text: str) -> Any:
     def refuse(constant: str) -> Any:  # NaN and Infinity are not JSON
         raise ValueError(constant)
 
+    if text in _PYTHON:
+        return _PYTHON[text]
     try:
         return json.loads(text, parse_constant=refuse)
     except ValueError:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcrl_gym.micro import MICRO, weights_folder
 from pcrl_gym.chat_template import chat_frame
-from pcrl_gym.prompt_text import PromptText
+from pcrl_gym.micro import MICRO, weights_folder
+from pcrl_gym.prompt_text import PromptText, framed
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -150,10 +150,7 @@ class TextEncoder:
     def _recognized(self, text: str) -> str:
         if self._chat_frame is None or isinstance(text, PromptText):
             return text
-        prefix, suffix = self._chat_frame
-        start, end = len(prefix), len(text) - len(suffix)
-        framed = start <= end and text.startswith(prefix) and text.endswith(suffix)
-        return PromptText(text, ((0, start), (end, len(text)))) if framed else text
+        return framed(text, self._chat_frame)
 
     def _with_names(self, text: str) -> str:
         """Write the control tokens in fixed ranges by their secret names."""

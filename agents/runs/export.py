@@ -17,7 +17,7 @@ from pcrl_gym.policy_card import PolicyCard
 from pcrl_gym.policy_folder import stored_template
 from pcrl_gym.prompt import Prompt
 from pcrl_gym.task import Task
-from pcrl_gym.template import ChatTemplate, make_template
+from pcrl_gym.template import ChatTemplate, check_template, make_template
 from pcrl_gym.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
@@ -143,14 +143,13 @@ def _tokenizer_of(generator: str) -> str:
 
 def _template(run: RunFolder, task: Mapping[str, Any]) -> Template:
     """The template that a run was trained in: a chat template as it was rendered then."""
-    if not task["template"].startswith("chat"):
+    if check_template(task["template"]) is None:
         return make_template(task["template"])
     file = run.path / "identity.json"
     identity = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if "template_frame" not in identity:  # a run of an earlier version
         return make_template(task["template"], load_tokenizer(task["generator"]))
-    prefix, suffix = identity["template_frame"]
-    return ChatTemplate.from_frame((prefix, suffix), task["template"])
+    return ChatTemplate.from_frame(identity["template_frame"], task["template"])
 
 
 def _evaluation(path: Path, run: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
