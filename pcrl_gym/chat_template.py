@@ -92,7 +92,7 @@ class ChatTemplate:
         Raises:
             ValueError: If the frame is not two strings.
         """
-        if not isinstance(frame, Sequence) or [type(part) for part in frame] != [str, str]:
+        if not isinstance(frame, (tuple, list)) or [type(part) for part in frame] != [str, str]:
             raise ValueError(
                 f"the frame of a chat template must be a prefix and a suffix, got {frame!r}"
             )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .episode import DIGIT, Episode, EpisodeBuilder, compile_force_keep, overlapping
 from .prompt import Prompt, text_problem
+from .prompt_text import PromptText
 from .units import Span
 
 
@@ -108,8 +109,9 @@ def text_passages(
         ValueError: If the template changes the instruction.
     """
     rows = [Prompt(str(i), text.strip()) for i, text in enumerate(texts)]
+    # All of it is the user's, even where it looks like a prompt in a chat template.
     return [
-        _text_passage(text, episode, patterns)
+        _text_passage(PromptText(text), episode, patterns)
         for text, episode in zip(texts, builder(rows), strict=True)
     ]
 
