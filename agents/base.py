@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from pcrl_gym.selection import drop_highest as drop_highest
-from pcrl_gym.specs import parse_spec
+from pcrl_gym.spec import parse_spec
 
 Observations = Mapping[str, np.ndarray]
 Infos = Sequence[Mapping[str, Any]]
@@ -126,7 +126,7 @@ def check_share(name: str, value: float) -> float:
 
 
 def parse_agent(spec: str) -> tuple[str, dict[str, Any]]:
-    """Split an agent from its settings, see `pcrl_gym.specs.parse_spec`.
+    """Split an agent from its settings, see `pcrl_gym.spec.parse_spec`.
 
     Example:
         >>> parse_agent("random:rate=0.2"), parse_agent("my_module:MyAgent")

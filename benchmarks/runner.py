@@ -22,6 +22,7 @@ from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.rewards import make_reward, with_measure
+from pcrl_gym.template import ChatTemplate, check_template, make_template
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.base import Generator
@@ -80,6 +81,7 @@ class Benchmark:
         self.shard = shard
         self.device = device
         self.reward = with_measure(make_reward(suite.reward), suite.measure)
+        check_template(suite.template)
         print(f"Reading {suite.dataset} ...", file=sys.stderr)
         self.prompts = {split: load_prompts(suite.dataset, split) for split in suite.splits}
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
@@ -122,6 +124,9 @@ class Benchmark:
             "generator_name": self.generator.name,
             "generator_fingerprint": self._fingerprint,
         }
+        template = make_template(self.suite.template, getattr(self.generator, "tokenizer", None))
+        if isinstance(template, ChatTemplate):
+            settings["template_frame"] = list(template.frame)
         check_settings(self.out, settings)
         options = self._options() | {"reward": AnsweredReward(self.reward, self.suite.measure)}
         for split, prompts in self.prompts.items():

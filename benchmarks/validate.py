@@ -17,13 +17,15 @@ from benchmarks.leaderboard import make_rows
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.suites import SUITES, suite_of
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
+from pcrl_gym.prompt_text import framed
 from pcrl_gym.rewards import RewardInputs, make_reward
 from pcrl_gym.rouge import MEASURES, Measure
-from pcrl_gym.template import make_template
+from pcrl_gym.template import ChatTemplate, make_template
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.base import Generator
     from pcrl_gym.prompt import Prompt
+    from pcrl_gym.template import Template
 
 SHARE = 0.05
 """Share of the records whose answers are asked for again."""
@@ -75,6 +77,7 @@ def validate(
         opened = RunFolder(folder)
         records = list(opened.records())
         suite_of(opened.settings)
+        template = _template(opened.settings)
         rows = make_rows(records, opened.settings)
     except (RunFolderError, KeyError, TypeError, ValueError) as error:
         report.problems.append(f"the folder cannot be read: {type(error).__name__}: {error}")
@@ -84,13 +87,15 @@ def validate(
         report.problems.append("there are no records")
         return report
     _check_suite(opened.settings, report)
-    _check_prompts(records, opened.settings, _skipped(opened.path), report)
+    _check_prompts(records, opened.settings, template, _skipped(opened.path), report)
     _tell(report, _wrong_figures(records, opened.settings))
     told = _read_json(opened.path / "summary.json")
     if not _equal(_in_order(told), _in_order(json.loads(json.dumps(rows)))):
         report.problems.append("summary.json does not follow from the records")
     report.notes.append("suite, prompts, figures and summary checked")
-    _check_answers(records, opened.settings, report, device=device, seed=seed, share=share)
+    _check_answers(
+        records, opened.settings, template, report, device=device, seed=seed, share=share
+    )
     return report
 
 
@@ -223,7 +228,11 @@ def _check_suite(settings: dict[str, Any], report: Report) -> None:
 
 
 def _check_prompts(
-    records: list[Record], settings: dict[str, Any], skipped: dict[str, list[str]], report: Report
+    records: list[Record],
+    settings: dict[str, Any],
+    template: Template | None,
+    skipped: dict[str, list[str]],
+    report: Report,
 ) -> None:
     parts: dict[tuple[str, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -257,17 +266,21 @@ def _check_prompts(
             elif ids and (missing := len(set(known) - left_out - set(ids))):
                 report.problems.append(f"{agent}, seed {seed}: {split} lacks {missing} prompts")
         own_records = [r for r in records if r.split == split and r.prompt_id in known]
-        _tell(report, _other_prompts(own_records, known, settings["template"]))
+        _tell(report, _other_prompts(own_records, known, template))
 
 
-def _other_prompts(records: list[Record], known: dict[str, Prompt], template: str) -> Iterator[str]:
+def _template(settings: dict[str, Any]) -> Template | None:
+    """The template of a folder; None for a chat template in a folder that does not hold it."""
+    if "template_frame" in settings:
+        return ChatTemplate.from_frame(settings["template_frame"], settings["template"])
+    return make_template("alpaca") if settings["template"] == "alpaca" else None
+
+
+def _other_prompts(
+    records: list[Record], known: dict[str, Prompt], template: Template | None
+) -> Iterator[str]:
     """Records whose prompt is not that of the dataset, or that dropped what no agent may drop."""
-    # A chat template belongs to a model; its text is only seen when the model answers again.
-    rendered = (
-        {id: make_template(template).render(prompt) for id, prompt in known.items()}
-        if template == "alpaca"
-        else {}
-    )
+    rendered = {id: template.render(known[id]) for id in known} if template is not None else {}
     for record in records:
         prompt = known[record.prompt_id]
         if (record.gold, record.source) != (prompt.output, prompt.source):
@@ -286,6 +299,7 @@ def _other_prompts(records: list[Record], known: dict[str, Prompt], template: st
 def _check_answers(
     records: list[Record],
     settings: dict[str, Any],
+    template: Template | None,
     report: Report,
     *,
     device: str,
@@ -305,15 +319,17 @@ def _check_answers(
     count = min(len(records), math.ceil(share * len(records)))
     chosen = np.random.default_rng(seed).choice(len(records), size=count, replace=False)
     sample = [records[i] for i in sorted(chosen)]
-    _tell(report, _other_answers(sample, generator, settings["max_new_tokens"]))
+    _tell(report, _other_answers(sample, generator, settings["max_new_tokens"], template))
     report.notes.append(f"{count} records ({share:.0%}) answered again by {generator.name}")
 
 
 def _other_answers(
-    records: list[Record], generator: Generator, max_new_tokens: int
+    records: list[Record], generator: Generator, max_new_tokens: int, template: Template | None
 ) -> Iterator[str]:
     asked = [text for record in records for text in (record.prompt, record.compressed_prompt)]
     texts = list(dict.fromkeys(asked))
+    if isinstance(template, ChatTemplate):  # whose control tokens are control tokens
+        texts = [framed(text, template.frame) for text in texts]
     answers = dict(zip(texts, generator.generate(texts, max_new_tokens), strict=True))
     counts = dict(zip(texts, generator.count_tokens(texts), strict=True))
     for record in records:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import GeneratorError, PcrlError
 from .generators.base import Answer, DraftingGenerator
+from .prompt_text import cache_key
 from .rouge import UNICODE_ROUGE_L, Measure
 from .rouge_bounds import similarity_bounds
 
@@ -126,17 +127,18 @@ class Answers:
             How many prompts were answered.
         """
         drafts = dict(zip(prompts, expected, strict=True))
-        known = {} if self._cache is None else self._cache.get(self._scope, list(drafts))
-        new = [prompt for prompt in drafts if prompt not in known]
+        keys = {prompt: cache_key(prompt) for prompt in drafts}
+        known = {} if self._cache is None else self._cache.get(self._scope, list(keys.values()))
+        new = [prompt for prompt, key in keys.items() if key not in known]
         self._keep(dict(zip(new, self._ask(new, [drafts[p] for p in new], None), strict=True)))
         return len(new)
 
     def _recall(self, prompts: Sequence[str]) -> None:
         if self._cache is None:
             return
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._originals]
-        for prompt, (text, ids) in self._cache.get(self._scope, new).items():
-            self._originals[prompt] = Answer(text, tuple(ids))
+        new = {cache_key(prompt): prompt for prompt in prompts if prompt not in self._originals}
+        for key, (text, ids) in self._cache.get(self._scope, list(new)).items():
+            self._originals[new[key]] = Answer(text, tuple(ids))
 
     def _learn(self, prompts: list[str], drafts: list[str], ahead: dict[str, Answer]) -> None:
         if not prompts:
@@ -148,7 +150,7 @@ class Answers:
 
     def _keep(self, answers: dict[str, Answer]) -> None:
         if self._cache is not None:
-            rows = {prompt: [a.text, a.token_ids] for prompt, a in answers.items()}
+            rows = {cache_key(prompt): [a.text, a.token_ids] for prompt, a in answers.items()}
             self._cache.put(self._scope, rows)
 
     def _forget(self, latest: Sequence[str]) -> None:

@@ -16,7 +16,14 @@ from .generators.loading import choose_device
 from .network import KeepNetwork
 from .passages import prompt_pairs, prompt_passages, text_list, text_passages
 from .policy_card import PolicyCard
-from .policy_folder import find_folder, read_settings, template_name, write_policy
+from .policy_folder import (
+    check_fit,
+    find_folder,
+    read_settings,
+    stored_template,
+    write_policy,
+)
+from .prompt_text import join_kept
 from .protection import ForceKeep, Protection
 from .selection import dropped_units, keep_probabilities
 from .template import make_template
@@ -54,8 +61,9 @@ class Compressor:
     Args:
         network: The policy; it is moved to the device and set to evaluation mode.
         tokenizer: The one that it was trained with: "micro", Hugging Face id, folder or object.
-        template: The template that it was trained with: "alpaca", "chat" (of the tokenizer) or an
-            object. Free text is shown to the policy inside it.
+        template: The template that it was trained with: "alpaca", "chat" (the chat template of
+            `tokenizer`, see `make_template`) or an object, such as the `ChatTemplate` of a
+            generator with another tokenizer. Free text is shown to the policy inside it.
         unit: What it keeps or drops, "token" or "word".
         max_units: Most units that it reads at once, template included.
         force_keep: Strings that were protected while it was trained: they always are.
@@ -87,15 +95,7 @@ class Compressor:
     ) -> None:
         _check_count("max_units", max_units)
         self.tokenizer = load_tokenizer(tokenizer)
-        if network.vocabulary_size < len(self.tokenizer):
-            raise ValueError(
-                f"the network knows {network.vocabulary_size} token ids, but the tokenizer has "
-                f"{len(self.tokenizer)}: give the tokenizer that the policy was trained with"
-            )
-        if network.max_units is not None and network.max_units < max_units:
-            raise ValueError(
-                f"the network has {network.max_units} positions: max_units cannot be {max_units}"
-            )
+        check_fit(network, len(self.tokenizer), max_units)
         self.template = make_template(template, self.tokenizer)
         self.unit: UnitKind = unit
         self.max_units = max_units
@@ -187,19 +187,14 @@ class Compressor:
             logits = rating[passage.offset : passage.offset + len(passage.units)]
             kept.append((~dropped_units(logits, passage.droppable, rate)).tolist())
             chances.append(keep_probabilities(logits, passage.droppable).tolist())
-        texts = [
-            "".join(
-                p.text[start:end] for (start, end), keep in zip(p.units, k, strict=True) if keep
-            )
-            for p, k in zip(passages, kept, strict=True)
-        ]
+        texts = [join_kept(p.text, p.units, k) for p, k in zip(passages, kept, strict=True)]
         wholes, templates = [p.text for p in passages], [p.template_text for p in passages]
         lengths = self._encoder.prompt_ids([*wholes, *texts, *templates], add_special_tokens=False)
         counts = np.array([len(ids) for ids in lengths], dtype=np.int64).reshape(3, -1).tolist()
         return [
             Compression(
-                original=passage.text,
-                text=texts[i],
+                original=str(passage.text),
+                text=str(texts[i]),
                 units=passage.units,
                 keep_probabilities=tuple(chances[i]),
                 droppable=tuple(passage.droppable.tolist()),
@@ -223,14 +218,14 @@ class Compressor:
                 as they are. They are float32 again when they are loaded.
 
         Raises:
-            ValueError: If the folder holds anything else, or the template is an object that has no
-                name to find it by again.
+            ValueError: If the folder holds anything else, or the template is neither `"alpaca"` nor
+                a `ChatTemplate`.
         """
         self._save(Path(folder), Path(folder).resolve().name, dtype)
 
     def _save(self, folder: Path, name: str, dtype: torch.dtype | None) -> None:
         settings = {
-            "template": template_name(self.template, self.tokenizer),
+            **stored_template(self.template),
             "unit": self.unit,
             "max_units": self.max_units,
             "force_keep": list(self.force_keep),

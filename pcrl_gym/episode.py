@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcrl_gym.prompt import Prompt
+from pcrl_gym.prompt_text import PromptText, RenderedPrompt, join_kept
 from pcrl_gym.protection import ForceKeep, Protection
-from pcrl_gym.template import RenderedPrompt, Template
+from pcrl_gym.template import Template
 from pcrl_gym.tokenizers import TextEncoder
 from pcrl_gym.units import Span, UnitKind, check_unit_kind, first_tokens, split_units
 
@@ -27,7 +28,8 @@ class Episode:
 
     Attributes:
         prompt: The prompt.
-        text: What the generator reads if every unit is kept.
+        text: What the generator reads if every unit is kept; a `PromptText`, which tells the
+            template's own ranges.
         spans: Character range `(start, end)` of each unit in `text`; together a partition of it.
         droppable: bool (n_units,); False where a unit is protected. Read-only.
         unit_ids: int64 (n_units,); the policy tokenizer's id of the token each unit begins with.
@@ -52,8 +54,9 @@ class Episode:
 
     @property
     def template_text(self) -> str:
-        """The template's own text: the fixed ranges, joined."""
-        return "".join(self.text[start:end] for start, end in self.fixed)
+        """The template's own text: the fixed ranges, joined; a `PromptText`."""
+        joined = "".join(self.text[start:end] for start, end in self.fixed)
+        return PromptText(joined, [(0, len(joined))])
 
     def kept(self, mask: ArrayLike) -> NDArray[np.bool_]:
         """Return the effective mask: what of a keep mask the episode goes by.
@@ -84,17 +87,12 @@ class Episode:
     def compress(self, mask: ArrayLike) -> str:
         """Return the text with the units deleted that the mask drops; see `kept`.
 
-        Keeping every unit gives `text` to the byte.
+        Keeping every unit gives `text` to the byte. The template's ranges move with its text.
 
         Raises:
             ValueError: As `kept` does.
         """
-        kept = self.kept(mask).tolist()
-        return "".join(
-            self.text[start:end]
-            for (start, end), keep in zip(self.spans, kept, strict=True)
-            if keep
-        )
+        return join_kept(self.text, self.spans, self.kept(mask).tolist())
 
 
 class EpisodeBuilder:
@@ -128,7 +126,7 @@ class EpisodeBuilder:
         keep_digits: bool = False,
     ) -> None:
         check_unit_kind(unit)
-        self._template = template
+        self.template = template
         self._unit: UnitKind = unit
         self._protection = Protection(force_keep, keep_digits)
         self._encoder = TextEncoder(tokenizer)
@@ -147,7 +145,7 @@ class EpisodeBuilder:
             protections: What finds the protected ranges in each piece of a prompt's text that is
                 not the template's, in place of `force_keep` and `keep_digits`.
         """
-        rendered = [self._template.render(prompt) for prompt in prompts]
+        rendered = [self.template.render(prompt) for prompt in prompts]
         encodings = self._encoder.encodings([item.text for item in rendered])
         return [
             self._build(prompt, item, encoding, protection)

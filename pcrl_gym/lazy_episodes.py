@@ -34,6 +34,11 @@ class LazyEpisodes(Sequence["Episode"]):
         self._builder = builder
         self._built: OrderedDict[int, Episode] = OrderedDict()
 
+    @property
+    def builder(self) -> EpisodeBuilder:
+        """What makes the episodes."""
+        return self._builder
+
     def __len__(self) -> int:
         return len(self._prompts)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .episode import Episode, EpisodeBuilder, FindRanges, overlapping
 from .prompt import Prompt, text_problem
+from .prompt_text import PromptText
 from .units import Span
 
 
@@ -99,8 +100,9 @@ def text_passages(
         for found, text, row in zip(ranges, texts, rows, strict=True)
     ]
     episodes = builder.build(rows, [_always(found) for found in inner])
+    # All of it is the user's, even where it looks like a prompt in a chat template.
     return [
-        _text_passage(builder, text, episode, found)
+        _text_passage(builder, PromptText(text), episode, found)
         for text, episode, found in zip(texts, episodes, ranges, strict=True)
     ]
 

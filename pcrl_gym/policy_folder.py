@@ -14,8 +14,7 @@ from .micro import weights_folder
 from .network import CONFIG_FILE, WEIGHTS_FILE
 from .policy_card import PolicyCard, card_text
 from .pretrained import loading, read_json, suggestion
-from .prompt import Prompt
-from .template import make_template
+from .template import AlpacaTemplate, ChatTemplate
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from .network import KeepNetwork
     from .template import Template
 
-FORMAT = 1
+FORMAT = 2
+"""Version 2 added `template_frame`; folders of version 1 can be read."""
 SETTINGS_FILE = "compressor.json"
 CARD_FILE = "README.md"
 REQUIRED = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, "tokenizer.json", "tokenizer_config.json")
@@ -84,7 +84,7 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Return what `compressor.json` says: the settings of the compressor and its `card`.
+    """Return what `compressor.json` says: the arguments of the compressor, and its `card`.
 
     Raises:
         ValueError: If it is no JSON of a compressor, or of a version that is not known yet.
@@ -105,24 +105,56 @@ def read_settings(folder: Path) -> dict[str, Any]:
             f"{path} has format version {settings['format_version']}, and this pcrl_gym knows "
             f"versions up to {FORMAT}: install a newer one"
         )
-    return {name: settings[name] for name in wanted if name != "format_version"}
+    known = {name: settings[name] for name in wanted if name != "format_version"}
+    frame = settings.get("template_frame")  # not in version 1
+    if frame is not None:
+        try:
+            known["template"] = ChatTemplate.from_frame(frame, known["template"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return known
 
 
-def template_name(template: Template, tokenizer: PreTrainedTokenizerFast) -> str:
-    """Return the name that gives a template back, with the policy's tokenizer.
+def stored_template(template: Template) -> dict[str, Any]:
+    """Return the entries of `compressor.json` that give a template back.
+
+    Returns:
+        `template`, its name, and `template_frame`, what stands before and after a user's message in
+        a chat template and None for `"alpaca"`.
 
     Raises:
-        ValueError: If none does.
+        ValueError: If the template is of another kind.
     """
-    sample = Prompt("sample", "Sort.", "b a")
-    if template.name in ("alpaca", "chat"):
-        again = make_template(template.name, tokenizer)
-        if again.render(sample) == template.render(sample):
-            return template.name
+    if type(template) is ChatTemplate:
+        return {"template": template.name, "template_frame": list(template.frame)}
+    if type(template) is AlpacaTemplate:
+        return {"template": template.name, "template_frame": None}
     raise ValueError(
         f"template {template.name!r} is an object of its own and cannot be saved: only 'alpaca' "
-        "and the chat template of the policy's tokenizer can"
+        "and chat templates (`ChatTemplate`) can"
     )
+
+
+def check_fit(network: KeepNetwork, vocabulary: int, max_units: int) -> None:
+    """Check that a policy can read what it is going to be given.
+
+    Args:
+        network: The policy.
+        vocabulary: Number of token ids of its tokenizer.
+        max_units: Most units that it reads at once.
+
+    Raises:
+        ValueError: If it knows fewer token ids or has fewer positions.
+    """
+    if network.vocabulary_size < vocabulary:
+        raise ValueError(
+            f"the network knows {network.vocabulary_size} token ids, but the tokenizer has "
+            f"{vocabulary}: give the tokenizer that the policy was trained with"
+        )
+    if network.max_units is not None and network.max_units < max_units:
+        raise ValueError(
+            f"the network has {network.max_units} positions: max_units cannot be {max_units}"
+        )
 
 
 def write_policy(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .rouge import MEASURES, UNICODE_ROUGE_L
-from .specs import parse_spec
+from .spec import parse_spec
 
 FloatArray = NDArray[np.float64]
 

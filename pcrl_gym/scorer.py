@@ -79,8 +79,8 @@ class Scores:
     def info(self, i: int) -> dict[str, Any]:
         """Returns the terms of episode `i` by name; terms the reward did not need are left out."""
         terms: dict[str, Any] = {
-            "prompt": self.prompts[i],
-            "compressed_prompt": self.compressed_prompts[i],
+            "prompt": str(self.prompts[i]),
+            "compressed_prompt": str(self.compressed_prompts[i]),
             "output": self.outputs[i],
             "compression_ratio": float(self.compression_ratio[i]),
             "drop_rate": float(self.drop_rate[i]),

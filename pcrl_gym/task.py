@@ -19,7 +19,7 @@ from .lazy_episodes import LazyEpisodes
 from .rewards import make_reward
 from .scorer import Scorer
 from .spaces import Observation, action_mask, observation_space, observe
-from .template import make_template
+from .template import check_template, make_template
 from .tokenizers import load_tokenizer
 from .units import check_unit_kind
 
@@ -80,7 +80,7 @@ class Task:
         spans = np.full((self.max_units, 2), len(episode.text), np.int64)
         spans[:n] = episode.spans[:n]
         return {
-            "prompt": episode.text,
+            "prompt": str(episode.text),
             "prompt_id": episode.prompt.id,
             "instruction": episode.prompt.instruction,
             "input": episode.prompt.input,
@@ -132,7 +132,9 @@ def make_task(
         max_steps: steps per episode; edits accumulate and the last step is rewarded.
         reward: "threshold", "linear", "band" or "likelihood", also with settings such as
             "threshold:threshold=0.8,measure=rouge_l", or a `Reward` object.
-        template: "alpaca", "chat" (the generator's chat template) or a `Template` object.
+        template: "alpaca", "chat" (the generator's chat template), the same with settings, such as
+            "chat:system=You are terse.,enable_thinking=false" (see `ChatTemplate`), or a `Template`
+            object.
         force_keep: strings or compiled regular expressions whose matches cannot be dropped.
         keep_digits: whether numbers cannot be dropped; see `pcrl_gym.protection`.
         device: "auto", "cpu", "cuda", ...: where the generator runs.
@@ -159,6 +161,8 @@ def make_task(
     ):
         check_positive(name, value)
     check_unit_kind(unit)
+    if isinstance(template, str):
+        check_template(template)
     reward = make_reward(reward)
     prompts = load_prompts(dataset, split)
     # A server's generator keeps all its answers in that file, others those to original prompts.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcrl_gym.chat_template import chat_frame
 from pcrl_gym.micro import MICRO, weights_folder
 from pcrl_gym.pretrained import check_tokenizer, loading, locate
-from pcrl_gym.template import chat_frame
+from pcrl_gym.prompt_text import PromptText, framed
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -87,8 +89,9 @@ def train_byte_level(
 class TextEncoder:
     """Encodes texts with a fast tokenizer, taking special-token strings in them as text.
 
-    The tokenizer itself is neither changed nor switched between modes: a private copy of its
-    backend does the work.
+    Only the template's own ranges of a `PromptText` hold control tokens. The tokenizer itself is
+    neither changed nor used to encode: a private copy of its backend does the work, so threads may
+    share an encoder, whatever they do with the tokenizer.
 
     Args:
         tokenizer: Any fast tokenizer.
@@ -98,126 +101,117 @@ class TextEncoder:
         >>> encoder = TextEncoder(AutoTokenizer.from_pretrained("gpt2"))  # doctest: +SKIP
         >>> encoder.prompt_ids(["<|endoftext|>"])  # doctest: +SKIP
         [[27, 91, 437, 1659, 5239, 91, 29]]
+        >>> encoder.prompt_ids([PromptText("<|endoftext|>", [(0, 13)])])  # doctest: +SKIP
+        [[50256]]
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
-        self._backend = _text_backend(tokenizer)
-        self._before, self._after = _framing_ids(tokenizer)
+        self._names = _secret_names(tokenizer)
+        longest_first = sorted(self._names, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._named_pieces: dict[str, str] = {}
+        self._backend = _renamed_backend(tokenizer, self._names)
+        self._before, self._after = _framing_ids(self._backend, tokenizer.name_or_path)
+        self._backend.post_processor = None
         self._chat_frame = chat_frame(tokenizer)
-        self._special = _special_pattern(tokenizer)
-
-    def __reduce__(self) -> tuple[type[TextEncoder], tuple[Any]]:
-        # A pickled backend forgets `encode_special_tokens`, so copies are made anew.
-        return TextEncoder, (self.tokenizer,)
 
     def encodings(self, texts: Sequence[str]) -> list[Encoding]:
-        """Return ids and character offsets of each text, without special tokens."""
+        """Return ids and character offsets of each text, all of it text: without control tokens."""
         return self._backend.encode_batch(list(texts), add_special_tokens=False)
 
     def prompt_ids(self, texts: Sequence[str], add_special_tokens: bool = True) -> list[list[int]]:
         """Return the token ids that a model should read for each text.
 
-        A text in the frame of the tokenizer's own chat template keeps the special tokens of the
-        frame, and gets no others. All other text gets the special tokens that the tokenizer puts
-        around a text (such as `<s>` or `</s>`) if `add_special_tokens` is set.
+        A template that writes control tokens (see `PromptText`) writes all of them: such a text
+        gets no others. All other text gets the special tokens that the tokenizer puts around a text
+        (such as `<s>` or `</s>`) if `add_special_tokens` is set.
+
+        A plain string in the frame of the tokenizer's own chat template is taken for what the chat
+        template wrote.
 
         Args:
             texts: The texts; may be empty.
             add_special_tokens: Whether to put the model's special tokens around ordinary text.
         """
-        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        result = []
-        for text, encoding in zip(texts, encodings, strict=True):
-            if self._in_chat_frame(text):
-                result.append(self._chat_ids(text))
-            elif add_special_tokens:
-                result.append([*self._before, *encoding.ids, *self._after])
-            else:
-                result.append(encoding.ids)
-        return result
+        known = [self._recognized(text) for text in texts]
+        named = [self._with_names(text) for text in known]
+        encodings = self._backend.encode_batch_fast(named, add_special_tokens=False)
+        return [
+            [*self._before, *encoding.ids, *self._after]
+            if add_special_tokens and text == written
+            else encoding.ids
+            for text, written, encoding in zip(known, named, encodings, strict=True)
+        ]
 
-    def _in_chat_frame(self, text: str) -> bool:
-        if self._chat_frame is None:
-            return False
-        prefix, suffix = self._chat_frame
-        long_enough = len(text) >= len(prefix) + len(suffix)
-        return long_enough and text.startswith(prefix) and text.endswith(suffix)
+    def _recognized(self, text: str) -> str:
+        if self._chat_frame is None or isinstance(text, PromptText):
+            return text
+        return framed(text, self._chat_frame)
 
-    def _chat_ids(self, text: str) -> list[int]:
-        assert self._chat_frame is not None
-        prefix, suffix = self._chat_frame
-        content_end = len(text) - len(suffix)
-        if not self._special.search(text, len(prefix), content_end):
-            return self._parsed_ids(text)
-        # The user wrote a special-token string: only the frame may be parsed for special tokens.
-        starts = [match.end() for match in self._special.finditer(prefix)]
-        start = starts[-1] if starts else 0
-        first = self._special.search(suffix)
-        end = content_end + first.start() if first else len(text)
-        middle = self._backend.encode(text[start:end], add_special_tokens=False).ids
-        return [*self._parsed_ids(text[:start]), *middle, *self._parsed_ids(text[end:])]
+    def _with_names(self, text: str) -> str:
+        """Write the control tokens in fixed ranges by their secret names."""
+        if not isinstance(text, PromptText):
+            return text
+        pieces, end = [], 0
+        for start, stop in text.fixed:
+            pieces += [text[end:start], self._named(text[start:stop])]
+            end = stop
+        return "".join([*pieces, text[end:]])
 
-    def _parsed_ids(self, text: str) -> list[int]:
-        """Return the ids of template text, special tokens and all."""
-        encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)
-        ids: list[int] = encoded["input_ids"]
-        return ids
+    def _named(self, piece: str) -> str:
+        known = self._named_pieces.get(piece)
+        if known is None:
+            if len(self._named_pieces) >= _MOST_PIECES:
+                self._named_pieces.clear()
+            known = self._special.sub(lambda match: self._names[match[0]], piece)
+            self._named_pieces[piece] = known
+        return known
 
 
-def _text_backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
-    """Return a copy of a tokenizer's backend that cannot produce special tokens from text.
+_MOST_PIECES = 1024
+"""Pieces of templates that are remembered; most templates have two or three."""
 
-    `encode_special_tokens` stops the search for special-token strings, but models that hold those
-    strings in their vocabulary (Unigram, as in T5) would still find them as ordinary pieces. A
-    space in front takes them out of reach, because no pre-tokenizer lets a space through.
+
+def _secret_names(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
+    """Return a name for each special token that nobody can have written into a text."""
+    secret = secrets.token_hex(16)
+    special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return {content: f"<{secret}|{i}>" for i, content in enumerate(special)}
+
+
+def _renamed_backend(tokenizer: PreTrainedTokenizerFast, names: Mapping[str, str]) -> Tokenizer:
+    """Return a copy of a tokenizer's backend that knows special tokens by other names only.
+
+    Both as added tokens and in the model's vocabulary, where models such as T5's (Unigram) would
+    find them as ordinary pieces. The copy neither truncates nor pads.
     """
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     model = state["model"]
-    special = {token["content"] for token in state["added_tokens"] if token["special"]}
-    special -= {model.get("unk_token")}
     if isinstance(model["vocab"], list):
-        model["vocab"] = [
-            [f" {piece}" if piece in special else piece, score] for piece, score in model["vocab"]
-        ]
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in model["vocab"]]
     else:
-        model["vocab"] = {
-            f" {piece}" if piece in special else piece: index
-            for piece, index in model["vocab"].items()
-        }
+        model["vocab"] = {names.get(piece, piece): i for piece, i in model["vocab"].items()}
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
     for token in state["added_tokens"]:
-        if token["content"] in special:
-            token["content"] = f" {token['content']}"
-    state.update(truncation=None, padding=None, post_processor=None)
-    backend = Tokenizer.from_str(json.dumps(state))
-    backend.encode_special_tokens = True
-    return backend
+        if token["content"] in names:
+            token.update(content=names[token["content"]], single_word=False)
+    state.update(truncation=None, padding=None)
+    return Tokenizer.from_str(json.dumps(state))
 
 
-def _framing_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
+def _framing_ids(backend: Tokenizer, name: str) -> tuple[list[int], list[int]]:
     """Return the ids that a tokenizer puts before and after a text."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a", add_special_tokens=True)["input_ids"]
+    plain = backend.encode("a", add_special_tokens=False).ids
+    full = backend.encode("a", add_special_tokens=True).ids
     for start in range(len(full) - len(plain) + 1):
         end = start + len(plain)
         if full[start:end] == plain:
             return full[:start], full[end:]
     raise ValueError(
-        f"the tokenizer {tokenizer.name_or_path!r} encodes a text differently when it adds special "
+        f"the tokenizer {name!r} encodes a text differently when it adds special "
         "tokens; it cannot be used here"
     )
-
-
-def _special_pattern(tokenizer: PreTrainedTokenizerFast) -> re.Pattern[str]:
-    """Return a pattern of the special-token strings, with the white space they swallow."""
-    tokens = [token for token in tokenizer.added_tokens_decoder.values() if token.special]
-    tokens.sort(key=lambda token: len(token.content), reverse=True)
-    patterns = [
-        (r"\s*" if token.lstrip else "")
-        + re.escape(token.content)
-        + (r"\s*" if token.rstrip else "")
-        for token in tokens
-    ]
-    return re.compile("|".join(patterns) or r"(?!)")

@@ -17,10 +17,13 @@ from pcrl_gym.compressor import Compressor
 from pcrl_gym.network import KeepNetwork, pretrained_encoder
 from pcrl_gym.policy_card import PolicyCard, card_text
 from pcrl_gym.policy_folder import FILES
+from pcrl_gym.prompt import Prompt
+from pcrl_gym.template import ChatTemplate
 from policies import compressor
 from test_compressor import TEXT, Shouting
 
 TOKENIZER = models.gpt2_tokenizer()
+SORT = Prompt(id="0", instruction="Sort.", input="b a")
 CARD = PolicyCard(
     dataset="micro, split train",
     generator="micro",
@@ -67,6 +70,28 @@ def test_a_chat_template_and_a_pretrained_encoder_are_saved(tmp_path: Path, bert
     ours = Compressor(KeepNetwork(pretrained_encoder(bert_folder)), bert_folder, device="cpu")
     ours.save_pretrained(tmp_path / "bert")
     assert Compressor.from_pretrained(tmp_path / "bert", device="cpu")(TEXT) == ours(TEXT)
+
+
+def test_the_chat_template_of_another_tokenizer_is_saved(tmp_path: Path):
+    template = ChatTemplate(models.llama_tokenizer())
+    ours = compressor(models.bert_tokenizer(), template=template)
+    ours.save_pretrained(tmp_path / "policy")
+    loaded = Compressor.from_pretrained(tmp_path / "policy", device="cpu")
+    assert loaded.template.render(SORT) == template.render(SORT)
+    assert loaded(instruction=TEXT, rate=0.5) == ours(instruction=TEXT, rate=0.5)
+    assert "in the template `chat`" in (tmp_path / "policy" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("template", ["alpaca", "chat"])
+def test_folders_of_version_1_are_read(template: str, tmp_path: Path):
+    ours = compressor(models.llama_tokenizer(), template=template)
+    ours.save_pretrained(tmp_path / "policy")
+    path = tmp_path / "policy" / "compressor.json"
+    settings = json.loads(path.read_text()) | {"format_version": 1}
+    del settings["template_frame"]
+    path.write_text(json.dumps(settings))
+    loaded = Compressor.from_pretrained(tmp_path / "policy", device="cpu")
+    assert loaded.template.render(SORT) == ours.template.render(SORT)
 
 
 def test_who_may_read_the_card_may_read_the_weights(saved: Path):
@@ -152,6 +177,7 @@ def test_wrong_folders_say_what_is_missing(saved: Path, tmp_path: Path):
         ({"card": None}, "needs 'card' of type dict"),
         ({"unit": "letter"}, "unit must be"),
         ({"template": "none"}, "template must be"),
+        ({"template_frame": ["a"]}, r"compressor\.json: .* a prefix and a suffix, got \['a'\]"),
     ],
 )
 def test_wrong_settings_are_told(saved: Path, change: dict[str, Any], message: str):

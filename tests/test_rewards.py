@@ -94,3 +94,26 @@ def test_terms_of_unequal_length_are_refused() -> None:
         reward_inputs(similarity=[1.0], drop_rate=[0.5, 0.5])
     with pytest.raises(ValueError, match="equal length"):
         reward_inputs()
+
+
+def test_rewards_take_settings() -> None:
+    assert make_reward("threshold:penalty=0") == ThresholdReward(penalty=0)
+    assert make_reward("band:target_ratio=0.3") == BandReward(target_ratio=0.3)
+    assert make_reward("likelihood:ratio_weight=1.5") == LikelihoodReward(ratio_weight=1.5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("treshold:penalty=0", "unknown reward"),
+        ("threshold:tau=0.5", r"no setting 'tau'; there are: threshold, penalty, measure"),
+        ("threshold:threshold=high", r"threshold must be like 0\.9"),
+        ("threshold:threshold=true", r"threshold must be like 0\.9"),
+        ("threshold:threshold=2", r"threshold must lie in \[0, 1\)"),
+        ("linear:measure=bleu", "measure must be one of unicode_rouge_l, rouge_l"),
+        ("likelihood:measure=rouge_l", "no setting 'measure'"),
+    ],
+)
+def test_wrong_settings_of_rewards_are_refused(spec: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_reward(spec)

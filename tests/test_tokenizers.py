@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import copy
+import datetime
 import json
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from models import TOKENIZERS
 from pcrl_gym.prompt import Prompt
+from pcrl_gym.prompt_text import PromptText
 from pcrl_gym.template import ChatTemplate
 from pcrl_gym.tokenizers import TextEncoder, load_tokenizer
+from test_template import DATED, on_another_day
 from texts import NASTY_TEXTS, nasty_text
 
 BUILT = {name: build() for name, build in TOKENIZERS.items()}
@@ -92,6 +98,96 @@ def test_special_token_strings_in_a_chat_message_are_text() -> None:
     assert [token for token in nasty if token in special] == in_frame
     assert len(nasty) > len(plain)
     assert tokenizer.decode(nasty).count("<|im_end|>") == 2
+
+
+def marked(*pieces: tuple[str, bool]) -> PromptText:
+    """Join (text, is the template's own) pieces."""
+    text, fixed = "", []
+    for piece, is_fixed in pieces:
+        fixed += [(len(text), len(text) + len(piece))] if is_fixed else []
+        text += piece
+    return PromptText(text, fixed)
+
+
+@every_tokenizer
+@given(data=st.data())
+def test_templates_write_control_tokens_as_the_tokenizer_reads_them(
+    name: str, data: st.DataObject
+) -> None:
+    """Several pieces, as of few-shot turns, around text without control tokens."""
+    special = sorted(set(BUILT[name].all_special_tokens))
+    plain = nasty_text.filter(lambda text: not any(token in text for token in special))
+    between = st.lists(st.sampled_from([*special, "user\n", " ", "assistant: ", "\n"])).map("".join)
+    fixed, user = (data.draw(st.lists(kind, min_size=3, max_size=3)) for kind in (between, plain))
+    text = marked(*((piece, flag) for pair in zip(fixed, user, strict=True)
+                    for piece, flag in zip(pair, (True, False), strict=True)))  # fmt: skip
+    # None may come about where two pieces meet.
+    assume(all(text.count(token) == sum(p.count(token) for p in fixed) for token in special))
+    expected = BUILT[name](str(text), add_special_tokens=False)["input_ids"]
+    assert ENCODERS[name].prompt_ids([text], add_special_tokens=False) == [expected]
+    written = any(token in part for part in fixed for token in special)
+    if not written:
+        expected = BUILT[name](str(text))["input_ids"]
+    assert ENCODERS[name].prompt_ids([text]) == [expected]
+
+
+@every_tokenizer
+def test_the_same_strings_in_user_text_stay_text(name: str) -> None:
+    tokenizer = BUILT[name]
+    number = min(special_ids(name))
+    control = tokenizer.convert_ids_to_tokens(number)
+    text = marked((f"{control}a", True), (f" b {control} c", False), (f"{control} d", True))
+    halves = marked((control[:2], True), (control[2:], False))
+    whole, cut = ENCODERS[name].prompt_ids([text, halves], add_special_tokens=False)
+    assert (whole.count(number), cut.count(number)) == (2, 0)
+
+
+def test_text_in_the_middle_is_read_as_in_the_middle() -> None:
+    """A tokenizer that puts a space before a text does so once, control strings or not."""
+    texts = [
+        marked(("<s><|im_start|>user\n", True), (user, False), ("<|im_end|>", True))
+        for user in ("Sort.", "Sort.</s>")
+    ]
+    plain, nasty = ENCODERS["llama"].prompt_ids(texts)
+    assert nasty[: len(plain) - 1] == plain[:-1]
+
+
+def test_an_encoder_does_not_share_what_others_do_to_the_tokenizer() -> None:
+    """Threads that pad and truncate with the tokenizer of an encoder change nothing in it."""
+    tokenizer = TOKENIZERS["llama"]()
+    tokenizer.pad_token = "</s>"
+    encoder = TextEncoder(tokenizer)
+    text = ChatTemplate(tokenizer).render(Prompt(id="0", instruction="Sort. " * 40)).text
+    expected = encoder.prompt_ids([text, str(text)])
+    assert expected[0] == expected[1] == tokenizer(str(text), add_special_tokens=False)["input_ids"]
+    done = threading.Event()
+
+    def disturb() -> None:
+        while not done.is_set():
+            tokenizer(["a", "b c"], padding="max_length", truncation=True, max_length=7)
+
+    other = threading.Thread(target=disturb)
+    other.start()
+    try:
+        results = [encoder.prompt_ids([text, str(text)]) for _ in range(300)]
+    finally:
+        done.set()
+        other.join()
+    assert all(result == expected for result in results)
+    assert TextEncoder(tokenizer).prompt_ids(["a b"]) == [tokenizer("a b")["input_ids"]]
+
+
+def test_a_pickled_encoder_reads_the_same_on_another_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = TOKENIZERS["llama"]()
+    tokenizer.chat_template = DATED
+    encoder = TextEncoder(tokenizer)
+    text = ChatTemplate(tokenizer).render(Prompt(id="0", instruction="Sort. </s>")).text
+    stored = pickle.dumps(encoder)
+    on_another_day(monkeypatch, datetime.date(2030, 1, 1))
+    expected = encoder.prompt_ids([text, str(text)])
+    assert expected[0].count(tokenizer.eos_token_id) == 1
+    for copied in (pickle.loads(stored), TextEncoder(tokenizer), copy.deepcopy(encoder)):
+        assert copied.prompt_ids([text, str(text)]) == expected
 
 
 def test_load_tokenizer_from_a_folder(bert_folder: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pcrl_gym.generators.loading import tokenizer_name
+from pcrl_gym.template import check_template
 
 SECTIONS = ("agent", "task", "run")
 LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")
@@ -28,7 +29,8 @@ class TaskConfig:
             fits the generator.
         max_new_tokens: Longest answer.
         reward: Name of the reward, with settings such as "threshold:measure=rouge_l" if need be.
-        template: "alpaca" or "chat".
+        template: "alpaca", "chat", or "chat" with settings such as
+            "chat:system=You are terse.,enable_thinking=false".
         force_keep: Strings that cannot be dropped.
         keep_digits: Whether numbers cannot be dropped.
         device: Where generator and policy run; "auto": on a GPU if there is one.
@@ -37,6 +39,9 @@ class TaskConfig:
         cache: File that keeps the generator's answers to original prompts; null: none.
         early_stopping: Whether answers in training are left unfinished once their reward is
             decided: the same rewards, sooner. Evaluations always see whole answers.
+
+    Raises:
+        ValueError: If there is no such template.
     """
 
     dataset: str = "micro"
@@ -61,6 +66,10 @@ class TaskConfig:
         # Stored with the run: what reads its folder need not find it again.
         if self.tokenizer is None:
             object.__setattr__(self, "tokenizer", tokenizer_name(self.generator))
+        try:
+            check_template(self.template)
+        except ValueError as error:
+            raise ValueError(f"task.template: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from safetensors import SafetensorError
+
 from agents.base import agent_class
 from agents.runs.folder import RunFolder, RunFolderError
 from pcrl_gym.compressor import Compressor
 from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.policy_card import PolicyCard
-from pcrl_gym.template import chat_frame
+from pcrl_gym.policy_folder import stored_template
+from pcrl_gym.prompt import Prompt
+from pcrl_gym.task import Task
+from pcrl_gym.template import ChatTemplate, check_template, make_template
 from pcrl_gym.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
+    from gymnasium.vector import VectorEnv
 
     from agents.network_agent import NetworkAgent
+    from pcrl_gym.template import Template
 
 FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survived")
 
@@ -62,8 +69,11 @@ def export(
         other = "last" if which == "best" else "best"
         raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
     tokenizer = task["tokenizer"]
-    _check_frame(task, tokenizer)
-    agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
+    template = _template(source, task)
+    try:
+        agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
+    except SafetensorError as error:
+        raise RunFolderError(f"the weights in {path} cannot be read: {error}") from error
     if getattr(agent, "network", None) is None:
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
     progress = _progress(path)
@@ -85,7 +95,7 @@ def export(
     compressor = Compressor(
         agent.network,
         tokenizer,
-        template=task["template"],
+        template=template,
         unit=task["unit"],
         max_units=task["max_units"],
         force_keep=task["force_keep"],
@@ -97,6 +107,28 @@ def export(
     return compressor
 
 
+def check_exportable(env: VectorEnv) -> None:
+    """Check before a training whether what it trains can become a compressor.
+
+    Args:
+        env: What is learned from; one without episodes (another game) is not checked.
+
+    Raises:
+        ValueError: If the template cannot be stored, or leaves the policy no unit to read.
+    """
+    task = getattr(env.unwrapped, "task", None)
+    if not isinstance(task, Task):
+        return
+    builder = task.episodes.builder
+    stored_template(builder.template)
+    units = len(builder([Prompt("template", "")])[0])
+    if units >= task.max_units:
+        raise ValueError(
+            f"the template {builder.template.name!r} alone has {units} units of the policy's "
+            f"tokenizer, and the policy reads max_units={task.max_units} at once: raise max_units"
+        )
+
+
 def _progress(path: Path) -> Mapping[str, Any]:
     """How long a stored agent had learned: `updates`, `episodes` and `seconds`."""
     names = ("progress.json", "evaluation.json")
@@ -105,17 +137,15 @@ def _progress(path: Path) -> Mapping[str, Any]:
     return told
 
 
-def _check_frame(task: Mapping[str, Any], tokenizer: str) -> None:
-    """A chat template is the generator's in an environment, and the policy's in a compressor."""
-    own = tokenizer_name(task["generator"])
-    if task["template"] != "chat" or tokenizer == own:
-        return
-    frames = [chat_frame(load_tokenizer(name)) for name in (own, tokenizer)]
-    if frames[0] != frames[1]:
-        raise ValueError(
-            f"the policy was trained in the chat template of {task['generator']!r}, which its own "
-            f"tokenizer {tokenizer!r} does not have: such a policy cannot be exported"
-        )
+def _template(run: RunFolder, task: Mapping[str, Any]) -> Template:
+    """The template that a run was trained in: a chat template as it was rendered then."""
+    if check_template(task["template"]) is None:
+        return make_template(task["template"])
+    file = run.path / "identity.json"
+    identity = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if "template_frame" not in identity:  # a run of an earlier version
+        return make_template(task["template"], load_tokenizer(tokenizer_name(task["generator"])))
+    return ChatTemplate.from_frame(identity["template_frame"], task["template"])
 
 
 def _evaluation(path: Path, run: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:

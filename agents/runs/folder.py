@@ -1,7 +1,8 @@
 """The folder of a training run.
 
     config.yaml           what was asked for, defaults filled in; compared when the run is resumed
-    identity.json         checksum of the prompts and fingerprint of the generator, compared too
+    identity.json         checksum of the prompts, fingerprint of the generator and the text that a
+                          chat template writes around a prompt, compared too
     metrics.jsonl         a line per update and per evaluation
     last/                 the newest checkpoint: the agent as `save` wrote it, and what its training
                           needs to go on: training.safetensors, progress.json

@@ -45,6 +45,7 @@ def load_material(config: RunConfig) -> Material:
     """
     from pcrl_gym.generators.loading import load_generator
     from pcrl_gym.task import make_task
+    from pcrl_gym.template import ChatTemplate, make_template
     from pcrl_gym.vector_env import PromptCompressionVectorEnv
 
     task, split = config.task, config.run.evaluate_split
@@ -61,8 +62,10 @@ def load_material(config: RunConfig) -> Material:
         cache=task.cache,
     )
     fingerprint = getattr(generator, "fingerprint", None)
+    template = make_template(task.template, getattr(generator, "tokenizer", None))
     options = dataclasses.asdict(task) | {
         "generator": generator,
+        "template": template,
         "cache": task.cache if fingerprint else None,
     }
 
@@ -79,11 +82,13 @@ def load_material(config: RunConfig) -> Material:
         def evaluation(agent: Agent) -> Figures:
             return evaluate(agent, evaluation_task)
 
-    identity = {
+    identity: dict[str, Any] = {
         "prompts": dataset_checksum(prompts),
         "evaluation_prompts": dataset_checksum(held_out),
         "generator": fingerprint or generator.name,
     }
+    if isinstance(template, ChatTemplate):
+        identity["template_frame"] = list(template.frame)
     return Material(make_env, evaluation, identity)
 
 

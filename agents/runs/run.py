@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gymnasium.vector import VectorEnv
 from tqdm.auto import tqdm
 
 from agents import learning
@@ -15,6 +16,7 @@ from agents.learning import Figures, Learner, TrainingDivergedError
 from agents.runs.config import RunConfig
 from agents.runs.curve import draw
 from agents.runs.drawing import check_drawing
+from agents.runs.export import check_exportable
 from agents.runs.folder import RunFolder, check_folder
 from agents.runs.loggers import Logger, check_loggers, open_loggers
 from agents.runs.material import Material, load_material
@@ -50,7 +52,8 @@ def train(
         RunError: If figures are no longer finite, the disk is full, or the budget was over before
             the first update.
         MissingExtraError: If a library is not installed.
-        ValueError: If prompts, generator or agent cannot be had as asked for.
+        ValueError: If prompts, generator or agent cannot be had as asked for, or what is trained
+            could not be exported.
         GeneratorError: If the generator fails.
     """
     check_folder(path, config)
@@ -90,7 +93,7 @@ class _Session:
         self._evaluated_at = 0
 
     def run(self) -> None:
-        learner: Learner = self._agent.start(self._material.make_env)
+        learner: Learner = self._agent.start(self._make_env)
         try:
             self._resume(learner)
             with open_loggers(self._folder, self._config, learner.updates) as self._loggers:
@@ -98,6 +101,15 @@ class _Session:
                 self._learn(learner)
         finally:
             learner.close()
+
+    def _make_env(self, num_envs: int) -> VectorEnv:
+        env = self._material.make_env(num_envs)
+        try:
+            check_exportable(env)
+        except BaseException:
+            env.close()
+            raise
+        return env
 
     def _resume(self, learner: Learner) -> None:
         self._folder.load_checkpoint(learner, self._budget)

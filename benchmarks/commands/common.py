@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from pcrl_gym.errors import PcrlError
+from pcrl_gym.template import check_template
 
 FAILURES = (PcrlError, ValueError, OSError, ImportError)
 """What a user can mend; anything else is a bug and keeps its traceback."""
@@ -41,6 +42,19 @@ def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
 def names(text: str) -> list[str]:
     """Names separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def template(text: str) -> str:
+    """The name of a prompt template, with settings if it has any."""
+    try:
+        check_template(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+TEMPLATES = 'alpaca, chat, or "chat:system=You are terse.,enable_thinking=false"'
+"""What `template` takes, for the help of options."""
 
 
 def positive(text: str) -> int:

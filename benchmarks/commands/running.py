@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.budget import parse_episodes
-from benchmarks.commands.common import FAILURES, attempt, names, positive, tell
+from benchmarks.commands.common import FAILURES, TEMPLATES, attempt, names, positive, tell, template
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
@@ -66,7 +66,7 @@ def add_run(commands: Any) -> None:
         "generator's)",
     )
     run.add_argument(
-        "--template", choices=("alpaca", "chat"), help="prompt template (default alpaca)"
+        "--template", type=template, help=f"prompt template: {TEMPLATES} (default alpaca)"
     )
     training = run.add_mutually_exclusive_group()
     training.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from benchmarks.commands.common import attempt, names, positive, tell
+from benchmarks.commands.common import TEMPLATES, attempt, names, positive, tell, template
 from benchmarks.finetune.shapes import SHAPES
 
 
@@ -28,7 +28,7 @@ def add_tuning(commands: Any) -> None:
     tune.add_argument("--data", required=True, help="name, file, folder or Hugging Face id")
     tune.add_argument("--out", required=True, help="folder of the run")
     tune.add_argument(
-        "--template", choices=("alpaca", "chat"), default="alpaca", help="default alpaca"
+        "--template", type=template, default="alpaca", help=f"{TEMPLATES} (default alpaca)"
     )
     tune.add_argument("--minutes", type=float, help="training time")
     tune.add_argument(
@@ -73,7 +73,9 @@ def add_tuning(commands: Any) -> None:
         "--generator", default="micro", help="micro, model id or folder, ... (micro)"
     )
     answers.add_argument("--cache", required=True, help="file; what it holds is not asked again")
-    answers.add_argument("--template", choices=("alpaca", "chat"), default="alpaca")
+    answers.add_argument(
+        "--template", type=template, default="alpaca", help=f"{TEMPLATES} (default alpaca)"
+    )
     answers.add_argument("--max-new-tokens", type=positive, default=30, help="default 30")
     answers.add_argument("--device", default="auto", help="device of the generator (default auto)")
     answers.set_defaults(handler=lambda options: attempt(lambda: _answers(options), resumable=True))

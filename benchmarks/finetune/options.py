@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.finetune.shapes import SHAPES
+from pcrl_gym.template import check_template
 
 BF16 = ("auto", "yes", "no")
 
@@ -19,7 +20,7 @@ class Options:
         out: Folder of the run.
         model: Model to go on from, a Hugging Face id or a folder; or None.
         from_config: Name of `shapes.SHAPES` to begin with random weights; or None.
-        template: "alpaca" or "chat".
+        template: "alpaca", or "chat" with or without settings, for a model with a chat template.
         minutes: Budget of training time.
         epochs: Budget of passes over the data, fractions allowed.
         steps: Budget of optimizer steps. Of several budgets the first that is used up ends the
@@ -73,6 +74,8 @@ class Options:
             )
         if self.from_config is not None and self.lora:
             raise ValueError("--lora adapts trained weights: it needs --model")
+        if check_template(self.template) is not None and self.from_config is not None:
+            raise ValueError("a new tokenizer has no chat template: --from-config needs alpaca")
         if self.bf16 not in BF16:
             raise ValueError(f"bf16 must be one of {', '.join(BF16)}, got {self.bf16!r}")
         for name in ("minutes", "epochs", "lr"):
