@@ -10,8 +10,6 @@ page=${2:-benchmarks/leaderboard}
 python=${PYTHON:-.venv/bin/python}
 suites=(micro micro-seq2seq)
 agents=random,keep_all,truncation,stopwords,self_information,perplexity,ppo,scst,search
-# About equal times: an episode of PPO takes five times as long, as it is learned from in several epochs.
-episodes=ppo=6144,scst=32768
 shards=$(nproc)
 export OMP_NUM_THREADS=1
 set -m  # each job is a process group, so that what it starts ends with it if another fails
@@ -23,7 +21,7 @@ run_shards() {  # suite: all its shards at once, then one folder
     local suite=$1 parts=() processes=()
     for shard in $(seq "$shards"); do
         parts+=("$out/shards/$suite-$shard-of-$shards")
-        benchmarks run --suite "$suite" --agents "$agents" --train-episodes "$episodes" \
+        benchmarks run --suite "$suite" --agents "$agents" \
             --shard "$shard/$shards" --out "${parts[-1]}" &
         processes+=($!)
     done

@@ -83,7 +83,7 @@ def add_run(commands: Any) -> None:
         "is used up ends the training",
     )
     training.add_argument(
-        "--quick", action="store_true", help="about a quarter of the default episodes"
+        "--quick", action="store_true", help="a quarter of the default episodes, but for ppo"
     )
     spread = run.add_mutually_exclusive_group()
     spread.add_argument(
