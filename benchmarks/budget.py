@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# Standard and quick. Standard budgets take equal times: an episode of PPO takes five times as long
-# as one of SCST, as it is learned from in several epochs. After half of its episodes PPO's likeliest
-# masks still keep everything, so it is not shortened.
+# Standard and quick. Standard budgets take about equal times: an episode of PPO takes five times as
+# long as one of SCST, as it is learned from in several epochs. Trained for half of its episodes,
+# PPO still keeps every unit, so its quick budget is no smaller.
 _EPISODES = {"ppo": (6144, 6144), "scst": (32768, 8192)}
 _EPISODES_OF_OTHERS = (16384, 4096)
 
