@@ -13,6 +13,10 @@ _EPISODES = {"ppo": (6144, 6144), "scst": (32768, 8192)}
 _EPISODES_OF_OTHERS = (16384, 4096)
 
 
+class TrainingError(RuntimeError):
+    """An agent learned nothing, or diverged; it must not stand in a table as if it had learned."""
+
+
 def default_episodes(agents: Iterable[str], *, quick: bool = False) -> dict[str, int]:
     """Episodes by agent where whoever runs a benchmark gives no budget.
 

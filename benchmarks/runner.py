@@ -218,7 +218,7 @@ class Benchmark:
                     write(record)
 
     def _train(self, folder: RunFolder, entry: Entry, seed: int) -> None:
-        from benchmarks.training import train  # loads torch, as much of this does not need it
+        from benchmarks.training import train
         from pcrl_gym.vector_env import PromptCompressionVectorEnv
 
         def make_env(num_envs: int) -> PromptCompressionVectorEnv:

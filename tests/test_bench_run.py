@@ -14,11 +14,12 @@ from agents.learning import TrainingDivergedError
 from agents.scst_training import SCSTLearner
 from bench_agents import Forgetful, Learner, Small
 from benchmarks.__main__ import main
+from benchmarks.budget import TrainingError
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
 from benchmarks.suites import SUITES, Suite
-from benchmarks.training import CHECKPOINT_EVERY, TrainingError
+from benchmarks.training import CHECKPOINT_EVERY
 from fakes import CountingGenerator
 from pcrl_gym.vector_env import PromptCompressionVectorEnv
 
@@ -321,7 +322,7 @@ def test_divergence_names_the_agent_and_keeps_the_checkpoint(
             raise TrainingDivergedError("loss: no longer a finite number.")
 
     before_update(monkeypatch, diverge)
-    with pytest.raises(TrainingError, match=r"small, seed 0: training diverged in update 6.*lr=0"):
+    with pytest.raises(TrainingError, match=r"Small, seed 0: training diverged in update 6.*lr=0"):
         run(suite, "keep_all,bench_agents:Small", tmp_path / "out", train_episodes=800)
     assert {r.agent for r in RunFolder(tmp_path / "out").records()} == {"keep_all"}
 

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.budget import default_episodes, parse_episodes
+from benchmarks.budget import TrainingError, default_episodes, parse_episodes
 from benchmarks.commands.common import FAILURES, attempt, names, positive, tell
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
@@ -119,7 +119,6 @@ def _run(options: argparse.Namespace) -> int:
     # Imported late: other commands must not wait for what evaluation needs.
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
-    from benchmarks.training import TrainingError
 
     episodes = options.train_episodes
     try:
