@@ -58,6 +58,8 @@ def _train(options: argparse.Namespace) -> int:
     settings = list(options.set)
     if options.loggers is not None:
         settings.append(f"run.loggers=[{options.loggers}]")
+    if options.dtype is not None:
+        settings.append(f"task.dtype={options.dtype}")
     try:
         config = load_config(options.agent, options.config, settings, options.seed)
     except (ValueError, ImportError) as error:
@@ -166,6 +168,11 @@ def _parser() -> argparse.ArgumentParser:
         "--loggers",
         metavar="NAMES",
         help="jsonl,tensorboard (default), wandb, trackio; the figures always go to jsonl",
+    )
+    train.add_argument(
+        "--dtype",
+        metavar="TYPE",
+        help="the generator's weights: auto (default), float32, bfloat16 or float16",
     )
     train.add_argument("--quiet", action="store_true", help="no progress bar, no evaluation lines")
     return parser

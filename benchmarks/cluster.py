@@ -91,7 +91,10 @@ class Worker:
         answers = (Path(out) if here else Path(self._home.name)) / "answers.db"
         suite, device = options["suite"], options["device"]
         generator = load_generator(
-            options["generator"] or suite.generator, device=device, cache=answers
+            options["generator"] or suite.generator,
+            device=device,
+            dtype=suite.dtype,
+            cache=answers,
         )
         self._options = options | {"generator": generator, "answers": answers}
 

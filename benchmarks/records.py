@@ -5,6 +5,8 @@ Layout of a folder:
     settings.json                       what was asked for; compared when a run is resumed
     records/<agent>/<split>-seed<k>.jsonl   one part: a finished (agent, split, seed)
     agents/<agent>-seed<k>/             trained agents
+    training/<agent>-seed<k>/           what an interrupted training goes on from, see
+                                        `agents.runs.folder`; gone once the agent is trained
     provenance.json  summary.json  leaderboard.md  details.md
     answers.db                          the generator's answers to original prompts, all of them if
                                         it is behind an API
@@ -189,6 +191,10 @@ class RunFolder:
     def trained_agent(self, agent: str, seed: int) -> Path:
         """Where the trained agent of one seed belongs."""
         return self.path / "agents" / f"{agent}-seed{seed}"
+
+    def training(self, agent: str, seed: int) -> Path:
+        """Where one seed of an agent is trained: the folder of a training run."""
+        return self.path / "training" / f"{agent}-seed{seed}"
 
     @contextmanager
     def write_part(self, agent: str, split: str, seed: int) -> Iterator[Callable[[Record], None]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from benchmarks.budget import TrainingBudget
+from benchmarks.budget import TrainingBudget, default_episodes
 from benchmarks.data_checks import check_data, check_held_out
 from benchmarks.evaluate import AnsweredReward, attach, evaluate
 from benchmarks.jobs import Job, all_jobs
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
     from pcrl_gym.task import Task
 
 
-class TrainingError(RuntimeError):
-    """An agent learned nothing in its time; it must not stand in a table as if it had."""
-
-
 class Benchmark:
     """Evaluates agents on a suite: build it, `prepare` it, `run` it.
 
@@ -44,7 +39,7 @@ class Benchmark:
         entries: agents to evaluate, see `benchmarks.roster.find_agents`.
         out: result folder, new or with the same settings.
         train_minutes, train_episodes: training per trainable agent and seed, see
-            `benchmarks.budget.TrainingBudget`.
+            `benchmarks.budget.TrainingBudget`; without both, `default_episodes` of that module.
         shard: the part of the work that is done here; `benchmarks.merge` joins the folders.
         device: where the generator runs: "auto", "cpu", "cuda", ...
         generator: the generator the suite names, where that is an object or loaded already.
@@ -65,7 +60,7 @@ class Benchmark:
         entries: Sequence[Entry],
         out: str | Path,
         *,
-        train_minutes: float | None = 5.0,
+        train_minutes: float | None = None,
         train_episodes: int | Mapping[str, int] | None = None,
         shard: Shard = WHOLE,
         device: str = "auto",
@@ -77,6 +72,8 @@ class Benchmark:
         self.suite = suite
         self.entries = list(entries)
         self.out = Path(out)
+        if train_minutes is None and train_episodes is None:
+            train_episodes = default_episodes(entry.name for entry in self.entries)
         self.budget = TrainingBudget(train_minutes, train_episodes)
         self.shard = shard
         self.device = device
@@ -118,7 +115,10 @@ class Benchmark:
         print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
         if self.generator is None:
             self.generator = load_generator(
-                self.suite.generator, device=self.device, cache=self._answers
+                self.suite.generator,
+                device=self.device,
+                dtype=self.suite.dtype,
+                cache=self._answers,
             )
         settings = self._settings() | {
             "generator_name": self.generator.name,
@@ -139,7 +139,10 @@ class Benchmark:
         run = {
             "agents": [entry.name for entry in self.entries],
             "shard": str(self.shard),
-            "device": str(getattr(getattr(self.generator, "model", None), "device", "unknown")),
+            **{
+                what: str(getattr(getattr(self.generator, "model", None), what, "unknown"))
+                for what in ("device", "dtype")
+            },
             "checksums": self.checksums,
             "prompts": {split: len(task.episodes) for split, task in self._tasks.items()},
             "skipped_prompts": {s: list(task.skipped_prompts) for s, task in self._tasks.items()},
@@ -156,7 +159,7 @@ class Benchmark:
 
         Raises:
             ValueError: an agent returned no keep masks.
-            TrainingError: an agent made no update in its training time.
+            TrainingError: an agent made no update in its training, or diverged.
             RunFolderError: a trained agent is missing in the run that it comes from.
             GeneratorError: the generator failed. Finished parts are kept.
         """
@@ -221,30 +224,26 @@ class Benchmark:
                     write(record)
 
     def _train(self, folder: RunFolder, entry: Entry, seed: int) -> None:
+        from benchmarks.training import train
         from pcrl_gym.vector_env import PromptCompressionVectorEnv
 
         def make_env(num_envs: int) -> PromptCompressionVectorEnv:
             options = {"dataset": self.train_prompts, "split": "train", "early_stopping": True}
             return PromptCompressionVectorEnv(num_envs, **self._options() | options)
 
-        amount = self.budget.tell(entry.name)
-        print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
-        agent: Any = entry.build(seed)
-        minutes = self.budget.minutes
-        history = agent.train(
-            make_env,
-            episodes=self.budget.episodes_of(entry.name),
-            seconds=None if minutes is None else 60.0 * minutes,
-            progress=True,
+        train(
+            entry,
+            seed,
+            folder,
+            suite=self.suite,
+            budget=self.budget,
+            device=self.device,
+            make_env=make_env,
+            identity={
+                "prompts": self.checksums["train"],
+                "generator": self._fingerprint or self.generator.name,
+            },
         )
-        if not history:
-            raise TrainingError(
-                f"{entry.name}, seed {seed}: {amount} were over before the first update, so "
-                "nothing was learned. Give more with --train-minutes or --train-episodes."
-            )
-        with folder.write_trained_agent(entry.name, seed) as target:
-            agent.save(target)
-            (target / "training.json").write_text(json.dumps(history) + "\n", encoding="utf-8")
 
     def _load_train_prompts(self, trainable: str) -> None:
         try:
@@ -267,6 +266,7 @@ class Benchmark:
             "checksums": {split: self.checksums[split] for split in suite.splits},
             "splits": list(suite.splits),
             "generator": suite.generator,
+            "dtype": suite.dtype,
             "reward": suite.reward,
             "measure": suite.measure,
             "template": suite.template,
@@ -277,16 +277,14 @@ class Benchmark:
             "limit": suite.limit,
             "seeds": suite.seeds,
             "second_tokenizer": suite.second_tokenizer,
-            "train_minutes": self.budget.minutes,
-            "train_episodes": self.budget.episodes,
             "agents": {entry.name: self._meaning(entry) for entry in self.entries},
         }
 
     def _meaning(self, entry: Entry) -> str:
-        """What a name in the table stands for: for an agent that learns, also the data."""
+        """What a name in the table stands for: for an agent that learns, also data and budget."""
         meaning = entry.spec
         if entry.trained_here:
-            meaning += f", train {self.checksums['train']}"
+            meaning += f", train {self.checksums['train']}, {self.budget.tell(entry.name)}"
         elif entry.policies:
             seeds = entry.seeds(self.suite.seeds)
             digests = ", ".join(entry.policies[seed].digest()[:12] for seed in seeds)

@@ -9,11 +9,15 @@ out=${1:-runs/standings}
 page=${2:-benchmarks/leaderboard}
 python=${PYTHON:-.venv/bin/python}
 suites=(micro micro-seq2seq)
+<<<<<<< HEAD
 # Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
 rankers=self_information:model=micro-prompts,perplexity:model=micro-prompts
 agents=random,keep_all,truncation,stopwords,$rankers,ppo,scst,search
 # About equal times: an episode of PPO takes five times as long, as it is learned from in several epochs.
 episodes=ppo=6144,scst=32768
+=======
+agents=random,keep_all,truncation,stopwords,self_information,perplexity,ppo,scst,search
+>>>>>>> h-budget
 shards=$(nproc)
 export OMP_NUM_THREADS=1
 set -m  # each job is a process group, so that what it starts ends with it if another fails
@@ -25,7 +29,7 @@ run_shards() {  # suite: all its shards at once, then one folder
     local suite=$1 parts=() processes=()
     for shard in $(seq "$shards"); do
         parts+=("$out/shards/$suite-$shard-of-$shards")
-        benchmarks run --suite "$suite" --agents "$agents" --train-episodes "$episodes" \
+        benchmarks run --suite "$suite" --agents "$agents" \
             --shard "$shard/$shards" --out "${parts[-1]}" &
         processes+=($!)
     done

@@ -25,6 +25,8 @@ class Suite:
         dataset: what `pcrl_gym.datasets.load_prompts` takes; None: given by whoever runs the suite.
         splits: splits that are evaluated, in the leaderboard's order.
         generator: what `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
+        dtype: data type of the generator's weights: "float32", "bfloat16", "float16", or "auto",
+            which depends on the machine. Open where the generator is.
         reward: name of the reward.
         measure: name of the similarity of two answers, see `pcrl_gym.rouge.MEASURES`.
         template: name of the prompt template; open where the generator is, as chat models have
@@ -49,6 +51,7 @@ class Suite:
     dataset: str | None
     splits: tuple[str, ...]
     generator: str | None
+    dtype: str = "float32"
     reward: str = "threshold"
     measure: str = "unicode_rouge_l"
     template: str = "alpaca"
@@ -73,7 +76,9 @@ class Suite:
     @property
     def open(self) -> tuple[str, ...]:
         """Fields that whoever runs the suite chooses."""
-        return () if self.generator else ("dataset", "generator", "template", "tokenizer")
+        if self.generator:
+            return ()
+        return ("dataset", "generator", "dtype", "template", "tokenizer")
 
 
 _MICRO = Suite(

@@ -105,7 +105,8 @@ def run(
     records = list(source.records())
     if not records:
         raise RunFolderError(f"{source.path} holds no finished results yet.")
-    generator = load_generator(source.settings["generator"], device=device)
+    dtype = source.settings.get("dtype", "float32")
+    generator = load_generator(source.settings["generator"], device=device, dtype=dtype)
     limit = source.settings["max_new_tokens"]
 
     def answer(texts: Sequence[str]) -> None:

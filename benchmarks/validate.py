@@ -212,7 +212,11 @@ def _check_suite(settings: dict[str, Any], report: Report) -> None:
         report.notes.append(f"{settings['suite']} is no frozen suite: its rules are its own")
         return
     made = suite_of(settings)
+<<<<<<< HEAD
     rules = ("version", "splits", "reward", "measure", "template", "unit", "max_units",
+=======
+    rules = ("version", "splits", "dtype", "reward", "template", "unit", "max_units",
+>>>>>>> h-budget
              "max_new_tokens", "limit", "second_tokenizer")  # fmt: skip
     for name in (rule for rule in rules if rule not in frozen.open):
         if getattr(made, name) != getattr(frozen, name):
@@ -309,7 +313,8 @@ def _check_answers(
     from pcrl_gym.generators.loading import load_generator
 
     try:
-        generator = load_generator(settings["generator"], device=device)
+        dtype = suite_of(settings).dtype
+        generator = load_generator(settings["generator"], device=device, dtype=dtype)
     except (ValueError, OSError, ImportError) as error:
         report.notes.append(f"the generator is not at hand, no answers were repeated: {error}")
         return

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from agents.scst import SCSTAgent
+
 
 class DropLast:
     """Drops the last droppable unit."""
@@ -69,6 +71,18 @@ class Learner(DropLast):
         agent = cls(int(seed))
         agent.knows = int(knows)
         return agent
+
+
+class Small(SCSTAgent):
+    """Learns from 8 masks per update, with settings that only its constructor knows."""
+
+    name = "small"
+    defaults: ClassVar[dict[str, Any]] = {
+        "encoder": "small", "hidden_size": 8, "num_layers": 1, "batch_size": 4, "samples": 2,
+    }  # fmt: skip
+
+    def __init__(self, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
+        super().__init__(seed, device, **(self.defaults | settings))
 
 
 class WrongShape:

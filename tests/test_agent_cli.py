@@ -45,6 +45,19 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_the_data_type_of_the_generator_is_an_option(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    command = [*arguments(tmp_path / "run", f"task.dataset={few}", "updates=1"), "--dtype"]
+    assert main([*command, "float17"]) == 2
+    told = capsys.readouterr().err
+    assert "task.dtype: expected" in told
+    assert "'float17'" in told
+    assert not (tmp_path / "run").exists()
+    assert main([*command, "bfloat16"]) == 0
+    assert RunFolder(tmp_path / "run").stored_config()["task"]["dtype"] == "bfloat16"
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -10,6 +10,7 @@ import pytest
 
 import models
 from benchmarks.__main__ import main
+from benchmarks.budget import default_episodes
 from benchmarks.records import RunFolder
 from imports import ROOT
 
@@ -83,6 +84,11 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"reward": "fame"}, "fame"),
         ({"train_minutes": "0"}, "positive number of minutes"),
         ({"train_minutes": "nan"}, "positive number of minutes"),
+        ({"train_episodes": "0"}, "at least one episode"),
+        (
+            {"train_episodes": "ppo=5", "agents": "bench_agents:Learner"},
+            "no training budget for le",
+        ),
         ({"suite": "t0-short", "split": "train"}, "has the splits"),
     ],
 )
@@ -98,6 +104,7 @@ def test_wrong_arguments_are_told_before_slow_work(dataset, changes, message, ca
     [
         (["--suite", "macro"], "no suite 'macro'; there are: micro"),
         (["--suite", "micro", "--generator", "gpt2"], "fixes --generator"),
+        (["--suite", "micro", "--dtype", "bfloat16"], "fixes --dtype"),
         (["--suite", "micro", "--split", "train"], "not train"),
     ],
 )
@@ -107,17 +114,63 @@ def test_frozen_suites_stay_as_they_are(tmp_path, arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("changes", [{"seeds": "0"}, {"limit": "-1"}, {"seeds": "many"}])
-def test_numbers_must_be_positive(dataset, changes, capsys):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": "0"},
+        {"limit": "-1"},
+        {"seeds": "many"},
+        {"train_episodes": "ppo"},
+        {"train_episodes": "ppo=1,ppo=2"},
+        {"dtype": "float17"},
+    ],
+)
+def test_arguments_that_cannot_be_read_are_told(dataset, changes, capsys):
     with pytest.raises(SystemExit) as caught:
         main(custom(dataset, **changes))
     assert caught.value.code == 2
-    assert f"--{next(iter(changes))}" in capsys.readouterr().err
+    assert f"--{next(iter(changes)).replace('_', '-')}" in capsys.readouterr().err
 
 
-def test_quick_and_minutes_exclude_each_other(dataset):
-    with pytest.raises(SystemExit):
-        main([*custom(dataset, train_minutes="1"), "--quick"])
+@pytest.mark.usefixtures("no_loading")
+@pytest.mark.parametrize("other", [{"train_minutes": "1"}, {"train_episodes": "ppo=64"}])
+def test_quick_excludes_other_budgets(dataset, other, capsys):
+    assert main([*custom(dataset, **other), "--quick"]) == 2
+    assert "--quick is a training budget" in capsys.readouterr().err
+
+
+def test_default_episodes_are_those_of_the_standings():
+    assert default_episodes(["ppo", "scst", "mine"]) == {"ppo": 6144, "scst": 32768, "mine": 16384}
+    quick = default_episodes(["ppo", "scst", "mine"], quick=True)
+    assert quick == {"ppo": 6144, "scst": 8192, "mine": 4096}
+    standings = json.loads((ROOT / "benchmarks/leaderboard/micro/settings.json").read_text())
+    assert standings["train_episodes"] == default_episodes(["ppo", "scst"])
+
+
+@pytest.mark.filterwarnings("ignore:.*prompts are left out")
+def test_tables_are_of_float32_unless_another_type_is_asked_for(dataset, gpt2_folder, capsys):
+    def run(name: str, **more: str) -> int:
+        out = str(dataset.with_name(name))
+        common = {"generator": str(gpt2_folder), "limit": "2", "max_new_tokens": "4", "out": out}
+        return main(custom(dataset, **common, **more))
+
+    def provenance(name: str) -> dict:
+        return json.loads((dataset.with_name(name) / "provenance.json").read_text())
+
+    assert run("half", dtype="bfloat16") == 0
+    assert run("full") == 0
+    for name, dtype in (("half", "bfloat16"), ("full", "float32")):
+        assert provenance(name)["settings"]["dtype"] == dtype
+        assert provenance(name)["runs"][0]["dtype"] == f"torch.{dtype}"
+        assert main(["validate", str(dataset.with_name(name))]) == 0
+    capsys.readouterr()
+    assert run("half") == 2
+    assert 'dtype: "bfloat16" in the folder, "float32" now' in capsys.readouterr().err
+    (dataset.with_name("half") / "settings.json").write_text(
+        json.dumps(provenance("half")["settings"] | {"dtype": "float32"})
+    )
+    assert main(["validate", str(dataset.with_name("half"))]) == 1
+    assert "other weights" in capsys.readouterr().out
 
 
 def test_generator_that_cannot_be_loaded_leaves_nothing_behind(dataset, tmp_path, capsys):
@@ -209,3 +262,48 @@ def test_killed_run_loses_the_unfinished_part_alone(dataset, tmp_path, gpt2_fold
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0
     assert json.loads((out / "summary.json").read_text())[0]["seeds"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_killed_training_goes_on_and_ends_as_an_unbroken_one(tmp_path, gpt2_folder):
+    (tmp_path / "killer.py").write_text(
+        "import os, pathlib, signal\n"
+        "from agents.scst_training import SCSTLearner\n"
+        "from bench_agents import Small\n"
+        "class Killer(Small): name = 'killer'\n"
+        "original = SCSTLearner.update\n"
+        "def update(self, used):\n"
+        "    if self.updates == 8 and pathlib.Path('armed').exists():\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return original(self, used)\n"
+        "SCSTLearner.update = update\n"
+    )
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "validation_seen"):
+        rows = [{"instruction": f"Sort plums and figs, {split} {n}"} for n in range(20)]
+        (data / f"{split}.json").write_text(json.dumps(rows))
+    environment = {
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{tmp_path}", "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+    def run(out: str) -> int:
+        arguments = custom(
+            data, generator=str(gpt2_folder), agents="killer:Killer", seeds="1", out=out,
+            max_new_tokens="4", limit="4", train_episodes="96",
+        )  # fmt: skip
+        command = [sys.executable, "-m", "benchmarks", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode
+
+    def weights(out: str) -> bytes:
+        return (tmp_path / out / "agents" / "killer-seed0" / "network.safetensors").read_bytes()
+
+    assert run("whole") == 0
+    (tmp_path / "armed").touch()
+    assert run("broken") == -signal.SIGKILL
+    assert not (tmp_path / "broken" / "agents").exists()
+    (tmp_path / "armed").unlink()
+    assert run("broken") == 0
+    assert weights("broken") == weights("whole")

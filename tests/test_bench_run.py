@@ -2,18 +2,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import models
-from bench_agents import Forgetful, Learner
+from agents.learning import TrainingDivergedError
+from agents.scst_training import SCSTLearner
+from bench_agents import Forgetful, Learner, Small
 from benchmarks.__main__ import main
+from benchmarks.budget import TrainingError
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.roster import find_agents
-from benchmarks.runner import Benchmark, TrainingError
+from benchmarks.runner import Benchmark
 from benchmarks.suites import SUITES, Suite
+from benchmarks.training import CHECKPOINT_EVERY
 from fakes import CountingGenerator
+from pcrl_gym.vector_env import PromptCompressionVectorEnv
 
 PROMPTS_PER_SPLIT = 70  # more than one batch
 
@@ -53,10 +61,17 @@ def make_generator() -> CountingGenerator:
     return generator
 
 
-def run(suite: Suite, agents: str, out: Path, generator: CountingGenerator | None = None):
+def run(
+    suite: Suite,
+    agents: str,
+    out: Path,
+    generator: CountingGenerator | None = None,
+    **budget: Any,
+):
     generator = generator or make_generator()
+    budget = budget or {"train_minutes": 0.5}
     return Benchmark(
-        suite, find_agents(agents.split(",")), out, train_minutes=0.5, generator=generator
+        suite, find_agents(agents.split(",")), out, generator=generator, **budget
     ).run()
 
 
@@ -196,6 +211,147 @@ def test_agent_without_an_update_gets_no_row(
         run(suite, "keep_all,bench_agents:Learner", tmp_path / "out")
     assert not (tmp_path / "out" / "agents").exists()
     assert {r.agent for r in RunFolder(tmp_path / "out").records()} == {"keep_all"}
+
+
+def before_update(monkeypatch: pytest.MonkeyPatch, call: Callable[[int], None]) -> None:
+    """Have a function called with the number of updates done, before each of them."""
+    original = SCSTLearner.update
+
+    def update(self: SCSTLearner, used: float):
+        call(self.updates)
+        return original(self, used)
+
+    monkeypatch.setattr(SCSTLearner, "update", update)
+
+
+def agent_files(out: Path) -> dict[str, bytes]:
+    """Trained agents, without figures, which hold seconds."""
+    return {
+        str(file.relative_to(out)): file.read_bytes()
+        for file in (out / "agents").rglob("*.*")
+        if file.name not in ("training.json", "progress.json")
+    }
+
+
+def test_a_training_that_was_cut_off_ends_as_an_unbroken_one(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    updates, stopped_after = 2 * CHECKPOINT_EVERY + 2, CHECKPOINT_EVERY + 3
+    agents, budget = "bench_agents:Small", {"train_episodes": 8 * updates}
+    run(suite, agents, tmp_path / "whole", **budget)
+    out = tmp_path / "broken"
+    done: list[int] = []
+
+    def stop(number: int) -> None:
+        done.append(number)
+        if number == stopped_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        before_update(patch, stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(suite, agents, out, **budget)
+    assert done == list(range(stopped_after + 1))
+    assert not (out / "agents").exists()
+    done.clear()
+    with monkeypatch.context() as patch:
+        before_update(patch, done.append)
+        run(suite, agents, out, **budget)
+    # Seed 0 goes on from its checkpoint, seed 1 begins.
+    assert done == [*range(CHECKPOINT_EVERY, updates), *range(updates)]
+    assert f"going on after update {CHECKPOINT_EVERY}" in capsys.readouterr().err
+    assert agent_files(out) == agent_files(tmp_path / "whole")
+    assert untimed(out) == untimed(tmp_path / "whole")
+    assert list((out / "training").iterdir()) == []
+
+
+def test_a_training_run_gives_the_agent_that_train_gives(suite: Suite, tmp_path: Path):
+    out = tmp_path / "out"
+    run(suite, "bench_agents:Small", out, train_episodes=40)
+
+    def make_env(num_envs: int) -> PromptCompressionVectorEnv:
+        return PromptCompressionVectorEnv(
+            num_envs,
+            dataset=suite.dataset,
+            generator=make_generator(),
+            max_units=suite.max_units,
+        )
+
+    agent = Small(seed=1)
+    history = agent.train(make_env, episodes=40, progress=False)
+    agent.save(tmp_path / "alone")
+    stored = out / "agents" / "small-seed1"
+    for file in (tmp_path / "alone").iterdir():
+        assert (stored / file.name).read_bytes() == file.read_bytes()
+    told = json.loads((stored / "training.json").read_text())
+    assert len(told) == 5
+    assert [row | {"seconds": 0} for row in told] == [row | {"seconds": 0} for row in history]
+    config = yaml.safe_load((stored / "config.yaml").read_text())
+    assert (config["seed"], config["agent"]["samples"]) == (1, 2)
+    assert config["task"]["dataset"] == suite.dataset
+    assert (config["task"]["split"], config["task"]["max_units"]) == ("train", 48)
+    assert not (stored / "training.safetensors").exists()
+
+
+def test_an_episode_is_enough_for_an_update(suite: Suite, tmp_path: Path):
+    run(suite, "bench_agents:Small", tmp_path / "out", train_episodes=1)
+    told = json.loads((tmp_path / "out" / "agents" / "small-seed0" / "training.json").read_text())
+    assert [row["episodes"] for row in told] == [8]
+
+
+def test_a_training_that_was_cut_off_is_not_continued_with_other_settings(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(number: int) -> None:
+        if number > CHECKPOINT_EVERY:
+            raise KeyboardInterrupt
+
+    before_update(monkeypatch, stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(suite, "bench_agents:Small", tmp_path / "out", train_episodes=800)
+    monkeypatch.setattr(Small, "defaults", Small.defaults | {"lr": 0.5})
+    with pytest.raises(ValueError, match=r"agent\.lr: 0\.001 in the folder, 0\.5 now"):
+        run(suite, "bench_agents:Small", tmp_path / "out", train_episodes=800)
+
+
+def test_divergence_names_the_agent_and_keeps_the_checkpoint(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def diverge(number: int) -> None:
+        if number == CHECKPOINT_EVERY:
+            raise TrainingDivergedError("loss: no longer a finite number.")
+
+    before_update(monkeypatch, diverge)
+    with pytest.raises(TrainingError, match=r"Small, seed 0: training diverged in update 6.*lr=0"):
+        run(suite, "keep_all,bench_agents:Small", tmp_path / "out", train_episodes=800)
+    assert {r.agent for r in RunFolder(tmp_path / "out").records()} == {"keep_all"}
+
+
+def test_episodes_are_the_budget_by_default(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given: list[dict[str, Any]] = []
+
+    def train(self: Learner, make_env: Any, **budget: Any) -> list[dict[str, float]]:
+        given.append(budget)
+        self.knows = 1
+        return [{"reward": 0.0}]
+
+    monkeypatch.setattr(Learner, "train", train)
+    entries = find_agents(["bench_agents:Learner"])
+    Benchmark(suite, entries, tmp_path / "out", generator=make_generator()).run()
+    assert given == [{"episodes": 16384, "seconds": None, "progress": True}] * 2
+    assert RunFolder(tmp_path / "out").settings["agents"]["learner"].endswith(", 16384 episodes")
+
+
+def test_an_agent_of_another_budget_is_another_agent(suite: Suite, tmp_path: Path):
+    out = tmp_path / "out"
+    run(suite, "bench_agents:Learner", out, train_episodes=10)
+    with pytest.raises(RunFolderError, match=r"agent learner: .* 10 episodes in .* 20 episodes"):
+        run(suite, "bench_agents:Learner", out, train_episodes=20)
+    with pytest.raises(RunFolderError, match=r"10 episodes or 3\.0 minutes now"):
+        run(suite, "bench_agents:Learner", out, train_episodes=10, train_minutes=3)
+    run(suite, "keep_all", out, train_episodes=20)  # nothing of it is trained
 
 
 def test_training_needs_a_split_of_its_own(suite: Suite, tmp_path: Path):

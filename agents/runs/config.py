@@ -34,7 +34,7 @@ class TaskConfig:
         force_keep: Strings that cannot be dropped.
         keep_digits: Whether numbers cannot be dropped.
         device: Where generator and policy run; "auto": on a GPU if there is one.
-        dtype: The generator's weights.
+        dtype: Data type of the generator's weights.
         batch_size: Prompts the generator answers at once.
         cache: File that keeps the generator's answers to original prompts; null: none.
         early_stopping: Whether answers in training are left unfinished once their reward is
@@ -57,7 +57,7 @@ class TaskConfig:
     force_keep: tuple[str, ...] = ()
     keep_digits: bool = False
     device: str = "auto"
-    dtype: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     batch_size: int | Literal["auto"] = "auto"
     cache: str | None = None
     early_stopping: bool = True

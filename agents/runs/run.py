@@ -31,6 +31,7 @@ def train(
     path: str | Path,
     *,
     material: Material | None = None,
+    agent: Any = None,
     progress: bool = True,
 ) -> RunFolder:
     """Begin a run, or go on with it, until its budget is used up.
@@ -42,6 +43,8 @@ def train(
         config: What is asked for.
         path: Folder of the run, new or with the same configuration.
         material: What to learn from; None: what the configuration names.
+        agent: What learns, with the seed and the settings of the configuration; None: what the
+            configuration names.
         progress: Whether to show a progress bar and evaluations on stderr.
 
     Returns:
@@ -59,10 +62,13 @@ def train(
     check_folder(path, config)
     check_loggers(config.run.loggers)
     check_drawing()
+    agent = agent or agent_class(config.name)(
+        seed=config.seed, device=config.task.device, config=config.agent
+    )
     material = material or load_material(config)
     try:
         with RunFolder.open(path, config, material.identity) as folder:
-            _Session(config, folder, material, progress).run()
+            _Session(config, folder, material, agent, progress).run()
             return folder
     except OSError as error:
         raise RunError(
@@ -75,7 +81,12 @@ class _Session:
     """One process's part of a run."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, material: Material, progress: bool
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        material: Material,
+        agent: Any,
+        progress: bool,
     ) -> None:
         self._config = config
         self._folder = folder
@@ -84,9 +95,7 @@ class _Session:
         run = config.run
         seconds = None if run.minutes is None else 60.0 * run.minutes
         self._budget = Budget(run.episodes, seconds, updates=run.updates)
-        self._agent: Any = agent_class(config.name)(
-            seed=config.seed, device=config.task.device, config=config.agent
-        )
+        self._agent = agent
         self._loggers: list[Logger] = []
         self._rows: list[dict[str, Any]] = []
         self._stored_at = 0
@@ -145,7 +154,7 @@ class _Session:
         except TrainingDivergedError as error:
             raise RunError(self._diverged(error)) from error
         if not learner.updates:
-            raise RunError("the budget was over before the first update: give more run.minutes")
+            raise RunError("the budget was over before the first update: give more minutes")
         with self._budget.paused():
             if self._evaluated_at != learner.updates:
                 self._evaluate(

@@ -7,22 +7,26 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
+<<<<<<< HEAD
 from benchmarks.budget import parse_episodes
 from benchmarks.commands.common import FAILURES, TEMPLATES, attempt, names, positive, tell, template
+=======
+from benchmarks.budget import TrainingError, default_episodes, parse_episodes
+from benchmarks.commands.common import FAILURES, attempt, names, positive, tell
+>>>>>>> h-budget
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
+from pcrl_gym.generators.loading import DTYPES
 
 if TYPE_CHECKING:
     from benchmarks.leaderboard import Row
     from benchmarks.runner import Benchmark
 
-TRAIN_MINUTES = 5.0
-QUICK_TRAIN_MINUTES = 2.0
 _AS_MANY = 0
 # Options that make a suite out of a dataset; a frozen suite fixes all that it does not leave open.
 _SUITE_OPTIONS = (
-    "generator", "reward", "template", "tokenizer", "unit", "max_units", "max_new_tokens",
+    "generator", "dtype", "reward", "template", "tokenizer", "unit", "max_units", "max_new_tokens",
 )  # fmt: skip
 
 
@@ -68,22 +72,23 @@ def add_run(commands: Any) -> None:
     run.add_argument(
         "--template", type=template, help=f"prompt template: {TEMPLATES} (default alpaca)"
     )
-    training = run.add_mutually_exclusive_group()
+    training = run.add_argument_group(
+        "training", "per trainable agent and seed; by default a number of episodes that is its own"
+    )
+    training.add_argument(
+        "--train-episodes",
+        type=_episodes,
+        help="a number, or one by agent, such as ppo=6144,scst=32768; episodes give the same "
+        "agents again",
+    )
     training.add_argument(
         "--train-minutes",
         type=float,
-        help=f"training per trainable agent and seed (default {TRAIN_MINUTES:g}, without "
-        "--train-episodes)",
+        help="what is learned in them depends on the machine; with episodes, too, the first that "
+        "is used up ends the training",
     )
     training.add_argument(
-        "--quick", action="store_true", help=f"train for {QUICK_TRAIN_MINUTES:g} minutes"
-    )
-    run.add_argument(
-        "--train-episodes",
-        type=_episodes,
-        help="the same in episodes, which gives the same agents again: a number, or one by agent, "
-        "such as ppo=6144,scst=32000; with minutes, too, the first that is used up ends the "
-        "training",
+        "--quick", action="store_true", help="a quarter of the default episodes, but for ppo"
     )
     spread = run.add_mutually_exclusive_group()
     spread.add_argument(
@@ -102,6 +107,11 @@ def add_run(commands: Any) -> None:
         "at once, on so many workers (default: one per GPU, or per CPU without)",
     )
     run.add_argument("--device", default="auto", help="device of the generator (default auto)")
+    run.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="the generator's weights (default float32; auto depends on the device)",
+    )
     custom = run.add_argument_group("rules, with --dataset only")
     custom.add_argument("--reward", help="reward (default threshold)")
     custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
@@ -113,13 +123,18 @@ def add_run(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     # Imported late: other commands must not wait for what evaluation needs.
     from benchmarks.roster import find_agents
-    from benchmarks.runner import Benchmark, TrainingError
+    from benchmarks.runner import Benchmark
 
-    minutes = QUICK_TRAIN_MINUTES if options.quick else options.train_minutes
-    if minutes is None and options.train_episodes is None:
-        minutes = TRAIN_MINUTES
+    episodes = options.train_episodes
     try:
         suite, entries = suite_from_options(options), find_agents(options.agents)
+        if options.quick:
+            if episodes is not None or options.train_minutes is not None:
+                raise ValueError(
+                    "--quick is a training budget: leave it out, or --train-episodes and "
+                    "--train-minutes."
+                )
+            episodes = default_episodes((entry.name for entry in entries), quick=True)
         if options.policies:
             from benchmarks.policies import find_policies, tokenizer_of, with_policies
 
@@ -130,8 +145,8 @@ def _run(options: argparse.Namespace) -> int:
             suite,
             entries,
             options.out,
-            train_minutes=minutes,
-            train_episodes=options.train_episodes,
+            train_minutes=options.train_minutes,
+            train_episodes=episodes,
             shard=options.shard,
             device=options.device,
         )
