@@ -9,15 +9,9 @@ out=${1:-runs/standings}
 page=${2:-benchmarks/leaderboard}
 python=${PYTHON:-.venv/bin/python}
 suites=(micro micro-seq2seq)
-<<<<<<< HEAD
 # Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
 rankers=self_information:model=micro-prompts,perplexity:model=micro-prompts
 agents=random,keep_all,truncation,stopwords,$rankers,ppo,scst,search
-# About equal times: an episode of PPO takes five times as long, as it is learned from in several epochs.
-episodes=ppo=6144,scst=32768
-=======
-agents=random,keep_all,truncation,stopwords,self_information,perplexity,ppo,scst,search
->>>>>>> h-budget
 shards=$(nproc)
 export OMP_NUM_THREADS=1
 set -m  # each job is a process group, so that what it starts ends with it if another fails

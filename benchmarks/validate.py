@@ -212,11 +212,7 @@ def _check_suite(settings: dict[str, Any], report: Report) -> None:
         report.notes.append(f"{settings['suite']} is no frozen suite: its rules are its own")
         return
     made = suite_of(settings)
-<<<<<<< HEAD
-    rules = ("version", "splits", "reward", "measure", "template", "unit", "max_units",
-=======
-    rules = ("version", "splits", "dtype", "reward", "template", "unit", "max_units",
->>>>>>> h-budget
+    rules = ("version", "splits", "dtype", "reward", "measure", "template", "unit", "max_units",
              "max_new_tokens", "limit", "second_tokenizer")  # fmt: skip
     for name in (rule for rule in rules if rule not in frozen.open):
         if getattr(made, name) != getattr(frozen, name):

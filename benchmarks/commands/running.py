@@ -7,13 +7,8 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
-from benchmarks.budget import parse_episodes
-from benchmarks.commands.common import FAILURES, TEMPLATES, attempt, names, positive, tell, template
-=======
 from benchmarks.budget import TrainingError, default_episodes, parse_episodes
-from benchmarks.commands.common import FAILURES, attempt, names, positive, tell
->>>>>>> h-budget
+from benchmarks.commands.common import FAILURES, TEMPLATES, attempt, names, positive, tell, template
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
