@@ -21,6 +21,7 @@ from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
+from pcrl_gym.errors import PcrlError
 from pcrl_gym.rewards import make_reward
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pcrl_gym.task import Task
 
 
-class TrainingError(RuntimeError):
+class TrainingError(PcrlError, RuntimeError):
     """An agent learned nothing in its time; it must not stand in a table as if it had."""
 
 
@@ -149,7 +150,7 @@ class Benchmark:
             The leaderboard's rows, those of earlier runs included.
 
         Raises:
-            ValueError: an agent returned no keep masks.
+            AgentError: an agent returned no keep masks.
             TrainingError: an agent made no update in its training time.
             RunFolderError: a trained agent is missing in the run that it comes from.
             GeneratorError: the generator failed. Finished parts are kept.
