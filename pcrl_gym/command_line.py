@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,7 +39,10 @@ FAILURES = (*WRONG_USE, PcrlError, OSError)
 
 def tell(error: BaseException) -> None:
     """Print an error on stderr."""
-    print(f"error: {error}", file=sys.stderr)
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        text = f"{error.strerror}: {error.filename}"  # without its number
+    print(f"error: {text}", file=sys.stderr)
 
 
 def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
@@ -117,11 +121,16 @@ def positive(text: str) -> int:
 
 
 def _reader_left() -> bool:
-    """Whether stdout is a closed pipe; if so, what is still in the buffer is thrown away."""
+    """Whether stdout is a pipe that nobody reads; if so, nothing more is written to it."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter would flush once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        stdout = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False  # an object in memory
+    if hasattr(select, "poll"):  # not on Windows
+        poll = select.poll()
+        poll.register(stdout, 0)  # errors are reported always
+        if not poll.poll(0):
+            return False
+    # What is still in the buffer would raise again when the interpreter ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    return True

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from .tokenizers import TextEncoder
+    from .units import Span
 
 QUANTILE = 0.995
 """Share of the training prompts that are of their own kind."""
 
-_WORD = re.compile(r"\w+|[^\w\s]")
-_WHOLE_WORDS = 16
+# ASCII punctuation is left out: lists and code have so much of it that words would weigh little.
+_WORD = re.compile(r"\w+|[^\w\s!-~]")
+_WHOLE_WORDS = 8
 
 
 def prompt_text(instruction: str, input: str) -> str:
@@ -28,21 +30,33 @@ def prompt_text(instruction: str, input: str) -> str:
     return f"{instruction}\n{input}".strip()
 
 
-def count_words(text: str) -> int:
-    """Count words: runs of letters and digits, and every other visible character.
+def count_words(text: str, tokens: Sequence[Span] = ()) -> tuple[int, int]:
+    """Count the words of a text, and the tokens that they are cut into.
+
+    A word is a run of letters and digits, or any other visible character that is not ASCII.
+
+    Args:
+        text: The text.
+        tokens: Character range of each token; may overlap.
 
     Example:
-        >>> count_words("Sort: b, a1")
-        5
+        >>> count_words("Sort: b, a1", [(0, 2), (2, 4), (4, 5), (5, 7), (7, 8), (8, 11)])
+        (3, 4)
     """
-    return len(_WORD.findall(text))
+    words = [match.span() for match in _WORD.finditer(text)]
+    inside = np.zeros(len(text) + 1, np.int64)
+    for start, end in words:
+        inside[start + 1 : end + 1] = 1
+    before = np.cumsum(inside)
+    spans = np.array(tokens, np.int64).reshape(-1, 2)
+    return len(words), int(np.count_nonzero(before[spans[:, 1]] > before[spans[:, 0]]))
 
 
 def tokens_per_word(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float64]:
     """Return how many tokens a word of each text has on average.
 
-    Sixteen words of one token each are counted besides, so that one rare word in a short text
-    weighs little: a text of 24 tokens and 4 words has (24 + 16) / (4 + 16) = 2.
+    Eight words of one token each are counted besides, so that one rare word in a short text weighs
+    little: a text with 4 words of 16 tokens has (16 + 8) / (4 + 8) = 2.
 
     Args:
         texts: The texts, without a template.
@@ -51,13 +65,11 @@ def tokens_per_word(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.fl
     Returns:
         float64 (n_texts,), positive.
     """
-    stripped = [text.strip() for text in texts]
-    tokens = [len(ids) for ids in encoder.prompt_ids(stripped, add_special_tokens=False)]
-    words = [count_words(text) for text in stripped]
-    result: NDArray[np.float64] = (np.array(tokens, np.float64) + _WHOLE_WORDS) / (
-        np.array(words, np.float64) + _WHOLE_WORDS
-    )
-    return result
+    encodings = encoder.encodings(texts)
+    counts = [
+        count_words(text, encoding.offsets) for text, encoding in zip(texts, encodings, strict=True)
+    ]
+    return np.array([(tokens + _WHOLE_WORDS) / (words + _WHOLE_WORDS) for words, tokens in counts])
 
 
 def domain_limit(texts: Sequence[str], encoder: TextEncoder) -> float:

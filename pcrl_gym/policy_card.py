@@ -99,8 +99,8 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
     )
     if limit := settings.get("max_tokens_per_word"):
         facts["Tokens per word"] = (
-            f"at most {limit:.3f} in {100 * QUANTILE:g} % of the training prompts; a text with more "
-            "has `in_domain=False`"
+            f"at most {limit:.3f} in {100 * QUANTILE:g} % of the training prompts; a text with "
+            "more has `in_domain=False`"
         )
     limits = f"\n\n{card.limits}" if card.limits else ""
     return f"""---

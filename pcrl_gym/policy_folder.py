@@ -107,7 +107,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
             raise ValueError(f"{path} needs {name!r} of type {kind.__name__}, got {value!r}")
     limit = settings.get("max_tokens_per_word")  # not in older folders
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float))):
-        raise ValueError(f"{path} needs 'max_tokens_per_word' to be a number or null, got {limit!r}")
+        raise ValueError(
+            f"{path} needs 'max_tokens_per_word' to be a number or null, got {limit!r}"
+        )
     if settings["format_version"] > FORMAT:
         raise ValueError(
             f"{path} has format version {settings['format_version']}, and this pcrl_gym knows "
@@ -198,6 +200,6 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
         )
     if names and not overwrite:
         raise ValueError(
-            f"{folder} holds a saved compressor: give another folder, or overwrite=True (--overwrite "
-            "on the command line) to replace it"
+            f"{folder} holds a saved compressor: give another folder, or overwrite=True "
+            "(--overwrite on the command line) to replace it"
         )

@@ -492,5 +492,5 @@ def test_command_prints_the_table(server: FaultServer, tmp_path: Path, capsys):
     told = capsys.readouterr().out
     assert "| agent |" in told
     assert "unparsable" in told
-    assert main(["judge", str(folder), *options, "--agents", "nobody"]) == 1
+    assert main(["judge", str(folder), *options, "--agents", "nobody"]) == 2
     assert "no results of the agents nobody" in capsys.readouterr().err

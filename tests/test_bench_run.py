@@ -9,6 +9,7 @@ import pytest
 import models
 from bench_agents import Forgetful, Learner
 from benchmarks.__main__ import main
+from benchmarks.evaluate import AgentError
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark, TrainingError
@@ -270,5 +271,5 @@ def test_search_earns_more_than_keeping_all(suite: Suite, tmp_path: Path):
 
 
 def test_masks_of_the_wrong_shape_name_the_agent(suite: Suite, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"Agent wrong-shape: .*\(64, 48\)"):
+    with pytest.raises(AgentError, match=r"Agent wrong-shape: .*\(64, 48\)"):
         run(suite, "bench_agents:WrongShape", tmp_path / "out")

@@ -51,7 +51,8 @@ def export(
         limits: What the policy is not good for, for the model card.
         license: Licence of the weights as the hub names it, for the model card.
         language: Language code of the prompts, for the model card.
-        dtype, overwrite: See `Compressor.save_pretrained`.
+        dtype: See `Compressor.save_pretrained`.
+        overwrite: See `Compressor.save_pretrained`.
 
     Returns:
         The compressor.
