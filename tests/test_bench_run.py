@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -258,6 +259,27 @@ def test_an_oracle_is_given_each_task_and_stays_marked(suite: Suite, tmp_path: P
     assert (out / "leaderboard.md").read_text().count("| oracle *") == 2
     assert main(["table", str(out)]) == 0
     assert capsys.readouterr().out == (out / "leaderboard.md").read_text()
+
+
+def test_progress_is_a_line_per_part_with_the_total(suite: Suite, tmp_path: Path, capsys):
+    run(suite, "keep_all", tmp_path / "out")
+    capsys.readouterr()
+    run(suite, "keep_all,random", tmp_path / "out")
+    shown = [line for line in capsys.readouterr().err.splitlines() if "prompt/s" in line]
+    n = PROMPTS_PER_SPLIT
+    # What an earlier run finished does not count.
+    expected = [("", 0)] + [
+        (f"random, {split}, seed {seed}: ", part * n)
+        for part, (seed, split) in enumerate(itertools.product((0, 1), suite.splits))
+    ]
+    expected.append((expected[-1][0], 4 * n))
+    assert len(shown) == len(expected)
+    for line, (name, done) in zip(shown, expected, strict=True):
+        assert line.startswith(name)
+        assert f" {done}/{4 * n} [" in line
+        assert "\r" not in line
+    run(suite, "keep_all,random", tmp_path / "out")
+    assert "prompt/s" not in capsys.readouterr().err
 
 
 def test_search_earns_more_than_keeping_all(suite: Suite, tmp_path: Path):
