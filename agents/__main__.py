@@ -6,7 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from pcrl_gym.command_line import attempt, make_parser, parse
 from pcrl_gym.demo import command as demo
+
+_EXAMPLES = """\
+  python -m agents configs
+  python -m agents train scst --config scst-micro --set run.minutes=9 --out runs/a
+  python -m agents export runs/a runs/compressor
+  python -m agents demo --agents random,stopwords
+"""
 
 _EXAMPLE = """\
 example:
@@ -24,103 +32,66 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `python -m agents`; None for the process's own.
 
     Returns:
-        Exit status: 0 done, 1 the run failed, 2 a wrong configuration or folder, 130 interrupted.
-        Wrong arguments exit with 2.
+        Exit status: 0 done; 1 the training failed (no finite figures, generator, disk); 2 wrong
+        use: arguments, configuration, prompts, models or folders that cannot be used, extras not
+        installed; 130 interrupted. Arguments that cannot be parsed raise `SystemExit(2)`.
     """
-    options = _parser().parse_args(arguments)
-    if options.command == "configs":
-        return _configs()
-    if options.command == "export":
-        return _export(options)
-    if options.command == "demo":
-        return _demo(options)
-    try:
-        return _train(options)
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from the newest checkpoint.", file=sys.stderr)
-        return 130
+    options = parse(_parser(), arguments)
+    work = {"configs": _configs, "export": _export, "demo": _demo, "train": _train}[options.command]
+    return attempt(lambda: work(options), resumable=options.command == "train")
 
 
-def _configs() -> int:
+def _configs(options: argparse.Namespace) -> None:
     from agents.runs.config_file import CONFIGS, config_names
 
     for name in config_names():
         first = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
         print(f"{name:16} {first.lstrip('# ')}")
-    return 0
 
 
-def _train(options: argparse.Namespace) -> int:
+def _train(options: argparse.Namespace) -> None:
     # Imported late: help must not wait for torch.
     from agents.runs.config_file import load_config
-    from pcrl_gym.errors import PcrlError
 
     settings = list(options.set)
     if options.loggers is not None:
         settings.append(f"run.loggers=[{options.loggers}]")
     if options.dtype is not None:
         settings.append(f"task.dtype={options.dtype}")
-    try:
-        config = load_config(options.agent, options.config, settings, options.seed)
-    except (ValueError, ImportError) as error:
-        return _fail(error, 2)
+    config = load_config(options.agent, options.config, settings, options.seed)
 
-    from agents.runs.folder import RunFolderError
-    from agents.runs.run import RunError, train
+    from agents.runs.run import train
 
-    try:
-        folder = train(config, options.out, progress=not options.quiet)
-    except RunFolderError as error:
-        return _fail(error, 2)
-    except (RunError, PcrlError, ValueError, OSError) as error:
-        return _fail(error, 1)
+    folder = train(config, options.out, progress=not options.quiet)
     print(f"Written to {folder.path}")
-    return 0
 
 
-def _export(options: argparse.Namespace) -> int:
+def _export(options: argparse.Namespace) -> None:
     import torch
 
     from agents.runs.export import export
 
-    try:
-        dtype = torch.float16 if options.half else None
-        export(
-            options.run,
-            options.folder,
-            which=options.which,
-            license=options.license,
-            language=options.language,
-            dtype=dtype,
-        )
-    except (ValueError, OSError) as error:
-        return _fail(error, 1)
+    export(
+        options.run,
+        options.folder,
+        which=options.which,
+        license=options.license,
+        language=options.language,
+        dtype=torch.float16 if options.half else None,
+        overwrite=options.overwrite,
+    )
     print(f"Written to {options.folder}: pcrl-gym compress --model {options.folder}")
-    return 0
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _demo(options: argparse.Namespace) -> None:
     from agents.demo import demo_agents
-    from pcrl_gym.errors import MissingExtraError
 
     specs = [spec.strip() for spec in options.agents.split(",")] if options.agents else None
-    try:
-        demo.run(options, lambda generator: demo_agents(specs, generator))
-    except (ValueError, OSError, MissingExtraError) as error:
-        return _fail(error, 1)
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _fail(error: Exception, status: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return status
+    demo.run(options, lambda generator: demo_agents(specs, generator))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m agents", description="Train agents.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser, commands = make_parser("python -m agents", "Train agents.", _EXAMPLES)
     commands.add_parser("configs", help="list the configurations that come with the project")
     export = commands.add_parser(
         "export",
@@ -132,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--which", choices=("best", "last"), default="best", help="default: best")
     export.add_argument("--license", default="", help="of the weights, for the model card")
     export.add_argument("--language", default="", help="of the prompts, for the model card")
+    export.add_argument(
+        "--overwrite", action="store_true", help="replace a compressor that is in the folder"
+    )
     export.add_argument("--half", action="store_true", help="store half-precision weights")
     page = commands.add_parser(
         "demo",

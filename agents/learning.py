@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from agents.budget import Budget
 from agents.entropy import EntropySteering
 from pcrl_gym.network import KeepNetwork
+from pcrl_gym.progress import progress_bar
 
 Figures = dict[str, float]
 
@@ -115,8 +115,13 @@ def run(
         TrainingDivergedError: As `Learner.update`.
     """
     history: list[Figures] = []
-    with tqdm(
-        total=100, desc=f"train {name}", unit="%", disable=not progress, bar_format=_BAR
+    with progress_bar(
+        total=100,
+        desc=f"train {name}",
+        unit="%",
+        leave=None,  # below another bar it makes room
+        disable=not progress,
+        bar_format=_BAR,
     ) as bar:
         while budget.used < 1.0:
             figures = learner.update(budget.used)

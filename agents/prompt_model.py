@@ -16,10 +16,10 @@ import sys
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from agents.surprisal import PROMPT_MODEL
 from pcrl_gym.datasets import dataset_checksum, load_prompts
+from pcrl_gym.progress import progress_bar
 from pcrl_gym.template import make_template
 from pcrl_gym.tokenizers import TextEncoder, load_tokenizer
 
@@ -73,7 +73,7 @@ def _ids(prompts) -> list[list[int]]:
 def _train(model, texts: list[list[int]], start: int) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), LR, weight_decay=0.01)
     rng = np.random.default_rng(SEED)
-    for update in tqdm(range(UPDATES), desc="train prompt model", unit="update"):
+    for update in progress_bar(iterable=range(UPDATES), desc="train prompt model", unit="update"):
         for group in optimizer.param_groups:
             warmed = min(1.0, (update + 1) / 50)
             group["lr"] = LR * warmed * 0.5 * (1 + math.cos(math.pi * update / UPDATES))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,14 @@ from benchmarks.commands.running import add_run
 from benchmarks.commands.speed import add_speed
 from benchmarks.commands.tables import add_tables
 from benchmarks.commands.tuning import add_tuning
+from pcrl_gym.command_line import make_parser, parse
+
+_EXAMPLES = """\
+  python -m benchmarks run --suite micro --agents keep_all,stopwords --out results/mine
+  python -m benchmarks table results/mine
+  python -m benchmarks report results/mine
+  python -m benchmarks compare results/mine
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,13 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows `python -m benchmarks`; None for the process's own.
 
     Returns:
-        Exit status: 0 done, 1 the command failed, 130 interrupted. Wrong arguments exit with 2.
+        Exit status: 0 done; 1 the run failed, or what was checked is wrong; 2 wrong use:
+        arguments, folders, names or models that cannot be used, extras not installed; 130
+        interrupted. Arguments that cannot be parsed raise `SystemExit(2)`.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmark agents.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser, commands = make_parser("python -m benchmarks", "Benchmark agents.", _EXAMPLES)
     for add in (add_run, add_tuning, add_tables, add_analyses, add_speed):
         add(commands)
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     return options.handler(options)
 
 

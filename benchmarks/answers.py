@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tqdm import tqdm
-
+from pcrl_gym.progress import progress_bar
 from pcrl_gym.task import Task
 
 _BATCH = 512  # prompts that are answered and stored together; the generator splits them further
@@ -21,7 +20,7 @@ def answer_split(task: Task) -> int:
         How many prompts were answered; the others were there.
     """
     answered = 0
-    with tqdm(total=len(task.episodes), desc="answers", unit="prompt", mininterval=2.0) as bar:
+    with progress_bar(total=len(task.episodes), desc="answers", unit="prompt") as bar:
         for start in range(0, len(task.episodes), _BATCH):
             episodes = task.episodes[start : start + _BATCH]
             answered += task.scorer.answer_ahead(episodes)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pcrl_gym.errors import PcrlError
+
 # Standard and quick. Standard budgets take about equal times: an episode of PPO takes five times as
 # long as one of SCST, as it is learned from in several epochs. Trained for half of its episodes,
 # PPO still keeps every unit, so its quick budget is no smaller.
@@ -13,7 +15,7 @@ _EPISODES = {"ppo": (6144, 6144), "scst": (32768, 8192)}
 _EPISODES_OF_OTHERS = (16384, 4096)
 
 
-class TrainingError(RuntimeError):
+class TrainingError(PcrlError, RuntimeError):
     """An agent learned nothing, or diverged; it must not stand in a table as if it had learned."""
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tqdm import tqdm
-
 from benchmarks.jobs import Job
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.merge import join
 from benchmarks.records import RunFolder
 from benchmarks.runner import Benchmark
 from benchmarks.shard import Shard
+from pcrl_gym.progress import progress_bar
 from pcrl_gym.ray_cluster import check_room, connected
 from pcrl_gym.ray_pool import ActorPool, LostCallError
 
@@ -165,7 +164,7 @@ def _work(pool: ActorPool, jobs: Sequence[Job], todo: Sequence[tuple[str, int]],
     def call(what: str, i: int) -> Any:
         return lambda worker: worker.work.remote(what, i + 1, len(jobs), _given(out, jobs[i]))
 
-    with tqdm(total=len(todo), unit="job") as bar:
+    with progress_bar(total=len(todo), unit="job") as bar:
         try:
             for index, files in pool.run([call(what, i) for what, i in todo]):
                 what, i = todo[index]

@@ -14,6 +14,7 @@ from benchmarks.gold import against_gold, answer_cut
 from benchmarks.records import Record
 from benchmarks.second_tokens import BYTES, token_counter
 from pcrl_gym.compression import merge_spans
+from pcrl_gym.errors import PcrlError
 from pcrl_gym.spaces import parse_keep_mask, stack_observations
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 # Fixed, not an option: an agent may draw for a whole batch at once, so another size is another run.
 EVALUATION_BATCH = 64
+
+
+class AgentError(PcrlError, RuntimeError):
+    """An agent returned something else than keep masks."""
 
 
 class AnsweredReward:
@@ -76,7 +81,7 @@ def evaluate(
         One record per prompt, in the task's order.
 
     Raises:
-        ValueError: the agent returned something else than keep masks.
+        AgentError: the agent returned something else than keep masks.
         GeneratorError: the generator failed.
     """
     attach(agent, task)
@@ -98,7 +103,7 @@ def evaluate(
         try:
             masks = parse_keep_mask(action, (len(batch), task.max_units))
         except ValueError as error:
-            raise ValueError(f"Agent {name}: {error}") from error
+            raise AgentError(f"Agent {name}: {error}") from error
         scores = task.scorer(batch, list(masks))
         for i, episode in enumerate(batch):
             prompt, answer = episode.prompt, scores.compressed_outputs[i]

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from benchmarks.budget import TrainingBudget, default_episodes
 from benchmarks.data_checks import check_data, check_held_out
 from benchmarks.evaluate import AnsweredReward, attach, evaluate
@@ -20,6 +18,7 @@ from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
+from pcrl_gym.progress import progress_bar
 from pcrl_gym.rewards import make_reward, with_measure
 from pcrl_gym.template import ChatTemplate, check_template, make_template
 
@@ -158,14 +157,18 @@ class Benchmark:
             The leaderboard's rows, those of earlier runs included.
 
         Raises:
-            ValueError: an agent returned no keep masks.
+            AgentError: an agent returned no keep masks.
             TrainingError: an agent made no update in its training, or diverged.
             RunFolderError: a trained agent is missing in the run that it comes from.
             GeneratorError: the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
-        for job in self.jobs():
-            self._evaluate_agent(folder, job)
+        todo = [(job, splits) for job in self.jobs() if (splits := job.unfinished(folder))]
+        total = sum(len(self._tasks[split].episodes) for _, splits in todo for split in splits)
+        # No smoothing: the time left is by the whole run, its training included.
+        with progress_bar(total=total, unit="prompt", smoothing=0, disable=not todo) as bar:
+            for job, splits in todo:
+                self._evaluate_agent(folder, job, splits, bar)
         # Not on the way: it reads all records, and `table` shows what is finished.
         return write_leaderboard(folder)
 
@@ -199,29 +202,25 @@ class Benchmark:
                 self._train(folder, entry, seed)
         return trained
 
-    def _evaluate_agent(self, folder: RunFolder, job: Job) -> None:
+    def _evaluate_agent(self, folder: RunFolder, job: Job, splits: Sequence[str], bar: Any) -> None:
         entry, seed, _ = job
-        splits = job.unfinished(folder)
-        trained = self._trained(folder, job) if splits and entry.trainable else None
+        trained = self._trained(folder, job) if entry.trainable else None
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.build(seed) if trained is None else entry.load(trained)
-            records = tqdm(
-                evaluate(
-                    agent,
-                    self._tasks[split],
-                    name=entry.name,
-                    split=split,
-                    seed=seed,
-                    second_tokenizer=self.suite.second_tokenizer,
-                ),
-                desc=f"{entry.name}, {split}, seed {seed}",
-                total=len(self._tasks[split].episodes),
-                unit="prompt",
+            records = evaluate(
+                agent,
+                self._tasks[split],
+                name=entry.name,
+                split=split,
+                seed=seed,
+                second_tokenizer=self.suite.second_tokenizer,
             )
-            with folder.write_part(entry.name, split, seed) as write, records:
+            bar.set_description(f"{entry.name}, {split}, seed {seed}")
+            with folder.write_part(entry.name, split, seed) as write:
                 for record in records:
                     write(record)
+                    bar.update()
 
     def _train(self, folder: RunFolder, entry: Entry, seed: int) -> None:
         from benchmarks.training import train

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from .command_line import attempt, make_parser, parse, positive
 from .demo import command as demo
-from .errors import MissingExtraError
+from .errors import PcrlError
 
 if TYPE_CHECKING:
     from .compression import Compression
     from .compressor import Compressor
 
 _CHUNK = 2**16
+_EXAMPLES = """\
+  echo "Could you please sort: pear, fig" | pcrl-gym compress --show
+  pcrl-gym compress --model runs/compressor --rate 0.3 prompts.txt > shorter.txt
+  pcrl-gym demo
+"""
+
+
+class LineError(PcrlError, RuntimeError):
+    """A line of the input is not compressed; those before it have been."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,43 +37,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `pcrl-gym`; None for the process's own.
 
     Returns:
-        Exit status: 0 done (also if the reader of the output wants no more), 1 the model or the
-        input cannot be used or an extra is not installed, 130 interrupted. Wrong arguments exit
-        with 2.
+        Exit status: 0 done, also if the reader of the output closed it early; 1 a line of the
+        input is not UTF-8 or is refused by `--strict`, or the demo failed; 2 wrong use: arguments,
+        missing files, unknown models, extras not installed; 130 interrupted. Arguments that cannot
+        be parsed raise `SystemExit(2)`.
     """
-    options = _parser().parse_args(arguments)
-    try:
-        if options.command == "compress":
-            return _compress(options)
-        demo.run(options)
-        return 0
-    except BrokenPipeError:
-        # What is still in the buffer would raise again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError, MissingExtraError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    options = parse(_parser(), arguments)
+    return attempt(lambda: (_compress if options.command == "compress" else demo.run)(options))
 
 
-def _compress(options: argparse.Namespace) -> int:
+def _compress(options: argparse.Namespace) -> None:
     # Imported late: `--help` and wrong arguments must not wait for torch.
     from .compressor import Compressor
 
     # A missing file is told before the model is loaded.
     with _opened(options.file) as stream:
         compressor = Compressor.from_pretrained(options.model, device=options.device)
-        number = 1
+        if options.strict and compressor.max_tokens_per_word is None:
+            raise ValueError(
+                f"--strict: {options.model} does not store what its training prompts were like; "
+                "export the policy again, or leave --strict out"
+            )
+        number, warned = 1, False
         for lines in read_lines(stream):
             try:
-                for text in _compressed_lines(compressor, lines, number, options):
+                for text, known in _compressed_lines(compressor, lines, number, options):
+                    if known is False and not warned:
+                        _warn(number, options.model)
+                        warned = True
                     sys.stdout.buffer.write(text)
+                    number += 1
             finally:
                 sys.stdout.buffer.flush()
-            number += len(lines)
-    return 0
+
+
+def _warn(number: int, model: str) -> None:
+    print(
+        f"warning: line {number} is unlike the prompts that {model} was trained on, and what is "
+        "dropped may be arbitrary. Later lines are not reported: --json marks each "
+        '("in_domain": false), --strict stops at the first.',
+        file=sys.stderr,
+    )
 
 
 @contextmanager
@@ -98,15 +111,18 @@ def read_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 def _compressed_lines(
     compressor: Compressor, lines: list[bytes], number: int, options: argparse.Namespace
-) -> Iterator[bytes]:
-    """Yield the output for some lines; those before a line that is no text still come out."""
+) -> Iterator[tuple[bytes, bool | None]]:
+    """Yield the output for some lines and whether each is in the policy's domain.
+
+    Lines before one that is not compressed still come out.
+    """
     texts, ends, problem = [], [], None
     for i, line in enumerate(lines):
         content = line.rstrip(b"\r\n") if line.endswith(b"\n") else line
         try:
             texts.append(content.decode())
         except UnicodeDecodeError as error:
-            problem = ValueError(
+            problem = LineError(
                 f"line {number + i} is not UTF-8: byte 0x{content[error.start]:02x} at its "
                 f"place {error.start + 1}; convert the input to UTF-8"
             )
@@ -119,13 +135,19 @@ def _compressed_lines(
         keep_digits=options.keep_digits,
         batch_size=options.batch_size,
     )
-    for compression, end in zip(done, ends, strict=True):
+    for i, (compression, end) in enumerate(zip(done, ends, strict=True)):
+        known = compression.in_domain
+        if options.strict and not known:
+            raise LineError(
+                f"line {number + i} is unlike the prompts that {options.model} was trained on; "
+                "without --strict it is compressed all the same"
+            )
         if options.json:
             row = json.dumps(compression.to_dict(), ensure_ascii=False)
-            yield row.encode() + b"\n"
+            yield row.encode() + b"\n", known
         else:
             text = _painted(compression) if options.show else compression.text
-            yield text.encode() + end
+            yield text.encode() + end, known
     if problem:
         raise problem
 
@@ -152,8 +174,7 @@ def _painted(compression: Compression) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pcrl-gym", description="Learned prompt compression.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser, commands = make_parser("pcrl-gym", "Learned prompt compression.", _EXAMPLES)
     compress = commands.add_parser(
         "compress",
         help="shorten prompts, one per line",
@@ -185,6 +206,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="never drop numbers (3.5, 2024-05-12, 5 km, SGX1234A, ...)",
     )
+    compress.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at the first line that is unlike the policy's training prompts (exit status 1); "
+        "default: compress it and warn once",
+    )
     form = compress.add_mutually_exclusive_group()
     form.add_argument(
         "--json", action="store_true", help="print a JSON object per line: text, spans, rates, ..."
@@ -205,14 +232,6 @@ def share(text: str) -> float:
     value = float(text)
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be a share between 0 and 1, got {text}")
-    return value
-
-
-def positive(text: str) -> int:
-    """Return an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return value
 
 

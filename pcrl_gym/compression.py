@@ -29,6 +29,9 @@ class Compression:
         compressed_tokens: Tokens of `text`, counted alike.
         template_tokens: Tokens of the template's own text in `original`, counted alike; 0 in the
             form without `instruction=`.
+        in_domain: Whether the text is like the policy's training prompts, as far as its words tell
+            (see `Compressor`). If False, what is dropped may be arbitrary. None: the policy stores
+            nothing about its training prompts.
 
     Example:
         >>> done = Compression(
@@ -56,6 +59,7 @@ class Compression:
     original_tokens: int
     compressed_tokens: int
     template_tokens: int = 0
+    in_domain: bool | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -97,6 +101,7 @@ class Compression:
             "template_tokens": self.template_tokens,
             "compression_ratio": self.compression_ratio,
             "drop_rate": self.drop_rate,
+            "in_domain": self.in_domain,
             "kept_spans": [list(span) for span in self.kept_spans],
             "dropped_spans": [list(span) for span in self.dropped_spans],
             "units": [list(span) for span in self.units],

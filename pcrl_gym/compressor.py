@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .compression import Compression
+from .domain import prompt_text, tokens_per_word
 from .episode import EpisodeBuilder
 from .generators.loading import choose_device
 from .network import KeepNetwork
@@ -58,6 +59,10 @@ class Compressor:
     units than the policy reads at once goes through in windows that overlap: each unit is rated
     once, with neighbours on both sides in sight, and nothing is lost between windows.
 
+    A policy is of no use for texts of a kind that it was not trained on. It may store how many
+    tokens per word its training prompts had (see `pcrl_gym.domain`); a text with more has
+    `in_domain=False`. A text of another kind may have few all the same, if its words are common.
+
     Args:
         network: The policy; it is moved to the device and set to evaluation mode.
         tokenizer: The one that it was trained with: "micro", Hugging Face id, folder or object.
@@ -68,6 +73,7 @@ class Compressor:
         max_units: Most units that it reads at once, template included.
         force_keep: Strings that were protected while it was trained: they always are.
         keep_digits: Whether numbers were.
+        max_tokens_per_word: Most tokens per word of its training prompts, above 0; None: not known.
         card: Where it comes from, for the model card; None: nothing is known.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
 
@@ -90,6 +96,7 @@ class Compressor:
         max_units: int = 128,
         force_keep: Sequence[str] = (),
         keep_digits: bool = False,
+        max_tokens_per_word: float | None = None,
         card: PolicyCard | None = None,
         device: str = "auto",
     ) -> None:
@@ -102,6 +109,12 @@ class Compressor:
         self._protection = Protection(force_keep, keep_digits)
         self.force_keep = tuple(force_keep)
         self.keep_digits = keep_digits
+        if max_tokens_per_word is not None and not 0.0 < max_tokens_per_word < float("inf"):
+            raise ValueError(
+                "max_tokens_per_word must be a positive number or None, got "
+                f"{max_tokens_per_word!r}"
+            )
+        self.max_tokens_per_word = max_tokens_per_word
         self.card = card or PolicyCard()
         self._builder = EpisodeBuilder(self.tokenizer, self.template, unit)
         self._encoder = TextEncoder(self.tokenizer)
@@ -171,15 +184,29 @@ class Compressor:
         protection = self._protection | Protection(force_keep, keep_digits)
         given = text if instruction is None else instruction
         if instruction is None:
-            passages = text_passages(self._builder, text_list("text", given), protection)
+            own = text_list("text", given)
+            passages = text_passages(self._builder, own, protection)
         else:
             pairs = prompt_pairs(instruction, input)
+            own = [prompt_text(*pair) for pair in pairs]
             passages = prompt_passages(self._builder, pairs, protection)
-        done = self._compressed(passages, rate, batch_size)
+        done = self._compressed(passages, self._in_domain(own), rate, batch_size)
         return done[0] if isinstance(given, str) else done
 
+    def _in_domain(self, texts: list[str]) -> list[bool | None]:
+        if self.max_tokens_per_word is None:
+            return [None] * len(texts)
+        known: list[bool | None] = (
+            tokens_per_word(texts, self._encoder) <= self.max_tokens_per_word
+        ).tolist()
+        return known
+
     def _compressed(
-        self, passages: list[Passage], rate: float | None, batch_size: int
+        self,
+        passages: list[Passage],
+        in_domain: list[bool | None],
+        rate: float | None,
+        batch_size: int,
     ) -> list[Compression]:
         ratings = rate_passages(self.network, passages, self.max_units, batch_size)
         kept, chances = [], []
@@ -202,36 +229,55 @@ class Compressor:
                 original_tokens=counts[0][i],
                 compressed_tokens=counts[1][i],
                 template_tokens=counts[2][i],
+                in_domain=in_domain[i],
             )
             for i, passage in enumerate(passages)
         ]
 
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        dtype: torch.dtype | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
         """Write a folder of safetensors and JSON, with the tokenizer and a model card.
 
-        The folder appears as a whole or not at all. A compressor that was saved there before is
-        replaced.
+        The folder appears as a whole or not at all.
 
         Args:
             folder: Where to.
             dtype: Data type of the stored weights, such as `torch.float16` to halve the file; None:
                 as they are. They are float32 again when they are loaded.
+            overwrite: Whether to replace a compressor that was saved in the folder before.
 
         Raises:
-            ValueError: If the folder holds anything else, or the template is neither `"alpaca"` nor
-                a `ChatTemplate`.
+            ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
+                anything else, or the template is neither `"alpaca"` nor a `ChatTemplate`.
         """
-        self._save(Path(folder), Path(folder).resolve().name, dtype)
+        self._save(Path(folder), Path(folder).resolve().name, dtype, overwrite)
 
-    def _save(self, folder: Path, name: str, dtype: torch.dtype | None) -> None:
+    def _save(
+        self, folder: Path, name: str, dtype: torch.dtype | None, overwrite: bool = False
+    ) -> None:
         settings = {
             **stored_template(self.template),
             "unit": self.unit,
             "max_units": self.max_units,
             "force_keep": list(self.force_keep),
             "keep_digits": self.keep_digits,
+            "max_tokens_per_word": self.max_tokens_per_word,
         }
-        write_policy(folder, name, self.network, self.tokenizer, settings, self.card, dtype)
+        write_policy(
+            folder,
+            name,
+            self.network,
+            self.tokenizer,
+            settings,
+            self.card,
+            dtype,
+            overwrite=overwrite,
+        )
 
     def push_to_hub(
         self,

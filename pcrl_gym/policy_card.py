@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from .domain import QUANTILE
+
 Row = Mapping[str, "str | int | float | None"]
 
 
@@ -75,7 +77,7 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
 
     Args:
         card: Where the policy comes from.
-        settings: `template`, `unit` and `max_units`.
+        settings: `template`, `unit`, `max_units` and perhaps `max_tokens_per_word`.
         name: Name of the folder or of the repository.
         parameters: Number of weights of the network.
     """
@@ -95,6 +97,11 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
         f"{settings['max_units']} {settings['unit']} units at once, "
         f"in the template `{settings['template']}`"
     )
+    if limit := settings.get("max_tokens_per_word"):
+        facts["Tokens per word"] = (
+            f"at most {limit:.3f} in {100 * QUANTILE:g} % of the training prompts; a text with "
+            "more has `in_domain=False`"
+        )
     limits = f"\n\n{card.limits}" if card.limits else ""
     return f"""---
 {chr(10).join(lines)}

@@ -100,12 +100,18 @@ def read_settings(folder: Path) -> dict[str, Any]:
         value = settings.get(name)
         if not isinstance(value, kind):
             raise ValueError(f"{path} needs {name!r} of type {kind.__name__}, got {value!r}")
+    limit = settings.get("max_tokens_per_word")  # not in older folders
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float))):
+        raise ValueError(
+            f"{path} needs 'max_tokens_per_word' to be a number or null, got {limit!r}"
+        )
     if settings["format_version"] > FORMAT:
         raise ValueError(
             f"{path} has format version {settings['format_version']}, and this pcrl_gym knows "
             f"versions up to {FORMAT}: install a newer one"
         )
     known = {name: settings[name] for name in wanted if name != "format_version"}
+    known["max_tokens_per_word"] = limit
     frame = settings.get("template_frame")  # not in version 1
     if frame is not None:
         try:
@@ -165,25 +171,28 @@ def write_policy(
     settings: Mapping[str, Any],
     card: PolicyCard,
     dtype: torch.dtype | None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write the folder of a compressor, as a whole or not at all.
 
     Args:
-        folder: Where to; a compressor that is there is replaced.
+        folder: Where to.
         name: Name in the model card.
         network: The policy.
         tokenizer: Its tokenizer.
         settings: Those of the compressor, as JSON has them.
         card: Where the policy comes from.
         dtype: Data type of the stored weights; None: as they are.
+        overwrite: Whether to replace a compressor that is in the folder.
 
     Raises:
-        ValueError: If `folder` holds anything but a saved compressor.
+        ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else.
     """
     stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
     size = sum(weight.numel() for weight in network.parameters())
     folder = folder.resolve()
-    check_replaceable(folder)
+    check_replaceable(folder, overwrite)
     with replace_folder(folder) as fresh:
         network.save_pretrained(fresh, dtype=dtype)
         tokenizer.save_pretrained(fresh)
@@ -198,8 +207,13 @@ def write_policy(
             shutil.copymode(fresh / CARD_FILE, path)
 
 
-def check_replaceable(folder: Path) -> None:
-    """Raise `ValueError` if a folder holds anything but a saved compressor."""
+def check_replaceable(folder: Path, overwrite: bool) -> None:
+    """Raise `ValueError` if a folder holds what must not be replaced.
+
+    Args:
+        folder: The folder; it need not exist.
+        overwrite: Whether a saved compressor may be replaced.
+    """
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -210,4 +224,9 @@ def check_replaceable(folder: Path) -> None:
         raise ValueError(
             f"{folder} holds other things ({', '.join((foreign or names)[:3])}) and is not "
             "overwritten; give a new folder"
+        )
+    if names and not overwrite:
+        raise ValueError(
+            f"{folder} holds a saved compressor: give another folder, or overwrite=True "
+            "(--overwrite on the command line) to replace it"
         )

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from agents.__main__ import main
+from agents.learning import TrainingDivergedError
 from agents.runs.folder import RunFolder
 from agents.scst import SCSTAgent
 from agents.scst_training import SCSTLearner
@@ -98,7 +99,7 @@ def test_a_run_ends_the_same_whether_stopped_or_not(
 
     monkeypatch.setattr(SCSTLearner, "update", update)
     assert main(arguments(tmp_path / "b", *settings)) == 130
-    assert "The same command goes on" in capsys.readouterr().err
+    assert "Run the same command again" in capsys.readouterr().err
     monkeypatch.undo()
     assert main(arguments(tmp_path / "b", *settings)) == 0
     assert "going on after update 2" in capsys.readouterr().err
@@ -120,11 +121,11 @@ def test_wrong_arguments_end_with_2_and_make_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
-def test_an_empty_split_is_one_line_and_ends_with_1(
+def test_an_empty_split_is_one_line_and_ends_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "train.jsonl").write_text("")
-    assert main(arguments(tmp_path / "a", f"dataset={tmp_path}")) == 1
+    assert main(arguments(tmp_path / "a", f"dataset={tmp_path}")) == 2
     message = capsys.readouterr().err
     assert "train.jsonl: there are no prompts in it" in message
     assert message.count("\n") == 1
@@ -135,7 +136,7 @@ def test_a_missing_evaluation_split_can_be_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "train.jsonl").write_text('{"instruction": "Sort.", "input": "b a"}\n')
-    assert main(arguments(tmp_path / "a", f"dataset={tmp_path}")) == 1
+    assert main(arguments(tmp_path / "a", f"dataset={tmp_path}")) == 2
     assert "run.evaluate_split=null" in capsys.readouterr().err
 
 
@@ -162,6 +163,7 @@ def test_a_run_becomes_a_compressor(
     mask = agent.act({key: value[None] for key, value in observation.items()}, [{}])[0]
     done = compressor(instruction=episode.prompt.instruction, input=episode.prompt.input)
     assert done.text == episode.compress(mask)
+    assert done.in_domain is True
     card = (target / "README.md").read_text()
     for fact in (str(few), "threshold", "scst, seed 1", "micro", "reward"):
         assert fact in card
@@ -186,9 +188,45 @@ def test_a_run_on_a_cluster_is_exported_without_one(
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 1
+    assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "holds no run: config.yaml is missing" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_compressor_is_replaced_only_if_asked(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    command = ["export", str(tmp_path / "run"), str(tmp_path / "policy")]
+    assert main(arguments(tmp_path / "run", f"dataset={few}")) == 0
+    assert main(command) == 0
+    settings = tmp_path / "policy" / "compressor.json"
+    settings.write_text(settings.read_text() + " ")
+    assert main(command) == 2
+    assert "holds a saved compressor" in capsys.readouterr().err
+    assert settings.read_text().endswith(" ")
+    assert main([*command, "--overwrite"]) == 0
+    assert settings.read_text().endswith("}\n")
+
+
+def test_an_export_without_the_training_prompts_knows_no_domain(few: Path, tmp_path: Path):
+    moved = shutil.copytree(few, tmp_path / "data")
+    assert main(arguments(tmp_path / "run", f"dataset={moved}")) == 0
+    shutil.rmtree(moved)
+    with pytest.warns(UserWarning, match="the training prompts cannot be read again"):
+        assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 0
+    compressor = Compressor.from_pretrained(tmp_path / "policy", device="cpu")
+    assert compressor("Sort these words: b, a").in_domain is None
+
+
+def test_a_training_that_diverges_ends_with_1(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def update(self, used):
+        raise TrainingDivergedError("reward: no longer a finite number.")
+
+    monkeypatch.setattr(SCSTLearner, "update", update)
+    assert main(arguments(tmp_path / "run", f"dataset={few}")) == 1
+    assert "error: training diverged in update 1" in capsys.readouterr().err
 
 
 def test_an_exported_policy_keeps_the_rules_it_was_trained_under(few: Path, tmp_path: Path):
@@ -207,7 +245,7 @@ def test_a_run_that_failed_at_its_start_can_be_mended(
     few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "run"
-    assert main(arguments(out, f"dataset={few}", "agent.encoder=no-such/model")) == 1
+    assert main(arguments(out, f"dataset={few}", "agent.encoder=no-such/model")) == 2
     assert "cannot load the encoder 'no-such/model'" in capsys.readouterr().err
     assert main(arguments(out, f"dataset={few}")) == 0
 
@@ -226,5 +264,5 @@ def test_damaged_runs_are_said_so(
     assert main(arguments(tmp_path / "run", f"dataset={few}")) == 0
     target = tmp_path / "run" / damage
     shutil.rmtree(target) if target.is_dir() else target.write_text("{ torn")
-    assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 1
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 2
     assert message in capsys.readouterr().err

@@ -161,9 +161,9 @@ def test_rates_use_the_agents_that_the_run_trained(
 
 def test_agents_without_a_rate_have_no_curve(suite: Suite, tmp_path: Path, capsys):
     run(suite, tmp_path / "out", ["keep_all"])
-    assert main(["rates", str(tmp_path / "out"), "--agents", "keep_all"]) == 1
+    assert main(["rates", str(tmp_path / "out"), "--agents", "keep_all"]) == 2
     assert "keep_all cannot be told a rate" in capsys.readouterr().err
-    assert main(["rates", str(tmp_path / "out"), "--agents", "random", "--rates", "2"]) == 1
+    assert main(["rates", str(tmp_path / "out"), "--agents", "random", "--rates", "2"]) == 2
     assert "shares from 0 to 1" in capsys.readouterr().err
 
 
@@ -187,7 +187,7 @@ def test_transfer_evaluates_every_run_with_every_generator(
     # Both runs trained the same agents against the same generator.
     assert len({cell for row in table.rows for cell in row[1:]}) == 1
     capsys.readouterr()
-    assert main([*command[:3], "--agents", "keep_all", "--out", "x"]) == 1
+    assert main([*command[:3], "--agents", "keep_all", "--out", "x"]) == 2
     assert "nothing to transfer" in capsys.readouterr().err
 
 
@@ -243,7 +243,7 @@ def test_timing_measures_every_agent(suite: Suite, tmp_path: Path, capsys):
     (analysis,) = read_analyses(tmp_path / "out")
     assert {row[0] for row in analysis.tables["validation_seen"].rows} == {"keep_all", "random"}
     (tmp_path / "empty").mkdir()
-    assert main(["timing", str(tmp_path / "empty")]) == 1
+    assert main(["timing", str(tmp_path / "empty")]) == 2
 
 
 def test_a_folder_tells_its_suite(suite: Suite, tmp_path: Path):

@@ -232,7 +232,7 @@ def test_an_agent_that_returns_no_masks_is_no_traceback(dataset, gpt2_folder, ca
 
 
 def test_table_of_no_result_folder(tmp_path, capsys):
-    assert main(["table", str(tmp_path)]) == 1
+    assert main(["table", str(tmp_path)]) == 2
     assert "no result folder" in capsys.readouterr().err
 
 

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.__main__ import main
 from benchmarks.cluster import read_files, run_on_cluster, write_files
+from benchmarks.evaluate import AgentError
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
@@ -120,7 +121,7 @@ def test_what_a_job_raises_is_raised_and_the_rest_is_kept(
     cluster: Any, suite: Suite, tmp_path: Path
 ):
     wrong = benchmark(suite, tmp_path / "out", agents=["keep_all", "bench_agents:WrongShape"])
-    with pytest.raises(ValueError, match="Agent wrong-shape"):
+    with pytest.raises(AgentError, match="Agent wrong-shape"):
         run_on_cluster(wrong, workers=1)
     assert {r.agent for r in RunFolder(tmp_path / "out").records()} == {"keep_all"}
 

@@ -143,5 +143,5 @@ def test_command_writes_tables_and_a_picture(tmp_path: Path, capsys):
     assert [analysis.name for analysis in read_analyses(tmp_path)] == ["dropped"]
     picture = (tmp_path / "analyses" / "dropped.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
-    assert main(["dropped", str(tmp_path), "--agents", "b"]) == 1
+    assert main(["dropped", str(tmp_path), "--agents", "b"]) == 2
     assert "no results of the agents b, only of a" in capsys.readouterr().err

@@ -493,7 +493,7 @@ def test_a_loss_that_is_not_finite_ends_the_training():
     class State:
         global_step = 7
 
-    with pytest.raises(ValueError, match="the loss is nan at step 7: lower --lr"):
+    with pytest.raises(trainer.DivergedError, match="the loss is nan at step 7: lower --lr"):
         clock.on_log(None, State(), None, {"loss": float("nan"), "learning_rate": 1e-3})
 
 
@@ -501,7 +501,7 @@ def test_the_command_tells_wrong_arguments(data, tmp_path, capsys):
     base = ["finetune", "--data", str(data), "--out", str(tmp_path / "out")]
     assert main([*base, "--from-config", "gpt5"]) == 2
     assert "there are: gpt2-mini" in capsys.readouterr().err
-    assert main([*base, "--model", str(tmp_path / "nowhere"), "--steps", "1"]) == 1
+    assert main([*base, "--model", str(tmp_path / "nowhere"), "--steps", "1"]) == 2
     assert "cannot load generator" in capsys.readouterr().err
 
 

@@ -523,7 +523,7 @@ def test_command_prints_the_table(server: FaultServer, tmp_path: Path, capsys):
     assert "| agent |" in told
     assert "unparsable" in told
     assert {request.path for request in server.log} == {"/v1/chat/completions"}
-    assert main(["judge", str(folder), *options, "--agents", "nobody"]) == 1
+    assert main(["judge", str(folder), *options, "--agents", "nobody"]) == 2
     assert "no results of the agents nobody" in capsys.readouterr().err
 
 

@@ -47,5 +47,5 @@ def test_the_command_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_missing_policy_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["latency", "--policy", str(tmp_path)]) == 1
+    assert main(["latency", "--policy", str(tmp_path)]) == 2
     assert "holds no saved compressor" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from agents.scst_training import SCSTLearner
 from bench_agents import Forgetful, Learner, Small
 from benchmarks.__main__ import main
 from benchmarks.budget import TrainingError
+from benchmarks.evaluate import AgentError
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
@@ -415,6 +417,27 @@ def test_an_oracle_is_given_each_task_and_stays_marked(suite: Suite, tmp_path: P
     assert capsys.readouterr().out == (out / "leaderboard.md").read_text()
 
 
+def test_progress_is_a_line_per_part_with_the_total(suite: Suite, tmp_path: Path, capsys):
+    run(suite, "keep_all", tmp_path / "out")
+    capsys.readouterr()
+    run(suite, "keep_all,random", tmp_path / "out")
+    shown = [line for line in capsys.readouterr().err.splitlines() if "prompt/s" in line]
+    n = PROMPTS_PER_SPLIT
+    # What an earlier run finished does not count.
+    expected = [("", 0)] + [
+        (f"random, {split}, seed {seed}: ", part * n)
+        for part, (seed, split) in enumerate(itertools.product((0, 1), suite.splits))
+    ]
+    expected.append((expected[-1][0], 4 * n))
+    assert len(shown) == len(expected)
+    for line, (name, done) in zip(shown, expected, strict=True):
+        assert line.startswith(name)
+        assert f" {done}/{4 * n} [" in line
+        assert "\r" not in line
+    run(suite, "keep_all,random", tmp_path / "out")
+    assert "prompt/s" not in capsys.readouterr().err
+
+
 def test_search_earns_more_than_keeping_all(suite: Suite, tmp_path: Path):
     rows = run(dataclasses.replace(suite, limit=2, seeds=1), "search", tmp_path / "out")
     # It takes a seed, but one is enough for a ceiling.
@@ -426,5 +449,5 @@ def test_search_earns_more_than_keeping_all(suite: Suite, tmp_path: Path):
 
 
 def test_masks_of_the_wrong_shape_name_the_agent(suite: Suite, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"Agent wrong-shape: .*\(64, 48\)"):
+    with pytest.raises(AgentError, match=r"Agent wrong-shape: .*\(64, 48\)"):
         run(suite, "bench_agents:WrongShape", tmp_path / "out")

@@ -265,7 +265,7 @@ def test_wrong_arguments_are_told_before_slow_work(arguments: list[str], message
 def test_files_of_other_commands_are_refused(tmp_path: Path, capsys):
     file = tmp_path / "other.json"
     file.write_text('{"cases": []}')
-    assert main(["scaling", "--figures", str(file)]) == 1
+    assert main(["scaling", "--figures", str(file)]) == 2
     assert "holds no figures of this command" in capsys.readouterr().err
 
 

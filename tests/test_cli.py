@@ -7,15 +7,20 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import agents.__main__
+import benchmarks.__main__
 import models
 from imports import ROOT
 from pcrl_gym.cli import main, read_lines
+from pcrl_gym.command_line import attempt
 from pcrl_gym.compressor import Compressor
+from pcrl_gym.errors import DatasetError, GeneratorError, MissingExtraError
 from policies import compressor
 from test_compressor import TEXT
 
@@ -150,16 +155,55 @@ def test_wrong_arguments_exit_with_2(capsys, arguments: list[str], message: str)
     assert message in capsys.readouterr().err
 
 
-def test_missing_files_and_models_exit_with_1(run, model: str, tmp_path: Path):
+def test_missing_files_and_models_exit_with_2(run, model: str, tmp_path: Path):
     status, out, err = run(b"", str(tmp_path / "none.txt"))
-    assert (status, out) == (1, b"")
-    assert "none.txt" in err
+    assert (status, out) == (2, b"")
+    assert err == f"error: No such file or directory: {tmp_path / 'none.txt'}\n"
+    assert run(b"", str(tmp_path))[0] == 2
     status, _, err = run(b"a", "--model", str(tmp_path))
-    assert status == 1
+    assert status == 2
     assert err.startswith("error: ")
     assert "compressor.json" in err
     status, _, err = run(b"a", "--device", "abacus")
-    assert (status, "device 'abacus' cannot be used" in err) == (1, True)
+    assert (status, "device 'abacus' cannot be used" in err) == (2, True)
+
+
+MIXED = (
+    b"Could you please sort these words for me: pear, fig, apple\n"
+    b"Hi team, I was charged twice for my subscription last month (invoice 20-4431).\n"
+    b"SELECT name, COUNT(*) FROM orders WHERE created_at > '2024-01-01' GROUP BY name;\n"
+    b"Please repeat this: fig\n"
+)
+
+
+def test_one_warning_tells_that_lines_are_of_another_kind(run):
+    status, out, err = run(MIXED, "--model", "micro")
+    assert status == 0
+    assert out.count(b"\n") == 4
+    assert err.count("\n") == 1
+    assert err.startswith("warning: line 2 is unlike the prompts that micro was trained on")
+    status, out, err = run(MIXED, "--model", "micro", "--json")
+    told = [json.loads(line)["in_domain"] for line in out.splitlines()]
+    assert told == [True, False, False, True]
+    assert err.count("\n") == 1
+    first = MIXED.split(b"\n")[0] + b"\n"
+    assert run(first, "--model", "micro")[2] == ""
+
+
+def test_strict_stops_at_the_first_line_of_another_kind(run):
+    first = MIXED.split(b"\n")[0] + b"\n"
+    expected = run(first, "--model", "micro")[1]
+    status, out, err = run(MIXED, "--model", "micro", "--strict")
+    assert (status, out) == (1, expected)
+    assert err.startswith("error: line 2 is unlike the prompts that micro was trained on")
+    assert run(first, "--model", "micro", "--strict") == (0, expected, "")
+
+
+def test_strict_needs_a_policy_that_knows_its_prompts(run):
+    assert run(b"a\n", "--json")[2] == ""  # nothing is known, so nothing is warned of
+    status, out, err = run(b"a\n", "--strict")
+    assert (status, out) == (2, b"")
+    assert "does not store what its training prompts were like" in err
 
 
 def test_lines_are_answered_before_the_input_ends(model: str):
@@ -190,6 +234,58 @@ def test_a_reader_that_leaves_is_no_error(model: str):
         running.stdin.close()
         assert running.stderr.read() == b""
         assert running.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "listed"),
+    [
+        (main, ("compress", "demo", "pcrl-gym compress --show")),
+        (agents.__main__.main, ("train", "export", "python -m agents train scst")),
+        (benchmarks.__main__.main, ("run", "table", "python -m benchmarks run --suite micro")),
+    ],
+)
+def test_without_a_command_help_is_shown_and_with_version_the_version(command, listed, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        command([])
+    assert exit_.value.code == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert all(text in told.err for text in listed)
+    with pytest.raises(SystemExit) as exit_:
+        command(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"pcrl_gym {version('pcrl-gym')}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (ValueError("wrong"), 2, "error: wrong\n"),
+        (DatasetError("no rows"), 2, "error: no rows\n"),
+        (MissingExtraError("install it"), 2, "error: install it\n"),
+        (FileNotFoundError(2, "No such file", "a"), 2, "error: No such file: a\n"),
+        (PermissionError(13, "Permission denied", "a"), 2, "error: Permission denied: a\n"),
+        (GeneratorError("no answer"), 1, "error: no answer\n"),
+        (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device\n"),
+        (BrokenPipeError("of a server"), 1, "error: of a server\n"),
+        (KeyboardInterrupt(), 130, "Interrupted.\n"),
+    ],
+)
+def test_exit_statuses_follow_one_rule(error: BaseException, status: int, told: str, capfd):
+    def work() -> None:
+        raise error
+
+    assert attempt(work) == status
+    assert capfd.readouterr().err == told
+
+
+def test_bugs_keep_their_traceback_and_work_its_status():
+    def bug() -> None:
+        raise KeyError("a")
+
+    with pytest.raises(KeyError):
+        attempt(bug)
+    assert [attempt(lambda: None), attempt(lambda: 1)] == [0, 1]
 
 
 def test_help_loads_no_torch():

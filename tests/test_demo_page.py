@@ -221,8 +221,8 @@ def test_without_gradio_the_line_that_installs_it_is_named(monkeypatch, capsys):
     with pytest.raises(MissingExtraError, match=re.escape("pip install 'pcrl-gym[demo]'")):
         importlib.import_module("pcrl_gym.demo.page")
     # Told before a model is looked for.
-    assert cli.main(["demo", "--model", "nowhere/none"]) == 1
-    assert agents.__main__.main(["demo", "--model", "nowhere/none"]) == 1
+    assert cli.main(["demo", "--model", "nowhere/none"]) == 2
+    assert agents.__main__.main(["demo", "--model", "nowhere/none"]) == 2
     told = "error: the demo page needs Gradio: pip install 'pcrl-gym[demo]'\n"
     assert capsys.readouterr().err == told * 2
 
@@ -235,10 +235,10 @@ def test_wrong_ports_exit_with_2(capsys, port: str):
     assert "--port" in capsys.readouterr().err
 
 
-def test_models_and_agents_that_are_not_there_exit_with_1(capsys, tmp_path):
-    assert cli.main(["demo", "--model", str(tmp_path)]) == 1
+def test_models_and_agents_that_are_not_there_exit_with_2(capsys, tmp_path):
+    assert cli.main(["demo", "--model", str(tmp_path)]) == 2
     assert "error: " in capsys.readouterr().err
-    assert agents.__main__.main(["demo", "--agents", "scst,random"]) == 1
+    assert agents.__main__.main(["demo", "--agents", "scst,random"]) == 2
     assert "has to be trained" in capsys.readouterr().err
 
 

@@ -105,14 +105,19 @@ def test_half_precision_makes_a_smaller_file(saved: Path, tmp_path: Path):
     assert Compressor.from_pretrained(tmp_path / "half")(TEXT).original == TEXT
 
 
-def test_a_saved_compressor_may_be_replaced_and_nothing_else(saved: Path, tmp_path: Path):
+def test_nothing_is_replaced_but_a_compressor_with_overwrite(saved: Path, tmp_path: Path):
     other = compressor(TOKENIZER, max_units=30)
-    other.save_pretrained(saved)
+    before = written(saved)
+    with pytest.raises(ValueError, match=r"holds a saved compressor: .*overwrite=True"):
+        other.save_pretrained(saved)
+    assert written(saved) == before
+    other.save_pretrained(saved, overwrite=True)
     assert Compressor.from_pretrained(saved).max_units == 30
     (saved / "notes.txt").write_text("mine")
     before = written(saved)
-    with pytest.raises(ValueError, match=r"holds other things \(notes\.txt\)"):
-        other.save_pretrained(saved)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"holds other things \(notes\.txt\)"):
+            other.save_pretrained(saved, overwrite=overwrite)
     assert written(saved) == before
     (tmp_path / "empty").mkdir()
     other.save_pretrained(tmp_path / "empty")
@@ -133,7 +138,7 @@ def test_a_failure_leaves_the_old_folder(saved: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(KeepNetwork, "save_pretrained", fail)
     with pytest.raises(OSError, match="disk full"):
-        compressor(TOKENIZER).save_pretrained(saved)
+        compressor(TOKENIZER).save_pretrained(saved, overwrite=True)
     assert written(saved) == before
     assert list(saved.parent.iterdir()) == [saved]
 
@@ -142,7 +147,7 @@ def test_a_folder_of_the_same_name_with_old_is_nobody_elses(saved: Path):
     mine = saved.with_name("policy.old")
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
-    compressor(TOKENIZER).save_pretrained(saved)
+    compressor(TOKENIZER).save_pretrained(saved, overwrite=True)
     assert (mine / "notes.txt").read_text() == "mine"
 
 
@@ -175,6 +180,9 @@ def test_wrong_folders_say_what_is_missing(saved: Path, tmp_path: Path):
         ({"format_version": 99}, "format version 99.* install a newer one"),
         ({"max_units": "many"}, "needs 'max_units' of type int, got 'many'"),
         ({"card": None}, "needs 'card' of type dict"),
+        ({"max_tokens_per_word": "few"}, "'max_tokens_per_word' to be a number or null, got 'few'"),
+        ({"max_tokens_per_word": True}, "'max_tokens_per_word' to be a number or null, got True"),
+        ({"max_tokens_per_word": 0}, "must be a positive number or None, got 0"),
         ({"unit": "letter"}, "unit must be"),
         ({"template": "none"}, "template must be"),
         ({"template_frame": ["a"]}, r"compressor\.json: .* a prefix and a suffix, got \['a'\]"),
@@ -185,6 +193,28 @@ def test_wrong_settings_are_told(saved: Path, change: dict[str, Any], message: s
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=message):
         Compressor.from_pretrained(saved)
+
+
+def test_folders_without_figures_of_the_training_prompts_load(saved: Path):
+    path = saved / "compressor.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("max_tokens_per_word") is None
+    path.write_text(json.dumps(settings))
+    loaded = Compressor.from_pretrained(saved)
+    assert loaded.max_tokens_per_word is None
+    assert loaded(TEXT).in_domain is None
+
+
+def test_what_is_known_of_the_training_prompts_is_saved(tmp_path: Path):
+    ours = compressor(TOKENIZER, max_tokens_per_word=1.25)
+    ours.save_pretrained(tmp_path / "policy")
+    loaded = Compressor.from_pretrained(tmp_path / "policy", device="cpu")
+    assert loaded.max_tokens_per_word == 1.25
+    assert loaded([TEXT, "zzzzqqqq" * 9]) == ours([TEXT, "zzzzqqqq" * 9])
+    assert (
+        "| Tokens per word | at most 1.250 in 99.5 %"
+        in (tmp_path / "policy" / "README.md").read_text()
+    )
 
 
 def test_settings_that_are_no_json(saved: Path):

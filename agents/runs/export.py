@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,13 +13,15 @@ from safetensors import SafetensorError
 from agents.base import agent_class
 from agents.runs.folder import RunFolder, RunFolderError
 from pcrl_gym.compressor import Compressor
+from pcrl_gym.datasets import load_prompts
+from pcrl_gym.domain import domain_limit, prompt_text
 from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.policy_card import PolicyCard
-from pcrl_gym.policy_folder import stored_template
+from pcrl_gym.policy_folder import check_replaceable, stored_template
 from pcrl_gym.prompt import Prompt
 from pcrl_gym.task import Task
 from pcrl_gym.template import ChatTemplate, check_template, make_template
-from pcrl_gym.tokenizers import load_tokenizer
+from pcrl_gym.tokenizers import TextEncoder, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +43,7 @@ def export(
     license: str = "",
     language: str = "",
     dtype: torch.dtype | None = None,
+    overwrite: bool = False,
 ) -> Compressor:
     """Write the policy of a training run as a folder for `Compressor.from_pretrained`.
 
@@ -52,6 +56,7 @@ def export(
         license: Licence of the weights as the hub names it, for the model card.
         language: Language code of the prompts, for the model card.
         dtype: See `Compressor.save_pretrained`.
+        overwrite: See `Compressor.save_pretrained`.
 
     Returns:
         The compressor.
@@ -59,8 +64,13 @@ def export(
     Raises:
         RunFolderError: If there is no such run, or it has stored no such agent yet.
         ValueError: If the agent has no policy network or its weights cannot be read, or the folder
-            holds something else.
+            holds something.
+
+    Warns:
+        UserWarning: If the training prompts cannot be read again: the compressor then cannot tell
+            texts of another kind (`Compression.in_domain` is None).
     """
+    check_replaceable(Path(folder), overwrite)
     source = RunFolder(run)
     config = source.stored_config()
     task: Mapping[str, Any] = config["task"]
@@ -100,10 +110,11 @@ def export(
         max_units=task["max_units"],
         force_keep=task["force_keep"],
         keep_digits=task["keep_digits"],
+        max_tokens_per_word=_max_tokens_per_word(task, tokenizer),
         card=card,
         device="cpu",
     )
-    compressor.save_pretrained(folder, dtype)
+    compressor.save_pretrained(folder, dtype, overwrite=overwrite)
     return compressor
 
 
@@ -127,6 +138,20 @@ def check_exportable(env: VectorEnv) -> None:
             f"the template {builder.template.name!r} alone has {units} units of the policy's "
             f"tokenizer, and the policy reads max_units={task.max_units} at once: raise max_units"
         )
+
+
+def _max_tokens_per_word(task: Mapping[str, Any], tokenizer: str) -> float | None:
+    try:
+        prompts = load_prompts(task["dataset"], task["split"])
+    except (ValueError, OSError, ImportError) as error:
+        warnings.warn(
+            f"the training prompts cannot be read again ({error}): the compressor will not tell "
+            "texts of another kind",
+            stacklevel=3,
+        )
+        return None
+    texts = [prompt_text(prompt.instruction, prompt.input) for prompt in prompts]
+    return domain_limit(texts, TextEncoder(load_tokenizer(tokenizer)))
 
 
 def _progress(path: Path) -> Mapping[str, Any]:

@@ -20,9 +20,10 @@ from agents.runs.export import check_exportable
 from agents.runs.folder import RunFolder, check_folder
 from agents.runs.loggers import Logger, check_loggers, open_loggers
 from agents.runs.material import Material, load_material
+from pcrl_gym.errors import PcrlError
 
 
-class RunError(RuntimeError):
+class RunError(PcrlError, RuntimeError):
     """A run has ended before its budget; what it stored is intact, and the message says what."""
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.commands.common import attempt, names, positive, tell
+from benchmarks.commands.common import attempt, names, positive
 
 
 def add_speed(commands: Any) -> None:
@@ -128,10 +128,4 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure(options: Callable[[], Any], run: Callable[[Any], int | None]) -> int:
-    """Make the options, which may be wrong (2), and measure."""
-    try:
-        wanted = options()
-    except ValueError as error:
-        tell(error)
-        return 2
-    return attempt(lambda: run(wanted))
+    return attempt(lambda: run(options()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from benchmarks.commands.common import TEMPLATES, attempt, names, positive, tell, template
+from benchmarks.commands.common import TEMPLATES, attempt, names, positive, template
 from benchmarks.finetune.shapes import SHAPES
 
 
@@ -82,19 +82,19 @@ def add_tuning(commands: Any) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    from benchmarks.finetune.options import Options
-
     given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
     if given["splits"] is not None:
         given["splits"] = tuple(given["splits"])
-    try:
-        wanted = Options(**given)
-    except ValueError as error:
-        tell(error)
-        return 2
-    from benchmarks.finetune.run import run
 
-    return attempt(lambda: run(wanted), resumable=True)
+    def tune() -> None:
+        from benchmarks.finetune.options import Options
+
+        wanted = Options(**given)
+        from benchmarks.finetune.run import run  # wrong options must not wait for it
+
+        run(wanted)
+
+    return attempt(tune, resumable=True)
 
 
 def _answers(options: argparse.Namespace) -> None:

@@ -14,19 +14,24 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from transformers.utils import logging
 
 from benchmarks.finetune.material import Material
 from benchmarks.finetune.rows import Batches, Row, answer_loss, typical_length
+from pcrl_gym.errors import PcrlError
+from pcrl_gym.progress import progress_bar
 
 WARM_UP = 0.05
 """Share of the budget in which the learning rate rises."""
 
 UNLIMITED = 10**9
 """Steps of a training that only time ends."""
+
+
+class DivergedError(PcrlError, RuntimeError):
+    """The loss is no longer a finite number."""
 
 
 def learning_rate_factor(done: float) -> float:
@@ -76,14 +81,13 @@ class Clock(TrainerCallback, ExportableState):
         self._count(state.global_step)
         if state.is_world_process_zero:
             by_time = self.steps == UNLIMITED
-            self._bar = tqdm(
+            self._bar = progress_bar(
                 total=round((self.seconds or 0) / 60, 2) if by_time else self.steps,
                 initial=0,
                 desc="finetune",
                 unit="min" if by_time else "step",
                 bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} {unit} "
                 "[{elapsed}{postfix}]",
-                mininterval=5.0,
             )
             self._show(state.global_step)
 
@@ -114,7 +118,7 @@ class Clock(TrainerCallback, ExportableState):
         if "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):
-            raise ValueError(
+            raise DivergedError(
                 f"the loss is {logs['loss']} at step {state.global_step}: lower --lr, or give "
                 "--bf16 no; the last checkpoint is from before"
             )

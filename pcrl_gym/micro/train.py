@@ -18,13 +18,13 @@ from random import Random
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from pcrl_gym.micro.card import GOALS, card, evaluate, make_report
 from pcrl_gym.micro.families import FAMILIES
 from pcrl_gym.micro.model import Config, build_model, optimizers, prompt_text, train_tokenizer
 from pcrl_gym.micro.tasks import draw, key, validation_keys
+from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompt import Prompt
 
 STEPS = {"causal": 11_200, "seq2seq": 11_200}
@@ -142,7 +142,8 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
     # Only now: loading a state replaces the groups.
     groups = [group for opt in opts for group in opt.param_groups]
     began, saved_at, smooth = time.monotonic() - seconds, time.monotonic(), 0.0
-    with tqdm(total=config.steps, initial=step, desc=f"train {config.kind}", mininterval=5) as bar:
+    name = f"train {config.kind}"
+    with progress_bar(total=config.steps, initial=step, desc=name) as bar:
         for batches in pools(config, tokenizer, first=step // config.pool):
             if step >= config.steps:
                 break
