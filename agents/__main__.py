@@ -82,9 +82,9 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from agents.demo import DEFAULT, demo_agents
+    from agents.demo import demo_agents
 
-    specs = [spec.strip() for spec in options.agents.split(",")] if options.agents else DEFAULT
+    specs = [spec.strip() for spec in options.agents.split(",")] if options.agents else None
     demo.run(options, lambda generator: demo_agents(specs, generator))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from pcrl_gym.selection import drop_highest as drop_highest
+from pcrl_gym.specs import parse_spec
 
 Observations = Mapping[str, np.ndarray]
 Infos = Sequence[Mapping[str, Any]]
@@ -35,7 +36,9 @@ class Agent(Protocol):
     """Something that decides which units of a prompt to keep.
 
     An agent may read what is passed to `act` and nothing else; in particular it never asks the
-    generator.
+    generator for answers. One with a method `attach(task)` is given the `pcrl_gym.Task` before it
+    acts: to rank units by the generator's own probabilities, or, marked in tables by a true
+    attribute `oracle`, to search with its answers.
     """
 
     name: str
@@ -122,6 +125,16 @@ def check_share(name: str, value: float) -> float:
     return float(value)
 
 
+def parse_agent(spec: str) -> tuple[str, dict[str, Any]]:
+    """Split an agent from its settings, see `pcrl_gym.specs.parse_spec`.
+
+    Example:
+        >>> parse_agent("random:rate=0.2"), parse_agent("my_module:MyAgent")
+        (('random', {'rate': 0.2}), ('my_module:MyAgent', {}))
+    """
+    return parse_spec(spec) if "=" in spec else (spec, {})
+
+
 def agent_class(spec: str) -> type[Agent]:
     """Return the agent class for a name of `AGENTS` or for `module:Class`.
 
@@ -154,7 +167,7 @@ def make_agent(spec: str, *, seed: int | None = None, **kwargs: Any) -> Agent:
     """Build an agent by name or as `module:Class`.
 
     Args:
-        spec: A name of `AGENTS` or `module:Class`.
+        spec: A name of `AGENTS`, also with settings as in "random:rate=0.2", or `module:Class`.
         seed: Passed on to agents whose constructor has a `seed`; others do not depend on one.
         **kwargs: Passed to the constructor.
 
@@ -165,7 +178,9 @@ def make_agent(spec: str, *, seed: int | None = None, **kwargs: Any) -> Agent:
         >>> make_agent("random", seed=3, rate=0.2).name
         'random'
     """
-    cls = agent_class(spec)
+    name, settings = parse_agent(spec)
+    cls = agent_class(name)
+    kwargs = settings | kwargs
     parameters = inspect.signature(cls).parameters
     if seed is not None and "seed" in parameters:
         kwargs["seed"] = seed

@@ -9,17 +9,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import TrainableAgent, agent_class, make_agent
+from agents.base import TrainableAgent, agent_class, make_agent, parse_agent
+from agents.surprisal import MICRO_PROMPTS, SurprisalRanker
 from pcrl_gym.episode import Episode, EpisodeBuilder
 from pcrl_gym.generators.base import Generator
 from pcrl_gym.lazy_episodes import LazyEpisodes
+from pcrl_gym.micro import MICRO
 from pcrl_gym.prompt import Prompt
 from pcrl_gym.spaces import stack_observations
 from pcrl_gym.task import make_task
 from pcrl_gym.template import AlpacaTemplate
 
 DEFAULT = ("stopwords", "self_information", "perplexity", "random", "truncation", "search")
-"""Agents that need no training."""
+"""Agents that need no training; the second and third only where they can rank units, see below."""
 
 
 class EnvironmentAgent:
@@ -28,15 +30,16 @@ class EnvironmentAgent:
     It decides about the tokens of the environment's default task with the given generator.
 
     Args:
-        spec: A name of `agents.base.AGENTS` or `module:Class`.
+        spec: An agent as `agents.base.make_agent` takes it.
         generator: What answers on the page; `search` asks it too.
 
     Raises:
-        ValueError: If there is no such agent, or it has to be trained first.
+        ValueError: If there is no such agent, it has to be trained first, or it needs another
+            generator.
     """
 
     def __init__(self, spec: str, generator: Generator) -> None:
-        self.takes_rate = "rate" in inspect.signature(agent_class(spec)).parameters
+        self.takes_rate = "rate" in inspect.signature(agent_class(parse_agent(spec)[0])).parameters
         self._spec = spec
         self._rate: float | None = None
         self._agent = make_agent(spec, seed=0)
@@ -45,9 +48,11 @@ class EnvironmentAgent:
                 f"agent {spec!r} has to be trained: make a policy of the run with `python -m "
                 "agents export RUN FOLDER`, and give it as --model FOLDER"
             )
-        self._asks = bool(getattr(self._agent, "oracle", False))
-        self.name = f"{self._agent.name} (sees the answers)" if self._asks else self._agent.name
+        oracle = bool(getattr(self._agent, "oracle", False))
+        self.name = f"{self._agent.name} (sees the answers)" if oracle else self._agent.name
         self._task = make_task(dataset=[Prompt("none", "None yet.")], generator=generator)
+        if hasattr(self._agent, "attach"):
+            self._agent.attach(self._task)
         self._builder = EpisodeBuilder(self._task.tokenizer, AlpacaTemplate())
 
     def episode(self, prompt: Prompt) -> Episode:
@@ -61,7 +66,7 @@ class EnvironmentAgent:
             self._agent, self._rate = make_agent(self._spec, seed=0, **settings), rate
         episodes = LazyEpisodes([episode.prompt], self._builder)
         task = dataclasses.replace(self._task, episodes=episodes)
-        if self._asks:
+        if hasattr(self._agent, "attach"):
             self._agent.attach(task)
         observation = task.observe(episode, np.ones(len(episode), np.bool_))
         info = task.info(episode, observation)
@@ -69,6 +74,24 @@ class EnvironmentAgent:
         return np.asarray(mask, dtype=np.bool_)
 
 
-def demo_agents(specs: Sequence[str], generator: Generator) -> list[EnvironmentAgent]:
-    """Return agents for the page; see `EnvironmentAgent`."""
-    return [EnvironmentAgent(spec, generator) for spec in specs]
+def demo_agents(specs: Sequence[str] | None, generator: Generator) -> list[EnvironmentAgent]:
+    """Return agents for the page; see `EnvironmentAgent`.
+
+    Args:
+        specs: The agents; None: those of `DEFAULT`. With micro's generators, which know answers
+            alone, units are ranked by a model of micro's prompts, else by the generator if it can.
+        generator: What answers on the page.
+    """
+    if specs is not None:
+        return [EnvironmentAgent(spec, generator) for spec in specs]
+    config = getattr(getattr(generator, "model", None), "config", None)
+    causal = config is not None and not config.is_encoder_decoder
+    agents = []
+    for spec in DEFAULT:
+        if issubclass(agent_class(spec), SurprisalRanker):
+            if generator.name in MICRO:
+                spec += f":model={MICRO_PROMPTS}"
+            elif not causal:
+                continue
+        agents.append(EnvironmentAgent(spec, generator))
+    return agents

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -141,15 +140,6 @@ def run(
     return history
 
 
-def survival(similarities: Sequence[float] | np.ndarray) -> float:
-    """Share of answers that survived: similarity above 0.9, as in the threshold reward.
-
-    NaN where a similarity is NaN: some rewards ask for no answers.
-    """
-    array = np.asarray(similarities, dtype=np.float64)
-    return math.nan if np.isnan(array).any() else float(np.mean(array > 0.9))
-
-
 def check_logits(logits: Tensor) -> Tensor:
     """Return keep logits, or raise `TrainingDivergedError` if one is not a finite number."""
     if not bool(torch.isfinite(logits).all()):
@@ -160,15 +150,8 @@ def check_logits(logits: Tensor) -> Tensor:
 
 
 def check_finite(figures: Figures, network: KeepNetwork) -> None:
-    """Raise `TrainingDivergedError` if a figure or a trained weight is not a finite number.
-
-    A similarity may be NaN: some rewards ask for no answers.
-    """
-    broken = [
-        name
-        for name, value in figures.items()
-        if name not in ("similarity", "survival") and not math.isfinite(value)
-    ]
+    """Raise `TrainingDivergedError` if a figure or a trained weight is not a finite number."""
+    broken = [name for name, value in figures.items() if not math.isfinite(value)]
     trained = (p for p in network.parameters() if p.requires_grad)
     if not broken and not all(bool(torch.isfinite(p).all()) for p in trained):
         broken = ["weights"]
@@ -203,7 +186,7 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 _SHOWN = {
     "reward": "reward",
     "compression_ratio": "ratio",
-    "survival": "survival",
+    "survived": "survived",
     "entropy": "entropy",
 }
 

@@ -21,6 +21,7 @@ from agents.seeding import isolated_random_state
 from pcrl_gym.generators.loading import choose_device
 from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
 from pcrl_gym.tokenizers import load_tokenizer
+from pcrl_gym.torch_state import initial_settings, own_state
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
 
@@ -79,7 +80,8 @@ class NetworkAgent(ABC):
 
     Training under a budget of updates or episodes gives the same weights for the same seed on the
     same machine. Under a budget of seconds the schedules follow the clock, so the numbers depend on
-    the machine's speed. No global state of torch, NumPy or Python is left changed.
+    the machine's speed. No global state of torch, NumPy or Python is left changed, and what the
+    caller has set in torch (autocast, default types, ...) changes nothing.
 
     Args:
         seed: Seed of weights, masks, batches and the order of prompts.
@@ -130,7 +132,7 @@ class NetworkAgent(ABC):
                 f"the {self.name} agent knows nothing yet: call train() or "
                 f"{type(self).__name__}.load(folder)"
             )
-        with torch.inference_mode():
+        with own_state(self.network):
             logits, _ = self.network(*tensors(observations, self.device))
         scores = -check_logits(logits).cpu().numpy()
         if self.rate is not None:
@@ -162,13 +164,14 @@ class NetworkAgent(ABC):
             TrainingDivergedError: If a figure is no longer finite.
         """
         budget = Budget(episodes, seconds)
-        learner = self.start(make_env)
-        budget.restart()
-        try:
-            return run(learner, budget, name=self.name, progress=progress)
-        finally:
-            learner.close()
-            learner.network.eval()
+        with initial_settings():
+            learner = self.start(make_env)
+            budget.restart()
+            try:
+                return run(learner, budget, name=self.name, progress=progress)
+            finally:
+                learner.close()
+                learner.network.eval()
 
     def start(self, make_env: Callable[[int], VectorEnv]) -> Learner:
         """Return a learner that trains this agent's network in place.
@@ -248,10 +251,7 @@ class NetworkAgent(ABC):
         if name == "small":
             encoder = small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
         else:
-            try:
-                encoder = pretrained_encoder(name)
-            except OSError as error:  # which would read as a matter of the disk
-                raise ValueError(f"cannot load the encoder {name!r}: {error}") from error
+            encoder = pretrained_encoder(name)
         network = KeepNetwork(
             encoder,
             config.initial_keep,

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
-from agents.surprisal import Surprisal
+from agents.surprisal import SurprisalRanker
 
 DEFAULT_RATE = 0.45
 """The rate that earned most on prompts of micro's train split."""
 
 
-class PerplexityAgent:
+class PerplexityAgent(SurprisalRanker):
     """Drops predictable units in segments; each is judged after the compressed ones before it.
 
     Unlike self-information, which judges every unit in view of the whole original prompt before it,
@@ -30,9 +30,8 @@ class PerplexityAgent:
         rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down. After
             each segment the same share of the units so far is dropped.
         segment_units: Units per segment, at least 1.
-        model: Causal language model, see `agents.surprisal.Surprisal`. It is loaded when the
-            agent first acts.
-        device: "auto" (a GPU if there is one), or a torch device.
+        model: Causal language model; None: the run's generator, see `SurprisalRanker`.
+        device: See `SurprisalRanker`.
 
     Raises:
         ValueError: If a setting is out of range; from `act`, if the model cannot be loaded.
@@ -44,20 +43,17 @@ class PerplexityAgent:
         self,
         rate: float = DEFAULT_RATE,
         segment_units: int = 16,
-        model: str = "micro",
+        model: str | None = None,
         device: str = "auto",
     ) -> None:
         if segment_units < 1:
             raise ValueError(f"segment_units must be at least 1, got {segment_units!r}")
+        super().__init__(model, device)
         self.rate = check_share("rate", rate)
         self.segment_units = segment_units
-        self.model = model
-        self.device = device
-        self._surprisal: Surprisal | None = None
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
         """Return masks without the most predictable units; see `agents.base.Agent.act`."""
-        self._surprisal = self._surprisal or Surprisal(self.model, self.device)
         droppable = observations["droppable"].astype(bool)
         drop = np.zeros_like(droppable)
         for start in range(0, droppable.shape[1], self.segment_units):
@@ -68,7 +64,7 @@ class PerplexityAgent:
             texts, spans = zip(
                 *(_view(infos[row], drop[row], segment) for row in rows), strict=True
             )
-            for row, nats in zip(rows, self._surprisal(texts, spans), strict=True):
+            for row, nats in zip(rows, self.surprisal(texts, spans), strict=True):
                 free = droppable[row, segment]
                 # Rounded down over all units so far, so that the share of the whole is exact.
                 wanted = math.floor(self.rate * droppable[row, : segment.stop].sum() + 1e-9)

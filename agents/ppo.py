@@ -68,7 +68,10 @@ class PPOAgent(NetworkAgent):
     Example:
         >>> agent = PPOAgent(seed=1, num_layers=3)
         >>> agent.train(
-        ...     lambda n: gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=n), seconds=240
+        ...     lambda n: gym.make_vec(
+        ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
+        ...     ),
+        ...     episodes=32_768,
         ... )  # doctest: +SKIP
     """
 

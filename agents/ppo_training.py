@@ -13,12 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents.entropy import EntropySteering
-from agents.learning import (
-    Figures,
-    SteeredLearner,
-    check_finite,
-    survival,
-)
+from agents.learning import Figures, SteeredLearner, check_finite
 from agents.sb3_policy import KeepPolicy
 from agents.seeding import isolated_random_state, update_seed
 from agents.vec_adapter import SB3VecEnv
@@ -27,7 +22,7 @@ from pcrl_gym.network import KeepNetwork
 if TYPE_CHECKING:
     from agents.ppo import PPOConfig
 
-REPORTED_INFOS = ("similarity", "compression_ratio", "drop_rate")
+REPORTED_INFOS = ("survived", "compression_ratio", "drop_rate")
 
 
 class Rollout(BaseCallback):
@@ -67,11 +62,8 @@ class Rollout(BaseCallback):
         self.model.ent_coef = self._steering.coefficient
 
     def means(self) -> Figures:
-        """Return the means of the last roll-out; NaN only where an info was NaN."""
-        figures = {key: float(np.mean(values)) for key, values in self._values.items()}
-        if "similarity" in self._values:
-            figures["survival"] = survival(self._values["similarity"])
-        return figures
+        """Return the means of the last roll-out."""
+        return {key: float(np.mean(values)) for key, values in self._values.items()}
 
 
 class PPOLearner(SteeredLearner):

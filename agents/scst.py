@@ -67,7 +67,10 @@ class SCSTAgent(NetworkAgent):
     Example:
         >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")
         >>> agent.train(
-        ...     lambda n: gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=n), seconds=240
+        ...     lambda n: gym.make_vec(
+        ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
+        ...     ),
+        ...     episodes=32_768,
         ... )  # doctest: +SKIP
     """
 

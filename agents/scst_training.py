@@ -10,13 +10,7 @@ from gymnasium.vector import VectorEnv
 
 from agents.distribution import MaskedBernoulli
 from agents.entropy import EntropySteering
-from agents.learning import (
-    Figures,
-    SteeredLearner,
-    check_finite,
-    check_logits,
-    survival,
-)
+from agents.learning import Figures, SteeredLearner, check_finite, check_logits
 from agents.network_agent import tensors
 from agents.seeding import update_seed
 from pcrl_gym.network import KeepNetwork
@@ -144,14 +138,14 @@ class SCSTLearner(SteeredLearner):
         figures = {
             "episodes": float(len(scores)),
             "reward": float(scores.reward[drawn].mean()),
-            "similarity": float(scores.similarity[drawn].mean()),
             "compression_ratio": float(scores.compression_ratio[drawn].mean()),
             "drop_rate": float(scores.drop_rate[drawn].mean()),
-            "survival": survival(scores.similarity[drawn]),
             "entropy": float(entropy.detach()),
             "entropy_coefficient": self._steering.coefficient,
             "loss": float(loss.detach()),
         }
+        if scores.answered:
+            figures["survived"] = float(scores.survived[drawn].mean())
         check_finite(figures, self.network)
         return figures
 

@@ -195,9 +195,8 @@ class SearchAgent:
 
     def attach(self, task: Task) -> None:
         """Take the task whose prompts are to be compressed; its generator and reward are used."""
-        # The task's own scorer may complete every answer; here only the reward counts.
-        own = task.scorer
-        self._scorer = Scorer(own.generator, own.reward, own.max_new_tokens)
+        own = task.scorer  # completes every answer; here only the reward counts
+        self._scorer = Scorer(own.generator, own.reward, own.max_new_tokens, early_stopping=True)
         self._task = task
         self._episodes = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,11 +13,76 @@ from numpy.typing import NDArray
 
 from pcrl_gym.generators.loading import load_pretrained
 from pcrl_gym.tokenizers import TextEncoder
+from pcrl_gym.torch_state import own_state
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from pcrl_gym.task import Task
 
 FloatArray = NDArray[np.float64]
 Span = tuple[int, int]
+MICRO_PROMPTS = "micro-prompts"
+"""Name of the language model of micro's prompts, which comes with this package."""
 PROMPT_MODEL = Path(__file__).with_name("prompt_model")
 BATCH = 32
+MOST_LOGITS = 2**26
+"""Most logits of a batch: 256 MB in float32."""
+
+
+class SurprisalRanker:
+    """Base of agents that rank units by surprisal, by default under the generator that answers.
+
+    Args:
+        model: Causal language model: "micro-prompts" (of micro's prompts, 0.4 M parameters), a
+            Hugging Face id or a folder; it is loaded when it is first needed. None: the run's
+            generator, if it is a causal model of the transformers library.
+        device: Where `model` runs: "auto" (a GPU if there is one), or a torch device.
+    """
+
+    name: str
+    ranker = True
+
+    def __init__(self, model: str | None = None, device: str = "auto") -> None:
+        self.model = model
+        self.device = device
+        self._surprisal: Surprisal | None = None
+
+    def attach(self, task: Task) -> None:
+        """Take the generator of the task whose prompts are to be compressed, without a `model`.
+
+        Raises:
+            ValueError: If the generator is no causal model of the transformers library.
+        """
+        if self.model is not None:
+            return
+        generator = task.scorer.generator
+        model = getattr(generator, "model", None)
+        config = getattr(model, "config", None)
+        if config is None or config.is_encoder_decoder:
+            raise ValueError(
+                f"{self.name} ranks units by a causal language model, and the generator "
+                f"{generator.name!r} is none that runs here: give one, such as "
+                f"{self.name}:model=FOLDER"
+            )
+        self._surprisal = Surprisal(model, generator.tokenizer)
+
+    @property
+    def surprisal(self) -> Surprisal:
+        """The model's surprisals.
+
+        Raises:
+            RuntimeError: If there is neither a model nor a task.
+            ValueError: If the model cannot be loaded or is no causal one.
+        """
+        if self._surprisal is None:
+            if self.model is None:
+                raise RuntimeError(
+                    f"{self.name} ranks units by the run's generator: call attach(task) before "
+                    "act, or give a model"
+                )
+            self._surprisal = Surprisal.load(self.model, self.device)
+        return self._surprisal
 
 
 class Surprisal:
@@ -28,26 +94,36 @@ class Surprisal:
     half a context of the text before it.
 
     Args:
-        model: A causal model: "micro" for that of micro's prompts in `agents/prompt_model`, a
-            Hugging Face id or a folder.
-        device: "auto" (a GPU if there is one), or a torch device.
-
-    Raises:
-        ValueError: If the model cannot be loaded or is no causal one.
+        model: A causal model of the transformers library.
+        tokenizer: Its fast tokenizer.
     """
 
-    def __init__(self, model: str = "micro", device: str = "auto") -> None:
-        folder = str(PROMPT_MODEL) if model == "micro" else model
-        self._model, tokenizer = load_pretrained(folder, device, "float32")
-        if self._model.config.is_encoder_decoder:
-            raise ValueError(
-                f"surprisals need a causal language model, and {model!r} is an encoder-decoder one"
-            )
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._model = model
         self._encoder = TextEncoder(tokenizer)
         start = (tokenizer.bos_token_id, tokenizer.eos_token_id)
         self._start_id = next((i for i in start if i is not None), None)
         # One place is for the start token.
         self._context = getattr(self._model.config, "max_position_embeddings", 1024) - 1
+
+    @classmethod
+    def load(cls, model: str, device: str = "auto") -> Surprisal:
+        """Return the surprisals of a model by name, in float32.
+
+        Args:
+            model: "micro-prompts", a Hugging Face id or a folder.
+            device: "auto" (a GPU if there is one), or a torch device.
+
+        Raises:
+            ValueError: If the model cannot be loaded or is no causal one.
+        """
+        folder = str(PROMPT_MODEL) if model == MICRO_PROMPTS else model
+        loaded, tokenizer = load_pretrained(folder, device, "float32")
+        if loaded.config.is_encoder_decoder:
+            raise ValueError(
+                f"surprisals need a causal language model, and {model!r} is an encoder-decoder one"
+            )
+        return cls(loaded, tokenizer)
 
     def __call__(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span] | NDArray[np.int64]]
@@ -80,13 +156,16 @@ class Surprisal:
         ]
         windows.sort(key=lambda w: len(texts[w[0]]))
         rest = iter(windows)
-        while batch := list(islice(rest, BATCH)):
+        longest = min(self._context, max(map(len, texts), default=0)) + 1
+        rows = MOST_LOGITS // (longest * self._model.get_input_embeddings().num_embeddings)
+        while batch := list(islice(rest, min(BATCH, max(1, rows)))):
             pieces = [texts[text][first : first + self._context] for text, first, _ in batch]
-            for (text, first, start), nats in zip(batch, self._score(pieces), strict=True):
+            with own_state(self._model):
+                scored = self._score(pieces)
+            for (text, first, start), nats in zip(batch, scored, strict=True):
                 values[text][start : first + len(nats)] = nats[start - first :]
         return values
 
-    @torch.inference_mode()
     def _score(self, pieces: list[list[int]]) -> list[FloatArray]:
         """Surprisals of sequences of ids that fit the context; right padding hides nothing."""
         device = self._model.device

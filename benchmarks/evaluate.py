@@ -38,12 +38,14 @@ class AnsweredReward:
 
     Args:
         reward: what pays.
+        measure: name of the similarity of two answers, see `pcrl_gym.rouge.MEASURES`.
     """
 
     needs_answers = True
 
-    def __init__(self, reward: Reward) -> None:
+    def __init__(self, reward: Reward, measure: str) -> None:
         self._reward = reward
+        self.measure = measure
         self.name = reward.name
         self.needs_likelihood = reward.needs_likelihood
         # For scorers that need no whole answers, such as those of a search.
@@ -68,8 +70,7 @@ def evaluate(
     The time of an agent is that of `act` alone, neither building observations nor scoring.
 
     Args:
-        agent: the agent. One with a true attribute `oracle` is given the task by `attach(task)`
-            first: it may ask the generator, and tables mark it.
+        agent: the agent. One with a method `attach(task)` is given the task first.
         task: prompts and scorer, with a reward that asks for answers.
         name: the agent's name in the records.
         split: the split's name in the records.
@@ -83,8 +84,7 @@ def evaluate(
         AgentError: the agent returned something else than keep masks.
         GeneratorError: the generator failed.
     """
-    if getattr(agent, "oracle", False):
-        agent.attach(task)
+    attach(agent, task)
     count = token_counter(second_tokenizer)
     tokenizer = getattr(task.scorer.generator, "tokenizer", None)
     cut = None if tokenizer is None else answer_cut(tokenizer)
@@ -148,6 +148,13 @@ def evaluate(
                 requested_rate=None if rate is None else float(rate),
                 compress_ms=compress_ms,
             )
+
+
+def attach(agent: Agent, task: Task) -> None:
+    """Give an agent the task if it takes one, see `agents.Agent`."""
+    take = getattr(agent, "attach", None)
+    if take is not None:
+        take(task)
 
 
 def dropped_ranges(episode: Episode, mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcrl_gym.rouge import rouge_n_f1, similarity
+from pcrl_gym.rouge import ROUGE_L, rouge_n_f1
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -28,9 +28,9 @@ class GoldFigures(NamedTuple):
 def against_gold(answer: str, gold: str) -> GoldFigures:
     """ROUGE-1, ROUGE-2 and ROUGE-L F1, without stemming.
 
-    Equal texts score 1.0 in all three, as in `pcrl_gym.rouge.similarity`: else a right answer of
-    one word would have a ROUGE-2 of 0. Source: Lin, "ROUGE: A Package for Automatic Evaluation of
-    Summaries" (2004), https://aclanthology.org/W04-1013.
+    Equal texts score 1.0 in all three: else a right answer of one word would have a ROUGE-2 of 0.
+    Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004),
+    https://aclanthology.org/W04-1013.
 
     Example:
         >>> against_gold("fig", "fig")
@@ -41,7 +41,7 @@ def against_gold(answer: str, gold: str) -> GoldFigures:
     if answer == gold:
         return GoldFigures(1.0, 1.0, 1.0)
     return GoldFigures(
-        rouge_n_f1(answer, gold, 1), rouge_n_f1(answer, gold, 2), similarity(answer, gold)
+        rouge_n_f1(answer, gold, 1), rouge_n_f1(answer, gold, 2), ROUGE_L(answer, gold)
     )
 
 

@@ -73,7 +73,7 @@ def run(
     folder: str | Path,
     *,
     model: str,
-    base_url: str | None = None,
+    base_url: str,
     agents: Sequence[str] = (),
     splits: Sequence[str] = (),
     limit: int | None = None,
@@ -100,7 +100,8 @@ def run(
     Args:
         folder: result folder.
         model: what the server calls the judge.
-        base_url: such as "http://localhost:8000/v1"; None: the client's own default.
+        base_url: such as "http://localhost:8000/v1", or with "?enable_thinking=false" for a judge
+            that thinks.
         agents: agents to judge, each by its first seed; none given: all.
         splits: splits to judge; none given: all that have results.
         limit: prompts per agent and split, spread evenly; None: all.
@@ -144,9 +145,10 @@ def run(
         backoff=backoff,
         max_requests=max_requests,
         max_total_tokens=max_tokens,
-        extra_body=dict(extra_body or {}),
+        extra_body=extra_body or {},
         limit_field=limit_field,
         api_key_env=api_key_env,
+        limit_name="verdict_tokens (--verdict-tokens)",
     )
     with DiskCache(source.path / CACHE) as cache:
         replies = ask(sender, cache, questions(groups), verdict_tokens)
@@ -207,7 +209,7 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
         GeneratorError: a request has finally failed, or tokens are to be limited that the server
             does not report.
     """
-    scope = json.dumps(["judge", sender.base_url, sender.model, sender.extra_body, limit])
+    scope = json.dumps(["judge", sender.identity, limit])
     found = {text: Reply(*value) for text, value in cache.get(scope, list(about)).items()}
     missing = [text for text in about if text not in found]
 

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from benchmarks.columns import Column, columns_of
 from benchmarks.markdown import align, cell
-from benchmarks.records import ORACLE, Record, RunFolder, RunFolderError
+from benchmarks.records import ORACLE, RANKS_BY, Record, RunFolder, RunFolderError
 from benchmarks.resampling import bootstrap_interval, bootstrap_iqm_interval, interquartile_mean
 from benchmarks.stats import (
     exact_match,
@@ -33,7 +33,8 @@ class Row(TypedDict):
     interquartile mean, and the 95 % intervals `reward_ci` and `reward_iqm_ci`.
     `compression_ratio_second` is the mean ratio in the suite's second tokenizer,
     `normalised_score` is `(reward - that of keep_all) / (that of search - that of keep_all)`, and
-    `cut_rouge_*` are those of answers cut to the gold answer's length. `oracle`: the agent sees the
+    `cut_rouge_*` are those of answers cut to the gold answer's length. `ranks_by`: the language
+    model by which the agent ranks units, else empty. `oracle`: the agent sees the
     generator's answers. None: not measured.
     """
 
@@ -64,6 +65,7 @@ class Row(TypedDict):
     cut_rouge_l: float | None
     compress_ms: float
     oracle: bool
+    ranks_by: str
 
 
 def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
@@ -142,6 +144,7 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
         cut_rouge_l=mean(record.cut_rouge_l for record in records),
         compress_ms=_mean(record.compress_ms for record in records),
         oracle=settings["agents"].get(agent, "").endswith(ORACLE),
+        ranks_by=settings["agents"].get(agent, "").partition(RANKS_BY)[2],
     )
 
 
@@ -175,6 +178,13 @@ ORACLE_MARK = " *"
 ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
 
 
+def notes(rows: Sequence[Row]) -> str:
+    """What a reader of a table must know about its agents, in sentences; may be empty."""
+    sentences = [ORACLE_NOTE.strip()] if any(row["oracle"] for row in rows) else []
+    sentences += [f"{r['agent']} ranks by {r['ranks_by']}." for r in rows if r["ranks_by"]]
+    return " ".join(sentences)
+
+
 def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
     agent, *figures = [cell(dict(row)[column.key]) for column in columns]
     return [agent + ORACLE_MARK if row["oracle"] else agent, *figures]
@@ -183,7 +193,8 @@ def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
 def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
     """Tables in Markdown that also read well in a terminal: one per split, columns aligned.
 
-    Agents that see the generator's answers are marked, with a note below the table.
+    Agents that see the generator's answers are marked; notes below the table say so, and by which
+    model an agent ranks.
 
     Args:
         rows: rows of one folder, in the order of `make_rows`.
@@ -203,8 +214,8 @@ def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
         title = f"### {own[0]['suite']}, {subject} (generator: {own[0]['generator']})"
         table = [[column.title for column in columns]]
         table += [_cells(row, columns) for row in own]
-        note = "\n" + ORACLE_NOTE if any(row["oracle"] for row in own) else ""
-        blocks.append(title + "\n\n" + align(table) + note)
+        note = notes(own)
+        blocks.append(title + "\n\n" + align(table) + (f"\n{note}\n" if note else ""))
     return "\n".join(blocks)
 
 

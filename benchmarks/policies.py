@@ -42,11 +42,7 @@ class Policy:
     @property
     def tokenizer(self) -> str:
         """Name, id or folder of the tokenizer whose ids the policy reads."""
-        if self.task["tokenizer"] is not None:
-            return str(self.task["tokenizer"])
-        generator = str(self.task["generator"])
-        # A generator behind an API has none, and the environment takes micro's.
-        return "micro" if generator.startswith("openai:") else generator
+        return str(self.task["tokenizer"])
 
     def digest(self) -> str:
         """SHA-256 of the agent's files, in hexadecimal."""

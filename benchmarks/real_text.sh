@@ -5,7 +5,7 @@
 #   benchmarks/real_text.sh T0_SHORT ALPACA_PLUS ENCODER [folder for the results, default runs/real-text] [folder to publish to]
 #
 # T0_SHORT and ALPACA_PLUS are folders of prompts, ENCODER the folder of a text encoder with its tokenizer, such as MiniLM. What is
-# published holds figures alone, no text. Minutes of training and prompts per split can be set in the environment.
+# published holds figures alone, no text. Steps, episodes and prompts per split can be set in the environment.
 set -euo pipefail
 
 if (($# < 3 || $# > 5)); then
@@ -17,8 +17,7 @@ out=$(realpath -m "${4:-runs/real-text}")
 publish=${5:+$(realpath -m "$5")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
-: "${TUNING_MINUTES:=30}" "${POLICY_MINUTES:=25}" "${LIMIT:=500}"
-agents=random,keep_all,truncation,stopwords,self_information,scst
+: "${GPT2_STEPS:=5000}" "${T5_STEPS:=4400}" "${EPISODES:=65536}" "${LIMIT:=500}"
 export OMP_NUM_THREADS=1
 set -m  # each job is a process group, so that what it starts ends with it if another fails
 trap 'for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done' EXIT
@@ -30,25 +29,30 @@ both() {  # wait for two jobs, no longer than until one fails
     for job in "$@"; do wait "$job"; done
 }
 
-tune() {  # config
-    benchmarks finetune --from-config "$1" --data "$t0" --minutes "$TUNING_MINUTES" --out "$out/$1"
+tune() {  # config, steps
+    benchmarks finetune --from-config "$1" --data "$t0" --steps "$2" --out "$out/$1"
 }
 
 train() {  # seed
     "$python" -m agents train scst --config scst-minilm --seed "$1" --loggers jsonl --out "$out/scst-$1" \
         --set agent.encoder="$encoder" task.tokenizer="$encoder" task.dataset="$t0" \
-        task.generator="$out/gpt2-mini/model" run.minutes="$POLICY_MINUTES"
+        task.generator="$out/gpt2-mini/model" run.episodes="$EPISODES"
 }
 
-evaluate() {  # suite, prompts, generator, name: policies were trained against the causal generator, whichever this is
+# Policies were trained against the causal generator, whichever answers here. Units are ranked by the causal generator,
+# and for comparison by the model of micro's prompts.
+evaluate() {  # suite, prompts, generator, name
+    local ranker=self_information
+    [[ $3 = gpt2-mini ]] || ranker=self_information:model=$out/gpt2-mini/model
+    local agents=random,keep_all,truncation,stopwords,$ranker,self_information:model=micro-prompts,scst
     benchmarks run --suite "$1" --dataset "$2" --generator "$out/$3/model" --agents "$agents" --seeds 2 \
         --policies "$out/scst-0" "$out/scst-1" --limit "$LIMIT" --out "$out/$4"
     benchmarks dropped "$out/$4"
     benchmarks compare "$out/$4" >/dev/null
 }
 
-tune gpt2-mini & first=$!
-tune t5-mini & second=$!
+tune gpt2-mini "$GPT2_STEPS" & first=$!
+tune t5-mini "$T5_STEPS" & second=$!
 both "$first" "$second"
 
 train 0 & first=$!

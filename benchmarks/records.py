@@ -34,6 +34,8 @@ from pcrl_gym.atomic import write_file
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
 ORACLE = ", oracle"
 """End of an agent's entry in the settings if it sees the generator's answers."""
+RANKS_BY = ", ranks by "
+"""What stands in an agent's entry before the language model by which it ranks units."""
 
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -59,7 +61,7 @@ class Record:
         compressed_output: the generator's answer to `compressed_prompt`.
         gold: gold answer, "" where the dataset has none.
         reward: the suite's reward.
-        similarity: ROUGE-L F1 between the two answers, in [0, 1].
+        similarity: the suite's measure between the two whole answers, in [0, 1].
         compression_ratio: `1 - (n' - f) / (n - f)` in generator tokens.
         drop_rate: dropped / droppable units, in [0, 1].
         log_likelihood: mean log-probability of `output` after `compressed_prompt`; None if not

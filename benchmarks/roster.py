@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from agents import AGENTS, Agent, TrainableAgent, agent_class, make_agent
+from agents.base import parse_agent
 from benchmarks.records import check_agent_name
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ class Entry:
 
     Attributes:
         name: name in the leaderboard.
-        spec: what was asked for: a name of `agents.AGENTS` or `module:Class`.
+        spec: what was asked for: a name of `agents.AGENTS`, perhaps with settings, or
+            `module:Class`.
         cls: its class.
         seeded: whether its constructor takes `seed`. An agent without one has no chance in it, is
             evaluated once and stands in the leaderboard with `seeds` 1: copies of one run are no
@@ -36,6 +39,8 @@ class Entry:
         trained_in: result folder whose trained agents are evaluated; None: those of this run.
         trained_as: name of the trained agents in their result folder.
         policies: by seed, agents that training runs trained; empty: none.
+        ranks_by: the language model by which it ranks units, "" for the run's generator; None: it
+            does not rank by one.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Entry:
     trained_in: Path | None = None
     trained_as: str = ""
     policies: Mapping[int, Policy] = field(default_factory=dict)
+    ranks_by: str | None = None
 
     @property
     def trained_here(self) -> bool:
@@ -89,8 +95,9 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
     """Find agents and check that they can be built, without building them.
 
     Args:
-        specs: names of `agents.AGENTS` or `module:Class`; a class is named after its `name`, or
-            after itself if it has none.
+        specs: names of `agents.AGENTS`, also with settings as in "random:rate=0.2", which is
+            called "random-rate0.2", or `module:Class`; a class is named after its `name`, or after
+            itself if it has none.
 
     Returns:
         One entry per specification, in order.
@@ -112,10 +119,12 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
 
 
 def _find(spec: str) -> Entry:
-    cls = agent_class(spec)
+    base, settings = parse_agent(spec)
+    cls = agent_class(base)
     name = getattr(cls, "name", None)
-    if spec in AGENTS:
-        name = spec
+    if base in AGENTS:
+        name = "-".join([base, *(_label(key, value) for key, value in settings.items())])
+        make_agent(spec)  # its settings are wrong now or never
     elif not isinstance(name, str):  # a property, or set by the constructor
         name = cls.__name__
     parameters = inspect.signature(cls).parameters
@@ -131,6 +140,7 @@ def _find(spec: str) -> Entry:
             f"Agent {spec}: its constructor must work without arguments (or with `seed` alone), "
             f"but needs {', '.join(needed)}. Give them defaults, or a subclass that sets them."
         )
+    ranks_by = settings.get("model", "") if getattr(cls, "ranker", False) else None
     oracle = bool(getattr(cls, "oracle", False))
     return Entry(
         name=check_agent_name(name),
@@ -140,4 +150,11 @@ def _find(spec: str) -> Entry:
         trainable=all(callable(getattr(cls, method, None)) for method in ("train", "save", "load")),
         oracle=oracle,
         trained_as=name,
+        ranks_by=ranks_by,
     )
+
+
+def _label(key: str, value: object) -> str:
+    """A setting in an agent's name; of a folder its last two parts."""
+    text = f"{key}{value}" if not isinstance(value, str) else "-".join(Path(value).parts[-2:])
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")

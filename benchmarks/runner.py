@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.budget import TrainingBudget
 from benchmarks.data_checks import check_data, check_held_out
-from benchmarks.evaluate import AnsweredReward, evaluate
+from benchmarks.evaluate import AnsweredReward, attach, evaluate
 from benchmarks.jobs import Job, all_jobs
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
-from benchmarks.records import ORACLE, RunFolder, RunFolderError, check_settings
+from benchmarks.records import ORACLE, RANKS_BY, RunFolder, RunFolderError, check_settings
 from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import Suite
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.errors import PcrlError
 from pcrl_gym.progress import progress_bar
-from pcrl_gym.rewards import make_reward
+from pcrl_gym.rewards import make_reward, with_measure
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.base import Generator
@@ -79,7 +79,7 @@ class Benchmark:
         self.budget = TrainingBudget(train_minutes, train_episodes)
         self.shard = shard
         self.device = device
-        self.reward = make_reward(suite.reward)
+        self.reward = with_measure(make_reward(suite.reward), suite.measure)
         print(f"Reading {suite.dataset} ...", file=sys.stderr)
         self.prompts = {split: load_prompts(suite.dataset, split) for split in suite.splits}
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
@@ -123,12 +123,13 @@ class Benchmark:
             "generator_fingerprint": self._fingerprint,
         }
         check_settings(self.out, settings)
-        # In tables and records stand whole answers.
-        full = {"reward": AnsweredReward(self.reward), "full_answers": True}
-        options = self._options() | full
+        options = self._options() | {"reward": AnsweredReward(self.reward, self.suite.measure)}
         for split, prompts in self.prompts.items():
             picked = [prompts[index] for index in pick_evenly(len(prompts), self.suite.limit)]
             self._tasks[split] = make_task(dataset=picked, split=split, **options)
+        for entry in self.entries:
+            if entry.ranks_by is not None:  # a generator without such a model is refused now
+                attach(entry.build(0), next(iter(self._tasks.values())))
         folder = RunFolder.open(self.out, settings)
         run = {
             "agents": [entry.name for entry in self.entries],
@@ -218,8 +219,8 @@ class Benchmark:
         from pcrl_gym.vector_env import PromptCompressionVectorEnv
 
         def make_env(num_envs: int) -> PromptCompressionVectorEnv:
-            options = self._options() | {"dataset": self.train_prompts, "split": "train"}
-            return PromptCompressionVectorEnv(num_envs, **options)
+            options = {"dataset": self.train_prompts, "split": "train", "early_stopping": True}
+            return PromptCompressionVectorEnv(num_envs, **self._options() | options)
 
         amount = self.budget.tell(entry.name)
         print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
@@ -262,6 +263,7 @@ class Benchmark:
             "splits": list(suite.splits),
             "generator": suite.generator,
             "reward": suite.reward,
+            "measure": suite.measure,
             "template": suite.template,
             "tokenizer": suite.tokenizer,
             "unit": suite.unit,
@@ -288,6 +290,8 @@ class Benchmark:
             meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:
             meaning += f", rate {entry.rate:g}"
+        if entry.ranks_by is not None:
+            meaning += RANKS_BY + (entry.ranks_by or f"the generator {self.suite.generator}")
         return meaning + ORACLE if entry.oracle else meaning
 
     def _options(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Suite:
         splits: splits that are evaluated, in the leaderboard's order.
         generator: what `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
         reward: name of the reward.
+        measure: name of the similarity of two answers, see `pcrl_gym.rouge.MEASURES`.
         template: name of the prompt template; open where the generator is, as chat models have
             their own.
         tokenizer: policy tokenizer, whose tokens are the units; None: the generator's own. Open
@@ -49,6 +50,7 @@ class Suite:
     splits: tuple[str, ...]
     generator: str | None
     reward: str = "threshold"
+    measure: str = "unicode_rouge_l"
     template: str = "alpaca"
     tokenizer: str | None = None
     unit: str = "token"
@@ -76,7 +78,7 @@ class Suite:
 
 _MICRO = Suite(
     id="micro",
-    version=3,
+    version=4,
     dataset="micro",
     splits=("validation_seen", "validation_unseen", "validation_human"),
     generator="micro",
@@ -91,6 +93,7 @@ _REAL = Suite(
     splits=("validation_seen", "validation_unseen"),
     generator=None,
     # As the PCRL paper evaluates.
+    measure="rouge_l",
     max_units=512,
     max_new_tokens=128,
     seeds=3,
@@ -113,15 +116,15 @@ SUITES: Final = {
         dataclasses.replace(
             _MICRO,
             id="micro-seq2seq",
-            version=1,
+            version=2,
             generator="micro-seq2seq",
             tags=("procedural", "seq2seq"),
         ),
         dataclasses.replace(
-            _MICRO, id="micro-word", version=1, unit="word", tags=("procedural", "causal", "words")
+            _MICRO, id="micro-word", version=2, unit="word", tags=("procedural", "causal", "words")
         ),
         _REAL,
-        dataclasses.replace(_REAL, id="t0-short"),
+        dataclasses.replace(_REAL, id="t0-short", version=3, measure="unicode_rouge_l"),
     )
     for suite in _with_ci(full)
 }
@@ -135,10 +138,9 @@ def suite_of(settings: Mapping[str, Any]) -> Suite:
         for field in dataclasses.fields(Suite)
         if field.name in settings and field.name != "checksums"
     }
-    checksums = settings["checksums"]
-    return Suite(
-        **taken | {"splits": tuple(settings["splits"])}, id=settings["suite"], checksums=checksums
-    )
+    # Folders without a measure are older than the choice.
+    taken |= {"splits": tuple(settings["splits"]), "measure": settings.get("measure", "rouge_l")}
+    return Suite(**taken, id=settings["suite"], checksums=settings["checksums"])
 
 
 def dataset_suite_id(dataset: str) -> str:

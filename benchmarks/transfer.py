@@ -102,14 +102,14 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
 
 
 def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
+    from pcrl_gym.generators.loading import tokenizer_name
     from pcrl_gym.tokenizers import load_tokenizer
 
     names = dict.fromkeys(
-        source.settings.get("tokenizer") or source.settings["generator"] for source in sources
+        source.settings.get("tokenizer") or tokenizer_name(source.settings["generator"])
+        for source in sources
     )
-    # A generator behind an API is given micro's policy tokenizer, having none of its own.
-    tokenizers = ["micro" if name.startswith("openai:") else name for name in names]
-    vocabularies = {frozenset(load_tokenizer(name).get_vocab().items()) for name in tokenizers}
+    vocabularies = {frozenset(load_tokenizer(name).get_vocab().items()) for name in names}
     if len(vocabularies) > 1:
         raise ValueError(
             f"{', '.join(names)} have different tokenizers, and a policy knows the token ids of "

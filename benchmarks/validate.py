@@ -18,7 +18,7 @@ from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.suites import SUITES, suite_of
 from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.rewards import RewardInputs, make_reward
-from pcrl_gym.rouge import similarity
+from pcrl_gym.rouge import MEASURES, Measure
 from pcrl_gym.template import make_template
 
 if TYPE_CHECKING:
@@ -110,12 +110,13 @@ def _read_json(file: Path) -> Any:
         return None
 
 
-def wrong_figures(record: Record, reward: Any) -> list[str]:
+def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
     """Figures of a record that do not follow from its texts and counts.
 
     Args:
         record: the record.
         reward: the suite's reward, see `pcrl_gym.rewards.make_reward`.
+        measure: the suite's similarity of two answers.
 
     Returns:
         Names of the figures, see `benchmarks.records.Record`.
@@ -130,7 +131,7 @@ def wrong_figures(record: Record, reward: Any) -> list[str]:
     if "".join([*left, record.prompt[end:]]) != record.compressed_prompt:
         wrong.append("compressed_prompt")
     expected: dict[str, float | None] = {
-        "similarity": similarity(record.compressed_output, record.output)
+        "similarity": measure(record.compressed_output, record.output)
     }
     paid = record.original_tokens - record.template_tokens
     saved = record.original_tokens - record.compressed_tokens
@@ -182,9 +183,9 @@ def _in_order(rows: Any) -> Any:
 
 
 def _wrong_figures(records: Iterable[Record], settings: dict[str, Any]) -> Iterator[str]:
-    reward = make_reward(settings["reward"])
+    reward, measure = make_reward(settings["reward"]), MEASURES[suite_of(settings).measure]
     for record in records:
-        if wrong := wrong_figures(record, reward):
+        if wrong := wrong_figures(record, reward, measure):
             yield f"{_place(record)}: {', '.join(wrong)} does not follow from the record"
 
 
@@ -206,8 +207,8 @@ def _check_suite(settings: dict[str, Any], report: Report) -> None:
         report.notes.append(f"{settings['suite']} is no frozen suite: its rules are its own")
         return
     made = suite_of(settings)
-    rules = ("version", "splits", "reward", "template", "unit", "max_units", "max_new_tokens",
-             "limit", "second_tokenizer")  # fmt: skip
+    rules = ("version", "splits", "reward", "measure", "template", "unit", "max_units",
+             "max_new_tokens", "limit", "second_tokenizer")  # fmt: skip
     for name in (rule for rule in rules if rule not in frozen.open):
         if getattr(made, name) != getattr(frozen, name):
             report.problems.append(

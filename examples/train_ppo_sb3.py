@@ -19,7 +19,9 @@ NUM_ENVS = 64
 UPDATES = 8
 
 # One batched call of the generator per step, for all environments together.
-envs = gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=NUM_ENVS, split="train")
+envs = gym.make_vec(
+    "pcrl_gym:PromptCompression-v0", num_envs=NUM_ENVS, split="train", early_stopping=True
+)
 
 # A keep logit per unit and a value per prompt, from a small encoder over the prompt's units.
 torch.manual_seed(0)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register
 
+from pcrl_gym import process as process  # registers what torch needs after a fork
+from pcrl_gym.shared_spec import SharedKwargs
+
 if TYPE_CHECKING:
     from .compression import Compression as Compression
     from .compressor import Compressor as Compressor
@@ -103,4 +106,5 @@ register(
     id="PromptCompression-v0",
     entry_point="pcrl_gym.env:PromptCompressionEnv",
     vector_entry_point="pcrl_gym.vector_env:PromptCompressionVectorEnv",
+    kwargs=SharedKwargs(),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import GeneratorError, PcrlError
 from .generators.base import Answer, DraftingGenerator
-from .rouge import similarity
+from .rouge import UNICODE_ROUGE_L, Measure
 from .rouge_bounds import similarity_bounds
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class Survival:
 
     Attributes:
         answer: The answer to the compressed prompt, perhaps partial.
-        similarity: Their similarity; for a partial answer the bound that decided: the least that
-            can still come of it if that exceeds the threshold, else the most.
+        bound: Their similarity; for a partial answer the bound that decided: the least that can
+            still come of it if that exceeds the threshold, else the most.
     """
 
     answer: Answer
-    similarity: float
+    bound: float
 
 
 class Answers:
@@ -51,6 +51,7 @@ class Answers:
         threshold: If all that matters of a similarity is whether it exceeds this number, that
             number; `None`: answers to compressed prompts are complete.
         cache: Where answers to original prompts are kept from run to run; `None`: nowhere.
+        measure: The similarity of two answers.
 
     Raises:
         ValueError: If there is a cache but the generator has no `fingerprint`.
@@ -62,10 +63,12 @@ class Answers:
         max_new_tokens: int,
         threshold: float | None = None,
         cache: DiskCache | None = None,
+        measure: Measure = UNICODE_ROUGE_L,
     ) -> None:
         self._generator = generator
         self._limit = max_new_tokens
         self._threshold = threshold
+        self._measure = measure
         self._cache = cache
         self._scope = ""
         if cache is not None:
@@ -161,13 +164,11 @@ class Answers:
         known = {pair: self._known(pair) for pair in dict.fromkeys(pairs)}
         new = [pair for pair, survival in known.items() if survival is None]
         references = [self._originals[prompt] for _, prompt in new]
-        decision = Decision([reference.text for reference in references], self._threshold)
+        decision = Decision([r.text for r in references], self._threshold, self._measure)
         texts = [text for text, _ in new]
         answers = [ahead[t] for t in texts] if ahead else self._ask(texts, references, decision)
         for i, (pair, answer) in enumerate(zip(new, answers, strict=True)):
-            whole = similarity(answer.text, references[i].text)
-            score = decision.bound[i] if answer.partial else whole
-            known[pair] = self._survivals[pair] = Survival(answer, score)
+            known[pair] = self._survivals[pair] = Survival(answer, decision.result(i, answer))
         while len(self._survivals) > MOST_REMEMBERED:
             self._survivals.popitem(last=False)
         return [survival for pair in pairs if (survival := known[pair]) is not None]
@@ -179,7 +180,7 @@ class Answers:
             return self._survivals[pair]
         # Nothing was dropped, or what was left is a prompt of its own.
         if (answer := self._originals.get(text)) is not None:
-            return Survival(answer, similarity(answer.text, self._originals[prompt].text))
+            return Survival(answer, self._measure(answer.text, self._originals[prompt].text))
         return None
 
     def _ask(
@@ -203,15 +204,22 @@ class Decision:
     Args:
         references: The answers to compare with.
         threshold: What the similarity has to exceed; `None`: only complete answers will do.
+        measure: The similarity.
 
     Attributes:
         possible: Whether there is a threshold to decide.
         bound: By the index of a reference, the bound that decided it.
     """
 
-    def __init__(self, references: Sequence[str], threshold: float | None) -> None:
+    def __init__(
+        self,
+        references: Sequence[str],
+        threshold: float | None,
+        measure: Measure = UNICODE_ROUGE_L,
+    ) -> None:
         self._references = references
         self._threshold = threshold
+        self._measure = measure
         self.possible = threshold is not None
         self.bound: dict[int, float] = {}
 
@@ -219,12 +227,18 @@ class Decision:
         """Tells whether answer `i`, as far as it goes, decides; see `DraftingGenerator`."""
         if self._threshold is None:
             return False
-        low, high = similarity_bounds(text, self._references[i], words_left)
+        low, high = similarity_bounds(text, self._references[i], words_left, self._measure)
         if low > self._threshold:
             self.bound[i] = low
         elif high <= self._threshold:
             self.bound[i] = high
         return i in self.bound
+
+    def result(self, i: int, answer: Answer) -> float:
+        """Return the similarity of answer `i`; of a partial one the bound that decided."""
+        if answer.partial:
+            return self.bound[i]
+        return self._measure(answer.text, self._references[i])
 
 
 @contextmanager

@@ -167,7 +167,7 @@ def _painted(compression: Compression) -> str:
         spans=compression.units,
         droppable=np.array(compression.droppable, dtype=np.bool_),
         unit_ids=np.zeros(n, dtype=np.int64),
-        template_text="",
+        fixed=(),
     )
     frame = Frame(episode, np.array(compression.kept, dtype=np.bool_))
     return painted(frame, color=stdout_takes_color())
@@ -199,9 +199,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=nonempty,
         metavar="TEXT",
-        help="text that is never dropped; may be given several times",
+        help="text that is never dropped, with the words it is in; may be given several times",
     )
-    compress.add_argument("--keep-digits", action="store_true", help="never drop numbers")
+    compress.add_argument(
+        "--keep-digits",
+        action="store_true",
+        help="never drop numbers (3.5, 2024-05-12, 5 km, SGX1234A, ...)",
+    )
     compress.add_argument(
         "--strict",
         action="store_true",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +15,10 @@ from .domain import prompt_text, tokens_per_word
 from .episode import EpisodeBuilder
 from .generators.loading import choose_device
 from .network import KeepNetwork
-from .passages import prompt_pairs, prompt_passages, protection, text_list, text_passages
+from .passages import prompt_pairs, prompt_passages, text_list, text_passages
 from .policy_card import PolicyCard
 from .policy_folder import find_folder, read_settings, template_name, write_policy
+from .protection import ForceKeep, Protection
 from .selection import dropped_units, keep_probabilities
 from .template import make_template
 from .tokenizers import TextEncoder, load_tokenizer
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         """Arguments that every form of a call takes."""
 
         rate: float | None
-        force_keep: Sequence[str | re.Pattern[str]]
+        force_keep: ForceKeep
         keep_digits: bool
         batch_size: int
 
@@ -63,8 +63,8 @@ class Compressor:
             object. Free text is shown to the policy inside it.
         unit: What it keeps or drops, "token" or "word".
         max_units: Most units that it reads at once, template included.
-        force_keep: Strings whose units were protected while it was trained: they always are.
-        keep_digits: Whether units with a digit were.
+        force_keep: Strings that were protected while it was trained: they always are.
+        keep_digits: Whether numbers were.
         max_tokens_per_word: Most tokens per word of its training prompts, above 0; None: not known.
         card: Where it comes from, for the model card; None: nothing is known.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
@@ -106,7 +106,7 @@ class Compressor:
         self.template = make_template(template, self.tokenizer)
         self.unit: UnitKind = unit
         self.max_units = max_units
-        protection(force_keep, keep_digits)
+        self._protection = Protection(force_keep, keep_digits)
         self.force_keep = tuple(force_keep)
         self.keep_digits = keep_digits
         if max_tokens_per_word is not None and not 0.0 < max_tokens_per_word < float("inf"):
@@ -144,7 +144,7 @@ class Compressor:
         instruction: str | Texts | None = None,
         input: str | Texts | None = None,
         rate: float | None = None,
-        force_keep: Sequence[str | re.Pattern[str]] = (),
+        force_keep: ForceKeep = (),
         keep_digits: bool = False,
         batch_size: int = 32,
     ) -> Compression | list[Compression]:
@@ -159,9 +159,9 @@ class Compressor:
             input: The input of the instruction, or a list of as many.
             rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
                 as the policy finds likelier dropped.
-            force_keep: Strings and compiled regular expressions; a unit that shares a character
-                with a match is kept.
-            keep_digits: Whether units with a digit are kept.
+            force_keep: Strings and compiled regular expressions whose matches are kept, as whole
+                words.
+            keep_digits: Whether numbers are kept; `pcrl_gym.protection` tells what is one.
             batch_size: Windows that go through the network together.
 
         Returns:
@@ -181,16 +181,15 @@ class Compressor:
         if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
             raise ValueError(f"rate must be a share between 0 and 1 or None, got {rate!r}")
         _check_count("batch_size", batch_size)
-        patterns = protection(force_keep, keep_digits)
-        patterns += protection(self.force_keep, self.keep_digits)
+        protection = self._protection | Protection(force_keep, keep_digits)
         given = text if instruction is None else instruction
         if instruction is None:
             own = text_list("text", given)
-            passages = text_passages(self._builder, own, patterns)
+            passages = text_passages(self._builder, own, protection)
         else:
             pairs = prompt_pairs(instruction, input)
             own = [prompt_text(*pair) for pair in pairs]
-            passages = prompt_passages(self._builder, pairs, patterns)
+            passages = prompt_passages(self._builder, pairs, protection)
         done = self._compressed(passages, self._in_domain(own), rate, batch_size)
         return done[0] if isinstance(given, str) else done
 
@@ -209,11 +208,7 @@ class Compressor:
         rate: float | None,
         batch_size: int,
     ) -> list[Compression]:
-        try:
-            ratings = rate_passages(self.network, passages, self.max_units, batch_size)
-        finally:
-            # A network with a frozen encoder remembers prompts: of use in training only.
-            self.network.forget()
+        ratings = rate_passages(self.network, passages, self.max_units, batch_size)
         kept, chances = [], []
         for passage, rating in zip(passages, ratings, strict=True):
             logits = rating[passage.offset : passage.offset + len(passage.units)]
@@ -336,17 +331,12 @@ class Compressor:
         Raises:
             ValueError: If there is no such compressor, or it is incomplete or broken.
         """
-        from safetensors import SafetensorError
-
         device = choose_device(device)
         folder = find_folder(spec, revision)
         settings = read_settings(folder)
         card = PolicyCard.from_dict(settings.pop("card"))
-        try:
-            with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
-                network = KeepNetwork.from_pretrained(folder)
-        except (SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise ValueError(f"{spec} holds a network that cannot be loaded: {error}") from error
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+            network = KeepNetwork.from_pretrained(folder)
         return cls(network, folder, card=card, device=device, **settings)
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pcrl_gym.errors import DatasetError
+from pcrl_gym.dataset_files import SPLITS as SPLITS
+from pcrl_gym.dataset_files import (
+    SUFFIXES,
+    Table,
+    is_saved_dataset,
+    json_type,
+    load_saved_dataset,
+    read_file,
+    read_split,
+    split_files,
+)
+from pcrl_gym.dataset_rows import is_empty, read_row
+from pcrl_gym.errors import DatasetError, excerpt
 from pcrl_gym.prompt import Prompt, text_problem
-
-SPLITS = ("train", "validation_seen", "validation_unseen", "validation_human")
-"""Names of the splits; a dataset need not have all of them."""
-
-SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
-"""Extensions of the files that prompts can be read from."""
 
 ALPACA_PLUS_URL = (
     "https://raw.githubusercontent.com/jayelm/gisting/"
@@ -27,17 +33,29 @@ ALPACA_PLUS_URL = (
 )
 GPTEACHER_ID = "teknium/GPTeacher-General-Instruct"
 
-_OPTIONAL_KEYS = ("input", "output", "source")
-
 
 def load_prompts(
     dataset: str | os.PathLike[str] | Sequence[Prompt], split: str = "train"
 ) -> list[Prompt]:
     """Load the prompts of one split.
 
-    A row has the key `instruction` and may have `input`, `output` (the gold answer), `source` and
-    `id`, all strings; other keys are ignored, and a null counts as absent, except as instruction.
-    The id of a row without one is `{file stem}:{row}`, the first row being 0.
+    A row has an instruction and may have an input, an output (the gold answer), a source and an
+    id, all strings, under the keys of any of these formats:
+
+    | Format | Keys |
+    |---|---|
+    | Alpaca | `instruction`, `input`, `output`, `source` |
+    | Dolly | `instruction`, `context`, `response`, `category` |
+    | prompts and completions | `prompt`, `completion` |
+    | questions and answers | `question`, `context`, `answer` |
+    | OpenAI's chat | `messages`: list of `role` and `content` |
+    | ShareGPT | `conversations`: list of `from` and `value` |
+
+    Formats may be mixed as long as no two keys hold different texts for one thing. Other keys are
+    ignored, and a null is the same as an empty string. Of a conversation the first exchange is
+    read: the user's message is the instruction and the assistant's the output; with a system
+    message, that one is the instruction and the user's message its input. The id of a row without
+    one is `{file stem}:{row}`, the first row being 0.
 
     Args:
         dataset: One of
@@ -45,10 +63,14 @@ def load_prompts(
             * `"micro"`, the dataset that comes with the package;
             * `"alpaca_plus"`, downloaded once from its repository, or `"gpteacher"`, from the hub;
             * the path of a `.json` file (a list of rows), `.jsonl` (a row per line), `.csv` (keys
-              in the first line; Python 3.10 reads no null characters) or `.parquet`. A file has
-              no splits: it serves whichever is asked for;
+              in the first line, cells separated by commas, semicolons or tabs; Python 3.10 reads
+              no null characters) or `.parquet`. A file has no splits: it serves whichever is
+              asked for;
             * a folder with a file per split, whose name without extension is the split or ends
-              with it: `train.jsonl`, `alpaca_plus_validation_seen.json`;
+              with it: `train.jsonl`, `alpaca_plus_validation_seen.json`; or with its parts, as
+              on the hub: `train-00000-of-00002.parquet`. They may lie in its folder `data`;
+            * a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; one
+              without splits serves whichever is asked for;
             * the id of a dataset on the Hugging Face hub;
             * a sequence of `Prompt`, which serves whichever split is asked for.
         split: One of `SPLITS`.
@@ -59,7 +81,10 @@ def load_prompts(
     Raises:
         ValueError: If the split is unknown.
         DatasetError: If the dataset or the split cannot be found or read, is empty, or has a row
-            that breaks the schema; the message names file, row and key.
+            that breaks the schema or has an empty prompt; the message names file, row and key.
+
+    Warns:
+        UserWarning: If conversations have more turns than the first; it tells how many.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -71,7 +96,7 @@ def load_prompts(
             f"{type(dataset).__name__}"
         )
     name = os.fspath(dataset)
-    path = Path(name).expanduser()
+    path = _path(name)
     if name == "micro":
         from pcrl_gym.micro import micro_prompts
 
@@ -79,21 +104,22 @@ def load_prompts(
     if name == "alpaca_plus":
         return _load_file(_alpaca_plus_file(split))
     if name == "gpteacher":
-        return _load_hub(GPTEACHER_ID, split, renamed={"response": "output"})
+        return _load_hub(GPTEACHER_ID, split)
     if name and path.is_dir():
-        return _load_file(_split_file(path, split))
+        return _load_folder(path, split)
     if path.is_file():
         return _load_file(path)
     looks_like_a_path = path.suffix.lower() in SUFFIXES or path.is_absolute() or name[:1] in "~."
     if isinstance(dataset, os.PathLike) or looks_like_a_path:
         raise DatasetError(f"there is no file or folder {name!r} (in {Path.cwd()})")
-    return _load_hub(name, split, renamed={})
+    return _load_hub(name, split)
 
 
 def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
     """Return which of `SPLITS` a dataset has.
 
-    A single file serves every split with the same prompts: it counts as "train" alone.
+    A single file serves every split with the same prompts, and so does a dataset that was saved to
+    disk without splits: it counts as "train" alone.
 
     Args:
         dataset: A name, path or id as in `load_prompts`.
@@ -102,12 +128,14 @@ def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
         DatasetError: If there is no such dataset.
     """
     name = os.fspath(dataset)
-    path = Path(name).expanduser()
+    path = _path(name)
     if name in ("micro", "alpaca_plus"):
         return SPLITS
-    found: Iterable[str]
+    found: Collection[str | None]
     if name and path.is_dir():
-        found = _split_files(path)
+        found = (load_saved_dataset(path) if is_saved_dataset(path) else split_files(path)).keys()
+        if None in found:
+            return ("train",)
     elif path.is_file():
         return ("train",)
     else:
@@ -157,92 +185,33 @@ def pick_evenly(count: int, limit: int | None) -> list[int]:
     return [place * count // limit for place in range(limit)]
 
 
-def _load_file(path: Path) -> list[Prompt]:
-    readers = {".json": _read_json, ".jsonl": _read_jsonl, ".csv": _read_csv}
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DatasetError(
-            f"{path}: prompts are read from {', '.join(SUFFIXES)} files, not from {suffix!r}"
-        )
+def _path(name: str) -> Path:
+    """The path that a name may be; it need not be there."""
     try:
-        rows = list(readers.get(suffix, _read_parquet)(path))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read: {error}") from error
-    return _prompts(rows, str(path), path.stem)
-
-
-def _read_json(path: Path) -> list[Any]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        hint = "; a file with one object per line needs the extension .jsonl"
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
         raise DatasetError(
-            f"{path}: no valid JSON: {error}{hint if error.msg == 'Extra data' else ''}"
+            f"{excerpt(name)!r} is no name, path or id of a dataset: {excerpt(str(error))}"
         ) from error
-    if not isinstance(rows, list):
-        raise DatasetError(f"{path}: expected a list of objects, got {_json_type(rows)}")
-    return rows
+    return path
 
 
-def _read_jsonl(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DatasetError(
-                        f"{path}: line {number} is no valid JSON: {error}"
-                    ) from error
+def _load_file(path: Path) -> list[Prompt]:
+    return _prompts([read_file(path)], path.stem)
 
 
-def _read_csv(path: Path) -> Iterator[dict[str | None, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        # Python 3.10 refuses null characters: `csv.Error`, which the caller explains.
-        for row, record in enumerate(csv.DictReader(file, strict=True)):
-            if None in record:
-                raise DatasetError(
-                    f"{path}: row {row} has more cells than the first line has keys; cells that "
-                    'hold a comma must be quoted, "like, this"'
-                )
-            yield record
-
-
-def _read_parquet(path: Path) -> list[Any]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import read_table
-
-    try:
-        rows: list[Any] = read_table(path).to_pylist()
-    except ArrowException as error:
-        raise DatasetError(f"{path}: no valid Parquet: {error}") from error
-    return rows
-
-
-def _split_files(folder: Path) -> dict[str, list[Path]]:
-    """Find the files of each split in a folder; more than one of a split is a mistake."""
-    files: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.lower() in SUFFIXES:
-            for known in SPLITS:
-                if path.stem == known or path.stem.endswith((f"_{known}", f"-{known}")):
-                    files.setdefault(known, []).append(path)
-    return files
-
-
-def _split_file(folder: Path, split: str) -> Path:
-    """Find the file of a split in a folder."""
-    files = _split_files(folder)
-    if split not in files:
-        found = ", ".join(known for known in SPLITS if known in files) or "no split"
-        raise DatasetError(
-            f"{folder}: no file of split {split!r}, found {found}. A split file is called like "
-            f"{split}.jsonl or my_{split}.json ({', '.join(SUFFIXES)})"
-        )
-    if len(files[split]) > 1:
-        names = ", ".join(path.name for path in files[split])
-        raise DatasetError(f"{folder}: more than one file of split {split!r}: {names}; give one")
-    return files[split][0]
+def _load_folder(folder: Path, split: str) -> list[Prompt]:
+    if not is_saved_dataset(folder):
+        stem, tables = read_split(folder, split)
+        return _prompts(tables, stem)
+    saved = load_saved_dataset(folder)
+    name = folder.resolve().name
+    if None in saved:
+        return _prompts([Table(str(folder), saved[None].to_list())], name)
+    if split not in saved:
+        raise DatasetError(f"{folder}: no split {split!r}, found {', '.join(map(str, saved))}")
+    return _prompts([Table(f"{folder}: {split}", saved[split].to_list())], f"{name}:{split}")
 
 
 def _alpaca_plus_file(split: str) -> Path:
@@ -264,8 +233,8 @@ def _alpaca_plus_file(split: str) -> Path:
     return path
 
 
-def _load_hub(name: str, split: str, renamed: Mapping[str, str]) -> list[Prompt]:
-    """Load a split of a dataset on the Hugging Face hub; `renamed` maps its keys to ours."""
+def _load_hub(name: str, split: str) -> list[Prompt]:
+    """Load a split of a dataset on the Hugging Face hub."""
     import datasets
 
     try:
@@ -278,31 +247,39 @@ def _load_hub(name: str, split: str, renamed: Mapping[str, str]) -> list[Prompt]
         ) from error
     if split not in loaded:
         raise DatasetError(f"dataset {name!r} has no split {split!r}, it has {', '.join(loaded)}")
-    rows = [{renamed.get(key, key): value for key, value in row.items()} for row in loaded[split]]
-    return _prompts(rows, name, f"{name.rsplit('/', 1)[-1]}:{split}")
+    rows = loaded[split].to_list()
+    return _prompts([Table(name, rows)], f"{name.rsplit('/', 1)[-1]}:{split}")
 
 
-def _prompts(rows: Sequence[Any], origin: str, stem: str) -> list[Prompt]:
-    """Validate rows and turn them into prompts; `origin` stands in messages, `stem` in ids."""
-    prompts = []
-    for number, row in enumerate(rows):
-        place = f"{origin}: row {number} (the first is 0)"
-        if not isinstance(row, dict):
-            raise DatasetError(f"{place}: expected an object, got {_json_type(row)}")
-        if "instruction" not in row:
-            keys = ", ".join(map(str, row)) or "none"
-            raise DatasetError(f"{place}: key 'instruction' is missing; the row has {keys}")
-        texts = {"instruction": row["instruction"]}
-        texts |= {key: row[key] for key in _OPTIONAL_KEYS if row.get(key) is not None}
-        row_id = row.get("id")
-        if row_id is not None and not isinstance(row_id, bool):
-            texts["id"] = str(row_id) if isinstance(row_id, int) else row_id
-        for key, value in texts.items():
-            problem = text_problem(value)
-            if problem:
-                raise DatasetError(f"{place}: key {key!r} {problem}")
-        prompts.append(Prompt(**{"id": f"{stem}:{number}", **texts}))
-    return _check(prompts, origin)
+def _prompts(tables: Sequence[Table], stem: str) -> list[Prompt]:
+    """Validate rows and turn them into prompts; `stem` stands in ids."""
+    prompts: list[Prompt] = []
+    cut = 0
+    for origin, rows in tables:
+        for number, row in enumerate(rows):
+            place = f"{origin}: row {number} (the first is 0)"
+            if not isinstance(row, dict):
+                raise DatasetError(f"{place}: expected an object, got {json_type(row)}")
+            try:
+                texts, has_later_turns = read_row(row)
+            except ValueError as error:
+                raise DatasetError(f"{place}: {error}") from error
+            cut += has_later_turns
+            row_id: Any = row.get("id")
+            if isinstance(row_id, int) and not isinstance(row_id, bool):
+                row_id = str(row_id)
+            if row_id is None or row_id == "":
+                row_id = f"{stem}:{len(prompts)}"
+            if problem := text_problem(row_id):
+                raise DatasetError(f"{place}: key 'id' {problem}")
+            prompts.append(Prompt(id=row_id, **texts))
+    if cut:
+        warnings.warn(
+            f"{stem}: {cut} of {len(prompts)} rows are conversations of several turns, of which "
+            "the first alone is read",
+            stacklevel=4,
+        )
+    return _check(prompts, tables[0].origin)
 
 
 def _check(prompts: Sequence[Prompt], origin: str) -> list[Prompt]:
@@ -312,14 +289,13 @@ def _check(prompts: Sequence[Prompt], origin: str) -> list[Prompt]:
             raise DatasetError(
                 f"{origin}: expected Prompt objects, got {type(prompt).__name__}; or give a path"
             )
+        if is_empty(prompt.instruction, prompt.input):
+            raise DatasetError(
+                f"{origin}: prompt {prompt.id!r} is empty: give it an instruction or an input"
+            )
     if not prompts:
         raise DatasetError(f"{origin}: there are no prompts in it")
     most_common, count = Counter(prompt.id for prompt in prompts).most_common(1)[0]
     if count > 1:
         raise DatasetError(f"{origin}: key 'id': {count} rows have the id {most_common!r}")
     return list(prompts)
-
-
-def _json_type(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
-    return "null" if value is None else names.get(type(value), "a number")

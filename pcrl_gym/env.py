@@ -11,12 +11,13 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from .rendering import RENDER_FPS, RENDER_MODES, Frame, check_render_mode, print_frame, render_frame
+from .shared_spec import SharedSpec
 from .spaces import Observation, flat_action_masks, parse_keep_mask
-from .task import check_reset_options, make_task
+from .task import check_arguments, check_reset_options, check_seed, make_task
 from .walk import ShuffledWalk
 
 
-class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
+class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
     """Shorten a prompt so that a frozen language model still gives the same answer.
 
     ## Action space
@@ -34,7 +35,8 @@ class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
 
     ## Reward
     Decided by `reward`; by default the compression ratio if the generator's answer to the
-    compressed prompt has a ROUGE-L F1 above 0.9 with its answer to the original one, else -0.01.
+    compressed prompt has a similarity (`pcrl_gym.rouge.similarity`) above 0.9 with its answer to
+    the original one, else -0.01.
 
     ## Episode
     Terminates after `max_steps` steps (never truncated). Edits accumulate: a unit that was dropped
@@ -50,7 +52,8 @@ class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
     step adds the entries of `Scores.info`: both answers and every reward term by name.
 
     ## Arguments
-    Those of `pcrl_gym.make_task`, and `render_mode`: "ansi", "human" or "rgb_array".
+    Those of `pcrl_gym.make_task`, and `render_mode`: "ansi", "human" or "rgb_array". Objects among
+    them are used as they are; `spec` and its copies share them, too.
 
     Example:
         ```python
@@ -67,9 +70,9 @@ class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
 
     def __init__(self, *, render_mode: str | None = None, **options: Any) -> None:
         check_render_mode(render_mode)
+        check_arguments(options)
         self.render_mode = render_mode
-        # What is shown should be all that the generator would say.
-        self.task = make_task(**{"full_answers": render_mode is not None, **options})
+        self.task = make_task(**options)
         self.observation_space = self.task.observation_space()
         self.action_space = spaces.MultiBinary(self.task.max_units)
         self._walk = ShuffledWalk(len(self.task.episodes))
@@ -92,13 +95,14 @@ class PromptCompressionEnv(gym.Env[Observation, NDArray[np.int8]]):
         """Start an episode.
 
         Args:
-            seed: seeds `np_random` and starts the walk over the split anew.
+            seed: an integer >= 0 seeds `np_random` and starts the walk over the split anew.
             options: `{"index": i}` picks prompt i of the split, 0 <= i < `len(task.episodes)`.
 
         Raises:
-            ValueError: if an option is unknown or the index is out of range.
+            ValueError: if the seed is no such integer, an option is unknown or the index is out of
+                range.
         """
-        super().reset(seed=seed)
+        super().reset(seed=check_seed(seed))
         if seed is not None:
             self._walk.restart()
         picked = check_reset_options(options, len(self.task.episodes), 1)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcrl_gym.prompt import Prompt
+from pcrl_gym.protection import ForceKeep, Protection
 from pcrl_gym.template import RenderedPrompt, Template
 from pcrl_gym.tokenizers import TextEncoder
-from pcrl_gym.units import UnitKind, check_unit_kind, first_tokens, split_units
+from pcrl_gym.units import Span, UnitKind, check_unit_kind, first_tokens, split_units
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-DIGIT = re.compile(r"\d")
+FindRanges: TypeAlias = Callable[[str], list[Span]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +32,15 @@ class Episode:
         droppable: bool (n_units,); False where a unit is protected. Read-only.
         unit_ids: int64 (n_units,); the policy tokenizer's id of the token each unit begins with.
             Read-only.
-        template_text: The template's own text: the fixed ranges of `text`, joined.
+        fixed: Character ranges of `text` that are the template's own.
     """
 
     prompt: Prompt
     text: str
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
     droppable: NDArray[np.bool_]
     unit_ids: NDArray[np.int64]
-    template_text: str
+    fixed: tuple[Span, ...]
 
     def __post_init__(self) -> None:
         self.droppable.flags.writeable = False
@@ -49,6 +49,11 @@ class Episode:
     def __len__(self) -> int:
         """Return the number of units."""
         return len(self.spans)
+
+    @property
+    def template_text(self) -> str:
+        """The template's own text: the fixed ranges, joined."""
+        return "".join(self.text[start:end] for start, end in self.fixed)
 
     def kept(self, mask: ArrayLike) -> NDArray[np.bool_]:
         """Return the effective mask: what of a keep mask the episode goes by.
@@ -99,9 +104,9 @@ class EpisodeBuilder:
         tokenizer: The policy's tokenizer (a fast one); special-token strings in prompts are text.
         template: What is written around instruction and input.
         unit: `"token"` or `"word"`, see `split_units`.
-        force_keep: Strings, found literally and in any place, and compiled regular expressions.
-            A unit that shares a character with a match cannot be dropped.
-        keep_digits: Whether units with a decimal digit of any script are protected as well.
+        force_keep: Strings, found literally and in any place, and compiled regular expressions:
+            their matches in the user's text cannot be dropped.
+        keep_digits: Whether numbers cannot be dropped either; see `pcrl_gym.protection`.
 
     Raises:
         ValueError: If `unit` is unknown, or `force_keep` is a lone string, or holds an empty
@@ -119,34 +124,51 @@ class EpisodeBuilder:
         tokenizer: PreTrainedTokenizerFast,
         template: Template,
         unit: UnitKind = "token",
-        force_keep: Sequence[str | re.Pattern[str]] = (),
+        force_keep: ForceKeep = (),
         keep_digits: bool = False,
     ) -> None:
         check_unit_kind(unit)
         self._template = template
         self._unit: UnitKind = unit
-        self._patterns = compile_force_keep(force_keep)
-        if keep_digits:
-            self._patterns.append(DIGIT)
+        self._protection = Protection(force_keep, keep_digits)
         self._encoder = TextEncoder(tokenizer)
         unknown = (tokenizer.unk_token_id, tokenizer.pad_token_id, 0)
         self._unknown_id = next(token_id for token_id in unknown if token_id is not None)
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[Episode]:
         """Return one episode per prompt, in order."""
+        return self.build(prompts, [self._protection] * len(prompts))
+
+    def build(self, prompts: Sequence[Prompt], protections: Sequence[FindRanges]) -> list[Episode]:
+        """Return one episode per prompt, each with a protection of its own.
+
+        Args:
+            prompts: The prompts.
+            protections: What finds the protected ranges in each piece of a prompt's text that is
+                not the template's, in place of `force_keep` and `keep_digits`.
+        """
         rendered = [self._template.render(prompt) for prompt in prompts]
         encodings = self._encoder.encodings([item.text for item in rendered])
         return [
-            self._build(prompt, item, encoding)
-            for prompt, item, encoding in zip(prompts, rendered, encodings, strict=True)
+            self._build(prompt, item, encoding, protection)
+            for prompt, item, encoding, protection in zip(
+                prompts, rendered, encodings, protections, strict=True
+            )
         ]
 
-    def _build(self, prompt: Prompt, rendered: RenderedPrompt, encoding: Any) -> Episode:
+    def unit_id(self, text: str) -> int:
+        """Return the id that stands for a unit of this text alone."""
+        [encoding] = self._encoder.encodings([text])
+        return encoding.ids[0] if encoding.ids else self._unknown_id
+
+    def _build(
+        self, prompt: Prompt, rendered: RenderedPrompt, encoding: Any, protection: FindRanges
+    ) -> Episode:
         text, fixed = rendered.text, rendered.fixed
         offsets, ids = encoding.offsets, encoding.ids
-        spans = split_units(text, offsets, self._unit, fixed)
+        protected = [*fixed, *_in_user_text(text, fixed, protection)]
+        spans = split_units(text, offsets, self._unit, protected)
         tokens = first_tokens(text, spans, offsets)
-        protected = [*fixed, *self._matches(text)]
         return Episode(
             prompt=prompt,
             text=text,
@@ -156,39 +178,19 @@ class EpisodeBuilder:
                 [self._unknown_id if token is None else ids[token] for token in tokens],
                 dtype=np.int64,
             ),
-            template_text="".join(text[start:end] for start, end in fixed),
+            fixed=fixed,
         )
 
-    def _matches(self, text: str) -> Iterable[tuple[int, int]]:
-        for pattern in self._patterns:
-            for match in pattern.finditer(text):
-                yield match.span()
+
+def _in_user_text(text: str, fixed: Sequence[Span], protection: FindRanges) -> Iterable[Span]:
+    """Yield the protected ranges of what stands between the template's own ranges."""
+    borders = [0, *(border for span in fixed for border in span), len(text)]
+    for start, end in zip(borders[::2], borders[1::2], strict=True):
+        for first, last in protection(text[start:end]) if start < end else ():
+            yield start + first, start + last
 
 
-def compile_force_keep(force_keep: Sequence[str | re.Pattern[str]]) -> list[re.Pattern[str]]:
-    """Return the patterns of what must be kept; see `EpisodeBuilder`."""
-    if isinstance(force_keep, (str, re.Pattern)):
-        raise ValueError(
-            f"force_keep must be a sequence of strings and compiled patterns, got {force_keep!r}; "
-            f"write force_keep=({force_keep!r},)"
-        )
-    patterns: list[re.Pattern[str]] = []
-    for item in force_keep:
-        if isinstance(item, str) and item:
-            patterns.append(re.compile(re.escape(item)))
-        elif isinstance(item, re.Pattern) and isinstance(item.pattern, str):
-            patterns.append(item)
-        else:
-            raise ValueError(
-                "force_keep takes strings that are not empty and compiled regular expressions of "
-                f"text, got {item!r}"
-            )
-    return patterns
-
-
-def overlapping(
-    length: int, spans: Sequence[tuple[int, int]], ranges: Iterable[tuple[int, int]]
-) -> NDArray[np.bool_]:
+def overlapping(length: int, spans: Sequence[Span], ranges: Iterable[Span]) -> NDArray[np.bool_]:
     """Tell for each span of a partition of `length` characters whether a range overlaps it."""
     covered = np.zeros(length, dtype=np.bool_)
     for start, end in ranges:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class PcrlError(Exception):
@@ -52,3 +53,22 @@ class MissingExtraError(PcrlError, ImportError):
 def excerpt(text: str, size: int = 60) -> str:
     """Returns a text, or as much of its beginning as an error message has room for."""
     return text if len(text) <= size else text[: size - 3] + "..."
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Returns the end of a message about an unknown name: the similar ones, or else all.
+
+    Known names may be dotted; what follows the last dot is compared, too.
+
+    >>> did_you_mean("generater", ["dataset", "generator"])
+    '; did you mean generator?'
+    >>> did_you_mean("rate", ["learn.rate", "learn.steps"])
+    '; did you mean learn.rate?'
+    >>> did_you_mean("foo", ["dataset", "generator"])
+    '; known: dataset, generator'
+    """
+    bare = {full.rpartition(".")[2]: full for full in known}
+    near = difflib.get_close_matches(name, known, n=3)
+    near += [bare[end] for end in difflib.get_close_matches(name.rpartition(".")[2], bare, n=3)]
+    unique = list(dict.fromkeys(near))[:3]
+    return f"; did you mean {' or '.join(unique)}?" if unique else f"; known: {', '.join(known)}"

@@ -13,6 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from .micro import weights_folder
+from .pretrained import (
+    UnusableModelError,
+    check_model,
+    check_report,
+    check_weights,
+    loading,
+    locate,
+    read_json,
+)
+from .torch_state import initial_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,8 +47,9 @@ class KeepNetwork(nn.Module):
         initial_keep: Probability, inside 0 to 1, with which the untrained head keeps a unit. Near 1
             most prompts survive at first, so that there is a reward to learn from.
         head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
-        freeze_encoder: Whether the encoder stays as it is. Its hidden states are then computed once
-            per prompt and remembered, those of the latest `CACHED_UNITS` units.
+        freeze_encoder: Whether the encoder stays as it is. Outside of `torch.inference_mode` its
+            hidden states are then computed once per prompt and remembered, those of the latest
+            `CACHED_UNITS` units; only inside of it may threads share the network.
 
     Raises:
         ValueError: If `initial_keep` is not between 0 and 1, or `head_size` is below 1.
@@ -133,7 +144,9 @@ class KeepNetwork(nn.Module):
         visible = attended | ~attended.any(1, keepdim=True)
         told = self.droppable_embedding(free.long())
         if self.freeze_encoder:
-            hidden = self._remembered(input_ids, visible).to(told.dtype) + told
+            # Threads may share a network in inference, so nothing is remembered there.
+            encode = self._encode if torch.is_inference_mode_enabled() else self._remembered
+            hidden = encode(input_ids, visible).to(told.dtype) + told
         else:
             embeddings = _embeddings(self.encoder)(input_ids)
             hidden = self.encoder(
@@ -145,6 +158,12 @@ class KeepNetwork(nn.Module):
         drop, keep = self.keep_head(hidden).unbind(-1)
         return (keep - drop).masked_fill(~free, 0.0), self.value_head(pooled).squeeze(-1)
 
+    def _encode(self, input_ids: Tensor, visible: Tensor) -> Tensor:
+        states: Tensor = self.encoder(
+            input_ids=input_ids, attention_mask=visible.long()
+        ).last_hidden_state
+        return states
+
     def _remembered(self, input_ids: Tensor, visible: Tensor) -> Tensor:
         """Hidden states of a frozen encoder, float (batch, used, width)."""
         shown = input_ids.masked_fill(~visible, -1).cpu().numpy()
@@ -152,9 +171,7 @@ class KeepNetwork(nn.Module):
         new = [row for row, key in enumerate(keys) if key not in self._hidden]
         if new:
             with torch.no_grad():
-                states = self.encoder(
-                    input_ids=input_ids[new], attention_mask=visible[new].long()
-                ).last_hidden_state
+                states = self._encode(input_ids[new], visible[new])
             for row, state in zip(new, states, strict=True):
                 self._remember(keys[row], state)
         found = [self._hidden[key] for key in keys]
@@ -227,7 +244,7 @@ class KeepNetwork(nn.Module):
         """Return the network that `save_pretrained` wrote, on the CPU.
 
         Raises:
-            ValueError: If the folder does not hold a network.
+            ValueError: If the folder does not hold a network, or one that cannot be loaded.
         """
         from safetensors.torch import load_model
         from transformers import AutoConfig, AutoModelForTextEncoding
@@ -236,12 +253,14 @@ class KeepNetwork(nn.Module):
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
                 raise ValueError(f"{folder} holds no saved network: {name} is missing")
-        settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        encoder = AutoModelForTextEncoding.from_config(
-            AutoConfig.for_model(**settings.pop("encoder")), trust_remote_code=False
-        )
-        network = cls(encoder, **settings)
-        load_model(network, folder / WEIGHTS_FILE)
+        with loading("the network in", folder), initial_settings():
+            check_weights(folder / WEIGHTS_FILE)
+            settings = read_json(folder / CONFIG_FILE)
+            encoder = AutoModelForTextEncoding.from_config(
+                AutoConfig.for_model(**settings.pop("encoder")), trust_remote_code=False
+            )
+            network = cls(encoder, **settings)
+            load_model(network, folder / WEIGHTS_FILE)
         return network.eval()
 
 
@@ -287,13 +306,36 @@ def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
     of the embedded generator of that name.
 
     Raises:
-        OSError: If there is no such model.
-        ValueError: If the model has no bidirectional text encoder, as causal models.
+        ValueError: If there is no such model, it cannot be loaded, or it has no bidirectional text
+            encoder, as causal models.
     """
-    from transformers import AutoModelForTextEncoding
-
-    folder = weights_folder("seq2seq") if spec == "micro-seq2seq" else spec
-    encoder: PreTrainedModel = AutoModelForTextEncoding.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    from transformers import (
+        MODEL_FOR_TEXT_ENCODING_MAPPING,
+        AutoConfig,
+        AutoModelForTextEncoding,
     )
+
+    with loading("the encoder", spec), initial_settings():
+        name = "micro-seq2seq"
+        source = locate(weights_folder("seq2seq") if spec == name else spec, [name])
+        check_model(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if type(config) not in cast("Any", MODEL_FOR_TEXT_ENCODING_MAPPING):
+            raise UnusableModelError(
+                f"it is a model of the type {config.model_type!r}, which has no bidirectional text "
+                "encoder: expected one like BERT or T5"
+            )
+        encoder: PreTrainedModel
+        encoder, report = AutoModelForTextEncoding.from_pretrained(
+            source,
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told here, as transformers only logs which
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+        # Nothing here reads the pooler, which many encoders are saved without.
+        report["missing_keys"] = {k for k in report["missing_keys"] if "pooler" not in k}
+        check_report(report, encoder, "a text encoder")
     return encoder

@@ -6,7 +6,6 @@ units and offsets are those of the user's own text all the same.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .episode import DIGIT, Episode, EpisodeBuilder, compile_force_keep, overlapping
+from .episode import Episode, EpisodeBuilder, FindRanges, overlapping
 from .prompt import Prompt, text_problem
 from .units import Span
 
@@ -46,42 +45,27 @@ class Passage:
     template_text: str
 
 
-def protection(
-    force_keep: Sequence[str | re.Pattern[str]], keep_digits: bool
-) -> list[re.Pattern[str]]:
-    """Return patterns of what must be kept; `EpisodeBuilder` says what is allowed.
-
-    Raises:
-        ValueError: If `force_keep` is a lone string, or holds an empty string or anything but
-            strings and compiled regular expressions of text.
-    """
-    return compile_force_keep(force_keep) + ([DIGIT] if keep_digits else [])
-
-
 def prompt_passages(
-    builder: EpisodeBuilder,
-    prompts: Sequence[tuple[str, str]],
-    patterns: Sequence[re.Pattern[str]],
+    builder: EpisodeBuilder, prompts: Sequence[tuple[str, str]], protection: FindRanges
 ) -> list[Passage]:
     """Return a passage per (instruction, input): the prompt in its template, which is protected.
 
     Args:
-        builder: Builder that protects nothing but the template.
+        builder: Makes the units.
         prompts: Pairs of instruction and input.
-        patterns: What else must be kept, found in the whole prompt.
+        protection: Finds the protected ranges of a text.
     """
     rows = [Prompt(str(i), instruction, text) for i, (instruction, text) in enumerate(prompts)]
     passages = []
-    for episode in builder(rows):
+    for episode in builder.build(rows, [protection] * len(rows)):
         head, tail = _body(episode)
-        droppable = episode.droppable & ~_protected(episode.text, episode.spans, patterns)
         passages.append(
             Passage(
                 text=episode.text,
                 units=episode.spans,
-                droppable=droppable,
+                droppable=episode.droppable,
                 ids=episode.unit_ids,
-                free=droppable,
+                free=episode.droppable,
                 head=head,
                 tail=tail,
                 offset=0,
@@ -92,25 +76,32 @@ def prompt_passages(
 
 
 def text_passages(
-    builder: EpisodeBuilder, texts: Sequence[str], patterns: Sequence[re.Pattern[str]]
+    builder: EpisodeBuilder, texts: Sequence[str], protection: FindRanges
 ) -> list[Passage]:
     """Return a passage per text, which the policy reads as an instruction in the template.
 
-    White space at the ends of a text, which templates strip, belongs to its first and last unit. A
-    text of white space alone is one protected unit.
+    White space at the ends of a text, which templates strip, belongs to its first and last unit; if
+    any of it is protected, it is a unit of its own. A text of white space alone is one protected
+    unit.
 
     Args:
-        builder: Builder that protects nothing but the template.
+        builder: Makes the units.
         texts: The texts.
-        patterns: What must be kept, found in the text without a template.
+        protection: Finds the protected ranges of a text.
 
     Raises:
         ValueError: If the template changes the instruction.
     """
     rows = [Prompt(str(i), text.strip()) for i, text in enumerate(texts)]
+    ranges = [protection(text) for text in texts]
+    inner = [
+        _shifted(found, len(text.lstrip()) - len(text), len(row.instruction))
+        for found, text, row in zip(ranges, texts, rows, strict=True)
+    ]
+    episodes = builder.build(rows, [_always(found) for found in inner])
     return [
-        _text_passage(text, episode, patterns)
-        for text, episode in zip(texts, builder(rows), strict=True)
+        _text_passage(builder, text, episode, found)
+        for text, episode, found in zip(texts, episodes, ranges, strict=True)
     ]
 
 
@@ -141,7 +132,13 @@ def prompt_pairs(instruction: Any, input: Any) -> list[tuple[str, str]]:
     return list(zip(instructions, inputs, strict=True))
 
 
-def _text_passage(text: str, episode: Episode, patterns: Sequence[re.Pattern[str]]) -> Passage:
+def _always(ranges: list[Span]) -> FindRanges:
+    return lambda _: ranges
+
+
+def _text_passage(
+    builder: EpisodeBuilder, text: str, episode: Episode, ranges: Sequence[Span]
+) -> Passage:
     head, tail = _body(episode)
     core = episode.prompt.instruction
     if not core:
@@ -149,29 +146,59 @@ def _text_passage(text: str, episode: Episode, patterns: Sequence[re.Pattern[str
         none = np.zeros(len(whole), np.bool_)
         return Passage(text, whole, none, np.zeros(len(whole), np.int64), none, 0, 0, 0, "")
     body = episode.spans[head:tail]
-    if not episode.droppable[head:tail].all() or episode.text[body[0][0] : body[-1][1]] != core:
+    if _of_template(episode)[head:tail].any() or episode.text[body[0][0] : body[-1][1]] != core:
         raise ValueError(
             "the template writes an instruction without an input in several pieces or changed; "
             "give prompts as instruction= and input="
         )
-    shift = len(text) - len(text.lstrip()) - body[0][0]
-    units = [(start + shift, end + shift) for start, end in body]
-    units[0] = (0, units[0][1])
-    units[-1] = (units[-1][0], len(text))
-    droppable = ~_protected(text, units, patterns)
-    free = episode.droppable.copy()
-    free[head:tail] = droppable
-    return Passage(text, tuple(units), droppable, episode.unit_ids, free, head, tail, head, "")
+    begin = len(text) - len(text.lstrip())
+    before, after = (0, begin), (begin + len(core), len(text))
+    units = _shifted(body, begin - body[0][0], len(text))
+    ids, free = episode.unit_ids.tolist(), episode.droppable.tolist()
+    if free[tail - 1] and _overlap(ranges, after):
+        units.append(after)
+        ids.insert(tail, builder.unit_id(text[after[0] :]))
+        free.insert(tail, False)
+        tail += 1
+    else:
+        units[-1] = (units[-1][0], len(text))
+    if free[head] and _overlap(ranges, before):
+        units.insert(0, before)
+        ids.insert(head, builder.unit_id(text[:begin]))
+        free.insert(head, False)
+        tail += 1
+    else:
+        units[0] = (0, units[0][1])
+    read = np.array(free, dtype=np.bool_)
+    return Passage(
+        text=text,
+        units=tuple(units),
+        droppable=read[head:tail],
+        ids=np.array(ids, dtype=np.int64),
+        free=read,
+        head=head,
+        tail=tail,
+        offset=head,
+        template_text="",
+    )
+
+
+def _shifted(spans: Sequence[Span], by: int, length: int) -> list[Span]:
+    """Move ranges, leaving out what comes to lie outside of a text of this length."""
+    moved = [(max(start + by, 0), min(end + by, length)) for start, end in spans]
+    return [(start, end) for start, end in moved if start < end]
+
+
+def _overlap(ranges: Sequence[Span], span: Span) -> bool:
+    return any(start < span[1] and span[0] < end for start, end in ranges)
+
+
+def _of_template(episode: Episode) -> NDArray[np.bool_]:
+    """Tell for each unit whether it is the template's, bool (n_units,)."""
+    return overlapping(len(episode.text), episode.spans, episode.fixed)
 
 
 def _body(episode: Episode) -> tuple[int, int]:
     """Places of the first unit that is not the template's, and behind the last one."""
-    users = np.flatnonzero(episode.droppable)
+    users = np.flatnonzero(~_of_template(episode))
     return (int(users[0]), int(users[-1]) + 1) if len(users) else (0, 0)
-
-
-def _protected(
-    text: str, units: Sequence[Span], patterns: Sequence[re.Pattern[str]]
-) -> NDArray[np.bool_]:
-    matches = [match.span() for pattern in patterns for match in pattern.finditer(text)]
-    return overlapping(len(text), units, matches)

@@ -13,6 +13,7 @@ from .atomic import replace_folder
 from .micro import weights_folder
 from .network import CONFIG_FILE, WEIGHTS_FILE
 from .policy_card import PolicyCard, card_text
+from .pretrained import loading, read_json, suggestion
 from .prompt import Prompt
 from .template import make_template
 
@@ -77,13 +78,9 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
 def _fetched(repo_id: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
-    try:
+    hint = "There is no such folder either." + suggestion(repo_id, ["micro"])
+    with loading("a compressor from", repo_id, hint):
         return Path(str(snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES))))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"cannot load a compressor from {repo_id!r}: there is no such folder, and the Hugging "
-            f"Face hub does not give it ({error})"
-        ) from error
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -93,16 +90,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
         ValueError: If it is no JSON of a compressor, or of a version that is not known yet.
     """
     path = folder / SETTINGS_FILE
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+    with loading("the compressor in", folder):
+        settings = read_json(path)
     wanted = {
         "format_version": int, "template": str, "unit": str, "max_units": int,
         "force_keep": list, "keep_digits": bool, "card": dict,
     }  # fmt: skip
     for name, kind in wanted.items():
-        value = settings.get(name) if isinstance(settings, dict) else None
+        value = settings.get(name)
         if not isinstance(value, kind):
             raise ValueError(f"{path} needs {name!r} of type {kind.__name__}, got {value!r}")
     limit = settings.get("max_tokens_per_word")  # not in older folders

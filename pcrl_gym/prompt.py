@@ -11,8 +11,9 @@ class Prompt:
 
     Attributes:
         id: Name of the prompt, unique within its dataset.
-        instruction: What the generator is asked to do; may be empty.
-        input: What the instruction is about; empty if the instruction says it all.
+        instruction: What the generator is asked to do; may be empty if the input says it all.
+        input: What the instruction is about; empty if the instruction says it all. Datasets refuse
+            prompts in which both are empty.
         output: Gold answer; empty if unknown.
         source: Task family or origin of the row; empty if unknown.
 

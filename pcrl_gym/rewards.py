@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .rouge import MEASURES, UNICODE_ROUGE_L
+from .specs import parse_spec
 
 FloatArray = NDArray[np.float64]
 
@@ -16,8 +20,9 @@ class RewardInputs:
     """What a reward may look at, one entry per prompt of the batch.
 
     Attributes:
-        similarity: (batch,) float64 in [0, 1], `pcrl_gym.rouge.similarity` of the answers to the
-            compressed and the original prompt; NaN if the reward does not need answers.
+        similarity: (batch,) float64 in [0, 1], of the answers to the compressed and the original
+            prompt, by the reward's measure; NaN if the reward does not need answers. With early
+            stopping, for an unfinished answer the bound that decided on `similarity_threshold`.
         compression_ratio: (batch,) float64, at most 1, share of the user's generator tokens that
             was saved; negative where re-tokenising made the prompt longer.
         drop_rate: (batch,) float64 in [0, 1], share of the droppable units that was dropped.
@@ -40,8 +45,9 @@ class Reward(Protocol):
         needs_answers: Whether compressed prompts must be answered (`similarity` is set).
         needs_likelihood: Whether `log_likelihood` is set.
 
-    A reward may have one more attribute, `similarity_threshold`: if it depends on `similarity` only
-    through `similarity > similarity_threshold`, answers are not written further than that needs.
+    A reward may have two more attributes. `measure` names the similarity of two answers, see
+    `pcrl_gym.rouge.MEASURES`. `similarity_threshold` says that the reward depends on `similarity`
+    only through `similarity > similarity_threshold`: early stopping leaves answers there.
     """
 
     @property
@@ -80,6 +86,8 @@ class ThresholdReward:
     Attributes:
         threshold: tau, similarity that an answer must exceed, in [0, 1).
         penalty: lambda, reward of an answer that did not survive; finite.
+        measure: Similarity of two answers: "unicode_rouge_l", which sees words of any script and
+            signs, or "rouge_l" as PCRL used it, see `pcrl_gym.rouge`.
 
     Example:
         >>> x = reward_inputs(similarity=[1.0, 0.9, 0.2], compression_ratio=[0.25, 0.5, 0.75])
@@ -89,6 +97,7 @@ class ThresholdReward:
 
     threshold: float = 0.9
     penalty: float = -0.01
+    measure: str = UNICODE_ROUGE_L.name
     name: ClassVar[str] = "threshold"
     needs_answers: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
@@ -104,6 +113,7 @@ class ThresholdReward:
                 f"threshold must lie in [0, 1), got {self.threshold}: similarity never exceeds 1"
             )
         _check_finite(penalty=self.penalty)
+        _check_measure(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
         """Returns the rewards of a batch, shape (batch,)."""
@@ -122,6 +132,7 @@ class LinearReward:
     Attributes:
         similarity_weight: a, finite.
         ratio_weight: b, finite.
+        measure: See `ThresholdReward`.
 
     Example:
         >>> x = reward_inputs(similarity=[1.0, 0.5], compression_ratio=[0.25, 0.75])
@@ -131,12 +142,14 @@ class LinearReward:
 
     similarity_weight: float = 0.5
     ratio_weight: float = 0.5
+    measure: str = UNICODE_ROUGE_L.name
     name: ClassVar[str] = "linear"
     needs_answers: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_finite(similarity_weight=self.similarity_weight, ratio_weight=self.ratio_weight)
+        _check_measure(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
         """Returns the rewards of a batch, shape (batch,)."""
@@ -160,7 +173,7 @@ class BandReward:
     the penalties and the target are those of its published training code
     (microsoft/LLMLingua, experiments/taco-rl). Two things differ: TACO-RL gives the band in tokens
     (30 of a meeting transcript), which means nothing for prompts of 30 tokens, so here it is a
-    share; and its similarity is BLEU (summaries) or F1 (questions), here it is ROUGE-L F1.
+    share; and its similarity is BLEU (summaries) or F1 (questions), here it is the measure.
 
     Attributes:
         target_ratio: rho, compression ratio at the centre of the band, in [0, 1].
@@ -169,6 +182,7 @@ class BandReward:
         collapse_ratio: rho_0, compression ratio from which a prompt counts as emptied; beyond
             the target.
         collapse_penalty: lambda_0, reward of an emptied prompt; finite.
+        measure: See `ThresholdReward`.
 
     Example:
         >>> x = reward_inputs(similarity=[0.8, 0.8, 0.8], compression_ratio=[0.5, 0.1, 0.95])
@@ -181,6 +195,7 @@ class BandReward:
     penalty: float = -0.1
     collapse_ratio: float = 0.9
     collapse_penalty: float = -0.4
+    measure: str = UNICODE_ROUGE_L.name
     name: ClassVar[str] = "band"
     needs_answers: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
@@ -196,6 +211,7 @@ class BandReward:
                 f"got {self.collapse_ratio}"
             )
         _check_finite(penalty=self.penalty, collapse_penalty=self.collapse_penalty)
+        _check_measure(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
         """Returns the rewards of a batch, shape (batch,)."""
@@ -245,25 +261,29 @@ class LikelihoodReward:
 
 
 def make_reward(spec: str | Reward) -> Reward:
-    """Makes a reward from its name, with the default parameters, or passes an object through.
+    """Makes a reward from its name and settings, or passes an object through.
 
     Args:
-        spec: "threshold", "linear", "band", "likelihood" or an object that follows `Reward`.
+        spec: "threshold", "linear", "band" or "likelihood", also with settings such as
+            "threshold:threshold=0.8", or an object that follows `Reward`.
 
     Returns:
         The reward.
 
     Raises:
-        ValueError: If the name is unknown or the object lacks a member of `Reward`.
+        ValueError: If the name or a setting is unknown, a setting is out of range, or the object
+            lacks a member of `Reward`.
 
     Example:
-        >>> make_reward("threshold")
-        ThresholdReward(threshold=0.9, penalty=-0.01)
+        >>> make_reward("threshold:threshold=0.8,measure=rouge_l")
+        ThresholdReward(threshold=0.8, penalty=-0.01, measure='rouge_l')
     """
     kinds = (ThresholdReward, LinearReward, BandReward, LikelihoodReward)
-    for kind in kinds:
-        if spec == kind.name:
-            return kind()
+    if isinstance(spec, str):
+        name, settings = parse_spec(spec)
+        for kind in kinds:
+            if name == kind.name:
+                return kind(**_checked(spec, settings, kind))
     # A class has the members as well, but calling it would build a reward instead of paying one.
     if isinstance(spec, Reward) and not isinstance(spec, type):
         return spec
@@ -272,6 +292,16 @@ def make_reward(spec: str | Reward) -> Reward:
         f"unknown reward {spec!r}: expected one of {names}, or an object with `name`, "
         "`needs_answers`, `needs_likelihood` and `__call__` (see pcrl_gym.rewards.Reward)"
     )
+
+
+def with_measure(reward: Reward, measure: str) -> Reward:
+    """Returns a reward by the name of `make_reward` with another measure, if it has one.
+
+    Raises:
+        ValueError: If the measure is unknown.
+    """
+    known = (ThresholdReward, LinearReward, BandReward)
+    return dataclasses.replace(reward, measure=measure) if isinstance(reward, known) else reward
 
 
 def reward_inputs(
@@ -294,6 +324,26 @@ def reward_inputs(
     return RewardInputs(
         *(missing if term is None else np.asarray(term, dtype=np.float64) for term in terms)
     )
+
+
+def _checked(spec: str, settings: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """Return the settings of a reward if it has them and their types are right."""
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    for name, value in settings.items():
+        if name not in defaults:
+            raise ValueError(f"{spec!r}: no setting {name!r}; there are: {', '.join(defaults)}")
+        wanted = str if isinstance(defaults[name], str) else (int, float)
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise ValueError(
+                f"{spec!r}: {name} must be like {defaults[name]!r}, which is the default, got "
+                f"{value!r}"
+            )
+    return settings
+
+
+def _check_measure(measure: str) -> None:
+    if measure not in MEASURES:
+        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
 
 
 def _check_finite(**values: float) -> None:

@@ -1,13 +1,110 @@
-"""Similarity of two answers: ROUGE F1 on lower-cased Latin words and digits."""
+"""Similarity of two answers: ROUGE-L on words of any script and on signs, or as published."""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
+from dataclasses import dataclass
+from typing import Any
 
+import regex
 from rapidfuzz.distance import LCSseq
 
-_WORD = re.compile("[a-z0-9]+")
+MAX_IGNORED = 0.2
+"""Largest share of an answer's characters that ROUGE-L may ignore without a warning.
+
+White space and the punctuation of sentences are not counted.
+"""
+
+# Scripts written without spaces between words: each of their characters counts as a word.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]"
+_UNCOUNTED = re.compile(r"""[\s.,;:!?'"]""")
+# Some control characters are white space to `str.strip` but not to Unicode.
+_SIGN = r"[^\s\x1c-\x1f]"
+
+
+class IgnoredTextWarning(UserWarning):
+    """ROUGE-L as published ignores much of an answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A similarity of two answers: F1 of the longest common subsequence of their words.
+
+    Attributes:
+        name: Name in rewards, suites and tables.
+        word: Pattern of a word in lower-cased text.
+        letter: Pattern of a character that lengthens the word it follows.
+    """
+
+    name: str
+    word: Any
+    letter: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _measure, (self.name,)  # one object per process, by which bounds are remembered
+
+    def words(self, text: str) -> list[str]:
+        """Return the lower-cased words of a text."""
+        found: list[str] = self.word.findall(lowered(text))
+        return found
+
+    def __call__(self, answer: str, reference: str) -> float:
+        """Return the similarity in [0, 1]; 1.0 for identical texts, even without a word."""
+        if answer == reference:
+            return 1.0
+        return _lcs_f1(self.words(answer), self.words(reference))
+
+
+class _Published(Measure):
+    """A measure that warns where it ignores much of an answer."""
+
+    def __call__(self, answer: str, reference: str) -> float:
+        for text in (answer, reference):
+            counted = len(_UNCOUNTED.sub("", text))
+            if counted - sum(map(len, self.words(text))) > MAX_IGNORED * counted:
+                warnings.warn(
+                    "ROUGE-L as published compares the letters a to z and digits, and ignores more "
+                    f"than {MAX_IGNORED:.0%} of an answer: its scores may not tell such answers "
+                    "apart. In a reward, use the measure 'unicode_rouge_l'",
+                    IgnoredTextWarning,
+                    stacklevel=2,
+                )
+        return super().__call__(answer, reference)
+
+
+UNICODE_ROUGE_L = Measure(
+    "unicode_rouge_l",
+    regex.compile(rf"{_LETTER}+|{_SIGN}", regex.VERSION1),
+    regex.compile(_LETTER, regex.VERSION1),
+)
+ROUGE_L = _Published("rouge_l", re.compile("[a-z0-9]+"), re.compile("[a-z0-9]"))
+MEASURES = {measure.name: measure for measure in (UNICODE_ROUGE_L, ROUGE_L)}
+"""Every measure by its name; the first is the default of rewards."""
+
+
+def similarity(answer: str, reference: str) -> float:
+    r"""Similarity of an answer to the original answer, the measure `unicode_rouge_l`.
+
+    ROUGE-L F1 (see `rouge_l_f1`) on words of any script. A word is a maximal run of letters, marks
+    and digits after lower-casing; in scripts written without spaces (Han, kana, Thai, Lao, Khmer,
+    Burmese) each character is one, and so is each sign: punctuation, symbols, currencies, emoji.
+    Only white space and case do not count. Identical texts are 1.0, both empty included.
+
+    Args:
+        answer: The text to judge.
+        reference: The text to compare it with; the score is symmetric.
+
+    Returns:
+        The score in [0, 1].
+
+    Example:
+        >>> similarity("Yes", "yes"), similarity("5 €", "5 $"), similarity("猫", "犬")
+        (1.0, 0.5, 0.0)
+    """
+    return UNICODE_ROUGE_L(answer, reference)
 
 
 def rouge_l_f1(answer: str, reference: str) -> float:
@@ -32,12 +129,7 @@ def rouge_l_f1(answer: str, reference: str) -> float:
         >>> rouge_l_f1("the cat sat", "The cat sat down.")
         0.8571428571428571
     """
-    answer_words = _WORD.findall(answer.lower())
-    reference_words = _WORD.findall(reference.lower())
-    if not answer_words or not reference_words:
-        return 0.0
-    common = LCSseq.similarity(answer_words, reference_words)
-    return _f1(common, len(answer_words), len(reference_words))
+    return _lcs_f1(ROUGE_L.words(answer), ROUGE_L.words(reference))
 
 
 def rouge_n_f1(answer: str, reference: str, n: int) -> float:
@@ -75,7 +167,7 @@ def rouge_n_f1(answer: str, reference: str, n: int) -> float:
 
 
 def _n_grams(text: str, n: int) -> Counter[tuple[str, ...]]:
-    words = _WORD.findall(text.lower())
+    words = ROUGE_L.words(text)
     return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
@@ -88,14 +180,24 @@ def _f1(common: int, in_answer: int, in_reference: int) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def similarity(answer: str, reference: str) -> float:
-    """Similarity of an answer to the original answer, in [0, 1].
+def _measure(name: str) -> Measure:
+    return MEASURES[name]
 
-    Identical texts are 1.0 even without a Latin word in them (both empty included); all others get
-    `rouge_l_f1`, which is 0.0 for two different texts in, say, Chinese.
+
+def lowered(text: str) -> str:
+    """Return a text lower-cased so that no character depends on those around it.
 
     Example:
-        >>> similarity("猫", "猫"), similarity("猫", "犬"), similarity("Yes", "yes.")
-        (1.0, 0.0, 1.0)
+        >>> lowered("ΟΔΟΣ")
+        'οδοσ'
     """
-    return 1.0 if answer == reference else rouge_l_f1(answer, reference)
+    # What `lower` makes of a capital sigma depends on what follows.
+    return text.lower().replace(
+        "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
+    )
+
+
+def _lcs_f1(answer: list[str], reference: list[str]) -> float:
+    if not answer or not reference:
+        return 0.0
+    return _f1(LCSseq.similarity(answer, reference), len(answer), len(reference))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
-_WORD = re.compile("[a-z0-9]+")  # as in rouge.py
+from .rouge import UNICODE_ROUGE_L, Measure, lowered
 
 # Scores of equal value but from different counts differ by a few roundings, about 1e-16 each.
 # Relative, so that a bound of 0.0 stays exact.
@@ -13,17 +12,19 @@ _SLACK = 1e-9
 
 
 @lru_cache(maxsize=4096)
-def _reference_positions(reference: str) -> tuple[int, dict[str, int]]:
+def _reference_positions(measure: Measure, reference: str) -> tuple[int, dict[str, int]]:
     """Number of words of the reference, and the positions of each of them as bits of an int."""
-    words = _WORD.findall(reference.lower())
+    words = measure.words(reference)
     positions: dict[str, int] = {}
     for position, word in enumerate(words):
         positions[word] = positions.get(word, 0) | 1 << position
     return len(words), positions
 
 
-def similarity_bounds(text: str, reference: str, words_left: int) -> tuple[float, float]:
-    r"""Bounds on `pcrl_gym.rouge.similarity` over all answers that can still come of a text.
+def similarity_bounds(
+    text: str, reference: str, words_left: int, measure: Measure = UNICODE_ROUGE_L
+) -> tuple[float, float]:
+    r"""Bounds on a similarity over all answers that can still come of a text.
 
     These are: the text without the U+FFFD at its end, then anything with at most `words_left` new
     words, all stripped. If the text ends inside a word, that word is *open*: whatever follows may
@@ -52,22 +53,20 @@ def similarity_bounds(text: str, reference: str, words_left: int) -> tuple[float
     is the reference, or begins it once stripped on the left; and it never is certain, as another
     character may follow. So the bounds are (0, 1) or (0, 0).
 
-    *U+FFFD at the end* is a character of which some bytes are missing. Two characters beyond ASCII
-    hold a word when lower-cased: the Kelvin sign is "k", "İ" is "i" and a combining dot, which
-    closes the word. So the character may lengthen an open word or be a new word, which counts as
-    appended on top of $A$. Tokenizers with byte fallback decode a whole run of bytes to one U+FFFD
-    each while its last character is incomplete. A new word takes two bytes there, itself and what
-    parts it from the word before, but the first of them only one if no word is open: $n$ U+FFFD
-    make up to $\lfloor n / 2 \rfloor$ new words after an open word, $\lceil n / 2 \rceil$ else.
+    *U+FFFD at the end* stands for at least one byte of characters that are not complete: they may
+    lengthen an open word, and begin at most a word per U+FFFD, which counts as appended on top of
+    $A$. Tokenizers with byte fallback decode a whole run of bytes to one U+FFFD each while its last
+    character is incomplete.
 
     Apart from U+FFFD at the end, where any word is taken to be possible, both bounds are attained,
-    up to a relative slack of 1e-9 for the rounding in `rouge_l_f1`.
+    up to a relative slack of 1e-9 for rounding.
 
     Args:
         text: The answer so far, as decoded: not stripped.
         reference: The text that the answer will be compared with, stripped.
         words_left: How many new words can still come, at least 0. The open word is not new, nor is
             what U+FFFD at the end may turn out to be.
+        measure: The similarity.
 
     Returns:
         (low, high) with `0 <= low <= similarity(answer, reference) <= high <= 1`.
@@ -83,17 +82,15 @@ def similarity_bounds(text: str, reference: str, words_left: int) -> tuple[float
         (0.5, 0.75)
     """
     start = text.rstrip("\ufffd")
-    total, positions = _reference_positions(reference)
+    total, positions = _reference_positions(measure, reference)
     if not total:
         # With words in the reference, an identical answer is 1.0 by the formula too.
         identical = reference.startswith(start.lstrip()) or reference == start.strip()
         return 0.0, 1.0 if identical else 0.0
 
-    lowered = start.lower()
-    words = _WORD.findall(lowered)
-    is_open = _WORD.match(lowered[-1:]) is not None
-    partial_bytes = len(text) - len(start)
-    words_left += partial_bytes // 2 if is_open else (partial_bytes + 1) // 2
+    words = measure.words(start)
+    is_open = measure.letter.match(lowered(start)[-1:]) is not None
+    words_left += len(text) - len(start)
 
     # Bit-parallel LCS (Hyyrö 2004): after each word, bit i of `unmatched` is 0 exactly where the
     # LCS with the first i + 1 words of the reference is longer than with the first i.

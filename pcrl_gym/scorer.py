@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .answers import Answers, check_count, failures
 from .errors import GeneratorError, PromptTooLongError
 from .rewards import RewardInputs
+from .rouge import MEASURES, UNICODE_ROUGE_L
 
 if TYPE_CHECKING:
     from .disk_cache import DiskCache
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from .rewards import Reward
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+
+SURVIVAL_THRESHOLD = 0.9
+"""What a similarity must exceed for the answer to count as survived, as in PCRL."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +35,10 @@ class Scores:
 
     Attributes:
         reward: (batch,) float64.
-        similarity: (batch,) float64 in [0, 1]; NaN if the reward does not need answers; where the
-            answer is partial, a bound on the side of the reward's threshold that was decided.
+        similarity: (batch,) float64 in [0, 1], of the two whole answers; NaN if the reward does not
+            need answers, and where the answer is partial.
+        survived: (batch,) bool, whether the similarity exceeds the reward's threshold, 0.9 if it
+            has none; known of partial answers, too. All False if the reward needs no answers.
         compression_ratio: (batch,) float64, `1 - (n' - f) / (n - f)` with the counts below; 0.0
             where the user's part adds no tokens (n <= f); negative where re-tokenising inflated.
         drop_rate: (batch,) float64 in [0, 1], dropped over droppable units; 0.0 without any.
@@ -45,11 +52,13 @@ class Scores:
         compressed_outputs: Its answers to the compressed prompts; empty strings if the reward does
             not need answers.
         partial: (batch,) bool, whether the answer to the compressed prompt was left unfinished
-            because the reward was decided.
+            because the reward was decided; only with early stopping.
+        answered: Whether compressed prompts were answered: the reward needs it.
     """
 
     reward: FloatArray
     similarity: FloatArray
+    survived: BoolArray
     compression_ratio: FloatArray
     drop_rate: FloatArray
     log_likelihood: FloatArray
@@ -60,7 +69,8 @@ class Scores:
     compressed_prompts: list[str]
     outputs: list[str]
     compressed_outputs: list[str]
-    partial: NDArray[np.bool_]
+    partial: BoolArray
+    answered: bool
 
     def __len__(self) -> int:
         """Number of episodes scored."""
@@ -77,9 +87,10 @@ class Scores:
             "original_tokens": int(self.original_tokens[i]),
             "compressed_tokens": int(self.compressed_tokens[i]),
         }
-        if not np.isnan(self.similarity[i]):
+        if self.answered:
             terms["compressed_output"] = self.compressed_outputs[i]
             terms["similarity"] = float(self.similarity[i])
+            terms["survived"] = bool(self.survived[i])
             terms["partial"] = bool(self.partial[i])
         if not np.isnan(self.log_likelihood[i]):
             terms["log_likelihood"] = float(self.log_likelihood[i])
@@ -91,22 +102,25 @@ class Scorer:
 
     Answers are asked for once: those to original prompts are kept for the life of the scorer (with
     a cache the latest in memory, all on disk), so a mask that keeps everything costs nothing, and
-    so are the latest ones to compressed prompts. If
-    all that a reward wants to know of a similarity is whether it exceeds a number (it says so by an
-    attribute `similarity_threshold`), an answer is left unfinished as soon as that is certain; the
-    rewards are the same.
+    so are the latest ones to compressed prompts.
+
+    The similarity of two answers is the reward's `measure`, a name of `pcrl_gym.rouge.MEASURES`,
+    or `unicode_rouge_l` if it has none.
 
     Args:
         generator: The frozen model that answers.
         reward: The rule that pays.
         max_new_tokens: Limit of each answer in generator tokens, at least 1.
-        full_answers: Whether answers are completed even where the reward is decided before.
+        early_stopping: Whether an answer is left unfinished as soon as it is certain whether its
+            similarity exceeds the reward's `similarity_threshold`. The rewards are the same and
+            come sooner. A reward without that attribute gets whole answers all the same.
         cache: Where answers to original prompts are kept from run to run; `None`: nowhere.
 
     Raises:
         ValueError: If `max_new_tokens` is below 1 or leaves no room for a prompt, there is a cache
-            but the generator has no `fingerprint`, or the reward needs log-likelihoods and the
-            generator says by an attribute `gives_likelihoods` that it has none.
+            but the generator has no `fingerprint`, the reward's measure is unknown, or it needs
+            log-likelihoods and the generator says by an attribute `gives_likelihoods` that it has
+            none.
 
     Example:
         >>> scores = Scorer(generator, make_reward("threshold"))(episodes, masks)  # doctest: +SKIP
@@ -120,7 +134,7 @@ class Scorer:
         reward: Reward,
         max_new_tokens: int = 30,
         *,
-        full_answers: bool = False,
+        early_stopping: bool = False,
         cache: DiskCache | None = None,
     ) -> None:
         if max_new_tokens < 1:
@@ -139,8 +153,13 @@ class Scorer:
         self.generator = generator
         self.reward = reward
         self.max_new_tokens = max_new_tokens
-        threshold = None if full_answers else getattr(reward, "similarity_threshold", None)
-        self._answers = Answers(generator, max_new_tokens, threshold, cache)
+        measure = getattr(reward, "measure", UNICODE_ROUGE_L.name)
+        if measure not in MEASURES:
+            raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
+        own = getattr(reward, "similarity_threshold", None)
+        self._threshold = SURVIVAL_THRESHOLD if own is None else own
+        stop_at = own if early_stopping else None
+        self._answers = Answers(generator, max_new_tokens, stop_at, cache, MEASURES[measure])
         self._token_counts: dict[str, int] = {}
 
     @property
@@ -222,12 +241,12 @@ class Scorer:
         expected = [episode.prompt.output for episode in episodes]
         texts = compressed if self.reward.needs_answers else None
         originals, survivals = self._answers(prompts, expected, texts)
-        likelihood = similarities = np.full(len(episodes), np.nan)
+        likelihood = bounds = np.full(len(episodes), np.nan)
         compressed_outputs = [""] * len(episodes)
         partial = np.zeros(len(episodes), np.bool_)
         if self.reward.needs_answers:
             compressed_outputs = [survival.answer.text for survival in survivals]
-            similarities = np.array([s.similarity for s in survivals], dtype=np.float64)
+            bounds = np.array([survival.bound for survival in survivals], dtype=np.float64)
             partial = np.array([s.answer.partial for s in survivals], dtype=np.bool_)
         if self.reward.needs_likelihood:
             likelihood = self._log_likelihood(compressed, originals)
@@ -237,10 +256,11 @@ class Scorer:
             [_drop_rate(e.droppable, keep) for e, keep in zip(episodes, kept, strict=True)],
             dtype=np.float64,
         )
-        terms = RewardInputs(similarities, ratio, drop_rate, likelihood)
+        terms = RewardInputs(bounds, ratio, drop_rate, likelihood)
         return Scores(
             reward=self._pay(terms),
-            similarity=similarities,
+            similarity=np.where(partial, np.nan, bounds),
+            survived=bounds > self._threshold,
             compression_ratio=ratio,
             drop_rate=drop_rate,
             log_likelihood=likelihood,
@@ -252,6 +272,7 @@ class Scorer:
             outputs=[answer.text for answer in originals],
             compressed_outputs=compressed_outputs,
             partial=partial,
+            answered=self.reward.needs_answers,
         )
 
     def _count(self, texts: Sequence[str]) -> IntArray:

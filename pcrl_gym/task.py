@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from .datasets import load_prompts
 from .disk_cache import DiskCache
 from .episode import EpisodeBuilder
-from .errors import DatasetError
+from .errors import DatasetError, did_you_mean
 from .generators.loading import load_generator
 from .lazy_episodes import LazyEpisodes
 from .rewards import make_reward
@@ -24,7 +25,7 @@ from .units import check_unit_kind
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gymnasium import spaces
     from numpy.typing import NDArray
@@ -108,13 +109,14 @@ def make_task(
     dtype: str = "auto",
     batch_size: int | Literal["auto"] = "auto",
     cache: str | Path | None = None,
-    full_answers: bool = False,
+    early_stopping: bool = False,
 ) -> Task:
     """Load prompts and generator and prepare the episodes.
 
     Args:
         dataset: "micro", "alpaca_plus", "gpteacher", a file (.json, .jsonl, .csv, .parquet), a
-            folder of split files, a Hugging Face dataset id, or prompts.
+            folder of split files or of `save_to_disk`, a Hugging Face dataset id, or prompts; see
+            `load_prompts`.
         split: "train", "validation_seen", "validation_unseen" or "validation_human".
         generator: "micro", "micro-seq2seq", a Hugging Face model id or folder (causal or
             sequence-to-sequence), "ray:NAME?replicas=4" for one of these on a Ray cluster,
@@ -128,17 +130,19 @@ def make_task(
             left out. None: only those that do not fit the generator's context.
         max_new_tokens: length limit of the generator's answers, in tokens.
         max_steps: steps per episode; edits accumulate and the last step is rewarded.
-        reward: "threshold", "linear", "band", "likelihood" or a `Reward` object.
+        reward: "threshold", "linear", "band" or "likelihood", also with settings such as
+            "threshold:threshold=0.8,measure=rouge_l", or a `Reward` object.
         template: "alpaca", "chat" (the generator's chat template) or a `Template` object.
         force_keep: strings or compiled regular expressions whose matches cannot be dropped.
-        keep_digits: whether units with a digit cannot be dropped.
+        keep_digits: whether numbers cannot be dropped; see `pcrl_gym.protection`.
         device: "auto", "cpu", "cuda", ...: where the generator runs.
         dtype: "auto", "float32", "bfloat16", ...: the generator's weights.
         batch_size: "auto" or the number of prompts that the generator answers at once.
         cache: file that keeps the generator's answers to original prompts (with a generator behind
             an API, all its answers) from run to run; several processes may share it. None: no file.
-        full_answers: whether the generator completes answers even where the reward is decided
-            before; changes `info`, not rewards.
+        early_stopping: whether answers are left unfinished once the reward is decided, which makes
+            training faster. Rewards are the same; in `info`, `similarity` is NaN where an answer is
+            unfinished, and `survived` says what was decided.
 
     Raises:
         ValueError: if a number is out of range or a name is unknown.
@@ -153,8 +157,7 @@ def make_task(
         ("max_new_tokens", max_new_tokens),
         ("max_steps", max_steps),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")
+        check_positive(name, value)
     check_unit_kind(unit)
     reward = make_reward(reward)
     prompts = load_prompts(dataset, split)
@@ -175,7 +178,7 @@ def make_task(
         generator,
         reward,
         max_new_tokens,
-        full_answers=full_answers,
+        early_stopping=early_stopping,
         cache=None if cache is None or behind_api else DiskCache(cache),
     )
     limits = [scorer.max_original_tokens, max_prompt_tokens]
@@ -195,6 +198,43 @@ def make_task(
         max_steps=max_steps,
         skipped_prompts=skipped,
     )
+
+
+def check_arguments(options: Mapping[str, Any]) -> None:
+    """Check that an environment has arguments of these names.
+
+    Raises:
+        ValueError: if it has not; the message names similar ones.
+    """
+    known = [*inspect.signature(make_task).parameters, "render_mode"]
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                f"PromptCompression-v0 has no argument {name!r}{did_you_mean(name, known)}"
+            )
+
+
+def check_positive(name: str, value: object) -> None:
+    """Check that an argument is a positive integer.
+
+    Raises:
+        ValueError: if it is not; the message names the argument.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")
+
+
+def check_seed(seed: object) -> int | None:
+    """The seed as a Python integer, or None.
+
+    Raises:
+        ValueError: if it is neither None nor an integer >= 0.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"expected a seed to be an integer >= 0 or None, got {seed!r}")
+    return int(seed)
 
 
 def check_reset_options(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.micro import MICRO, weights_folder
+from pcrl_gym.pretrained import check_tokenizer, loading, locate
 from pcrl_gym.template import chat_frame
 
 if TYPE_CHECKING:
@@ -30,15 +31,11 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
     if isinstance(spec, (str, Path)):
         from transformers import AutoTokenizer
 
-        source = weights_folder(MICRO[spec]) if spec in MICRO else spec
         tokenizer: Any
-        try:
+        with loading("a tokenizer from", spec):
+            source = locate(weights_folder(MICRO[spec]) if spec in MICRO else spec, MICRO)
+            check_tokenizer(source)
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"cannot load a tokenizer from {str(spec)!r}: give 'micro', a folder with a saved "
-                f"tokenizer or a Hugging Face id that can be reached ({error})"
-            ) from error
     else:
         tokenizer = spec
     if not getattr(tokenizer, "is_fast", False):

@@ -8,14 +8,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
+import regex
+
 UnitKind: TypeAlias = Literal["token", "word"]
 Span: TypeAlias = tuple[int, int]
 
-_WORD = re.compile(r"\S+")
+UNSPACED = (
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Word_Break=Katakana}\p{Bopomofo}\p{Yi}\p{Tibetan}"
+    r"\p{Line_Break=Complex_Context}--\p{N}]"
+)
+"""Set of the letters and marks of scripts written without spaces, for `regex` with its `V1` flag.
+
+Complex context are Thai, Lao, Khmer, Myanmar and their relatives.
+"""
+
+_RUN = re.compile(r"\S+")
+_UNSPACED = regex.compile(UNSPACED, regex.V1)
+_OPENING = r"[\p{Ps}\p{Pi}]"
+_WORD = regex.compile(
+    # Runs of Katakana and syllables of Tibetan are words, of the other scripts each character is.
+    rf"{_OPENING}*(?:[\p{{Katakana}}\p{{Word_Break=Katakana}}]+|[\p{{Tibetan}}--\p{{P}}]+|(?={UNSPACED})\X)"
+    # Punctuation and symbols go with what they follow.
+    rf"(?:(?!{_OPENING})[^\p{{L}}\p{{M}}\p{{N}}_])*"
+    rf"|(?:(?!{UNSPACED}).)+",
+    regex.V1 | regex.DOTALL,
+)
 
 
 def split_units(
-    text: str, offsets: Sequence[Span], kind: UnitKind, fixed: Sequence[Span] = ()
+    text: str, offsets: Sequence[Span], kind: UnitKind, ranges: Iterable[Span] = ()
 ) -> list[Span]:
     """Cut a text into units.
 
@@ -24,19 +45,22 @@ def split_units(
 
     * `"token"`: one unit per token of the policy's tokenizer. Tokens that share a character are
       one unit, so are tokens of white space with the token that follows.
-    * `"word"`: one unit per run of characters that are not white space.
+    * `"word"`: one unit per run of characters that are not white space. In scripts written
+      without spaces, one per character with its marks (Chinese, Hiragana, Thai, Lao, Khmer,
+      Myanmar, ...), run of Katakana or syllable of Tibetan, with the punctuation that follows.
 
     White space belongs to the unit that follows, at the end of a range to the one before.
     Characters that the tokenizer left out (an uncased one drops accents and control characters)
-    belong to the token that they directly follow, else to the next. The borders of fixed ranges
-    are borders of units.
+    belong to the token that they directly follow, else to the next. The borders of given ranges
+    are borders of units, so white space between two of them is a unit.
 
     Args:
         text: The text; may be empty.
         offsets: Character range `(start, end)` of each token. Empty ranges are ignored, order
             does not matter, and ranges may overlap or leave gaps, as those of real tokenizers do.
         kind: `"token"` or `"word"`.
-        fixed: Character ranges of the template's own text, sorted and not overlapping.
+        ranges: Character ranges that no unit reaches into or out of: the template's own text, and
+            what is protected.
 
     Returns:
         Character ranges `(start, end)` of the units in the order of the text, none empty.
@@ -45,17 +69,16 @@ def split_units(
         ValueError: If the kind is unknown.
 
     Example:
-        >>> split_units("Sort: b a ", [(0, 4), (4, 5), (6, 7), (8, 9)], "token", fixed=[(0, 6)])
+        >>> split_units("Sort: b a ", [(0, 4), (4, 5), (6, 7), (8, 9)], "token", ranges=[(0, 6)])
         [(0, 4), (4, 6), (6, 7), (7, 10)]
         >>> split_units("Sort: b a ", [], "word")
         [(0, 5), (5, 7), (7, 10)]
+        >>> split_units("iPhone手机 ok", [], "word")
+        [(0, 6), (6, 7), (7, 8), (8, 11)]
     """
     check_unit_kind(kind)
-    if kind == "word":
-        pieces = [match.span() for match in _WORD.finditer(text)]
-    else:
-        pieces = list(_merge_overlapping(text, offsets))
-    borders = sorted({0, len(text)}.union(*fixed))
+    pieces = list(_words(text) if kind == "word" else _merge_overlapping(text, offsets))
+    borders = sorted({0, len(text)}.union(*ranges))
     spans: list[Span] = []
     index = 0
     for start, end in pairwise(borders):
@@ -106,6 +129,15 @@ def check_unit_kind(kind: str) -> None:
     if kind not in get_args(UnitKind):
         kinds = " or ".join(repr(known) for known in get_args(UnitKind))
         raise ValueError(f"unit must be {kinds}, got {kind!r}")
+
+
+def _words(text: str) -> Iterator[Span]:
+    """Yield the words; between two of them there is nothing but white space."""
+    for run in _RUN.finditer(text):
+        if _UNSPACED.search(text, *run.span()):
+            yield from (word.span() for word in _WORD.finditer(text, *run.span()))
+        else:
+            yield run.span()
 
 
 def _merge_overlapping(text: str, offsets: Iterable[Span]) -> Iterator[Span]:

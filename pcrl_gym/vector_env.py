@@ -12,8 +12,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from .rendering import RENDER_FPS, RENDER_MODES, Frame, check_render_mode, print_frame, render_frame
+from .shared_spec import SharedSpec
 from .spaces import Observation, flat_action_masks, parse_keep_mask, stack_observations
-from .task import check_reset_options, make_task
+from .task import check_arguments, check_positive, check_reset_options, check_seed, make_task
 from .vector_info import stack_infos
 from .walk import ShuffledWalk
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from .episode import Episode
 
 
-class PromptCompressionVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArray[Any]]):
+class PromptCompressionVectorEnv(
+    SharedSpec, VectorEnv[Observation, NDArray[np.int8], NDArray[Any]]
+):
     """`num_envs` episodes of `PromptCompression-v0` side by side.
 
     `gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=64)` builds it. Spaces, rewards and
@@ -52,9 +55,9 @@ class PromptCompressionVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArra
     def __init__(
         self, num_envs: int = 1, *, render_mode: str | None = None, **options: Any
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"expected num_envs >= 1, got {num_envs}")
+        check_positive("num_envs", num_envs)
         check_render_mode(render_mode)
+        check_arguments(options)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.task = make_task(**options)
@@ -82,28 +85,37 @@ class PromptCompressionVectorEnv(VectorEnv[Observation, NDArray[np.int8], NDArra
     def reset(
         self,
         *,
-        seed: int | Sequence[int] | None = None,
+        seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode in every sub-environment.
 
         Args:
-            seed: seeds `np_random` and starts the walk anew. A list of `num_envs` integers is
-                accepted as in `SyncVectorEnv`; as the walk is shared, it acts as one joint seed.
+            seed: an integer >= 0 seeds `np_random` and starts the walk anew. A list of `num_envs`
+                integers or None is accepted as in `SyncVectorEnv`; as the walk is shared, it acts
+                as one joint seed, in which the current `np_random` draws what is None. None, or a
+                list of nothing else, goes on with the walk.
             options: `{"index": [...]}` picks one prompt per sub-environment.
 
         Raises:
             ValueError: if a seed or option is not as described.
         """
-        if seed is None or isinstance(seed, (int, np.integer)):
-            super().reset(seed=None if seed is None else int(seed))
-        elif len(seed) == self.num_envs:
-            self.np_random = np.random.default_rng(list(seed))
+        if isinstance(seed, (list, tuple, np.ndarray)):
+            seeds = [check_seed(one) for one in seed]
+            if len(seeds) != self.num_envs:
+                raise ValueError(
+                    f"expected one seed or a list of num_envs={self.num_envs} seeds, got "
+                    f"{len(seeds)}"
+                )
+            seeded = any(one is not None for one in seeds)
+            if seeded:
+                self.np_random = np.random.default_rng(
+                    [int(self.np_random.integers(2**32)) if s is None else s for s in seeds]
+                )
         else:
-            raise ValueError(
-                f"expected one seed or a list of num_envs={self.num_envs} seeds, got {len(seed)}"
-            )
-        if seed is not None:
+            seeded = seed is not None
+            super().reset(seed=check_seed(seed))
+        if seeded:
             self._walk.restart()
         picked = check_reset_options(options, len(self.task.episodes), self.num_envs)
         infos = self._begin(picked)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .torch_state import own_state
+
 if TYPE_CHECKING:
     from .network import KeepNetwork
     from .passages import Passage
@@ -137,7 +139,7 @@ def _logits(
         attended[row, : len(units)] = 1
         free[row, : len(units)] = passages[index].free[units]
     device = network.droppable_embedding.weight.device
-    with torch.inference_mode():
+    with own_state(network):
         tensors = (torch.from_numpy(array).to(device) for array in (ids, attended, free))
         logits: NDArray[np.float64] = network(*tensors)[0].cpu().double().numpy()
     if not np.isfinite(logits).all():

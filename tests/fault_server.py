@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from fakes import first_and_last_word
 
@@ -19,7 +20,7 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came in, and the fault it met, if any."""
+    """One request as it came in, its path with the query, and the fault it met, if any."""
 
     path: str
     text: str
@@ -142,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         owner = self.server.owner
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        chat = self.path.endswith("/chat/completions")
+        chat = urlsplit(self.path).path.endswith("/chat/completions")
         text = body["messages"][0]["content"] if chat else body["prompt"]
         with owner.changed:
             # Asked for a count and asked for an answer, a text fails by the same schedule.

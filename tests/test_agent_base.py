@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from agents import AGENTS, Agent, agent_class, make_agent
 from agents.base import drop_highest, keep_masks
+from benchmarks.roster import find_agents
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -99,3 +100,21 @@ def test_keep_masks_never_drop_protected_units_and_leave_padding_zero() -> None:
     masks = keep_masks(observations, np.ones((1, 3), dtype=bool))
     np.testing.assert_array_equal(masks, [[1, 0, 0]])
     assert masks.dtype == np.int8
+
+
+def test_settings_follow_the_name() -> None:
+    assert make_agent("random:rate=0.2", seed=1).rate == 0.2
+    assert make_agent("random:rate=0.2", rate=0.3).rate == 0.3
+    with pytest.raises(ValueError, match="no setting rates; it has: rate"):
+        make_agent("truncation:rates=0.2")
+
+
+def test_a_row_is_named_after_the_settings() -> None:
+    specs = ["random", "random:rate=0.2", "self_information:model=/a/gpt2-mini/model"]
+    entries = find_agents([*specs, "perplexity"])
+    assert [entry.name for entry in entries] == [
+        "random", "random-rate0.2", "self_information-gpt2-mini-model", "perplexity",
+    ]  # fmt: skip
+    assert [entry.ranks_by for entry in entries] == [None, None, "/a/gpt2-mini/model", ""]
+    with pytest.raises(ValueError, match="rate must be a share"):
+        find_agents(["random:rate=2"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from agents.__main__ import main
 from agents.learning import TrainingDivergedError
@@ -16,6 +17,7 @@ from agents.scst import SCSTAgent
 from agents.scst_training import SCSTLearner
 from pcrl_gym import Compressor, make_task
 from pcrl_gym.micro import micro_prompts
+from pcrl_gym.tokenizers import load_tokenizer
 from run_agents import figures, weights
 
 SHORT = (
@@ -70,7 +72,7 @@ def test_a_run_ends_the_same_whether_stopped_or_not(
         "train scst: 100%",
         "reward=",
         "ratio=",
-        "survival=",
+        "survived=",
         "entropy=",
         "update 4: eval",
     ):
@@ -154,6 +156,24 @@ def test_a_run_becomes_a_compressor(
         assert fact in card
 
 
+@pytest.mark.parametrize(
+    "stored", [{"tokenizer": "micro"}, {"tokenizer": None}], ids=["now", "old"]
+)
+def test_a_run_on_a_cluster_is_exported_without_one(
+    stored: dict[str, str | None], few: Path, tmp_path: Path
+):
+    """The tokenizer stands in the folder, or follows from the name of the hosted generator."""
+    assert main(arguments(tmp_path / "run", f"dataset={few}")) == 0
+    file = tmp_path / "run" / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    assert config["task"]["tokenizer"] == "micro"
+    config["task"] |= {"generator": "ray:micro?replicas=4", **stored}
+    file.write_text(yaml.safe_dump(config))
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 0
+    compressor = Compressor.from_pretrained(tmp_path / "policy", device="cpu")
+    assert compressor.tokenizer.get_vocab() == load_tokenizer("micro").get_vocab()
+
+
 def test_what_cannot_be_exported_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "holds no run: config.yaml is missing" in capsys.readouterr().err
@@ -221,7 +241,7 @@ def test_a_run_that_failed_at_its_start_can_be_mended(
     ("damage", "message"),
     [
         ("config.yaml", "is damaged"),
-        ("best/network.safetensors", "cannot be read"),
+        ("best/network.safetensors", "network.safetensors is damaged or incomplete"),
         ("best", "holds no agent 'best'; --which last may be there"),
     ],
 )

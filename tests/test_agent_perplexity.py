@@ -33,7 +33,7 @@ def test_a_segment_is_read_after_the_compressed_ones(gpt2_folder: Path) -> None:
     observations, infos = prompt_batch(TEXTS[:1])
     masks = agent_of(gpt2_folder, rate=0.5, segment_units=4).act(observations, infos)
     text, spans = infos[0]["prompt"], infos[0]["spans"][:9]
-    measure = Surprisal(str(gpt2_folder), device="cpu")
+    measure = Surprisal.load(str(gpt2_folder), device="cpu")
     kept = np.ones(9, bool)
     for start, end, wanted in ((0, 4, 1), (4, 8, 2), (8, 9, 1)):
         before = "".join(text[a:b] for (a, b), k in zip(spans[:start], kept, strict=False) if k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,8 @@ def test_the_task_has_the_arguments_and_defaults_of_make_task():
     from pcrl_gym.task import make_task
 
     defaults = {name: p.default for name, p in inspect.signature(make_task).parameters.items()}
-    assert {name: defaults[name] for name in vars(TaskConfig())} == vars(TaskConfig())
+    fields = {field.name: field.default for field in dataclasses.fields(TaskConfig)}
+    assert {name: defaults[name] for name in fields} == fields
 
 
 @pytest.mark.parametrize(
@@ -99,3 +101,19 @@ def test_files_agents_and_budgets_that_are_not_there_are_missed():
         load_config("random")
     with pytest.raises(ValueError, match=r"needs a budget: give run\.updates"):
         load_config("scst")
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokenizer"),
+    [
+        ((), "micro"),
+        (("generator=micro-seq2seq",), "micro-seq2seq"),
+        (("generator=ray:gpt2?replicas=4",), "gpt2"),
+        (("generator=ray:some/model",), "some/model"),
+        (("generator=openai:llama@http://here/v1",), "micro"),
+        (("generator=ray:gpt2", "tokenizer=some/encoder"), "some/encoder"),
+    ],
+)
+def test_the_tokenizer_that_is_chosen_is_stored(settings: tuple[str, ...], tokenizer: str):
+    config = load_config("scst", settings=[BUDGET, *settings])
+    assert config.to_mapping()["task"]["tokenizer"] == tokenizer

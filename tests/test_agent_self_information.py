@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_fixtures import PREFIX, prompt_batch
+from agents.perplexity import PerplexityAgent
 from agents.self_information import SelfInformationAgent
+from agents.surprisal import SurprisalRanker
+from pcrl_gym import Prompt, make_task
+from pcrl_gym.generators.hf import HFGenerator
 from test_surprisal import by_hand
 
 TEXTS = ["sort the 12 plums and apples, please", "hot or cold?", ""]
@@ -51,3 +55,29 @@ def test_the_model_is_loaded_late_and_settings_are_checked_early() -> None:
     SelfInformationAgent(model="no such folder")
     with pytest.raises(ValueError, match="rate must be a share"):
         SelfInformationAgent(rate=1.5)
+
+
+RANKERS = pytest.mark.parametrize("kind", [SelfInformationAgent, PerplexityAgent])
+
+
+@RANKERS
+def test_units_are_ranked_by_the_generator_of_the_run(
+    kind: type[SurprisalRanker], gpt2_folder: Path
+) -> None:
+    generator = HFGenerator.from_pretrained(str(gpt2_folder), device="cpu")
+    agent, named = kind(device="cpu"), kind(model=str(gpt2_folder), device="cpu")
+    agent.attach(make_task(dataset=[Prompt("0", "Sort.")], generator=generator))
+    batch = prompt_batch(TEXTS)
+    assert agent.surprisal._model is generator.model
+    np.testing.assert_array_equal(agent.act(*batch), named.act(*batch))
+    named.attach(make_task(dataset=[Prompt("0", "Sort.")], generator="micro"))  # its own stays
+    np.testing.assert_array_equal(agent.act(*batch), named.act(*batch))
+
+
+@RANKERS
+def test_without_a_causal_model_the_ranker_says_what_to_give(kind: type[SurprisalRanker]) -> None:
+    agent = kind(device="cpu")
+    with pytest.raises(RuntimeError, match="call attach"):
+        agent.act(*prompt_batch(TEXTS))
+    with pytest.raises(ValueError, match=rf"'micro-seq2seq'.*{agent.name}:model=FOLDER"):
+        agent.attach(make_task(dataset=[Prompt("0", "Sort.")], generator="micro-seq2seq"))

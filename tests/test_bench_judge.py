@@ -309,6 +309,36 @@ def test_tokens_and_cost_are_summed(server: FaultServer, tmp_path: Path):
     assert Prices(0.0, 1.0).cost(None, 3) is None
 
 
+def test_a_verdict_that_was_cut_before_it_began_is_an_error_that_names_the_option(
+    server: FaultServer, tmp_path: Path
+):
+    folder = make_folder(tmp_path, pairs(FOUR))
+    message = {"content": "", "reasoning_content": "Hmm"}
+    server.reply = {"choices": [{"message": message, "finish_reason": "length"}]}
+    with pytest.raises(GeneratorError, match=r"Judging a on prompt.*raise .*--verdict-tokens"):
+        judge(server, folder, concurrency=1)
+    assert len(server.log) == 1
+    server.reply = {}
+    [row] = rows_of(judge(server, folder))
+    assert (row["unparsable"], len(server.log)) == (0, 7)
+
+
+def test_what_decides_the_verdicts_decides_whether_they_are_kept(
+    server: FaultServer, tmp_path: Path
+):
+    folder = make_folder(tmp_path, pairs(FOUR))
+    judge(server, folder)
+    for options in (
+        {"base_url": f"{server.url}?enable_thinking=false"},
+        {"limit_field": "max_completion_tokens"},
+        {"extra_body": {"seed": 1}},
+        {"verdict_tokens": 65},
+    ):
+        server.log.clear()
+        run(folder, **{"model": "m", "base_url": server.url, **options})
+        assert len(server.log) == 6
+
+
 def test_a_server_without_usage_leaves_the_account_empty(server: FaultServer, tmp_path: Path):
     server.reply = {"usage": None}
     folder = make_folder(tmp_path, pairs(FOUR))
@@ -492,5 +522,27 @@ def test_command_prints_the_table(server: FaultServer, tmp_path: Path, capsys):
     told = capsys.readouterr().out
     assert "| agent |" in told
     assert "unparsable" in told
+    assert {request.path for request in server.log} == {"/v1/chat/completions"}
     assert main(["judge", str(folder), *options, "--agents", "nobody"]) == 2
     assert "no results of the agents nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ([], "required: --base-url"),
+        (["--base-url", ""], "expected a base URL"),
+        (["--base-url", "localhost:8000/v1"], "expected a base URL"),
+        (["--base-url", "http://h/v1/chat/completions"], "give 'http://h/v1'"),
+    ],
+)
+def test_command_needs_a_server_that_is_named(
+    tmp_path: Path, monkeypatch, capsys, url: list[str], message: str
+):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")  # too little for a command
+    folder = make_folder(tmp_path, pairs(FOUR))
+    with pytest.raises(SystemExit) as caught:
+        main(["judge", str(folder), "--model", "m", *url])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (folder / "judge.db").exists()

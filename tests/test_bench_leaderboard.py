@@ -63,6 +63,7 @@ def test_row_by_hand():
         "cut_rouge_l",
         "compress_ms",
         "oracle",
+        "ranks_by",
     ]
     assert (row["agent"], row["suite"], row["split"]) == ("a", "toy v2", "seen")
     assert (row["generator"], row["seeds"], row["n"]) == ("fake", 2, 2)

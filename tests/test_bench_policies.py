@@ -15,7 +15,9 @@ from agents.__main__ import main as agents
 from agents.scst import SCSTAgent
 from benchmarks.__main__ import main
 from benchmarks.analysis import read_analyses
+from benchmarks.policies import find_policies, tokenizer_of
 from benchmarks.records import RunFolder
+from benchmarks.suites import SUITES
 from pcrl_gym import make_task
 
 SPLITS = ("validation_seen", "validation_unseen")
@@ -149,11 +151,22 @@ def altered(policies: list[Path], tmp_path: Path) -> list[Path]:
     return [Path(shutil.copytree(run, tmp_path / run.name)) for run in policies]
 
 
-def alter(run: Path, **changes: str) -> None:
+def alter(run: Path, **changes: str | None) -> None:
     file = run / "config.yaml"
     config = yaml.safe_load(file.read_text())
     config["task"] |= changes
     file.write_text(yaml.safe_dump(config))
+
+
+def test_the_tokenizer_of_policies_needs_no_generator(
+    altered: list[Path], gpt2_folder: Path, roberta_folder: Path
+) -> None:
+    suite = SUITES["alpaca-plus"]
+    alter(altered[0], generator="ray:/nowhere?replicas=4")
+    assert tokenizer_of(find_policies(altered[:1]), suite) == str(roberta_folder)
+    # As runs were stored before the tokenizer that was chosen stood in them.
+    alter(altered[0], generator=f"ray:{gpt2_folder}?replicas=4", tokenizer=None)
+    assert tokenizer_of(find_policies(altered[:1]), suite) == str(gpt2_folder)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 
 from benchmarks.suites import SUITES
 from pcrl_gym.datasets import dataset_checksum, load_prompts
+from pcrl_gym.rouge import UNICODE_ROUGE_L
 
+DEFAULT = UNICODE_ROUGE_L.name
 FULL = ("micro", "micro-seq2seq", "micro-word", "alpaca-plus", "t0-short")
 
 
@@ -36,6 +38,7 @@ def test_what_the_frozen_suites_are():
             s.generator,
             s.unit,
             s.reward,
+            s.measure,
             s.max_units,
             s.seeds,
             s.max_new_tokens,
@@ -44,11 +47,11 @@ def test_what_the_frozen_suites_are():
         if s.limit is None
     }
     assert told == {
-        "micro": (3, "micro", "micro", "token", "threshold", 128, 5, 30),
-        "micro-seq2seq": (1, "micro", "micro-seq2seq", "token", "threshold", 128, 5, 30),
-        "micro-word": (1, "micro", "micro", "word", "threshold", 128, 5, 30),
-        "alpaca-plus": (2, None, None, "token", "threshold", 512, 3, 128),
-        "t0-short": (2, None, None, "token", "threshold", 512, 3, 128),
+        "micro": (4, "micro", "micro", "token", "threshold", DEFAULT, 128, 5, 30),
+        "micro-seq2seq": (2, "micro", "micro-seq2seq", "token", "threshold", DEFAULT, 128, 5, 30),
+        "micro-word": (2, "micro", "micro", "word", "threshold", DEFAULT, 128, 5, 30),
+        "alpaca-plus": (2, None, None, "token", "threshold", "rouge_l", 512, 3, 128),
+        "t0-short": (3, None, None, "token", "threshold", DEFAULT, 512, 3, 128),
     }
 
 

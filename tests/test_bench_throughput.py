@@ -89,8 +89,8 @@ def test_all_ways_pay_the_same(generator):
         found = measure_case(generator, masks, work, repeats=1)
         assert found.agrees, (masks, found)
         assert set(found.answers_equal.values()) == {found.prompts}
-        assert list(found.ways) == list("abcde")
-        assert found.ways["e"].passes_per_row == 1.0
+        assert list(found.ways) == list("abcdef")
+        assert found.ways["e"].passes_per_row == found.ways["f"].passes_per_row == 1.0
         if masks == "keep-all":
             assert found.drafts_held == found.draft_accepted == 1.0
             assert found.ways["c"].passes_per_row == found.ways["d"].passes_per_row == 1.0
@@ -105,29 +105,35 @@ def test_the_plain_way_answers_like_the_generator(generator):
     assert counted.rows <= 30 * len(work.prompts)
 
 
-def test_the_floor_predicts_every_token_of_the_draft(generator):
+@pytest.mark.parametrize("sliced", [False, True])
+def test_the_floor_predicts_every_token_of_the_draft(generator, sliced):
     """Its arg-max tokens are the answers: nothing that a check needs is left out."""
     work = works(generator)["keep-all"]
-    seen = []
-
-    def look(module, arguments, named, output):
-        seen.append((named, output.logits.argmax(dim=-1)))
-
-    floor = Floor(generator, work)
+    floor = Floor(generator, work, sliced)
     floor.choose()
-    hook = generator.model.register_forward_hook(look, with_kwargs=True)
-    floor()
+    seen = []
+    hook = generator.model.register_forward_hook(lambda *a: seen.append(a[-1].logits.argmax(-1)))
+    with PassCounter(generator.model) as counted:
+        floor()
     hook.remove()
     drafts = [list(answer.token_ids) for answer in work.originals]
-    assert sum(len(tokens) for _, tokens in seen) == len(drafts)
-    for named, predicted in seen:
-        for row, tokens in enumerate(predicted.tolist()):
-            if generator.is_encoder_decoder:
-                # No limits of rows are told: one of the drafts begins the row.
-                assert any(tokens[: len(draft)] == draft for draft in drafts)
-            else:
-                assert named["attention_mask"][row].sum() > 0
-                assert any(tokens[-len(draft) :] == draft for draft in drafts)
+    found = []
+    for (spans, _), predicted in zip(floor._batches, seen, strict=True):
+        if sliced:  # of a causal model the last columns, of a decoder all
+            ends = [
+                max(map(len, spans)) if span.stop > predicted.shape[1] else span.stop
+                for span in spans
+            ]
+            found += [
+                row[end - len(span) : end]
+                for row, span, end in zip(predicted.tolist(), spans, ends, strict=True)
+            ]
+        else:
+            tokens = iter(predicted.flatten().tolist())
+            found += [[next(tokens) for _ in span] for span in spans]
+    assert sorted(found) == sorted(drafts)
+    if not sliced:
+        assert counted.wanted == sum(map(len, drafts))
 
 
 def test_equal_pairs_are_one_piece_of_work(generator):
@@ -319,6 +325,7 @@ def test_targets_apply_to_their_models_masks_and_devices():
         (["--data", ".", "--policy", "saved"], "masks of a policy are for micro"),
         (["--data", ".", "--masks", "policy"], "masks of a policy are for micro"),
         (["--device", "abacus"], "cannot be used"),
+        (["--dtype", "int3"], "dtype must be one of auto, float32"),
     ],
 )
 def test_wrong_arguments_are_told_before_slow_work(arguments, message, capsys, monkeypatch):

@@ -10,6 +10,7 @@ from bench_fixtures import record
 from benchmarks.__main__ import main
 from benchmarks.validate import validate, wrong_figures
 from pcrl_gym.rewards import make_reward
+from pcrl_gym.rouge import UNICODE_ROUGE_L
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_invented_answers_are_found(folder: Path):
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [
-        ("version", 1, "version is 1, but suite micro-ci v3 has 3"),
+        ("version", 1, "version is 1, but suite micro-ci v4 has 4"),
         ("reward", "linear", "reward is 'linear'"),
         ("seeds", 1, "1 seeds, but the suite has 2"),
         ("generator_fingerprint", "x", "other weights"),
@@ -161,6 +162,9 @@ def test_figures_by_hand():
     reward = make_reward("threshold")
     right = record()
     # "say" dropped: 5 of 10 tokens that are paid for, and the answer is the same.
-    assert wrong_figures(right, reward) == []
-    assert wrong_figures(record(reward=0.4), reward) == ["reward"]
-    assert wrong_figures(record(dropped=()), reward) == ["compressed_prompt", "drop_rate"]
+    assert wrong_figures(right, reward, UNICODE_ROUGE_L) == []
+    assert wrong_figures(record(reward=0.4), reward, UNICODE_ROUGE_L) == ["reward"]
+    assert wrong_figures(record(dropped=()), reward, UNICODE_ROUGE_L) == [
+        "compressed_prompt",
+        "drop_rate",
+    ]

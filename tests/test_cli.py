@@ -81,6 +81,19 @@ def test_a_file_and_batches_give_the_same(run, tmp_path: Path):
     assert run(lines)[1] == run(lines, "-")[1] == out
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("Could you please add 3.5 and 1,250.75 for me?", " 3.5  1,250.75 "),
+        ("ping 192.168.1.10 on 2024-05-12 at 12:30", " 192.168.1.10  2024-05-12  12:30"),
+        ("Is it -5 or (3)4 in SGX1234A", " -5  (3)4  SGX1234A"),
+    ],
+)
+def test_numbers_come_out_whole(run, given: str, kept: str):
+    arguments = ("--keep-digits", "--rate", "1")
+    assert run(f"{given}\n".encode(), *arguments) == (0, f"{kept}\n".encode(), "")
+
+
 def test_what_is_protected_stays(run):
     given = b"Please sort 12 apples and Mr. Smith\n"
     out = run(

@@ -344,6 +344,20 @@ def test_wrong_settings_are_told(bert_folder):
     assert Compressor(bert, bert_folder, device="cpu")(TEXT, rate=0.0).text == TEXT
 
 
+def test_threads_share_a_compressor_with_a_frozen_encoder(bert_folder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from pcrl_gym.network import KeepNetwork, pretrained_encoder
+
+    bert = KeepNetwork(pretrained_encoder(bert_folder), freeze_encoder=True)
+    shared = Compressor(bert, bert_folder, device="cpu")
+    texts = [f"Please sort {n % 5} words: pear, fig" for n in range(200)]
+    expected = [shared(text, rate=0.5).text for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda text: shared(text, rate=0.5).text, texts)) == expected
+    assert not bert._hidden  # nothing is kept of what users send
+
+
 class Shouting:
     name = "shouting"
 

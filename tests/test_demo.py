@@ -138,7 +138,7 @@ def frame(
         "compression_ratio": 0.25, "drop_rate": 0.5, "original_tokens": 9, "compressed_tokens": 7,
     }  # fmt: skip
     episode = Episode(
-        Prompt("demo", text), text, tuple(spans), np.array(droppable), np.zeros(len(spans)), ""
+        Prompt("demo", text), text, tuple(spans), np.array(droppable), np.zeros(len(spans)), ()
     )
     return Frame(episode, np.array(kept), whole | info, 0.25)
 

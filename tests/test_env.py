@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 import warnings
@@ -10,14 +11,17 @@ import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from stable_baselines3.common.monitor import Monitor
 
 from env_fixtures import ID, PROMPTS, options
 from fakes import CountingGenerator
 from pcrl_gym.env import PromptCompressionEnv
 from pcrl_gym.errors import DatasetError, GeneratorError
+from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.prompt import Prompt
 from pcrl_gym.task import make_task
 
@@ -36,6 +40,7 @@ SCORE_KEYS = {
     "compressed_output",
     "similarity",
     "partial",
+    "survived",
     "compression_ratio",
     "drop_rate",
     "original_tokens",
@@ -303,15 +308,92 @@ def test_numbers_are_checked_before_anything_is_loaded(name: str, value: Any):
         make_task(dataset="/nowhere.json", generator="/nowhere", **{name: value})
 
 
-def test_unknown_argument_is_a_type_error(make):
-    with pytest.raises(TypeError, match="max_unit"):
-        make(max_unit=3)
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("generater", "; did you mean generator?"),
+        ("max_unit", "; did you mean max_units"),
+        ("templat", "; did you mean template?"),
+        ("foo", "; known: dataset, split, generator, .*, render_mode$"),
+    ],
+)
+def test_unknown_arguments_are_refused_before_anything_is_loaded(make: Any, name: str, hint: str):
+    with pytest.raises(ValueError, match=f"PromptCompression-v0 has no argument '{name}'{hint}"):
+        make(ID, dataset="/nowhere.json", **{name: 3})
 
 
 def test_a_generator_object_is_shared(make):
     generator = CountingGenerator()
     assert make(generator=generator).task.scorer.generator is generator
     assert make(generator=generator).task.scorer.generator is generator
+
+
+class Uncopied(CountingGenerator):
+    """A generator of a user's own, too large to be copied."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
+        raise AssertionError("copied")
+
+
+def test_specs_share_the_objects_among_the_arguments(tmp_path: Path, gpt2_tokenizer):
+    given = options(gpt2_tokenizer, generator=Uncopied())
+
+    def assert_shared(env: Any) -> None:
+        assert env.spec.id == "PromptCompression-v0"
+        for name, value in given.items():
+            assert env.spec.kwargs[name] is value
+
+    env = gym.make(ID, **given)
+    for wrapped in (
+        env,
+        Monitor(env, str(tmp_path / "monitor")),
+        gym.wrappers.TimeLimit(env, 3),
+        gym.make(env.spec),
+        gym.make(copy.deepcopy(env.spec)),
+        gym.make_vec(ID, 2, **given),
+        gym.make_vec(gym.make_vec(ID, 2, **given).spec),
+        gym.make_vec(ID, 2, "sync", **given),
+        gym.make_vec(gym.make_vec(ID, 2, "sync", **given).spec),
+        *gym.make_vec(ID, 2, "sync", **given).envs,
+    ):
+        assert_shared(wrapped)
+        assert wrapped.unwrapped.spec.kwargs["generator"] is given["generator"]
+    assert PromptCompressionEnv(**given).spec is None
+
+
+def test_specs_can_be_pickled(gpt2_tokenizer):
+    spec = gym.make(ID, **options(gpt2_tokenizer, generator="micro", render_mode="ansi")).spec
+    again = pickle.loads(pickle.dumps(spec))
+    assert again.kwargs["generator"] == "micro"
+    assert again.kwargs["dataset"] == PROMPTS
+    env = gym.make(again)
+    assert [episode.prompt for episode in env.unwrapped.task.episodes] == PROMPTS
+    text = gym.make(ID, split="validation_seen").spec.to_json()
+    assert EnvSpec.from_json(text).kwargs == {"split": "validation_seen"}
+
+
+def test_our_generators_are_their_own_deep_copy(gpt2_folder: Path):
+    generator = load_generator(gpt2_folder)
+    env = gym.make(ID, dataset=PROMPTS, generator=generator)
+    assert copy.deepcopy(generator) is generator
+    assert copy.deepcopy(env.unwrapped).task.scorer.generator is generator
+    gym.register("Mine-v0", PromptCompressionEnv, kwargs={"generator": generator})
+    try:
+        mine = gym.make("Mine-v0", dataset=PROMPTS)
+    finally:
+        del gym.registry["Mine-v0"]
+    assert mine.spec.kwargs["generator"] is mine.unwrapped.task.scorer.generator is generator
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, 1.0, True, "3", [1], np.float64(2)])
+def test_wrong_seeds_are_refused(make, seed: Any):
+    with pytest.raises(ValueError, match=r"expected a seed to be an integer >= 0 or None, got"):
+        make().reset(seed=seed)
+
+
+def test_a_seed_may_be_numpys(make):
+    assert walk(make(), 5, seed=np.int64(3)) == walk(make(), 5, seed=3)
 
 
 def test_a_failed_generator_is_no_reward_and_the_step_can_be_repeated(make):
@@ -351,7 +433,7 @@ def test_gymnasiums_own_vector_environment_takes_it(gpt2_tokenizer):
 @pytest.mark.parametrize(
     "prompt",
     [
-        Prompt("empty", "", ""),
+        Prompt("controls-only", "\x00", "\u200b"),
         Prompt("one", "a"),
         Prompt("controls", "a\x00b\r\n\x07\u202e", "\x1b"),
         Prompt("combining", "e\u0301\u0301 \u200d \U0001f469\u200d\U0001f469\u200d\U0001f467"),

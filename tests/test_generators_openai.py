@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import json
 import logging
 import os
 import pickle
@@ -63,11 +64,20 @@ def server() -> Iterator[FaultServer]:
 
 
 def connect(server: FaultServer, **options: Any) -> OpenAIGenerator:
-    return OpenAIGenerator("m", server.url, **{"timeout": PATIENT, "backoff": 0.0, **options})
+    return at(server.url, **options)
+
+
+def at(url: str, **options: Any) -> OpenAIGenerator:
+    return OpenAIGenerator("m", url, **{"timeout": PATIENT, "backoff": 0.0, **options})
 
 
 def texts(n: int) -> list[str]:
     return [f"word{i} stands between these{i}" for i in range(n)]
+
+
+def choice(message: dict[str, Any], reason: str | None = "stop") -> dict[str, Any]:
+    """The part of a chat reply that holds the answer."""
+    return {"choices": [{"message": message, "finish_reason": reason}]}
 
 
 def answers_to(prompts: Sequence[str]) -> list[Answer]:
@@ -290,25 +300,131 @@ def test_a_fault_that_lasts_becomes_an_error_and_never_an_answer(kind: Fault, ap
 @pytest.mark.parametrize(
     ("reply", "temporary", "message"),
     [
-        ({"choices": [{"message": {"content": None}, "finish_reason": "length"}]}, True, "length"),
-        ({"choices": [{"message": {"content": 3}}]}, True, "without text"),
+        ({"choices": [{"message": {"content": 3}}]}, True, "unreadable reply"),
+        ({"choices": [{"message": {"content": [{"type": "text"}]}}]}, True, "unreadable reply"),
         ({"choices": [{"message": "text"}]}, True, "unreadable reply"),
         ({"choices": [None]}, True, "unreadable reply"),
         ({"choices": {}, "error": {"message": "upstream is down"}}, True, "upstream is down"),
-        (
-            {"choices": [{"message": {"content": "I ca"}, "finish_reason": "content_filter"}]},
-            False,
-            "content filter",
-        ),
+        (choice({"content": "half an ans"}, "error"), True, "the server broke off"),
+        (choice({"content": "half an ans"}, "abort"), True, "the server broke off"),
+        (choice({"content": "I ca"}, "content_filter"), False, "content filter"),
+        (choice({}, "content_filter"), False, "content filter.*leave the prompt out"),
+        (choice({"content": None, "refusal": "I won't."}), False, r"refused.*I won't\."),
+        (choice({"content": [{"type": "refusal", "refusal": "No."}]}), False, r"refused.*No\."),
+        (choice({"content": None, "tool_calls": [{}]}, "tool_calls"), False, "called a tool"),
+        (choice({"content": "", "tool_calls": [{}]}), False, "called a tool"),
+        (choice({"content": None, "function_call": {}}), False, "holds no answer"),
+        (choice({"content": None}), False, "holds no answer"),
+        (choice({}, None), False, "holds no answer"),
     ],
 )
 def test_a_reply_that_is_no_answer_is_a_failure(
     server: FaultServer, reply: dict, temporary: bool, message: str
 ):
     server.reply = reply
-    with pytest.raises(GeneratorError, match=message):
+    with pytest.raises(GeneratorError, match=f"'a b': failed.*{message}") as caught:
         connect(server, max_retries=1).generate(["a b"], 5)
+    assert caught.value.prompt == "a b"
     assert len(server.log) == 1 + temporary
+
+
+# Replies whose limit was reached before the answer began.
+CUT = [
+    {"content": ""},
+    {"content": " \n"},
+    {"content": None},
+    {},
+    {"content": "", "reasoning_content": "Hmm"},
+    {"content": None, "reasoning_content": "Hmm"},
+    {"content": "", "reasoning": "Hmm"},
+    {"content": []},
+    {"content": [{"type": "thinking", "thinking": "Hmm"}]},
+    {"content": [{"type": "thinking", "thinking": "Hmm"}, {"type": "text", "text": ""}]},
+    {"content": "<think>\nHmm, the user"},
+    {"content": "\n<think>Hmm</think>\n\n"},
+    {"content": "<think>Hmm</think><think>Well"},
+    {"content": "[THINK]Hmm"},
+    {"content": "Hmm</think>"},
+]
+
+
+@pytest.mark.parametrize("message", CUT, ids=str)
+@pytest.mark.parametrize("reason", ["length", "MAX_TOKENS"])
+def test_an_answer_that_was_cut_before_it_began_is_an_error_with_advice_and_never_kept(
+    server: FaultServer, tmp_path: Path, message: dict, reason: str
+):
+    server.reply = choice(message, reason) | {
+        "usage": {"prompt_tokens": 87, "completion_tokens": 30}
+    }
+    generator = connect(server, cache=tmp_path / "a.db")
+    advice = r"'a b': failed: .*cut before it began.*raise max_new_tokens.*enable_thinking=false"
+    with pytest.raises(GeneratorError, match=advice) as caught:
+        generator.generate(["a b"], 30)
+    assert caught.value.prompt == "a b"
+    assert len(server.log) == 1
+    assert (generator.usage.prompt_tokens, generator.usage.completion_tokens) == (87, 30)
+    server.reply = {}
+    assert connect(server, cache=tmp_path / "a.db").generate(["a b"], 30) == [Answer("a b")]
+    assert len(server.log) == 2
+
+
+def test_a_completion_that_was_cut_before_it_began_is_an_error(server: FaultServer):
+    server.reply = {"choices": [{"text": "", "finish_reason": "length"}]}
+    with pytest.raises(GeneratorError, match="cut before it began"):
+        connect(server, api="completions").generate(["a b"], 30)
+    assert len(server.log) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "<think>Hmm, the user"},
+        {"content": [{"type": "thinking", "thinking": "Hmm"}]},
+        {"content": None, "reasoning_content": "Hmm"},
+    ],
+)
+def test_thinking_that_ended_without_an_answer_is_no_answer(server: FaultServer, message: dict):
+    server.reply = choice(message, "stop")
+    with pytest.raises(GeneratorError, match=r"holds no answer.*switch the model's thinking off"):
+        connect(server).generate(["a b"], 30)
+
+
+def test_thoughts_alone_earn_no_reward(server: FaultServer):
+    server.reply = choice({"content": "", "reasoning_content": "Hmm"}, "length") | {
+        "usage": {"completion_tokens": 30}
+    }
+    env = gym.make(ID, dataset=PROMPTS[:1], generator=connect(server, tokenizer="micro"))
+    observation, _ = env.reset(seed=0)
+    with pytest.raises(GeneratorError, match="raise max_new_tokens"):
+        env.step(np.zeros_like(observation["attention_mask"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        (
+            [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "Hmm"}]},
+                {"type": "text", "text": "fig, pear"},
+            ],
+            "fig, pear",
+        ),
+        ([{"type": "text", "text": " fig,"}, {"type": "text", "text": " pear\n"}], "fig, pear"),
+        ([{"type": "output_text", "text": "fig"}, ", ", {"text": "pear"}], "fig, pear"),
+        ("<think>Hmm, <b></think>\n\nfig, pear", "fig, pear"),
+        ("<think>\n\n</think>\n\nfig, pear", "fig, pear"),
+        ("[THINK]Hmm[/THINK]fig, pear", "fig, pear"),
+        ("Hmm</think>\nfig, pear", "fig, pear"),
+        ("The tag <think> opens, </think> closes", "The tag <think> opens, </think> closes"),
+        ("<b>fig</b>, pear", "<b>fig</b>, pear"),
+    ],
+)
+@pytest.mark.parametrize("reason", ["stop", "length", None])
+def test_text_is_the_answer_and_thinking_is_not(
+    server: FaultServer, content: object, answer: str, reason: str | None
+):
+    server.reply = choice({"content": content, "reasoning_content": "Hmm"}, reason)
+    assert connect(server).generate(["a b"], 5) == [Answer(answer)]
 
 
 @pytest.mark.parametrize("content", [b"", b"null", b"[]", b"\xff", b'{"choices": [{}]}'])
@@ -317,8 +433,19 @@ def test_a_body_that_is_no_reply_is_a_failure(content: bytes):
     assert getattr(failure, "temporary", None) is True
 
 
-def test_an_empty_answer_is_an_answer(server: FaultServer):
-    server.answer = lambda text: ""
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ({"content": ""}, "stop"),
+        ({"content": "\n"}, "eos_token"),
+        ({"content": [{"type": "text", "text": ""}]}, "STOP"),
+        ({"content": "<think>Hmm</think>\n"}, "stop"),
+    ],
+)
+def test_an_empty_answer_that_the_model_ended_is_an_answer(
+    server: FaultServer, message: dict, reason: str
+):
+    server.reply = choice(message, reason)
     generator = connect(server)
     assert generator.generate(["a"], 5) == generator.generate(["a"], 5) == [Answer("")]
     assert len(server.log) == 1
@@ -343,11 +470,65 @@ def test_errors_that_cannot_be_helped_fail_at_once(server: FaultServer, status: 
     assert len(server.log) == 1
 
 
-def test_an_empty_account_is_not_asked_again(server: FaultServer):
-    server.error = (429, '{"error": {"message": "no money", "code": "insufficient_quota"}}')
-    with pytest.raises(GeneratorError, match=r"top up the account.*no money"):
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (402, {"message": "no money"}),
+        (402, "no money"),
+        (429, {"message": "no money", "code": "insufficient_quota"}),
+        (429, {"message": "no money", "type": "insufficient_quota"}),
+        (400, {"message": "no money", "code": "billing_hard_limit_reached"}),
+    ],
+)
+def test_an_account_without_money_is_not_asked_again(
+    server: FaultServer, status: int, error: object
+):
+    server.error = (status, json.dumps({"error": error}))
+    advice = "'a b': failed: payment required: top up the account of the key in OPENAI_API_KEY"
+    with pytest.raises(GeneratorError, match=f"{advice}.*no money"):
         connect(server).generate(["a b"], 5)
     assert len(server.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (
+            400,
+            {
+                "message": "filtered",
+                "code": "content_filter",
+                "param": "prompt",
+                "innererror": {"code": "ResponsibleAIPolicyViolation"},
+            },
+        ),
+        (400, {"message": "filtered", "innererror": {"code": "ResponsibleAIPolicyViolation"}}),
+        (403, {"message": "filtered", "type": "content_policy_violation"}),
+    ],
+)
+def test_a_prompt_that_a_filter_refuses_is_named_and_not_sent_again(
+    server: FaultServer, status: int, error: object
+):
+    server.error = (status, json.dumps({"error": error}))
+    with pytest.raises(
+        GeneratorError, match=r"'a b': failed: a content filter .* leave it out"
+    ) as e:
+        connect(server).generate(["a b"], 5)
+    assert e.value.prompt == "a b"
+    assert len(server.log) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"error": "why"}', '{"detail": "why"}', '{"message": "why"}', '[{"error": "why"}]', "why"],
+)
+@pytest.mark.parametrize("status", [400, 503])
+def test_what_the_server_says_is_shown_in_whatever_form(
+    server: FaultServer, status: int, body: str
+):
+    server.error = (status, body)
+    with pytest.raises(GeneratorError, match=f"Error code: {status} - .*why"):
+        connect(server, max_retries=0).generate(["a b"], 5)
 
 
 def test_a_failure_keeps_what_has_arrived_and_stops_the_rest(server: FaultServer):
@@ -461,12 +642,35 @@ def test_answers_are_kept_on_disk_by_all_that_decides_them(server: FaultServer, 
             (again, 5, "a b  c", server),
             (connect(server, cache=path, api="completions"), 5, "a b c", server),
             (connect(server, cache=path, extra_body={"seed": 1}), 5, "a b c", server),
+            (connect(server, cache=path, limit_field="max_completion_tokens"), 5, "a b c", server),
+            (at(f"{server.url}?enable_thinking=false", cache=path), 5, "a b c", server),
+            (at(f"{server.url}?api-version=1", cache=path), 5, "a b c", server),
+            (at(f"{server.url}?api-version=2", cache=path), 5, "a b c", server),
             (OpenAIGenerator("m2", server.url, cache=path), 5, "a b c", server),
         ]
         for generator, limit, text, asked in variants:
             before = len(asked.log)
             assert generator.generate([text], limit) == [Answer("a c")]
             assert len(asked.log) == before + 1
+        prints = [generator.fingerprint for generator, *_ in variants]
+        assert len(set(prints)) == len(variants) - 1  # `again` is there twice
+
+
+def test_empty_answers_that_earlier_versions_kept_are_not_used(server: FaultServer, tmp_path: Path):
+    with DiskCache(tmp_path / "a.db") as cache:
+        settings = json.dumps([server.url, "m", "chat", "{}"])
+        cache.put(f"answer 30 {settings}", {"a b": ""})
+    assert connect(server, cache=tmp_path / "a.db").generate(["a b"], 30) == [Answer("a b")]
+
+
+def test_changing_the_callers_extra_body_changes_nothing(server: FaultServer):
+    extra = {"chat_template_kwargs": {"enable_thinking": False}}
+    generator = connect(server, extra_body=extra)
+    fingerprint = generator.fingerprint
+    extra["chat_template_kwargs"]["enable_thinking"] = True
+    generator.generate(["a b"], 5)
+    assert server.log[0].body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert generator.fingerprint == fingerprint
 
 
 RESUMABLE = """
@@ -637,6 +841,40 @@ def test_the_budget_of_tokens_stops_before_more_is_sent(server: FaultServer):
     assert len(server.log) == 4
 
 
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        (choice({"content": 3}), 200),
+        ({"choices": []}, 200),
+        ({"choices": "none"}, 200),
+        (choice({"content": "half"}, "error"), 200),
+        ({"error": {"message": "not now"}}, 500),
+    ],
+)
+def test_tokens_of_failed_replies_count_before_more_is_sent(
+    server: FaultServer, reply: dict, status: int
+):
+    usage = {"usage": {"prompt_tokens": 87, "completion_tokens": 30}}
+    server.error = (status, json.dumps(reply | usage))
+    generator = connect(server, max_total_tokens=50)
+    with pytest.raises(BudgetExceededError, match=r"max_total_tokens=50 is used up \(117\)"):
+        generator.generate(["a b"], 30)
+    assert len(server.log) == 1
+    assert (generator.usage.prompt_tokens, generator.usage.completion_tokens) == (87, 30)
+
+
+def test_tokens_of_a_cut_answer_are_billed_once(server: FaultServer):
+    server.reply = choice({"content": None}, "length") | {
+        "usage": {"prompt_tokens": 87, "completion_tokens": 30}
+    }
+    generator = connect(server, max_total_tokens=50)
+    with pytest.raises(GeneratorError, match="raise max_new_tokens"):
+        generator.generate(["a b"], 30)
+    with pytest.raises(BudgetExceededError):
+        generator.generate(["c d"], 30)
+    assert len(server.log) == 1
+
+
 def test_a_budget_of_tokens_needs_a_server_that_counts(server: FaultServer):
     server.reply = {"usage": {"prompt_tokens": 3}}
     with pytest.raises(GeneratorError, match="set max_requests, not max_total_tokens"):
@@ -655,7 +893,8 @@ def shown(error: BaseException) -> str:
 def test_the_key_is_in_no_error_log_cache_or_pickle(
     server: FaultServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
 ):
-    generator = connect(server, cache=tmp_path / "a.db", max_retries=0)
+    # With a version the key is in two headers.
+    generator = at(f"{server.url}?api-version=1", cache=tmp_path / "a.db", max_retries=0)
     errors = []
     with caplog.at_level(logging.DEBUG):
         generator.generate(["a b"], 5)
@@ -707,12 +946,76 @@ def test_short_form(server: FaultServer, tmp_path: Path):
     assert (tmp_path / "a.db").exists()
 
 
-def test_short_form_without_a_url_takes_the_clients_own(monkeypatch: pytest.MonkeyPatch):
-    assert load_generator("openai:some-model").name == (
-        "openai:some-model@https://api.openai.com/v1"
-    )
+def test_short_form_without_a_url_takes_that_of_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1234/v1/")
     assert load_generator("openai:some-model").name == "openai:some-model@http://localhost:1234/v1"
+
+
+@pytest.mark.parametrize("variable", [None, ""])
+def test_no_server_is_taken_that_was_not_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str | None
+):
+    if variable is not None:
+        monkeypatch.setenv("OPENAI_BASE_URL", variable)
+    with pytest.raises(ValueError, match=r"no default server.*or set OPENAI_BASE_URL"):
+        load_generator("openai:some-model")
+    with pytest.raises(ValueError, match="no default server"):
+        OpenAIGenerator("some-model")
+
+
+def test_azures_version_is_sent_and_its_key_header_too(server: FaultServer):
+    base = server.url.removesuffix("/v1") + "/openai/deployments/d"
+    generator = load_generator(f"openai:gpt@{base}/?api-version=2024-10-21")
+    assert generator.name == f"openai:gpt@{base}?api-version=2024-10-21"
+    assert generator.generate(["a b"], 5) == [Answer("a b")]
+    [request] = server.log
+    assert request.path == "/openai/deployments/d/chat/completions?api-version=2024-10-21"
+    assert (request.headers["api-key"], request.headers["authorization"]) == (KEY, f"Bearer {KEY}")
+    assert set(request.body) == {"model", "messages", "temperature", "max_tokens"}
+    connect(server).generate(["a b"], 5)
+    assert "api-key" not in server.log[1].headers
+
+
+@pytest.mark.parametrize(("value", "thinks"), [("false", False), ("False", False), ("true", True)])
+def test_thinking_can_be_switched_in_the_base_url(server: FaultServer, value: str, thinks: bool):
+    generator = load_generator(f"openai:m@{server.url}?enable_thinking={value}")
+    generator.generate(["a b"], 5)
+    [request] = server.log
+    assert request.path == "/v1/chat/completions"
+    assert request.body["chat_template_kwargs"] == {"enable_thinking": thinks}
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://h/v1/chat/completions", "give 'http://h/v1'$"),
+        ("http://h/v1/chat/completions/", "give 'http://h/v1'$"),
+        ("http://h/v1/Completions", "give 'http://h/v1' and api='completions'"),
+        ("http://h/v1/responses", "give 'http://h/v1'$"),
+        (
+            "https://x.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
+            r"give 'https://x.com/openai/deployments/d\?api-version=2024-10-21'$",
+        ),
+        ("http://h/v1?api-version=", "api-version=VERSION"),
+        ("http://h/v1?enable_thinking=maybe", "'true' or 'false', got 'maybe'"),
+        ("http://h/v1?temperature=1", "into extra_body"),
+        ("http://h/v1?api-version=1&subscription-key=hunter2", "key into the environment"),
+        ("http://h/v1?hunter2", "key into the environment"),
+    ],
+)
+def test_a_base_url_that_would_not_work_is_refused_with_the_right_one(url: str, message: str):
+    with pytest.raises(ValueError, match=message) as caught:
+        OpenAIGenerator("m", url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_thinking_is_switched_in_one_place():
+    with pytest.raises(ValueError, match="got both: give one"):
+        OpenAIGenerator(
+            "m",
+            "http://h/v1?enable_thinking=false",
+            extra_body={"chat_template_kwargs": {"enable_thinking": True}},
+        )
 
 
 @pytest.mark.parametrize(
@@ -752,6 +1055,8 @@ def test_short_forms_that_are_wrong_say_what_is_expected(spec: str):
         {"timeout": float("nan")},
         {"backoff": -1},
         {"extra_body": {"a": object()}},
+        {"extra_body": {"a": float("nan")}},
+        {"extra_body": 5},
         {"tokenizer": "/no/such/folder"},
     ],
 )

@@ -173,16 +173,16 @@ def test_answers_are_those_in_process_token_for_token(micro: RayGenerator, local
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("full_answers", [False, True])
+@pytest.mark.parametrize("early_stopping", [False, True])
 def test_a_vector_environment_pays_the_same(
-    micro: RayGenerator, local: HFGenerator, full_answers: bool
+    micro: RayGenerator, local: HFGenerator, early_stopping: bool
 ):
-    expected = rollout(local, full_answers=full_answers)
-    assert_equal(rollout(micro, full_answers=full_answers), expected)
+    expected = rollout(local, early_stopping=early_stopping)
+    assert_equal(rollout(micro, early_stopping=early_stopping), expected)
     rewards = np.concatenate([step["r"] for step in expected])
     assert len(np.unique(rewards)) > 10
     partial = np.concatenate([step["partial"] for step in expected])
-    assert partial.any() == (not full_answers)  # answers stop early over there, too
+    assert partial.any() == early_stopping  # answers stop early over there, too
 
 
 @pytest.mark.slow

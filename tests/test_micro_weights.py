@@ -85,7 +85,7 @@ def test_the_policy_earns_what_its_card_says(split):
     card = Compressor.from_pretrained("micro", device="cpu").card
     [told] = [row for row in card.results if row["split"] == split]
     assert told["prompts"] == len(micro_prompts(split))
-    task = make_task(split=split, device="cpu", full_answers=True)
+    task = make_task(split=split, device="cpu")
     episodes = task.episodes[:]
     done = Compressor.from_pretrained("micro", device="cpu")(
         instruction=[episode.prompt.instruction for episode in episodes],

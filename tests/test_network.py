@@ -124,7 +124,7 @@ def test_a_pretrained_encoder_starts_from_its_weights(t5_folder: Path) -> None:
 def test_pickled_weights_are_refused(bert_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((bert_folder / "config.json").read_bytes())
     torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(ValueError, match="pickles are not loaded"):
         pretrained_encoder(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_bad_input_is_said_so(tmp_path: Path, gpt2_folder: Path) -> None:
         KeepNetwork(small_encoder(VOCABULARY, 16, 1, 2), initial_keep=1.0)
     with pytest.raises(ValueError, match="no multiple of num_heads"):
         small_encoder(VOCABULARY, 16, 1, 3)
-    with pytest.raises(ValueError, match="GPT2"):
+    with pytest.raises(ValueError, match="gpt2"):
         pretrained_encoder(gpt2_folder)
 
 

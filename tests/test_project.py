@@ -44,3 +44,9 @@ def test_what_a_package_imports_is_declared(package: str, extras: list[str]):
     ours = {"pcrl_gym", "agents", "benchmarks"}
     foreign = imported(package) - ours - set(sys.stdlib_module_names)
     assert {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in foreign} <= declared
+
+
+def test_all_holds_every_extra_of_users():
+    [everything] = map(Requirement, EXTRAS["all"])
+    assert everything.name == PROJECT["name"]
+    assert everything.extras == set(EXTRAS) - {"all", "dev"}

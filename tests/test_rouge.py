@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import pickle
+import warnings
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from pcrl_gym.rouge import rouge_l_f1, rouge_n_f1, similarity
+from pcrl_gym.rouge import (
+    MEASURES,
+    ROUGE_L,
+    UNICODE_ROUGE_L,
+    IgnoredTextWarning,
+    rouge_l_f1,
+    rouge_n_f1,
+    similarity,
+)
 
 REFERENCE = RougeScorer(["rouge1", "rouge2", "rouge3", "rougeL"])
 WORDS = st.lists(
@@ -45,6 +56,72 @@ def test_identical_texts_are_fully_similar_even_without_a_latin_word(text: str) 
 @pytest.mark.parametrize(("a", "b"), [("猫", "犬"), ("", "yes"), ("🙂", "🙃"), ("yes", "no")])
 def test_texts_without_a_common_word_are_not_similar(a: str, b: str) -> None:
     assert similarity(a, b) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "score"),
+    [
+        ("Нет, в 2024 году упал", "Да, в 2024 году вырос", 8 / 12),
+        ("x > 3", "x < 3", 4 / 6),
+        ("5 €", "5 $", 2 / 4),
+        ("a == b", "a != b", 6 / 8),
+        ("-5", "5", 2 / 3),
+        ("3.5", "35", 0.0),
+        ("50%", "50 ‰", 2 / 4),
+        ("今天3度很冷", "今天3度不冷", 10 / 12),
+        ("카페 3", "커피 3", 2 / 4),
+        ("قهوة 7", "شاي 7", 2 / 4),
+        ("हिन्दी 1", "हिन्दु 1", 2 / 4),
+        ("ไป 1", "มา 1", 2 / 6),
+        ("café", "cafe", 0.0),
+        ("👍 ok", "👎 ok", 2 / 4),
+        ("f(x)", "f[x]", 4 / 8),
+        ("Yes.", "yes.", 1.0),
+        ("a  b\n", "A b", 1.0),
+        ("ΟΔΟΣ", "οδος", 1.0),
+    ],
+)
+def test_the_default_measure_sees_every_script_and_sign(a: str, b: str, score: float) -> None:
+    assert similarity(a, b) == pytest.approx(score, abs=1e-15)
+
+
+@given(TEXTS, TEXTS)
+def test_only_white_space_and_case_go_unseen(a: str, b: str) -> None:
+    def seen(text: str) -> str:
+        return "".join(UNICODE_ROUGE_L.words(text))
+
+    assert len(seen(a)) == len("".join(a.lower().split()))
+    if similarity(a, b) == 1.0:
+        assert seen(a) == seen(b)
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("x > 3", True),
+        ("Да", True),
+        ("5 €", True),
+        ("naïve", False),  # a fifth
+        ("été", True),
+        ("3, 1, 2.", False),  # punctuation of sentences is not counted
+        ("-5", True),
+        ("", False),
+    ],
+)
+def test_the_published_measure_warns_where_it_ignores_more_than_a_fifth(
+    text: str, warned: bool
+) -> None:
+    for pair in ((text, "fig"), ("fig", text)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert ROUGE_L(*pair) == rouge_l_f1(*pair)
+        assert [w.category for w in caught] == [IgnoredTextWarning] * warned
+
+
+def test_measures_are_found_by_name_and_survive_pickling() -> None:
+    for name, measure in MEASURES.items():
+        assert measure.name == name
+        assert pickle.loads(pickle.dumps(measure)) is measure
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

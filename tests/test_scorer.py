@@ -134,7 +134,7 @@ def test_masks_may_be_short_padded_or_one_array() -> None:
 def test_answers_without_a_latin_word_survive_if_they_are_the_same() -> None:
     episodes = build([("翻译 please", "猫")])
     mask = np.ones(len(episodes[0]), dtype=np.int8)
-    mask[np.flatnonzero(episodes[0].droppable)[1]] = 0
+    mask[np.flatnonzero(episodes[0].droppable)[2]] = 0
     for answer, expected in (("🙂 猫", 1.0), ("", 1.0)):
         scores = scorer(CountingGenerator(answer=lambda _, a=answer: a))(episodes, [mask])
         assert scores.similarity == expected
@@ -190,6 +190,7 @@ def test_info_holds_plain_values_by_name(episodes: list[Episode]) -> None:
         "compressed_output",
         "similarity",
         "partial",
+        "survived",
         "compression_ratio",
         "drop_rate",
         "original_tokens",

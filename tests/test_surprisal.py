@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from agents.surprisal import Surprisal
+from agents.surprisal import MICRO_PROMPTS, Surprisal
 
 
 @pytest.fixture(scope="module")
 def surprisal(gpt2_folder: Path) -> Surprisal:
-    return Surprisal(str(gpt2_folder), device="cpu")
+    return Surprisal.load(str(gpt2_folder), device="cpu")
 
 
 def by_hand(folder: Path, text: str) -> list[tuple[tuple[int, int], float]]:
@@ -92,7 +92,7 @@ def test_long_texts_go_through_in_windows(surprisal: Surprisal, gpt2_folder: Pat
 def test_micro_has_a_model_of_its_prompts() -> None:
     """It expects prompts of micro: far below the log of its vocabulary per token."""
     text = "Instruction: Which word is the longest?\nInput: pear, banana, fig\nOutput: \n"
-    model = Surprisal(device="cpu")
+    model = Surprisal.load(MICRO_PROMPTS, device="cpu")
     tokens = len(model._encoder.encodings([text])[0].ids)
     [[nats]] = model([text], [[(0, len(text))]])
     assert nats / tokens < 0.6 * math.log(1536)
@@ -100,4 +100,4 @@ def test_micro_has_a_model_of_its_prompts() -> None:
 
 def test_encoder_decoders_are_refused(t5_folder: Path) -> None:
     with pytest.raises(ValueError, match="causal language model"):
-        Surprisal(str(t5_folder), device="cpu")
+        Surprisal.load(str(t5_folder), device="cpu")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from itertools import accumulate, pairwise
 
 import pytest
@@ -106,6 +107,29 @@ def test_word_units() -> None:
     text = "  don't stop,\tnow! \n"
     spans = split_units(text, [], "word")
     assert [text[start:end] for start, end in spans] == ["  don't", " stop,", "\tnow! \n"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("你好，世界。 再见", ["你", "好，", "世", "界。", " 再", "见"]),
+        ("東京「タワー」へ行く!", ["東", "京", "「タワー」", "へ", "行", "く!"]),
+        ("iPhone手机(你好)abc", ["iPhone", "手", "机", "(你", "好)", "abc"]),
+        ("ก่อนที่ ไป", ["ก่", "อ", "น", "ที่", " ไ", "ป"]),
+        ("ສະບາຍ", ["ສ", "ະ", "ບ", "າ", "ຍ"]),
+        ("བོད་ཡིག", ["བོད་", "ཡིག"]),
+        ("한국어 문장, naïve «x»", ["한국어", " 문장,", " naïve", " «x»"]),
+    ],
+)
+def test_words_of_scripts_without_spaces(text: str, words: list[str]) -> None:
+    assert [text[start:end] for start, end in split_units(text, [], "word")] == words
+
+
+@given(st.text(st.characters(codec="utf-8", max_codepoint=0xDFF), max_size=60))
+def test_words_of_scripts_with_spaces_end_at_white_space(text: str) -> None:
+    words = ["".join(pair) for pair in re.findall(r"(\s*)(\S+)", text)]
+    units = [text[start:end] for start, end in split_units(text, [], "word")]
+    assert [unit.rstrip() for unit in units if unit.strip()] == words
 
 
 def test_white_space_between_borders_is_a_unit_of_its_own() -> None:

@@ -168,9 +168,37 @@ def test_seeds(make, seed: Any, other: Any):
     assert run(envs, seed) == first
 
 
-def test_seed_list_of_wrong_length_is_refused(make):
-    with pytest.raises(ValueError, match="num_envs=4 seeds, got 2"):
-        make().reset(seed=[1, 2])
+def test_seeds_that_are_none_are_drawn(make):
+    envs, other = make(), make()
+    seed = [1, None, 3, None]
+    # Drawn by the current random numbers: in `SyncVectorEnv` sub-environments go on with theirs.
+    for once in (envs, other):
+        once.reset(seed=7)
+    first = run(envs, seed)
+    assert run(other, np.array(seed)) == first
+    assert run(envs, seed) != first
+    assert run(envs, [2, None, 3, None]) != first
+
+
+def test_a_list_of_none_goes_on_with_the_walk(make):
+    envs, other = make(), make()
+    for once in (envs, other):
+        once.reset(seed=7)
+    assert run(envs, [None] * 4) == run(other, None)
+
+
+@pytest.mark.parametrize(
+    "seed", [-1, 1.5, True, "1234", [1, 2, 3, -4], [1, 2, 3, 4.0], [True] * 4, ["1"] * 4]
+)
+def test_wrong_seeds_are_refused(make, seed: Any):
+    with pytest.raises(ValueError, match="expected a seed to be an integer >= 0 or None, got"):
+        make().reset(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [[1, 2], [1, None], []])
+def test_seed_list_of_wrong_length_is_refused(make, seed: list[int | None]):
+    with pytest.raises(ValueError, match=f"num_envs=4 seeds, got {len(seed)}"):
+        make().reset(seed=seed)
 
 
 @pytest.mark.parametrize("bad", [{"index": 0}, {"index": [0, 1]}, {"index": [0, 1, 2, 5]}])
@@ -194,9 +222,11 @@ def test_steps_before_a_reset_are_refused(make):
             call()
 
 
-def test_num_envs_must_be_positive():
-    with pytest.raises(ValueError, match="num_envs >= 1, got 0"):
-        PromptCompressionVectorEnv(0)
+@pytest.mark.parametrize("num_envs", [0, -1, 1.5, True, "3"])
+def test_num_envs_must_be_positive(num_envs: Any):
+    message = f"expected num_envs to be an integer >= 1, got {num_envs!r}"
+    with pytest.raises(ValueError, match=message):
+        PromptCompressionVectorEnv(num_envs)
 
 
 def test_what_was_returned_belongs_to_the_caller(make):

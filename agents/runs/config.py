@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pcrl_gym.generators.loading import tokenizer_name
+
 SECTIONS = ("agent", "task", "run")
 LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")
 
@@ -19,20 +21,22 @@ class TaskConfig:
         dataset: Name, file, folder or Hugging Face id; its `split` is trained on.
         split: Split to train on.
         generator: Name, Hugging Face id, folder, "ray:NAME?replicas=4" or "openai:MODEL@BASE_URL".
-        tokenizer: Policy tokenizer; null: the generator's own.
+        tokenizer: Policy tokenizer; null: the generator's own, whose name then stands here.
         unit: "token" or "word".
         max_units: Window in units.
         max_prompt_tokens: Longest prompt in generator tokens, longer ones are left out; null: what
             fits the generator.
         max_new_tokens: Longest answer.
-        reward: Name of the reward.
+        reward: Name of the reward, with settings such as "threshold:measure=rouge_l" if need be.
         template: "alpaca" or "chat".
         force_keep: Strings that cannot be dropped.
-        keep_digits: Whether units with a digit cannot be dropped.
+        keep_digits: Whether numbers cannot be dropped.
         device: Where generator and policy run; "auto": on a GPU if there is one.
         dtype: The generator's weights.
         batch_size: Prompts the generator answers at once.
         cache: File that keeps the generator's answers to original prompts; null: none.
+        early_stopping: Whether answers in training are left unfinished once their reward is
+            decided: the same rewards, sooner. Evaluations always see whole answers.
     """
 
     dataset: str = "micro"
@@ -51,6 +55,12 @@ class TaskConfig:
     dtype: str = "auto"
     batch_size: int | Literal["auto"] = "auto"
     cache: str | None = None
+    early_stopping: bool = True
+
+    def __post_init__(self) -> None:
+        # Stored with the run: what reads its folder need not find it again.
+        if self.tokenizer is None:
+            object.__setattr__(self, "tokenizer", tokenizer_name(self.generator))
 
 
 @dataclass(frozen=True)

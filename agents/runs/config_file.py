@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -13,7 +12,7 @@ from typing import Any
 from agents.base import agent_class
 from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
 from agents.runs.field_types import convert
-from pcrl_gym.errors import MissingExtraError
+from pcrl_gym.errors import MissingExtraError, did_you_mean
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -52,7 +51,7 @@ def load_config(
             if key not in kinds or not isinstance(values, Mapping | None):
                 raise ValueError(
                     f"{path}: expected the sections {', '.join(kinds)} with keys below them, got "
-                    f"{key!r}{_similar(str(key), [*kinds, *_known(kinds)])}"
+                    f"{key!r}{did_you_mean(str(key), [*kinds, *_known(kinds)])}"
                 )
             for inner, value in (values or {}).items():
                 given[key][_key(f"{key}.{inner}", kinds)[1]] = value
@@ -130,21 +129,11 @@ def _key(key: str, kinds: Mapping[str, type]) -> tuple[str, str]:
         return section, field
     if found:
         raise ValueError(f"the key {key!r} may be {' or '.join(found)}: write one of these")
-    raise ValueError(f"unknown key {key!r}{_similar(key, known)}")
+    raise ValueError(f"unknown key {key!r}{did_you_mean(key, known)}")
 
 
 def _known(kinds: Mapping[str, type]) -> list[str]:
     return [f"{section}.{field.name}" for section, kind in kinds.items() for field in fields(kind)]
-
-
-def _similar(key: str, known: Sequence[str]) -> str:
-    bare = {full.rpartition(".")[2]: full for full in known}
-    near = difflib.get_close_matches(key, known, n=3)
-    near += [
-        bare[name] for name in difflib.get_close_matches(key.rpartition(".")[2], list(bare), n=3)
-    ]
-    unique = list(dict.fromkeys(near))[:3]
-    return f"; did you mean {' or '.join(unique)}?" if unique else f"; known: {', '.join(known)}"
 
 
 def _build(section: str, kind: type, given: Mapping[str, Any]) -> Any:

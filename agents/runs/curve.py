@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 PANELS = {
     "reward": "reward",
     "compression_ratio": "compression ratio",
-    "survival": "survival",
+    "survived": "answers that survived",
     "entropy": "entropy (nats per prompt)",
 }
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw reward, compression ratio, survival and entropy over scored masks.
+    """Draw reward, compression ratio, survived answers and entropy over scored masks.
 
     Figures of training are shown per update, pale, and smoothed; those of evaluations as points.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.learning import Figures, survival
+from agents.learning import Figures
 from agents.seeding import isolated_random_state
 from pcrl_gym.spaces import parse_keep_mask, stack_observations
 
@@ -28,7 +28,7 @@ def evaluate(agent: Agent, task: Task) -> Figures:
 
     Returns:
         Means over the prompts: reward, compression_ratio, drop_rate, and, if the reward asks for
-        answers, similarity and survival.
+        answers, similarity and survived.
 
     Raises:
         ValueError: If the agent returns something else than keep masks.
@@ -45,12 +45,7 @@ def evaluate(agent: Agent, task: Task) -> Figures:
             action = agent.act(stack_observations(observations), infos)
             masks = parse_keep_mask(action, (len(batch), task.max_units))
             scores = task.scorer(batch, list(masks))
-            for key in ("reward", "compression_ratio", "drop_rate", "similarity"):
+            answered = ("similarity", "survived") if scores.answered else ()
+            for key in ("reward", "compression_ratio", "drop_rate", *answered):
                 parts.setdefault(key, []).append(getattr(scores, key))
-    values = {key: np.concatenate(arrays) for key, arrays in parts.items()}
-    if np.isnan(values["similarity"]).any():
-        del values["similarity"]
-    figures = {key: float(value.mean()) for key, value in values.items()}
-    if "similarity" in values:
-        figures["survival"] = survival(values["similarity"])
-    return figures
+    return {key: float(np.concatenate(arrays).mean()) for key, arrays in parts.items()}

@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from safetensors import SafetensorError
-
 from agents.base import agent_class
 from agents.runs.folder import RunFolder, RunFolderError
 from pcrl_gym.compressor import Compressor
 from pcrl_gym.datasets import load_prompts
 from pcrl_gym.domain import domain_limit, prompt_text
-from pcrl_gym.generators.loading import MICRO
+from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.policy_card import PolicyCard
 from pcrl_gym.policy_folder import check_replaceable
 from pcrl_gym.template import chat_frame
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from agents.network_agent import NetworkAgent
 
-FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survival")
+FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survived")
 
 
 def export(
@@ -59,7 +57,8 @@ def export(
 
     Raises:
         RunFolderError: If there is no such run, or it has stored no such agent yet.
-        ValueError: If the agent has no policy network, or the folder holds something.
+        ValueError: If the agent has no policy network or its weights cannot be read, or the folder
+            holds something.
 
     Warns:
         UserWarning: If the training prompts cannot be read again: the compressor then cannot tell
@@ -73,12 +72,9 @@ def export(
     if not path.is_dir():
         other = "last" if which == "best" else "best"
         raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
-    tokenizer = task["tokenizer"] or _tokenizer_of(task["generator"])
+    tokenizer = task["tokenizer"]
     _check_frame(task, tokenizer)
-    try:
-        agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
-    except SafetensorError as error:
-        raise RunFolderError(f"the weights in {path} cannot be read: {error}") from error
+    agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
     if getattr(agent, "network", None) is None:
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
     progress = _progress(path)
@@ -135,16 +131,12 @@ def _progress(path: Path) -> Mapping[str, Any]:
     return told
 
 
-def _tokenizer_of(generator: str) -> str:
-    """The policy tokenizer that an environment chooses by itself, see `pcrl_gym.make_task`."""
-    return "micro" if generator in MICRO or generator.startswith("openai:") else generator
-
-
 def _check_frame(task: Mapping[str, Any], tokenizer: str) -> None:
     """A chat template is the generator's in an environment, and the policy's in a compressor."""
-    if task["template"] != "chat" or tokenizer == task["generator"]:
+    own = tokenizer_name(task["generator"])
+    if task["template"] != "chat" or tokenizer == own:
         return
-    frames = [chat_frame(load_tokenizer(name)) for name in (task["generator"], tokenizer)]
+    frames = [chat_frame(load_tokenizer(name)) for name in (own, tokenizer)]
     if frames[0] != frames[1]:
         raise ValueError(
             f"the policy was trained in the chat template of {task['generator']!r}, which its own "

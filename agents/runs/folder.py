@@ -29,6 +29,7 @@ from agents.budget import Budget
 from agents.learning import Figures, Learner
 from agents.runs.config import RunConfig, differences
 from pcrl_gym.atomic import recover_folder, replace_folder, write_file
+from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.network import WEIGHTS_FILE
 
 Row = dict[str, Any]
@@ -124,7 +125,7 @@ class RunFolder:
         missing = {"name", "seed", "task", "run"} - set(config if isinstance(config, dict) else ())
         if missing:
             raise RunFolderError(f"{file} is damaged: {', '.join(sorted(missing))} is missing")
-        return dict(config)
+        return dict(config) | {"task": _with_tokenizer(config["task"])}
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         file = self.path / "identity.json"
@@ -240,6 +241,7 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
     try:
         stored = yaml.safe_load(file.read_text(encoding="utf-8"))
         stored["run"] = stored["run"] | {"loggers": list(config.run.loggers)}
+        stored["task"] = _with_tokenizer(stored["task"])
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise RunFolderError(f"{file} is damaged: {error}") from error
     changed = differences(stored, config.to_mapping())
@@ -248,6 +250,11 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
             f"{path} holds a run with another configuration:\n{_lines(changed)}\n"
             "Repeat its configuration to go on with it, or give another folder."
         )
+
+
+def _with_tokenizer(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The task of a run; older runs were stored without the tokenizer that was chosen."""
+    return {**task, "tokenizer": task.get("tokenizer") or tokenizer_name(task["generator"])}
 
 
 def row_to_line(row: Mapping[str, Any]) -> str:

@@ -71,8 +71,7 @@ def load_material(config: RunConfig) -> Material:
 
     evaluation = None
     if split is not None:
-        # Where answers are cut off once the reward is known, similarity is but a bound.
-        answered = {"dataset": held_out, "split": split, "full_answers": True}
+        answered = {"dataset": held_out, "split": split, "early_stopping": False}
         if config.run.evaluate_max_new_tokens is not None:
             answered["max_new_tokens"] = config.run.evaluate_max_new_tokens
         evaluation_task = make_task(**(options | answered))

@@ -166,7 +166,7 @@ class _Session:
         shown = ", ".join(
             f"{label} {figures[key]:.3f}"
             for key, label in (
-                ("reward", "reward"), ("compression_ratio", "ratio"), ("survival", "survival"),
+                ("reward", "reward"), ("compression_ratio", "ratio"), ("survived", "survived"),
             )
             if key in figures
         )  # fmt: skip

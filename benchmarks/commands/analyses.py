@@ -61,7 +61,13 @@ def add_analyses(commands: Any) -> None:
     )
     judge.add_argument("dir", help="result folder")
     judge.add_argument("--model", required=True, help="what the server calls the judge")
-    judge.add_argument("--base-url", help="such as http://localhost:8000/v1")
+    judge.add_argument(
+        "--base-url",
+        type=_base_url,
+        required=True,
+        help="such as http://localhost:8000/v1, or with ?enable_thinking=false for a judge that "
+        "thinks",
+    )
     judge.add_argument(
         "--agents", type=names, default=(), help="names separated by commas (default: all)"
     )
@@ -144,6 +150,15 @@ def _transfer(options: argparse.Namespace) -> int:
 def _analysis(make: Callable[[], Analysis]) -> int:
     """Make an analysis and print its tables."""
     return attempt(lambda: print(make().markdown(), end=""), resumable=True)
+
+
+def _base_url(text: str) -> str:
+    from pcrl_gym.generators.openai_url import parse_base_url
+
+    try:
+        return parse_base_url(text).url
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _shares(text: str) -> list[float]:

@@ -25,6 +25,9 @@ def add_speed(commands: Any) -> None:
     speed.add_argument("--data", help="micro, or a folder of prompts (default micro)")
     speed.add_argument("--device", help="device of generators and policy (default auto)")
     speed.add_argument(
+        "--dtype", help="auto, float32, bfloat16 or float16, of generators (default auto)"
+    )
+    speed.add_argument(
         "--prompts",
         type=positive,
         help="prompts per model (default 512 for micro, 64 for other models on a CPU, else 256)",

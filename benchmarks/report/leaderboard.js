@@ -61,7 +61,8 @@ function showBoard() {
   const caption = `${folder.title}, ${split.name} (generator: ${folder.generator}; ${format(split.prompts, "count")} prompts, up to ${split.seeds} seeds). A heading sorts by its column.`;
   const whole = make("table", {}, make("caption", {}, make("span", {}, caption)), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}));
   byId("board").replaceChildren(make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Leaderboard" }, whole));
-  byId("oracle-note").textContent = split.rows.some((row) => row.oracle) ? data.oracleNote : "";
+  const ranked = split.rows.filter((row) => row.ranks_by).map((row) => `${row.agent} ranks by ${row.ranks_by}.`);
+  byId("oracle-note").textContent = (split.rows.some((row) => row.oracle) ? [data.oracleNote, ...ranked] : ranked).join(" ");
   showRows();
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from benchmarks.columns import COLUMNS, Column, columns_of, measured
-from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE, Row, format_leaderboard
+from benchmarks.leaderboard import ORACLE_MARK, Row, format_leaderboard, notes
 from benchmarks.markdown import cell, finite
 from benchmarks.report.data import Board
 
@@ -50,11 +50,10 @@ def latex(boards: Sequence[Board]) -> str:
         header, *lines = [
             " & ".join(line).replace(" to ", "--") + r" \\" for line in _texts(rows, columns)
         ]
-        note = ORACLE_NOTE.strip() if any(row["oracle"] for row in rows) else ""
         prompts, seeds = max(row["n"] for row in rows), max(row["seeds"] for row in rows)
         caption = (
             f"{board.title}, {split} (generator: {board.generator}): {prompts} prompts, "
-            f"seeds of agents with chance: {seeds}. {note}"
+            f"seeds of agents with chance: {seeds}. {notes(rows)}"
         ).strip()
         kinds = "".join("l" if column.kind == "text" else "r" for column in columns)
         blocks.append(

@@ -164,7 +164,12 @@ def measure_case(
     torch.set_num_threads(1)
     timed = RecordingGenerator(generator, time.process_time)
     env = PromptCompressionVectorEnv(
-        1, dataset=prompts, generator=timed, tokenizer="micro", max_units=length
+        1,
+        dataset=prompts,
+        generator=timed,
+        tokenizer="micro",
+        max_units=length,
+        early_stopping=True,
     )
     agent = SCSTAgent(seed=0, device="cpu", batch_size=count, samples=SAMPLES)
     learner = agent.start(lambda _: env)

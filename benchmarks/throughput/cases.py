@@ -63,14 +63,16 @@ def measure_model(
 
 def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -> Case:
     """Runs all ways on one set of prompts, in turns."""
-    floor = Floor(generator, work)
+    floor, sliced = Floor(generator, work), Floor(generator, work, sliced=True)
     floor.choose()
+    sliced.choose()
     ways: dict[str, Callable[[], Any]] = {
         "a": lambda: plain(generator, work),
         "b": lambda: dynamic(generator, work),
         "c": lambda: drafted(generator, work),
         "d": lambda: stopped(generator, work),
         "e": floor,
+        "f": sliced,
     }
     runs: dict[str, list[Measured]] = {way: [] for way in ways}
     for _ in range(repeats):

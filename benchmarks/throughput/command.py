@@ -30,7 +30,7 @@ from benchmarks.throughput.tables import (
 )
 from pcrl_gym.atomic import write_file
 from pcrl_gym.datasets import pick_evenly
-from pcrl_gym.generators.loading import MICRO, choose_device
+from pcrl_gym.generators.loading import DTYPES, MICRO, choose_device
 from pcrl_gym.task import make_task
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Options:
         data: "micro", or a folder of prompts, whose units are then those of each generator. Masks
             of a policy are for micro alone, and for generators with its tokenizer.
         device: "auto" or a torch device.
+        dtype: "auto" or another of `loading.DTYPES`, for all models.
         prompts: Prompts per model; None: 512 for micro, 64 for other models on a CPU, else 256.
         masks: Names of `MASKS`.
         repeats: Repetitions of each way.
@@ -63,6 +64,7 @@ class Options:
     models: tuple[str, ...] = ()
     data: str = "micro"
     device: str = "auto"
+    dtype: str = "auto"
     prompts: int | None = None
     masks: tuple[str, ...] = MASKS
     repeats: int = 3
@@ -76,6 +78,8 @@ class Options:
             fitting = [n for n in KNOWN if n in MICRO or SHAPES[n].gpu == (kind != "cpu")]
             object.__setattr__(self, "models", tuple(fitting))
         check_names(list(self.models), kind)
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype}.")
         if not self.masks or not set(self.masks) <= set(MASKS):
             raise ValueError(f"masks must be some of {', '.join(MASKS)}; got {self.masks}.")
         if self.data != "micro":
@@ -115,7 +119,7 @@ def run(options: Options) -> bool:
     print(legend())
     for model in options.models:
         print(f"Building {model} ...", file=sys.stderr, flush=True)
-        generator = build_generator(model, options.device)
+        generator = build_generator(model, options.device, options.dtype)
         task = make_task(dataset=options.data, split=SPLIT, generator=generator)
         picked = pick_evenly(len(task.episodes), options.prompts_of(model))
         episodes = task.episodes.take(picked)

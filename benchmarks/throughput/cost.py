@@ -34,11 +34,16 @@ class PassCounter:
         self._model = model
 
     def __enter__(self) -> PassCounter:
-        self._hook = self._model.register_forward_pre_hook(self._count, with_kwargs=True)
+        head = self._model.get_output_embeddings()
+        self._hooks = (
+            self._model.register_forward_pre_hook(self._count, with_kwargs=True),
+            head.register_forward_hook(self._count_logits),
+        )
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
 
     def _count(self, module: Any, arguments: Any, named: dict[str, Any]) -> None:
         read = named.get("decoder_input_ids")
@@ -46,7 +51,9 @@ class PassCounter:
         self.passes += 1
         self.rows += rows
         self.tokens += rows * columns
-        self.wanted += rows * (named.get("logits_to_keep") or columns)
+
+    def _count_logits(self, module: Any, arguments: Any, output: torch.Tensor) -> None:
+        self.wanted += output.shape[:-1].numel()
 
 
 class PeakMemory:

@@ -47,7 +47,8 @@ def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent 
     print(f"Training a policy on micro for {minutes:g} minutes ...", file=sys.stderr, flush=True)
     agent = PPOAgent(seed=_SEED, device=device)
     agent.train(
-        lambda count: PromptCompressionVectorEnv(count, device=device), seconds=60.0 * minutes
+        lambda count: PromptCompressionVectorEnv(count, device=device, early_stopping=True),
+        seconds=60.0 * minutes,
     )
     return agent, f"PPO trained for {minutes:g} minutes in this run"
 

@@ -39,7 +39,7 @@ class Shape:
     Attributes:
         config: Makes its configuration.
         model: Makes the model of a configuration.
-        gpu: Whether it is meant for a GPU, in bfloat16; others are float32.
+        gpu: Whether it is meant for a GPU, in bfloat16 unless told otherwise; others are float32.
     """
 
     config: Callable[[], Any]
@@ -90,6 +90,21 @@ def _llama_7b() -> Any:
     return LlamaConfig(vocab_size=32_000, bos_token_id=None, **_control_ids())
 
 
+def _llama_135m() -> Any:
+    return LlamaConfig(
+        vocab_size=49_152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+        initializer_range=576**-0.5,
+        bos_token_id=None,
+        **_control_ids(),
+    )
+
+
 def _control_ids() -> dict[str, Any]:
     """Those of the micro tokenizer."""
     return {"pad_token_id": 0, "eos_token_id": 1}
@@ -98,6 +113,7 @@ def _control_ids() -> dict[str, Any]:
 SHAPES = {
     "gpt2-29m": Shape(_gpt2(384, 5, 6), GPT2LMHeadModel),
     "gpt2-124m": Shape(_gpt2(768, 12, 12), GPT2LMHeadModel),
+    "llama-135m": Shape(_llama_135m, LlamaForCausalLM),
     "t5-60m": Shape(_t5(512, 2048, 6, 8, gated=False), _t5_model),
     "gpt2-xl": Shape(_gpt2(1600, 48, 25), GPT2LMHeadModel, gpu=True),
     "llama-7b": Shape(_llama_7b, LlamaForCausalLM, gpu=True),
@@ -128,20 +144,23 @@ def check_names(names: list[str], device: str) -> None:
         raise ValueError(f"Model {', '.join(large)} is too large for a CPU.")
 
 
-def build_generator(name: str, device: str) -> HFGenerator:
+def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
     """Builds one of the `KNOWN` generators, or that of a folder, on a torch device.
+
+    `dtype` is one of `loading.DTYPES`; "auto" is what `load_generator` chooses, or the shape.
 
     Models of `SHAPES` get random weights, the same on every call on the same kind of device, and
     the micro tokenizer with as many words more as the model has token ids. No global state of
     torch is left changed.
     """
     if name not in SHAPES:
-        generator = load_generator(name, device=device)
+        generator = load_generator(name, device=device, dtype=dtype)
         assert isinstance(generator, HFGenerator)
         return generator
     shape = SHAPES[name]
     config = shape.config()
-    dtype = torch.bfloat16 if shape.gpu else torch.float32
+    if dtype == "auto":
+        dtype = "bfloat16" if shape.gpu else "float32"
     place = torch.device(choose_device(device))
     forked = [place] if place.type == "cuda" else []
     default = torch.get_default_dtype()
@@ -149,7 +168,7 @@ def build_generator(name: str, device: str) -> HFGenerator:
         torch.manual_seed(0)
         try:
             # Made where and as it is used: two copies of the largest would be tight.
-            torch.set_default_dtype(dtype)
+            torch.set_default_dtype(getattr(torch, dtype))
             model = shape.model(config)
         finally:
             torch.set_default_dtype(default)

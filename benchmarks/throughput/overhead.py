@@ -106,7 +106,9 @@ def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhea
     picked = [train[i] for i in pick_evenly(len(train), steps * _ENVIRONMENTS)]
     timed = TimedGenerator(generator)
     rng = np.random.default_rng(0)
-    envs = PromptCompressionVectorEnv(_ENVIRONMENTS, dataset=picked, generator=timed)
+    envs = PromptCompressionVectorEnv(
+        _ENVIRONMENTS, dataset=picked, generator=timed, early_stopping=True
+    )
     rows = []
     try:
         envs.reset(seed=0)

@@ -23,6 +23,7 @@ WAYS = {
     "c": "engine, full answers",
     "d": "engine, stops when the reward is decided",
     "e": "floor: one bare forward pass over prompt and draft",
+    "f": "the same with logits of a slice, padding included, as the library forms them",
 }
 """What is compared, in the order of the tables."""
 

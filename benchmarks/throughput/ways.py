@@ -1,4 +1,4 @@
-"""Five ways to answer compressed prompts and compute their rewards."""
+"""Six ways to answer compressed prompts and compute their rewards."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pcrl_gym.generators.batching import Batcher, is_out_of_memory, pad_rows
 from pcrl_gym.generators.engine import likeness
 from pcrl_gym.generators.greedy import control_ids
 from pcrl_gym.generators.hf import HFGenerator
+from pcrl_gym.generators.logits import logits_at
 from pcrl_gym.rewards import ThresholdReward, reward_inputs
 from pcrl_gym.rouge import similarity
 from pcrl_gym.tokenizers import TextEncoder
@@ -102,11 +103,8 @@ def stopped(generator: HFGenerator, work: Work) -> Result:
     """(d) The drafts are verified, and answers left as soon as the reward is decided."""
     decision = Decision([answer.text for answer in work.originals], ThresholdReward().threshold)
     answers = generator.generate_from(work.prompts, work.originals, NEW_TOKENS, decision)
-    similarities = [
-        decision.bound[i] if answer.partial else similarity(answer.text, original.text)
-        for i, (answer, original) in enumerate(zip(answers, work.originals, strict=True))
-    ]
-    return Result(work.rewards(similarities), answers)
+    bounds = [decision.result(i, answer) for i, answer in enumerate(answers)]
+    return Result(work.rewards(bounds), answers)
 
 
 def _compared(work: Work, answers: list[Answer]) -> Result:
@@ -132,23 +130,26 @@ class Floor:
     Args:
         generator: The generator.
         work: The prompts and drafts.
+        sliced: Whether the head gets all columns that a draft of the batch needs, as
+            `logits_to_keep` has it (f), and not only the tokens of the drafts.
 
     Attributes:
         tokens: Padded tokens per batch; `choose` sets the fastest.
     """
 
-    def __init__(self, generator: HFGenerator, work: Work) -> None:
+    def __init__(self, generator: HFGenerator, work: Work, sliced: bool = False) -> None:
         self._generator = generator
+        self._sliced = sliced
         self._prompts = prompt_rows(generator, work.prompts)
         self._drafts = [list(answer.token_ids) for answer in work.originals]
         self._tried = FLOOR_TOKENS.get(generator.model.device.type, FLOOR_TOKENS["cpu"])
         self.tokens = self._tried[0]
-        self._batches: list[dict[str, Any]] = []
+        self._batches: list[tuple[list[range], dict[str, Any]]] = []
 
     def choose(self) -> None:
         """Times every batch size once and settles for the fastest that fits into memory."""
         device = self._generator.model.device
-        found: dict[int, tuple[float, list[dict[str, Any]]]] = {}
+        found: dict[int, tuple[float, list[tuple[list[range], dict[str, Any]]]]] = {}
         for tokens in self._tried:
             self._batches = self._make_batches(tokens)
             try:
@@ -170,18 +171,24 @@ class Floor:
 
     def __call__(self) -> None:
         """Runs the passes."""
+        model = self._generator.model
         with torch.inference_mode():
-            for batch in self._batches:
-                self._generator.model(**batch, use_cache=False)
+            for spans, batch in self._batches:
+                if self._sliced:
+                    model(**batch, use_cache=False)
+                else:
+                    shape = batch.get("decoder_input_ids", batch["input_ids"]).shape
+                    logits_at(model, spans, shape, **batch, use_cache=False)
 
-    def _make_batches(self, tokens: int) -> list[dict[str, Any]]:
-        batches: list[dict[str, Any]] = []
+    def _make_batches(self, tokens: int) -> list[tuple[list[range], dict[str, Any]]]:
+        batches: list[tuple[list[range], dict[str, Any]]] = []
         sizes = [len(p) + len(d) for p, d in zip(self._prompts, self._drafts, strict=True)]
         alike = likeness(self._prompts, self._drafts, self._generator.is_encoder_decoder)
         Batcher("auto", tokens).run(sizes, lambda batch: batches.append(self._inputs(batch)), alike)
         return batches
 
-    def _inputs(self, batch: list[int]) -> dict[str, Any]:
+    def _inputs(self, batch: list[int]) -> tuple[list[range], dict[str, Any]]:
+        """Per row the columns that predict its draft, and what the model takes."""
         model = self._generator.model
         ids = control_ids(model, self._generator.tokenizer)
         pad, device = ids["pad_token_id"], model.device
@@ -191,12 +198,16 @@ class Floor:
             start = ids["decoder_start_token_id"]
             input_ids, mask = pad_rows(prompts, pad, False, device)
             decoder, _ = pad_rows([[start, *draft[:-1]] for draft in drafts], pad, False, device)
-            return {"input_ids": input_ids, "attention_mask": mask, "decoder_input_ids": decoder}
+            inputs = {"input_ids": input_ids, "attention_mask": mask, "decoder_input_ids": decoder}
+            return [range(len(draft)) for draft in drafts], inputs
         rows = [prompt + draft[:-1] for prompt, draft in zip(prompts, drafts, strict=True)]
         input_ids, mask = pad_rows(rows, pad, True, device)
-        return {
+        width = input_ids.shape[1]
+        inputs = {
             "input_ids": input_ids,
             "attention_mask": mask,
             "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
-            "logits_to_keep": max(map(len, drafts)),
         }
+        if self._sliced:
+            inputs["logits_to_keep"] = max(map(len, drafts))
+        return [range(width - len(draft), width) for draft in drafts], inputs

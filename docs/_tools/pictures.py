@@ -103,7 +103,7 @@ def played() -> tuple[list[tuple[str, str]], dict[str, Any], float]:
         The units of the prompt, each with "kept", "dropped" or "fixed"; info and reward of the
         step.
     """
-    env = gym.make("pcrl_gym:PromptCompression-v0", split="validation_seen", full_answers=True)
+    env = gym.make("pcrl_gym:PromptCompression-v0", split="validation_seen")
     observation, info = env.reset(options={"index": PROMPT})
     compressor = Compressor.from_pretrained("micro", device="cpu")
     kept = compressor(instruction=info["instruction"], input=info["input"]).kept

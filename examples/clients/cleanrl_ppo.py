@@ -62,7 +62,9 @@ def tensors(observation: dict[str, np.ndarray]) -> dict[str, Tensor]:
     return {key: torch.as_tensor(array) for key, array in observation.items()}
 
 
-envs = gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=NUM_ENVS, max_units=MAX_UNITS)
+envs = gym.make_vec(
+    "pcrl_gym:PromptCompression-v0", num_envs=NUM_ENVS, max_units=MAX_UNITS, early_stopping=True
+)
 envs = gym.wrappers.vector.RecordEpisodeStatistics(envs)
 torch.manual_seed(SEED)
 agent = Agent(envs)

@@ -153,7 +153,7 @@ class Demo:
         agent = self.agent(query.agent)
         episode = agent.episode(Prompt("demo", query.instruction, query.input))
         # A new scorer: an old one would keep the answers to all prompts that it ever saw.
-        scorer = Scorer(self.generator, self.reward, full_answers=True)
+        scorer = Scorer(self.generator, self.reward)
         limit = scorer.max_original_tokens
         if limit is not None and scorer.longer_than(limit, [episode.text])[0]:
             raise PromptTooLongError(
@@ -166,4 +166,4 @@ class Demo:
 
     def survived(self, frame: Frame) -> bool:
         """Whether the answer survived, by the rule of the reward."""
-        return frame.info is not None and frame.info["similarity"] > self.reward.threshold
+        return frame.info is not None and frame.info["survived"]

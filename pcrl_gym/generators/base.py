@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,17 @@ class Generator(Protocol):
             prompt, at most 0; 0.0 for an answer without tokens.
         """
         ...
+
+
+class SharedGenerator:
+    """Base of generators that are their own deep copy.
+
+    Gymnasium copies the arguments of an environment deeply. Of a frozen model that would be memory
+    for nothing, and of a budget for requests a second one to spend.
+    """
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
 
 
 @runtime_checkable

@@ -45,6 +45,7 @@ class Batcher:
         sizes: Sequence[int],
         run: Callable[[list[int]], None],
         alike: Sequence[tuple[int, ...]] | None = None,
+        groups: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         """Calls `run` on batches of indices into `sizes` until each was in one that succeeded.
 
@@ -56,6 +57,7 @@ class Batcher:
             run: Handles a batch; called again with part of it if it runs out of memory.
             alike: What the rows of a batch should have in common, the most important first;
                 `None`: their sizes.
+            groups: What they must have in common; `None`: nothing.
 
         Raises:
             MemoryError: If a single row does not fit.
@@ -65,10 +67,12 @@ class Batcher:
             [1, 2]
             [0]
         """
-        waiting = sorted(range(len(sizes)), key=lambda i: alike[i] if alike else (sizes[i],))
-        waiting.reverse()
+        alike = alike or [(size,) for size in sizes]
+        groups = groups or [()] * len(sizes)
+        waiting = sorted(range(len(sizes)), key=lambda i: (groups[i], alike[i]), reverse=True)
         while waiting:
             batch = self._take(waiting, sizes)
+            batch = [i for i in batch if groups[i] == groups[batch[0]]]  # sorted: the first ones
             if self._fits(batch, run):
                 del waiting[: len(batch)]
             elif len(batch) == 1:

@@ -33,11 +33,25 @@ def greedy_config(**settings: Any) -> Any:
     return make(do_sample=False, num_beams=1, **settings)
 
 
+STEERING = ("forced_bos_token_id", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens")
+"""Settings that tell which tokens an answer may have: a part of the model, so they are kept."""
+
+_DROPPED = (
+    "forced_eos_token_id",
+    "sequence_bias",
+    "min_length",
+    "min_new_tokens",
+    "guidance_scale",
+)
+
+
 def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Returns the token ids that steer decoding, as `GenerationConfig` names them.
 
     They come from the model's generation config, else its config, else the tokenizer. Models may
-    have several end-of-sequence ids. Without a padding token the end token pads, under the mask.
+    have several end-of-sequence ids. Where there is no padding token, or the model does not know
+    it, the end token pads, under the mask. Of `STEERING` those are there that are set; the first
+    token of an answer can only be forced on an encoder-decoder.
 
     Raises:
         ValueError: If an encoder-decoder model has no decoder start token.
@@ -50,7 +64,7 @@ def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any
     eos = find("eos_token_id")
     eos_ids = [eos] if isinstance(eos, int) else list(eos or [])
     pad = tokenizer.pad_token_id
-    if pad is None:
+    if pad is None or pad >= vocabulary_size(model):
         pad = eos_ids[0] if eos_ids else 0
     ids = {"eos_token_id": eos_ids or None, "pad_token_id": pad}
     if model.config.is_encoder_decoder:
@@ -60,13 +74,65 @@ def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any
                 f"{type(model).__name__} has no decoder_start_token_id: set it in the model's "
                 "generation config"
             )
+    for name in STEERING:
+        value = getattr(model.generation_config, name, None)
+        if value is None or (name == "forced_bos_token_id" and not model.config.is_encoder_decoder):
+            continue
+        ids[name] = value
     return ids
 
 
-def context_length(config: Any) -> int | None:
-    """Returns how many tokens a model can take, `None` if its positions are relative."""
+def dropped_settings(config: Any) -> dict[str, Any]:
+    """Returns what is set in a generation config, changes greedy answers, and is not kept."""
+    values = {name: getattr(config, name, None) for name in _DROPPED}
+    return {name: value for name, value in values.items() if value}
+
+
+def vocabulary_size(model: Any) -> int:
+    """Returns how many token ids a model can read."""
+    size: int = model.get_input_embeddings().weight.shape[0]
+    return size
+
+
+def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Checks that a model knows the tokens that prompts can have.
+
+    A token that only pads may be missing: another one can pad.
+
+    Raises:
+        ValueError: If tokens are missing.
+    """
+    size = vocabulary_size(model)
+    padding = {tokenizer.pad_token} - {tokenizer.bos_token, tokenizer.eos_token}
+    vocabulary = tokenizer.get_vocab().items()
+    missing = sorted((i, token) for token, i in vocabulary if i >= size and token not in padding)
+    if missing:
+        raise ValueError(
+            f"the tokenizer has {len(missing)} tokens that the model does not know, such as "
+            f"{missing[0][1]!r} (id {missing[0][0]}; the model has {size} token ids): load the "
+            "tokenizer that the model was trained with, or resize the model and train the tokens"
+        )
+
+
+def context_length(config: Any, decoder: bool = False) -> int | None:
+    """Returns how many tokens a model can take, `None` if its positions have no limit.
+
+    Args:
+        config: The model's configuration.
+        decoder: Of an encoder-decoder, whether to tell it of the decoder instead of the encoder.
+    """
     # The `n_positions` that T5 saves is the length it was trained with.
     if getattr(config, "relative_attention_num_buckets", None) is not None:
         return None
-    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return None if limit is None else int(limit)
+    side = "decoder" if decoder else "encoder"
+    own = getattr(config, side, None) if config.is_encoder_decoder else None
+    if own is None:
+        own = config.get_text_config()
+    for name in (f"max_{side}_position_embeddings", "max_position_embeddings", "max_seq_len"):
+        limit = getattr(own, name, None)
+        if limit is not None and limit > 0:  # XLNet has -1
+            rope = getattr(own, "rope_parameters", None) or {}
+            # Others already count what scaling adds.
+            dynamic = rope.get("rope_type") == "dynamic"
+            return int(limit * rope["factor"] if dynamic else limit)
+    return None

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..rouge import MEASURES
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -22,13 +24,13 @@ class GrowingText:
         tokenizer: The tokenizer that decodes them.
 
     Attributes:
-        words_per_token: The most words (runs of a-z and 0-9 after lower-casing) that a token can
-            add; `None` if a token may change the text before it, so that nothing is certain.
+        words_per_token: The most words, of any of `rouge.MEASURES`, that a token can add; `None` if
+            a token may change the text before it, so that nothing is certain.
 
     Example:
         >>> from pcrl_gym.tokenizers import load_tokenizer
         >>> GrowingText(load_tokenizer("micro")).words_per_token
-        1
+        2
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -53,9 +55,9 @@ class GrowingText:
     def _most_words(self) -> int:
         ids = [[i] for i in range(self._backend.get_vocab_size(with_added_tokens=True))]
         texts = self._backend.decode_batch(ids, skip_special_tokens=True)
-        # A piece of a character may complete one that lower-cases to a letter (the Kelvin sign).
-        pieces = (text.replace(UNKNOWN, " a ") for text in texts)
-        return max(1, *(len(re.findall("[a-z0-9]+", text.lower())) for text in pieces))
+        # A piece of a character may complete one that is a word.
+        pieces = {text.replace(UNKNOWN, " a ") for text in texts}
+        return max(1, *(len(m.words(text)) for m in MEASURES.values() for text in pieces))
 
 
 def _decoder_steps(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -12,30 +12,44 @@ from transformers import LogitsProcessorList
 
 from ..errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
 from ..tokenizers import load_tokenizer
-from .base import Answer
+from ..torch_state import own_state
+from .base import Answer, SharedGenerator
 from .batching import Batcher, is_out_of_memory, pad_rows, reading_budget, token_budget
 from .drafting import Row
 from .engine import DraftRun
 from .framing import PromptFramer
-from .greedy import RefuseNaN, context_length, control_ids, greedy_config
+from .greedy import (
+    STEERING,
+    RefuseNaN,
+    check_vocabulary,
+    context_length,
+    control_ids,
+    dropped_settings,
+    greedy_config,
+    vocabulary_size,
+)
 from .growing_text import UNKNOWN, GrowingText
-from .likelihood import mean_log_likelihoods
-from .reader import can_read_blocks
+from .identity import model_identity
+from .likelihood import answer_logits, mean_log_likelihoods
+from .trial import Company, decoded_logits, try_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
-class HFGenerator:
+class HFGenerator(SharedGenerator):
     """A causal or encoder-decoder model of the transformers library as a `Generator`.
 
     The generator takes the model over: it is switched to evaluation, its gradients are turned off
-    and its saved generation settings (sampling, beams, penalties, forced tokens) are replaced, so
-    that every answer is the plain arg-max continuation. The weights are never changed.
+    and its saved generation settings (sampling, beams, penalties) are replaced, so that every
+    answer is the plain arg-max continuation; only the tokens that an answer may not have or has to
+    begin with are kept (`greedy.STEERING`). The weights are never changed.
 
     Prompts are sorted by length, padded to the longest of their batch (left for causal models,
-    right for encoders) and answered in their original order. Special-token strings in prompts stay
-    text, see `TextEncoder`; `PromptFramer` tells what BOS and EOS are read.
+    right for encoders) and answered in their original order. Where padding or drafts change the
+    answers of a model, as a short trial when loading tells, it is asked without them, and a warning
+    says so. Special-token strings in prompts stay text, see `TextEncoder`; `PromptFramer` tells
+    what BOS and EOS are read.
 
     Args:
         model: A model with a language-modelling head, on the device to run on.
@@ -49,8 +63,9 @@ class HFGenerator:
         max_prompt_tokens: The model's context less BOS and EOS; `None` for relative positions.
 
     Raises:
-        ValueError: If the model cannot generate or is an encoder-decoder without a decoder start
-            token, the tokenizer is not a fast one, or the batch size is not "auto" or positive.
+        ValueError: If the model cannot generate, fails to, or is an encoder-decoder without a
+            decoder start token, the tokenizer is not a fast one or has tokens that the model does
+            not know, or the batch size is not "auto" or positive.
 
     Example:
         >>> generator = HFGenerator.from_pretrained("google/flan-t5-small")  # doctest: +SKIP
@@ -79,19 +94,35 @@ class HFGenerator:
         self.batches = Batcher(batch_size, token_budget(self.model))
         self.readings = Batcher(batch_size, reading_budget(self.model))
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
+        check_vocabulary(self.model, self.tokenizer)
+        # With the weights, all that decides answers.
         self._ids = control_ids(self.model, self.tokenizer)
         self._framed = PromptFramer(
             self.tokenizer, self.is_encoder_decoder, self._ids["pad_token_id"]
         )
         self._eos = set(self._ids["eos_token_id"] or ())
         self._context = context_length(model.config)
+        self._answer_context = context_length(model.config, decoder=True)
         self.max_prompt_tokens: int | None = None
         if self._context is not None:
             framed, bare = self._framed(["a"])[0], self.count_tokens(["a"])[0]
             self.max_prompt_tokens = self._context - (len(framed) - bare)
+        if dropped := dropped_settings(self.model.generation_config):
+            warnings.warn(
+                f"{self.name!r}: answers are plain arg-max decoding, without the saved generation "
+                f"settings {dropped}",
+                stacklevel=2,
+            )
         # `generate` fills what its config leaves open from the model's: leave nothing to leak.
         self.model.generation_config = greedy_config(**self._ids)
-        self._reads_blocks = can_read_blocks(self.model)
+        self._can = try_out(self.model, self._ids, self._framed, self._context)
+        if self._can.problems:
+            warnings.warn(
+                f"{self.name!r} ({type(model).__name__}) is slower than others, as a trial of it "
+                f"showed: {'; '.join(self._can.problems)}",
+                stacklevel=2,
+            )
+        self._takes_drafts = self._can.drafts and not set(STEERING) & set(self._ids)
 
     @classmethod
     def from_pretrained(
@@ -128,6 +159,7 @@ class HFGenerator:
         tokens: list[list[int]] = [[] for _ in rows]
 
         def run(batch: list[int]) -> None:
+            self._reset_positions()
             input_ids, mask = self._pad([rows[i] for i in batch], left=not self.is_encoder_decoder)
             output = self.model.generate(
                 input_ids=input_ids,
@@ -139,7 +171,9 @@ class HFGenerator:
             for i, answer in zip(batch, output[:, start:].tolist(), strict=True):
                 tokens[i] = self._cut(answer)
 
-        self._run("generate", [len(row) + max_new_tokens for row in rows], run)
+        sizes = [len(row) + max_new_tokens for row in rows]
+        lengths = [(len(row),) for row in rows]
+        self._run("generate", sizes, run, groups=self._groups(self._can.decoding, sizes, lengths))
         return [Answer(self._decode(ids), tuple(ids)) for ids in tokens]
 
     def generate_from(
@@ -151,9 +185,9 @@ class HFGenerator:
     ) -> list[Answer]:
         """Answers each prompt greedily, faster the more of its draft is right.
 
-        See `DraftingGenerator.generate_from`. The answers are those of `generate`. Models whose
-        cache cannot take tokens back (sliding windows, recurrent states, encoder-decoders that are
-        not of the T5 type) answer through `generate`.
+        See `DraftingGenerator.generate_from`. The answers are those of `generate`, through which
+        models answer that cannot read drafts (`trial.try_out`), such as those with sliding windows,
+        recurrent states or, in a decoder, absolute positions.
 
         Raises:
             ValueError: If there are not as many drafts as prompts, or `max_new_tokens` is below 1.
@@ -162,7 +196,7 @@ class HFGenerator:
         """
         if len(drafts) != len(prompts):
             raise ValueError(f"expected one draft per prompt, got {len(drafts)} for {len(prompts)}")
-        if not self._reads_blocks or max_new_tokens < 1:
+        if not self._takes_drafts or max_new_tokens < 1:
             return self.generate(prompts, max_new_tokens)
         rows = self._encode(prompts, [max_new_tokens] * len(prompts))
         drafted = self._draft_ids(drafts, max_new_tokens)
@@ -174,6 +208,8 @@ class HFGenerator:
             left = (max_new_tokens - len(tokens)) * words
             return decided(i, self._growing.certain(tokens), left)
 
+        if any(self._changes_positions(len(row) + max_new_tokens) for row in rows):
+            return self.generate(prompts, max_new_tokens)
         run = DraftRun(
             self.model,
             self._ids,
@@ -199,12 +235,8 @@ class HFGenerator:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of weights, their data type and the tokenizer: equal ones answer alike."""
-        digest = hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        """SHA-256 of all that decides answers, see `identity.model_identity`; equal ones agree."""
+        return model_identity(self.model, self.tokenizer, self._ids)
 
     @cached_property
     def _growing(self) -> GrowingText:
@@ -235,7 +267,7 @@ class HFGenerator:
             raise ValueError(
                 f"expected one answer per prompt, got {len(answers)} for {len(prompts)}"
             )
-        vocabulary = self.model.get_input_embeddings().num_embeddings
+        vocabulary = vocabulary_size(self.model)
         for answer in answers:
             if any(not 0 <= i < vocabulary for i in answer.token_ids):
                 raise ValueError(
@@ -246,31 +278,57 @@ class HFGenerator:
         values = [0.0] * len(rows)
         scored = [i for i, answer in enumerate(answers) if answer.token_ids]
         sizes = [len(rows[i]) + len(answers[i].token_ids) for i in scored]
+        lengths = [(len(rows[i]), len(answers[i].token_ids)) for i in scored]
+        scoring = self._can.scoring
+        logits = decoded_logits if scoring is None else answer_logits
 
         def run(batch: list[int]) -> None:
             chosen = [scored[k] for k in batch]
             targets = [list(answers[i].token_ids) for i in chosen]
-            scores = mean_log_likelihoods(self.model, self._ids, [rows[i] for i in chosen], targets)
-            for i, value in zip(chosen, scores, strict=True):
+            self._reset_positions()
+            found = logits(self.model, self._ids, [rows[i] for i in chosen], targets)
+            for i, value in zip(chosen, mean_log_likelihoods(found, targets), strict=True):
                 values[i] = value
 
-        self._run("log_likelihood", sizes, run, self.readings)
+        groups = self._groups(scoring or self._can.decoding, sizes, lengths)
+        self._run("log_likelihood", sizes, run, self.readings, groups=groups)
         return values
+
+    def _groups(
+        self, company: Company, sizes: list[int], lengths: Sequence[tuple[int, ...]]
+    ) -> list[tuple[int, ...]]:
+        """What rows must have in common to be read in one batch; see `Batcher.run`."""
+        groups: list[tuple[int, ...]] = []
+        for i, size in enumerate(sizes):
+            if company == "none" or self._changes_positions(size):
+                groups.append((1, size, i))
+            else:
+                groups.append((0, *lengths[i]) if company == "equal" else (0,))
+        return groups
+
+    def _changes_positions(self, size: int) -> bool:
+        return self._can.boundary is not None and size > self._can.boundary
+
+    def _reset_positions(self) -> None:
+        """Undoes what long prompts did to frequencies: embeddings reset them in a short pass."""
+        if self._can.boundary is not None:
+            token = [[self._ids["pad_token_id"]]]
+            answer_logits(self.model, self._ids, token, token)
 
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
         """Encodes prompts and checks that each fits next to `room` tokens of answer."""
         rows = self._framed(prompts)
-        if self._context is None:
-            return rows
         for prompt, row, new in zip(prompts, rows, room, strict=True):
-            # An encoder and its decoder each have the whole context.
-            longest = max(len(row), new) if self.is_encoder_decoder else len(row) + new
-            if longest > self._context:
-                raise PromptTooLongError(
-                    f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
-                    f"exceeds the context of {self.name!r} ({self._context} tokens): shorten or "
-                    "leave out the prompt, or lower max_new_tokens"
-                )
+            parts = [(len(row) + new, self._context)]
+            if self.is_encoder_decoder:
+                parts = [(len(row), self._context), (new, self._answer_context)]
+            for tokens, context in parts:
+                if context is not None and tokens > context:
+                    raise PromptTooLongError(
+                        f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new "
+                        f"ones exceeds the context of {self.name!r} ({context} tokens): shorten or "
+                        "leave out the prompt, or lower max_new_tokens"
+                    )
         return rows
 
     def _run(
@@ -280,12 +338,13 @@ class HFGenerator:
         run: Callable[[list[int]], None],
         batches: Batcher | None = None,
         alike: Sequence[tuple[int, ...]] | None = None,
+        groups: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         """Runs a function on batches of rows; whatever fails in it is a `GeneratorError`."""
 
         def checked(batch: list[int]) -> None:
             try:
-                with torch.inference_mode():
+                with own_state(self.model):
                     run(batch)
             except PcrlError:
                 raise
@@ -298,7 +357,7 @@ class HFGenerator:
                     f"{longest} tokens with their answers: {type(error).__name__}: {error}"
                 ) from error
 
-        (batches or self.batches).run(sizes, checked, alike)
+        (batches or self.batches).run(sizes, checked, alike, groups)
 
     def _pad(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
         return pad_rows(rows, self._ids["pad_token_id"], left, self.model.device)

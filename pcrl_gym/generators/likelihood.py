@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from .batching import pad_rows
+from .logits import logits_at
+from .reader import positions
 
 
-def mean_log_likelihoods(
+def answer_logits(
     model: Any,
     ids: Mapping[str, Any],
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
-) -> list[float]:
-    """Scores a batch of answers.
+) -> torch.Tensor:
+    """Predicts the tokens of given answers with one forward pass.
 
     Args:
         model: A causal or encoder-decoder model.
@@ -26,33 +27,50 @@ def mean_log_likelihoods(
         targets: The token ids of each answer, at least one.
 
     Returns:
-        Per row the mean natural-log probability of its answer's tokens.
+        The logits before each token of the answers, (tokens of all answers, vocabulary).
+    """
+    pad, device = ids["pad_token_id"], model.device
+    if model.config.is_encoder_decoder:
+        input_ids, mask = pad_rows(rows, pad, False, device)
+        read = [[ids["decoder_start_token_id"], *target[:-1]] for target in targets]
+        shifted, _ = pad_rows(read, pad, False, device)
+        inputs = {"decoder_input_ids": shifted}
+        spans = [range(len(target)) for target in targets]
+    else:
+        # The last token of an answer is predicted, not read.
+        read = [[*row, *target[:-1]] for row, target in zip(rows, targets, strict=True)]
+        input_ids, mask = pad_rows(read, pad, True, device)
+        shifted, width = input_ids, input_ids.shape[1]
+        inputs = positions(model, mask, width)
+        spans = [range(width - len(target), width) for target in targets]
+    logits, _ = logits_at(
+        model,
+        spans,
+        shifted.shape,
+        input_ids=input_ids,
+        attention_mask=mask,
+        use_cache=False,
+        **inputs,
+    )
+    return logits
+
+
+def mean_log_likelihoods(logits: torch.Tensor, targets: Sequence[Sequence[int]]) -> list[float]:
+    """Scores answers.
+
+    Args:
+        logits: See `answer_logits`.
+        targets: The token ids of each answer, at least one.
+
+    Returns:
+        Per answer the mean natural-log probability of its tokens.
 
     Raises:
         FloatingPointError: If a sum of log-probabilities is not finite.
     """
-    pad, device, width = ids["pad_token_id"], model.device, max(map(len, targets))
-    seq2seq = bool(model.config.is_encoder_decoder)
-    labels, given = pad_rows(targets, pad, not seq2seq, device)
-    inputs: dict[str, Any] = {}
-    if seq2seq:
-        input_ids, mask = pad_rows(rows, pad, False, device)
-        start = labels.new_full((len(rows), 1), ids["decoder_start_token_id"])
-        inputs["decoder_input_ids"] = torch.cat([start, labels[:, :-1]], dim=1)
-    else:
-        both = [[*row, *target] for row, target in zip(rows, targets, strict=True)]
-        input_ids, mask = pad_rows(both, pad, True, device)
-        takes = inspect.signature(model.forward).parameters
-        if "position_ids" in takes:
-            inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        if "logits_to_keep" in takes:
-            inputs["logits_to_keep"] = width + 1
-    logits = model(input_ids=input_ids, attention_mask=mask, use_cache=False, **inputs).logits
-    if not seq2seq:
-        logits = logits[:, -width - 1 : -1]
-    chosen = logits.float().log_softmax(dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    # `where`, as a product would turn a NaN at a padded position into a NaN of the row.
-    total = torch.where(given.bool(), chosen, 0.0).sum(dim=1)
-    if not torch.isfinite(total).all():
+    tokens = torch.tensor([i for target in targets for i in target], device=logits.device)
+    chosen = logits.float().log_softmax(dim=-1).gather(-1, tokens[:, None]).squeeze(-1)
+    sums = torch.stack([part.sum() for part in chosen.split([len(t) for t in targets])])
+    if not torch.isfinite(sums).all():
         raise FloatingPointError("the log-probabilities are not finite")
-    return [float(v) / len(t) for v, t in zip(total.tolist(), targets, strict=True)]
+    return [total / len(t) for total, t in zip(sums.tolist(), targets, strict=True)]

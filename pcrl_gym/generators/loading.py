@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..micro import MICRO, weights_folder
+from ..pretrained import UnusableModelError, check_model, check_report, loading, locate
 from .base import Generator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_EXPECTED = "a causal or an encoder-decoder language model"
+_OTHER_TASKS = (
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+)
 
 
 def load_generator(
@@ -70,6 +79,27 @@ def load_generator(
     return HFGenerator.from_pretrained(folder, device, dtype, batch_size, name=spec)
 
 
+def tokenizer_name(generator: str) -> str:
+    """Returns which policy tokenizer a task chooses by itself for a generator that has a name.
+
+    Args:
+        generator: See `load_generator`.
+
+    Returns:
+        What `pcrl_gym.tokenizers.load_tokenizer` takes: the generator's own, also where it is
+        hosted by Ray; micro's for a generator behind a server, which has none.
+
+    Example:
+        >>> tokenizer_name("ray:gpt2?replicas=4"), tokenizer_name("openai:llama@http://here/v1")
+        ('gpt2', 'micro')
+    """
+    if generator.startswith("openai:"):
+        return "micro"
+    if generator.startswith("ray:"):
+        return generator.removeprefix("ray:").partition("?")[0]
+    return generator
+
+
 def load_pretrained(
     spec: str, device: str = "auto", dtype: str = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -83,41 +113,32 @@ def load_pretrained(
     Raises:
         ValueError: See `load_generator`.
     """
-    from transformers import (
-        AutoConfig,
-        AutoModelForCausalLM,
-        AutoModelForSeq2SeqLM,
-    )
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     from ..tokenizers import load_tokenizer
+    from ..torch_state import initial_settings
 
     torch_device = choose_device(device)
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(map(repr, DTYPES))}, got {dtype!r}")
-    try:
-        config = AutoConfig.from_pretrained(spec, trust_remote_code=False)
-        _check_kind(spec, config)
-        auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        tokenizer = load_tokenizer(spec)
+    with loading("generator", spec):
+        source = locate(spec, MICRO)
+        check_model(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        _check_kind(config)
+    tokenizer = load_tokenizer(source)
+    auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    with loading("generator", spec, _quantization_hint(config)), initial_settings():
         model, report = auto.from_pretrained(
-            spec,
+            source,
             config=config,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told here, as transformers only logs which
             dtype=_choose_dtype(dtype, torch_device),
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except OSError as error:
-        raise ValueError(
-            f"cannot load generator {spec!r}: expected 'micro', 'micro-seq2seq', a Hugging Face id "
-            f"or a folder with config.json, tokenizer and model.safetensors. Cause: {error}"
-        ) from error
-    if report["missing_keys"]:
-        # transformers would fill them with random numbers and only log it.
-        raise ValueError(
-            f"{spec!r} lacks the weights {sorted(report['missing_keys'])[:3]} of a "
-            f"{type(model).__name__}: expected a causal or an encoder-decoder language model"
-        )
+        check_report(report, model, _EXPECTED)
     return model.to(torch_device), tokenizer
 
 
@@ -154,11 +175,30 @@ def _choose_dtype(dtype: str, device: str) -> str:
     return "bfloat16" if has_bfloat16 else "auto"
 
 
-def _check_kind(spec: str, config: Any) -> None:
-    architectures = config.architectures or []
+def _check_kind(config: Any) -> None:
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    )
+
+    encoder_decoder = config.is_encoder_decoder
+    known: Any = (
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if encoder_decoder else MODEL_FOR_CAUSAL_LM_MAPPING
+    )
+    name = next(iter(config.architectures or []), f"model of the type {config.model_type!r}")
     # AutoModelForCausalLM would load BERT and the like with a head of random weights.
-    if any(name.endswith(("ForMaskedLM", "ForSequenceClassification")) for name in architectures):
-        raise ValueError(
-            f"{spec!r} is a {architectures[0]}, which cannot answer prompts: expected a causal or "
-            "an encoder-decoder language model"
+    if type(config) not in known or name.endswith(_OTHER_TASKS):
+        raise UnusableModelError(
+            f"it is a {name}, which cannot answer prompts of text: expected {_EXPECTED}"
         )
+
+
+def _quantization_hint(config: Any) -> str:
+    quantization = getattr(config, "quantization_config", None)
+    if quantization is None:
+        return ""
+    method = dict(quantization).get("quant_method", "unknown")
+    return (
+        f"Its weights are quantized ({method}): install the package that reads them, which mostly "
+        "needs a GPU, or take the model that is not quantized"
+    )

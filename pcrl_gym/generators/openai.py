@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..disk_cache import DiskCache
 from ..errors import GeneratorError
 from ..tokenizers import TextEncoder, load_tokenizer
-from .base import Answer
+from .base import Answer, SharedGenerator
 from .openai_replies import Reply
 from .openai_sender import Sender, Usage, send_all
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _MEMORY_SIZE = 100_000
 
 
-class OpenAIGenerator:
+class OpenAIGenerator(SharedGenerator):
     """A model behind an OpenAI-compatible HTTP server as a `Generator`.
 
     Prompts are sent `concurrency` at a time with temperature 0, equal ones once. What may be
@@ -31,6 +30,11 @@ class OpenAIGenerator:
     after a growing random wait, or what the server's Retry-After asks for if that is longer; other
     errors, such as an unknown model, fail at once. Every answer is put into the cache as soon as it
     has arrived, so that neither a failure nor the death of the process loses it.
+
+    Thinking is no part of an answer, whether it comes in a field or part of its own or as a block
+    such as `<think>...</think>` before the text. A model that spends all of `max_new_tokens` on it
+    has not answered, which is an error, as are refusals and what a content filter withholds; an
+    empty text is an answer only if the model ended by itself.
 
     Without a tokenizer, token counts are what the server reports as `usage.prompt_tokens`, and a
     text that was not answered yet costs a request of its own (with `max_tokens` 1): give the
@@ -44,8 +48,10 @@ class OpenAIGenerator:
 
     Args:
         model: What the server calls the model.
-        base_url: Such as "http://localhost:8000/v1"; `None`: the client's own default, which is
-            OPENAI_BASE_URL or else OpenAI.
+        base_url: Such as "http://localhost:8000/v1"; `None`: the environment variable
+            OPENAI_BASE_URL. Its query may hold `enable_thinking=false`, which stands for the
+            `extra_body` {"chat_template_kwargs": {"enable_thinking": False}}, and
+            `api-version=VERSION` for Azure.
         api: "chat" (the prompt is the only user message) or "completions" (the bare text).
         concurrency: Most requests in flight.
         timeout: Seconds that the server may stay silent before a request counts as failed.
@@ -64,7 +70,7 @@ class OpenAIGenerator:
         name: What tables call the generator; `None`: "openai:MODEL@BASE_URL".
 
     Raises:
-        ValueError: If an argument is out of range or the URL is none.
+        ValueError: If an argument is out of range, the URL is none or no server is named.
         MissingExtraError: If the `openai` client is not installed.
 
     Example:
@@ -103,11 +109,6 @@ class OpenAIGenerator:
             raise ValueError(
                 f"expected max_prompt_tokens to be None or at least 1, got {max_prompt_tokens!r}"
             )
-        body = dict(extra_body or {})
-        try:
-            settings = json.dumps(body, sort_keys=True)
-        except TypeError as error:
-            raise ValueError(f"expected extra_body to be JSON, got {error}") from error
         self._sender = Sender(
             model=model,
             base_url=base_url,
@@ -118,7 +119,7 @@ class OpenAIGenerator:
             backoff=backoff,
             max_requests=max_requests,
             max_total_tokens=max_total_tokens,
-            extra_body=body,
+            extra_body=extra_body or {},
             limit_field=limit_field,
             api_key_env=api_key_env,
         )
@@ -128,7 +129,6 @@ class OpenAIGenerator:
         self.max_prompt_tokens = max_prompt_tokens
         self.tokenizer = None if tokenizer is None else load_tokenizer(tokenizer)
         self._encoder = None if self.tokenizer is None else TextEncoder(self.tokenizer)
-        self._settings = json.dumps([self.base_url, model, api, settings])
         self._cache: DiskCache | _Memory = _Memory()
         if cache is not None:
             self._cache = cache if isinstance(cache, DiskCache) else DiskCache(cache)
@@ -138,12 +138,13 @@ class OpenAIGenerator:
         """Makes the generator that a short form stands for.
 
         Args:
-            spec: "openai:MODEL@BASE_URL" or "openai:MODEL". The last "@" separates, as a model's
-                name may hold one.
+            spec: "openai:MODEL@BASE_URL", or "openai:MODEL" where OPENAI_BASE_URL is set. The
+                last "@" separates, as a model's name may hold one.
             cache: A file for the answers.
 
         Raises:
-            ValueError: If there is no model, or what follows the last "@" is not a URL.
+            ValueError: If there is no model or no server, or what follows the last "@" is not a
+                URL.
             MissingExtraError: If the `openai` client is not installed.
         """
         model, at, url = spec.removeprefix("openai:").rpartition("@")
@@ -155,7 +156,7 @@ class OpenAIGenerator:
     @property
     def fingerprint(self) -> str:
         """Names the source of the answers, for those who keep them on disk."""
-        return hashlib.sha256(f"openai {self._settings}".encode()).hexdigest()
+        return hashlib.sha256(f"openai {self._sender.identity}".encode()).hexdigest()
 
     @property
     def usage(self) -> Usage:
@@ -168,8 +169,9 @@ class OpenAIGenerator:
         Raises:
             ValueError: If `max_new_tokens` is below 1.
             BudgetExceededError: If `max_requests` or `max_total_tokens` is used up.
-            GeneratorError: If a request has finally failed; `prompt` is its text. Answers that
-                have arrived are kept, so the same call goes on from there.
+            GeneratorError: If a request has finally failed or its reply holds no answer; `prompt`
+                is its text. Answers that have arrived are kept, so the same call goes on from
+                there.
         """
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
@@ -230,7 +232,7 @@ class OpenAIGenerator:
             )
 
     def _scope(self, kind: str, limit: int) -> str:
-        return f"{kind} {limit} {self._settings}"
+        return f"{kind} {limit} {self._sender.identity}"
 
 
 class _Memory:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..errors import BudgetExceededError, GeneratorError, MissingExtraError, excerpt
-from .openai_replies import Failure, Reply, check_base_url, read_failure, read_reply
+from .openai_replies import Failure, Reply, read_failure, read_reply
+from .openai_url import parse_base_url
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -24,6 +26,8 @@ _LONGEST_BACKOFF = 30.0
 _LONGEST_RETRY_AFTER = 120.0
 _NO_KEY = "none"  # the client insists on a key; servers without keys ignore it
 _SHOWN = 400
+# Version of the rules that turn replies into answers; answers kept by another one are not used.
+_READING = 2
 
 
 @dataclass(slots=True)
@@ -56,8 +60,11 @@ class Sender:
     The client's own retries are off: it waits without a way to be stopped, leaves unreadable
     replies alone, and would send more requests than the budget allows.
 
+    Attributes:
+        limit_name: What error messages call the limit of an answer.
+
     Raises:
-        ValueError: If a field is out of range or the URL is none.
+        ValueError: If a field is out of range, the URL is none or no server is named.
         MissingExtraError: If the `openai` client is not installed.
     """
 
@@ -70,9 +77,10 @@ class Sender:
     backoff: float
     max_requests: int | None
     max_total_tokens: int | None
-    extra_body: dict[str, Any]
+    extra_body: Mapping[str, Any]
     limit_field: Literal["max_tokens", "max_completion_tokens"]
     api_key_env: str
+    limit_name: str = "max_new_tokens"
     _usage: Usage = field(default_factory=Usage, init=False)
     _link: _Link | None = field(default=None, init=False, repr=False)
 
@@ -101,17 +109,31 @@ class Sender:
                 f"expected timeout > 0 and backoff >= 0 seconds, got {self.timeout!r} and "
                 f"{self.backoff!r}"
             )
-        if self.base_url is not None:
-            check_base_url(self.base_url)
-        # The client knows what stands for None.
-        self.base_url = str(self.link().client.base_url).rstrip("/")
-        check_base_url(self.base_url)
+        try:
+            # A copy, so that what is sent stays what the answers are kept under.
+            body = json.loads(json.dumps(dict(self.extra_body), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"expected extra_body to be JSON, got {error}") from error
+        parsed = parse_base_url(self.base_url)
+        if twice := body.keys() & parsed.extra_body.keys():
+            raise ValueError(
+                f"expected enable_thinking in the base URL or {', '.join(twice)} in extra_body, "
+                "got both: give one"
+            )
+        self.base_url, self.extra_body = parsed.url, {**body, **parsed.extra_body}
+        self.link()
 
     @property
     def usage(self) -> Usage:
         """What was used up to now; a copy."""
         with self.link().lock:
             return replace(self._usage)
+
+    @property
+    def identity(self) -> str:
+        """All that decides the reply to a text, its limit aside, as JSON."""
+        fields = (self.base_url, self.model, self.api, self.limit_field, self.extra_body)
+        return json.dumps([_READING, *fields], sort_keys=True)
 
     def count_hits(self, n: int) -> None:
         """Adds texts that needed no request to the account."""
@@ -202,16 +224,17 @@ class Sender:
             create = client.chat.completions.with_raw_response.create
             asked = {"messages": [{"role": "user", "content": text}]}
         body = {self.limit_field: limit, **self.extra_body}
+        outcome: Reply | Failure
         try:
             response = create(model=self.model, temperature=0, extra_body=body, **asked)
         except (OpenAIError, UnicodeError) as error:  # UnicodeError: lone surrogates in the prompt
-            return read_failure(error, self.api_key_env)
-        reply = read_reply(response.content, needs_text)
-        if isinstance(reply, Reply):
-            with self.link().lock:
-                self._usage.prompt_tokens += reply.prompt_tokens or 0
-                self._usage.completion_tokens += reply.completion_tokens or 0
-        return reply
+            outcome = read_failure(error, self.api_key_env)
+        else:
+            outcome = read_reply(response.content, needs_text, self.limit_name)
+        with self.link().lock:
+            self._usage.prompt_tokens += outcome.prompt_tokens or 0
+            self._usage.completion_tokens += outcome.completion_tokens or 0
+        return outcome
 
 
 class _Link:
@@ -226,8 +249,16 @@ class _Link:
             ) from error
         self.pid = os.getpid()
         self.key = os.environ.get(sender.api_key_env) or _NO_KEY
+        url = parse_base_url(sender.base_url)
+        # Servers that want a version are Azure's, which look for the key there.
+        azure = {"api-key": self.key} if url.query and self.key != _NO_KEY else {}
         self.client: OpenAI = OpenAI(
-            base_url=sender.base_url, api_key=self.key, timeout=sender.timeout, max_retries=0
+            base_url=url.endpoint,
+            api_key=self.key,
+            timeout=sender.timeout,
+            max_retries=0,
+            default_query=url.query,
+            default_headers=azure,
         )
         self.lock = threading.RLock()
         self.slots = threading.BoundedSemaphore(sender.concurrency)

@@ -13,13 +13,13 @@ from urllib.parse import parse_qsl
 from ..errors import GeneratorError, excerpt
 from ..ray_cluster import check_room, connect, disconnect
 from ..ray_pool import ActorPool, Call, LostCallError, NoActorError
-from .base import Answer, Generator
+from .base import Answer, Generator, SharedGenerator
 from .ray_replica import split_by_length, starter
 
 _SHOWN = 5
 
 
-class RayGenerator:
+class RayGenerator(SharedGenerator):
     """Replicas of one frozen generator in the actors of a Ray cluster, as a `Generator`.
 
     Prompts are split by length into batches of about equal work (`ray_replica.split_by_length`),

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
 from torch.nn.functional import pad
-from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from .batching import pad_rows
-
-
-def can_read_blocks(model: Any) -> bool:
-    """Tells whether a model can read several tokens per row and take some of them back.
-
-    That needs a cache of plain keys and values, and positions that can be told (causal models) or
-    that follow from distances (encoder-decoders of the T5 type). Sliding windows, recurrent states
-    and decoders with absolute positions are left to the library's own `generate`.
-    """
-    config = model.config
-    if config.is_encoder_decoder:
-        return getattr(config, "relative_attention_num_buckets", None) is not None
-    cache = DynamicCache(config=config.get_text_config())
-    return (
-        all(type(layer) is DynamicLayer for layer in cache.layers)
-        and not getattr(model, "_is_stateful", False)
-        and "position_ids" in inspect.signature(model.forward).parameters
-    )
+from .logits import logits_at
 
 
 class Reader:
@@ -40,7 +23,7 @@ class Reader:
     positions need.
 
     Args:
-        model: A model that `can_read_blocks`.
+        model: A model that `trial.try_out` lets read drafts.
         pad_id: Id to pad with; masks hide it.
         encoder_rows: For an encoder-decoder, the token ids of each prompt.
     """
@@ -73,6 +56,16 @@ class Reader:
         Raises:
             FloatingPointError: If a logit that was looked at is NaN.
         """
+        best, at = self.logits(blocks, wanted).max(dim=-1)
+        if torch.isnan(best).any():
+            raise FloatingPointError(
+                "the model's logits are NaN; try dtype='float32', or check its weights"
+            )
+        tokens = iter(at.tolist())
+        return [list(islice(tokens, count)) for count in wanted]
+
+    def logits(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> torch.Tensor:
+        """Reads like `read`; returns the logits themselves, (sum of `wanted`, vocabulary)."""
         first = self._cache is None
         ids, mask = pad_rows(blocks, self._pad_id, first, self._model.device)
         sizes = mask.sum(dim=1)
@@ -84,16 +77,37 @@ class Reader:
             self._ends = self._mask.shape[1] + sizes
             self._lengths = self._lengths + sizes
             self._mask = torch.cat([self._mask, mask], dim=1)
-        best, at = self._logits(ids, max(wanted) if first else ids.shape[1]).max(dim=-1)
         # Left-padded blocks end in the last column, right-padded ones where they end.
-        stops = [best.shape[1]] * len(blocks) if first else [len(block) for block in blocks]
-        values, tokens = best.float().tolist(), at.tolist()
-        spans = [slice(stop - n, stop) for stop, n in zip(stops, wanted, strict=True)]
-        if any(v != v for row, span in zip(values, spans, strict=True) for v in row[span]):
-            raise FloatingPointError(
-                "the model's logits are NaN; try dtype='float32', or check its weights"
-            )
-        return [row[span] for row, span in zip(tokens, spans, strict=True)]
+        stops = [ids.shape[1] if first else len(block) for block in blocks]
+        spans = [range(stop - n, stop) for stop, n in zip(stops, wanted, strict=True)]
+        if self._encoded is not None:
+            states, encoder_mask = self._encoded
+            inputs = {
+                "encoder_outputs": (states,),
+                "attention_mask": encoder_mask,
+                "decoder_input_ids": ids,
+                "decoder_attention_mask": self._mask,
+            }
+        else:
+            inputs = {
+                "input_ids": ids,
+                "attention_mask": self._mask,
+                **positions(self._model, self._mask, ids.shape[1]),
+            }
+        logits, output = logits_at(
+            self._model, spans, ids.shape, **inputs, past_key_values=self._cache, use_cache=True
+        )
+        self._cache = output.past_key_values
+        return logits
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether what was read can be taken back: the cache is one of plain keys and values.
+
+        Sliding windows let go of what leaves them, and recurrent states cannot be undone.
+        """
+        cache = self._cache if self._encoded is None else self._cache.self_attention_cache
+        return all(type(layer) is DynamicLayer for layer in cache.layers)
 
     def retain(self, rows: Sequence[int], wrong: Sequence[int]) -> None:
         """Goes on with some of the rows only, without their last tokens.
@@ -155,31 +169,18 @@ class Reader:
             caches = [cache.self_attention_cache for cache in caches]
         _join_layers(caches, [(gap, 0) for gap in gaps])
 
-    def _logits(self, ids: torch.Tensor, last: int) -> torch.Tensor:
-        """Logits after the last `last` columns of a block, (rows, last, vocabulary)."""
-        if self._encoded is not None:
-            states, encoder_mask = self._encoded
-            output = self._model(
-                encoder_outputs=(states,),
-                attention_mask=encoder_mask,
-                decoder_input_ids=ids,
-                decoder_attention_mask=self._mask,
-                past_key_values=self._cache,
-                use_cache=True,
-            )
-        else:
-            positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            output = self._model(
-                input_ids=ids,
-                attention_mask=self._mask,
-                position_ids=positions,
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=last,
-            )
-        self._cache = output.past_key_values
-        logits: torch.Tensor = output.logits
-        return logits[:, -last:]
+
+def positions(model: Any, mask: torch.Tensor, last: int) -> dict[str, torch.Tensor]:
+    """Returns the `position_ids` of the last columns, if the model takes any.
+
+    Args:
+        model: A causal model.
+        mask: Attention mask of all columns, (rows, columns).
+        last: How many columns are read.
+    """
+    if "position_ids" not in inspect.signature(type(model).forward).parameters:
+        return {}
+    return {"position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -last:]}
 
 
 def _join_layers(caches: Sequence[Any], gaps: Sequence[tuple[int, int]]) -> None:

@@ -1,0 +1,75 @@
+"""The identity of a generator: one digest of everything that decides its answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_NOT_DECIDING = {
+    # Where a model came from and who saved it. The class and the types of the weights that are
+    # used are told by the model itself.
+    "_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype",
+    "torch_dtype", "use_cache", "return_dict", "output_attentions", "output_hidden_states",
+    "id2label", "label2id", "problem_type", "finetuning_task", "task_specific_params",
+}  # fmt: skip
+
+
+def model_identity(
+    model: Any, tokenizer: PreTrainedTokenizerFast, control: Mapping[str, Any]
+) -> str:
+    """SHA-256, in hexadecimal, of what decides the answers of a model.
+
+    That is: class, configuration, implementation of attention and weights of the model (name, data
+    type, shape and bytes of each); the tokenizer with its special tokens and chat template; and the
+    generation settings. Where the model was loaded from and its device do not count.
+
+    Args:
+        model: A model of the transformers library.
+        tokenizer: Its tokenizer.
+        control: The control tokens and settings that it generates with.
+    """
+    told = {
+        "class": type(model).__name__,
+        # Without the defaults that all models share, to which later versions may add.
+        "config": _deciding(model.config.to_diff_dict()),
+        "attention": getattr(model.config, "_attn_implementation", None),
+        "control": dict(control),
+        "generation": _deciding(model.generation_config.to_diff_dict()),
+        "tokenizer": _tokenizer_state(tokenizer),
+    }
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _tokenizer_state(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    # Left over from the latest call, of whoever made it.
+    del backend["truncation"], backend["padding"]
+    return {
+        "backend": backend,
+        "special_tokens": tokenizer.special_tokens_map,
+        "chat_template": tokenizer.chat_template,
+    }
+
+
+def _deciding(settings: Any) -> Any:
+    """Leaves out what does not decide answers, also in the configurations of parts."""
+    if isinstance(settings, Mapping):
+        return {
+            str(key): _deciding(value)
+            for key, value in settings.items()
+            if key not in _NOT_DECIDING and value is not None
+        }
+    if isinstance(settings, (list, tuple)):
+        return [_deciding(value) for value in settings]
+    return settings

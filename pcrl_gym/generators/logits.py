@@ -1,0 +1,72 @@
+"""Logits of a forward pass where they are wanted: no other position reaches the model's head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass
+class _Wanted:
+    """Positions of (rows, columns) whose logits are wanted, and whether the head saw only them."""
+
+    rows: torch.Tensor
+    columns: torch.Tensor
+    shape: torch.Size
+    gathered: bool = False
+
+
+# Of this thread alone, as several may use one model.
+_wanted: ContextVar[_Wanted | None] = ContextVar("_wanted", default=None)
+
+
+def logits_at(
+    model: Any, positions: Sequence[Sequence[int]], shape: torch.Size, **inputs: Any
+) -> tuple[torch.Tensor, Any]:
+    """Runs a forward pass and returns the logits at some positions.
+
+    The hidden states at these positions enter the head as one contiguous matrix, so that neither
+    padding nor a prompt is multiplied with the vocabulary. Whatever the model does to its logits
+    after the head (scaling, soft caps, biases) it still does.
+
+    Args:
+        model: A model with a language-modelling head.
+        positions: Per row of the input the columns that are wanted.
+        shape: Rows and columns of the input, of an encoder-decoder that of its decoder.
+        **inputs: What the model's forward pass takes.
+
+    Returns:
+        The logits, float of shape (positions, vocabulary) in the order of the rows, and the output
+        of the model.
+    """
+    device = model.device
+    wanted = _Wanted(
+        torch.tensor([i for i, row in enumerate(positions) for _ in row], device=device),
+        torch.tensor([column for row in positions for column in row], device=device),
+        shape,
+    )
+    head = model.get_output_embeddings()
+    if head is not None and _gather not in head._forward_pre_hooks.values():
+        head.register_forward_pre_hook(_gather)
+    token = _wanted.set(wanted)
+    try:
+        output = model(**inputs)
+    finally:
+        _wanted.reset(token)
+    logits = output.logits
+    return logits[0] if wanted.gathered else logits[wanted.rows, wanted.columns], output
+
+
+def _gather(head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Hook before a head: passes on the hidden states that are wanted, if some are."""
+    wanted = _wanted.get()
+    if wanted is None or not inputs or inputs[0].shape[:-1] != wanted.shape:
+        return None
+    hidden, *others = inputs
+    wanted.gathered = True
+    place = wanted.rows.to(hidden.device), wanted.columns.to(hidden.device)
+    return hidden[place][None], *others

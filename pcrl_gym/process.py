@@ -1,0 +1,70 @@
+"""State of the whole process: settings changed for a while, and what a fork leaves behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.context
+import os
+import sys
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+Undo = Callable[[], None]
+
+_lock = threading.Lock()
+_held: dict[Hashable, tuple[int, Undo]] = {}
+
+
+@contextmanager
+def hold(key: Hashable, apply: Callable[[], Undo]) -> Iterator[None]:
+    """Changes a setting that threads share for the time of a block.
+
+    Where blocks of several threads overlap, the first one applies the change and the last one
+    undoes it.
+
+    Args:
+        key: What is changed.
+        apply: Makes the change and returns what undoes it.
+    """
+    with _lock:
+        users, undo = _held.get(key) or (0, apply())
+        _held[key] = (users + 1, undo)
+    try:
+        yield
+    finally:
+        with _lock:
+            users, undo = _held.pop(key, (0, _nothing))  # a fork may have undone it
+            if users > 1:
+                _held[key] = (users - 1, undo)
+            else:
+                undo()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _single_thread() -> None:
+    """Has torch compute in one thread: the threads of its OpenMP pool do not survive a fork.
+
+    With more, the next computation would wait for them for ever.
+    """
+    set_num_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
+    if set_num_threads is not None:
+        set_num_threads(1)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+    for _, undo in _held.values():
+        undo()
+    _held.clear()
+    _single_thread()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_after_fork)
+    if isinstance(multiprocessing.current_process(), multiprocessing.context.ForkProcess):
+        _single_thread()  # the parent may have used torch, but not this package
