@@ -85,7 +85,7 @@ def test_a_run_ends_the_same_whether_stopped_or_not(
         "train scst: 100%",
         "reward=",
         "ratio=",
-        "survival=",
+        "survived=",
         "entropy=",
         "update 4: eval",
     ):
