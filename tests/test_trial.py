@@ -265,7 +265,7 @@ def test_what_a_trial_finds_is_said_once(kind: str, found: tuple[Any, ...]) -> N
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("kind", ["llama", "t5", "bart", "marian", "openai-gpt", "xlnet", "rwkv"])
+@pytest.mark.parametrize("kind", ["llama", "t5", "bart", "marian", "openai-gpt", "mamba", "rwkv"])
 def test_a_trial_finds_the_same_in_half_precision(kind: str, dtype: torch.dtype) -> None:
     model, tokenizer = build(kind)
     whole, half = quietly(copy.deepcopy(model), tokenizer), quietly(model.to(dtype), tokenizer)

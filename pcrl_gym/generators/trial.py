@@ -249,7 +249,7 @@ def difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
         >>> round(difference(torch.tensor([[1.5, 3.5]]), expected), 6)  # equal probabilities
         0.0
         >>> round(difference(torch.tensor([[1.0, 4.0]]), expected), 1)
-        0.5
+        0.7
     """
     given, right = (
         x.float().log_softmax(dim=-1).clamp(min=-100.0)
