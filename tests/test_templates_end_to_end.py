@@ -81,7 +81,7 @@ def test_control_tokens_of_a_template_by_hand_are_control_tokens(
     tokenizer = AutoTokenizer.from_pretrained(llama_folder)
     task = make_task(
         dataset=PROMPTS, generator=generator, template=FewShot(), max_units=512, max_new_tokens=NEW,
-        unit="word", full_answers=True,
+        unit="word",
     )  # fmt: skip
     [episode] = task.episodes[:1]
     dropped = [word.strip() for word in ("Sort", "and")]

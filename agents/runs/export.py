@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from safetensors import SafetensorError
-
 from agents.base import agent_class
 from agents.runs.folder import RunFolder, RunFolderError
 from pcrl_gym.compressor import Compressor
@@ -80,10 +78,7 @@ def export(
         raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
     tokenizer = task["tokenizer"]
     template = _template(source, task)
-    try:
-        agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
-    except SafetensorError as error:
-        raise RunFolderError(f"the weights in {path} cannot be read: {error}") from error
+    agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
     if getattr(agent, "network", None) is None:
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
     progress = _progress(path)
