@@ -17,7 +17,7 @@ out=$(realpath -m "${4:-runs/real-text}")
 publish=${5:+$(realpath -m "$5")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
-: "${GPT2_STEPS:=5000}" "${T5_STEPS:=4400}" "${EPISODES:=65536}" "${LIMIT:=500}"
+: "${GPT2_STEPS:=5000}" "${T5_STEPS:=4400}" "${EPISODES:=49152}" "${LIMIT:=500}"
 export OMP_NUM_THREADS=1
 set -m  # each job is a process group, so that what it starts ends with it if another fails
 trap 'for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done' EXIT
