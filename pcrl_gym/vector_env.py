@@ -100,7 +100,7 @@ class PromptCompressionVectorEnv(
         Raises:
             ValueError: if a seed or option is not as described.
         """
-        if isinstance(seed, (list, tuple, np.ndarray)):
+        if isinstance(seed, (list, tuple, range, np.ndarray)) and np.ndim(seed):
             seeds = [check_seed(one) for one in seed]
             if len(seeds) != self.num_envs:
                 raise ValueError(
