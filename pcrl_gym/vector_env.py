@@ -94,7 +94,7 @@ class PromptCompressionVectorEnv(
             seed: an integer >= 0 seeds `np_random` and starts the walk anew. A list of `num_envs`
                 integers or None is accepted as in `SyncVectorEnv`; as the walk is shared, it acts
                 as one joint seed, in which the current `np_random` draws what is None. None, or a
-                list of nothing else, goes on with the walk.
+                list of nothing else, continues the walk.
             options: `{"index": [...]}` picks one prompt per sub-environment.
 
         Raises:

@@ -66,11 +66,13 @@ def test_an_unfinished_answer_has_no_similarity():
         info = env.step(np.zeros(env.task.max_units, np.int8))[4]
         if info["partial"]:
             break
-    assert info["partial"] and np.isnan(info["similarity"])
+    assert info["partial"]
+    assert np.isnan(info["similarity"])
     answer, terms = env.render().splitlines()[-2:]
     assert answer.endswith(f"{info['compressed_output']} [unfinished]")
     assert "survived False" in terms
-    assert "similarity" not in terms and "nan" not in terms
+    assert "similarity" not in terms
+    assert "nan" not in terms
 
 
 @pytest.mark.usefixtures("terminal")
