@@ -1,6 +1,6 @@
 """Agents for `PromptCompression-v0`, each in its own module.
 
-`make_agent("stopwords")` builds one by name, `make_agent("my_module:MyAgent")` one of yours. What
+`make_agent("stopwords")` builds one by name, `make_agent("my_module:MyAgent")` your own. What
 an agent must offer is in `agents.base`. Importing this package loads no agent module, and so no
 torch.
 """

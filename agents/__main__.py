@@ -20,7 +20,7 @@ _EXAMPLE = """\
 example:
   python -m agents train scst --config scst-micro --set lr=1e-4 run.minutes=9 --seed 1 --out runs/a
 
-Interrupted, even by kill -9, the same command goes on from the newest checkpoint. RUN/last and
+Interrupted, even by kill -9, the same command resumes from the newest checkpoint. RUN/last and
 RUN/best are the trained agents; RUN/metrics.jsonl and RUN/learning_curve.png tell how it went.
 """
 
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_arguments(page)
     train = commands.add_parser(
         "train",
-        help="train an agent; goes on with a run that was interrupted",
+        help="train an agent, or resume a run that was interrupted",
         description="Train an agent in a folder of its own.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import TrainableAgent, agent_class, make_agent, parse_agent
-from agents.surprisal import MICRO_PROMPTS, SurprisalRanker
+from agents.surprisal import MICRO_PROMPTS, SurprisalRanker, ranks_units
 from pcrl_gym.episode import Episode, EpisodeBuilder
 from pcrl_gym.generators.base import Generator
 from pcrl_gym.lazy_episodes import LazyEpisodes
@@ -84,14 +84,12 @@ def demo_agents(specs: Sequence[str] | None, generator: Generator) -> list[Envir
     """
     if specs is not None:
         return [EnvironmentAgent(spec, generator) for spec in specs]
-    config = getattr(getattr(generator, "model", None), "config", None)
-    causal = config is not None and not config.is_encoder_decoder
     agents = []
     for spec in DEFAULT:
         if issubclass(agent_class(spec), SurprisalRanker):
             if generator.name in MICRO:
                 spec += f":model={MICRO_PROMPTS}"
-            elif not causal:
+            elif not ranks_units(generator):
                 continue
         agents.append(EnvironmentAgent(spec, generator))
     return agents

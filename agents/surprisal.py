@@ -18,6 +18,7 @@ from pcrl_gym.torch_state import own_state
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from pcrl_gym.generators.base import Generator
     from pcrl_gym.task import Task
 
 FloatArray = NDArray[np.float64]
@@ -28,6 +29,13 @@ PROMPT_MODEL = Path(__file__).with_name("prompt_model")
 BATCH = 32
 MOST_LOGITS = 2**26
 """Most logits of a batch: 256 MB in float32."""
+
+
+def ranks_units(generator: Generator) -> bool:
+    """Whether a generator holds a causal model of the transformers library, and its tokenizer."""
+    config = getattr(getattr(generator, "model", None), "config", None)
+    causal = getattr(config, "is_encoder_decoder", None) is False
+    return causal and getattr(generator, "tokenizer", None) is not None
 
 
 class SurprisalRanker:
@@ -56,16 +64,14 @@ class SurprisalRanker:
         """
         if self.model is not None:
             return
-        generator = task.scorer.generator
-        model = getattr(generator, "model", None)
-        config = getattr(model, "config", None)
-        if config is None or config.is_encoder_decoder:
+        generator: Any = task.scorer.generator
+        if not ranks_units(generator):
             raise ValueError(
                 f"{self.name} ranks units by a causal language model, and the generator "
                 f"{generator.name!r} is none that runs here: give one, such as "
                 f"{self.name}:model=FOLDER"
             )
-        self._surprisal = Surprisal(model, generator.tokenizer)
+        self._surprisal = Surprisal(generator.model, generator.tokenizer)
 
     @property
     def surprisal(self) -> Surprisal:

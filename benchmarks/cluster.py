@@ -30,7 +30,7 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
 
     A job is an agent and seed on one split, or on all of them if it learns; all seeds are trained
     at once, as far as there are workers. Finished jobs, and trained agents before they are
-    evaluated, are merged into the result folder as they arrive; the same call goes on from
+    evaluated, are merged into the result folder as they arrive; the same call resumes from
     there. A job whose worker dies is done again. The cluster is that of
     `pcrl_gym.ray_cluster.connect`.
 

@@ -45,7 +45,7 @@ COLUMNS = (
     Column(
         "compression_ratio_micro", "ratio (tokens)", "share", "Share saved of all tokens.", "main"
     ),
-    Column("similarity", "similarity", "share", "Mean ROUGE-L F1 between the two answers.", "main"),
+    Column("similarity", "similarity", "share", "Mean similarity of the two answers.", "main"),
     Column(
         "survival_rate", "survival", "share", "Share of answers with similarity above 0.9.", "main"
     ),

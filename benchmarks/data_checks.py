@@ -29,7 +29,7 @@ def check_held_out(
 ) -> None:
     """Refuse agents that train on what is evaluated.
 
-    Other people's data may hold a few prompts in two splits: that is told on stderr.
+    Other people's data may hold a few prompts in two splits: a warning on stderr says so.
 
     Args:
         who: the agents, for the message.

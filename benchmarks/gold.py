@@ -48,7 +48,7 @@ def against_gold(answer: str, gold: str) -> GoldFigures:
 class AnswerCut:
     """Cuts answers to as many tokens as the gold answer has, the way of the PCRL paper.
 
-    A tuned generator stops by itself; another one goes on talking, which lowers its precision.
+    A tuned generator stops by itself; another one continues, which lowers its precision.
 
     Args:
         tokenizer: the generator's tokenizer.

@@ -330,7 +330,7 @@ def _over_budget(sender: Sender, about: str, text: str) -> BudgetExceededError:
     return BudgetExceededError(
         f"Stopped before judging {about}: of the budget max_requests={sender.max_requests}, "
         f"max_tokens={sender.max_total_tokens}, {used.requests} requests and {tokens} tokens are "
-        f"used up. The verdicts that arrived are in {CACHE}; the same command goes on from there.",
+        f"used up. The verdicts that arrived are in {CACHE}; the same command resumes from there.",
         prompt=text,
     )
 

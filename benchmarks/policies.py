@@ -123,7 +123,7 @@ def with_policies(
 def trained_on(policies: Sequence[Policy]) -> Iterator[tuple[str, list[Prompt]]]:
     """Yield the prompts that policies were trained on, and the run; each dataset once.
 
-    Warns on stderr where a dataset is not at hand.
+    Warns on stderr where a dataset is not available.
     """
     sources = {(policy.task["dataset"], policy.task["split"]): policy for policy in policies}
     for (dataset, split), policy in sources.items():

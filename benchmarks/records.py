@@ -5,7 +5,7 @@ Layout of a folder:
     settings.json                       what was asked for; compared when a run is resumed
     records/<agent>/<split>-seed<k>.jsonl   one part: a finished (agent, split, seed)
     agents/<agent>-seed<k>/             trained agents
-    training/<agent>-seed<k>/           what an interrupted training goes on from, see
+    training/<agent>-seed<k>/           what an interrupted training resumes from, see
                                         `agents.runs.folder`; gone once the agent is trained
     provenance.json  summary.json  leaderboard.md  details.md
     answers.db                          the generator's answers to original prompts, all of them if

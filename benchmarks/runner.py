@@ -67,7 +67,7 @@ class Benchmark:
         answers: Path | None = None,
     ) -> None:
         if suite.dataset is None or suite.generator is None:
-            raise ValueError(f"Suite {suite.id} needs a dataset and a generator of yours.")
+            raise ValueError(f"Suite {suite.id} needs your own dataset and generator.")
         self.suite = suite
         self.entries = list(entries)
         self.out = Path(out)

@@ -39,8 +39,8 @@ def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRES
     threshold reward.
 
     Args:
-        similarities: ROUGE-L F1 between the answers to compressed and original prompt, in [0, 1],
-            any shape with at least one entry.
+        similarities: of the answers to compressed and original prompt, by the suite's measure, in
+            [0, 1], any shape with at least one entry.
         threshold: similarity that must be exceeded.
 
     Returns:

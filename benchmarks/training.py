@@ -1,4 +1,4 @@
-"""The training of an agent in a benchmark, which goes on after an interruption where it can."""
+"""The training of an agent in a benchmark, which resumes after an interruption where it can."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def _check_prompts(
         try:
             prompts = load_prompts(settings["dataset"], split)
         except (ValueError, OSError) as error:
-            report.notes.append(f"{split} is not at hand, its prompts were not compared: {error}")
+            report.notes.append(f"{split} is not available, its prompts were not compared: {error}")
             continue
         if dataset_checksum(prompts) != settings["checksums"][split]:
             report.problems.append(f"{split} of {settings['dataset']} is not the data of the run")
@@ -312,7 +312,7 @@ def _check_answers(
         dtype = suite_of(settings).dtype
         generator = load_generator(settings["generator"], device=device, dtype=dtype)
     except (ValueError, OSError, ImportError) as error:
-        report.notes.append(f"the generator is not at hand, no answers were repeated: {error}")
+        report.notes.append(f"the generator is not available, no answers were repeated: {error}")
         return
     if getattr(generator, "fingerprint", None) != settings["generator_fingerprint"]:
         report.problems.append("the generator has other weights than the one of the run")

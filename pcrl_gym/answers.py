@@ -205,7 +205,7 @@ class Decision:
 
     Args:
         references: The answers to compare with.
-        threshold: What the similarity has to exceed; `None`: only complete answers will do.
+        threshold: What the similarity has to exceed; `None`: only complete answers count.
         measure: The similarity.
 
     Attributes:

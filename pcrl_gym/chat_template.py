@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .prompt import Prompt
 
 DATE = datetime.date(2024, 7, 26)
-"""The day that chat templates write as today's; Llama's falls back on it where no clock is."""
+"""The day that chat templates write as today's, as Llama's templates do where there is no clock."""
 
 # Line breaks, quotes and angle brackets show up templates that escape what they are given. The
 # second sentinel shows up templates whose own text depends on the content.
@@ -86,7 +86,7 @@ class ChatTemplate:
         """Return a template that was rendered before.
 
         Args:
-            frame: See the property; a list does as well, as JSON has no tuples.
+            frame: See the property; a list works too, as JSON has no tuples.
             name: Its name.
 
         Raises:

@@ -50,7 +50,7 @@ def _compress(options: argparse.Namespace) -> None:
     # Imported late: `--help` and wrong arguments must not wait for torch.
     from .compressor import Compressor
 
-    # A missing file is told before the model is loaded.
+    # A missing file is reported before the model is loaded.
     with _opened(options.file) as stream:
         compressor = Compressor.from_pretrained(options.model, device=options.device)
         if options.strict and compressor.max_tokens_per_word is None:

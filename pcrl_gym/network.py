@@ -302,7 +302,7 @@ def small_encoder(
 def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
     """Return the text encoder of a Hugging Face id or folder in float32.
 
-    Encoder-only models and the encoders of T5-type models will do. "micro-seq2seq" is the encoder
+    Encoder-only models and the encoders of T5-type models work. "micro-seq2seq" is the encoder
     of the embedded generator of that name.
 
     Raises:

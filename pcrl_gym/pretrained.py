@@ -222,7 +222,7 @@ def check_tokenizer(source: str) -> None:
 
 @contextmanager
 def loading(what: str, spec: str | Path, hint: str = "") -> Iterator[None]:
-    """Runs a library's loading: no progress bars, and what fails is told in a few lines.
+    """Runs a library's loading: no progress bars, and a failure is reported in a few lines.
 
     Args:
         what: What is loaded, such as "generator".

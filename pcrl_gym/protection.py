@@ -27,7 +27,8 @@ number. A digit is whatever Unicode calls a number: `3`, `٣`, `１`, `½`, `²`
 
 With a number goes what belongs to it although a separator stands between: a unit of measure, a
 currency, a magnitude, a.m. or p.m. and the English name of a month (`5 km`, `1 250,75 €`,
-`3 million`, `5 p.m.`, `USD 5`, `12 May 2024`), and the rest of an address with `://`.
+`3 million`, `5 p.m.`, `USD 5`, `12 May 2024`), a sign or an operator before it (`± 0.1`, `3 - 5`,
+`x >= 3`), and the rest of an address with `://`.
 
 **Borders.** What is kept is widened to whole words, and the separators before and after it are kept
 as well, so that nothing can be glued to it: `3 and 5` may become `3  5`, never `35` or `3 5`. What
@@ -66,13 +67,13 @@ _MONTH = (
     r"|Sept?(?:ember|\.)?|Oct(?:ober|\.)?|Nov(?:ember|\.)?|Dec(?:ember|\.)?"
 )
 _CURRENCY = (
-    r"\p{Sc}|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|SGD|TRY"
-    r"|US|USD|ZAR"
+    r"[A-Z]{0,3}\p{Sc}|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|SGD|TRY"
+    r"|US|USD|ZAR|kr|zł|Kč"
 )
 _SYMBOL = (
     r"[kcdmµμn]?m[²³23]?|ft|yd|mi|[kmµμ]?g|t|lbs?|oz|[cdm]?[lL]|gal|[mµμn]?s|secs?|mins?|hrs?|h"
-    r"|[kMG]?Hz|[kMGT]?Wh?|[km]?V|mAh?|k?Ω|[kKMGTP]i?B|[kMG]?b(?:it|ps)|fps|dpi|px|[kM]P|mph|rpm"
-    r"|ppm|k?cal|k?J|[kMh]?Pa|bar|psi|°[CFK]?|[%‰]|[ap]\.?m\.?|[AP]\.?M\.?|км|см|мм|м|кг|г|л|руб"
+    r"|[kMG]?Hz|[kMGT]?Wh?|[km]?V|mAh?|[mµμ]?A|k?Ω|[kmµμn]?mol|[kM]?N|[kMG]?eV|dB|[kKMGTP]i?B|[kMG]?b(?:it|ps)|fps|dpi|px|[kM]P|mph|rpm"
+    r"|ppm|k?cal|k?J|[kMh]?Pa|bar|psi|°[CFK]?|[%‰]|[ap]\.?m\.?|[AP]\.?M\.?|UTC|GMT|BCE?|AD|CE|км|см|мм|м|кг|г|л|руб"
 )
 _NOUN = (
     r"(?i:hundred|thousand|million|billion|trillion|dozen|square|cubic|percent|per\ cent"
@@ -83,15 +84,16 @@ _NOUN = (
     r"|(?:kilo)?calories?|volts?)"
 )
 _UNSPACED_NOUN = (
-    r"公里|公斤|千克|厘米|毫米|毫升|[万萬億亿]?(?:美元|欧元|歐元|日元)|[万萬]円|分钟|分鐘|小时|小時"
+    r"公里|公斤|千克|千米|厘米|毫米|毫升|[万萬億亿]?(?:美元|欧元|歐元|日元)|[万萬]円|分钟|分鐘|小时|小時"
     r"|百万|キロ|メートル|グラム|ドル|ユーロ|บาท|กิโลเมตร|กิโลกรัม"
 )
+_SIGNS = r"(?:[\p{Sm}\p{Pd}*/:&#§^!]{1,3}|x)"
 _BEHIND = regex.compile(
     rf"(?:{_SPACE}(?:{_CURRENCY}|{_SYMBOL}|{_NOUN}|{_MONTH})(?![\p{{L}}\p{{M}}\p{{N}}]))+"
     rf"|{_SPACE}?(?:{_UNSPACED_NOUN})"
 )
 _BEFORE = regex.compile(
-    rf"(?<![\p{{L}}\p{{M}}\p{{N}}])(?:{_CURRENCY}|{_MONTH}|Rs\.?|No\.|№){_SPACE}"
+    rf"(?<![\p{{L}}\p{{M}}\p{{N}}])(?:{_CURRENCY}|{_MONTH}|{_SIGNS}|Rs\.?|No\.|№){_SPACE}"
     rf"(?=(?:(?!{_SEPARATOR}).)*?\p{{N}})",
     _FLAGS,
 )

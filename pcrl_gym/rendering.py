@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -135,7 +136,8 @@ def summary(frame: Frame) -> list[str]:
         return []
     lines = [f"answer to the original:   {_one_line(info['output'])}"]
     if "compressed_output" in info:
-        lines.append(f"answer to the compressed: {_one_line(info['compressed_output'])}")
+        end = " [unfinished]" if info.get("partial") else ""
+        lines.append(f"answer to the compressed: {_one_line(info['compressed_output'])}{end}")
     return [*lines, " | ".join(" ".join(term) for term in terms(frame))]
 
 
@@ -145,7 +147,10 @@ def terms(frame: Frame) -> list[tuple[str, str]]:
     if info is None:
         return []
     values = [("reward", f"{frame.reward:.3f}")]
-    values += [(term, f"{info[term]:.3f}") for term in _TERMS if term in info]
+    if info.get("partial"):
+        values.append(("survived", str(info["survived"])))
+    measured = [(term, info.get(term, math.nan)) for term in _TERMS]
+    values += [(term, f"{value:.3f}") for term, value in measured if not math.isnan(value)]
     return [*values, ("tokens", f"{info['original_tokens']} -> {info['compressed_tokens']}")]
 
 

@@ -310,7 +310,7 @@ def reward_inputs(
     drop_rate: list[float] | FloatArray | None = None,
     log_likelihood: list[float] | FloatArray | None = None,
 ) -> RewardInputs:
-    """Makes `RewardInputs` from the terms at hand; the others become NaN.
+    """Makes `RewardInputs` from the terms that are given; the others become NaN.
 
     Raises:
         ValueError: If no term is given or their lengths differ.

@@ -94,13 +94,13 @@ class PromptCompressionVectorEnv(
             seed: an integer >= 0 seeds `np_random` and starts the walk anew. A list of `num_envs`
                 integers or None is accepted as in `SyncVectorEnv`; as the walk is shared, it acts
                 as one joint seed, in which the current `np_random` draws what is None. None, or a
-                list of nothing else, goes on with the walk.
+                list of nothing else, continues the walk.
             options: `{"index": [...]}` picks one prompt per sub-environment.
 
         Raises:
             ValueError: if a seed or option is not as described.
         """
-        if isinstance(seed, (list, tuple, np.ndarray)):
+        if isinstance(seed, (list, tuple, range, np.ndarray)) and np.ndim(seed):
             seeds = [check_seed(one) for one in seed]
             if len(seeds) != self.num_envs:
                 raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from agent_fixtures import PREFIX, prompt_batch
 from agents.perplexity import PerplexityAgent
 from agents.self_information import SelfInformationAgent
 from agents.surprisal import SurprisalRanker
+from fakes import CountingGenerator
 from pcrl_gym import Prompt, make_task
 from pcrl_gym.generators.hf import HFGenerator
 from test_surprisal import by_hand
@@ -81,3 +83,7 @@ def test_without_a_causal_model_the_ranker_says_what_to_give(kind: type[Surprisa
         agent.act(*prompt_batch(TEXTS))
     with pytest.raises(ValueError, match=rf"'micro-seq2seq'.*{agent.name}:model=FOLDER"):
         agent.attach(make_task(dataset=[Prompt("0", "Sort.")], generator="micro-seq2seq"))
+    remote = CountingGenerator()
+    remote.model = SimpleNamespace(config={})  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=rf"{remote.name!r}.*{agent.name}:model=FOLDER"):
+        agent.attach(make_task(dataset=[Prompt("0", "Sort.")], generator=remote))

@@ -414,6 +414,7 @@ def test_thoughts_alone_earn_no_reward(server: FaultServer):
         ("<think>Hmm, <b></think>\n\nfig, pear", "fig, pear"),
         ("<think>\n\n</think>\n\nfig, pear", "fig, pear"),
         ("[THINK]Hmm[/THINK]fig, pear", "fig, pear"),
+        ("<|channel>thought\nHmm<channel|>fig, pear", "fig, pear"),
         ("Hmm</think>\nfig, pear", "fig, pear"),
         ("The tag <think> opens, </think> closes", "The tag <think> opens, </think> closes"),
         ("<b>fig</b>, pear", "<b>fig</b>, pear"),

@@ -59,6 +59,22 @@ def test_ansi_marks_what_was_dropped(make):
     assert f"tokens {info['original_tokens']} -> {info['compressed_tokens']}" in lines[6]
 
 
+def test_an_unfinished_answer_has_no_similarity():
+    env = PromptCompressionEnv(render_mode="ansi", early_stopping=True, unit="word")
+    for i in range(20):
+        env.reset(options={"index": i})
+        info = env.step(np.zeros(env.task.max_units, np.int8))[4]
+        if info["partial"]:
+            break
+    assert info["partial"]
+    assert np.isnan(info["similarity"])
+    answer, terms = env.render().splitlines()[-2:]
+    assert answer.endswith(f"{info['compressed_output']} [unfinished]")
+    assert "survived False" in terms
+    assert "similarity" not in terms
+    assert "nan" not in terms
+
+
 @pytest.mark.usefixtures("terminal")
 def test_ansi_is_coloured_on_a_terminal(make):
     env = make(render_mode="ansi")

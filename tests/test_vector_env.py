@@ -188,7 +188,8 @@ def test_a_list_of_none_goes_on_with_the_walk(make):
 
 
 @pytest.mark.parametrize(
-    "seed", [-1, 1.5, True, "1234", [1, 2, 3, -4], [1, 2, 3, 4.0], [True] * 4, ["1"] * 4]
+    "seed",
+    [-1, 1.5, True, "1234", [1, 2, 3, -4], [1, 2, 3, 4.0], [True] * 4, ["1"] * 4, np.array(1.5)],
 )
 def test_wrong_seeds_are_refused(make, seed: Any):
     with pytest.raises(ValueError, match="expected a seed to be an integer >= 0 or None, got"):

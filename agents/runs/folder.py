@@ -35,7 +35,7 @@ from pcrl_gym.network import WEIGHTS_FILE
 
 Row = dict[str, Any]
 TRAINING_FILE = "training.safetensors"
-"""What a training goes on from, beside the agent; nothing else needs it."""
+"""What a training resumes from, beside the agent; nothing else needs it."""
 
 # What a run that ended before its first update may leave behind: nothing to be kept.
 _BEFORE_UPDATES = {
@@ -208,7 +208,7 @@ class RunFolder:
                 rows.append(json.loads(line))
             except ValueError as error:
                 raise RunFolderError(
-                    f"{self.metrics}, line {number}: {error}. Delete the line to go on."
+                    f"{self.metrics}, line {number}: {error}. Delete the line to continue."
                 ) from error
         return rows
 
@@ -249,7 +249,7 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
     if changed:
         raise RunFolderError(
             f"{path} holds a run with another configuration:\n{_lines(changed)}\n"
-            "Repeat its configuration to go on with it, or give another folder."
+            "Repeat its configuration to resume it, or give another folder."
         )
 
 

@@ -35,7 +35,7 @@ def train(
     agent: Any = None,
     progress: bool = True,
 ) -> RunFolder:
-    """Begin a run, or go on with it, until its budget is used up.
+    """Begin a run, or resume it, until its budget is used up.
 
     A run with a budget of updates or episodes ends with the same weights however often it was
     interrupted.
@@ -74,7 +74,7 @@ def train(
     except OSError as error:
         raise RunError(
             f"cannot write to {path}: {error}. {_stored(RunFolder(path))} Free some space or mend "
-            "what is wrong; the same command then goes on from there."
+            "what is wrong; the same command then resumes from there."
         ) from error
 
 

@@ -29,7 +29,7 @@ def add_run(commands: Any) -> None:
     """Add the command to the subparsers of `argparse`."""
     run = commands.add_parser(
         "run",
-        help="evaluate agents; goes on with a result folder that has the same settings",
+        help="evaluate agents, or resume a result folder that has the same settings",
         description="Evaluate agents. An existing result folder is resumed where the settings "
         "match and refused where they differ; agents may be added to it.",
     )
@@ -154,7 +154,7 @@ def _run(options: argparse.Namespace) -> int:
         rows = benchmark.run() if options.ray is None else _run_on_cluster(benchmark, options.ray)
     except (*FAILURES, TrainingError) as error:
         tell(error)
-        print("Finished parts are kept; the same command goes on from there.", file=sys.stderr)
+        print("Finished parts are kept; the same command resumes from there.", file=sys.stderr)
         return 1
     print(format_leaderboard(rows), end="")
     print(f"\nWritten to {options.out}")

@@ -13,13 +13,13 @@ def add_tuning(commands: Any) -> None:
     """Add the commands to the subparsers of `argparse`."""
     tune = commands.add_parser(
         "finetune",
-        help="tune a generator on prompts with answers; goes on with a folder of the same settings",
+        help="tune a generator on prompts with answers, or resume a folder of the same settings",
         description="Tune a causal or an encoder-decoder model to answer prompts as pcrl_gym lays "
         "them out, and evaluate it. The folder OUT/model is what --generator takes. Several GPUs: "
         "accelerate launch -m benchmarks finetune ...",
     )
     start = tune.add_mutually_exclusive_group(required=True)
-    start.add_argument("--model", help="Hugging Face id or folder to go on from")
+    start.add_argument("--model", help="Hugging Face id or folder to start from")
     start.add_argument(
         "--from-config",
         metavar="NAME",

@@ -18,7 +18,7 @@ class Options:
     Attributes:
         data: Dataset, as `pcrl_gym.datasets.load_prompts` takes it; split "train" is learned.
         out: Folder of the run.
-        model: Model to go on from, a Hugging Face id or a folder; or None.
+        model: Model to start from, a Hugging Face id or a folder; or None.
         from_config: Name of `shapes.SHAPES` to begin with random weights; or None.
         template: "alpaca", or "chat" with or without settings, for a model with a chat template.
         minutes: Budget of training time.

@@ -34,7 +34,7 @@ from pcrl_gym.template import make_template
 
 
 def run(options: Options) -> None:
-    """Tune, save and evaluate; goes on with a folder that has the same settings.
+    """Tune, save and evaluate; resumes a folder that has the same settings.
 
     In a launch of several processes each calls it; the first one alone writes and evaluates.
 
@@ -96,7 +96,7 @@ def _train(
         material = prepare(options, prompts, out / "tokenizer")
         checkpoint = last_checkpoint(out)
     if processes.is_main_process:
-        resumed = f"; goes on from {checkpoint.name}" if checkpoint else ""
+        resumed = f"; resumes from {checkpoint.name}" if checkpoint else ""
         print(f"{options.model or options.from_config}: {material.summary()}{resumed}", flush=True)
     batches, steps = _plan(options, [row.size for row in material.encoded.rows], processes)
     seconds = None if options.minutes is None else 60 * options.minutes

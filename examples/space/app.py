@@ -5,7 +5,7 @@ from __future__ import annotations
 from pcrl_gym.demo.compressing import Demo, PolicyAgent
 from pcrl_gym.demo.page import serve
 
-# A folder beside this file or a hub id does as well; several policies are a choice on the page.
+# A folder beside this file or a hub id works too; several policies are a choice on the page.
 POLICIES = ["micro"]
 GENERATOR = "micro"
 

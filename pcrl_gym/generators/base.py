@@ -30,7 +30,7 @@ class Answer:
 class Generator(Protocol):
     """A frozen, deterministic model: text in, text out.
 
-    The environment never looks inside a generator, so any class with these members will do.
+    The environment never looks inside a generator, so any class with these members works.
     A generator that cannot answer raises `pcrl_gym.errors.GeneratorError`; it never returns a
     substitute, because a substitute would become a reward. One more attribute may be there,
     `fingerprint`: a string that is the same only for generators that answer alike, by which answers
@@ -80,7 +80,7 @@ class SharedGenerator:
 
 @runtime_checkable
 class DraftingGenerator(Generator, Protocol):
-    """A generator that answers faster when it is told what the answer may be."""
+    """A generator that answers faster when it is given a draft of the answer."""
 
     def generate_from(
         self,

@@ -170,7 +170,7 @@ class OpenAIGenerator(SharedGenerator):
             ValueError: If `max_new_tokens` is below 1.
             BudgetExceededError: If `max_requests` or `max_total_tokens` is used up.
             GeneratorError: If a request has finally failed or its reply holds no answer; `prompt`
-                is its text. Answers that have arrived are kept, so the same call goes on from
+                is its text. Answers that have arrived are kept, so the same call resumes from
                 there.
         """
         if max_new_tokens < 1:

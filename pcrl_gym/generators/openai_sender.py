@@ -206,7 +206,7 @@ class Sender:
                 if budget is not None and spent >= budget:
                     raise self.error(
                         text,
-                        f"not sent, as {what}={budget} is used up ({spent}): raise it to go on "
+                        f"not sent, as {what}={budget} is used up ({spent}): raise it to continue "
                         "(with cache=FILE, answers that have arrived are not asked for again)",
                         BudgetExceededError,
                     )

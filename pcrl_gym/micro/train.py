@@ -1,7 +1,7 @@
 """Train the generators of micro: `python -m pcrl_gym.micro.train {causal,seq2seq}`.
 
 Draws prompts without end from all families and phrasings, half of them in broken wording, never one
-of a validation split; the loss is on the answer alone. A run that is started again goes on from its
+of a validation split; the loss is on the answer alone. A run that is started again resumes from its
 last checkpoint and ends with the weights of an unbroken one. The result is a Hugging Face folder
 with a model card.
 """
