@@ -114,7 +114,22 @@ CAUSAL: dict[str, dict[str, Any]] = {
         "init_std": 0.3,
     },
     "phi3": MODERN | {"original_max_position_embeddings": 32, "rope_parameters": LONGROPE},
+    "phimoe": MODERN
+    | {
+        "num_local_experts": 2,
+        "original_max_position_embeddings": 32,
+        "rope_parameters": LONGROPE | {"short_mscale": 1.0, "long_mscale": 1.3},
+    },
     "qwen2": MODERN | {"max_position_embeddings": 32, "rope_parameters": DYNAMIC},
+    "llama4_text": MODERN
+    | {
+        "intermediate_size_mlp": 64,
+        "num_local_experts": 2,
+        "no_rope_layers": [1, 0],
+        "attention_chunk_size": 16,
+        "floor_scale": 33,
+        "attn_scale": 0.5,
+    },
 }
 SEQ2SEQ: dict[str, dict[str, Any]] = {
     "t5": T5,
@@ -246,6 +261,7 @@ def test_scores_of_a_model_whose_forward_pass_is_no_prediction_come_from_decodin
         ("xlnet", ("equal", None, False, None)),
         ("phi3", ("any", "any", True, 32)),
         ("qwen2", ("any", "any", True, 31)),
+        ("llama4_text", ("any", "any", False, 32)),
     ],
 )
 def test_what_a_trial_finds_is_said_once(kind: str, found: tuple[Any, ...]) -> None:
@@ -281,7 +297,7 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["phi3", "qwen2"])
+@pytest.mark.parametrize("kind", ["phi3", "phimoe", "qwen2", "llama4_text"])
 @pytest.mark.parametrize("new", [1, 12])
 def test_positions_that_depend_on_the_length_do_not_depend_on_company(kind: str, new: int) -> None:
     """Prompts shorter and longer than the boundary of 32 tokens, and answers that cross it."""
