@@ -432,6 +432,21 @@ def test_a_padding_token_that_the_model_lacks_is_replaced(kind: str) -> None:
     assert len(generator.log_likelihood(PROMPTS, expected)) == len(PROMPTS)
 
 
+@pytest.mark.parametrize("end", [-1, 99_999, [2, -1], [99_999, 2]])
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_ends_that_the_model_cannot_write_are_left_out(kind: str, end: Any) -> None:
+    model, tokenizer = build(kind)
+    model.generation_config.eos_token_id = [2] if isinstance(end, list) else None
+    model.config.eos_token_id = None
+    tokenizer.eos_token = None
+    expected = quietly(copy.deepcopy(model), tokenizer)
+    model.generation_config.eos_token_id = end
+    generator = quietly(model, tokenizer)
+    assert generator._ids == expected._ids
+    assert generator._can == expected._can
+    assert generator.generate(PROMPTS, NEW) == expected.generate(PROMPTS, NEW)
+
+
 @pytest.mark.parametrize(
     "add",
     [
