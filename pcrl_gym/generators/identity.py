@@ -28,8 +28,9 @@ def model_identity(
     """SHA-256, in hexadecimal, of what decides the answers of a model.
 
     That is: class, configuration, implementation of attention and weights of the model (name, data
-    type, shape and bytes of each), with adapters of peft that are not merged their settings; the
-    tokenizer with its special tokens and chat template; and the generation settings. Where the model was loaded from and its device do not count.
+    type, shape and bytes of each), and the settings of adapters of peft that are not merged; the
+    tokenizer with its special tokens and chat template; and the generation settings. Where the
+    model was loaded from and its device do not count.
 
     Args:
         model: A model of the transformers library.
