@@ -69,7 +69,7 @@ def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
 
     text = os.fspath(spec)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return str(path)
     if path.is_file():
         gguf = f"; {_GGUF}" if path.suffix == ".gguf" else ""
@@ -160,6 +160,8 @@ def check_model(source: str) -> None:
         raise UnusableModelError(f"{lacks} is missing{_other_kind(folder)}")
     if not isinstance(read_json(folder / "config.json").get("model_type"), str):
         raise UnusableModelError("its config.json does not say which `model_type` it is")
+    if (settings := folder / "generation_config.json").is_file():
+        read_json(settings)  # which transformers leaves out without a word if it cannot be read
     for file in weights:
         check_weights(file)
 
@@ -201,6 +203,11 @@ def check_report(report: Mapping[str, Any], model: object, expected: str) -> Non
                 f"it {told} weights that a {type(model).__name__} needs ({names}): expected "
                 f"{expected} with all its weights"
             )
+
+
+def unused_weights(report: Mapping[str, Any]) -> str:
+    """Names the weights of a saved model that the loaded one lacks, "" if there are none."""
+    return excerpt(", ".join(sorted(map(str, report["unexpected_keys"]))), _CAUSE_SIZE)
 
 
 def check_tokenizer(source: str) -> None:

@@ -52,7 +52,7 @@ def other_chat_template(folder: Path) -> None:
 
 def added_token(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(["sort"])  # which stood in the vocabulary as pieces
+    tokenizer.add_tokens(["or"])  # a piece of the vocabulary, which now splits "sort"
     tokenizer.save_pretrained(folder)
 
 
@@ -134,3 +134,25 @@ def test_the_identity_of_weights_is_that_of_their_bytes(gpt2_folder: Path) -> No
         weight = other.model.transformer.h[0].ln_1.weight
         weight.copy_(torch.nextafter(weight, torch.tensor(2.0)))
     assert one.fingerprint != other.fingerprint
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
+def test_adapters_that_are_not_merged_count_with_their_scaling(llama_folder: Path) -> None:
+    peft = pytest.importorskip("peft")
+
+    def adapted(alpha: int, active: str = "first") -> HFGenerator:
+        model = AutoModelForCausalLM.from_pretrained(llama_folder)
+        torch.manual_seed(0)
+        for name in ("first", "second"):
+            settings = peft.LoraConfig(
+                r=2, target_modules=["q_proj", "v_proj"], lora_alpha=alpha, init_lora_weights=False
+            )
+            model.add_adapter(settings, name)
+        model.set_adapter(active)
+        return HFGenerator(model, AutoTokenizer.from_pretrained(llama_folder))
+
+    first = adapted(8)
+    assert adapted(8).fingerprint == first.fingerprint
+    for other in (adapted(64), adapted(8, "second")):
+        assert other.generate(PROMPTS, 8) != first.generate(PROMPTS, 8)
+        assert other.fingerprint != first.fingerprint

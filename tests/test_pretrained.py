@@ -95,6 +95,7 @@ GENERATORS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no JSON": (put("config.json", '{"model_type": '), r"config\.json is no JSON"),
     "a list": (put("config.json", "[]"), r"config\.json holds no JSON object"),
     "no type": (put("config.json", "{}"), "does not say which `model_type`"),
+    "no settings": (put("generation_config.json", "{"), r"generation_config\.json is no JSON"),
     "new type": (config(model_type="gpt99"), "gpt99"),
     "other sizes": (config(n_embd=64), "has other sizes of weights .* expected a causal"),
     "code": (config(model_type="x", auto_map={"AutoConfig": "a.B"}), "trust_remote_code|custom"),
@@ -129,6 +130,14 @@ def test_a_generator_that_cannot_be_loaded(
     assert len(str(error.value)) < 700 + len(str(folder))
     assert str(error.value).count("\n") < 3
     assert capfd.readouterr() == ("", "")  # nor is anything else printed
+
+
+def test_weights_that_the_model_does_not_use_are_told(gpt2_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(gpt2_folder, folder)
+    config(n_layer=1)(folder)
+    with pytest.warns(UserWarning, match=r"does not use \(transformer\.h\.1\."):
+        load_generator(str(folder), device="cpu")
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
@@ -197,7 +206,9 @@ LOADERS: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-@pytest.mark.parametrize("name", ["./models/mine", "/models/mine", "~/mine", "a/b/c", "my model"])
+@pytest.mark.parametrize(
+    "name", ["./models/mine", "/models/mine", "~/mine", "a/b/c", "my model", ""]
+)
 def test_a_path_is_not_looked_for_on_the_hub(
     loader: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

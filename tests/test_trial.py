@@ -114,7 +114,22 @@ CAUSAL: dict[str, dict[str, Any]] = {
         "init_std": 0.3,
     },
     "phi3": MODERN | {"original_max_position_embeddings": 32, "rope_parameters": LONGROPE},
+    "phimoe": MODERN
+    | {
+        "num_local_experts": 2,
+        "original_max_position_embeddings": 32,
+        "rope_parameters": LONGROPE | {"short_mscale": 1.0, "long_mscale": 1.3},
+    },
     "qwen2": MODERN | {"max_position_embeddings": 32, "rope_parameters": DYNAMIC},
+    "llama4_text": MODERN
+    | {
+        "intermediate_size_mlp": 64,
+        "num_local_experts": 2,
+        "no_rope_layers": [1, 0],
+        "attention_chunk_size": 16,
+        "floor_scale": 33,
+        "attn_scale": 0.5,
+    },
 }
 SEQ2SEQ: dict[str, dict[str, Any]] = {
     "t5": T5,
@@ -246,6 +261,7 @@ def test_scores_of_a_model_whose_forward_pass_is_no_prediction_come_from_decodin
         ("xlnet", ("equal", None, False, None)),
         ("phi3", ("any", "any", True, 32)),
         ("qwen2", ("any", "any", True, 31)),
+        ("llama4_text", ("any", "any", False, 32)),
     ],
 )
 def test_what_a_trial_finds_is_said_once(kind: str, found: tuple[Any, ...]) -> None:
@@ -281,7 +297,7 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["phi3", "qwen2"])
+@pytest.mark.parametrize("kind", ["phi3", "phimoe", "qwen2", "llama4_text"])
 @pytest.mark.parametrize("new", [1, 12])
 def test_positions_that_depend_on_the_length_do_not_depend_on_company(kind: str, new: int) -> None:
     """Prompts shorter and longer than the boundary of 32 tokens, and answers that cross it."""
@@ -414,6 +430,21 @@ def test_a_padding_token_that_the_model_lacks_is_replaced(kind: str) -> None:
     generator = quietly(model, tokenizer)
     assert generator.generate(PROMPTS, NEW) == expected
     assert len(generator.log_likelihood(PROMPTS, expected)) == len(PROMPTS)
+
+
+@pytest.mark.parametrize("end", [-1, 99_999, [2, -1], [99_999, 2]])
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_ends_that_the_model_cannot_write_are_left_out(kind: str, end: Any) -> None:
+    model, tokenizer = build(kind)
+    model.generation_config.eos_token_id = [2] if isinstance(end, list) else None
+    model.config.eos_token_id = None
+    tokenizer.eos_token = None
+    expected = quietly(copy.deepcopy(model), tokenizer)
+    model.generation_config.eos_token_id = end
+    generator = quietly(model, tokenizer)
+    assert generator._ids == expected._ids
+    assert generator._can == expected._can
+    assert generator.generate(PROMPTS, NEW) == expected.generate(PROMPTS, NEW)
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,10 @@ def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any
     """Returns the token ids that steer decoding, as `GenerationConfig` names them.
 
     They come from the model's generation config, else its config, else the tokenizer. Models may
-    have several end-of-sequence ids. Where there is no padding token, or the model does not know
-    it, the end token pads, under the mask. Of `STEERING` those are there that are set; the first
-    token of an answer can only be forced on an encoder-decoder.
+    have several end-of-sequence ids; those that it does not know, such as -1, are left out. Where
+    there is no padding token, or the model does not know it, the end token pads, under the mask. Of
+    `STEERING` those are there that are set; the first token of an answer can only be forced on an
+    encoder-decoder.
 
     Raises:
         ValueError: If an encoder-decoder model has no decoder start token.
@@ -62,10 +63,9 @@ def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any
         return next((v for p in places if (v := getattr(p, name, None)) is not None), None)
 
     eos = find("eos_token_id")
-    eos_ids = [eos] if isinstance(eos, int) else list(eos or [])
-    pad = tokenizer.pad_token_id
-    if pad is None or pad >= vocabulary_size(model):
-        pad = eos_ids[0] if eos_ids else 0
+    known = range(vocabulary_size(model))
+    eos_ids = [int(i) for i in ([eos] if isinstance(eos, int) else eos or []) if i in known]
+    pad = next((i for i in (tokenizer.pad_token_id, *eos_ids) if i in known), 0)
     ids = {"eos_token_id": eos_ids or None, "pad_token_id": pad}
     if model.config.is_encoder_decoder:
         ids["decoder_start_token_id"] = find("decoder_start_token_id")

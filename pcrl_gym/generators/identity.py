@@ -18,6 +18,7 @@ _NOT_DECIDING = {
     "_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype",
     "torch_dtype", "use_cache", "return_dict", "output_attentions", "output_hidden_states",
     "id2label", "label2id", "problem_type", "finetuning_task", "task_specific_params",
+    "base_model_name_or_path", "revision", "peft_version", "inference_mode",
 }  # fmt: skip
 
 
@@ -27,8 +28,9 @@ def model_identity(
     """SHA-256, in hexadecimal, of what decides the answers of a model.
 
     That is: class, configuration, implementation of attention and weights of the model (name, data
-    type, shape and bytes of each); the tokenizer with its special tokens and chat template; and the
-    generation settings. Where the model was loaded from and its device do not count.
+    type, shape and bytes of each), and the settings of adapters of peft that are not merged; the
+    tokenizer with its special tokens and chat template; and the generation settings. Where the
+    model was loaded from and its device do not count.
 
     Args:
         model: A model of the transformers library.
@@ -44,6 +46,12 @@ def model_identity(
         "generation": _deciding(model.generation_config.to_diff_dict()),
         "tokenizer": _tokenizer_state(tokenizer),
     }
+    if adapters := getattr(model, "peft_config", None):  # how they are scaled is no weight
+        active = model.active_adapters
+        told["adapters"] = {
+            "active": active() if callable(active) else active,
+            "settings": _deciding({name: own.to_dict() for name, own in adapters.items()}),
+        }
     digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -70,6 +78,8 @@ def _deciding(settings: Any) -> Any:
             for key, value in settings.items()
             if key not in _NOT_DECIDING and value is not None
         }
+    if isinstance(settings, (set, frozenset)):
+        return sorted(map(str, settings))
     if isinstance(settings, (list, tuple)):
         return [_deciding(value) for value in settings]
     return settings

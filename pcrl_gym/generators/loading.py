@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..micro import MICRO, weights_folder
-from ..pretrained import UnusableModelError, check_model, check_report, loading, locate
+from ..pretrained import (
+    UnusableModelError,
+    check_model,
+    check_report,
+    loading,
+    locate,
+    unused_weights,
+)
 from .base import Generator
 
 if TYPE_CHECKING:
@@ -139,6 +147,12 @@ def load_pretrained(
             trust_remote_code=False,
         )
         check_report(report, model, _EXPECTED)
+    if unused := unused_weights(report):
+        warnings.warn(
+            f"{spec!r} has weights that a {type(model).__name__} of its config.json does not use "
+            f"({unused}): check that they belong together",
+            stacklevel=2,
+        )
     return model.to(torch_device), tokenizer
 
 

@@ -264,11 +264,14 @@ def length_boundary(model: Any) -> int | None:
     """Returns up to how many tokens positions are encoded alike; `None`: however many.
 
     Rotary embeddings of some kinds change all frequencies when one prompt of a batch exceeds a
-    length. A trial would have to be that long to see it, so the embeddings are looked at: these
-    are the kinds that `dynamic_rope_update` of transformers knows.
+    length, and Llama 4 scales attention by columns that count padding. A trial would have to be
+    that long to see it, so the modules are looked at: these are the kinds that
+    `dynamic_rope_update` of transformers knows, and those that its models have themselves.
     """
     limits = []
     for module in model.modules():
+        if getattr(module, "attn_temperature_tuning", False):
+            limits.append(module.floor_scale - 1)
         kinds = getattr(module, "rope_type", None)
         settings = getattr(getattr(module, "config", None), "rope_parameters", None) or {}
         for layer, kind in kinds.items() if isinstance(kinds, dict) else [(None, kinds)]:
