@@ -418,3 +418,14 @@ def test_the_page_on_speed_shows_the_committed_figures():
             ]
             row = f"| {' | '.join(cells)} |"
             assert row in page, f"docs/speed.md is to show {row}"
+
+
+def test_the_page_shows_what_a_contiguous_head_gains():
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    for dtype in ("bfloat16", "float32"):
+        file = ROOT / "benchmarks" / "results" / f"head-cpu-{dtype}.json"
+        [found] = json.loads(file.read_text(encoding="utf-8"))["cases"]
+        gathered, sliced = (found["ways"][way]["prompts_per_second"] for way in "ef")
+        ratios = f"{gathered / sliced:.2f} | {found['ways']['d']['ratio_to_a']:.2f}"
+        assert f"| {dtype} | {gathered:.1f} | {sliced:.1f} | {ratios} |" in page
+        assert set(found["rewards_equal"].values()) == {found["prompts"]}

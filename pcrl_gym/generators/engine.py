@@ -17,7 +17,7 @@ class DraftRun:
     drafts do not complete then go on together, so that a pass has many of them.
 
     Args:
-        model: A model that `reader.can_read_blocks`.
+        model: A model that can read drafts, see `trial.try_out`.
         ids: Its `pad_token_id` and, for an encoder-decoder, `decoder_start_token_id`.
         prompts: Token ids of the prompts.
         drafts: Token ids of the drafts; only the last of each may be one of `ends`.
