@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from agents import AGENTS, make_agent
+from agents import AGENTS, agent_class, make_agent
 from agents.base import TrainableAgent
 from agents.budget import Budget
 from agents.learning import TrainingDivergedError
 from agents.ppo import PPOAgent
 from agents.scst import SCSTAgent
+from agents.surprisal import MICRO_PROMPTS, SurprisalRanker
 from agents.vec_adapter import unbatch_infos
 from fakes import CountingGenerator
 from keyword_env import Best, KeywordVectorEnv, rewards_of
@@ -172,11 +173,14 @@ def test_every_agent_acts_in_the_real_environment(gpt2_tokenizer) -> None:
     }
     for agent in learned.values():
         history = agent.train(make_env, episodes=24, progress=False)
-        assert {"reward", "similarity", "compression_ratio", "drop_rate"} <= set(history[-1])
+        assert {"reward", "survived", "compression_ratio", "drop_rate"} <= set(history[-1])
+        assert "similarity" not in history[-1]
     env = make_env(3)
     for name in AGENTS:
-        agent = learned.get(name) or make_agent(name, seed=1)
-        if getattr(agent, "oracle", False):
+        ranks = issubclass(agent_class(name), SurprisalRanker)  # a fake has no probabilities
+        settings = {"model": MICRO_PROMPTS} if ranks else {}
+        agent = learned.get(name) or make_agent(name, seed=1, **settings)
+        if hasattr(agent, "attach"):
             agent.attach(env.unwrapped.task)
         observations, infos = env.reset(seed=0)
         masks = agent.act(observations, unbatch_infos(infos, 3))
