@@ -339,8 +339,9 @@ def test_wrong_arguments_are_told_before_slow_work(arguments, message, capsys, m
 
 def test_defaults_fit_the_device():
     options = Options(device="cpu")
-    assert options.models == ("micro", "micro-seq2seq", "gpt2-29m", "gpt2-124m", "t5-60m")
-    assert [options.prompts_of(name) for name in options.models] == [512, 512, 64, 64, 64]
+    shapes = ("gpt2-29m", "gpt2-124m", "llama-135m", "t5-60m")
+    assert options.models == ("micro", "micro-seq2seq", *shapes)
+    assert [options.prompts_of(name) for name in options.models] == [512] * 2 + [64] * 4
     assert Options(device="cpu", prompts=7).prompts_of("gpt2-29m") == 7
 
 
