@@ -38,3 +38,14 @@ def test_a_run_of_bytes_is_not_certain_before_it_is_over() -> None:
     assert growing.certain([*plum, letter]) == tokenizer.decode(plum) + "\ufffd"
     assert growing.certain([*plum, letter, half]) == tokenizer.decode(plum) + 2 * "\ufffd"
     assert growing.certain([letter, *plum]) == tokenizer.decode([letter, *plum])
+
+
+def test_special_tokens_do_not_end_a_run_of_bytes() -> None:
+    """Decoding leaves them out, so that the bytes on both sides are one run."""
+    tokenizer = models.llama_tokenizer()
+    letter, half = tokenizer.convert_tokens_to_ids(["<0x5A>", "<0xE7>"])
+    special = tokenizer.bos_token_id
+    run = tokenizer.decode([letter, special, half], skip_special_tokens=True)
+    assert "Z" not in run
+    assert GrowingText(tokenizer).certain([letter, special]) == "\ufffd"
+    assert GrowingText(tokenizer).certain([letter, special, half, special]) == 2 * "\ufffd"

@@ -100,7 +100,7 @@ CASES = [
     ),
     # 2 + 4 and 3, 2 dropped: 2/6. 6 and 5 words, L = 5: 10/11.
     Case(
-        "把下面的句子翻译成英文 。", "今天 天气 很 好", (1, 4),
+        "把下面的句子翻译成英文 。", "今天 天气 很 好", (11, 16),
         "Instruction: 把下面的句子翻译成英文\nInput: 今天 天气 好\nOutput: \n", (9, 7, 3),
         ("The weather is very nice today", "The weather is nice today"), 1 / 3, 10 / 11, 1 / 3,
     ),
@@ -199,7 +199,9 @@ def score(
     mask = np.ones(len(episode), np.int8)
     mask[np.flatnonzero(episode.droppable)[list(drop)]] = 0
     by_text = {episode.compress(mask): answers[1], episode.text: answers[0]}
-    scorer = Scorer(CountingGenerator(by_text.__getitem__), make_reward("threshold"), 200)
+    scorer = Scorer(
+        CountingGenerator(by_text.__getitem__), make_reward("threshold:measure=rouge_l"), 200
+    )
     return episode, scorer([episode], [mask])
 
 

@@ -40,17 +40,20 @@ class GrowingText:
         falls_back = any(step["type"] == "ByteFallback" for step in steps)
         vocabulary = self._backend.get_vocab().items() if falls_back else ()
         self._bytes = {i for token, i in vocabulary if re.fullmatch("<0x[0-9A-F]{2}>", token)}
+        added = self._backend.get_added_tokens_decoder().items()
+        self._left_out = {i for i, token in added if token.special}  # also between two bytes
 
     def certain(self, tokens: Sequence[int]) -> str:
         """Returns the text of tokens, with U+FFFD at its end for each byte that is not certain.
 
         Byte fallback decodes a run of bytes as a whole: one more can turn all of it into U+FFFD.
         """
-        end = len(tokens)
-        while end and tokens[end - 1] in self._bytes:
+        end, unknown = len(tokens), 0
+        while end and (tokens[end - 1] in self._bytes or tokens[end - 1] in self._left_out):
             end -= 1
+            unknown += tokens[end] in self._bytes
         text = self._backend.decode(list(tokens[:end]), skip_special_tokens=True)
-        return text + UNKNOWN * (len(tokens) - end)
+        return text + UNKNOWN * unknown
 
     def _most_words(self) -> int:
         ids = [[i] for i in range(self._backend.get_vocab_size(with_added_tokens=True))]
