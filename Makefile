@@ -21,7 +21,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
 		--agents random,keep_all,truncation,stopwords,self_information:model=micro-prompts,ppo,scst --seeds 2 --out $(OUT)
 
-# Writes benchmarks/leaderboard; 36 minutes on two cores. Resumable.
+# Writes benchmarks/leaderboard, within an hour on two cores. Resumable.
 standings: $(INSTALLED)
 	benchmarks/standings.sh
 

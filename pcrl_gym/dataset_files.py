@@ -135,7 +135,7 @@ def load_saved_dataset(folder: Path) -> dict[str | None, Any]:
     try:
         loaded = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, LookupError, datasets.exceptions.DatasetsError) as error:
-        raise DatasetError(f"{folder}: no valid `save_to_disk` folder: {error}") from error
+        raise DatasetError(f"{folder}: not a valid `save_to_disk` folder: {error}") from error
     return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {None: loaded}
 
 
@@ -160,7 +160,7 @@ def _parse_json(text: str, place: str) -> Any:
         hint = ""
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             hint = "; a file with one object per line needs the extension .jsonl"
-        raise DatasetError(f"{place}: no valid JSON: {error}{hint}") from error
+        raise DatasetError(f"{place}: not valid JSON: {error}{hint}") from error
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ def _read_parquet(path: Path) -> list[Any]:
         # Without partitioning: folders called `id=3` are no columns.
         rows: list[Any] = read_table(path, partitioning=None).to_pylist()
     except ArrowException as error:
-        raise DatasetError(f"{path}: no valid Parquet: {error}") from error
+        raise DatasetError(f"{path}: not valid Parquet: {error}") from error
     return rows
 
 

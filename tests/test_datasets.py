@@ -191,13 +191,13 @@ def test_ids_that_are_not_unique(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", b"", "no valid JSON"),
+        ("a.json", b"", "not valid JSON"),
         ("a.json", b"[]", "no prompts"),
         ("a.json", b'{"train": []}', "expected a list of objects, got an object"),
         ("a.json", b'{"instruction": "a"}\n{"instruction": "b"}', r"needs the extension \.jsonl"),
         ("a.json", b"\xff\xfe", "cannot be read"),
         ("a.jsonl", b"\n", "no prompts"),
-        ("a.jsonl", b'{"instruction": "a"}\n\n{oops', "line 3: no valid JSON"),
+        ("a.jsonl", b'{"instruction": "a"}\n\n{oops', "line 3: not valid JSON"),
         ("a.csv", b"", "no prompts"),
         ("a.csv", b"instruction,input\n", "no prompts"),
         ("a.csv", b"instruction\na,b\n", "row 0 has more cells"),
@@ -206,10 +206,10 @@ def test_ids_that_are_not_unique(tmp_path: Path) -> None:
         ("a.csv", b"instruction,input\na,b\n,\n,\n", "row 1 .*the prompt is empty"),
         ("a.csv", "instruction\nÄ\n".encode("latin-1"), "save it as UTF-8"),
         ("a.csv", "instruction\na\n".encode("utf-16"), "save it as UTF-8"),
-        ("a.json", b"[" * 200_000, "no valid JSON"),
-        ("a.jsonl", b'{"instruction": "a", "id": ' + b"9" * 5000 + b"}", "line 1: no valid JSON"),
+        ("a.json", b"[" * 200_000, "not valid JSON"),
+        ("a.jsonl", b'{"instruction": "a", "id": ' + b"9" * 5000 + b"}", "line 1: not valid JSON"),
         ("a.csv", b"text\na\n", "row 0 .*'instruction' is missing, .*; the row has text"),
-        ("a.parquet", b"PAR1", "no valid Parquet"),
+        ("a.parquet", b"PAR1", "not valid Parquet"),
         ("a.txt", b"a", r"read from \.json, \.jsonl, \.csv, \.parquet files, not from '\.txt'"),
     ],
 )
@@ -527,5 +527,5 @@ def test_folders_of_save_to_disk(tmp_path: Path) -> None:
         load_prompts(tmp_path / "sets", "validation_human")
     for file in (tmp_path / "rows").glob("*.arrow"):
         file.write_bytes(b"")
-    with pytest.raises(DatasetError, match="no valid `save_to_disk` folder"):
+    with pytest.raises(DatasetError, match="not a valid `save_to_disk` folder"):
         load_prompts(tmp_path / "rows")

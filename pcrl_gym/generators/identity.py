@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _NOT_DECIDING = {
     # Where a model came from and who saved it. The class and the types of the weights that are
-    # used are told by the model itself.
+    # used are hashed from the model itself.
     "_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype",
     "torch_dtype", "use_cache", "return_dict", "output_attentions", "output_hidden_states",
     "id2label", "label2id", "problem_type", "finetuning_task", "task_specific_params",
