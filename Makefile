@@ -34,13 +34,13 @@ test-slow: $(INSTALLED)
 # On a local Ray cluster; Ray, 250 MB, is installed here alone.
 test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[ray]'
-	$(BIN)/python -m pytest -m 'slow or not slow' tests/test_generators_ray.py tests/test_bench_cluster.py
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/generators/ray/test_generator.py tests/benchmarks/test_cluster.py
 
 # The examples of other libraries, in a .venv of their own: RLlib holds Gymnasium back, MoviePy holds Pillow
 # back. So this also tests the environment with an older Gymnasium.
 test-clients: $(CLIENTS)/.installed
-	$(CLIENTS)/bin/python -m pytest tests/test_examples_clients.py tests/test_wrappers.py tests/test_env.py \
-		tests/test_vector_env.py tests/test_rendering.py
+	$(CLIENTS)/bin/python -m pytest tests/test_examples_clients.py tests/envs/test_wrappers.py tests/envs/test_env.py \
+		tests/envs/test_vector_env.py tests/rendering/test_rendering.py
 
 $(CLIENTS)/.installed: pyproject.toml constraints.txt
 	test -x $(CLIENTS)/bin/pip || $(PYTHON) -m venv $(CLIENTS)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from pcrl_gym.selection import drop_highest as drop_highest
+from pcrl_gym.compressor.selection import drop_highest as drop_highest
 from pcrl_gym.spec import parse_spec
 
 Observations = Mapping[str, np.ndarray]

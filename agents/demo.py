@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from agents.base import TrainableAgent, agent_class, make_agent, parse_agent
 from agents.surprisal import MICRO_PROMPTS, SurprisalRanker, ranks_units
-from pcrl_gym.episode import Episode, EpisodeBuilder
+from pcrl_gym.envs.spaces import stack_observations
+from pcrl_gym.envs.task import make_task
+from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
+from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
 from pcrl_gym.generators.base import Generator
-from pcrl_gym.lazy_episodes import LazyEpisodes
 from pcrl_gym.micro import MICRO
-from pcrl_gym.prompt import Prompt
-from pcrl_gym.spaces import stack_observations
-from pcrl_gym.task import make_task
-from pcrl_gym.template import AlpacaTemplate
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import AlpacaTemplate
 
 DEFAULT = ("stopwords", "self_information", "perplexity", "random", "truncation", "search")
 """Agents that need no training; the second and third only where they can rank units, see below."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.budget import Budget
 from agents.entropy import EntropySteering
-from pcrl_gym.network import KeepNetwork
+from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.progress import progress_bar
 
 Figures = dict[str, float]

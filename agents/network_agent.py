@@ -18,10 +18,10 @@ from agents.base import Infos, Observations, check_share, drop_highest, keep_mas
 from agents.budget import Budget
 from agents.learning import Figures, Learner, check_logits, run
 from agents.seeding import isolated_random_state
+from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder, small_encoder
+from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.loading import choose_device
-from pcrl_gym.network import KeepNetwork, pretrained_encoder, small_encoder
-from pcrl_gym.tokenizers import load_tokenizer
-from pcrl_gym.torch_state import initial_settings, own_state
+from pcrl_gym.generators.torch_state import initial_settings, own_state
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
 
@@ -47,7 +47,7 @@ class NetworkConfig:
 
     Attributes:
         encoder: "small" for an untrained one (`hidden_size`, `num_layers`), or what
-            `pcrl_gym.network.pretrained_encoder` takes; its token ids must be those of the
+            `compressor.network.pretrained_encoder` takes; its token ids must be those of the
             environment's policy tokenizer. "auto" is "micro-seq2seq" where the policy tokenizer is
             micro's, else "small".
         freeze_encoder: Whether only the head learns.

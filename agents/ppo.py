@@ -14,8 +14,8 @@ from gymnasium.vector import VectorEnv
 
 from agents.learning import Learner
 from agents.network_agent import NetworkAgent, NetworkConfig
+from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.errors import MissingExtraError
-from pcrl_gym.network import KeepNetwork
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from agents.learning import Figures, SteeredLearner, check_finite
 from agents.sb3_policy import KeepPolicy
 from agents.seeding import isolated_random_state, update_seed
 from agents.vec_adapter import SB3VecEnv
-from pcrl_gym.network import KeepNetwork
+from pcrl_gym.compressor.network import KeepNetwork
 
 if TYPE_CHECKING:
     from agents.ppo import PPOConfig

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agents.distribution import MaskedBernoulli
 from agents.learning import check_logits
-from pcrl_gym.network import KeepNetwork
+from pcrl_gym.compressor.network import KeepNetwork
 
 
 class KeepPolicy(MaskableActorCriticPolicy):

@@ -13,9 +13,9 @@ from agents.entropy import EntropySteering
 from agents.learning import Figures, SteeredLearner, check_finite, check_logits
 from agents.network_agent import tensors
 from agents.seeding import update_seed
-from pcrl_gym.network import KeepNetwork
-from pcrl_gym.spaces import flat_action_masks, stack_observations
-from pcrl_gym.task import Task
+from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.envs.spaces import flat_action_masks, stack_observations
+from pcrl_gym.envs.task import Task
 
 if TYPE_CHECKING:
     from agents.scst import SCSTConfig

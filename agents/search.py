@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, keep_masks
 from agents.climb import Climb, everything
-from pcrl_gym.scorer import Scorer
+from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
-    from pcrl_gym.episode import Episode
-    from pcrl_gym.task import Task
+    from pcrl_gym.envs.task import Task
+    from pcrl_gym.episodes.episode import Episode
 
 BoolArray = NDArray[np.bool_]
 
@@ -70,7 +70,7 @@ def search(
     highest reward so far is returned. So a larger budget never gives a lower reward.
 
     Args:
-        scorer: What pays; see `pcrl_gym.scorer.Scorer`.
+        scorer: What pays; see `pcrl_gym.scoring.scorer.Scorer`.
         episodes: The prompts; the same one may occur several times.
         budget: Most different masks to score per prompt, at least 1; the first keeps all.
         seed: Seed of the orders in which units are tried, not negative.

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pcrl_gym.episodes.tokenizers import TextEncoder
 from pcrl_gym.generators.loading import load_pretrained
-from pcrl_gym.tokenizers import TextEncoder
-from pcrl_gym.torch_state import own_state
+from pcrl_gym.generators.torch_state import own_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from pcrl_gym.envs.task import Task
     from pcrl_gym.generators.base import Generator
-    from pcrl_gym.task import Task
 
 FloatArray = NDArray[np.float64]
 Span = tuple[int, int]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.runs.drawing import png
 from benchmarks.markdown import align, cell
-from pcrl_gym.atomic import write_file
+from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

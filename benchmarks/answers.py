@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pcrl_gym.envs.task import Task
 from pcrl_gym.progress import progress_bar
-from pcrl_gym.task import Task
 
 _BATCH = 512  # prompts that are answered and stored together; the generator splits them further
 

@@ -14,9 +14,9 @@ from benchmarks.merge import join
 from benchmarks.records import RunFolder
 from benchmarks.runner import Benchmark
 from benchmarks.shard import Shard
+from pcrl_gym.generators.ray.cluster import check_room, connected
+from pcrl_gym.generators.ray.pool import ActorPool, LostCallError
 from pcrl_gym.progress import progress_bar
-from pcrl_gym.ray_cluster import check_room, connected
-from pcrl_gym.ray_pool import ActorPool, LostCallError
 
 _RETRIES = 2
 _START_TIMEOUT = 1800.0
@@ -32,7 +32,7 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
     at once, as far as there are workers. Finished jobs, and trained agents before they are
     evaluated, are merged into the result folder as they arrive; the same call resumes from
     there. A job whose worker dies is done again. The cluster is that of
-    `pcrl_gym.ray_cluster.connect`.
+    `pcrl_gym.generators.ray.cluster.connect`.
 
     Args:
         benchmark: the benchmark, whole (no shard of it), not prepared: no generator is loaded here.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from benchmarks.markdown import align
-from pcrl_gym.datasets import load_prompts, pick_evenly
-from pcrl_gym.generators.openai import OpenAIGenerator
-from pcrl_gym.template import AlpacaTemplate
+from pcrl_gym.generators.openai.generator import OpenAIGenerator
+from pcrl_gym.prompts.datasets import load_prompts, pick_evenly
+from pcrl_gym.prompts.template import AlpacaTemplate
 
 SPLIT = "train"
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.suites import SUITES, Suite
-from pcrl_gym.prompt import Prompt
+from pcrl_gym.prompts.prompt import Prompt
 
 
 def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:

@@ -13,15 +13,15 @@ import numpy.typing as npt
 from benchmarks.gold import against_gold, answer_cut
 from benchmarks.records import Record
 from benchmarks.second_tokens import BYTES, token_counter
-from pcrl_gym.compression import merge_spans
+from pcrl_gym.compressor.compression import merge_spans
+from pcrl_gym.envs.spaces import parse_keep_mask, stack_observations
 from pcrl_gym.errors import PcrlError
-from pcrl_gym.spaces import parse_keep_mask, stack_observations
 
 if TYPE_CHECKING:
     from agents import Agent
-    from pcrl_gym.episode import Episode
-    from pcrl_gym.rewards import Reward, RewardInputs
-    from pcrl_gym.task import Task
+    from pcrl_gym.envs.task import Task
+    from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.scoring.rewards import Reward, RewardInputs
 
 # Fixed, not an option: an agent may draw for a whole batch at once, so another size is another run.
 EVALUATION_BATCH = 64
@@ -38,7 +38,7 @@ class AnsweredReward:
 
     Args:
         reward: what pays.
-        measure: name of the similarity of two answers, see `pcrl_gym.rouge.MEASURES`.
+        measure: name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
     """
 
     needs_answers = True

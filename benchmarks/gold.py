@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcrl_gym.rouge import ROUGE_L, rouge_n_f1
+from pcrl_gym.scoring.rouge import ROUGE_L, rouge_n_f1
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -55,7 +55,7 @@ class AnswerCut:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        from pcrl_gym.tokenizers import TextEncoder
+        from pcrl_gym.episodes.tokenizers import TextEncoder
 
         self._encoder = TextEncoder(tokenizer)
 

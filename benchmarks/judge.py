@@ -15,11 +15,11 @@ from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.judging import Outcome, agrees, both_orders, combine, parse_verdict, preference
 from benchmarks.records import Record, RunFolder, select
 from benchmarks.stats import mean
-from pcrl_gym.datasets import pick_evenly
-from pcrl_gym.disk_cache import DiskCache
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
-from pcrl_gym.generators.openai_replies import Reply
-from pcrl_gym.generators.openai_sender import Sender, send_all
+from pcrl_gym.generators.openai.replies import Reply
+from pcrl_gym.generators.openai.sender import Sender, send_all
+from pcrl_gym.prompts.datasets import pick_evenly
+from pcrl_gym.storage.disk_cache import DiskCache
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,7 +95,7 @@ def run(
 
     Verdicts are kept in `judge.db` of the folder as soon as they arrive: the same call, after an
     interruption of any kind, asks only what is missing. The requests are those of
-    `pcrl_gym.generators.openai`, with its retries; see there for the last six arguments.
+    `pcrl_gym.generators.openai.generator`, with its retries; see there for the last six arguments.
 
     Args:
         folder: result folder.

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from benchmarks.provenance import machine
-from pcrl_gym.atomic import write_file
-from pcrl_gym.compressor import Compressor
-from pcrl_gym.datasets import load_prompts, pick_evenly
+from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.generators.loading import load_generator
-from pcrl_gym.prompt import Prompt
+from pcrl_gym.prompts.datasets import load_prompts, pick_evenly
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.storage.atomic import write_file
 
 SPLIT = "validation_seen"
 NEW_TOKENS = 30

@@ -21,7 +21,7 @@ from benchmarks.stats import (
     normalised_score,
     survival_rate,
 )
-from pcrl_gym.atomic import write_file
+from pcrl_gym.storage.atomic import write_file
 
 
 class Row(TypedDict):

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.records import RunFolder, RunFolderError, check_settings
-from pcrl_gym.atomic import write_file
+from pcrl_gym.storage.atomic import write_file
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.provenance import machine
-from pcrl_gym.atomic import write_file
+from pcrl_gym.storage.atomic import write_file
 
 STOPPED = (124, 137)
 """How `timeout` ends when the time is up, and when it had to kill."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from agents.runs.folder import TRAINING_FILE, RunFolder
 from benchmarks.roster import Entry
 from benchmarks.suites import Suite
-from pcrl_gym.datasets import load_prompts
 from pcrl_gym.errors import DatasetError
+from pcrl_gym.prompts.datasets import load_prompts
 
 if TYPE_CHECKING:
-    from pcrl_gym.prompt import Prompt
+    from pcrl_gym.prompts.prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str:
     Raises:
         ValueError: the tokenizers differ, or one cannot be loaded.
     """
-    from pcrl_gym.tokenizers import load_tokenizer
+    from pcrl_gym.episodes.tokenizers import load_tokenizer
 
     names = dict.fromkeys(policy.tokenizer for policy in policies)
     if suite.tokenizer is not None:

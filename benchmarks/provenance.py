@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import RunFolder
-from pcrl_gym.atomic import write_file
+from pcrl_gym.storage.atomic import write_file
 
 _LIBRARIES = (
     "gymnasium", "numpy", "rapidfuzz", "sb3-contrib", "stable-baselines3", "tokenizers", "torch",

@@ -17,15 +17,15 @@ from benchmarks.records import ORACLE, RANKS_BY, RunFolder, RunFolderError, chec
 from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import Suite
-from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.progress import progress_bar
-from pcrl_gym.rewards import make_reward, with_measure
-from pcrl_gym.template import ChatTemplate, check_template, make_template
+from pcrl_gym.prompts.datasets import dataset_checksum, load_prompts, pick_evenly
+from pcrl_gym.prompts.template import ChatTemplate, check_template, make_template
+from pcrl_gym.scoring.rewards import make_reward, with_measure
 
 if TYPE_CHECKING:
+    from pcrl_gym.envs.task import Task
     from pcrl_gym.generators.base import Generator
-    from pcrl_gym.prompt import Prompt
-    from pcrl_gym.task import Task
+    from pcrl_gym.prompts.prompt import Prompt
 
 
 class Benchmark:
@@ -108,8 +108,8 @@ class Benchmark:
             ValueError: the generator cannot be loaded, or has no chat template for "chat".
             RunFolderError: the folder holds results of a generator with other weights.
         """
+        from pcrl_gym.envs.task import make_task
         from pcrl_gym.generators.loading import load_generator
-        from pcrl_gym.task import make_task
 
         print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
         if self.generator is None:
@@ -224,7 +224,7 @@ class Benchmark:
 
     def _train(self, folder: RunFolder, entry: Entry, seed: int) -> None:
         from benchmarks.training import train
-        from pcrl_gym.vector_env import PromptCompressionVectorEnv
+        from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 
         def make_env(num_envs: int) -> PromptCompressionVectorEnv:
             options = {"dataset": self.train_prompts, "split": "train", "early_stopping": True}

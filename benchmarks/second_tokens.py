@@ -14,7 +14,7 @@ def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
 
     Args:
         name: "bytes" for UTF-8 bytes, the tokens of ByT5 (Xue et al. 2022,
-            https://arxiv.org/abs/2105.13626), or what `pcrl_gym.tokenizers.load_tokenizer` takes.
+            https://arxiv.org/abs/2105.13626), or what `episodes.tokenizers.load_tokenizer` takes.
 
     Raises:
         ValueError: there is no such tokenizer.
@@ -26,7 +26,7 @@ def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
     if name == BYTES:
         # A lone surrogate has no UTF-8; three bytes are what it would take.
         return lambda texts: [len(text.encode("utf-8", "surrogatepass")) for text in texts]
-    from pcrl_gym.tokenizers import TextEncoder, load_tokenizer
+    from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 
     encoder = TextEncoder(load_tokenizer(name))
     return lambda texts: [len(encoding.ids) for encoding in encoder.encodings(texts)]

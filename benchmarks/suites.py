@@ -22,13 +22,13 @@ class Suite:
     Attributes:
         id: name in the leaderboard and on the command line.
         version: raised by every change of any other field, or of the data behind it.
-        dataset: what `pcrl_gym.datasets.load_prompts` takes; None: given by whoever runs the suite.
+        dataset: what `pcrl_gym.load_prompts` takes; None: given by whoever runs the suite.
         splits: splits that are evaluated, in the leaderboard's order.
         generator: what `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
         dtype: data type of the generator's weights: "float32", "bfloat16", "float16", or "auto",
             which depends on the machine. Open where the generator is.
         reward: name of the reward.
-        measure: name of the similarity of two answers, see `pcrl_gym.rouge.MEASURES`.
+        measure: name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
         template: name of the prompt template; open where the generator is, as chat models have
             their own.
         tokenizer: policy tokenizer, whose tokens are the units; None: the generator's own. Open
@@ -39,7 +39,7 @@ class Suite:
         limit: prompts evaluated per split, spread evenly over it; None for all.
         seeds: number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
         second_tokenizer: what else tokens are counted with, see `benchmarks.second_tokens`.
-        checksums: `pcrl_gym.datasets.dataset_checksum` of splits; data that differs is refused.
+        checksums: `prompts.datasets.dataset_checksum` of splits; data that differs is refused.
         tags: what the suite is about, in a word each.
 
     Raises:

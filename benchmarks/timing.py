@@ -10,7 +10,7 @@ from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.latency import milliseconds
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.stats import mean
-from pcrl_gym.datasets import pick_evenly
+from pcrl_gym.prompts.datasets import pick_evenly
 
 COLUMNS = (
     "agent", "prompts", "compress ms", "generator ms before", "generator ms after",

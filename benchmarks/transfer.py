@@ -102,8 +102,8 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
 
 
 def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
+    from pcrl_gym.episodes.tokenizers import load_tokenizer
     from pcrl_gym.generators.loading import tokenizer_name
-    from pcrl_gym.tokenizers import load_tokenizer
 
     names = dict.fromkeys(
         source.settings.get("tokenizer") or tokenizer_name(source.settings["generator"])

@@ -16,16 +16,16 @@ from benchmarks.gold import against_gold
 from benchmarks.leaderboard import make_rows
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.suites import SUITES, suite_of
-from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
-from pcrl_gym.prompt_text import framed
-from pcrl_gym.rewards import RewardInputs, make_reward
-from pcrl_gym.rouge import MEASURES, Measure
-from pcrl_gym.template import ChatTemplate, make_template
+from pcrl_gym.prompts.datasets import dataset_checksum, load_prompts, pick_evenly
+from pcrl_gym.prompts.prompt_text import framed
+from pcrl_gym.prompts.template import ChatTemplate, make_template
+from pcrl_gym.scoring.rewards import RewardInputs, make_reward
+from pcrl_gym.scoring.rouge import MEASURES, Measure
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.base import Generator
-    from pcrl_gym.prompt import Prompt
-    from pcrl_gym.template import Template
+    from pcrl_gym.prompts.prompt import Prompt
+    from pcrl_gym.prompts.template import Template
 
 SHARE = 0.05
 """Share of the records whose answers are asked for again."""
@@ -120,7 +120,7 @@ def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
 
     Args:
         record: the record.
-        reward: the suite's reward, see `pcrl_gym.rewards.make_reward`.
+        reward: the suite's reward, see `pcrl_gym.scoring.rewards.make_reward`.
         measure: the suite's similarity of two answers.
 
     Returns:

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.sb3_policy import KeepPolicy
 from agents.vec_adapter import SB3VecEnv
-from pcrl_gym.network import KeepNetwork, small_encoder
+from pcrl_gym.compressor.network import KeepNetwork, small_encoder
 
 NUM_ENVS = 64
 UPDATES = 8

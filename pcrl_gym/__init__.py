@@ -12,52 +12,52 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.envs.registration import register
 
 from pcrl_gym import process as process  # registers what torch needs after a fork
-from pcrl_gym.shared_spec import SharedKwargs
+from pcrl_gym.envs.shared_spec import SharedKwargs
 
 if TYPE_CHECKING:
-    from .compression import Compression as Compression
-    from .compressor import Compressor as Compressor
-    from .datasets import SPLITS as SPLITS
-    from .datasets import load_prompts as load_prompts
-    from .disk_cache import DiskCache as DiskCache
-    from .env import PromptCompressionEnv as PromptCompressionEnv
-    from .episode import Episode as Episode
-    from .errors import BudgetExceededError as BudgetExceededError
-    from .errors import DatasetError as DatasetError
-    from .errors import GeneratorError as GeneratorError
-    from .errors import MissingExtraError as MissingExtraError
-    from .errors import PcrlError as PcrlError
-    from .errors import PromptTooLongError as PromptTooLongError
-    from .generators.base import Answer as Answer
-    from .generators.base import DraftingGenerator as DraftingGenerator
-    from .generators.base import Generator as Generator
-    from .generators.hf import HFGenerator as HFGenerator
-    from .generators.loading import load_generator as load_generator
-    from .generators.openai import OpenAIGenerator as OpenAIGenerator
-    from .policy_card import PolicyCard as PolicyCard
-    from .prompt import Prompt as Prompt
-    from .rewards import BandReward as BandReward
-    from .rewards import LikelihoodReward as LikelihoodReward
-    from .rewards import LinearReward as LinearReward
-    from .rewards import Reward as Reward
-    from .rewards import RewardInputs as RewardInputs
-    from .rewards import ThresholdReward as ThresholdReward
-    from .scorer import Scorer as Scorer
-    from .scorer import Scores as Scores
-    from .task import Task as Task
-    from .task import make_task as make_task
-    from .template import Template as Template
-    from .vector_env import PromptCompressionVectorEnv as PromptCompressionVectorEnv
+    from pcrl_gym.compressor.compression import Compression as Compression
+    from pcrl_gym.compressor.compressor import Compressor as Compressor
+    from pcrl_gym.compressor.model_card import PolicyCard as PolicyCard
+    from pcrl_gym.envs.env import PromptCompressionEnv as PromptCompressionEnv
+    from pcrl_gym.envs.task import Task as Task
+    from pcrl_gym.envs.task import make_task as make_task
+    from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv as PromptCompressionVectorEnv
+    from pcrl_gym.episodes.episode import Episode as Episode
+    from pcrl_gym.errors import BudgetExceededError as BudgetExceededError
+    from pcrl_gym.errors import DatasetError as DatasetError
+    from pcrl_gym.errors import GeneratorError as GeneratorError
+    from pcrl_gym.errors import MissingExtraError as MissingExtraError
+    from pcrl_gym.errors import PcrlError as PcrlError
+    from pcrl_gym.errors import PromptTooLongError as PromptTooLongError
+    from pcrl_gym.generators.base import Answer as Answer
+    from pcrl_gym.generators.base import DraftingGenerator as DraftingGenerator
+    from pcrl_gym.generators.base import Generator as Generator
+    from pcrl_gym.generators.hf import HFGenerator as HFGenerator
+    from pcrl_gym.generators.loading import load_generator as load_generator
+    from pcrl_gym.generators.openai.generator import OpenAIGenerator as OpenAIGenerator
+    from pcrl_gym.prompts.datasets import SPLITS as SPLITS
+    from pcrl_gym.prompts.datasets import load_prompts as load_prompts
+    from pcrl_gym.prompts.prompt import Prompt as Prompt
+    from pcrl_gym.prompts.template import Template as Template
+    from pcrl_gym.scoring.rewards import BandReward as BandReward
+    from pcrl_gym.scoring.rewards import LikelihoodReward as LikelihoodReward
+    from pcrl_gym.scoring.rewards import LinearReward as LinearReward
+    from pcrl_gym.scoring.rewards import Reward as Reward
+    from pcrl_gym.scoring.rewards import RewardInputs as RewardInputs
+    from pcrl_gym.scoring.rewards import ThresholdReward as ThresholdReward
+    from pcrl_gym.scoring.scorer import Scorer as Scorer
+    from pcrl_gym.scoring.scorer import Scores as Scores
+    from pcrl_gym.storage.disk_cache import DiskCache as DiskCache
 
 __version__ = "0.1.0"
 
 _MODULES = {
-    "compression": ("Compression",),
-    "compressor": ("Compressor",),
-    "datasets": ("SPLITS", "load_prompts"),
-    "disk_cache": ("DiskCache",),
-    "env": ("PromptCompressionEnv",),
-    "episode": ("Episode",),
+    "compressor.compression": ("Compression",),
+    "compressor.compressor": ("Compressor",),
+    "prompts.datasets": ("SPLITS", "load_prompts"),
+    "storage.disk_cache": ("DiskCache",),
+    "envs.env": ("PromptCompressionEnv",),
+    "episodes.episode": ("Episode",),
     "errors": (
         "BudgetExceededError",
         "DatasetError",
@@ -69,10 +69,10 @@ _MODULES = {
     "generators.base": ("Answer", "DraftingGenerator", "Generator"),
     "generators.hf": ("HFGenerator",),
     "generators.loading": ("load_generator",),
-    "generators.openai": ("OpenAIGenerator",),
-    "policy_card": ("PolicyCard",),
-    "prompt": ("Prompt",),
-    "rewards": (
+    "generators.openai.generator": ("OpenAIGenerator",),
+    "compressor.model_card": ("PolicyCard",),
+    "prompts.prompt": ("Prompt",),
+    "scoring.rewards": (
         "BandReward",
         "LikelihoodReward",
         "LinearReward",
@@ -80,10 +80,10 @@ _MODULES = {
         "RewardInputs",
         "ThresholdReward",
     ),
-    "scorer": ("Scorer", "Scores"),
-    "task": ("Task", "make_task"),
-    "template": ("Template",),
-    "vector_env": ("PromptCompressionVectorEnv",),
+    "scoring.scorer": ("Scorer", "Scores"),
+    "envs.task": ("Task", "make_task"),
+    "prompts.template": ("Template",),
+    "envs.vector_env": ("PromptCompressionVectorEnv",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -104,7 +104,7 @@ def __dir__() -> list[str]:
 
 register(
     id="PromptCompression-v0",
-    entry_point="pcrl_gym.env:PromptCompressionEnv",
-    vector_entry_point="pcrl_gym.vector_env:PromptCompressionVectorEnv",
+    entry_point="pcrl_gym.envs.env:PromptCompressionEnv",
+    vector_entry_point="pcrl_gym.envs.vector_env:PromptCompressionVectorEnv",
     kwargs=SharedKwargs(),
 )

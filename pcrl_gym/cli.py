@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from .command_line import attempt, make_parser, parse, positive
-from .demo import command as demo
-from .errors import PcrlError
+from pcrl_gym.command_line import attempt, make_parser, parse, positive
+from pcrl_gym.demo import command as demo
+from pcrl_gym.errors import PcrlError
 
 if TYPE_CHECKING:
-    from .compression import Compression
-    from .compressor import Compressor
+    from pcrl_gym.compressor.compression import Compression
+    from pcrl_gym.compressor.compressor import Compressor
 
 _CHUNK = 2**16
 _EXAMPLES = """\
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compress(options: argparse.Namespace) -> None:
     # Imported late: `--help` and wrong arguments must not wait for torch.
-    from .compressor import Compressor
+    from pcrl_gym.compressor.compressor import Compressor
 
     # A missing file is reported before the model is loaded.
     with _opened(options.file) as stream:
@@ -156,9 +156,9 @@ def _painted(compression: Compression) -> str:
     """The text with its dropped units struck through."""
     import numpy as np
 
-    from .episode import Episode
-    from .prompt import Prompt
-    from .rendering import Frame, painted, stdout_takes_color
+    from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.prompts.prompt import Prompt
+    from pcrl_gym.rendering.text import Frame, painted, stdout_takes_color
 
     n = len(compression.units)
     episode = Episode(

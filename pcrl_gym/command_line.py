@@ -19,8 +19,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import __version__
-from .errors import PcrlError
+from pcrl_gym import __version__
+from pcrl_gym.errors import PcrlError
 
 WRONG_USE = (
     ValueError,

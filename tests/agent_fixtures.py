@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 PREFIX = "Instruction: "
 
@@ -54,3 +57,20 @@ def kept_text(info: dict[str, Any], keep: np.ndarray) -> str:
     flags = np.concatenate([keep, np.ones(max(0, len(spans) - len(keep)), dtype=keep.dtype)])
     text = "".join(info["prompt"][a:b] for (a, b), kept in zip(spans, flags, strict=False) if kept)
     return text.removeprefix(PREFIX).strip()
+
+
+def by_hand(folder: Path, text: str) -> list[tuple[tuple[int, int], float]]:
+    """Offsets and surprisals of a text's tokens from one plain forward pass."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    start = tokenizer.bos_token_id
+    start = tokenizer.eos_token_id if start is None else start
+    ids = torch.tensor([[start, *encoded["input_ids"]]])
+    with torch.no_grad():
+        logits = model(ids).logits[0].double()
+    log_probs = torch.log_softmax(logits, -1)
+    return [
+        (tuple(span), -log_probs[place, ids[0, place + 1]].item())
+        for place, span in enumerate(encoded["offset_mapping"])
+    ]

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Record
+import pytest
+
+import models
+from benchmarks.records import Record, RunFolder
+from benchmarks.suites import Suite
+from fakes import CountingGenerator
 
 SETTINGS: dict[str, Any] = {
     "suite": "toy",
@@ -52,3 +60,52 @@ def record(**changes: Any) -> Record:
         "compress_ms": 2.0,
     }
     return Record(**(values | changes))
+
+
+PROMPTS_PER_SPLIT = 70  # more than one batch
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    """A suite over a folder of three split files."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "validation_seen", "validation_unseen"):
+        lines = [
+            json.dumps(
+                {
+                    "instruction": f"Please sort the words, {split} {number}",
+                    "input": "plums and 12 apples" if number % 2 else "",
+                    "output": "12 apples" if number % 3 else "",
+                }
+            )
+            for number in range(PROMPTS_PER_SPLIT)
+        ]
+        (data / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    return Suite(
+        id="toy",
+        version=1,
+        dataset=str(data),
+        splits=("validation_seen", "validation_unseen"),
+        generator="counting",
+        max_units=48,
+        seeds=2,
+    )
+
+
+def make_generator() -> CountingGenerator:
+    """A counting generator with a tokenizer for the policy."""
+    generator = CountingGenerator()
+    generator.tokenizer = models.gpt2_tokenizer()
+    return generator
+
+
+def untimed(folder: Path) -> list[Record]:
+    return [dataclasses.replace(r, compress_ms=0.0) for r in RunFolder(folder).records()]
+
+
+AGENTS = ["random", "keep_all", "bench_agents:Learner"]
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fakes import CountingGenerator
-from pcrl_gym.prompt import Prompt
+from pcrl_gym.prompts.prompt import Prompt
 
 ID = "pcrl_gym:PromptCompression-v0"
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 import ast
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,3 +35,9 @@ def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
             continue
         yield node
         yield from _run_time_nodes(node)
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+EXTRAS = PROJECT["optional-dependencies"]

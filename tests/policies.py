@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from pcrl_gym.compressor import Compressor
-from pcrl_gym.network import KeepNetwork, small_encoder
+from pcrl_gym.compressor.compressor import Compressor
+from pcrl_gym.compressor.network import KeepNetwork, small_encoder
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import RenderedPrompt
 
 
 def network(vocabulary: int, *, bias: float | None = None, seed: int = 0) -> KeepNetwork:
@@ -28,3 +30,13 @@ def compressor(tokenizer: PreTrainedTokenizerFast, **settings: Any) -> Compresso
     """A compressor on the CPU; `bias` and `seed` go to the network."""
     made = {name: settings.pop(name) for name in ("bias", "seed") if name in settings}
     return Compressor(network(len(tokenizer), **made), tokenizer, device="cpu", **settings)
+
+
+TEXT = "Could you please write these three words in reverse order: apple, banana, cherry"
+
+
+class Shouting:
+    name = "shouting"
+
+    def render(self, prompt: Prompt) -> RenderedPrompt:
+        return RenderedPrompt(f">{prompt.instruction.upper()}", ((0, 1),))

@@ -21,7 +21,7 @@ import torch
 import agents.runs.run
 import run_agents
 from agents.runs.folder import RunFolder
-from pcrl_gym.atomic import recover_folder, write_file
+from pcrl_gym.storage.atomic import recover_folder, write_file
 
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 

@@ -19,10 +19,9 @@ import models
 from imports import ROOT
 from pcrl_gym.cli import main, read_lines
 from pcrl_gym.command_line import attempt
-from pcrl_gym.compressor import Compressor
+from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.errors import DatasetError, GeneratorError, MissingExtraError
-from policies import compressor
-from test_compressor import TEXT
+from policies import TEXT, compressor
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +123,7 @@ def test_show_marks_what_is_dropped(run, monkeypatch: pytest.MonkeyPatch):
     out = run(given, "--show", "--rate", "1", "--force-keep", "two")[1].decode()
     assert out == "~~one~~ two ~~three four~~\n\n"
     assert run(given, "--show", "--rate", "0")[1] == given
-    monkeypatch.setattr("pcrl_gym.rendering.stdout_takes_color", lambda: True)
+    monkeypatch.setattr("pcrl_gym.rendering.text.stdout_takes_color", lambda: True)
     assert (
         b"\x1b[9;31mone\x1b[0m two" in run(given, "--show", "--rate", "1", "--force-keep", "two")[1]
     )

@@ -25,8 +25,7 @@ from agents.base import AGENTS
 from agents.runs.config_file import config_names
 from benchmarks.suites import SUITES
 from fault_server import FaultServer
-from imports import ROOT
-from test_project import EXTRAS
+from imports import EXTRAS, ROOT
 
 MANUAL = ROOT / "docs"
 README = ROOT / "README.md"

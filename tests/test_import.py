@@ -13,8 +13,8 @@ PACKAGE = Path(pcrl_gym.__file__).parent
 
 def test_id_is_registered_with_both_entry_points():
     spec = gym.spec("PromptCompression-v0")
-    assert spec.entry_point == "pcrl_gym.env:PromptCompressionEnv"
-    assert spec.vector_entry_point == "pcrl_gym.vector_env:PromptCompressionVectorEnv"
+    assert spec.entry_point == "pcrl_gym.envs.env:PromptCompressionEnv"
+    assert spec.vector_entry_point == "pcrl_gym.envs.vector_env:PromptCompressionVectorEnv"
 
 
 @pytest.mark.parametrize("name", pcrl_gym.__all__)

@@ -6,15 +6,13 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
-from imports import ROOT, imported
+from imports import EXTRAS, PROJECT, ROOT, imported
 
 if sys.version_info >= (3, 11):
-    import tomllib
+    pass
 else:
-    import tomli as tomllib
+    pass
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = PROJECT["optional-dependencies"]
 # Where the name that is imported is not the name that is installed.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+
+import pytest
 from hypothesis import strategies as st
 
 NASTY_TEXTS = (
@@ -30,3 +33,17 @@ nasty_text = st.one_of(
     ),
 )
 """Any text that can be encoded as UTF-8, rich in the nasty ones."""
+
+
+DATED = "\n<s>Today is {{ strftime_now('%d %b %Y') }}. {{ messages[-1]['content'] }}</s>"
+
+
+def on_another_day(monkeypatch: pytest.MonkeyPatch, day: datetime.date) -> None:
+    """Change the clock of chat templates."""
+
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Clock:
+            return cls.combine(day, datetime.time(), tz)
+
+    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Clock)

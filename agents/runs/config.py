@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pcrl_gym.generators.loading import tokenizer_name
-from pcrl_gym.template import check_template
+from pcrl_gym.prompts.template import check_template
 
 SECTIONS = ("agent", "task", "run")
 LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agents.runs.drawing import png
-from pcrl_gym.atomic import write_file
+from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,11 +8,11 @@ import numpy as np
 
 from agents.learning import Figures
 from agents.seeding import isolated_random_state
-from pcrl_gym.spaces import parse_keep_mask, stack_observations
+from pcrl_gym.envs.spaces import parse_keep_mask, stack_observations
 
 if TYPE_CHECKING:
     from agents.base import Agent
-    from pcrl_gym.task import Task
+    from pcrl_gym.envs.task import Task
 
 _BATCH = 64
 

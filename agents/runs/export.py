@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agents.base import agent_class
 from agents.runs.folder import RunFolder, RunFolderError
-from pcrl_gym.compressor import Compressor
-from pcrl_gym.datasets import load_prompts
-from pcrl_gym.domain import domain_limit, prompt_text
+from pcrl_gym.compressor.compressor import Compressor
+from pcrl_gym.compressor.domain import domain_limit, prompt_text
+from pcrl_gym.compressor.folder import check_replaceable, stored_template
+from pcrl_gym.compressor.model_card import PolicyCard
+from pcrl_gym.envs.task import Task
+from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 from pcrl_gym.generators.loading import tokenizer_name
-from pcrl_gym.policy_card import PolicyCard
-from pcrl_gym.policy_folder import check_replaceable, stored_template
-from pcrl_gym.prompt import Prompt
-from pcrl_gym.task import Task
-from pcrl_gym.template import ChatTemplate, check_template, make_template
-from pcrl_gym.tokenizers import TextEncoder, load_tokenizer
+from pcrl_gym.prompts.datasets import load_prompts
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import ChatTemplate, check_template, make_template
 
 if TYPE_CHECKING:
     import torch
     from gymnasium.vector import VectorEnv
 
     from agents.network_agent import NetworkAgent
-    from pcrl_gym.template import Template
+    from pcrl_gym.prompts.template import Template
 
 FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survived")
 

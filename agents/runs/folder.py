@@ -29,9 +29,9 @@ from safetensors.torch import load_file, load_model, save_file
 from agents.budget import Budget
 from agents.learning import Figures, Learner
 from agents.runs.config import RunConfig, differences
-from pcrl_gym.atomic import recover_folder, replace_folder, write_file
+from pcrl_gym.compressor.network import WEIGHTS_FILE
 from pcrl_gym.generators.loading import tokenizer_name
-from pcrl_gym.network import WEIGHTS_FILE
+from pcrl_gym.storage.atomic import recover_folder, replace_folder, write_file
 
 Row = dict[str, Any]
 TRAINING_FILE = "training.safetensors"

@@ -13,12 +13,12 @@ from gymnasium.vector import VectorEnv
 from agents.base import Agent
 from agents.learning import Figures
 from agents.runs.evaluation import evaluate
-from pcrl_gym.datasets import dataset_checksum, load_prompts, pick_evenly
 from pcrl_gym.errors import DatasetError
+from pcrl_gym.prompts.datasets import dataset_checksum, load_prompts, pick_evenly
 
 if TYPE_CHECKING:
     from agents.runs.config import RunConfig
-    from pcrl_gym.prompt import Prompt
+    from pcrl_gym.prompts.prompt import Prompt
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def load_material(config: RunConfig) -> Material:
         DatasetError: If a split is missing, empty or broken, or holds no prompt that fits.
         ValueError: If a name is unknown or the generator cannot be loaded.
     """
+    from pcrl_gym.envs.task import make_task
+    from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
     from pcrl_gym.generators.loading import load_generator
-    from pcrl_gym.task import make_task
-    from pcrl_gym.template import ChatTemplate, make_template
-    from pcrl_gym.vector_env import PromptCompressionVectorEnv
+    from pcrl_gym.prompts.template import ChatTemplate, make_template
 
     task, split = config.task, config.run.evaluate_split
     prompts = load_prompts(task.dataset, task.split)

@@ -153,7 +153,7 @@ def _analysis(make: Callable[[], Analysis]) -> int:
 
 
 def _base_url(text: str) -> str:
-    from pcrl_gym.generators.openai_url import parse_base_url
+    from pcrl_gym.generators.openai.url import parse_base_url
 
     try:
         return parse_base_url(text).url

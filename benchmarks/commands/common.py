@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pcrl_gym.command_line import FAILURES, attempt, positive, tell
-from pcrl_gym.template import check_template
+from pcrl_gym.prompts.template import check_template
 
 __all__ = ["FAILURES", "TEMPLATES", "attempt", "names", "positive", "tell", "template"]
 

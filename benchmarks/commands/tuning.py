@@ -99,7 +99,7 @@ def _finetune(options: argparse.Namespace) -> int:
 
 def _answers(options: argparse.Namespace) -> None:
     from benchmarks.answers import answer_split
-    from pcrl_gym.task import make_task
+    from pcrl_gym.envs.task import make_task
 
     given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
     task = make_task(**given)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pcrl_gym.prompt import Prompt
+from pcrl_gym.prompts.prompt import Prompt
 
 RUN = 6  # words
 RARE = 20  # training prompts: what more of them have is an instruction's wording, not a text

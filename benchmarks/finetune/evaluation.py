@@ -9,10 +9,10 @@ from typing import Any
 
 from benchmarks.finetune.contamination import overlaps
 from benchmarks.gold import against_gold
-from pcrl_gym.datasets import dataset_checksum
 from pcrl_gym.generators.base import Generator
-from pcrl_gym.prompt import Prompt
-from pcrl_gym.template import Template
+from pcrl_gym.prompts.datasets import dataset_checksum
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import Template
 
 
 class Majority:

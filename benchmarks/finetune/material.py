@@ -11,11 +11,11 @@ from typing import Any
 from benchmarks.finetune.models import load_start
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.rows import Encoded, Row, collator, encode_rows
-from pcrl_gym.atomic import replace_folder
-from pcrl_gym.generators.framing import PromptFramer
-from pcrl_gym.generators.greedy import context_length, control_ids, greedy_config
-from pcrl_gym.prompt import Prompt
-from pcrl_gym.template import make_template
+from pcrl_gym.generators.generation_config import context_length, control_ids, greedy_config
+from pcrl_gym.generators.prompt_encoder import PromptFramer
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import make_template
+from pcrl_gym.storage.atomic import replace_folder
 
 _LONGEST = 512  # tokens of a row where the model has no limit of its own
 

@@ -10,12 +10,12 @@ import torch
 
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.shapes import SHAPES, build_shape
-from pcrl_gym.atomic import replace_folder
+from pcrl_gym.episodes.tokenizers import load_tokenizer, train_byte_level
 from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.generators.loading import choose_device, load_pretrained
-from pcrl_gym.prompt import Prompt
-from pcrl_gym.template import make_template
-from pcrl_gym.tokenizers import load_tokenizer, train_byte_level
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import make_template
+from pcrl_gym.storage.atomic import replace_folder
 
 INSTALL = "pip install -e '.[finetune]'"
 

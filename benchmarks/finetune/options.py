@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.finetune.shapes import SHAPES
-from pcrl_gym.template import check_template
+from pcrl_gym.prompts.template import check_template
 
 BF16 = ("auto", "yes", "no")
 
@@ -16,7 +16,7 @@ class Options:
     """Everything that decides the tuned model, and where it goes.
 
     Attributes:
-        data: Dataset, as `pcrl_gym.datasets.load_prompts` takes it; split "train" is learned.
+        data: Dataset, as `pcrl_gym.load_prompts` takes it; split "train" is learned.
         out: Folder of the run.
         model: Model to start from, a Hugging Face id or a folder; or None.
         from_config: Name of `shapes.SHAPES` to begin with random weights; or None.

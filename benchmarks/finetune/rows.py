@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import Sampler
 
 from pcrl_gym.generators.batching import pad_rows
-from pcrl_gym.generators.framing import PromptFramer
-from pcrl_gym.prompt import Prompt
-from pcrl_gym.template import Template
+from pcrl_gym.generators.prompt_encoder import PromptFramer
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import Template
 
 IGNORED = -100
 """Label of a position that no loss is taken of."""

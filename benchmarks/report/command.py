@@ -10,7 +10,7 @@ from benchmarks.report.data import read_boards
 from benchmarks.report.page import MARK, make_page
 from benchmarks.report.scatter import scatter_png
 from benchmarks.report.tables import comma_separated, latex, markdown
-from pcrl_gym.atomic import write_file
+from pcrl_gym.storage.atomic import write_file
 
 
 def run(folders: Sequence[Path], out: Path | None) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.markdown import finite
 from benchmarks.records import Record
 from benchmarks.report.data import Board
-from pcrl_gym.datasets import pick_evenly
+from pcrl_gym.prompts.datasets import pick_evenly
 
 FIGURES = (
     ("reward", "reward"),

@@ -20,9 +20,9 @@ from benchmarks.throughput.masks import keep_masks
 from benchmarks.throughput.models import KNOWN, build_generator, check_names
 from benchmarks.throughput.tables import NEW_TOKENS
 from benchmarks.throughput.ways import stopped
-from pcrl_gym.atomic import write_file
-from pcrl_gym.datasets import load_prompts
-from pcrl_gym.task import make_task
+from pcrl_gym.envs.task import make_task
+from pcrl_gym.prompts.datasets import load_prompts
+from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator
@@ -131,7 +131,7 @@ def show(file: str | Path) -> str:
 
 def measure_replicas(generator: HFGenerator, words: Sequence[str], options: Options) -> Replicated:
     """Answers compressed prompts here and by replicas of one CPU each, in turns."""
-    from pcrl_gym.generators.ray import RayGenerator
+    from pcrl_gym.generators.ray.generator import RayGenerator
 
     length = sorted(options.lengths)[len(options.lengths) // 2]
     parameters = sum(p.numel() for p in generator.model.parameters())

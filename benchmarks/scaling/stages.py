@@ -16,10 +16,10 @@ from agents.scst import SCSTAgent
 from agents.scst_training import prompts_of_update
 from benchmarks.throughput.cost import PassCounter
 from benchmarks.throughput.overhead import TimedGenerator
-from pcrl_gym.prompt import Prompt
-from pcrl_gym.rouge import similarity
-from pcrl_gym.template import AlpacaTemplate
-from pcrl_gym.vector_env import PromptCompressionVectorEnv
+from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import AlpacaTemplate
+from pcrl_gym.scoring.rouge import similarity
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.base import Answer

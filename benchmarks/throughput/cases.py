@@ -15,7 +15,7 @@ from benchmarks.throughput.tables import NEW_TOKENS, Case, Figures
 from benchmarks.throughput.ways import Floor, Work, drafted, dynamic, plain, stopped
 
 if TYPE_CHECKING:
-    from pcrl_gym.episode import Episode
+    from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.generators.base import Answer
     from pcrl_gym.generators.hf import HFGenerator
 

@@ -28,10 +28,10 @@ from benchmarks.throughput.tables import (
     format_targets,
     legend,
 )
-from pcrl_gym.atomic import write_file
-from pcrl_gym.datasets import pick_evenly
+from pcrl_gym.envs.task import make_task
 from pcrl_gym.generators.loading import DTYPES, MICRO, choose_device
-from pcrl_gym.task import make_task
+from pcrl_gym.prompts.datasets import pick_evenly
+from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator

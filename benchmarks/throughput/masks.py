@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pcrl_gym.spaces import stack_observations
+from pcrl_gym.envs.spaces import stack_observations
 
 if TYPE_CHECKING:
     from agents import Agent
-    from pcrl_gym.episode import Episode
-    from pcrl_gym.task import Task
+    from pcrl_gym.envs.task import Task
+    from pcrl_gym.episodes.episode import Episode
 
 DROP_PERCENTAGES = (5, 15, 30, 60)
 MASKS = ("keep-all", *(f"random-{percent}" for percent in DROP_PERCENTAGES), "policy")
@@ -38,7 +38,7 @@ def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent 
         ValueError: If the folder holds no saved PPO agent.
     """
     from agents.ppo import PPOAgent
-    from pcrl_gym.vector_env import PromptCompressionVectorEnv
+    from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 
     if folder is not None:
         return PPOAgent.load(folder, device), f"PPO from {folder}"

@@ -27,9 +27,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import MICRO, choose_device, load_generator
-from pcrl_gym.tokenizers import load_tokenizer
 
 
 @dataclass(frozen=True)

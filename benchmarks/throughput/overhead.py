@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from benchmarks.throughput.tables import Overhead
-from pcrl_gym.datasets import load_prompts, pick_evenly
+from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 from pcrl_gym.generators.base import Answer, DraftingGenerator
-from pcrl_gym.vector_env import PromptCompressionVectorEnv
+from pcrl_gym.prompts.datasets import load_prompts, pick_evenly
 
 _ENVIRONMENTS = 64
 _DROP_RATE = 0.15

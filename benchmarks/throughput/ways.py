@@ -13,16 +13,16 @@ import torch
 
 from benchmarks.throughput.cost import synchronize
 from benchmarks.throughput.tables import BATCH, NEW_TOKENS, PADDED
-from pcrl_gym.answers import Decision
+from pcrl_gym.episodes.tokenizers import TextEncoder
 from pcrl_gym.generators.base import Answer
 from pcrl_gym.generators.batching import Batcher, is_out_of_memory, pad_rows
-from pcrl_gym.generators.engine import likeness
-from pcrl_gym.generators.greedy import control_ids
+from pcrl_gym.generators.generation_config import control_ids
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.logits import logits_at
-from pcrl_gym.rewards import ThresholdReward, reward_inputs
-from pcrl_gym.rouge import similarity
-from pcrl_gym.tokenizers import TextEncoder
+from pcrl_gym.generators.speculative.decoding import likeness
+from pcrl_gym.scoring.answers import Decision
+from pcrl_gym.scoring.rewards import ThresholdReward, reward_inputs
+from pcrl_gym.scoring.rouge import similarity
 
 FLOOR_TOKENS = {
     "cpu": (1_024, 2_048, 4_096, 8_192, 16_384),

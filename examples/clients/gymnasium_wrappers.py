@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium as gym
 from gymnasium import wrappers
 
-from pcrl_gym.wrappers import KeepLogits, VectorAutoreset, VectorKeepLogits
+from pcrl_gym.envs.wrappers import KeepLogits, VectorAutoreset, VectorKeepLogits
 
 ID = "pcrl_gym:PromptCompression-v0"
 

@@ -29,8 +29,8 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
-from pcrl_gym.network import KeepNetwork, small_encoder
-from pcrl_gym.wrappers import VectorAutoreset
+from pcrl_gym.compressor.network import KeepNetwork, small_encoder
+from pcrl_gym.envs.wrappers import VectorAutoreset
 
 CERTAIN = 1e8  # logit of what has to stay
 

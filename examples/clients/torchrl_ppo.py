@@ -5,7 +5,7 @@ TorchRL takes the spaces as they are. With `GymEnv` every prompt is answered by 
 steps many environments with one call of the generator and takes the same place below:
 
     envs = gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=64)
-    env = GymWrapper(pcrl_gym.wrappers.VectorAutoreset(envs, AutoresetMode.DISABLED))
+    env = GymWrapper(pcrl_gym.envs.wrappers.VectorAutoreset(envs, AutoresetMode.DISABLED))
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torchrl.envs import GymEnv
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from pcrl_gym.network import KeepNetwork, small_encoder
+from pcrl_gym.compressor.network import KeepNetwork, small_encoder
 
 SEED = 0
 FRAMES = 64  # per update

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..generators.base import Generator
-    from .compressing import DemoAgent
+    from pcrl_gym.demo.compressing import DemoAgent
+    from pcrl_gym.generators.base import Generator
 
 HELP = "serve a page to try compression on"
 ABOUT = (
@@ -56,9 +56,9 @@ def run(
         OSError: If the page cannot be served on host and port.
     """
     # Imported late: `--help` must not wait for them.
-    from ..generators.loading import load_generator
-    from .compressing import Demo, PolicyAgent
-    from .page import serve
+    from pcrl_gym.demo.compressing import Demo, PolicyAgent
+    from pcrl_gym.demo.page import serve
+    from pcrl_gym.generators.loading import load_generator
 
     models = options.model or ["micro"]
     agents: list[DemoAgent] = [PolicyAgent.load(m, device=options.device) for m in models]

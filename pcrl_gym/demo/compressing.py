@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compressor import Compressor
-from ..episode import EpisodeBuilder
-from ..errors import PromptTooLongError
-from ..generators.loading import load_generator
-from ..prompt import Prompt
-from ..rendering import Frame
-from ..rewards import ThresholdReward
-from ..scorer import Scorer
+from pcrl_gym.compressor.compressor import Compressor
+from pcrl_gym.episodes.episode import EpisodeBuilder
+from pcrl_gym.errors import PromptTooLongError
+from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.rendering.text import Frame
+from pcrl_gym.scoring.rewards import ThresholdReward
+from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
-    from ..episode import Episode
-    from ..generators.base import Generator
-    from .query import Query
+    from pcrl_gym.demo.query import Query
+    from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.generators.base import Generator
 
 
 class DemoAgent(Protocol):

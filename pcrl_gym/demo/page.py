@@ -11,12 +11,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError, PcrlError
-from ..micro import MICRO
-from . import markup
-from .compressing import Demo
-from .pace import Pace
-from .query import EXAMPLES, Query
+from pcrl_gym.demo import markup
+from pcrl_gym.demo.compressing import Demo
+from pcrl_gym.demo.pace import Pace
+from pcrl_gym.demo.query import EXAMPLES, Query
+from pcrl_gym.errors import MissingExtraError, PcrlError
+from pcrl_gym.micro import MICRO
 
 try:
     import gradio as gr

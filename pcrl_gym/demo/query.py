@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from ..prompt import text_problem
+from pcrl_gym.prompts.prompt import text_problem
 
 MAX_CHARACTERS = 1000
 """Most characters of a prompt, instruction and input together.

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 from transformers import LogitsProcessorList
 
-from ..errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
-from ..tokenizers import load_tokenizer
-from ..torch_state import own_state
-from .base import Answer, SharedGenerator
-from .batching import Batcher, is_out_of_memory, pad_rows, reading_budget, token_budget
-from .drafting import Row
-from .engine import DraftRun
-from .framing import PromptFramer
-from .greedy import (
+from pcrl_gym.episodes.tokenizers import load_tokenizer
+from pcrl_gym.errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
+from pcrl_gym.generators.base import Answer, SharedGenerator
+from pcrl_gym.generators.batching import (
+    Batcher,
+    is_out_of_memory,
+    pad_rows,
+    reading_budget,
+    token_budget,
+)
+from pcrl_gym.generators.generation_config import (
     STEERING,
     RefuseNaN,
     check_vocabulary,
@@ -28,10 +30,14 @@ from .greedy import (
     greedy_config,
     vocabulary_size,
 )
-from .growing_text import UNKNOWN, GrowingText
-from .identity import model_identity
-from .likelihood import answer_logits, mean_log_likelihoods
-from .trial import Company, decoded_logits, try_out
+from pcrl_gym.generators.identity import model_identity
+from pcrl_gym.generators.likelihood import answer_logits, mean_log_likelihoods
+from pcrl_gym.generators.prompt_encoder import PromptFramer
+from pcrl_gym.generators.speculative.decoding import DraftRun
+from pcrl_gym.generators.speculative.drafts import Row
+from pcrl_gym.generators.speculative.partial_text import UNKNOWN, GrowingText
+from pcrl_gym.generators.torch_state import own_state
+from pcrl_gym.generators.trial import Company, decoded_logits, try_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -134,7 +140,7 @@ class HFGenerator(SharedGenerator):
         name: str | None = None,
     ) -> HFGenerator:
         """Loads a model by hub id or folder; `loading.load_pretrained` tells what may go wrong."""
-        from .loading import load_pretrained
+        from pcrl_gym.generators.loading import load_pretrained
 
         model, tokenizer = load_pretrained(spec, device, dtype)
         return cls(model, tokenizer, name=name or spec, batch_size=batch_size)

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from .batching import pad_rows
-from .logits import logits_at
-from .reader import positions
+from pcrl_gym.generators.batching import pad_rows
+from pcrl_gym.generators.logits import logits_at
+from pcrl_gym.generators.speculative.reader import positions
 
 
 def answer_logits(

@@ -6,8 +6,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..micro import MICRO, weights_folder
-from ..pretrained import (
+from pcrl_gym.generators.base import Generator
+from pcrl_gym.micro import MICRO, weights_folder
+from pcrl_gym.storage.model_folder import (
     UnusableModelError,
     check_model,
     check_report,
@@ -15,7 +16,6 @@ from ..pretrained import (
     locate,
     unused_weights,
 )
-from .base import Generator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -70,14 +70,14 @@ def load_generator(
             "(see pcrl_gym.generators.base.Generator)"
         )
     if isinstance(spec, str) and spec.startswith("openai:"):
-        from .openai import OpenAIGenerator
+        from pcrl_gym.generators.openai.generator import OpenAIGenerator
 
         return OpenAIGenerator.from_spec(spec, cache)
     if isinstance(spec, str) and spec.startswith("ray:"):
-        from .ray import RayGenerator
+        from pcrl_gym.generators.ray.generator import RayGenerator
 
         return RayGenerator.from_spec(spec, device, dtype, batch_size)
-    from .hf import HFGenerator
+    from pcrl_gym.generators.hf import HFGenerator
 
     spec = str(spec)
     if spec not in MICRO:
@@ -94,7 +94,7 @@ def tokenizer_name(generator: str) -> str:
         generator: See `load_generator`.
 
     Returns:
-        What `pcrl_gym.tokenizers.load_tokenizer` takes: the generator's own, also where it is
+        What `episodes.tokenizers.load_tokenizer` takes: the generator's own, also where it is
         hosted by Ray; micro's for a generator behind a server, which has none.
 
     Example:
@@ -123,8 +123,8 @@ def load_pretrained(
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    from ..tokenizers import load_tokenizer
-    from ..torch_state import initial_settings
+    from pcrl_gym.episodes.tokenizers import load_tokenizer
+    from pcrl_gym.generators.torch_state import initial_settings
 
     torch_device = choose_device(device)
     if dtype not in DTYPES:

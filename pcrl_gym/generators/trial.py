@@ -10,12 +10,12 @@ from typing import Any, Literal
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from ..torch_state import own_state
-from .batching import pad_rows
-from .framing import PromptFramer
-from .greedy import greedy_config
-from .likelihood import answer_logits
-from .reader import Reader
+from pcrl_gym.generators.batching import pad_rows
+from pcrl_gym.generators.generation_config import greedy_config
+from pcrl_gym.generators.likelihood import answer_logits
+from pcrl_gym.generators.prompt_encoder import PromptFramer
+from pcrl_gym.generators.speculative.reader import Reader
+from pcrl_gym.generators.torch_state import own_state
 
 Company = Literal["any", "equal", "none"]
 """Which prompts may share a batch: all of them, padded; those of equal length; none."""

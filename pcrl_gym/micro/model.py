@@ -15,11 +15,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from pcrl_gym.episodes.tokenizers import train_byte_level
 from pcrl_gym.micro.families import FAMILIES
 from pcrl_gym.micro.tasks import draw
-from pcrl_gym.prompt import Prompt
-from pcrl_gym.template import AlpacaTemplate
-from pcrl_gym.tokenizers import train_byte_level
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import AlpacaTemplate
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from pcrl_gym.micro.wording import (
     task_words,
     write_out,
 )
-from pcrl_gym.prompt import Prompt
+from pcrl_gym.prompts.prompt import Prompt
 
 SEED = 20230808
 SIZES = {"train": 20_000, "validation_seen": 1_000, "validation_unseen": 1_000}
 
-# `pcrl_gym.datasets.dataset_checksum` of each split; held by a test on every supported Python.
+# `prompts.datasets.dataset_checksum` of each split; held by a test on every supported Python.
 CHECKSUMS = {
     "train": "7d6b2ec553af7fb087ec73d735d9310e2925e693f97859ef782481e855782e41",
     "validation_seen": "9c77389a362abb7fba8e4c5bfc86336fa5e6600a63d81fa6a7531a39a185d6b9",

@@ -25,7 +25,7 @@ from pcrl_gym.micro.families import FAMILIES
 from pcrl_gym.micro.model import Config, build_model, optimizers, prompt_text, train_tokenizer
 from pcrl_gym.micro.tasks import draw, key, validation_keys
 from pcrl_gym.progress import progress_bar
-from pcrl_gym.prompt import Prompt
+from pcrl_gym.prompts.prompt import Prompt
 
 STEPS = {"causal": 11_200, "seq2seq": 11_200}
 # Families that are practised more from `Config.short` on, chosen by how well the validation splits

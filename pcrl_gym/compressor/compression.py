@@ -1,0 +1,130 @@
+"""What a compressor returns: the shorter text, and what was decided about every unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pcrl_gym.episodes.units import Span
+
+
+@dataclass(frozen=True)
+class Compression:
+    """A text and what a compressor made of it.
+
+    Units and spans are character ranges `(start, end)` of `original`. The units are a partition of
+    it, so kept and dropped spans together are one as well.
+
+    Attributes:
+        original: The text before; in the form with `instruction=` the prompt with its template.
+        text: The text after: the kept spans, joined.
+        units: Range of each unit, in order, none empty.
+        keep_probabilities: Probability in [0, 1] with which the policy keeps each unit; 1.0 where a
+            unit is protected.
+        droppable: Whether each unit may be dropped; False where it is protected.
+        kept: Whether each unit was kept.
+        original_tokens: Tokens of `original`, counted with the policy's tokenizer and without the
+            special tokens that a model may want around a text.
+        compressed_tokens: Tokens of `text`, counted alike.
+        template_tokens: Tokens of the template's own text in `original`, counted alike; 0 in the
+            form without `instruction=`.
+        in_domain: Whether the text is like the policy's training prompts, as far as its words tell
+            (see `Compressor`). If False, what is dropped may be arbitrary. None: the policy stores
+            nothing about its training prompts.
+
+    Example:
+        >>> done = Compression(
+        ...     original="Sort b a please",
+        ...     text="Sort b a",
+        ...     units=((0, 4), (4, 6), (6, 8), (8, 15)),
+        ...     keep_probabilities=(0.9, 1.0, 0.8, 0.1),
+        ...     droppable=(True, False, True, True),
+        ...     kept=(True, True, True, False),
+        ...     original_tokens=4,
+        ...     compressed_tokens=3,
+        ... )
+        >>> done.kept_spans, done.dropped_spans
+        (((0, 8),), ((8, 15),))
+        >>> done.compression_ratio, round(done.drop_rate, 3)
+        (0.25, 0.333)
+    """
+
+    original: str
+    text: str
+    units: tuple[Span, ...]
+    keep_probabilities: tuple[float, ...]
+    droppable: tuple[bool, ...]
+    kept: tuple[bool, ...]
+    original_tokens: int
+    compressed_tokens: int
+    template_tokens: int = 0
+    in_domain: bool | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    @cached_property
+    def kept_spans(self) -> tuple[Span, ...]:
+        """Ranges that were kept; neighbours are one range."""
+        return merge_spans(self.units, self.kept)
+
+    @cached_property
+    def dropped_spans(self) -> tuple[Span, ...]:
+        """Ranges that were dropped; neighbours are one range."""
+        return merge_spans(self.units, tuple(not keep for keep in self.kept))
+
+    @property
+    def compression_ratio(self) -> float:
+        """Share of the user's tokens that was saved, `1 - (n' - f) / (n - f)`.
+
+        n, n' and f are original, compressed and template tokens. 0.0 where the user wrote nothing;
+        below zero in the rare case that the shorter text has more tokens.
+        """
+        payable = self.original_tokens - self.template_tokens
+        saved = self.original_tokens - self.compressed_tokens
+        return saved / payable if payable > 0 else 0.0
+
+    @property
+    def drop_rate(self) -> float:
+        """Share of the droppable units that was dropped, in [0, 1]; 0.0 without any."""
+        total = sum(self.droppable)
+        return self.kept.count(False) / total if total else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, rates and spans included, as JSON has it (lists for tuples)."""
+        return {
+            "text": self.text,
+            "original": self.original,
+            "original_tokens": self.original_tokens,
+            "compressed_tokens": self.compressed_tokens,
+            "template_tokens": self.template_tokens,
+            "compression_ratio": self.compression_ratio,
+            "drop_rate": self.drop_rate,
+            "in_domain": self.in_domain,
+            "kept_spans": [list(span) for span in self.kept_spans],
+            "dropped_spans": [list(span) for span in self.dropped_spans],
+            "units": [list(span) for span in self.units],
+            "keep_probabilities": list(self.keep_probabilities),
+            "droppable": list(self.droppable),
+            "kept": list(self.kept),
+        }
+
+
+def merge_spans(units: tuple[Span, ...], wanted: tuple[bool, ...]) -> tuple[Span, ...]:
+    """Return the ranges of the units that are wanted, neighbours as one range.
+
+    Args:
+        units: Range of each unit of a partition, in order.
+        wanted: Of each unit, whether it is wanted.
+
+    Example:
+        >>> merge_spans(((0, 2), (2, 3), (3, 7)), (True, True, False))
+        ((0, 3),)
+    """
+    merged: list[Span] = []
+    for (start, end), is_wanted in zip(units, wanted, strict=True):
+        if is_wanted:
+            touches = merged and merged[-1][1] == start
+            merged.append((merged.pop()[0] if touches else start, end))
+    return tuple(merged)

@@ -1,0 +1,340 @@
+"""The policy as a function: text in, shorter text out. No generator is needed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, overload
+
+import numpy as np
+import torch
+
+from pcrl_gym.compressor.compression import Compression
+from pcrl_gym.compressor.domain import prompt_text, tokens_per_word
+from pcrl_gym.compressor.folder import (
+    check_fit,
+    find_folder,
+    read_settings,
+    stored_template,
+    write_policy,
+)
+from pcrl_gym.compressor.model_card import PolicyCard
+from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.compressor.passages import prompt_pairs, prompt_passages, text_list, text_passages
+from pcrl_gym.compressor.selection import dropped_units, keep_probabilities
+from pcrl_gym.compressor.windows import rate_passages
+from pcrl_gym.episodes.episode import EpisodeBuilder
+from pcrl_gym.episodes.protection import ForceKeep, Protection
+from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+from pcrl_gym.episodes.units import UnitKind
+from pcrl_gym.generators.loading import choose_device
+from pcrl_gym.prompts.prompt_text import join_kept
+from pcrl_gym.prompts.template import make_template
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+    from typing_extensions import Unpack
+
+    from pcrl_gym.compressor.passages import Passage
+    from pcrl_gym.prompts.template import Template
+
+    class Options(TypedDict, total=False):
+        """Arguments that every form of a call takes."""
+
+        rate: float | None
+        force_keep: ForceKeep
+        keep_digits: bool
+        batch_size: int
+
+
+Texts = list[str] | tuple[str, ...]
+
+
+class Compressor:
+    """Shortens texts with a trained policy.
+
+    A unit is dropped if the policy finds it likelier dropped than kept; with `rate=` exactly that
+    share of a text's droppable units is dropped, those that it would keep least. A text with more
+    units than the policy reads at once goes through in windows that overlap: each unit is rated
+    once, with neighbours on both sides in sight, and nothing is lost between windows.
+
+    A policy is of no use for texts of a kind that it was not trained on. It may store how many
+    tokens per word its training prompts had (see `compressor.domain`); a text with more has
+    `in_domain=False`. A text of another kind may have few all the same, if its words are common.
+
+    Args:
+        network: The policy; it is moved to the device and set to evaluation mode.
+        tokenizer: The one that it was trained with: "micro", Hugging Face id, folder or object.
+        template: The template that it was trained with: "alpaca", "chat" (the chat template of
+            `tokenizer`, see `make_template`) or an object, such as the `ChatTemplate` of a
+            generator with another tokenizer. Free text is shown to the policy inside it.
+        unit: What it keeps or drops, "token" or "word".
+        max_units: Most units that it reads at once, template included.
+        force_keep: Strings that were protected while it was trained: they always are.
+        keep_digits: Whether numbers were.
+        max_tokens_per_word: Most tokens per word of its training prompts, above 0; None: not known.
+        card: Where it comes from, for the model card; None: nothing is known.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", ...
+
+    Raises:
+        ValueError: If a setting is unknown or out of range, or network and tokenizer do not fit.
+
+    Example:
+        >>> compressor = Compressor.from_pretrained("micro", device="cpu")
+        >>> compressor("Could you please sort these words: pear, fig").text
+        ' sort pear fig'
+    """
+
+    def __init__(
+        self,
+        network: KeepNetwork,
+        tokenizer: str | Path | PreTrainedTokenizerFast,
+        *,
+        template: str | Template = "alpaca",
+        unit: UnitKind = "token",
+        max_units: int = 128,
+        force_keep: Sequence[str] = (),
+        keep_digits: bool = False,
+        max_tokens_per_word: float | None = None,
+        card: PolicyCard | None = None,
+        device: str = "auto",
+    ) -> None:
+        _check_count("max_units", max_units)
+        self.tokenizer = load_tokenizer(tokenizer)
+        check_fit(network, len(self.tokenizer), max_units)
+        self.template = make_template(template, self.tokenizer)
+        self.unit: UnitKind = unit
+        self.max_units = max_units
+        self._protection = Protection(force_keep, keep_digits)
+        self.force_keep = tuple(force_keep)
+        self.keep_digits = keep_digits
+        if max_tokens_per_word is not None and not 0.0 < max_tokens_per_word < float("inf"):
+            raise ValueError(
+                "max_tokens_per_word must be a positive number or None, got "
+                f"{max_tokens_per_word!r}"
+            )
+        self.max_tokens_per_word = max_tokens_per_word
+        self.card = card or PolicyCard()
+        self._builder = EpisodeBuilder(self.tokenizer, self.template, unit)
+        self._encoder = TextEncoder(self.tokenizer)
+        self.device = torch.device(choose_device(device))
+        self.network = network.to(self.device).eval()
+
+    @overload
+    def __call__(self, text: str, **options: Unpack[Options]) -> Compression: ...
+
+    @overload
+    def __call__(self, text: Texts, **options: Unpack[Options]) -> list[Compression]: ...
+
+    @overload
+    def __call__(
+        self, *, instruction: str, input: str = "", **options: Unpack[Options]
+    ) -> Compression: ...
+
+    @overload
+    def __call__(
+        self, *, instruction: Texts, input: Texts | None = None, **options: Unpack[Options]
+    ) -> list[Compression]: ...
+
+    def __call__(
+        self,
+        text: str | Texts | None = None,
+        *,
+        instruction: str | Texts | None = None,
+        input: str | Texts | None = None,
+        rate: float | None = None,
+        force_keep: ForceKeep = (),
+        keep_digits: bool = False,
+        batch_size: int = 32,
+    ) -> Compression | list[Compression]:
+        r"""Compress one text or several.
+
+        Give either `text`, or `instruction` with or without `input`: these are put in the template,
+        and what comes back is the whole prompt, of which the template's own text is never dropped.
+
+        Args:
+            text: A text, or a list of texts.
+            instruction: An instruction, or a list of them.
+            input: The input of the instruction, or a list of as many.
+            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
+                as the policy finds likelier dropped.
+            force_keep: Strings and compiled regular expressions whose matches are kept, as whole
+                words.
+            keep_digits: Whether numbers are kept; `pcrl_gym.episodes.protection` tells what is one.
+            batch_size: Windows that go through the network together.
+
+        Returns:
+            One compression, or a list of them where a list was given.
+
+        Raises:
+            ValueError: If an argument has the wrong form, or a text is no valid Unicode.
+
+        Example:
+            >>> done = compressor(["one text", "another"], rate=0.3)  # doctest: +SKIP
+            >>> done = compressor(instruction="Please sort.", input="fig pear")  # doctest: +SKIP
+            >>> done.text  # doctest: +SKIP
+            'Instruction:  sort\nInput: fig pear\nOutput: \n'
+        """
+        if (text is None) == (instruction is None) or (text is not None and input is not None):
+            raise ValueError("give either text, or instruction= with or without input=")
+        if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
+            raise ValueError(f"rate must be a share between 0 and 1 or None, got {rate!r}")
+        _check_count("batch_size", batch_size)
+        protection = self._protection | Protection(force_keep, keep_digits)
+        given = text if instruction is None else instruction
+        if instruction is None:
+            own = text_list("text", given)
+            passages = text_passages(self._builder, own, protection)
+        else:
+            pairs = prompt_pairs(instruction, input)
+            own = [prompt_text(*pair) for pair in pairs]
+            passages = prompt_passages(self._builder, pairs, protection)
+        done = self._compressed(passages, self._in_domain(own), rate, batch_size)
+        return done[0] if isinstance(given, str) else done
+
+    def _in_domain(self, texts: list[str]) -> list[bool | None]:
+        if self.max_tokens_per_word is None:
+            return [None] * len(texts)
+        known: list[bool | None] = (
+            tokens_per_word(texts, self._encoder) <= self.max_tokens_per_word
+        ).tolist()
+        return known
+
+    def _compressed(
+        self,
+        passages: list[Passage],
+        in_domain: list[bool | None],
+        rate: float | None,
+        batch_size: int,
+    ) -> list[Compression]:
+        ratings = rate_passages(self.network, passages, self.max_units, batch_size)
+        kept, chances = [], []
+        for passage, rating in zip(passages, ratings, strict=True):
+            logits = rating[passage.offset : passage.offset + len(passage.units)]
+            kept.append((~dropped_units(logits, passage.droppable, rate)).tolist())
+            chances.append(keep_probabilities(logits, passage.droppable).tolist())
+        texts = [join_kept(p.text, p.units, k) for p, k in zip(passages, kept, strict=True)]
+        wholes, templates = [p.text for p in passages], [p.template_text for p in passages]
+        lengths = self._encoder.prompt_ids([*wholes, *texts, *templates], add_special_tokens=False)
+        counts = np.array([len(ids) for ids in lengths], dtype=np.int64).reshape(3, -1).tolist()
+        return [
+            Compression(
+                original=str(passage.text),
+                text=str(texts[i]),
+                units=passage.units,
+                keep_probabilities=tuple(chances[i]),
+                droppable=tuple(passage.droppable.tolist()),
+                kept=tuple(kept[i]),
+                original_tokens=counts[0][i],
+                compressed_tokens=counts[1][i],
+                template_tokens=counts[2][i],
+                in_domain=in_domain[i],
+            )
+            for i, passage in enumerate(passages)
+        ]
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        dtype: torch.dtype | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Write a folder of safetensors and JSON, with the tokenizer and a model card.
+
+        The folder appears as a whole or not at all.
+
+        Args:
+            folder: Where to.
+            dtype: Data type of the stored weights, such as `torch.float16` to halve the file; None:
+                as they are. They are float32 again when they are loaded.
+            overwrite: Whether to replace a compressor that was saved in the folder before.
+
+        Raises:
+            ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
+                anything else, or the template is neither `"alpaca"` nor a `ChatTemplate`.
+        """
+        self._save(Path(folder), Path(folder).resolve().name, dtype, overwrite)
+
+    def _save(
+        self, folder: Path, name: str, dtype: torch.dtype | None, overwrite: bool = False
+    ) -> None:
+        settings = {
+            **stored_template(self.template),
+            "unit": self.unit,
+            "max_units": self.max_units,
+            "force_keep": list(self.force_keep),
+            "keep_digits": self.keep_digits,
+            "max_tokens_per_word": self.max_tokens_per_word,
+        }
+        write_policy(
+            folder,
+            name,
+            self.network,
+            self.tokenizer,
+            settings,
+            self.card,
+            dtype,
+            overwrite=overwrite,
+        )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        commit_message: str = "Upload compressor",
+        dtype: torch.dtype | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub, as one commit.
+
+        Args:
+            repo_id: Name of the repository, which is made if there is none.
+            private: Whether a new repository is private.
+            token: Access token; None: the one that `hf auth login` stored.
+            commit_message: Message of the commit.
+            dtype: See `save_pretrained`.
+
+        Returns:
+            Address of the commit.
+        """
+        from huggingface_hub import HfApi
+
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent) / "policy"
+            self._save(folder, repo_id, dtype)
+            api = HfApi(token=token)
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=str(folder), commit_message=commit_message
+            )
+            return str(commit.commit_url)
+
+    @classmethod
+    def from_pretrained(
+        cls, spec: str | Path, *, device: str = "auto", revision: str | None = None
+    ) -> Compressor:
+        """Return a saved compressor. Neither pickles nor code from the folder are run.
+
+        Args:
+            spec: "micro" (it comes with the package), a folder, or a Hugging Face hub id.
+            device: "auto" (a GPU if there is one), "cpu", "cuda", ...
+            revision: Branch, tag or commit on the hub; None: its main branch.
+
+        Raises:
+            ValueError: If there is no such compressor, or it is incomplete or broken.
+        """
+        device = choose_device(device)
+        folder = find_folder(spec, revision)
+        settings = read_settings(folder)
+        card = PolicyCard.from_dict(settings.pop("card"))
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+            network = KeepNetwork.from_pretrained(folder)
+        return cls(network, folder, card=card, device=device, **settings)
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -1,0 +1,232 @@
+"""The folder of a saved compressor: finding, reading and writing it as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcrl_gym.compressor.model_card import PolicyCard, card_text
+from pcrl_gym.compressor.network import CONFIG_FILE, WEIGHTS_FILE
+from pcrl_gym.micro import weights_folder
+from pcrl_gym.prompts.template import AlpacaTemplate, ChatTemplate
+from pcrl_gym.storage.atomic import replace_folder
+from pcrl_gym.storage.model_folder import loading, read_json, suggestion
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from pcrl_gym.compressor.network import KeepNetwork
+    from pcrl_gym.prompts.template import Template
+
+FORMAT = 2
+"""Version 2 added `template_frame`; folders of version 1 can be read."""
+SETTINGS_FILE = "compressor.json"
+CARD_FILE = "README.md"
+REQUIRED = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, "tokenizer.json", "tokenizer_config.json")
+FILES = (
+    *REQUIRED,
+    CARD_FILE,
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+"""All that is ever written, and all that is ever fetched from a hub: no pickle and no code."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def find_folder(spec: str | Path, revision: str | None = None) -> Path:
+    """Return the folder of a saved compressor, fetched from the Hugging Face hub if need be.
+
+    Args:
+        spec: "micro", a folder, or a hub id.
+        revision: Branch, tag or commit on the hub; None: its main branch.
+
+    Raises:
+        ValueError: If there is no such folder or repository, or files are missing in it.
+    """
+    if spec == "micro":
+        folder = weights_folder("policy")
+        if not folder.is_dir():
+            raise ValueError(
+                "this installation of pcrl_gym holds no trained micro policy: give the folder or "
+                "the hub id of another one"
+            )
+    else:
+        folder = Path(spec)
+    if not folder.is_dir():
+        if folder.exists() or not isinstance(spec, str) or not _HUB_ID.fullmatch(spec):
+            raise ValueError(f"there is no folder {str(spec)!r} with a saved compressor")
+        folder = _fetched(spec, revision)
+    missing = [name for name in REQUIRED if not (folder / name).is_file()]
+    if missing:
+        trained = any((folder / name).exists() for name in ("config.yaml", "training.safetensors"))
+        trained |= (folder / WEIGHTS_FILE).exists() and SETTINGS_FILE in missing
+        hint = "; `python -m agents export RUN FOLDER` makes one of a training run"
+        raise ValueError(
+            f"{spec} holds no saved compressor: {', '.join(missing)} missing"
+            f"{hint if trained else ''}"
+        )
+    return folder
+
+
+def _fetched(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    hint = "There is no such folder either." + suggestion(repo_id, ["micro"])
+    with loading("a compressor from", repo_id, hint):
+        return Path(str(snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES))))
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return what `compressor.json` says: the arguments of the compressor, and its `card`.
+
+    Raises:
+        ValueError: If it is no JSON of a compressor, or of a version that is not known yet.
+    """
+    path = folder / SETTINGS_FILE
+    with loading("the compressor in", folder):
+        settings = read_json(path)
+    wanted = {
+        "format_version": int, "template": str, "unit": str, "max_units": int,
+        "force_keep": list, "keep_digits": bool, "card": dict,
+    }  # fmt: skip
+    for name, kind in wanted.items():
+        value = settings.get(name)
+        if not isinstance(value, kind):
+            raise ValueError(f"{path} needs {name!r} of type {kind.__name__}, got {value!r}")
+    limit = settings.get("max_tokens_per_word")  # not in older folders
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float))):
+        raise ValueError(
+            f"{path} needs 'max_tokens_per_word' to be a number or null, got {limit!r}"
+        )
+    if settings["format_version"] > FORMAT:
+        raise ValueError(
+            f"{path} has format version {settings['format_version']}, and this pcrl_gym knows "
+            f"versions up to {FORMAT}: install a newer one"
+        )
+    known = {name: settings[name] for name in wanted if name != "format_version"}
+    known["max_tokens_per_word"] = limit
+    frame = settings.get("template_frame")  # not in version 1
+    if frame is not None:
+        try:
+            known["template"] = ChatTemplate.from_frame(frame, known["template"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return known
+
+
+def stored_template(template: Template) -> dict[str, Any]:
+    """Return the entries of `compressor.json` that give a template back.
+
+    Returns:
+        `template`, its name, and `template_frame`, what stands before and after a user's message in
+        a chat template and None for `"alpaca"`.
+
+    Raises:
+        ValueError: If the template is of another kind.
+    """
+    if type(template) is ChatTemplate:
+        return {"template": template.name, "template_frame": list(template.frame)}
+    if type(template) is AlpacaTemplate:
+        return {"template": template.name, "template_frame": None}
+    raise ValueError(
+        f"template {template.name!r} is an object of its own and cannot be saved: only 'alpaca' "
+        "and chat templates (`ChatTemplate`) can"
+    )
+
+
+def check_fit(network: KeepNetwork, vocabulary: int, max_units: int) -> None:
+    """Check that a policy can read what it is going to be given.
+
+    Args:
+        network: The policy.
+        vocabulary: Number of token ids of its tokenizer.
+        max_units: Most units that it reads at once.
+
+    Raises:
+        ValueError: If it knows fewer token ids or has fewer positions.
+    """
+    if network.vocabulary_size < vocabulary:
+        raise ValueError(
+            f"the network knows {network.vocabulary_size} token ids, but the tokenizer has "
+            f"{vocabulary}: give the tokenizer that the policy was trained with"
+        )
+    if network.max_units is not None and network.max_units < max_units:
+        raise ValueError(
+            f"the network has {network.max_units} positions: max_units cannot be {max_units}"
+        )
+
+
+def write_policy(
+    folder: Path,
+    name: str,
+    network: KeepNetwork,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: Mapping[str, Any],
+    card: PolicyCard,
+    dtype: torch.dtype | None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write the folder of a compressor, as a whole or not at all.
+
+    Args:
+        folder: Where to.
+        name: Name in the model card.
+        network: The policy.
+        tokenizer: Its tokenizer.
+        settings: Those of the compressor, as JSON has them.
+        card: Where the policy comes from.
+        dtype: Data type of the stored weights; None: as they are.
+        overwrite: Whether to replace a compressor that is in the folder.
+
+    Raises:
+        ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else.
+    """
+    stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
+    size = sum(weight.numel() for weight in network.parameters())
+    folder = folder.resolve()
+    check_replaceable(folder, overwrite)
+    with replace_folder(folder) as fresh:
+        network.save_pretrained(fresh, dtype=dtype)
+        tokenizer.save_pretrained(fresh)
+        for path in fresh.iterdir():  # what slow tokenizers would need besides
+            if path.name not in FILES:
+                path.unlink()
+        text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        (fresh / SETTINGS_FILE).write_text(text, encoding="utf-8")
+        text = card_text(card, settings, name, size)
+        (fresh / CARD_FILE).write_text(text, encoding="utf-8")
+        for path in fresh.iterdir():  # safetensors lets nobody but the owner read
+            shutil.copymode(fresh / CARD_FILE, path)
+
+
+def check_replaceable(folder: Path, overwrite: bool) -> None:
+    """Raise `ValueError` if a folder holds what must not be replaced.
+
+    Args:
+        folder: The folder; it need not exist.
+        overwrite: Whether a saved compressor may be replaced.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file and is not overwritten; give another folder")
+    names = sorted(path.name for path in folder.iterdir())
+    foreign = [name for name in names if name not in FILES]
+    if foreign or (names and SETTINGS_FILE not in names):
+        raise ValueError(
+            f"{folder} holds other things ({', '.join((foreign or names)[:3])}) and is not "
+            "overwritten; give a new folder"
+        )
+    if names and not overwrite:
+        raise ValueError(
+            f"{folder} holds a saved compressor: give another folder, or overwrite=True "
+            "(--overwrite on the command line) to replace it"
+        )

@@ -1,0 +1,169 @@
+"""The model card of a saved compressor: where the policy comes from and what it is good for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from pcrl_gym.compressor.domain import QUANTILE
+
+Row = Mapping[str, "str | int | float | None"]
+
+
+@dataclass(frozen=True)
+class PolicyCard:
+    """What a reader must know about a policy before using it.
+
+    Attributes:
+        dataset: What it was trained on, such as "micro, split train".
+        generator: The language model whose answers decided about the reward.
+        reward: The reward, such as "threshold (0.9)".
+        agent: How it was trained, such as "ppo, 5 minutes, seed 0".
+        results: Rows of a table, with the names of its columns as keys.
+        limits: What it is not good for, beyond what holds for every policy.
+        details: Other facts, by name: command, commit, versions, hours.
+        license: Licence of the weights as the hub names it, such as "apache-2.0".
+        language: Language code of the prompts, such as "en".
+
+    Raises:
+        ValueError: If a field has the wrong type, or a row or detail holds anything but strings,
+            numbers and None.
+    """
+
+    dataset: str = ""
+    generator: str = ""
+    reward: str = ""
+    agent: str = ""
+    results: tuple[Row, ...] = ()
+    limits: str = ""
+    details: Row = field(default_factory=dict)
+    license: str = ""
+    language: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "results", tuple(self.results))
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in ("results", "details"):
+                rows = value if item.name == "results" else (value,)
+                if not all(isinstance(row, Mapping) for row in rows):
+                    raise ValueError(f"PolicyCard.{item.name} must hold mappings, got {value!r}")
+                cells = [cell for row in rows for cell in row.values()]
+                if not all(cell is None or isinstance(cell, (str, int, float)) for cell in cells):
+                    raise ValueError(
+                        f"PolicyCard.{item.name} takes strings, numbers and None, got {value!r}"
+                    )
+            elif not isinstance(value, str):
+                raise ValueError(f"PolicyCard.{item.name} must be a string, got {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON has them."""
+        return asdict(self) | {
+            "results": [dict(row) for row in self.results],
+            "details": dict(self.details),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PolicyCard:
+        """Return the card of some JSON; fields of a later version are left out."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+
+def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, parameters: int) -> str:
+    """Return the model card as Markdown with the front matter of the Hugging Face hub.
+
+    Args:
+        card: Where the policy comes from.
+        settings: `template`, `unit`, `max_units` and perhaps `max_tokens_per_word`.
+        name: Name of the folder or of the repository.
+        parameters: Number of weights of the network.
+    """
+    front: dict[str, Any] = {"library_name": "pcrl_gym"}
+    front |= {key: value for key in ("license", "language") if (value := getattr(card, key))}
+    front["tags"] = ["prompt-compression", "reinforcement-learning"]
+    # JSON is YAML, and quotes whatever a field may hold.
+    lines = [f"{key}: {json.dumps(value)}" for key, value in front.items()]
+    facts = {
+        "Training data": card.dataset,
+        "Generator": card.generator,
+        "Reward": card.reward,
+        "Training": card.agent,
+    } | {name: format_cell(value) for name, value in card.details.items()}
+    facts = {fact: value or "not recorded" for fact, value in facts.items()}
+    facts["Reads"] = (
+        f"{settings['max_units']} {settings['unit']} units at once, "
+        f"in the template `{settings['template']}`"
+    )
+    if limit := settings.get("max_tokens_per_word"):
+        facts["Tokens per word"] = (
+            f"at most {limit:.3f} in {100 * QUANTILE:g} % of the training prompts; a text with "
+            "more has `in_domain=False`"
+        )
+    limits = f"\n\n{card.limits}" if card.limits else ""
+    return f"""---
+{chr(10).join(lines)}
+---
+# {_one_line(name)}
+
+A prompt compressor of {parameters:,} parameters for
+[pcrl_gym](https://pypi.org/project/pcrl-gym/): it deletes the parts of a prompt that, by what it
+learned, a language model does not need for its answer. What is left is the user's own text.
+
+```python
+from pcrl_gym import Compressor
+
+compressor = Compressor.from_pretrained({json.dumps(name)})
+print(compressor("Could you please sort these words for me: pear, fig, apple"))
+print(compressor("Could you please sort these words for me: pear, fig, apple", rate=0.3))
+```
+
+## Training
+
+{_table(("", ""), [(fact, value) for fact, value in facts.items()])}
+
+## Results
+
+{_results(card)}
+
+## Limits
+
+It was trained with the data, the generator and the reward above, and what is not needed there may
+be needed elsewhere: measure on prompts and a model of your own before relying on it. It reads no
+context but the prompt, and knows neither names nor numbers that must not be lost: protect them with
+`force_keep` and `keep_digits`.{limits}
+"""
+
+
+def format_cell(value: str | int | float | None) -> str:
+    """Return a cell of a table; numbers with a fraction have three digits behind the point.
+
+    Example:
+        >>> format_cell(0.25), format_cell(None), format_cell(12)
+        ('0.250', '', '12')
+    """
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _results(card: PolicyCard) -> str:
+    if not card.results:
+        return "None are recorded."
+    columns = list(dict.fromkeys(column for row in card.results for column in row))
+    rows = [[format_cell(row.get(column)) for column in columns] for row in card.results]
+    return _table(columns, rows)
+
+
+def _table(columns: Any, rows: Any) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(
+        "| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in line) + " |"
+        for line in lines
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,341 @@
+"""The policy network: a bidirectional encoder with a keep logit per unit and a value per prompt."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from pcrl_gym.generators.torch_state import initial_settings
+from pcrl_gym.micro import weights_folder
+from pcrl_gym.storage.model_folder import (
+    UnusableModelError,
+    check_model,
+    check_report,
+    check_weights,
+    loading,
+    locate,
+    read_json,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CONFIG_FILE = "network.json"
+WEIGHTS_FILE = "network.safetensors"
+CACHED_UNITS = 2**18
+"""Units whose hidden states a network with a frozen encoder remembers (0.8 GB at width 768)."""
+
+
+class KeepNetwork(nn.Module):
+    """Encoder over a prompt's units with one keep logit per unit and one value per prompt.
+
+    The encoder always runs in evaluation mode, that is without dropout, also while it is trained:
+    the same prompt gets the same log-probabilities when it is acted on and when it is learned from.
+
+    The keep logit of a unit is the difference of two outputs of a head with one hidden layer, width
+    -> `head_size` without bias -> GELU -> 2, as in PCRL (arXiv 2308.08758).
+
+    Args:
+        encoder: A Hugging Face text encoder; its dtype is kept, the heads are float32.
+        initial_keep: Probability, inside 0 to 1, with which the untrained head keeps a unit. Near 1
+            most prompts survive at first, so that there is a reward to learn from.
+        head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
+        freeze_encoder: Whether the encoder stays as it is. Outside of `torch.inference_mode` its
+            hidden states are then computed once per prompt and remembered, those of the latest
+            `CACHED_UNITS` units; only inside of it may threads share the network.
+
+    Raises:
+        ValueError: If `initial_keep` is not between 0 and 1, or `head_size` is below 1.
+    """
+
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        initial_keep: float = 0.9,
+        *,
+        head_size: int | None = None,
+        freeze_encoder: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0.0 < initial_keep < 1.0:
+            raise ValueError(f"initial_keep must lie between 0 and 1, got {initial_keep!r}")
+        if head_size is not None and head_size < 1:
+            raise ValueError(f"head_size must be at least 1 or None, got {head_size!r}")
+        self.encoder = encoder.requires_grad_(not freeze_encoder)
+        self.freeze_encoder = freeze_encoder
+        width = int(encoder.config.hidden_size)
+        self.head_size = head_size or width
+        # Starts at zero: a pretrained encoder first sees exactly the embeddings it knows.
+        embedded = width if freeze_encoder else _embeddings(encoder).embedding_dim
+        self.droppable_embedding = nn.Embedding(2, embedded)
+        self.keep_head = nn.Sequential(
+            nn.Linear(width, self.head_size, bias=False), nn.GELU(), nn.Linear(self.head_size, 2)
+        )
+        self.value_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        with torch.no_grad():
+            self.droppable_embedding.weight.zero_()
+            for head in (self.keep_head, self.value_head):
+                last = cast("nn.Linear", head[-1])
+                last.weight.mul_(0.1)
+                last.bias.zero_()
+            odds = initial_keep / (1 - initial_keep)
+            cast("nn.Linear", self.keep_head[-1]).bias[1] = math.log(odds)
+        self._hidden: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._hidden_units = 0
+
+    def train(self, mode: bool = True) -> KeepNetwork:
+        """Set the mode of the heads; the encoder stays in evaluation mode."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, droppable: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Rate every unit and every prompt.
+
+        Args:
+            input_ids: int64 (batch, max_units).
+            attention_mask: (batch, max_units), non-zero where there is a unit.
+            droppable: (batch, max_units), non-zero where the unit may be dropped.
+
+        Returns:
+            Keep logits float (batch, max_units), 0 where no unit may be dropped, and values float
+            (batch,).
+
+        Raises:
+            ValueError: If a prompt has more units than the encoder has positions.
+        """
+        attended = attention_mask.bool()
+        batch, max_units = input_ids.shape
+        if not batch:
+            empty = self.droppable_embedding.weight.new_zeros
+            return empty(0, max_units), empty(0)
+        # Units that an earlier step dropped leave holes, so length is the last place in use.
+        places = torch.arange(1, max_units + 1, device=attended.device)
+        lengths = (attended * places).amax(1)
+        # Prompts of about one length go through together: little is computed on padding.
+        order = lengths.argsort(stable=True)
+        logits, values = [], []
+        for rows in order.split(self._rows_per_pass):
+            used = max(1, int(lengths[rows[-1]]))
+            part = self._rate(
+                input_ids[rows, :used], attended[rows, :used], droppable[rows, :used].bool()
+            )
+            logits.append(nn.functional.pad(part[0], (0, max_units - used)))
+            values.append(part[1])
+        back = order.argsort()
+        return torch.cat(logits)[back], torch.cat(values)[back]
+
+    def _rate(self, input_ids: Tensor, attended: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+        if self.max_units is not None and input_ids.shape[1] > self.max_units:
+            raise ValueError(
+                f"the encoder has {self.max_units} positions, but a prompt has "
+                f"{input_ids.shape[1]} units: lower max_units"
+            )
+        # A prompt without a unit still needs a place to attend to: a softmax over nothing is NaN.
+        visible = attended | ~attended.any(1, keepdim=True)
+        told = self.droppable_embedding(free.long())
+        if self.freeze_encoder:
+            # Threads may share a network in inference, so nothing is remembered there.
+            encode = self._encode if torch.is_inference_mode_enabled() else self._remembered
+            hidden = encode(input_ids, visible).to(told.dtype) + told
+        else:
+            embeddings = _embeddings(self.encoder)(input_ids)
+            hidden = self.encoder(
+                inputs_embeds=embeddings + told.to(embeddings.dtype), attention_mask=visible.long()
+            ).last_hidden_state
+            hidden = hidden.to(told.dtype)
+        weights = visible.unsqueeze(-1).to(hidden.dtype)
+        pooled = (hidden * weights).sum(1) / weights.sum(1)
+        drop, keep = self.keep_head(hidden).unbind(-1)
+        return (keep - drop).masked_fill(~free, 0.0), self.value_head(pooled).squeeze(-1)
+
+    def _encode(self, input_ids: Tensor, visible: Tensor) -> Tensor:
+        states: Tensor = self.encoder(
+            input_ids=input_ids, attention_mask=visible.long()
+        ).last_hidden_state
+        return states
+
+    def _remembered(self, input_ids: Tensor, visible: Tensor) -> Tensor:
+        """Hidden states of a frozen encoder, float (batch, used, width)."""
+        shown = input_ids.masked_fill(~visible, -1).cpu().numpy()
+        keys = [row[: row.nonzero()[0][-1] + 1].tobytes() for row in shown + 1]
+        new = [row for row, key in enumerate(keys) if key not in self._hidden]
+        if new:
+            with torch.no_grad():
+                states = self._encode(input_ids[new], visible[new])
+            for row, state in zip(new, states, strict=True):
+                self._remember(keys[row], state)
+        found = [self._hidden[key] for key in keys]
+        for key in keys:
+            self._hidden.move_to_end(key)
+        while self._hidden_units > CACHED_UNITS and len(self._hidden) > 1:
+            self._hidden_units -= len(self._hidden.popitem(last=False)[1])
+        padding = input_ids.shape[1]
+        return torch.stack([nn.functional.pad(h, (0, 0, 0, padding - len(h))) for h in found])
+
+    def _remember(self, key: bytes, state: Tensor) -> None:
+        if key not in self._hidden:  # the same prompt may stand twice in a batch
+            self._hidden[key] = state[: len(key) // 8].clone()
+            self._hidden_units += len(key) // 8
+
+    def forget(self) -> None:
+        """Let go of the remembered hidden states of a frozen encoder."""
+        self._hidden.clear()
+        self._hidden_units = 0
+
+    def _apply(self, fn: Any, recurse: bool = True) -> KeepNetwork:
+        # Moved to another device or dtype, the encoder has other hidden states.
+        self.forget()
+        return cast("KeepNetwork", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
+
+    @property
+    def _rows_per_pass(self) -> int:
+        # A GPU prefers few large passes to many exact ones.
+        return 32 if self.droppable_embedding.weight.device.type == "cpu" else 1024
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of ids the encoder knows."""
+        return _embeddings(self.encoder).num_embeddings
+
+    @property
+    def max_units(self) -> int | None:
+        """Most units of a prompt; None: any number, as the positions are relative."""
+        table = getattr(getattr(self.encoder, "embeddings", None), "position_embeddings", None)
+        if not isinstance(table, nn.Embedding):
+            return None
+        # RoBERTa counts positions from behind the id of padding, which it marks in the table.
+        first = 0 if table.padding_idx is None else table.padding_idx + 1
+        return table.num_embeddings - first
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write the network as safetensors and JSON; the folder is made if it is not there.
+
+        Args:
+            folder: Where to.
+            dtype: Data type of the stored weights, such as `torch.float16` to halve the file; None:
+                as they are. They are float32 again when they are loaded.
+        """
+        from safetensors.torch import save_model
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "encoder": self.encoder.config.to_diff_dict(),
+            "head_size": self.head_size,
+            "freeze_encoder": self.freeze_encoder,
+        }
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        self.forget()  # or it would be copied, too
+        stored = self if dtype is None else copy.deepcopy(self).to(dtype)
+        save_model(stored, str(folder / WEIGHTS_FILE))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> KeepNetwork:
+        """Return the network that `save_pretrained` wrote, on the CPU.
+
+        Raises:
+            ValueError: If the folder does not hold a network, or one that cannot be loaded.
+        """
+        from safetensors.torch import load_model
+        from transformers import AutoConfig, AutoModelForTextEncoding
+
+        folder = Path(folder)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            if not (folder / name).is_file():
+                raise ValueError(f"{folder} holds no saved network: {name} is missing")
+        with loading("the network in", folder), initial_settings():
+            check_weights(folder / WEIGHTS_FILE)
+            settings = read_json(folder / CONFIG_FILE)
+            encoder = AutoModelForTextEncoding.from_config(
+                AutoConfig.for_model(**settings.pop("encoder")), trust_remote_code=False
+            )
+            network = cls(encoder, **settings)
+            load_model(network, folder / WEIGHTS_FILE)
+        return network.eval()
+
+
+def _embeddings(encoder: PreTrainedModel) -> nn.Embedding:
+    return cast("nn.Embedding", encoder.get_input_embeddings())
+
+
+def small_encoder(
+    vocabulary_size: int, hidden_size: int = 128, num_layers: int = 3, num_heads: int = 4
+) -> PreTrainedModel:
+    """Return an untrained T5 encoder; its positions are relative, so no prompt is too long.
+
+    Args:
+        vocabulary_size: Number of ids of the policy tokenizer.
+        hidden_size: Width; the feed-forward layers are four times as wide.
+        num_layers: Number of layers.
+        num_heads: Number of attention heads, which share the width evenly.
+
+    Raises:
+        ValueError: If the width is no multiple of the number of heads.
+    """
+    from transformers import T5Config, T5EncoderModel
+
+    if hidden_size % num_heads:
+        raise ValueError(f"hidden_size {hidden_size} is no multiple of num_heads {num_heads}")
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=vocabulary_size,
+            d_model=hidden_size,
+            d_kv=hidden_size // num_heads,
+            d_ff=4 * hidden_size,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            dropout_rate=0.0,
+        )
+    )
+
+
+def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
+    """Return the text encoder of a Hugging Face id or folder in float32.
+
+    Encoder-only models and the encoders of T5-type models work. "micro-seq2seq" is the encoder
+    of the embedded generator of that name.
+
+    Raises:
+        ValueError: If there is no such model, it cannot be loaded, or it has no bidirectional text
+            encoder, as causal models.
+    """
+    from transformers import (
+        MODEL_FOR_TEXT_ENCODING_MAPPING,
+        AutoConfig,
+        AutoModelForTextEncoding,
+    )
+
+    with loading("the encoder", spec), initial_settings():
+        name = "micro-seq2seq"
+        source = locate(weights_folder("seq2seq") if spec == name else spec, [name])
+        check_model(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if type(config) not in cast("Any", MODEL_FOR_TEXT_ENCODING_MAPPING):
+            raise UnusableModelError(
+                f"it is a model of the type {config.model_type!r}, which has no bidirectional text "
+                "encoder: expected one like BERT or T5"
+            )
+        encoder: PreTrainedModel
+        encoder, report = AutoModelForTextEncoding.from_pretrained(
+            source,
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told here, as transformers only logs which
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+        # Nothing here reads the pooler, which many encoders are saved without.
+        report["missing_keys"] = {k for k in report["missing_keys"] if "pooler" not in k}
+        check_report(report, encoder, "a text encoder")
+    return encoder

@@ -1,0 +1,140 @@
+"""What an agent sees and may do: observations, keep masks and action masks, as pure functions.
+
+All of them look at the first `max_units` units of one episode. `kept` tells which units are still
+in the prompt: all of them after a reset, fewer after each step of an episode with several steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcrl_gym.episodes.episode import Episode
+
+Observation: TypeAlias = "dict[str, NDArray[Any]]"
+
+FREE, FORCED_KEEP, PADDING = 2, 1, 0
+
+
+def observation_space(max_units: int, vocabulary_size: int) -> spaces.Dict:
+    """Space of the observations of one environment.
+
+    Args:
+        max_units: length of the window, in units.
+        vocabulary_size: number of ids of the policy tokenizer; ids are below it.
+
+    Returns:
+        `input_ids` Box int64 (max_units,), `attention_mask` and `droppable` MultiBinary
+        (max_units,).
+    """
+    return spaces.Dict(
+        {
+            "input_ids": spaces.Box(0, vocabulary_size - 1, (max_units,), np.int64),
+            "attention_mask": spaces.MultiBinary(max_units),
+            "droppable": spaces.MultiBinary(max_units),
+        }
+    )
+
+
+def observe(
+    episode: Episode, kept: NDArray[np.bool_], max_units: int, padding_id: int
+) -> Observation:
+    """Observation of an episode; new arrays on every call.
+
+    Args:
+        episode: the episode.
+        kept: bool (n_units,), the units that are still in the prompt.
+        max_units: length of the window, in units.
+        padding_id: id that fills the places without a unit.
+
+    Returns:
+        `input_ids` int64 (max_units,), the policy token id of each unit's first token;
+        `attention_mask` int8 (max_units,), 1 where the window holds a unit that is still in the
+        prompt; `droppable` int8 (max_units,), 1 where that unit may be dropped. Unit i stays at
+        position i: the place of a unit that was dropped in an earlier step looks like padding.
+    """
+    n = min(len(episode), max_units)
+    present = np.zeros(max_units, np.int8)
+    present[:n] = kept[:n]
+    droppable = np.zeros(max_units, np.int8)
+    droppable[:n] = kept[:n] & episode.droppable[:n]
+    ids = np.full(max_units, padding_id, np.int64)
+    np.copyto(ids[:n], episode.unit_ids[:n], where=kept[:n])
+    return {"input_ids": ids, "attention_mask": present, "droppable": droppable}
+
+
+def stack_observations(observations: Sequence[Observation]) -> Observation:
+    """Batch of observations: every array (max_units,) becomes (batch, max_units)."""
+    return {key: np.stack([o[key] for o in observations]) for key in observations[0]}
+
+
+def action_mask(observation: Observation) -> NDArray[np.int8]:
+    """Mask in Gymnasium's form, as `MultiBinary.sample(mask=...)` takes it.
+
+    Args:
+        observation: of one environment, or a batch of them.
+
+    Returns:
+        int8, shaped as `observation["droppable"]`: 2 free, 1 forced keep, 0 padding.
+
+    >>> obs = {"attention_mask": np.array([1, 1, 0]), "droppable": np.array([0, 1, 0])}
+    >>> action_mask(obs)
+    array([1, 2, 0], dtype=int8)
+    """
+    present, droppable = observation["attention_mask"], observation["droppable"]
+    return np.where(droppable == 1, FREE, np.where(present == 1, FORCED_KEEP, PADDING)).astype(
+        np.int8
+    )
+
+
+def flat_action_masks(observation: Observation) -> NDArray[np.bool_]:
+    """Mask in sb3-contrib's form for `MultiBinary`: is 0 allowed, is 1 allowed, unit by unit.
+
+    Args:
+        observation: of one environment, or a batch of them.
+
+    Returns:
+        bool (..., 2 * max_units). Protected units allow 1 alone, padding allows 0 alone, so that
+        every unit allows something: sb3-contrib turns a unit without a choice into a coin toss.
+
+    >>> obs = {"attention_mask": np.array([1, 1, 0]), "droppable": np.array([0, 1, 0])}
+    >>> flat_action_masks(obs)
+    array([False,  True,  True,  True,  True, False])
+    """
+    mask = action_mask(observation)
+    both = np.stack([mask != FORCED_KEEP, mask != PADDING], axis=-1)
+    return both.reshape(*mask.shape[:-1], -1)
+
+
+def parse_keep_mask(action: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Check an action and turn it into booleans (a copy), True = keep.
+
+    Args:
+        action: zeros and ones of any numeric or boolean type, 1 = keep.
+        shape: (max_units,) or (num_envs, max_units).
+
+    Raises:
+        ValueError: if the shape is another one or a value is neither 0 nor 1.
+
+    >>> parse_keep_mask([1, 0, 1], (3,))
+    array([ True, False,  True])
+    """
+    mask = np.asarray(action)
+    if mask.shape != shape:
+        raise ValueError(
+            f"expected an action of shape {shape}, one bit per unit of the window (1 = keep), "
+            f"got shape {mask.shape}"
+        )
+    keep: NDArray[np.bool_] = mask == 1
+    if not np.all(keep | (mask == 0)):
+        raise ValueError(
+            "expected an action of zeros and ones (1 = keep, 0 = drop), got "
+            f"{np.unique(mask[~keep & (mask != 0)])[:5]}; threshold probabilities before acting"
+        )
+    return keep

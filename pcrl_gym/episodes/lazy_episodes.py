@@ -1,0 +1,71 @@
+"""The episodes of a split, built when they are asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
+    from pcrl_gym.prompts.prompt import Prompt
+
+
+MOST_BUILT = 16_384
+"""How many built episodes are kept, the latest used ones: about 10 kB each."""
+
+
+class LazyEpisodes(Sequence["Episode"]):
+    """A sequence of episodes; each is built when it is used, and the latest used ones are kept.
+
+    Cutting a large split into units takes seconds, and an environment may need a few episodes only.
+    However large the split is, memory stays flat. A copy made by pickling starts without built
+    episodes.
+
+    Args:
+        prompts: the prompts of the split.
+        builder: makes the episodes.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], builder: EpisodeBuilder) -> None:
+        self._prompts = prompts
+        self._builder = builder
+        self._built: OrderedDict[int, Episode] = OrderedDict()
+
+    @property
+    def builder(self) -> EpisodeBuilder:
+        """What makes the episodes."""
+        return self._builder
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+
+    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+        """One episode, or those of a slice as a list."""
+        places = range(len(self))[index]
+        return self.take(places) if isinstance(places, range) else self.take([places])[0]
+
+    def take(self, indices: Iterable[int]) -> list[Episode]:
+        """Episodes by index, each in [0, len); those not yet built are built as one batch."""
+        indices = list(indices)
+        new = [i for i in dict.fromkeys(indices) if i not in self._built]
+        if new:
+            built = self._builder([self._prompts[i] for i in new])
+            self._built.update(zip(new, built, strict=True))
+        taken = [self._built[i] for i in indices]
+        for i in indices:
+            self._built.move_to_end(i)
+        while len(self._built) > MOST_BUILT:
+            self._built.popitem(last=False)
+        return taken
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_built": OrderedDict()}

@@ -1,0 +1,217 @@
+"""Tokenizers: loading them, and encoding text in which special-token strings are only text."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcrl_gym.micro import MICRO, weights_folder
+from pcrl_gym.prompts.chat_template import chat_frame
+from pcrl_gym.prompts.prompt_text import PromptText, framed
+from pcrl_gym.storage.model_folder import check_tokenizer, loading, locate
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+
+def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """Return the tokenizer that a name, a folder or an object stands for.
+
+    Args:
+        spec: `"micro"` or `"micro-seq2seq"`, a Hugging Face id, a folder that holds a tokenizer,
+            or a tokenizer.
+
+    Raises:
+        ValueError: If there is no such tokenizer, or it cannot tell the character offsets of its
+            tokens (a "slow" one).
+    """
+    if isinstance(spec, (str, Path)):
+        from transformers import AutoTokenizer
+
+        tokenizer: Any
+        with loading("a tokenizer from", spec):
+            source = locate(weights_folder(MICRO[spec]) if spec in MICRO else spec, MICRO)
+            check_tokenizer(source)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    else:
+        tokenizer = spec
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"the tokenizer {str(spec)[:80]!r} has no fast version, so it cannot map tokens to "
+            "characters; choose one that is backed by the `tokenizers` library"
+        )
+    fast: PreTrainedTokenizerFast = tokenizer
+    return fast
+
+
+def train_byte_level(
+    texts: Iterable[str], vocab_size: int, max_length: int
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer, which any text can be encoded with.
+
+    It has the special tokens `<pad>` (id 0) and `</s>` (id 1, the end of a text) and puts none
+    around a text.
+
+    Args:
+        texts: What to train on.
+        vocab_size: Most token ids, at least 258: the bytes and the special tokens.
+        max_length: Tokens that the model takes, kept as `model_max_length`.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pad, end = "<pad>", "</s>"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[pad, end],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        eos_token=end,
+        padding_side="left",
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+class TextEncoder:
+    """Encodes texts with a fast tokenizer, taking special-token strings in them as text.
+
+    Only the template's own ranges of a `PromptText` hold control tokens. The tokenizer itself is
+    neither changed nor used to encode: a private copy of its backend does the work, so threads may
+    share an encoder, whatever they do with the tokenizer.
+
+    Args:
+        tokenizer: Any fast tokenizer.
+
+    Example:
+        >>> from transformers import AutoTokenizer
+        >>> encoder = TextEncoder(AutoTokenizer.from_pretrained("gpt2"))  # doctest: +SKIP
+        >>> encoder.prompt_ids(["<|endoftext|>"])  # doctest: +SKIP
+        [[27, 91, 437, 1659, 5239, 91, 29]]
+        >>> encoder.prompt_ids([PromptText("<|endoftext|>", [(0, 13)])])  # doctest: +SKIP
+        [[50256]]
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self._names = _secret_names(tokenizer)
+        longest_first = sorted(self._names, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._named_pieces: dict[str, str] = {}
+        self._backend = _renamed_backend(tokenizer, self._names)
+        self._before, self._after = _framing_ids(self._backend, tokenizer.name_or_path)
+        self._backend.post_processor = None
+        self._chat_frame = chat_frame(tokenizer)
+
+    def encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """Return ids and character offsets of each text, all of it text: without control tokens."""
+        return self._backend.encode_batch(list(texts), add_special_tokens=False)
+
+    def prompt_ids(self, texts: Sequence[str], add_special_tokens: bool = True) -> list[list[int]]:
+        """Return the token ids that a model should read for each text.
+
+        A template that writes control tokens (see `PromptText`) writes all of them: such a text
+        gets no others. All other text gets the special tokens that the tokenizer puts around a text
+        (such as `<s>` or `</s>`) if `add_special_tokens` is set.
+
+        A plain string in the frame of the tokenizer's own chat template is taken for what the chat
+        template wrote.
+
+        Args:
+            texts: The texts; may be empty.
+            add_special_tokens: Whether to put the model's special tokens around ordinary text.
+        """
+        known = [self._recognized(text) for text in texts]
+        named = [self._with_names(text) for text in known]
+        encodings = self._backend.encode_batch_fast(named, add_special_tokens=False)
+        return [
+            [*self._before, *encoding.ids, *self._after]
+            if add_special_tokens and text == written
+            else encoding.ids
+            for text, written, encoding in zip(known, named, encodings, strict=True)
+        ]
+
+    def _recognized(self, text: str) -> str:
+        if self._chat_frame is None or isinstance(text, PromptText):
+            return text
+        return framed(text, self._chat_frame)
+
+    def _with_names(self, text: str) -> str:
+        """Write the control tokens in fixed ranges by their secret names."""
+        if not isinstance(text, PromptText):
+            return text
+        pieces, end = [], 0
+        for start, stop in text.fixed:
+            pieces += [text[end:start], self._named(text[start:stop])]
+            end = stop
+        return "".join([*pieces, text[end:]])
+
+    def _named(self, piece: str) -> str:
+        known = self._named_pieces.get(piece)
+        if known is None:
+            if len(self._named_pieces) >= _MOST_PIECES:
+                self._named_pieces.clear()
+            known = self._special.sub(lambda match: self._names[match[0]], piece)
+            self._named_pieces[piece] = known
+        return known
+
+
+_MOST_PIECES = 1024
+"""Pieces of templates that are remembered; most templates have two or three."""
+
+
+def _secret_names(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
+    """Return a name for each special token that nobody can have written into a text."""
+    secret = secrets.token_hex(16)
+    special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return {content: f"<{secret}|{i}>" for i, content in enumerate(special)}
+
+
+def _renamed_backend(tokenizer: PreTrainedTokenizerFast, names: Mapping[str, str]) -> Tokenizer:
+    """Return a copy of a tokenizer's backend that knows special tokens by other names only.
+
+    Both as added tokens and in the model's vocabulary, where models such as T5's (Unigram) would
+    find them as ordinary pieces. The copy neither truncates nor pads.
+    """
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = state["model"]
+    if isinstance(model["vocab"], list):
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in model["vocab"]]
+    else:
+        model["vocab"] = {names.get(piece, piece): i for piece, i in model["vocab"].items()}
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
+    for token in state["added_tokens"]:
+        if token["content"] in names:
+            token.update(content=names[token["content"]], single_word=False)
+    state.update(truncation=None, padding=None)
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def _framing_ids(backend: Tokenizer, name: str) -> tuple[list[int], list[int]]:
+    """Return the ids that a tokenizer puts before and after a text."""
+    plain = backend.encode("a", add_special_tokens=False).ids
+    full = backend.encode("a", add_special_tokens=True).ids
+    for start in range(len(full) - len(plain) + 1):
+        end = start + len(plain)
+        if full[start:end] == plain:
+            return full[:start], full[end:]
+    raise ValueError(
+        f"the tokenizer {name!r} encodes a text differently when it adds special "
+        "tokens; it cannot be used here"
+    )

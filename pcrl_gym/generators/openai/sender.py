@@ -1,0 +1,315 @@
+"""Requests to an OpenAI-compatible server: with retries, within a budget, the key kept secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pcrl_gym.errors import BudgetExceededError, GeneratorError, MissingExtraError, excerpt
+from pcrl_gym.generators.openai.replies import Failure, Reply, read_failure, read_reply
+from pcrl_gym.generators.openai.url import parse_base_url
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+ReplyT = TypeVar("ReplyT")
+
+# Seconds: the longest wait by our own schedule, and the longest that a server may ask for.
+_LONGEST_BACKOFF = 30.0
+_LONGEST_RETRY_AFTER = 120.0
+_NO_KEY = "none"  # the client insists on a key; servers without keys ignore it
+_SHOWN = 400
+# Version of the rules that turn replies into answers; answers kept by another one are not used.
+_READING = 2
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a generator has used since it was made.
+
+    Attributes:
+        requests: Requests sent, those sent again included.
+        retries: How many of them were sent again.
+        prompt_tokens: Sum of what the server reported.
+        completion_tokens: Sum of what the server reported.
+        cache_hits: Texts whose answer or token count was there already.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cache_hits: int = 0
+
+
+class Stopped(GeneratorError):
+    """A request was given up because another one has failed."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Sender:
+    """Sends texts to a server and keeps the account; see `OpenAIGenerator` for the fields.
+
+    The client's own retries are off: it waits without a way to be stopped, leaves unreadable
+    replies alone, and would send more requests than the budget allows.
+
+    Attributes:
+        limit_name: What error messages call the limit of an answer.
+
+    Raises:
+        ValueError: If a field is out of range, the URL is none or no server is named.
+        MissingExtraError: If the `openai` client is not installed.
+    """
+
+    model: str
+    base_url: str | None
+    api: Literal["chat", "completions"]
+    concurrency: int
+    timeout: float
+    max_retries: int
+    backoff: float
+    max_requests: int | None
+    max_total_tokens: int | None
+    extra_body: Mapping[str, Any]
+    limit_field: Literal["max_tokens", "max_completion_tokens"]
+    api_key_env: str
+    limit_name: str = "max_new_tokens"
+    _usage: Usage = field(default_factory=Usage, init=False)
+    _link: _Link | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("expected the name of a model, got an empty one")
+        for what, choices in (
+            ("api", ("chat", "completions")),
+            ("limit_field", ("max_tokens", "max_completion_tokens")),
+        ):
+            if getattr(self, what) not in choices:
+                raise ValueError(f"expected {what} in {choices}, got {getattr(self, what)!r}")
+        for what, least in (
+            ("concurrency", 1),
+            ("max_retries", 0),
+            ("max_requests", 0),
+            ("max_total_tokens", 0),
+        ):
+            value = getattr(self, what)
+            if value is None and what in ("max_requests", "max_total_tokens"):
+                continue
+            if type(value) is not int or value < least:
+                raise ValueError(f"expected {what} to be an integer >= {least}, got {value!r}")
+        if not (self.timeout > 0 and self.backoff >= 0):
+            raise ValueError(
+                f"expected timeout > 0 and backoff >= 0 seconds, got {self.timeout!r} and "
+                f"{self.backoff!r}"
+            )
+        try:
+            # A copy, so that what is sent stays what the answers are kept under.
+            body = json.loads(json.dumps(dict(self.extra_body), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"expected extra_body to be JSON, got {error}") from error
+        parsed = parse_base_url(self.base_url)
+        if twice := body.keys() & parsed.extra_body.keys():
+            raise ValueError(
+                f"expected enable_thinking in the base URL or {', '.join(twice)} in extra_body, "
+                "got both: give one"
+            )
+        self.base_url, self.extra_body = parsed.url, {**body, **parsed.extra_body}
+        self.link()
+
+    @property
+    def usage(self) -> Usage:
+        """What was used up to now; a copy."""
+        with self.link().lock:
+            return replace(self._usage)
+
+    @property
+    def identity(self) -> str:
+        """All that decides the reply to a text, its limit aside, as JSON."""
+        fields = (self.base_url, self.model, self.api, self.limit_field, self.extra_body)
+        return json.dumps([_READING, *fields], sort_keys=True)
+
+    def count_hits(self, n: int) -> None:
+        """Adds texts that needed no request to the account."""
+        with self.link().lock:
+            self._usage.cache_hits += n
+
+    def send(self, text: str, limit: int, stop: threading.Event, needs_text: bool = True) -> Reply:
+        """Sends a text until there is a reply or a failure that lasts.
+
+        Args:
+            text: The prompt.
+            limit: Most tokens of the answer.
+            stop: Once set, nothing more is sent.
+            needs_text: Whether a reply without text is a failure.
+
+        Raises:
+            BudgetExceededError: If the budget does not allow a request, before it is sent.
+            Stopped: If `stop` is set.
+            GeneratorError: If the request has finally failed.
+        """
+        for attempt in count():
+            with self.link().slots:
+                self._admit(text, attempt, stop)
+                outcome = self._attempt(text, limit, needs_text)
+            if isinstance(outcome, Reply):
+                return outcome
+            cause, asked_wait = outcome.cause, outcome.retry_after
+            if asked_wait > _LONGEST_RETRY_AFTER:
+                cause = f"the server asks to wait {asked_wait:.0f} s. {cause}"
+            elif outcome.temporary and attempt < self.max_retries:
+                growing = min(self.backoff * 2.0**attempt, _LONGEST_BACKOFF)
+                wait = max(growing * self.link().chance.uniform(0.5, 1.0), asked_wait)
+                if _pause(stop, wait):
+                    raise self.error(text, f"given up, as another one has failed: {cause}", Stopped)
+                continue
+            break
+        tries = f" {attempt + 1} times" if attempt else ""
+        # Outside of any `except`, so that no exception of the client, which may hold the key,
+        # becomes the context of this one.
+        raise self.error(text, f"failed{tries}: {cause}")
+
+    def error(self, text: str, what: str, kind: type[GeneratorError] = GeneratorError) -> Exception:
+        """Makes an error that names model, server and prompt, and does not hold the key."""
+        what = what.replace(self.link().key, "***") if self.link().key != _NO_KEY else what
+        return kind(
+            f"{self.model!r} at {self.base_url}, prompt {excerpt(text)!r}: {what[:_SHOWN]}",
+            prompt=text,
+        )
+
+    def link(self) -> _Link:
+        """Returns the connection of this process: a forked one must not use its parent's."""
+        if self._link is None or self._link.pid != os.getpid():
+            self._link = _Link(self)
+        return self._link
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_link": None, "_usage": self.usage}
+
+    def _admit(self, text: str, attempt: int, stop: threading.Event) -> None:
+        """Puts a request on the account, or refuses it."""
+        with self.link().lock:
+            used = self._usage
+            tokens = used.prompt_tokens + used.completion_tokens
+            if stop.is_set():
+                raise self.error(text, "not sent, as another one has failed", Stopped)
+            for what, spent, budget in (
+                ("max_requests", used.requests, self.max_requests),
+                ("max_total_tokens", tokens, self.max_total_tokens),
+            ):
+                if budget is not None and spent >= budget:
+                    raise self.error(
+                        text,
+                        f"not sent, as {what}={budget} is used up ({spent}): raise it to continue "
+                        "(with cache=FILE, answers that have arrived are not asked for again)",
+                        BudgetExceededError,
+                    )
+            used.requests += 1
+            used.retries += attempt > 0
+
+    def _attempt(self, text: str, limit: int, needs_text: bool) -> Reply | Failure:
+        from openai import OpenAIError
+
+        client = self.link().client
+        # The raw response, because the client takes whatever JSON comes for an answer.
+        create: Any = client.completions.with_raw_response.create
+        asked: dict[str, Any] = {"prompt": text}
+        if self.api == "chat":
+            create = client.chat.completions.with_raw_response.create
+            asked = {"messages": [{"role": "user", "content": text}]}
+        body = {self.limit_field: limit, **self.extra_body}
+        outcome: Reply | Failure
+        try:
+            response = create(model=self.model, temperature=0, extra_body=body, **asked)
+        except (OpenAIError, UnicodeError) as error:  # UnicodeError: lone surrogates in the prompt
+            outcome = read_failure(error, self.api_key_env)
+        else:
+            outcome = read_reply(response.content, needs_text, self.limit_name)
+        with self.link().lock:
+            self._usage.prompt_tokens += outcome.prompt_tokens or 0
+            self._usage.completion_tokens += outcome.completion_tokens or 0
+        return outcome
+
+
+class _Link:
+    """What belongs to one process and is never copied or stored: client, key and locks."""
+
+    def __init__(self, sender: Sender) -> None:
+        try:
+            from openai import OpenAI
+        except ImportError as error:
+            raise MissingExtraError(
+                "a generator behind an API needs the openai client: pip install 'pcrl-gym[openai]'"
+            ) from error
+        self.pid = os.getpid()
+        self.key = os.environ.get(sender.api_key_env) or _NO_KEY
+        url = parse_base_url(sender.base_url)
+        # Servers that want a version are Azure's, which look for the key there.
+        azure = {"api-key": self.key} if url.query and self.key != _NO_KEY else {}
+        self.client: OpenAI = OpenAI(
+            base_url=url.endpoint,
+            api_key=self.key,
+            timeout=sender.timeout,
+            max_retries=0,
+            default_query=url.query,
+            default_headers=azure,
+        )
+        self.lock = threading.RLock()
+        self.slots = threading.BoundedSemaphore(sender.concurrency)
+        self.chance = random.Random()  # its own: the global one may be seeded by the user
+
+
+def send_all(
+    send_one: Callable[[str, threading.Event], ReplyT], texts: Sequence[str], concurrency: int
+) -> Iterator[tuple[str, ReplyT]]:
+    """Sends texts by several threads at once.
+
+    After a failure nothing more is sent, but what is in flight comes in, so that it can be kept.
+
+    Args:
+        send_one: Sends a text; gives up once the event is set.
+        texts: The texts, each once.
+        concurrency: Most texts in flight.
+
+    Yields:
+        Texts and what `send_one` returned, in the order of arrival.
+
+    Raises:
+        Exception: The first failure of `send_one`.
+    """
+    if not texts:
+        return
+    stop = threading.Event()
+
+    def guarded(text: str) -> ReplyT:
+        try:
+            return send_one(text, stop)
+        except BaseException:
+            stop.set()  # here already, so that the other threads send nothing more
+            raise
+
+    pool = ThreadPoolExecutor(min(concurrency, len(texts)))
+    stopped: Stopped | None = None
+    try:
+        sent = {pool.submit(guarded, text): text for text in texts}
+        for future in as_completed(sent):
+            try:
+                yield sent[future], future.result()
+            except Stopped as error:  # by a failure that comes out of another future
+                stopped = error
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    if stopped is not None:
+        raise stopped
+
+
+def _pause(stop: threading.Event, seconds: float) -> bool:
+    """Waits, but not longer than until `stop`; tells whether it is set."""
+    return stop.wait(seconds)

@@ -1,0 +1,304 @@
+"""A generator that is hosted several times on a Ray cluster: many GPUs, many machines."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+from pcrl_gym.errors import GeneratorError, excerpt
+from pcrl_gym.generators.base import Answer, Generator, SharedGenerator
+from pcrl_gym.generators.ray.cluster import check_room, connect, disconnect
+from pcrl_gym.generators.ray.pool import ActorPool, Call, LostCallError, NoActorError
+from pcrl_gym.generators.ray.replica import split_by_length, starter
+
+_SHOWN = 5
+
+
+class RayGenerator(SharedGenerator):
+    """Replicas of one frozen generator in the actors of a Ray cluster, as a `Generator`.
+
+    Prompts are split by length into batches of about equal work (`ray_replica.split_by_length`),
+    which go to whichever replica is free; answers come in the order of the prompts and are those of
+    the generator in one process, token for token. A replica whose process or machine dies is
+    replaced, and its batch asked again.
+
+    The cluster is the one that `RAY_ADDRESS` names (each of its machines needs this package), or a
+    local one that is gone with the last generator on it; see `ray.cluster.connect`. To be
+    closed, or used in a `with` block; what is left open ends with the program.
+
+    Args:
+        generator: What each replica loads (a name, an id or a folder, see `load_generator`), or a
+            `Generator` that can be pickled, of which each replica gets a copy.
+        replicas: How many replicas.
+        num_gpus: GPUs per replica, 0.5 for two replicas on one; `None`: 1 if the cluster has GPUs,
+            else 0.
+        num_cpus: CPUs per replica, also the number of threads that a model on a CPU computes with.
+        device: Where replicas load the generator. "auto" is the replica's own GPU, or the CPU if it
+            has none.
+        dtype: See `load_generator`.
+        batch_size: See `load_generator`: prompts that a replica's model answers at once.
+        retries: How often a batch is asked again if its replica dies.
+        start_timeout: Seconds that a replica may take to load where no other one is at work.
+
+    Attributes:
+        name: That of the hosted generator.
+        max_prompt_tokens: That of the hosted generator.
+        tokenizer: That of the hosted generator; `None` if it has none.
+        gives_likelihoods: That of the hosted generator; true if it does not say.
+        replicas: How many replicas.
+
+    Raises:
+        ValueError: If a number is out of range, the generator cannot be loaded, or the local
+            cluster is too small.
+        MissingExtraError: If Ray is not installed.
+        ConnectionError: If there is no cluster at `RAY_ADDRESS`.
+        GeneratorError: If the replicas cannot be started.
+
+    Example:
+        >>> with RayGenerator("Qwen/Qwen3-0.6B", replicas=4) as generator:  # doctest: +SKIP
+        ...     env = gym.make("pcrl_gym:PromptCompression-v0", generator=generator)
+    """
+
+    def __init__(
+        self,
+        generator: str | Path | Generator,
+        replicas: int = 1,
+        *,
+        num_gpus: float | None = None,
+        num_cpus: float = 1.0,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        retries: int = 2,
+        start_timeout: float = 1800.0,
+    ) -> None:
+        _check(replicas, num_gpus, num_cpus, retries, start_timeout)
+        self.replicas = replicas
+        self._lock = threading.RLock()
+        self._ray = connect()
+        try:
+            if num_gpus is None:
+                num_gpus = 1.0 if self._ray.cluster_resources().get("GPU") else 0.0
+            check_room(self._ray, replicas, num_cpus, num_gpus, "replicas")
+            if device == "auto" and not num_gpus:
+                device = "cpu"  # a GPU that the actor may see is not its own
+            resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
+            start = starter(self._ray, generator, (device, dtype, batch_size), resources)
+        except BaseException:
+            disconnect()
+            raise
+        self._pool = ActorPool(self._ray, start, replicas, retries, start_timeout)
+        # Runs at `close`, when the object is collected, or at the program's end.
+        self._close = weakref.finalize(self, _close, self._pool)
+        try:
+            known = self._pool.wait_until_ready()[0]
+        except BaseException as error:
+            self.close()
+            if isinstance(error, NoActorError):
+                raise GeneratorError(f"the replicas cannot be started: {error}") from error
+            raise
+        self.name: str = known["name"] if not isinstance(generator, (str, Path)) else str(generator)
+        self.max_prompt_tokens: int | None = known["max_prompt_tokens"]
+        self.tokenizer: Any = known["tokenizer"]
+        self.gives_likelihoods: bool = known["gives_likelihoods"]
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: str,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+    ) -> RayGenerator:
+        """Makes the generator that a short form stands for.
+
+        Args:
+            spec: "ray:NAME", or "ray:NAME?replicas=4&num_gpus=1&num_cpus=2" with any of these
+                options.
+            device: See the class.
+            dtype: See the class.
+            batch_size: See the class.
+
+        Raises:
+            ValueError: If the name is empty or stands for a server or for replicas itself, an
+                option is unknown or no number; else see the class.
+        """
+        name, _, query = spec.removeprefix("ray:").partition("?")
+        kinds: dict[str, Callable[[str], Any]] = {
+            "replicas": int,
+            "num_gpus": float,
+            "num_cpus": float,
+        }
+        try:
+            pairs = parse_qsl(query, strict_parsing=True) if query else []
+            options = {option: kinds[option](value) for option, value in pairs}
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"expected generator 'ray:NAME?replicas=4&num_gpus=1&num_cpus=1', got {spec!r}: "
+                f"{error!r}"
+            ) from error
+        if not name or name.startswith(("ray:", "openai:")):
+            raise ValueError(
+                f"expected the name, id or folder of a model after 'ray:', got {spec!r}; a server "
+                "is asked from one process (concurrency=N of OpenAIGenerator)"
+            )
+        return cls(name, device=device, dtype=dtype, batch_size=batch_size, **options)
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """That of the hosted generator; `None` if it has none."""
+        ((_, value),) = self._call([lambda replica: replica.fingerprint.remote()], [()])
+        return None if value is None else str(value)
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
+        """Answers each prompt greedily; see `Generator.generate`.
+
+        Raises:
+            ValueError: If `max_new_tokens` is below 1.
+            GeneratorError: If replicas died of a batch more often than `retries`; `prompts` are its
+                texts. What the hosted generator raises is raised here.
+        """
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        return self._spread(
+            prompts,
+            lambda host, rows: host.ask.remote("generate", _take(prompts, rows), max_new_tokens),
+        )
+
+    def generate_from(
+        self,
+        prompts: Sequence[str],
+        drafts: Sequence[Answer | str],
+        max_new_tokens: int,
+        decided: Callable[[int, str, int], bool] | None = None,
+    ) -> list[Answer]:
+        """Answers each prompt greedily; see `DraftingGenerator.generate_from`.
+
+        `decided` is sent to the replicas and must depend on its arguments alone; for each partial
+        answer it is called here, too, with the arguments for which it was true there. Without
+        drafts in the hosted generator, this is `generate`.
+
+        Raises:
+            ValueError: If there are not as many drafts as prompts, or `max_new_tokens` is below 1.
+            GeneratorError: See `generate`.
+        """
+        if len(drafts) != len(prompts):
+            raise ValueError(f"expected one draft per prompt, got {len(drafts)} for {len(prompts)}")
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        self._check_open()
+        shared = None if decided is None else self._ray.put(decided)
+        found = self._spread(
+            prompts,
+            lambda host, rows: host.generate_from.remote(
+                _take(prompts, rows), _take(drafts, rows), max_new_tokens, shared, rows
+            ),
+        )
+        for i, (_, asked) in enumerate(found):
+            if decided is not None and asked is not None and not decided(i, *asked):
+                raise GeneratorError(
+                    f"{self.name!r}: `decided` was true in a replica and is not here for {asked}: "
+                    "it must depend on its arguments alone",
+                    prompt=prompts[i],
+                )
+        return [answer for answer, _ in found]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Counts the tokens of each text; see `Generator.count_tokens`."""
+        return self._spread(
+            texts, lambda host, rows: host.ask.remote("count_tokens", _take(texts, rows))
+        )
+
+    def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
+        """Scores given answers; see `Generator.log_likelihood`.
+
+        Raises:
+            ValueError: If there are not as many answers as prompts.
+            GeneratorError: See `generate`.
+        """
+        if len(prompts) != len(answers):
+            raise ValueError(
+                f"expected one answer per prompt, got {len(answers)} for {len(prompts)}"
+            )
+        return self._spread(
+            prompts,
+            lambda host, rows: host.ask.remote(
+                "log_likelihood", _take(prompts, rows), _take(answers, rows)
+            ),
+        )
+
+    def close(self) -> None:
+        """Ends the replicas, and a local cluster with its last generator; twice is fine."""
+        self._close()
+
+    def __enter__(self) -> RayGenerator:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
+
+    def _spread(self, texts: Sequence[str], send: Callable[[Any, list[int]], Any]) -> list[Any]:
+        """Has the replicas handle texts in batches; the results are in the order of the texts."""
+        batches = split_by_length([len(text) for text in texts], self.replicas)
+        calls = [lambda host, rows=rows: send(host, rows) for rows in batches]
+        results: list[Any] = [None] * len(texts)
+        for index, values in self._call(calls, [_take(texts, rows) for rows in batches]):
+            if len(values) != len(batches[index]):
+                raise GeneratorError(
+                    f"{self.name!r} returned {len(values)} values for {len(batches[index])} texts"
+                )
+            for i, value in zip(batches[index], values, strict=True):
+                results[i] = value
+        return results
+
+    def _check_open(self) -> None:
+        # Ray would start a new cluster by itself.
+        if not self._close.alive:
+            raise GeneratorError(f"{self.name!r} was closed: make a new RayGenerator")
+
+    def _call(self, calls: Sequence[Call], texts: Sequence[Sequence[str]]) -> list[tuple[int, Any]]:
+        self._check_open()
+        with self._lock:
+            try:
+                return list(self._pool.run(calls))
+            except LostCallError as error:
+                lost = texts[error.index]
+                shown = ", ".join(repr(excerpt(text)) for text in lost[:_SHOWN])
+                more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+                raise GeneratorError(
+                    f"a replica of {self.name!r} is lost on {len(lost)} prompts, {shown}{more}: "
+                    f"{error}",
+                    prompts=lost,
+                ) from error
+            except NoActorError as error:
+                raise GeneratorError(f"no replica of {self.name!r} is left: {error}") from error
+
+
+def _check(
+    replicas: int, num_gpus: float | None, num_cpus: float, retries: int, start_timeout: float
+) -> None:
+    for what, value, least in (("replicas", replicas, 1), ("retries", retries, 0)):
+        if type(value) is not int or value < least:
+            raise ValueError(f"expected {what} to be an integer >= {least}, got {value!r}")
+    if not (num_cpus >= 0 and (num_gpus is None or num_gpus >= 0) and start_timeout > 0):
+        raise ValueError(
+            f"expected num_cpus >= 0, num_gpus >= 0 or None and start_timeout > 0, got "
+            f"{num_cpus!r}, {num_gpus!r} and {start_timeout!r}"
+        )
+
+
+def _close(pool: ActorPool) -> None:
+    pool.close()
+    disconnect()
+
+
+def _take(items: Sequence[Any], rows: Sequence[int]) -> list[Any]:
+    return [items[i] for i in rows]

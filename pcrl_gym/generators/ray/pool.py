@@ -1,0 +1,218 @@
+"""A pool of Ray actors that work through calls; those that die are replaced."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pcrl_gym.errors import PcrlError
+
+_PATIENCE = 60.0  # seconds without a sign of life before the user is told
+
+Call = Callable[[Any], Any]
+"""Sends a call to an actor and returns the reference of its result."""
+
+
+class LostCallError(PcrlError):
+    """A call was sent as often as allowed, and every time its actor died.
+
+    Attributes:
+        index: Which call it was.
+    """
+
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message, index)
+        self.index = index
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NoActorError(PcrlError):
+    """No actor could be started."""
+
+
+@dataclass
+class _Busy:
+    """What an actor does: call `index`, or with `None` something nobody waits for, as loading."""
+
+    actor: Any
+    index: int | None = None
+    failed_starts: int = 0
+    loading: bool = False
+
+
+class ActorPool:
+    """Actors that take calls one at a time, whichever is free.
+
+    Args:
+        ray: The module, connected to a cluster.
+        start: Makes an actor and has it load; returns its handle and the reference of a result that
+            is there once it has loaded.
+        size: How many actors there are.
+        retries: How often a call is sent again, and an actor started again, after a death.
+        start_timeout: Seconds that an actor may take to start where no other one is at work.
+    """
+
+    def __init__(
+        self,
+        ray: Any,
+        start: Callable[[], tuple[Any, Any]],
+        size: int,
+        retries: int,
+        start_timeout: float,
+    ) -> None:
+        self._ray = ray
+        self._start = start
+        self._size = size
+        self._retries = retries
+        self._start_timeout = start_timeout
+        self._free: deque[Any] = deque()
+        self._busy: dict[Any, _Busy] = {}
+
+    def wait_until_ready(self) -> list[Any]:
+        """Waits until all actors have loaded.
+
+        Returns:
+            What they loaded, one entry per actor that had not loaded before.
+
+        Raises:
+            NoActorError: If one dies again and again, or the cluster has no room for it.
+            Exception: What loading raised.
+        """
+        self._fill()
+        loaded = []
+        while any(busy.loading for busy in self._busy.values()):
+            _, result, failure = self._next(waiting=True)
+            if failure is not None:
+                raise failure
+            loaded.append(result)
+        return loaded
+
+    def run(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
+        """Has the actors work through calls; to be used up before it is called again.
+
+        After a failure nothing more is sent, but what is under way comes in, so that it can be
+        kept. If the iterator is given up, the actors finish what they do before they get new calls.
+
+        Args:
+            calls: The calls; each may be sent more than once.
+
+        Yields:
+            Indices of calls and their results, in the order of arrival.
+
+        Raises:
+            LostCallError: If an actor died of a call more often than `retries`.
+            NoActorError: See `wait_until_ready`.
+            Exception: What a call raised.
+        """
+        self._fill()
+        waiting = deque(range(len(calls)))
+        deaths = [0] * len(calls)
+        failure: BaseException | None = None
+        try:
+            while (waiting and failure is None) or self._at_work():
+                while waiting and self._free and failure is None:
+                    actor, index = self._free.popleft(), waiting.popleft()
+                    self._busy[calls[index](actor)] = _Busy(actor, index)
+                done, result, error = self._next(waiting=bool(waiting) and failure is None)
+                if isinstance(error, _DiedError):
+                    assert done is not None
+                    deaths[done] += 1
+                    if deaths[done] <= self._retries:
+                        waiting.append(done)  # last, should it be what kills
+                    else:
+                        told = f"its process died {deaths[done]} times, the last time by {error}"
+                        failure = failure or LostCallError(told, done)
+                elif error is not None:
+                    failure = failure or error
+                elif done is not None:
+                    yield done, result
+        finally:
+            for busy in self._busy.values():
+                busy.index = None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Ends the actors."""
+        # Once Ray has shut down at the program's end, asking it to kill would start it again.
+        if self._ray.is_initialized():
+            for actor in (*self._free, *(busy.actor for busy in self._busy.values())):
+                self._ray.kill(actor)
+        self._free.clear()
+        self._busy.clear()
+
+    def _at_work(self) -> bool:
+        return any(busy.index is not None for busy in self._busy.values())
+
+    def _fill(self) -> None:
+        while len(self._free) + len(self._busy) < self._size:
+            self._add()
+
+    def _add(self, failed_starts: int = 0) -> None:
+        actor, loaded = self._start()
+        self._busy[loaded] = _Busy(actor, failed_starts=failed_starts, loading=True)
+
+    def _next(self, waiting: bool) -> tuple[int | None, Any, BaseException | None]:
+        """Waits until an actor has finished something.
+
+        Args:
+            waiting: Whether a call waits for an actor.
+
+        Returns:
+            The index of the call, its result, and what went wrong.
+        """
+        exceptions = self._ray.exceptions
+        idle = waiting and not self._at_work()
+        ready = self._wait_to_start() if idle else self._ray.wait(list(self._busy))[0]
+        if not ready:
+            return None, None, NoActorError(self._nothing_within(self._start_timeout))
+        busy = self._busy.pop(ready[0])
+        try:
+            result = self._ray.get(ready[0])
+        except exceptions.RayTaskError as error:
+            # Ray's own if the arguments could not be unpickled there.
+            of_ray = isinstance(error.cause, exceptions.RayError)
+            cause = error.cause if isinstance(error.cause, Exception) and not of_ray else error
+            if busy.loading:
+                self._ray.kill(busy.actor)
+                return None, None, NoActorError(str(error)) if cause is error else cause
+            self._free.append(busy.actor)
+            return busy.index, None, None if busy.index is None else cause
+        except exceptions.RayError as error:
+            return self._replace(busy, error)
+        self._free.append(busy.actor)
+        return busy.index, result, None
+
+    def _wait_to_start(self) -> list[Any]:
+        """Waits as long as an actor may take to start, and says so if it takes long."""
+        first = min(_PATIENCE, self._start_timeout)
+        ready, _ = self._ray.wait(list(self._busy), timeout=first)
+        if not ready and (rest := self._start_timeout - first) > 0:
+            told = f"{self._nothing_within(first)}; waiting {rest:g} s more"
+            warnings.warn(told, stacklevel=2)
+            ready, _ = self._ray.wait(list(self._busy), timeout=rest)
+        return list(ready)
+
+    def _nothing_within(self, seconds: float) -> str:
+        free = self._ray.available_resources()
+        return f"none started or loaded within {seconds:g} s; of the cluster are free: {free}"
+
+    def _replace(
+        self, busy: _Busy, error: Exception
+    ) -> tuple[int | None, Any, BaseException | None]:
+        self._ray.kill(busy.actor)  # it may only be out of reach
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        failed_starts = busy.failed_starts + busy.loading
+        if failed_starts > self._retries:
+            return None, None, NoActorError(f"one died {failed_starts} times as it started: {told}")
+        self._add(failed_starts)
+        return busy.index, None, None if busy.index is None else _DiedError(told)
+
+
+class _DiedError(Exception):
+    """The actor of a call died."""

@@ -1,0 +1,82 @@
+"""What is certain of an answer's text while its tokens are still coming."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pcrl_gym.scoring.rouge import MEASURES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+APPENDING = frozenset({"ByteLevel", "Metaspace", "ByteFallback", "Fuse", "Strip", "Replace"})
+"""Decoders under which one more token only appends text, but for bytes of unfinished characters."""
+
+
+class GrowingText:
+    """Reads unfinished answers.
+
+    Args:
+        tokenizer: The tokenizer that decodes them.
+
+    Attributes:
+        words_per_token: The most words, of any of `rouge.MEASURES`, that a token can add; `None` if
+            a token may change the text before it, so that nothing is certain.
+
+    Example:
+        >>> from pcrl_gym.episodes.tokenizers import load_tokenizer
+        >>> GrowingText(load_tokenizer("micro")).words_per_token
+        2
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._backend = tokenizer.backend_tokenizer
+        steps = _decoder_steps(json.loads(self._backend.to_str())["decoder"])
+        self.words_per_token = self._most_words() if _appends(steps) else None
+        falls_back = any(step["type"] == "ByteFallback" for step in steps)
+        vocabulary = self._backend.get_vocab().items() if falls_back else ()
+        self._bytes = {i for token, i in vocabulary if re.fullmatch("<0x[0-9A-F]{2}>", token)}
+        added = self._backend.get_added_tokens_decoder().items()
+        self._left_out = {i for i, token in added if token.special}  # also between two bytes
+
+    def certain(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens, with U+FFFD at its end for each byte that is not certain.
+
+        Byte fallback decodes a run of bytes as a whole: one more can turn all of it into U+FFFD.
+        """
+        end, unknown = len(tokens), 0
+        while end and (tokens[end - 1] in self._bytes or tokens[end - 1] in self._left_out):
+            end -= 1
+            unknown += tokens[end] in self._bytes
+        text = self._backend.decode(list(tokens[:end]), skip_special_tokens=True)
+        return text + UNKNOWN * unknown
+
+    def _most_words(self) -> int:
+        ids = [[i] for i in range(self._backend.get_vocab_size(with_added_tokens=True))]
+        texts = self._backend.decode_batch(ids, skip_special_tokens=True)
+        # A piece of a character may complete one that is a word.
+        pieces = {text.replace(UNKNOWN, " a ") for text in texts}
+        return max(1, *(len(m.words(text)) for m in MEASURES.values() for text in pieces))
+
+
+def _decoder_steps(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if decoder is None:
+        return []
+    steps: list[dict[str, Any]] = decoder.get("decoders", [decoder])
+    return steps
+
+
+def _appends(steps: list[dict[str, Any]]) -> bool:
+    kinds = [step["type"] for step in steps]
+    # What is replaced after the tokens are fused may reach over two of them.
+    fused = kinds.index("Fuse") if "Fuse" in kinds else len(kinds)
+    return (
+        bool(kinds)
+        and APPENDING.issuperset(kinds)
+        and "Replace" not in kinds[fused:]
+        and all(step["stop"] == 0 for step in steps if step["type"] == "Strip")
+    )

@@ -1,0 +1,122 @@
+"""Models run under torch settings of their own, whatever the caller of the package has set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from pcrl_gym.process import Undo, hold
+
+_AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+
+
+class _Setting(NamedTuple):
+    """A setting of the whole process: how to read and write it, and the value of a new process."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    initial: Any
+
+
+def _attribute(owner: Any, name: str, initial: Any) -> _Setting:
+    return _Setting(partial(getattr, owner, name), partial(setattr, owner, name), initial)
+
+
+def _precision(backend: str, operator: str, initial: str = "none") -> _Setting:
+    # What torch.set_float32_matmul_precision and every `allow_tf32` come down to.
+    return _Setting(
+        partial(torch._C._get_fp32_precision_getter, backend, operator),
+        lambda value: torch._C._set_fp32_precision_setter(backend, operator, value),
+        initial,
+    )
+
+
+def _read_deterministic() -> tuple[bool, bool]:
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    return torch.are_deterministic_algorithms_enabled(), warn_only
+
+
+def _write_deterministic(value: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(value[0], warn_only=value[1])
+
+
+_cuda = torch.backends.cuda
+_SETTINGS = (
+    _Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    _Setting(_read_deterministic, _write_deterministic, (False, False)),
+    # From the general to the special: one that is not set reads as the more general one.
+    _precision("generic", "all"),
+    _precision("mkldnn", "all"),
+    _precision("mkldnn", "matmul"),
+    _precision("mkldnn", "conv"),
+    _precision("cuda", "all"),
+    _precision("cuda", "matmul"),
+    _precision("cuda", "conv", "tf32"),
+    _attribute(_cuda.matmul, "allow_fp16_reduced_precision_reduction", True),
+    _attribute(_cuda.matmul, "allow_bf16_reduced_precision_reduction", True),
+    _attribute(_cuda.matmul, "allow_fp16_accumulation", False),
+    _Setting(_cuda.flash_sdp_enabled, _cuda.enable_flash_sdp, True),
+    _Setting(_cuda.mem_efficient_sdp_enabled, _cuda.enable_mem_efficient_sdp, True),
+    _Setting(_cuda.math_sdp_enabled, _cuda.enable_math_sdp, True),
+    _Setting(_cuda.cudnn_sdp_enabled, _cuda.enable_cudnn_sdp, True),
+)
+
+
+@contextmanager
+def initial_settings() -> Iterator[None]:
+    """Runs a block under the settings that torch starts with; the caller's are put back.
+
+    These are autocast, default data type and device, precision of float32, deterministic
+    algorithms, and kernels of attention.
+    """
+    with ExitStack() as stack:
+        for kind in _AUTOCAST:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device() != torch.device("cpu"):
+            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(hold("torch", _apply_initial))
+        yield
+
+
+@contextmanager
+def own_state(model: nn.Module) -> Iterator[None]:
+    """Runs a block in which a model answers: `initial_settings`, no gradients, no dropout.
+
+    Args:
+        model: In evaluation mode inside the block; modules that were being trained are put back.
+    """
+    with initial_settings(), hold(id(model), partial(_evaluate, model)), torch.inference_mode():
+        yield
+
+
+def _apply_initial() -> Undo:
+    changed: list[tuple[_Setting, Any]] = []
+    for setting in _SETTINGS:
+        value = setting.read()
+        if value != setting.initial:
+            setting.write(setting.initial)
+            changed.append((setting, value))
+
+    def undo() -> None:
+        for setting, value in reversed(changed):
+            setting.write(value)
+
+    return undo
+
+
+def _evaluate(model: nn.Module) -> Undo:
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+
+    def undo() -> None:
+        for module in training:
+            module.training = True
+
+    return undo

@@ -1,0 +1,231 @@
+"""A model's chat template as a template: rendered once, the same on every day."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pcrl_gym.prompts.prompt_text import RenderedPrompt
+from pcrl_gym.spec import format_spec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from pcrl_gym.prompts.prompt import Prompt
+
+DATE = datetime.date(2024, 7, 26)
+"""The day that chat templates write as today's, as Llama's templates do where there is no clock."""
+
+# Line breaks, quotes and angle brackets show up templates that escape what they are given. The
+# second sentinel shows up templates whose own text depends on the content.
+_SENTINELS = ('sentinel "1"\n<one>', "another <sentinel>,\n'two'")
+# What `chat_frame` gives a chat template by itself.
+_TAKEN = ("messages", "add_generation_prompt", "strftime_now")
+
+
+class ChatTemplate:
+    """The generator's own chat template, with the prompt as the only user message.
+
+    The content of the message is the instruction, and in a new line the input if there is one,
+    both stripped. The template's text ends where the generator's answer begins. It is rendered
+    once, here, and does not depend on the clock: a chat template that writes today's date gets
+    `date`.
+
+    Args:
+        tokenizer: The generator's tokenizer.
+        system: The system message; None: none, or the one that the chat template writes by itself.
+        date: The day that the chat template takes for today, `YYYY-MM-DD`; None: `DATE`.
+        **chat_template_kwargs: Variables of the chat template, such as `enable_thinking=False`,
+            which must be JSON values.
+
+    Attributes:
+        name: `"chat"`, with the settings if there are any; `make_template` takes it.
+        prefix: The text before the user's message.
+        suffix: The text after it.
+
+    Raises:
+        ValueError: If the tokenizer has no chat template, or one that does not write the content
+            of the message exactly once and unchanged, or does not write the system message or use
+            one of the settings.
+
+    Example:
+        >>> ChatTemplate(tokenizer, system="Be brief.", enable_thinking=False)  # doctest: +SKIP
+        ChatTemplate('chat:enable_thinking=false,system=Be brief.')
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        system: str | None = None,
+        *,
+        date: str | None = None,
+        **chat_template_kwargs: Any,
+    ) -> None:
+        own = {"system": system, "date": date}
+        settings = {key: value for key, value in own.items() if value is not None}
+        settings |= chat_template_kwargs
+        self.name = format_spec("chat", settings)
+        day = check_chat_settings(settings)
+        who = f"the chat template of {tokenizer.name_or_path or type(tokenizer).__name__}"
+        if unused := _unused(tokenizer, [*chat_template_kwargs, *(["date"] if date else [])]):
+            raise ValueError(f"{who} does not use {', '.join(unused)}: leave it out")
+        frame = chat_frame(tokenizer, system, day, chat_template_kwargs)
+        if frame is None:
+            if system is not None and chat_frame(tokenizer, None, day, chat_template_kwargs):
+                raise ValueError(f"{who} refuses a system message: leave system out")
+            raise ValueError(_no_frame(tokenizer))
+        self.prefix, self.suffix = frame
+        if system is not None and system.strip() not in self.prefix:
+            raise ValueError(f"{who} does not write the system message: leave system out")
+
+    @classmethod
+    def from_frame(cls, frame: Sequence[str], name: str = "chat") -> ChatTemplate:
+        """Return a template that was rendered before.
+
+        Args:
+            frame: See the property; a list works too, as JSON has no tuples.
+            name: Its name.
+
+        Raises:
+            ValueError: If the frame is not two strings.
+        """
+        if not isinstance(frame, (tuple, list)) or [type(part) for part in frame] != [str, str]:
+            raise ValueError(
+                f"the frame of a chat template must be a prefix and a suffix, got {frame!r}"
+            )
+        made = cls.__new__(cls)
+        made.name = name
+        made.prefix, made.suffix = frame
+        return made
+
+    @property
+    def frame(self) -> tuple[str, str]:
+        """`(prefix, suffix)`: all that `from_frame` needs besides the name."""
+        return self.prefix, self.suffix
+
+    def render(self, prompt: Prompt) -> RenderedPrompt:
+        """Return the text of the prompt and the ranges that belong to the template."""
+        parts = (prompt.instruction.strip(), prompt.input.strip())
+        content = "\n".join(part for part in parts if part)
+        start, end = len(self.prefix), len(self.prefix) + len(content)
+        whole = f"{self.prefix}{content}{self.suffix}"
+        ranges = ((0, start), (end, len(whole)))
+        return RenderedPrompt(whole, tuple(pair for pair in ranges if pair[0] < pair[1]))
+
+    def __repr__(self) -> str:
+        return f"ChatTemplate({self.name!r})"
+
+
+def check_chat_settings(settings: Mapping[str, Any]) -> datetime.date:
+    """Check what can be checked without a tokenizer, and return the day.
+
+    Raises:
+        ValueError: If a setting of `ChatTemplate` has the wrong type or form.
+    """
+    system, date = settings.get("system"), settings.get("date")
+    if system is not None and not isinstance(system, str):
+        raise ValueError(f"system must be a string, got {system!r}: put it in double quotes")
+    if taken := [name for name in _TAKEN if name in settings]:
+        raise ValueError(f"{taken[0]} is given by the template itself and cannot be set")
+    if date is None:
+        return DATE
+    try:
+        return datetime.date.fromisoformat(date)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"date must be a day like '2024-07-26', got {date!r}") from error
+
+
+def chat_frame(
+    tokenizer: PreTrainedTokenizerFast,
+    system: str | None = None,
+    date: datetime.date = DATE,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+) -> tuple[str, str] | None:
+    """Return the text that a tokenizer's chat template writes before and after a user message.
+
+    The generation prompt belongs to the text after it. The frame is found by rendering two
+    different messages and comparing what stands around them.
+
+    Args:
+        tokenizer: The tokenizer.
+        system: The system message; None: none.
+        date: The day that the chat template takes for today.
+        chat_template_kwargs: Variables of the chat template.
+
+    Returns:
+        `(prefix, suffix)`, or None if there is no chat template or none that can be split so:
+        it changes the content, writes it twice or not at all, or refuses the conversation.
+    """
+    source = _source(tokenizer)
+    if source is None:
+        return None
+    from jinja2 import TemplateError
+
+    frames = set()
+    for sentinel in _SENTINELS:
+        messages = [] if system is None else [{"role": "system", "content": system}]
+        try:
+            text = tokenizer.apply_chat_template(
+                [*messages, {"role": "user", "content": sentinel}],
+                chat_template=_pinned(source, date),
+                tokenize=False,
+                add_generation_prompt=True,
+                **(chat_template_kwargs or {}),
+            )
+        except TemplateError:  # how chat templates refuse a conversation
+            return None
+        assert isinstance(text, str)  # tokenize=False, one conversation
+        parts = text.split(sentinel)
+        if len(parts) != 2:
+            return None
+        frames.add((parts[0], parts[1]))
+    return frames.pop() if len(frames) == 1 else None
+
+
+def _source(tokenizer: PreTrainedTokenizerFast) -> str | None:
+    """The Jinja source that `apply_chat_template` renders, the default one of several."""
+    template: Any = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    return template or None
+
+
+def _pinned(source: str, date: datetime.date) -> str:
+    """Give a chat template that asks for the time a `strftime_now` of its own.
+
+    transformers passes no functions to chat templates, so this one is written in Jinja.
+    """
+    if not re.search(r"\bstrftime_now\b", source):
+        return source
+    moment = datetime.datetime.combine(date, datetime.time())
+    steps = "".join(
+        f"|replace({json.dumps(directive)}, {json.dumps(moment.strftime(directive))})"
+        for directive in sorted(set(re.findall(r"(?<!{)%-?[a-zA-Z]", source)))
+    )
+    # The empty string keeps the macro's end from swallowing a line break at the source's beginning.
+    macro = "{% macro strftime_now(format) %}{{ format" + steps + " }}{% endmacro %}{{ '' }}"
+    return macro + source
+
+
+def _unused(tokenizer: PreTrainedTokenizerFast, settings: Sequence[str]) -> list[str]:
+    """Settings that a chat template does not know: they would change nothing, without a word."""
+    source = _source(tokenizer)
+    words = {name: "strftime_now" if name == "date" else name for name in settings}
+    return [
+        name
+        for name, word in words.items()
+        if source and not re.search(rf"\b{re.escape(word)}\b", source)
+    ]
+
+
+def _no_frame(tokenizer: PreTrainedTokenizerFast) -> str:
+    found = "a chat template that changes, repeats or refuses the content of a user message"
+    return (
+        "template='chat' needs a generator whose tokenizer has a chat template that writes a user "
+        f"message once and unchanged; {tokenizer.name_or_path or type(tokenizer).__name__} has "
+        f"{found if tokenizer.chat_template else 'no chat template'}. "
+        "Use template='alpaca' or pass a Template object."
+    )

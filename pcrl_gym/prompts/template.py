@@ -1,0 +1,123 @@
+"""Templates: the fixed text around a prompt, known by position and never searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from pcrl_gym.prompts.chat_template import ChatTemplate, chat_frame, check_chat_settings
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.prompt_text import PromptText, RenderedPrompt
+from pcrl_gym.spec import parse_spec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+__all__ = [
+    "AlpacaTemplate",
+    "ChatTemplate",
+    "PromptText",
+    "RenderedPrompt",
+    "Template",
+    "chat_frame",
+    "check_template",
+    "make_template",
+]
+
+
+@runtime_checkable
+class Template(Protocol):
+    """Turns a prompt into text. `render` must be deterministic."""
+
+    @property
+    def name(self) -> str:
+        """Name that results are reported under."""
+        ...
+
+    def render(self, prompt: Prompt) -> RenderedPrompt:
+        """Return the text of the prompt and the ranges that belong to the template."""
+        ...
+
+
+class AlpacaTemplate:
+    r"""The template of PCRL: labels for instruction, input and output.
+
+    `Instruction: {instruction}\nInput: {input}\nOutput: \n`, without the input line where the
+    input is empty. Instruction and input are stripped of white space at both ends.
+
+    Example:
+        >>> rendered = AlpacaTemplate().render(Prompt(id="0", instruction="Add.", input="1 2"))
+        >>> rendered.text
+        'Instruction: Add.\nInput: 1 2\nOutput: \n'
+        >>> rendered.fixed
+        ((0, 13), (17, 25), (28, 38))
+    """
+
+    name = "alpaca"
+
+    def render(self, prompt: Prompt) -> RenderedPrompt:
+        """Return the text of the prompt and the ranges that belong to the template."""
+        user_input = prompt.input.strip()
+        pieces = [("Instruction: ", True), (prompt.instruction.strip(), False)]
+        if user_input:
+            pieces += [("\nInput: ", True), (user_input, False)]
+        return _join([*pieces, ("\nOutput: \n", True)])
+
+
+def make_template(
+    spec: str | Template, tokenizer: PreTrainedTokenizerFast | None = None
+) -> Template:
+    """Return the template that a name stands for; a `Template` object is returned as it is.
+
+    Args:
+        spec: `"alpaca"`, `"chat"`, `"chat:system=You are terse.,enable_thinking=false"` with any
+            settings of `ChatTemplate`, or an object with `name` and `render`. A value that holds a
+            comma stands in double quotes, see `pcrl_gym.spec.parse_spec`.
+        tokenizer: The generator's tokenizer; only `"chat"` needs it.
+
+    Raises:
+        ValueError: If the name is unknown, a setting is wrong, or `"chat"` is not possible with
+            this tokenizer.
+    """
+    if not isinstance(spec, str) and isinstance(spec, Template):
+        return spec
+    settings = check_template(spec)
+    if settings is None:
+        return AlpacaTemplate()
+    if tokenizer is None:
+        raise ValueError(
+            "template='chat' needs the generator's tokenizer, and this generator has none; "
+            "use template='alpaca' or pass a Template object"
+        )
+    return ChatTemplate(tokenizer, **settings)
+
+
+def check_template(spec: Any) -> dict[str, Any] | None:
+    """Check the name of a template as far as that needs no tokenizer.
+
+    Returns:
+        The settings of the `ChatTemplate` that it stands for; None if it stands for another one.
+
+    Raises:
+        ValueError: If the name is unknown, or a setting has the wrong form.
+    """
+    if spec == "alpaca":
+        return None
+    name, settings = parse_spec(spec) if isinstance(spec, str) else ("", {})
+    if name != "chat":
+        raise ValueError(
+            f"template must be 'alpaca', 'chat' or an object with `name` and `render`, got {spec!r}"
+        )
+    check_chat_settings(settings)
+    return settings
+
+
+def _join(pieces: Sequence[tuple[str, bool]]) -> RenderedPrompt:
+    """Join `(text, is template text)` pieces, skipping empty ones."""
+    fixed = []
+    end = 0
+    for text, is_fixed in pieces:
+        start, end = end, end + len(text)
+        if is_fixed and text:
+            fixed.append((start, end))
+    return RenderedPrompt("".join(text for text, _ in pieces), tuple(fixed))

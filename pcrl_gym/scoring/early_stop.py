@@ -1,0 +1,127 @@
+"""What the similarity of an answer can still become while the answer is being written."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L, Measure, lowered
+
+# Scores of equal value but from different counts differ by a few roundings, about 1e-16 each.
+# Relative, so that a bound of 0.0 stays exact.
+_SLACK = 1e-9
+
+
+@lru_cache(maxsize=4096)
+def _reference_positions(measure: Measure, reference: str) -> tuple[int, dict[str, int]]:
+    """Number of words of the reference, and the positions of each of them as bits of an int."""
+    words = measure.words(reference)
+    positions: dict[str, int] = {}
+    for position, word in enumerate(words):
+        positions[word] = positions.get(word, 0) | 1 << position
+    return len(words), positions
+
+
+def similarity_bounds(
+    text: str, reference: str, words_left: int, measure: Measure = UNICODE_ROUGE_L
+) -> tuple[float, float]:
+    r"""Bounds on a similarity over all answers that can still come of a text.
+
+    These are: the text without the U+FFFD at its end, then anything with at most `words_left` new
+    words, all stripped. If the text ends inside a word, that word is *open*: whatever follows may
+    lengthen it, which is no new word.
+
+    Let the reference have $r > 0$ words $R$, the text $m$ words $C$, $C'$ of them without an open
+    one; $A$ is `words_left`. With $a \le A$ words appended and $l$ in common, ROUGE-L F1 is
+    $2 l / (m + a + r)$.
+
+    *High.* A longest common subsequence splits $R$ at some $j$: the text matches in $R_{\le j}$,
+    what is appended in $R_{> j}$. So $l \le \text{LCS}(C, R_{\le j}) + \min(a, r - j)$, and copying
+    the words after $j$ attains it. A further match never lowers the score: it adds 1 to $l$ and to
+    a sum $m + a + r \ge l$. Hence $a_j = \min(A, r - j)$, and
+
+    $$ \max_{0 \le j \le r} \frac{2 (\text{LCS}(C, R_{\le j}) + a_j)}{m + a_j + r} $$
+
+    where an open word matches every word that starts with it, since it can become that word.
+
+    *Low.* Nothing takes the matches of $C'$ away. The open word can become one that matches
+    nothing, and $A$ more such words can follow, which makes the numerator smallest and the
+    denominator largest at once:
+
+    $$ \frac{2 \, \text{LCS}(C', R)}{m + A + r} $$
+
+    *No words in the reference.* Only identity counts. It is possible as long as the text, stripped,
+    is the reference, or begins it once stripped on the left; and it never is certain, as another
+    character may follow. So the bounds are (0, 1) or (0, 0).
+
+    *U+FFFD at the end* stands for at least one byte of characters that are not complete: they may
+    lengthen an open word, and begin at most a word per U+FFFD, which counts as appended on top of
+    $A$. Tokenizers with byte fallback decode a whole run of bytes to one U+FFFD each while its last
+    character is incomplete.
+
+    Apart from U+FFFD at the end, where any word is taken to be possible, both bounds are attained,
+    up to a relative slack of 1e-9 for rounding.
+
+    Args:
+        text: The answer so far, as decoded: not stripped.
+        reference: The text that the answer will be compared with, stripped.
+        words_left: How many new words can still come, at least 0. The open word is not new, nor is
+            what U+FFFD at the end may turn out to be.
+        measure: The similarity.
+
+    Returns:
+        (low, high) with `0 <= low <= similarity(answer, reference) <= high <= 1`.
+
+    Example:
+        The open word may become "three" or "throw"; once it is "throw", 0.9 is out of reach.
+
+        >>> low, high = similarity_bounds("one two thr", "one two three four", words_left=1)
+        >>> round(low, 3), round(high, 3)
+        (0.5, 1.0)
+        >>> low, high = similarity_bounds("one two throw ", "one two three four", words_left=1)
+        >>> round(low, 3), round(high, 3)
+        (0.5, 0.75)
+    """
+    start = text.rstrip("\ufffd")
+    total, positions = _reference_positions(measure, reference)
+    if not total:
+        # With words in the reference, an identical answer is 1.0 by the formula too.
+        identical = reference.startswith(start.lstrip()) or reference == start.strip()
+        return 0.0, 1.0 if identical else 0.0
+
+    words = measure.words(start)
+    is_open = measure.letter.match(lowered(start)[-1:]) is not None
+    words_left += len(text) - len(start)
+
+    # Bit-parallel LCS (Hyyrö 2004): after each word, bit i of `unmatched` is 0 exactly where the
+    # LCS with the first i + 1 words of the reference is longer than with the first i.
+    everything = (1 << total) - 1
+    unmatched = everything
+    closed = len(words) - is_open
+    for word in words[:closed]:
+        hits = unmatched & positions.get(word, 0)
+        unmatched = ((unmatched + hits) | (unmatched - hits)) & everything
+    common = total - unmatched.bit_count()
+    low = 2 * common / (len(words) + words_left + total)
+
+    if is_open:
+        hits = 0
+        for word, bits in positions.items():
+            if word.startswith(words[-1]):
+                hits |= bits
+        hits &= unmatched
+        unmatched = ((unmatched + hits) | (unmatched - hits)) & everything
+
+    # Of the splits with equally many matches the first leaves most to append: split 0, and then
+    # the one after each match.
+    matches = everything ^ unmatched
+    split = matched = 0
+    high = 0.0
+    while True:
+        appended = min(words_left, total - split)
+        high = max(high, 2 * (matched + appended) / (len(words) + appended + total))
+        if not matches:
+            break
+        split = (matches & -matches).bit_length()
+        matches &= matches - 1
+        matched += 1
+    return low * (1 - _SLACK), min(1.0, high * (1 + _SLACK))

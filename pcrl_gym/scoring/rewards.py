@@ -1,0 +1,352 @@
+"""Reward rules: pure functions from the measured terms of a batch to its rewards."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcrl_gym.scoring.rouge import MEASURES, UNICODE_ROUGE_L
+from pcrl_gym.spec import parse_spec
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RewardInputs:
+    """What a reward may look at, one entry per prompt of the batch.
+
+    Attributes:
+        similarity: (batch,) float64 in [0, 1], of the answers to the compressed and the original
+            prompt, by the reward's measure; NaN if the reward does not need answers. With early
+            stopping, for an unfinished answer the bound that decided on `similarity_threshold`.
+        compression_ratio: (batch,) float64, at most 1, share of the user's generator tokens that
+            was saved; negative where re-tokenising made the prompt longer.
+        drop_rate: (batch,) float64 in [0, 1], share of the droppable units that was dropped.
+        log_likelihood: (batch,) float64, at most 0, mean log-probability in nats that the generator
+            gives to its original answer after the compressed prompt; NaN if not needed.
+    """
+
+    similarity: FloatArray
+    compression_ratio: FloatArray
+    drop_rate: FloatArray
+    log_likelihood: FloatArray
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """A rule that turns measured terms into rewards.
+
+    Attributes:
+        name: What tables call the reward.
+        needs_answers: Whether compressed prompts must be answered (`similarity` is set).
+        needs_likelihood: Whether `log_likelihood` is set.
+
+    A reward may have two more attributes. `measure` names the similarity of two answers, see
+    `scoring.rouge.MEASURES`. `similarity_threshold` says that the reward depends on `similarity`
+    only through `similarity > similarity_threshold`: early stopping leaves answers there.
+    """
+
+    @property
+    def name(self) -> str:
+        """What tables call the reward."""
+        ...
+
+    @property
+    def needs_answers(self) -> bool:
+        """Whether compressed prompts must be answered."""
+        ...
+
+    @property
+    def needs_likelihood(self) -> bool:
+        """Whether the original answer must be scored after the compressed prompt."""
+        ...
+
+    def __call__(self, x: RewardInputs) -> FloatArray:
+        """Returns one finite float64 reward per prompt, shape (batch,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdReward:
+    r"""The compression achieved if the answer survived, a small penalty otherwise.
+
+    $$
+    r = \begin{cases} \text{compression\_ratio} & \text{if similarity} > \tau \\
+                      \lambda & \text{otherwise} \end{cases}
+    $$
+
+    The comparison is strict. The ratio is negative where re-tokenising lengthened the prompt.
+    Source: Jung and Kim, "Discrete Prompt Compression with Reinforcement Learning" (2023),
+    https://arxiv.org/abs/2308.08758, with tau 0.9 and lambda -0.01.
+
+    Attributes:
+        threshold: tau, similarity that an answer must exceed, in [0, 1).
+        penalty: lambda, reward of an answer that did not survive; finite.
+        measure: Similarity of two answers: "unicode_rouge_l", which sees words of any script and
+            signs, or "rouge_l" as PCRL used it, see `pcrl_gym.scoring.rouge`.
+
+    Example:
+        >>> x = reward_inputs(similarity=[1.0, 0.9, 0.2], compression_ratio=[0.25, 0.5, 0.75])
+        >>> ThresholdReward()(x)
+        array([ 0.25, -0.01, -0.01])
+    """
+
+    threshold: float = 0.9
+    penalty: float = -0.01
+    measure: str = UNICODE_ROUGE_L.name
+    name: ClassVar[str] = "threshold"
+    needs_answers: ClassVar[bool] = True
+    needs_likelihood: ClassVar[bool] = False
+
+    @property
+    def similarity_threshold(self) -> float:
+        """The number that a similarity is compared with, and all that is done with it."""
+        return self.threshold
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold < 1.0:
+            raise ValueError(
+                f"threshold must lie in [0, 1), got {self.threshold}: similarity never exceeds 1"
+            )
+        _check_finite(penalty=self.penalty)
+        _check_measure(self.measure)
+
+    def __call__(self, x: RewardInputs) -> FloatArray:
+        """Returns the rewards of a batch, shape (batch,)."""
+        return np.where(x.similarity > self.threshold, x.compression_ratio, self.penalty)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearReward:
+    r"""A weighted sum of similarity and compression.
+
+    $$ r = a \cdot \text{similarity} + b \cdot \text{compression\_ratio} $$
+
+    Dense where `ThresholdReward` is sparse, so it is easier to learn from; its optimum may give up
+    answers for tokens when $b$ is large. With weights that sum to 1 it never exceeds 1.
+
+    Attributes:
+        similarity_weight: a, finite.
+        ratio_weight: b, finite.
+        measure: See `ThresholdReward`.
+
+    Example:
+        >>> x = reward_inputs(similarity=[1.0, 0.5], compression_ratio=[0.25, 0.75])
+        >>> LinearReward(similarity_weight=0.5, ratio_weight=0.5)(x)
+        array([0.625, 0.625])
+    """
+
+    similarity_weight: float = 0.5
+    ratio_weight: float = 0.5
+    measure: str = UNICODE_ROUGE_L.name
+    name: ClassVar[str] = "linear"
+    needs_answers: ClassVar[bool] = True
+    needs_likelihood: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check_finite(similarity_weight=self.similarity_weight, ratio_weight=self.ratio_weight)
+        _check_measure(self.measure)
+
+    def __call__(self, x: RewardInputs) -> FloatArray:
+        """Returns the rewards of a batch, shape (batch,)."""
+        return self.similarity_weight * x.similarity + self.ratio_weight * x.compression_ratio
+
+
+@dataclass(frozen=True, slots=True)
+class BandReward:
+    r"""Similarity if the compression hits a target band, penalties outside it.
+
+    $$
+    r = \begin{cases}
+        \lambda_0 & \text{if compression\_ratio} \ge \rho_0 \\
+        \text{similarity} & \text{if } |\text{compression\_ratio} - \rho| \le \delta \\
+        \lambda & \text{otherwise}
+    \end{cases}
+    $$
+
+    The cases are tried from the top. Source: Shandilya et al., "TACO-RL: Task Aware Prompt
+    Compression Optimization with Reinforcement Learning" (2024), https://arxiv.org/abs/2409.13035;
+    the penalties and the target are those of its published training code
+    (microsoft/LLMLingua, experiments/taco-rl). Two things differ: TACO-RL gives the band in tokens
+    (30 of a meeting transcript), which means nothing for prompts of 30 tokens, so here it is a
+    share; and its similarity is BLEU (summaries) or F1 (questions), here it is the measure.
+
+    Attributes:
+        target_ratio: rho, compression ratio at the centre of the band, in [0, 1].
+        tolerance: delta, half the width of the band, at least 0; the borders belong to it.
+        penalty: lambda, reward outside the band; finite.
+        collapse_ratio: rho_0, compression ratio from which a prompt counts as emptied; beyond
+            the target.
+        collapse_penalty: lambda_0, reward of an emptied prompt; finite.
+        measure: See `ThresholdReward`.
+
+    Example:
+        >>> x = reward_inputs(similarity=[0.8, 0.8, 0.8], compression_ratio=[0.5, 0.1, 0.95])
+        >>> BandReward(target_ratio=0.5, tolerance=0.1)(x)
+        array([ 0.8, -0.1, -0.4])
+    """
+
+    target_ratio: float = 0.5
+    tolerance: float = 0.1
+    penalty: float = -0.1
+    collapse_ratio: float = 0.9
+    collapse_penalty: float = -0.4
+    measure: str = UNICODE_ROUGE_L.name
+    name: ClassVar[str] = "band"
+    needs_answers: ClassVar[bool] = True
+    needs_likelihood: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.target_ratio <= 1.0:
+            raise ValueError(f"target_ratio must lie in [0, 1], got {self.target_ratio}")
+        if not self.tolerance >= 0.0:
+            raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
+        if not self.collapse_ratio > self.target_ratio:
+            raise ValueError(
+                f"collapse_ratio must exceed target_ratio {self.target_ratio}, "
+                f"got {self.collapse_ratio}"
+            )
+        _check_finite(penalty=self.penalty, collapse_penalty=self.collapse_penalty)
+        _check_measure(self.measure)
+
+    def __call__(self, x: RewardInputs) -> FloatArray:
+        """Returns the rewards of a batch, shape (batch,)."""
+        ratio = x.compression_ratio
+        # The slack keeps border cases inside: 0.4 - 0.3 is slightly more than 0.1 in binary.
+        inside = np.abs(ratio - self.target_ratio) <= self.tolerance + 1e-9
+        rewards = np.where(inside, x.similarity, self.penalty)
+        return np.where(ratio >= self.collapse_ratio - 1e-9, self.collapse_penalty, rewards)
+
+
+@dataclass(frozen=True, slots=True)
+class LikelihoodReward:
+    r"""How probable the original answer still is after the compressed prompt.
+
+    $$
+    r = \frac{1}{|y|} \sum_t \log p(y_t \mid \text{compressed prompt}, y_{<t})
+        + b \cdot \text{compression\_ratio}
+    $$
+
+    with $y$ the generator's answer to the original prompt, in nats. One forward pass instead of
+    decoding. With $b = 0$ keeping everything is usually best, since nothing pays for tokens saved:
+    use it to measure, and $b > 0$ to train. Source: length-normalised sequence likelihood (Murray
+    and Chiang 2018, https://arxiv.org/abs/1808.10006) of the generator's own answer.
+
+    Attributes:
+        ratio_weight: b, finite.
+
+    Example:
+        >>> x = reward_inputs(log_likelihood=[-0.25, -2.0], compression_ratio=[0.5, 0.75])
+        >>> LikelihoodReward()(x)
+        array([-0.25, -2.  ])
+        >>> LikelihoodReward(ratio_weight=1.0)(x)
+        array([ 0.25, -1.25])
+    """
+
+    ratio_weight: float = 0.0
+    name: ClassVar[str] = "likelihood"
+    needs_answers: ClassVar[bool] = False
+    needs_likelihood: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_finite(ratio_weight=self.ratio_weight)
+
+    def __call__(self, x: RewardInputs) -> FloatArray:
+        """Returns the rewards of a batch, shape (batch,)."""
+        return x.log_likelihood + self.ratio_weight * x.compression_ratio
+
+
+def make_reward(spec: str | Reward) -> Reward:
+    """Makes a reward from its name and settings, or passes an object through.
+
+    Args:
+        spec: "threshold", "linear", "band" or "likelihood", also with settings such as
+            "threshold:threshold=0.8", or an object that follows `Reward`.
+
+    Returns:
+        The reward.
+
+    Raises:
+        ValueError: If the name or a setting is unknown, a setting is out of range, or the object
+            lacks a member of `Reward`.
+
+    Example:
+        >>> make_reward("threshold:threshold=0.8,measure=rouge_l")
+        ThresholdReward(threshold=0.8, penalty=-0.01, measure='rouge_l')
+    """
+    kinds = (ThresholdReward, LinearReward, BandReward, LikelihoodReward)
+    if isinstance(spec, str):
+        name, settings = parse_spec(spec)
+        for kind in kinds:
+            if name == kind.name:
+                return kind(**_checked(spec, settings, kind))
+    # A class has the members as well, but calling it would build a reward instead of paying one.
+    if isinstance(spec, Reward) and not isinstance(spec, type):
+        return spec
+    names = ", ".join(repr(kind.name) for kind in kinds)
+    raise ValueError(
+        f"unknown reward {spec!r}: expected one of {names}, or an object with `name`, "
+        "`needs_answers`, `needs_likelihood` and `__call__` (see pcrl_gym.scoring.rewards.Reward)"
+    )
+
+
+def with_measure(reward: Reward, measure: str) -> Reward:
+    """Returns a reward by the name of `make_reward` with another measure, if it has one.
+
+    Raises:
+        ValueError: If the measure is unknown.
+    """
+    known = (ThresholdReward, LinearReward, BandReward)
+    return dataclasses.replace(reward, measure=measure) if isinstance(reward, known) else reward
+
+
+def reward_inputs(
+    similarity: list[float] | FloatArray | None = None,
+    compression_ratio: list[float] | FloatArray | None = None,
+    drop_rate: list[float] | FloatArray | None = None,
+    log_likelihood: list[float] | FloatArray | None = None,
+) -> RewardInputs:
+    """Makes `RewardInputs` from the terms that are given; the others become NaN.
+
+    Raises:
+        ValueError: If no term is given or their lengths differ.
+    """
+    terms = [similarity, compression_ratio, drop_rate, log_likelihood]
+    given = [np.asarray(term, dtype=np.float64) for term in terms if term is not None]
+    if not given or any(term.shape != (given[0].size,) for term in given):
+        shapes = [term.shape for term in given]
+        raise ValueError(f"expected one-dimensional terms of equal length, got shapes {shapes}")
+    missing = np.full(given[0].shape, np.nan)
+    return RewardInputs(
+        *(missing if term is None else np.asarray(term, dtype=np.float64) for term in terms)
+    )
+
+
+def _checked(spec: str, settings: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """Return the settings of a reward if it has them and their types are right."""
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    for name, value in settings.items():
+        if name not in defaults:
+            raise ValueError(f"{spec!r}: no setting {name!r}; there are: {', '.join(defaults)}")
+        wanted = str if isinstance(defaults[name], str) else (int, float)
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise ValueError(
+                f"{spec!r}: {name} must be like {defaults[name]!r}, which is the default, got "
+                f"{value!r}"
+            )
+    return settings
+
+
+def _check_measure(measure: str) -> None:
+    if measure not in MEASURES:
+        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
+
+
+def _check_finite(**values: float) -> None:
+    for name, value in values.items():
+        if not np.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value}")

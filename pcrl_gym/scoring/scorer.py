@@ -1,0 +1,359 @@
+"""The scorer: the one path from episodes and keep masks to rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pcrl_gym.errors import GeneratorError, PromptTooLongError
+from pcrl_gym.scoring.answers import Answers, check_count, failures
+from pcrl_gym.scoring.rewards import RewardInputs
+from pcrl_gym.scoring.rouge import MEASURES, UNICODE_ROUGE_L
+
+if TYPE_CHECKING:
+    from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.generators.base import Answer, Generator
+    from pcrl_gym.scoring.rewards import Reward
+    from pcrl_gym.storage.disk_cache import DiskCache
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+SURVIVAL_THRESHOLD = 0.9
+"""What a similarity must exceed for the answer to count as survived, as in PCRL."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a batch of compressions is worth, one entry per episode.
+
+    Attributes:
+        reward: (batch,) float64.
+        similarity: (batch,) float64 in [0, 1], of the two whole answers; NaN if the reward does not
+            need answers, and where the answer is partial.
+        survived: (batch,) bool, whether the similarity exceeds the reward's threshold, 0.9 if it
+            has none; known of partial answers, too. All False if the reward needs no answers.
+        compression_ratio: (batch,) float64, `1 - (n' - f) / (n - f)` with the counts below; 0.0
+            where the user's part adds no tokens (n <= f); negative where re-tokenising inflated.
+        drop_rate: (batch,) float64 in [0, 1], dropped over droppable units; 0.0 without any.
+        log_likelihood: (batch,) float64 in nats; NaN if the reward does not need it.
+        original_tokens: (batch,) int64, n, generator tokens of the original prompt.
+        compressed_tokens: (batch,) int64, n', generator tokens of the compressed prompt.
+        template_tokens: (batch,) int64, f, generator tokens of the template's own text.
+        prompts: The original prompts as rendered.
+        compressed_prompts: The texts that the masks leave.
+        outputs: The generator's answers to the original prompts.
+        compressed_outputs: Its answers to the compressed prompts; empty strings if the reward does
+            not need answers.
+        partial: (batch,) bool, whether the answer to the compressed prompt was left unfinished
+            because the reward was decided; only with early stopping.
+        answered: Whether compressed prompts were answered: the reward needs it.
+    """
+
+    reward: FloatArray
+    similarity: FloatArray
+    survived: BoolArray
+    compression_ratio: FloatArray
+    drop_rate: FloatArray
+    log_likelihood: FloatArray
+    original_tokens: IntArray
+    compressed_tokens: IntArray
+    template_tokens: IntArray
+    prompts: list[str]
+    compressed_prompts: list[str]
+    outputs: list[str]
+    compressed_outputs: list[str]
+    partial: BoolArray
+    answered: bool
+
+    def __len__(self) -> int:
+        """Number of episodes scored."""
+        return len(self.prompts)
+
+    def info(self, i: int) -> dict[str, Any]:
+        """Returns the terms of episode `i` by name; terms the reward did not need are left out."""
+        terms: dict[str, Any] = {
+            "prompt": str(self.prompts[i]),
+            "compressed_prompt": str(self.compressed_prompts[i]),
+            "output": self.outputs[i],
+            "compression_ratio": float(self.compression_ratio[i]),
+            "drop_rate": float(self.drop_rate[i]),
+            "original_tokens": int(self.original_tokens[i]),
+            "compressed_tokens": int(self.compressed_tokens[i]),
+        }
+        if self.answered:
+            terms["compressed_output"] = self.compressed_outputs[i]
+            terms["similarity"] = float(self.similarity[i])
+            terms["survived"] = bool(self.survived[i])
+            terms["partial"] = bool(self.partial[i])
+        if not np.isnan(self.log_likelihood[i]):
+            terms["log_likelihood"] = float(self.log_likelihood[i])
+        return terms
+
+
+class Scorer:
+    """Scores keep masks with a generator and a reward; batched, and the only path to a reward.
+
+    Answers are asked for once: those to original prompts are kept for the life of the scorer (with
+    a cache the latest in memory, all on disk), so a mask that keeps everything costs nothing, and
+    so are the latest ones to compressed prompts.
+
+    The similarity of two answers is the reward's `measure`, a name of `scoring.rouge.MEASURES`,
+    or `unicode_rouge_l` if it has none.
+
+    Args:
+        generator: The frozen model that answers.
+        reward: The rule that pays.
+        max_new_tokens: Limit of each answer in generator tokens, at least 1.
+        early_stopping: Whether an answer is left unfinished as soon as it is certain whether its
+            similarity exceeds the reward's `similarity_threshold`. The rewards are the same and
+            come sooner. A reward without that attribute gets whole answers all the same.
+        cache: Where answers to original prompts are kept from run to run; `None`: nowhere.
+
+    Raises:
+        ValueError: If `max_new_tokens` is below 1 or leaves no room for a prompt, there is a cache
+            but the generator has no `fingerprint`, the reward's measure is unknown, or it needs
+            log-likelihoods and the generator says by an attribute `gives_likelihoods` that it has
+            none.
+
+    Example:
+        >>> scores = Scorer(generator, make_reward("threshold"))(episodes, masks)  # doctest: +SKIP
+        >>> scores.reward  # doctest: +SKIP
+        array([ 0.25, -0.01])
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        reward: Reward,
+        max_new_tokens: int = 30,
+        *,
+        early_stopping: bool = False,
+        cache: DiskCache | None = None,
+    ) -> None:
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        if reward.needs_likelihood and not getattr(generator, "gives_likelihoods", True):
+            raise ValueError(
+                f"reward {reward.name!r} needs log-likelihoods, and {generator.name!r} gives none: "
+                "choose another reward, or a local generator"
+            )
+        limit = generator.max_prompt_tokens
+        if limit is not None and max_new_tokens >= limit:
+            raise ValueError(
+                f"max_new_tokens={max_new_tokens} leaves no room for a prompt in the context of "
+                f"{generator.name!r} ({limit} tokens): lower it"
+            )
+        self.generator = generator
+        self.reward = reward
+        self.max_new_tokens = max_new_tokens
+        measure = getattr(reward, "measure", UNICODE_ROUGE_L.name)
+        if measure not in MEASURES:
+            raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
+        own = getattr(reward, "similarity_threshold", None)
+        self._threshold = SURVIVAL_THRESHOLD if own is None else own
+        stop_at = own if early_stopping else None
+        self._answers = Answers(generator, max_new_tokens, stop_at, cache, MEASURES[measure])
+        self._token_counts: dict[str, int] = {}
+
+    @property
+    def max_prompt_tokens(self) -> int | None:
+        """Most generator tokens a prompt may have so that its answer fits too; `None`: any."""
+        limit = self.generator.max_prompt_tokens
+        return None if limit is None else limit - self.max_new_tokens
+
+    @property
+    def max_original_tokens(self) -> int | None:
+        """Most generator tokens of a prompt that is to be compressed; `None`: any.
+
+        A sixteenth less than `max_prompt_tokens`, because what a mask leaves is tokenised anew and
+        may then take a few tokens more than the original.
+        """
+        limit = self.max_prompt_tokens
+        return None if limit is None else limit - limit // 16
+
+    def longer_than(self, limit: int, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Tells which texts have more generator tokens than `limit`; (len(texts),)."""
+        return self._count(texts) > limit
+
+    def __call__(
+        self, episodes: Sequence[Episode], masks: Sequence[ArrayLike] | NDArray[Any]
+    ) -> Scores:
+        """Scores one keep mask per episode.
+
+        Args:
+            episodes: The prompts; the same one may occur several times.
+            masks: Per episode a keep mask over its first units, 1 = keep. Protected units and units
+                past the mask's end are kept whatever it says.
+
+        Returns:
+            The scores, in the order of `episodes`.
+
+        Raises:
+            ValueError: If there are not as many masks as episodes, a mask is not a vector of bools
+                or integers, or a reward is not finite.
+            PromptTooLongError: If a prompt and its answer do not fit the generator's context;
+                raised before anything is generated.
+            GeneratorError: If the generator fails. No reward is made up for it.
+        """
+        if len(episodes) != len(masks):
+            raise ValueError(f"expected one mask per episode, got {len(masks)} for {len(episodes)}")
+        prompts = [episode.text for episode in episodes]
+        kept = [episode.kept(mask) for episode, mask in zip(episodes, masks, strict=True)]
+        compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
+        with self._naming(episodes, compressed):
+            return self._score(episodes, kept, prompts, compressed)
+
+    def answer_ahead(self, episodes: Sequence[Episode]) -> int:
+        """Answers original prompts before they are scored, so that only the cache file holds them.
+
+        Args:
+            episodes: The prompts; what the file holds already is not asked again.
+
+        Returns:
+            How many prompts were answered.
+
+        Raises:
+            GeneratorError: If the generator fails.
+        """
+        prompts = [episode.text for episode in episodes]
+        with self._naming(episodes, prompts):
+            return self._answers.ahead(prompts, [episode.prompt.output for episode in episodes])
+
+    def _score(
+        self,
+        episodes: Sequence[Episode],
+        kept: list[NDArray[np.bool_]],
+        prompts: list[str],
+        compressed: list[str],
+    ) -> Scores:
+        n = self._count(prompts)
+        f = self._count([episode.template_text for episode in episodes])
+        n_compressed = np.array(self._counted(compressed), dtype=np.int64)
+        self._check_lengths(episodes, n, n_compressed)
+
+        expected = [episode.prompt.output for episode in episodes]
+        texts = compressed if self.reward.needs_answers else None
+        originals, survivals = self._answers(prompts, expected, texts)
+        likelihood = bounds = np.full(len(episodes), np.nan)
+        compressed_outputs = [""] * len(episodes)
+        partial = np.zeros(len(episodes), np.bool_)
+        if self.reward.needs_answers:
+            compressed_outputs = [survival.answer.text for survival in survivals]
+            bounds = np.array([survival.bound for survival in survivals], dtype=np.float64)
+            partial = np.array([s.answer.partial for s in survivals], dtype=np.bool_)
+        if self.reward.needs_likelihood:
+            likelihood = self._log_likelihood(compressed, originals)
+
+        ratio = _compression_ratio(n, n_compressed, f)
+        drop_rate = np.array(
+            [_drop_rate(e.droppable, keep) for e, keep in zip(episodes, kept, strict=True)],
+            dtype=np.float64,
+        )
+        terms = RewardInputs(bounds, ratio, drop_rate, likelihood)
+        return Scores(
+            reward=self._pay(terms),
+            similarity=np.where(partial, np.nan, bounds),
+            survived=bounds > self._threshold,
+            compression_ratio=ratio,
+            drop_rate=drop_rate,
+            log_likelihood=likelihood,
+            original_tokens=n,
+            compressed_tokens=n_compressed,
+            template_tokens=f,
+            prompts=prompts,
+            compressed_prompts=compressed,
+            outputs=[answer.text for answer in originals],
+            compressed_outputs=compressed_outputs,
+            partial=partial,
+            answered=self.reward.needs_answers,
+        )
+
+    def _count(self, texts: Sequence[str]) -> IntArray:
+        new = [text for text in dict.fromkeys(texts) if text not in self._token_counts]
+        if new:
+            self._token_counts.update(zip(new, self._counted(new), strict=True))
+        return np.array([self._token_counts[text] for text in texts], dtype=np.int64)
+
+    def _counted(self, texts: list[str]) -> list[int]:
+        with failures(self.generator, "count_tokens"):
+            counts = self.generator.count_tokens(texts)
+        check_count(self.generator, "token counts", counts, texts)
+        return counts
+
+    def _check_lengths(
+        self, episodes: Sequence[Episode], original: IntArray, compressed: IntArray
+    ) -> None:
+        limit = self.max_prompt_tokens
+        if limit is None:
+            return
+        longest = np.maximum(original, compressed)
+        for episode, tokens in zip(episodes, longest, strict=True):
+            if tokens > limit:
+                raise PromptTooLongError(
+                    f"prompt {episode.prompt.id!r} has {tokens} tokens, but "
+                    f"{self.generator.name!r} takes at most {limit} next to "
+                    f"{self.max_new_tokens} new ones: shorten or leave out the prompt, or lower "
+                    "max_new_tokens"
+                )
+
+    def _log_likelihood(self, compressed: list[str], originals: list[Answer]) -> FloatArray:
+        pairs = list(zip(compressed, originals, strict=True))
+        distinct = list(dict.fromkeys(pairs))
+        values: list[float] = []
+        if distinct:
+            texts, answers = zip(*distinct, strict=True)
+            with failures(self.generator, "log_likelihood"):
+                values = self.generator.log_likelihood(texts, answers)
+        check_count(self.generator, "log-likelihoods", values, distinct)
+        by_pair = dict(zip(distinct, values, strict=True))
+        result = np.array([by_pair[pair] for pair in pairs], dtype=np.float64)
+        if not np.isfinite(result).all():
+            raise GeneratorError(
+                f"{self.generator.name!r} gave a log-likelihood that is not a finite number"
+            )
+        return result
+
+    @contextmanager
+    def _naming(self, episodes: Sequence[Episode], compressed: list[str]) -> Iterator[None]:
+        """Adds a prompt's id to an error that tells only its text."""
+        try:
+            yield
+        except GeneratorError as error:
+            failed = set(error.prompts)
+            pairs = zip(episodes, compressed, strict=True)
+            ids = list(dict.fromkeys(e.prompt.id for e, text in pairs if failed & {e.text, text}))
+            if not ids:
+                raise
+            # One text may be left of several prompts: then any of them will do.
+            named = ids[: len(failed)]
+            what = f"prompt {named[0]!r}" if len(named) == 1 else f"prompts {named}"
+            raise type(error)(f"{what}: {error}", prompts=error.prompts) from error
+
+    def _pay(self, terms: RewardInputs) -> FloatArray:
+        rewards = np.asarray(self.reward(terms), dtype=np.float64)
+        if rewards.shape != terms.compression_ratio.shape or not np.isfinite(rewards).all():
+            raise ValueError(
+                f"reward {self.reward.name!r} must return a finite number per prompt, shape "
+                f"{terms.compression_ratio.shape}, got {rewards}"
+            )
+        return rewards
+
+
+def _compression_ratio(original: IntArray, compressed: IntArray, template: IntArray) -> FloatArray:
+    payable = original - template
+    saved = original - compressed
+    ratio = np.zeros(len(original), dtype=np.float64)
+    np.divide(saved, payable, out=ratio, where=payable > 0)
+    return ratio
+
+
+def _drop_rate(droppable: NDArray[np.bool_], kept: NDArray[np.bool_]) -> float:
+    total = int(droppable.sum())
+    return float((~kept).sum() / total) if total else 0.0

@@ -1,0 +1,316 @@
+"""Saved models: where one is, what is wrong with its folder, and errors that say so."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pcrl_gym.errors import PcrlError, excerpt
+from pcrl_gym.process import Undo, hold
+
+HUB_SECONDS = 5.0
+"""How long the Hugging Face hub may take to say whether it has a model."""
+
+_CAUSE_SIZE = 200
+_LFS_POINTER = b"version https://git-lfs"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "*.model", "vocab.*")
+_LOADED_FILES = ("*.json", *_TOKENIZER_FILES, "model*.safetensors", "network.safetensors")
+
+_GGUF = "it is in the GGUF format: take the model's safetensors version"
+# Files that show what a folder is, if it is no model that can be loaded.
+_OTHER_KINDS = (
+    (
+        "adapter_config.json",
+        "it is an adapter: merge it into its base model (`merge_and_unload` of peft) and save that",
+    ),
+    (
+        "compressor.json",
+        "it is a compressor, not a language model: load it with Compressor.from_pretrained",
+    ),
+    ("network.json", "it is the policy network of an agent, not a language model"),
+    ("identity.json", "it is a training run: `python -m agents export` makes a compressor of it"),
+    ("model_index.json", "it is a pipeline of diffusers, not a language model"),
+    ("*.gguf", _GGUF),
+    (
+        "pytorch_model*.bin",
+        "its weights are pickled, and pickles are not loaded: save the model again with "
+        "transformers, or take its safetensors version",
+    ),
+    ("*.pt*", "its weights are pickled, and pickles are not loaded: save them as safetensors"),
+    ("*/config.json", "it holds folders of models: give one of them"),
+    ("snapshots/*", "it belongs to the cache of the hub: give the folder below `snapshots`"),
+)
+
+
+class UnusableModelError(ValueError):
+    """Says why a saved model cannot be used; `loading` adds what and where from."""
+
+
+def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
+    """Finds a saved model before anything is loaded.
+
+    Args:
+        spec: A folder or a Hugging Face id.
+        names: Names that the caller takes besides, suggested where the spec is close to one.
+
+    Returns:
+        The folder, in the hub's cache if the hub cannot be reached, or the id if the hub has it.
+
+    Raises:
+        UnusableModelError: If there is no such folder, or the hub does not have the model.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    text = os.fspath(spec)
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        return str(path)
+    if path.is_file():
+        gguf = f"; {_GGUF}" if path.suffix == ".gguf" else ""
+        raise UnusableModelError(f"it is a file, expected the folder of a saved model{gguf}")
+    did_you_mean = suggestion(text, names)
+    try:
+        _ask_hub(text)
+    except HFValidationError as error:
+        raise UnusableModelError(
+            "there is no such folder, and it is no id of the Hugging Face hub ('owner/name')."
+            f"{did_you_mean}"
+        ) from error
+    except _NotOnHubError as error:
+        raise UnusableModelError(
+            "there is no such folder, and the Hugging Face hub has no such model, or shows it only "
+            f"after `hf auth login`.{did_you_mean}"
+        ) from error
+    except Exception as error:
+        if (cached := _cached(text)) is not None:
+            return cached
+        raise UnusableModelError(
+            "there is no such folder, and the Hugging Face hub cannot be asked for a model of that "
+            f"name ({_told(error)}).{did_you_mean}"
+        ) from error
+    return text
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Returns a sentence with the one of `names` that is close to a name, "" if none is.
+
+    Example:
+        >>> suggestion("mirco", ["micro", "micro-seq2seq"])
+        " Did you mean 'micro'?"
+    """
+    close = get_close_matches(name, list(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+class _NotOnHubError(Exception):
+    """The hub answers that it has no such model."""
+
+
+@lru_cache(maxsize=64)
+def _ask_hub(repo_id: str) -> None:
+    # Asked for a file, the hub's own client tries for half a minute where there is no network.
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(repo_id, timeout=HUB_SECONDS)
+    except RepositoryNotFoundError as error:
+        raise _NotOnHubError from error
+
+
+def _cached(repo_id: str) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
+        if isinstance(found := try_to_load_from_cache(repo_id, name), str):
+            return str(Path(found).parent)
+    return None
+
+
+def check_model(source: str) -> None:
+    """Checks the files of a model's folder, before a library tries to read them.
+
+    Args:
+        source: A folder, or an id of the hub, which is not checked.
+
+    Raises:
+        UnusableModelError: If configuration or weights are missing, incomplete or of another kind.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return
+    _check_pointers(folder)
+    for index in folder.glob("model*.safetensors.index.json"):
+        shards = set(read_json(index).get("weight_map", {}).values())
+        missing = sorted(name for name in shards if not (folder / name).is_file())
+        if missing:
+            raise UnusableModelError(
+                f"{len(missing)} of its {len(shards)} files of weights are missing "
+                f"({', '.join(missing[:3])}): fetch or save it again"
+            )
+    weights = sorted(folder.glob("model*.safetensors"))
+    if not weights or not (folder / "config.json").is_file():
+        lacks = "config.json" if weights else "model.safetensors"
+        raise UnusableModelError(f"{lacks} is missing{_other_kind(folder)}")
+    if not isinstance(read_json(folder / "config.json").get("model_type"), str):
+        raise UnusableModelError("its config.json does not say which `model_type` it is")
+    if (settings := folder / "generation_config.json").is_file():
+        read_json(settings)  # which transformers leaves out without a word if it cannot be read
+    for file in weights:
+        check_weights(file)
+
+
+def check_weights(file: Path) -> None:
+    """Checks that a file of weights is whole.
+
+    Raises:
+        UnusableModelError: If it is not.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _check_pointer(file)
+    try:
+        with safe_open(file, framework="pt"):  # which reads the head and compares the size
+            pass
+    except SafetensorError as error:
+        raise UnusableModelError(
+            f"{file.name} is damaged or incomplete ({_told(error)}): fetch or save it again"
+        ) from error
+
+
+def check_report(report: Mapping[str, Any], model: object, expected: str) -> None:
+    """Checks that a model was loaded with all its weights.
+
+    Args:
+        report: What transformers tells with `output_loading_info=True`.
+        model: The model.
+        expected: What it should have been.
+
+    Raises:
+        UnusableModelError: If some are missing, which transformers fills with random numbers, or
+            have other sizes than the configuration says.
+    """
+    for key, told in (("missing_keys", "lacks"), ("mismatched_keys", "has other sizes of")):
+        if report[key]:
+            names = excerpt(", ".join(sorted(map(str, report[key]))), _CAUSE_SIZE)
+            raise UnusableModelError(
+                f"it {told} weights that a {type(model).__name__} needs ({names}): expected "
+                f"{expected} with all its weights"
+            )
+
+
+def unused_weights(report: Mapping[str, Any]) -> str:
+    """Names the weights of a saved model that the loaded one lacks, "" if there are none."""
+    return excerpt(", ".join(sorted(map(str, report["unexpected_keys"]))), _CAUSE_SIZE)
+
+
+def check_tokenizer(source: str) -> None:
+    """Checks the files of a tokenizer's folder, before a library tries to read them.
+
+    Raises:
+        UnusableModelError: If there are none, or they cannot be read.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return
+    _check_pointers(folder)
+    if not any(any(folder.glob(pattern)) for pattern in _TOKENIZER_FILES):
+        raise UnusableModelError(f"tokenizer.json is missing{_other_kind(folder)}")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            read_json(folder / name)
+
+
+@contextmanager
+def loading(what: str, spec: str | Path, hint: str = "") -> Iterator[None]:
+    """Runs a library's loading: no progress bars, and a failure is reported in a few lines.
+
+    Args:
+        what: What is loaded, such as "generator".
+        spec: Where from.
+        hint: What to do if it fails.
+
+    Raises:
+        ValueError: If loading fails.
+    """
+    with hold("transformers", _quiet):
+        try:
+            yield
+        except (PcrlError, MemoryError):
+            raise
+        except UnusableModelError as error:
+            raise ValueError(f"cannot load {what} {_name(spec)}: {error}") from error
+        except Exception as error:
+            told = f"cannot load {what} {_name(spec)}: {_told(error)}"
+            raise ValueError(f"{told}. {hint}" if hint else told) from error
+
+
+def _quiet() -> Undo:
+    """Has transformers show no bars and only errors; the hub's bars of downloads stay."""
+    from transformers.utils import logging
+
+    def hidden(factory: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return factory(*args, **{**kwargs, "disable": True})
+
+    hook, verbosity = logging.set_tqdm_hook(hidden), logging.get_verbosity()
+    logging.set_verbosity_error()
+
+    def undo() -> None:
+        logging.set_tqdm_hook(hook)
+        logging.set_verbosity(verbosity)
+
+    return undo
+
+
+def _name(spec: str | Path) -> str:
+    return repr(excerpt(str(spec), _CAUSE_SIZE))
+
+
+def _told(error: Exception) -> str:
+    return excerpt(f"{type(error).__name__}: {' '.join(str(error).split())}", _CAUSE_SIZE)
+
+
+def _other_kind(folder: Path) -> str:
+    for pattern, told in _OTHER_KINDS:
+        if any(folder.glob(pattern)):
+            return f"; {told}"
+    return "; the folder is empty" if not any(folder.iterdir()) else ""
+
+
+def _check_pointers(folder: Path) -> None:
+    for file in sorted({file for pattern in _LOADED_FILES for file in folder.glob(pattern)}):
+        if file.is_file():
+            _check_pointer(file)
+
+
+def _check_pointer(file: Path) -> None:
+    with file.open("rb") as stream:
+        if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise UnusableModelError(
+                f"{file.name} is only a pointer of git-lfs to the file: run `git lfs pull` in "
+                "that folder, or download the model again"
+            )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        UnusableModelError: If the file holds none.
+    """
+    _check_pointer(file)
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UnusableModelError(
+            f"{file.name} is no JSON ({_told(error)}): fetch or save it again"
+        ) from error
+    if not isinstance(value, dict):
+        raise UnusableModelError(f"{file.name} holds no JSON object: fetch or save it again")
+    return value

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import models
+from bench_agents import Learner
+from bench_fixtures import make_generator, record, suite
+from benchmarks import rates, timing, transfer
+from benchmarks.__main__ import main
+from benchmarks.analysis import Analysis, Series, Table, read_analyses, write_analysis
+from benchmarks.pairs import compare_agents
+from benchmarks.records import RunFolder, RunFolderError
+from benchmarks.roster import find_agents
+from benchmarks.runner import Benchmark
+from benchmarks.suites import Suite, suite_of
+
+__all__ = ["suite"]  # a fixture
+
+
+class RatedLearner(Learner):
+    """A learner that can be told a rate, and drops that share from the end."""
+
+    name = "rated"
+
+    def __init__(self, seed: int = 0, rate: float | None = None) -> None:
+        super().__init__(seed)
+        self.rate = rate
+
+    def act(self, observations, infos):
+        if self.rate is None:
+            return super().act(observations, infos)
+        keep = observations["attention_mask"].copy()
+        for row, droppable in enumerate(observations["droppable"]):
+            places = droppable.nonzero()[0]
+            count = int(self.rate * len(places) + 1e-9)
+            keep[row, places[len(places) - count :]] = 0
+        return keep
+
+    @classmethod
+    def load(cls, folder: Path, rate: float | None = None) -> RatedLearner:
+        agent = super().load(folder)
+        agent.rate = rate
+        return agent
+
+
+@pytest.fixture
+def shared_generator(monkeypatch: pytest.MonkeyPatch):
+    """Stand in for every generator that is loaded by name."""
+    for module in ("pcrl_gym.envs.task", "pcrl_gym.generators.loading"):
+        monkeypatch.setattr(f"{module}.load_generator", lambda *args, **kwargs: make_generator())
+
+
+RATED = f"{__name__}:RatedLearner"
+
+
+def run(suite: Suite, out: Path, agents: list[str]) -> None:
+    Benchmark(
+        dataclasses.replace(suite, limit=6),
+        find_agents(agents),
+        out,
+        train_minutes=None,
+        train_episodes=2,
+        generator=make_generator(),
+    ).run()
+
+
+ANALYSIS = Analysis(
+    name="toy",
+    title="Toy",
+    note="Nothing.",
+    tables={"t": Table(("agent", "x", "y"), (("a", 0.25, None), ("b", 3, 1.0)))},
+    series=(Series("a", ((0.1, 1.0), (0.2, 0.5))),),
+    x_label="x",
+    y_label="y",
+)
+
+
+def test_analyses_are_read_as_they_were_written(tmp_path: Path):
+    write_analysis(tmp_path, ANALYSIS, lambda figure: figure.subplots())
+    assert read_analyses(tmp_path) == [ANALYSIS]
+    text = (tmp_path / "analyses" / "toy.md").read_text()
+    assert "| a     | 0.250 |       |" in text
+    assert "| b     |     3 | 1.000 |" in text
+    assert (tmp_path / "analyses" / "toy.png").read_bytes().startswith(b"\x89PNG")
+    assert read_analyses(tmp_path / "nowhere") == []
+
+
+def test_pairs_by_hand():
+    rewards = {"a": (1.0, 1.0, 0.5, 0.5), "b": (0.5, 0.5, 0.5, 0.5)}
+    records = [
+        record(agent=agent, prompt_id=f"p{place}", reward=reward)
+        for agent, own in rewards.items()
+        for place, reward in enumerate(own)
+    ]
+    (row,) = compare_agents(records).tables["seen"].rows
+    assert row[:4] == ("a", "b", 4, 0.25)
+    assert row[5] == 0.75
+    assert float(row[6]) == 0.5  # of 4 signs of two differences, 2 are as far from 0
+    assert row[7] == "yes"
+    assert "small n" in row[8]
+    (swapped,) = compare_agents(records, ["b", "a"]).tables["seen"].rows
+    assert swapped[:4] == ("b", "a", 4, -0.25)
+
+
+def test_pairs_need_two_agents_on_the_same_prompts():
+    with pytest.raises(ValueError, match="two agents"):
+        compare_agents([record()])
+    with pytest.raises(ValueError, match="no results of c"):
+        compare_agents([record()], ["a", "c"])
+    other = [record(), record(agent="b", prompt_id="p1")]
+    with pytest.raises(RunFolderError, match="different prompts of seen"):
+        compare_agents(other)
+
+
+def test_areas_by_hand():
+    # Trapezoids: 0.4 * (1 + 0.5) / 2 + 0.4 * (0.5 + 0) / 2 = 0.4, over a width of 0.8.
+    assert rates.area([(0.1, 1.0), (0.5, 0.5), (0.9, 0.0)]) == pytest.approx(0.5)
+    assert rates.area([(0.1, 1.0), (0.2, 1.0), (0.9, 1.0)]) == pytest.approx(1.0)
+    assert rates.area([(0.5, 1.0)]) is None
+
+
+def test_curves_come_from_the_records_of_each_rate():
+    records = [
+        record(agent=f"{agent}-rate{rate:g}", requested_rate=rate, similarity=similarity)
+        for agent, own in {"random": (0.5, 0.1), "x-rate": (0.9, 0.7)}.items()
+        for rate, similarity in zip((0.2, 0.4), own, strict=True)
+    ]
+    analysis = rates.analyse(records, ["seen"])
+    areas = {row[1]: (row[2], row[5]) for row in analysis.tables["areas under the curves"].rows}
+    assert areas["random"] == (pytest.approx(0.3), 0.0)
+    assert areas["x-rate"] == (pytest.approx(0.8), pytest.approx(0.5))
+    assert Series("random", ((0.2, 0.5), (0.4, 0.1))) in analysis.series
+
+
+@pytest.mark.usefixtures("shared_generator")
+def test_rates_use_the_agents_that_the_run_trained(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.setattr(Learner, "trained", [])
+    out = tmp_path / "out"
+    run(suite, out, [RATED])
+    trained = list(Learner.trained)
+    command = ["rates", str(out), "--agents", f"random,{RATED}", "--rates", "0,0.5"]
+    assert main(command) == 0
+    assert Learner.trained == trained
+    (analysis,) = read_analyses(out)
+    rows = analysis.tables["validation_seen"].rows
+    achieved = {(row[0], row[1]): row[2] for row in rows}
+    assert achieved["rated", 0.0] == achieved["random", 0.0] == 0.0
+    assert achieved["rated", 0.5] == pytest.approx(0.5, abs=0.1)
+    assert {row[4] for row in rows if row[1] == 0.0} == {1.0}
+    first = capsys.readouterr().out
+    assert "areas under the curves" in first
+    assert main(command) == 0  # resumed: nothing is evaluated twice
+    assert capsys.readouterr().out == first
+
+
+def test_agents_without_a_rate_have_no_curve(suite: Suite, tmp_path: Path, capsys):
+    run(suite, tmp_path / "out", ["keep_all"])
+    assert main(["rates", str(tmp_path / "out"), "--agents", "keep_all"]) == 2
+    assert "keep_all cannot be told a rate" in capsys.readouterr().err
+    assert main(["rates", str(tmp_path / "out"), "--agents", "random", "--rates", "2"]) == 2
+    assert "shares from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("shared_generator")
+def test_transfer_evaluates_every_run_with_every_generator(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.setattr(Learner, "trained", [])
+    names = ["one", "two"]
+    for name in names:
+        run(dataclasses.replace(suite, generator="micro"), tmp_path / name, [RATED])
+    trained = list(Learner.trained)
+    folders = [str(tmp_path / name) for name in names]
+    command = ["transfer", *folders, "--agents", RATED, "--out", str(tmp_path / "matrix")]
+    assert main(command) == 0
+    assert Learner.trained == trained
+    (analysis,) = read_analyses(tmp_path / "matrix")
+    table = analysis.tables["rated, validation_seen"]
+    assert table.columns == ("trained in", "one", "two")
+    assert [row[0] for row in table.rows] == names
+    # Both runs trained the same agents against the same generator.
+    assert len({cell for row in table.rows for cell in row[1:]}) == 1
+    capsys.readouterr()
+    assert main([*command[:3], "--agents", "keep_all", "--out", "x"]) == 2
+    assert "nothing to transfer" in capsys.readouterr().err
+
+
+def test_missing_trained_agents_are_told(suite: Suite, tmp_path: Path):
+    run(suite, tmp_path / "out", ["keep_all"])
+    (entry,) = find_agents([RATED])
+    benchmark = Benchmark(
+        suite, [entry.from_run(tmp_path / "out")], tmp_path / "x", generator=make_generator()
+    )
+    with pytest.raises(RunFolderError, match="holds no rated of seed 0"):
+        benchmark.run()
+
+
+def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
+    for name in sorted(models.TOKENIZERS)[:2]:
+        model = str(tmp_path / "models" / name)
+        models.TOKENIZERS[name]().save_pretrained(model)
+        run(dataclasses.replace(suite, generator=model), tmp_path / name, ["keep_all"])
+    folders = [tmp_path / name for name in sorted(models.TOKENIZERS)[:2]]
+    with pytest.raises(ValueError, match="different tokenizers"):
+        transfer.run(folders, [RATED], tmp_path / "out", device="cpu")
+
+
+def test_net_time_saved_by_hand(tmp_path: Path):
+    records = [
+        record(agent=agent, seed=seed, prompt_id=f"p{place}", prompt="x" * 12, **changes)
+        for agent, changes in {
+            "a": {"compressed_prompt": "x" * 4, "compress_ms": 3.0},
+            "b": {"compressed_prompt": "x" * 11, "compress_ms": 3.0},
+        }.items()
+        for seed in (0, 1)
+        for place in range(4)
+    ]
+    measured = []
+
+    def measure(texts):
+        measured.append(len(texts))
+        return float(len(texts[0]))  # a millisecond per character
+
+    table = timing.analyse(records, ["seen"], measure, prompts=2).tables["seen"]
+    assert table.rows == (
+        ("a", 2, 3.0, 12.0, 4.0, 5.0, 5.0 / 12.0),
+        ("b", 2, 3.0, 12.0, 11.0, -2.0, -2.0 / 12.0),
+    )
+    assert measured == [2, 2, 2]  # the original prompts once for both
+
+
+@pytest.mark.usefixtures("shared_generator")
+def test_timing_measures_every_agent(suite: Suite, tmp_path: Path, capsys):
+    run(suite, tmp_path / "out", ["keep_all", "random"])
+    assert main(["timing", str(tmp_path / "out"), "--prompts", "3"]) == 0
+    assert "net ms saved" in capsys.readouterr().out
+    (analysis,) = read_analyses(tmp_path / "out")
+    assert {row[0] for row in analysis.tables["validation_seen"].rows} == {"keep_all", "random"}
+    (tmp_path / "empty").mkdir()
+    assert main(["timing", str(tmp_path / "empty")]) == 2
+
+
+def test_a_folder_tells_its_suite(suite: Suite, tmp_path: Path):
+    run(suite, tmp_path / "out", ["keep_all"])
+    again = suite_of(RunFolder(tmp_path / "out").settings)
+    assert dataclasses.replace(again, checksums={}) == dataclasses.replace(suite, limit=6)
+    assert set(again.checksums) == set(suite.splits)

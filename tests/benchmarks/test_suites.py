@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from benchmarks.suites import SUITES
+from pcrl_gym.prompts.datasets import dataset_checksum, load_prompts
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
+
+DEFAULT = UNICODE_ROUGE_L.name
+FULL = ("micro", "micro-seq2seq", "micro-word", "alpaca-plus", "t0-short")
+
+
+def test_every_suite_has_a_small_variant_that_differs_in_size_alone():
+    assert list(SUITES) == [name for full in FULL for name in (full, f"{full}-ci")]
+    for name in FULL:
+        full, small = SUITES[name], SUITES[f"{name}-ci"]
+        assert small.limit == 64
+        assert "ci" in small.tags
+        again = dataclasses.replace(
+            small, id=full.id, limit=full.limit, seeds=full.seeds, tags=full.tags
+        )
+        assert again == full
+
+
+def test_suites_of_micro_name_the_very_data():
+    for split in SUITES["micro"].splits:
+        assert SUITES["micro"].checksums[split] == dataset_checksum(load_prompts("micro", split))
+
+
+def test_what_the_frozen_suites_are():
+    """A change here is a new version: raise it, and say so in the changelog."""
+    told = {
+        name: (
+            s.version,
+            s.dataset,
+            s.generator,
+            s.unit,
+            s.reward,
+            s.measure,
+            s.max_units,
+            s.seeds,
+            s.max_new_tokens,
+        )
+        for name, s in SUITES.items()
+        if s.limit is None
+    }
+    assert told == {
+        "micro": (4, "micro", "micro", "token", "threshold", DEFAULT, 128, 5, 30),
+        "micro-seq2seq": (2, "micro", "micro-seq2seq", "token", "threshold", DEFAULT, 128, 5, 30),
+        "micro-word": (2, "micro", "micro", "word", "threshold", DEFAULT, 128, 5, 30),
+        "alpaca-plus": (2, None, None, "token", "threshold", "rouge_l", 512, 3, 128),
+        "t0-short": (3, None, None, "token", "threshold", DEFAULT, 512, 3, 128),
+    }
+
+
+def test_suites_can_be_kept_in_sets():
+    assert len(set(SUITES.values())) == len(SUITES)
+
+
+@pytest.mark.parametrize("changes", [{"seeds": 0}, {"splits": ()}])
+def test_impossible_suites_are_refused(changes):
+    with pytest.raises(ValueError, match="must be"):
+        dataclasses.replace(SUITES["micro"], **changes)

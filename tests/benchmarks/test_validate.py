@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench_fixtures import record
+from benchmarks.__main__ import main
+from benchmarks.validate import validate, wrong_figures
+from pcrl_gym.scoring.rewards import make_reward
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two agents on the small variant of micro."""
+    out = tmp_path_factory.mktemp("runs") / "good"
+    agents = ["--agents", "keep_all,stopwords,random", "--seeds", "2"]
+    assert main(["run", "--suite", "micro-ci", *agents, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def folder(good: Path, tmp_path: Path) -> Path:
+    """A copy that may be damaged."""
+    return Path(shutil.copytree(good, tmp_path / "copy"))
+
+
+def change(folder: Path, **changes) -> None:
+    """Change the first record of stopwords, of its second prompt with something dropped."""
+    part = folder / "records" / "stopwords" / "validation_seen-seed0.jsonl"
+    lines = part.read_text().splitlines()
+    values = json.loads(lines[1])
+    lines[1] = json.dumps(values | changes)
+    part.write_text("\n".join(lines) + "\n")
+
+
+def test_a_good_folder_is_valid(good: Path, capsys):
+    report = validate(good, share=0.5)
+    assert report.problems == []
+    assert "384 records (50%) answered again by micro" in report.text()
+    assert main(["validate", str(good)]) == 0
+    assert capsys.readouterr().out.endswith("The folder is valid.\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"reward": 0.99}, "reward does not follow"),
+        ({"similarity": 0.123}, "similarity"),
+        ({"compression_ratio": 0.9}, "compression_ratio"),
+        ({"compressed_prompt": "sort"}, "compressed_prompt"),
+        ({"dropped": [[5, 3]]}, "dropped"),
+        ({"gold_rouge_2": 0.123}, "gold_rouge_2"),
+        ({"gold": "something else"}, "gold answer or source"),
+        ({"drop_rate": 2.0}, "drop_rate"),
+        ({"prompt_id": "nobody"}, "twice or others"),
+        ({"reward": "much"}, "cannot be read"),
+        ({"fame": 1}, "unknown ['fame']"),
+    ],
+)
+def test_changed_records_are_found(folder: Path, changes, problem: str, capsys):
+    change(folder, **changes)
+    assert main(["validate", str(folder)]) == 1
+    told = capsys.readouterr().out
+    assert problem in told
+    assert "problem(s)." in told
+
+
+def test_invented_answers_are_found(folder: Path):
+    """All figures follow from the answers, but the generator never gave them."""
+    for part in folder.glob("records/stopwords/*.jsonl"):
+        lines = []
+        for line in part.read_text().splitlines():
+            values = json.loads(line)
+            values["compressed_output"] = values["output"]
+            values["similarity"] = 1.0
+            values["reward"] = values["compression_ratio"]
+            lines.append(json.dumps(values))
+        part.write_text("\n".join(lines) + "\n")
+    problems = validate(folder, share=1.0).problems
+    assert any("the generator answers" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("version", 1, "version is 1, but suite micro-ci v4 has 4"),
+        ("reward", "linear", "reward is 'linear'"),
+        ("seeds", 1, "1 seeds, but the suite has 2"),
+        ("generator_fingerprint", "x", "other weights"),
+        ("splits", None, "cannot be read"),
+    ],
+)
+def test_other_rules_are_found(folder: Path, key: str, value, problem: str):
+    file = folder / "settings.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    assert problem in validate(folder, share=0.01).text()
+
+
+def test_other_data_is_found(folder: Path):
+    file = folder / "settings.json"
+    settings = json.loads(file.read_text())
+    settings["checksums"]["validation_seen"] = "0" * 64
+    file.write_text(json.dumps(settings))
+    text = validate(folder, share=0.01).text()
+    assert "validation_seen has the checksum of other data" in text
+    assert "validation_seen of micro is not the data of the run" in text
+
+
+def test_missing_parts_and_summaries_are_found(folder: Path):
+    (folder / "records" / "random" / "validation_human-seed1.jsonl").unlink()
+    (folder / "summary.json").write_text("{")
+    problems = validate(folder, share=0.01).problems
+    assert "random, seed 1 has no records of validation_human" in problems
+    assert "summary.json does not follow from the records" in problems
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1 + 1e-15, False), (1 + 1e-6, True)])
+def test_summaries_of_other_machines_may_differ_by_rounding(
+    folder: Path, factor: float, told: bool
+):
+    file = folder / "summary.json"
+    rows = json.loads(file.read_text())
+    row = next(row for row in rows if row["agent"] == "random")
+    row["reward_ci"][1] *= factor
+    row["similarity"] *= factor
+    file.write_text(json.dumps(rows[::-1]))
+    problems = validate(folder, share=0.01).problems
+    assert ("summary.json does not follow from the records" in problems) == told
+
+
+def test_left_out_prompts_are_found(folder: Path):
+    part = folder / "records" / "stopwords" / "validation_seen-seed0.jsonl"
+    part.write_text("".join(part.read_text().splitlines(True)[3:]))
+    problems = validate(folder, share=0.01).problems
+    assert "stopwords, seed 0: validation_seen lacks 3 prompts" in problems
+
+
+def test_other_prompts_are_found(folder: Path):
+    """Prompt and rest are changed alike, so that all figures follow from the record."""
+    change(folder, prompt="sort", compressed_prompt="sort", dropped=[], drop_rate=0.0)
+    assert "the prompt is not the dataset's" in validate(folder, share=0.01).text()
+
+
+def test_dropped_template_is_found(folder: Path):
+    part = folder / "records" / "keep_all" / "validation_seen-seed0.jsonl"
+    lines = part.read_text().splitlines()
+    values = json.loads(lines[0])
+    values |= {"dropped": [[0, 13]], "compressed_prompt": values["prompt"][13:], "drop_rate": 0.1}
+    part.write_text("\n".join([json.dumps(values), *lines[1:]]) + "\n")
+    assert "parts of the template were dropped" in validate(folder, share=0.01).text()
+
+
+def test_no_result_folder(tmp_path: Path):
+    assert "cannot be read" in validate(tmp_path).text()
+
+
+def test_figures_by_hand():
+    reward = make_reward("threshold")
+    right = record()
+    # "say" dropped: 5 of 10 tokens that are paid for, and the answer is the same.
+    assert wrong_figures(right, reward, UNICODE_ROUGE_L) == []
+    assert wrong_figures(record(reward=0.4), reward, UNICODE_ROUGE_L) == ["reward"]
+    assert wrong_figures(record(dropped=()), reward, UNICODE_ROUGE_L) == [
+        "compressed_prompt",
+        "drop_rate",
+    ]
