@@ -37,7 +37,7 @@ class MaskedBernoulli(MaskableDistribution):
         """Restrict the values, or with None allow all of them again.
 
         Args:
-            masks: bool (batch, 2 * n_units): for each unit whether 0 and whether 1 is allowed.
+            masks: Bool (batch, 2 * n_units): for each unit whether 0 and whether 1 is allowed.
 
         Raises:
             ValueError: If neither value of some unit is allowed.

@@ -60,7 +60,7 @@ class EntropySteering:
         self.coefficient = min(self.highest, max(self.lowest, self.coefficient * math.exp(step)))
 
     def state(self) -> dict[str, Tensor]:
-        """What later updates depend on."""
+        """Return what later updates depend on."""
         return {
             "steering.coefficient": torch.tensor(self.coefficient, dtype=torch.float64),
             "steering.first_entropy": torch.tensor(self.first_entropy, dtype=torch.float64),

@@ -52,7 +52,7 @@ class Learner(Protocol):
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """All that further updates depend on besides the network: optimiser, steering, counters."""
+        """Return what updates depend on besides the network: optimiser, steering, counters."""
         ...
 
     def load_state(self, state: dict[str, Tensor]) -> None:
@@ -76,7 +76,7 @@ class SteeredLearner:
     _optimizer: torch.optim.Optimizer
 
     def state(self) -> dict[str, Tensor]:
-        """Optimiser, steering and the number of updates."""
+        """Return the optimiser, steering and the number of updates."""
         return {
             "updates": torch.tensor(self.updates),
             **self._steering.state(),
@@ -144,7 +144,7 @@ def check_logits(logits: Tensor) -> Tensor:
     """Return keep logits, or raise `TrainingDivergedError` if one is not a finite number."""
     if not bool(torch.isfinite(logits).all()):
         raise TrainingDivergedError(
-            "keep logits: no longer a finite number. Lower lr or max_grad_norm."
+            "keep logits: no longer a finite number. Lower lr or max_grad_norm"
         )
     return logits
 
@@ -158,12 +158,12 @@ def check_finite(figures: Figures, network: KeepNetwork) -> None:
     if broken:
         raise TrainingDivergedError(
             f"{', '.join(broken)}: no longer a finite number. Lower lr or max_grad_norm, and look "
-            "at the rewards."
+            "at the rewards"
         )
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimiser as a flat mapping of tensors, which safetensors can store."""
+    """Return the state of an optimiser as a flat mapping of tensors."""
     return {
         f"optimizer.{index}.{key}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()

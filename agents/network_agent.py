@@ -279,7 +279,7 @@ def tensors(observations: Observations, device: torch.device) -> tuple[torch.Ten
 
 
 def _speaks_micro(env: VectorEnv) -> bool:
-    """Whether the environment's policy tokenizer is micro's, whatever object it is."""
+    """Return whether the environment's policy tokenizer is micro's, whatever object it is."""
     task = getattr(env.unwrapped, "task", None)
     vocabulary = getattr(getattr(task, "tokenizer", None), "get_vocab", dict)()
     return vocabulary == load_tokenizer("micro").get_vocab()

@@ -74,7 +74,7 @@ class PerplexityAgent(SurprisalRanker):
 
 
 def _view(info: Any, dropped: NDArray[np.bool_], segment: slice) -> tuple[str, NDArray[np.int64]]:
-    """Text of what was kept before a segment and the segment itself, and the spans of its units."""
+    """Return the kept text up to the end of a segment, and the spans of its units."""
     spans = np.asarray(info["spans"], dtype=np.int64)[: len(dropped)]
     before, own = spans[: segment.start], spans[segment]
     kept = "".join(

@@ -44,8 +44,8 @@ def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
     """Return how much more each drawn mask earned than what it is compared with.
 
     Args:
-        rewards: float (batch, samples).
-        greedy: float (batch,), the rewards of the likeliest masks: the self-critical baseline;
+        rewards: Float (batch, samples).
+        greedy: Float (batch,), the rewards of the likeliest masks: the self-critical baseline;
             None: each sample is compared with the mean of its prompt's other samples
             (leave-one-out; Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!").
 

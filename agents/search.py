@@ -39,7 +39,7 @@ class SearchResult:
     """The best mask found for one prompt.
 
     Attributes:
-        mask: bool (n_units,), True where a unit is kept. Protected units and units past the window
+        mask: Bool (n_units,), True where a unit is kept. Protected units and units past the window
             are kept.
         reward: What the mask earns.
         evaluations: How many different masks were scored for the prompt.
@@ -139,7 +139,7 @@ class _Track:
         self.wanted: list[BoolArray] = next(self._proposals)[: self._left]
 
     def full(self, mask: BoolArray) -> BoolArray:
-        """Mask over all units, (n_units,), from one over those that may be dropped."""
+        """Return the mask over all units, (n_units,), from one over those that may be dropped."""
         kept = np.ones(len(self.episode), np.bool_)
         kept[self._free] = mask
         return kept
@@ -157,7 +157,7 @@ class _Track:
                 self.wanted = self._proposals.send(rewards)[: self._left]
 
     def result(self) -> SearchResult:
-        """The best mask of all that were scored."""
+        """Return the best mask of all that were scored."""
         assert self._best is not None
         reward, mask = self._best
         return SearchResult(self.full(mask), reward, self._evaluations, self._exhaustive)

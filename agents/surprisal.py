@@ -32,7 +32,7 @@ MOST_LOGITS = 2**26
 
 
 def ranks_units(generator: Generator) -> bool:
-    """Whether a generator holds a causal model of the transformers library, and its tokenizer."""
+    """Return whether a generator holds a causal transformers model and its tokenizer."""
     config = getattr(getattr(generator, "model", None), "config", None)
     causal = getattr(config, "is_encoder_decoder", None) is False
     return causal and getattr(generator, "tokenizer", None) is not None
@@ -173,7 +173,7 @@ class Surprisal:
         return values
 
     def _score(self, pieces: list[list[int]]) -> list[FloatArray]:
-        """Surprisals of sequences of ids that fit the context; right padding hides nothing."""
+        """Return surprisals of sequences of ids that fit the context, padded on the right."""
         device = self._model.device
         prefix = [] if self._start_id is None else [self._start_id]
         width = max(map(len, pieces)) + len(prefix)
@@ -198,12 +198,12 @@ class Surprisal:
 
 
 def _starts(length: int, context: int, step: int) -> list[int]:
-    """First scored token of each window over a text."""
+    """Return the first scored token of each window over a text."""
     return [0, *range(context, length, step)] if length else []
 
 
 def _share_out(offsets: Sequence[Span], nats: FloatArray, spans: NDArray[np.int64]) -> FloatArray:
-    """Sum of the tokens' surprisals per unit, by the share of their characters in it."""
+    """Return the sum of the tokens' surprisals per unit, by the share of their characters in it."""
     end = max([0, *(e for _, e in offsets), *spans[:, 1].tolist()])
     density = np.zeros(end + 1)
     for (start, stop), value in zip(offsets, nats, strict=True):

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: what follows `python -m benchmarks`; None for the process's own.
+        arguments: What follows `python -m benchmarks`; None for the process's own.
 
     Returns:
         Exit status: 0 done; 1 the run failed, or what was checked is wrong; 2 wrong use:

@@ -24,8 +24,8 @@ class Series:
     """One line of a chart.
 
     Attributes:
-        name: what the line stands for.
-        points: x and y, from left to right.
+        name: What the line stands for.
+        points: X and y, from left to right.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Analysis:
     """Result of an analysis.
 
     Attributes:
-        name: name of its files and of the command.
-        title: its heading.
-        note: what the figures are and how they are to be read, in sentences.
-        tables: tables by their headings.
-        series: lines of a chart, if there is one.
-        x_label: what its x axis shows.
-        y_label: what its y axis shows.
+        name: Name of its files and of the command.
+        title: Its heading.
+        note: What the figures are and how they are to be read, in sentences.
+        tables: Tables by their headings.
+        series: Lines of a chart, if there is one.
+        x_label: What its x axis shows.
+        y_label: What its y axis shows.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Analysis:
     y_label: str = ""
 
     def markdown(self) -> str:
-        """Title, note and tables as Markdown; lone surrogates, which UTF-8 cannot hold, escaped."""
+        """Return title, note and tables as Markdown; lone surrogates are escaped."""
         blocks = [f"### {self.title}\n\n{self.note}\n"]
         for heading, table in self.tables.items():
             cells = [list(table.columns), *([cell(value) for value in row] for row in table.rows)]
@@ -77,9 +77,9 @@ def write_analysis(
     """Write `analyses/<name>.json`, `.md` and, if there is something to draw, `.png`.
 
     Args:
-        folder: result folder.
-        analysis: what is written; files of an earlier one of that name are replaced.
-        draw: draws into an empty figure.
+        folder: Result folder.
+        analysis: What is written; files of an earlier one of that name are replaced.
+        draw: Draws into an empty figure.
     """
     place = Path(folder) / "analyses"
     place.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def write_analysis(
 
 
 def read_analyses(folder: str | Path) -> list[Analysis]:
-    """Analyses of a result folder, by name."""
+    """Return the analyses of a result folder, by name."""
     files = sorted((Path(folder) / "analyses").glob("*.json"))
     return [_read(json.loads(file.read_text(encoding="utf-8"))) for file in files]
 

@@ -20,11 +20,11 @@ class TrainingError(PcrlError, RuntimeError):
 
 
 def default_episodes(agents: Iterable[str], *, quick: bool = False) -> dict[str, int]:
-    """Episodes by agent where whoever runs a benchmark gives no budget.
+    """Return the episodes by agent where whoever runs a benchmark gives no budget.
 
     Args:
-        agents: names of agents.
-        quick: whether to train briefly, to try things out.
+        agents: Names of agents.
+        quick: Whether to train briefly, to try things out.
 
     Example:
         >>> default_episodes(["ppo", "mine"], quick=True)
@@ -38,14 +38,14 @@ class TrainingBudget:
     """Training per trainable agent and seed; the first limit used up ends it.
 
     Attributes:
-        minutes: wall-clock minutes; None: no limit. How much is learned in them depends on the
+        minutes: Wall-clock minutes; None: no limit. How much is learned in them depends on the
             machine.
-        episodes: episodes, for all agents or by agent name; None: no limit. They give the same
+        episodes: Episodes, for all agents or by agent name; None: no limit. They give the same
             agents again. An episode of one agent may take several times as long as one of another,
             so equal numbers are not equal times.
 
     Raises:
-        ValueError: a number is not positive.
+        ValueError: A number is not positive.
 
     Example:
         >>> budget = TrainingBudget(episodes={"scst": 32000})
@@ -58,14 +58,14 @@ class TrainingBudget:
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0.0):
-            raise ValueError(f"Training needs a positive number of minutes, got {self.minutes}.")
+            raise ValueError(f"Training needs a positive number of minutes, got {self.minutes}")
         given = self.episodes.values() if isinstance(self.episodes, Mapping) else [self.episodes]
         for episodes in given:
             if episodes is not None and episodes < 1:
-                raise ValueError(f"Training needs at least one episode, got {episodes}.")
+                raise ValueError(f"Training needs at least one episode, got {episodes}")
 
     def episodes_of(self, agent: str) -> int | None:
-        """Episodes of one agent; None: no limit."""
+        """Return the episodes of one agent; None: no limit."""
         if isinstance(self.episodes, Mapping):
             return self.episodes.get(agent)
         return self.episodes
@@ -78,11 +78,11 @@ class TrainingBudget:
         if without:
             raise ValueError(
                 f"There is no training budget for {', '.join(without)}: give episodes for each "
-                "agent that learns, or minutes."
+                "agent that learns, or minutes"
             )
 
     def tell(self, agent: str) -> str:
-        """What one agent gets, in words."""
+        """Return what one agent gets, in words."""
         episodes, minutes = self.episodes_of(agent), self.minutes
         limits = [] if episodes is None else [f"{episodes} episodes"]
         return " or ".join(limits if minutes is None else [*limits, f"{float(minutes)} minutes"])
@@ -92,7 +92,7 @@ def parse_episodes(text: str) -> int | dict[str, int]:
     """Read a number of episodes, or one by agent.
 
     Raises:
-        ValueError: the text is something else.
+        ValueError: The text is something else.
 
     Example:
         >>> parse_episodes("8000")
@@ -109,5 +109,5 @@ def parse_episodes(text: str) -> int | dict[str, int]:
         return {name.strip(): int(number) for name, number in pairs}
     except ValueError as error:
         raise ValueError(
-            f"Expected episodes like 8000 or ppo=6144,scst=32000, got {text!r} ({error})."
+            f"Expected episodes like 8000 or ppo=6144,scst=32000, got {text!r} ({error})"
         ) from error

@@ -35,17 +35,17 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
     `pcrl_gym.generators.ray.cluster.connect`.
 
     Args:
-        benchmark: the benchmark, whole (no shard of it), not prepared: no generator is loaded here.
-        workers: how many; each has a CPU, and a GPU if there are any. None: as many as the cluster
+        benchmark: The benchmark, whole (no shard of it), not prepared: no generator is loaded here.
+        workers: How many; each has a CPU, and a GPU if there are any. None: as many as the cluster
             has GPUs, or CPUs without, or jobs if that is less.
 
     Returns:
         The leaderboard's rows, those of earlier runs included.
 
     Raises:
-        LostCallError: the workers of a job died again and again.
+        LostCallError: The workers of a job died again and again.
         NoActorError, ValueError: the workers cannot be started.
-        Exception: see `Benchmark.run`. Finished parts are kept.
+        Exception: See `Benchmark.run`. Finished parts are kept.
     """
     jobs, out = benchmark.jobs(), benchmark.out
     begun = _begun(out)
@@ -76,9 +76,9 @@ class Worker:
         """Load the generator.
 
         Args:
-            options: arguments of `Benchmark`.
-            out: the result folder, on the machine of the driver.
-            node: that machine.
+            options: Arguments of `Benchmark`.
+            out: The result folder, on the machine of the driver.
+            node: That machine.
         """
         import ray
 
@@ -102,9 +102,9 @@ class Worker:
 
         Args:
             what: "train" or "run", the method of `Benchmark`.
-            number: which job, from 1.
-            count: number of jobs.
-            given: what the result folder holds of it.
+            number: Which job, from 1.
+            count: Number of jobs.
+            given: What the result folder holds of it.
 
         Returns:
             The files of a result folder with this job alone.
@@ -178,7 +178,7 @@ def _work(pool: ActorPool, jobs: Sequence[Job], todo: Sequence[tuple[str, int]],
 
 
 def _given(out: Path, job: Job) -> Files:
-    """What a result folder holds of a job: it is neither trained nor evaluated again."""
+    """Return what a result folder holds of a job: it is neither trained nor evaluated again."""
     if (begun := _begun(out)) is None:
         return {}
     parts = [begun.part(job.entry.name, split, job.seed) for split in job.splits]

@@ -14,11 +14,11 @@ class Column:
     """A figure of the leaderboard.
 
     Attributes:
-        key: key of the leaderboard row.
+        key: Key of the leaderboard row.
         title: heading.
         kind: "text", "count", "share" (three decimals), "interval" or "milliseconds".
-        meaning: what it says, in a sentence.
-        shown: in which table it stands: "main", "further" or "both".
+        meaning: What it says, in a sentence.
+        shown: In which table it stands: "main", "further" or "both".
     """
 
     key: str
@@ -73,16 +73,16 @@ COLUMNS = (
 
 
 def columns_of(table: Literal["main", "further"]) -> list[Column]:
-    """Columns of one of the two tables, the agent first."""
+    """Return the columns of one of the two tables, the agent first."""
     return [column for column in COLUMNS if column.shown in (table, "both")]
 
 
 def measured(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[Column]:
-    """Columns that at least one row has a figure for.
+    """Return the columns that at least one row has a figure for.
 
     Args:
-        rows: leaderboard rows.
-        columns: columns to choose from.
+        rows: Leaderboard rows.
+        columns: Columns to choose from.
     """
     return [
         column for column in columns if any(finite(row.get(column.key)) is not None for row in rows)

@@ -32,10 +32,10 @@ class SignFlip:
     """Result of `sign_flip_p_value`.
 
     Attributes:
-        p_value: two-sided, in (0, 1].
-        exact: whether all signs were tried; otherwise the p-value is a Monte Carlo estimate.
-        n: number of differences other than 0, which alone count.
-        note: begins with "small n" where n is less than 10; otherwise "".
+        p_value: Two-sided, in (0, 1].
+        exact: Whether all signs were tried; otherwise the p-value is a Monte Carlo estimate.
+        n: Number of differences other than 0, which alone count.
+        note: Begins with "small n" where n is less than 10; otherwise "".
     """
 
     p_value: float
@@ -49,16 +49,16 @@ class Comparison:
     """Agent a against agent b on the same prompts, from `compare`.
 
     Attributes:
-        mean_difference: mean of a minus mean of b, in the unit of the figures.
-        low: lower end of its interval.
-        high: upper end of its interval.
-        level: coverage of the interval.
-        probability_of_improvement: of a over b, mean over the prompts, in [0, 1].
-        sign_flip: test of the prompt-wise differences; the seeds are taken as they are.
-        seeds_a: seeds of a.
-        seeds_b: seeds of b.
-        prompts: prompts that both were evaluated on.
-        note: what is too small to be relied on; "" where nothing is.
+        mean_difference: Mean of a minus mean of b, in the unit of the figures.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
+        level: Coverage of the interval.
+        probability_of_improvement: Of a over b, mean over the prompts, in [0, 1].
+        sign_flip: Test of the prompt-wise differences; the seeds are taken as they are.
+        seeds_a: Seeds of a.
+        seeds_b: Seeds of b.
+        prompts: Prompts that both were evaluated on.
+        note: What is too small to be relied on; "" where nothing is.
     """
 
     mean_difference: float
@@ -74,21 +74,21 @@ class Comparison:
 
 
 def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """How probably a run of x beats a run of y.
+    """Return how probably a run of x beats a run of y.
 
     Formula: `(#{x_i > y_j} + #{x_i = y_j} / 2) / (n m)` over all pairs (i, j), which is the
     Mann-Whitney U of x divided by n m. 0.5 means "no difference". Source: Agarwal et al. 2021,
     https://arxiv.org/abs/2108.13264.
 
     Args:
-        x: figures of the first agent, shape (n,), finite.
-        y: figures of the second agent, shape (m,), finite.
+        x: Figures of the first agent, shape (n,), finite.
+        y: Figures of the second agent, shape (m,), finite.
 
     Returns:
         A number in [0, 1].
 
     Raises:
-        ValueError: one of the two is not one-dimensional, is empty or has entries that are not
+        ValueError: One of the two is not one-dimensional, is empty or has entries that are not
             finite.
 
     Example:
@@ -115,15 +115,15 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
     random signs Phipson and Smyth 2010, https://arxiv.org/abs/1603.05766.
 
     Args:
-        differences: one per pair, shape (pairs,), finite.
-        draws: number of random signs; not used where all are tried.
-        seed: seed of the random signs, which use a generator of their own.
+        differences: One per pair, shape (pairs,), finite.
+        draws: Number of random signs; not used where all are tried.
+        seed: Seed of the random signs, which use a generator of their own.
 
     Returns:
         The p-value, how it was found, and a note where n is less than 10.
 
     Raises:
-        ValueError: the differences are not one-dimensional, are none or are not finite, or draws is
+        ValueError: The differences are not one-dimensional, are none or are not finite, or draws is
             not positive.
 
     Example:
@@ -132,7 +132,7 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
     """
     values = runs_of(differences, "differences")
     if draws < 1:
-        raise ValueError(f"draws must be positive, got {draws}.")
+        raise ValueError(f"draws must be positive, got {draws}")
     values = values[values != 0.0]
     n = values.size
     note = ""
@@ -185,18 +185,18 @@ def compare(
     al. 2021, https://arxiv.org/abs/2108.13264; Owen 2007, https://arxiv.org/abs/0712.1111.
 
     Args:
-        a_grid: figures of agent a, shape (seeds_a, prompts), finite.
-        b_grid: figures of agent b on the same prompts in the same order, shape (seeds_b, prompts),
+        a_grid: Figures of agent a, shape (seeds_a, prompts), finite.
+        b_grid: Figures of agent b on the same prompts in the same order, shape (seeds_b, prompts),
             finite.
-        level: coverage of the interval, in (0, 1).
-        replicates: number of resamples.
-        seed: seed of resampling and random signs, which use generators of their own.
+        level: Coverage of the interval, in (0, 1).
+        replicates: Number of resamples.
+        seed: Seed of resampling and random signs, which use generators of their own.
 
     Returns:
         All figures, with numbers of seeds and prompts.
 
     Raises:
-        ValueError: a grid is not two-dimensional, is empty or has entries that are not finite, the
+        ValueError: A grid is not two-dimensional, is empty or has entries that are not finite, the
             grids differ in their number of prompts, or level or replicates are out of range.
 
     Example:
@@ -208,7 +208,7 @@ def compare(
     check_resampling(level, replicates)
     (seeds_a, prompts), seeds_b = a.shape, b.shape[0]
     if b.shape[1] != prompts:
-        raise ValueError(f"Both grids must have the same prompts, got {prompts} and {b.shape[1]}.")
+        raise ValueError(f"Both grids must have the same prompts, got {prompts} and {b.shape[1]}")
     low, high = percentiles(_resampled_differences(a, b, replicates, seed), level)
     a_means, b_means = _without_rounding(a.mean(axis=0), b.mean(axis=0))
     sign_flip = sign_flip_p_value(a_means - b_means, seed=seed)

@@ -22,7 +22,7 @@ def measure(
     prompts: int = 64,
     max_new_tokens: int = 30,
 ) -> str:
-    """Sends prompts of micro with more and more requests in flight.
+    """Send prompts of micro with more and more requests in flight.
 
     No prompt is sent twice, so that no cache of the server's helps; some go ahead to warm it up.
 

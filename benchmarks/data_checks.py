@@ -13,14 +13,14 @@ def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
     """Refuse data that is not what a frozen suite was made of.
 
     Raises:
-        ValueError: a split has another checksum.
+        ValueError: A split has another checksum.
     """
     for split, checksum in checksums.items():
         if suite.checksums.get(split, checksum) != checksum:
             raise ValueError(
                 f"The split {split} of {suite.dataset} is not that of suite {suite.id} "
                 f"v{suite.version}: its checksum is {checksum[:12]}..., not "
-                f"{suite.checksums[split][:12]}... . Use the data of this version of the project."
+                f"{suite.checksums[split][:12]}... . Use the data of this version of the project"
             )
 
 
@@ -32,13 +32,13 @@ def check_held_out(
     Other people's data may hold a few prompts in two splits: a warning on stderr says so.
 
     Args:
-        who: the agents, for the message.
-        trained_on: prompts that they train on.
-        evaluated: prompts by split.
-        suite: what is evaluated; one whose data is frozen may share no prompt at all.
+        who: The agents, for the message.
+        trained_on: Prompts that they train on.
+        evaluated: Prompts by split.
+        suite: What is evaluated; one whose data is frozen may share no prompt at all.
 
     Raises:
-        ValueError: too many prompts are the same.
+        ValueError: Too many prompts are the same.
     """
     frozen = suite.id in SUITES and not SUITES[suite.id].open
     seen = {(prompt.instruction, prompt.input) for prompt in trained_on}
@@ -48,7 +48,7 @@ def check_held_out(
             raise ValueError(
                 f"{who} would be trained on {shared} of the {len(prompts)} very prompts of "
                 f"{split}. Give a dataset folder with a train split of its own, or leave these "
-                "agents out."
+                "agents out"
             )
         if shared:
             print(

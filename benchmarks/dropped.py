@@ -25,9 +25,9 @@ class Word(NamedTuple):
     """A word of a prompt's own text, kept or not.
 
     Attributes:
-        text: the word in lower case.
-        position: where its middle lies in the user's text, from 0 to 1.
-        kept: share of its characters that were kept, in [0, 1]; a token may cut a word.
+        text: The word in lower case.
+        position: Where its middle lies in the user's text, from 0 to 1.
+        kept: Share of its characters that were kept, in [0, 1]; a token may cut a word.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Word(NamedTuple):
 
 
 def user_ranges(prompt: str) -> list[tuple[int, int]]:
-    r"""Character ranges that the user wrote, where the prompt has the form of "alpaca".
+    r"""Return the character ranges that the user wrote, where the prompt has the form of "alpaca".
 
     Of several "\nInput: " the last one counts as the template's: a record does not tell. A prompt
     of another form is the user's as a whole.
@@ -55,7 +55,7 @@ def user_ranges(prompt: str) -> list[tuple[int, int]]:
 
 
 def kept_words(record: Record) -> list[Word]:
-    """The words of the user's text, with how much of each was kept."""
+    """Return the words of the user's text, with how much of each was kept."""
     ranges = user_ranges(record.prompt)
     length = sum(end - start for start, end in ranges)
     lost = [False] * len(record.prompt)
@@ -101,9 +101,9 @@ def analyse(
     """Keep rates of all agents.
 
     Args:
-        records: records of one or more agents; splits and seeds are pooled.
-        min_count: words that are rarer are not in the lists of most and least kept ones.
-        shown: length of these lists.
+        records: Records of one or more agents; splits and seeds are pooled.
+        min_count: Words that are rarer are not in the lists of most and least kept ones.
+        shown: Length of these lists.
 
     Returns:
         Tables by word class, position in tenths of the user's text and task family (an agent per
@@ -151,13 +151,13 @@ def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = 
     """Analyse the records of a result folder and write the analysis into it.
 
     Args:
-        folder: result folder.
-        agents: the agents to look at; none given: all.
-        splits: the splits to look at; none given: all.
+        folder: Result folder.
+        agents: The agents to look at; none given: all.
+        splits: The splits to look at; none given: all.
 
     Raises:
-        RunFolderError: there is no such result folder.
-        ValueError: an agent or split has no results.
+        RunFolderError: There is no such result folder.
+        ValueError: An agent or split has no results.
     """
     source = RunFolder(folder)
     analysis = analyse(select(source, agents, splits))

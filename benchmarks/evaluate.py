@@ -37,8 +37,8 @@ class AnsweredReward:
     Rewards that ask for no answers leave no similarity behind, and every leaderboard row shows one.
 
     Args:
-        reward: what pays.
-        measure: name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
+        reward: What pays.
+        measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
     """
 
     needs_answers = True
@@ -70,19 +70,19 @@ def evaluate(
     The time of an agent is that of `act` alone, neither building observations nor scoring.
 
     Args:
-        agent: the agent. One with a method `attach(task)` is given the task first.
-        task: prompts and scorer, with a reward that asks for answers.
-        name: the agent's name in the records.
-        split: the split's name in the records.
-        seed: the agent's seed, for the records.
-        second_tokenizer: see `benchmarks.second_tokens.token_counter`.
+        agent: The agent. One with a method `attach(task)` is given the task first.
+        task: Prompts and scorer, with a reward that asks for answers.
+        name: The agent's name in the records.
+        split: The split's name in the records.
+        seed: The agent's seed, for the records.
+        second_tokenizer: See `benchmarks.second_tokens.token_counter`.
 
     Yields:
         One record per prompt, in the task's order.
 
     Raises:
-        AgentError: the agent returned something else than keep masks.
-        GeneratorError: the generator failed.
+        AgentError: The agent returned something else than keep masks.
+        GeneratorError: The generator failed.
     """
     attach(agent, task)
     count = token_counter(second_tokenizer)
@@ -158,11 +158,11 @@ def attach(agent: Agent, task: Task) -> None:
 
 
 def dropped_ranges(episode: Episode, mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
-    """Character ranges of the prompt that a keep mask drops.
+    """Return the character ranges of the prompt that a keep mask drops.
 
     Args:
-        episode: the prompt and its units.
-        mask: keep mask, shape (max_units,); protected units and units past it stay.
+        episode: The prompt and its units.
+        mask: Keep mask, shape (max_units,); protected units and units past it stay.
 
     Returns:
         Sorted ranges [start, end) of `episode.text`; ranges that touch are merged.

@@ -17,7 +17,7 @@ class GoldFigures(NamedTuple):
     Attributes:
         rouge_1: unigrams.
         rouge_2: bigrams.
-        rouge_l: longest common subsequence.
+        rouge_l: Longest common subsequence.
     """
 
     rouge_1: float
@@ -51,7 +51,7 @@ class AnswerCut:
     A tuned generator stops by itself; another one continues, which lowers its precision.
 
     Args:
-        tokenizer: the generator's tokenizer.
+        tokenizer: The generator's tokenizer.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -60,7 +60,7 @@ class AnswerCut:
         self._encoder = TextEncoder(tokenizer)
 
     def __call__(self, answer: str, gold: str) -> int:
-        """Number of characters of the answer that lie in its first `len(gold)` tokens.
+        """Return the number of characters of the answer that lie in its first `len(gold)` tokens.
 
         Both texts are tokenised without special tokens. Where a cut falls inside a character, the
         character stays.
@@ -74,5 +74,5 @@ class AnswerCut:
 
 @functools.lru_cache(maxsize=1)  # every part of a run asks for it, and it copies the vocabulary
 def answer_cut(tokenizer: PreTrainedTokenizerFast) -> AnswerCut:
-    """The cut for a tokenizer."""
+    """Return the cut for a tokenizer."""
     return AnswerCut(tokenizer)

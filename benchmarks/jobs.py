@@ -14,9 +14,9 @@ class Job(NamedTuple):
     """An agent and seed on one split, or on all of them if it learns: it is trained once.
 
     Attributes:
-        entry: the agent.
-        seed: its seed.
-        splits: the splits.
+        entry: The agent.
+        seed: Its seed.
+        splits: The splits.
     """
 
     entry: Entry
@@ -24,7 +24,7 @@ class Job(NamedTuple):
     splits: tuple[str, ...]
 
     def unfinished(self, folder: RunFolder) -> list[str]:
-        """The splits of which a folder holds no records yet."""
+        """Return the splits of which a folder holds no records yet."""
         name = self.entry.name
         return [split for split in self.splits if not folder.part(name, split, self.seed).exists()]
 
@@ -33,7 +33,7 @@ class Job(NamedTuple):
 
 
 def all_jobs(entries: Sequence[Entry], suite: Suite) -> list[Job]:
-    """All jobs of a run, in the order in which they are done and dealt out to shards."""
+    """Return all jobs of a run, in the order in which they are done and dealt out to shards."""
     return [
         Job(entry, seed, splits)
         for entry in entries

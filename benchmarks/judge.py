@@ -53,10 +53,10 @@ class Prices:
     def __post_init__(self) -> None:
         for price in (self.input, self.output):
             if price is not None and not (math.isfinite(price) and price >= 0):
-                raise ValueError(f"A price must be a finite number of at least 0, got {price}.")
+                raise ValueError(f"A price must be a finite number of at least 0, got {price}")
 
     def cost(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
-        """Price of the tokens; None if a price or a number is not known.
+        """Return the price of the tokens; None if a price or a number is not known.
 
         Formula: `(input tokens * price of a million + output tokens * price of a million) / 1e6`.
 
@@ -98,40 +98,40 @@ def run(
     `pcrl_gym.generators.openai.generator`, with its retries; see there for the last six arguments.
 
     Args:
-        folder: result folder.
-        model: what the server calls the judge.
-        base_url: such as "http://localhost:8000/v1", or with "?enable_thinking=false" for a judge
+        folder: Result folder.
+        model: What the server calls the judge.
+        base_url: Such as "http://localhost:8000/v1", or with "?enable_thinking=false" for a judge
             that thinks.
-        agents: agents to judge, each by its first seed; none given: all.
-        splits: splits to judge; none given: all that have results.
-        limit: prompts per agent and split, spread evenly; None: all.
-        seed: seed of the bootstrap intervals.
-        max_requests: most requests that this call sends, retries included; None: any.
-        max_tokens: tokens of questions and verdicts after which it sends nothing more; None: any.
-        price_per_million_input: price of a million tokens of questions.
-        price_per_million_output: price of a million tokens of verdicts.
-        verdict_tokens: most tokens of one verdict; a judge that thinks aloud needs more.
-        concurrency: most requests in flight.
-        timeout: seconds that the server may stay silent.
-        max_retries: how often a request is sent again.
-        backoff: seconds before the first retry.
-        extra_body: further fields of every request.
-        limit_field: the field that limits the verdict.
-        api_key_env: environment variable that holds the key, which is stored nowhere.
+        agents: Agents to judge, each by its first seed; none given: all.
+        splits: Splits to judge; none given: all that have results.
+        limit: Prompts per agent and split, spread evenly; None: all.
+        seed: Seed of the bootstrap intervals.
+        max_requests: Most requests that this call sends, retries included; None: any.
+        max_tokens: Tokens of questions and verdicts after which it sends nothing more; None: any.
+        price_per_million_input: Price of a million tokens of questions.
+        price_per_million_output: Price of a million tokens of verdicts.
+        verdict_tokens: Most tokens of one verdict; a judge that thinks aloud needs more.
+        concurrency: Most requests in flight.
+        timeout: Seconds that the server may stay silent.
+        max_retries: How often a request is sent again.
+        backoff: Seconds before the first retry.
+        extra_body: Further fields of every request.
+        limit_field: The field that limits the verdict.
+        api_key_env: Environment variable that holds the key, which is stored nowhere.
 
     Returns:
         The analysis, which is written into the folder, too.
 
     Raises:
-        RunFolderError: there is no such result folder, or it is damaged.
-        ValueError: an agent or split has no results, or an argument is out of range.
-        BudgetExceededError: the budget is used up; verdicts that arrived are kept.
-        GeneratorError: a request has finally failed; agent, split and prompt are named.
-        MissingExtraError: the `openai` client is not installed.
+        RunFolderError: There is no such result folder, or it is damaged.
+        ValueError: An agent or split has no results, or an argument is out of range.
+        BudgetExceededError: The budget is used up; verdicts that arrived are kept.
+        GeneratorError: A request has finally failed; agent, split and prompt are named.
+        MissingExtraError: The `openai` client is not installed.
     """
     for name, value in (("limit", limit), ("verdict_tokens", verdict_tokens)):
         if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
+            raise ValueError(f"{name} must be at least 1, got {value}")
     prices = Prices(price_per_million_input, price_per_million_output)
     source = RunFolder(folder)
     groups = choose(source, agents, splits, limit)
@@ -164,7 +164,7 @@ def choose(
     splits: Sequence[str] = (),
     limit: int | None = None,
 ) -> Groups:
-    """Records to judge, by split and agent; see `run` for arguments and errors."""
+    """Return the records to judge, by split and agent; see `run` for arguments and errors."""
     found: dict[tuple[str, str], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in select(folder, agents, splits):
         found[record.split, record.agent][record.seed].append(record)
@@ -180,7 +180,7 @@ def choose(
 
 
 def questions(groups: Groups) -> dict[str, str]:
-    """All questions, each once, with what the first of its kind is about.
+    """Return all questions, each once, with what the first of its kind is about.
 
     Equal answers, white space around them aside, need no question.
     """
@@ -196,17 +196,17 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
     """Get the judge's replies, from the cache where they are in it.
 
     Args:
-        sender: the way to the judge.
-        cache: where every reply is kept as soon as it arrives, with its token counts.
-        about: what errors say about a question, by question.
-        limit: most tokens of a reply.
+        sender: The way to the judge.
+        cache: Where every reply is kept as soon as it arrives, with its token counts.
+        about: What errors say about a question, by question.
+        limit: Most tokens of a reply.
 
     Returns:
         The replies by question.
 
     Raises:
-        BudgetExceededError: the sender's budget is used up.
-        GeneratorError: a request has finally failed, or tokens are to be limited that the server
+        BudgetExceededError: The sender's budget is used up.
+        GeneratorError: A request has finally failed, or tokens are to be limited that the server
             does not report.
     """
     scope = json.dumps(["judge", sender.identity, limit])
@@ -241,14 +241,14 @@ def analyse(
     prices: Prices | None = None,
     seed: int = 0,
 ) -> Analysis:
-    """Preferences of the judge, a row per split and agent.
+    """Return the preferences of the judge, a row per split and agent.
 
     Args:
-        groups: what was judged.
-        replies: the judge's replies, by question.
-        judge: what the note calls the judge.
-        prices: what its tokens cost.
-        seed: seed of the bootstrap intervals.
+        groups: What was judged.
+        replies: The judge's replies, by question.
+        judge: What the note calls the judge.
+        prices: What its tokens cost.
+        seed: Seed of the bootstrap intervals.
 
     Returns:
         The table of `COLUMNS` and one of the account. Tokens are those of all verdicts, whenever
@@ -316,7 +316,7 @@ def _questions(record: Record) -> tuple[str, ...]:
 def _account(
     replies: Sequence[Reply], prices: Prices
 ) -> tuple[int, int | None, int | None, float | None]:
-    """Requests, tokens of both kinds and cost of some replies."""
+    """Return the requests, tokens of both kinds and cost of some replies."""
     sums: list[int | None] = []
     for name in ("prompt_tokens", "completion_tokens"):
         counts = [getattr(reply, name) for reply in replies]
@@ -336,7 +336,7 @@ def _over_budget(sender: Sender, about: str, text: str) -> BudgetExceededError:
 
 
 def _draw(figure: Figure, analysis: Analysis) -> None:
-    """Stacked bars of wins, ties and losses, a panel per split."""
+    """Return the stacked bars of wins, ties and losses, a panel per split."""
     by_split: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in analysis.tables["preferences"].rows:
         cells = dict(zip(COLUMNS, row, strict=True))

@@ -32,7 +32,7 @@ End of the data. Reply with one JSON object and nothing else:
 
 
 def question(prompt: str, answer_a: str, answer_b: str) -> str:
-    """What the judge is asked about two answers.
+    """Return what the judge is asked about two answers.
 
     The texts are encoded as JSON, so that nothing in them can end the data, and lone surrogates
     become escapes, as they could not be sent.
@@ -56,7 +56,7 @@ def question(prompt: str, answer_a: str, answer_b: str) -> str:
 
 
 def both_orders(prompt: str, original: str, compressed: str) -> tuple[str, str]:
-    """The two questions about one pair of answers: compressed prompt's answer as B, then as A."""
+    """Return both questions about a pair of answers: the compressed one's as B, then as A."""
     return question(prompt, original, compressed), question(prompt, compressed, original)
 
 
@@ -98,7 +98,7 @@ _Fields = list[tuple[str, object]]
 
 
 def combine(first: Verdict | None, second: Verdict | None) -> Decision:
-    """What two verdicts on one pair amount to, for the answer to the compressed prompt.
+    """Return what two verdicts on one pair amount to, for the answer to the compressed prompt.
 
     A judge that prefers a place whatever stands there disagrees with itself, which is a tie.
 
@@ -121,7 +121,7 @@ def combine(first: Verdict | None, second: Verdict | None) -> Decision:
 
 
 def agrees(first: Verdict | None, second: Verdict | None) -> bool | None:
-    """Whether the judge prefers the same answer, or none, in both orders; None if unreadable.
+    """Return whether the judge answers alike in both orders; None if unreadable.
 
     Example:
         >>> agrees("B", "A"), agrees("tie", "tie"), agrees("A", "A"), agrees("A", None)
@@ -158,7 +158,7 @@ class Preference:
 
 
 def preference(outcomes: Sequence[Outcome], *, seed: int = 0) -> Preference:
-    """Shares, win rate and interval of the outcomes of one agent.
+    """Return the shares, win rate and interval of the outcomes of one agent.
 
     Args:
         outcomes: One per prompt.
@@ -191,7 +191,7 @@ _SCORES: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "equal": 0.5, "loss": 0
 
 
 def _fields_of_json(text: str) -> _Fields | None:
-    """Name and value of every field of an object, double ones included."""
+    """Return the name and value of every field of an object, double ones included."""
     objects: list[_Fields] = []
 
     def collect(fields: _Fields) -> None:
@@ -205,7 +205,7 @@ def _fields_of_json(text: str) -> _Fields | None:
 
 
 def _fields_of_literal(text: str) -> _Fields | None:
-    """The same where the object is one of Python, whose quotes and commas are less strict."""
+    """Return same where the object is one of Python, whose quotes and commas are less strict."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unknown escapes in strings, of two kinds by version

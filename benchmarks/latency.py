@@ -51,9 +51,9 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("prompts", "repeats"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.out is not None and Path(self.out).exists():
-            raise ValueError(f"{self.out} exists and is not overwritten; give another file.")
+            raise ValueError(f"{self.out} exists and is not overwritten; give another file")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Latency:
 
 
 def run(options: Options) -> list[Latency]:
-    """Measures, prints a table and writes the file."""
+    """Measure, prints a table and writes the file."""
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     compressor = Compressor.from_pretrained(options.policy, device=options.device)
     generator = load_generator(options.generator, device=options.device)
@@ -125,7 +125,7 @@ def milliseconds(
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Milliseconds per item of calls with `batch` items each, in the fastest of some repetitions.
+    """Return the milliseconds per item of calls with `batch` items, of the fastest repetition.
 
     The first batch goes through once before the clock starts. Results on a GPU are waited for, as
     both compressor and generator give back Python objects.
@@ -149,7 +149,7 @@ def milliseconds(
 
 
 def table(latencies: Sequence[Latency]) -> str:
-    """Markdown table of some latencies."""
+    """Return a Markdown table of some latencies."""
     lines = [
         "| prompts per call | compress, ms per prompt | generate, ms per prompt | share |",
         "|---|---|---|---|",

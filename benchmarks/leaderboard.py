@@ -72,15 +72,15 @@ def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
     """Summarise records: a row per agent and split, best reward first within a split.
 
     Args:
-        records: finished parts of one folder.
-        settings: the folder's settings; "suite", "version", "limit", "splits",
+        records: Finished parts of one folder.
+        settings: The folder's settings; "suite", "version", "limit", "splits",
             "generator_name" and "agents" are used.
 
     Returns:
         Rows in the order of the settings' splits.
 
     Raises:
-        RunFolderError: the seeds of a row were not evaluated on the same prompts.
+        RunFolderError: The seeds of a row were not evaluated on the same prompts.
     """
     grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
@@ -106,7 +106,7 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
     if any([record.prompt_id for record in part] != prompt_ids for part in parts):
         raise RunFolderError(
             f"The seeds of agent {agent} on {split} hold different prompts. Delete "
-            f"records/{agent} and run again."
+            f"records/{agent} and run again"
         )
     rewards = [[record.reward for record in part] for part in parts]
     similarities = [record.similarity for record in records]
@@ -149,14 +149,14 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
 
 
 def _second_ratio(record: Record) -> float:
-    """Compression ratio of one record in the second tokenizer; 0.0 where nothing is paid for."""
+    """Return the compression ratio of a record in the second tokenizer; 0.0 where nothing pays."""
     paid = record.second_original_tokens - record.second_template_tokens
     saved = record.second_original_tokens - record.second_compressed_tokens
     return saved / paid if paid > 0 else 0.0
 
 
 def suite_title(settings: dict[str, Any]) -> str:
-    """Suite and version, and how many prompts of each split where not all were evaluated.
+    """Return suite and version, and how many prompts of each split where not all were evaluated.
 
     Example:
         >>> suite_title({"suite": "micro", "version": 1, "limit": 64})
@@ -169,7 +169,7 @@ def suite_title(settings: dict[str, Any]) -> str:
 def _mean(values: Iterable[float]) -> float:
     result = mean(values)
     if result is None:
-        raise RunFolderError("A part holds no figures; delete it and run again.")
+        raise RunFolderError("A part holds no figures; delete it and run again")
     return result
 
 
@@ -179,7 +179,7 @@ ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a com
 
 
 def notes(rows: Sequence[Row]) -> str:
-    """What a reader of a table must know about its agents, in sentences; may be empty."""
+    """Return what a reader of a table must know about its agents, in sentences; may be empty."""
     sentences = [ORACLE_NOTE.strip()] if any(row["oracle"] for row in rows) else []
     sentences += [f"{r['agent']} ranks by {r['ranks_by']}." for r in rows if r["ranks_by"]]
     return " ".join(sentences)
@@ -191,14 +191,14 @@ def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
 
 
 def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
-    """Tables in Markdown that also read well in a terminal: one per split, columns aligned.
+    """Return tables in Markdown that also read well in a terminal: one per split, columns aligned.
 
     Agents that see the generator's answers are marked; notes below the table say so, and by which
     model an agent ranks.
 
     Args:
-        rows: rows of one folder, in the order of `make_rows`.
-        details: whether to show the figures beside the main ones instead: interquartile mean,
+        rows: Rows of one folder, in the order of `make_rows`.
+        details: Whether to show the figures beside the main ones instead: interquartile mean,
             rates, second tokenizer, exact match and ROUGE against the gold answers.
 
     Returns:

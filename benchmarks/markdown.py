@@ -8,10 +8,10 @@ from typing import Any
 
 
 def align(table: Sequence[Sequence[str]]) -> str:
-    """Markdown table, first column to the left, the others to the right.
+    """Return a Markdown table, first column to the left, the others to the right.
 
     Args:
-        table: lines of cells, the headers first. A "|" in a cell is escaped.
+        table: Lines of cells, the headers first. A "|" in a cell is escaped.
 
     Returns:
         The lines, each ended by a line feed.
@@ -45,7 +45,7 @@ def finite(value: Any) -> Any:
 
 
 def cell(value: Any) -> str:
-    """One figure as text, "" if it was not measured; a pair is an interval.
+    """Return one figure as text, "" if it was not measured; a pair is an interval.
 
     Example:
         >>> cell((0.25, 0.5)), cell(0.125), cell(12), cell(None)

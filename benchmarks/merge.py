@@ -20,8 +20,8 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
     Merging again, with what was finished since, is allowed.
 
     Args:
-        folders: result folders of one benchmark with the same settings.
-        out: folder for all of it, new or merged from the same settings before.
+        folders: Result folders of one benchmark with the same settings.
+        out: Folder for all of it, new or merged from the same settings before.
 
     Returns:
         Rows of the joined leaderboard, which is written, too.
@@ -36,23 +36,23 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
     """Do what `merge` does, but write no leaderboard, which takes reading all records.
 
     Args:
-        folders: see `merge`.
-        out: see `merge`.
+        folders: See `merge`.
+        out: See `merge`.
 
     Returns:
         The joined folder.
 
     Raises:
-        RunFolderError: settings differ, or two folders hold different results of one part; nothing
+        RunFolderError: Settings differ, or two folders hold different results of one part; nothing
             is written then.
-        ValueError: no folder is given, or one of them is `out`.
+        ValueError: No folder is given, or one of them is `out`.
     """
     sources = [RunFolder(folder) for folder in folders]
     if not sources:
-        raise ValueError("Give at least one result folder to merge.")
+        raise ValueError("Give at least one result folder to merge")
     out = Path(out)
     if any(source.path.resolve() == out.resolve() for source in sources):
-        raise ValueError(f"{out} is one of the folders to merge; give another --out.")
+        raise ValueError(f"{out} is one of the folders to merge; give another --out")
     settings = sources[0].settings
     for source in sources[1:]:
         check_settings(source.path, settings)
@@ -72,7 +72,7 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
 
 
 def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
-    """Finished parts by their place in a folder."""
+    """Return the finished parts by their place in a folder."""
     parts: dict[Path, Path] = {}
     for folder in folders:
         for file in sorted((folder.path / "records").glob("*/*.jsonl")):
@@ -81,7 +81,7 @@ def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
             if other is not file and other.read_bytes() != file.read_bytes():
                 raise RunFolderError(
                     f"{other} and {file} are different results of the same part: give folders of "
-                    "different shards, or delete one of the two."
+                    "different shards, or delete one of the two"
                 )
     return parts
 

@@ -22,10 +22,10 @@ def add_part(out: Path, part: str, status: int, seconds: int) -> dict[str, Any]:
     """Add a part to the report, which is there from the first part on.
 
     Args:
-        out: folder of the measurements.
+        out: Folder of the measurements.
         part: "throughput", "finetune" or "training".
-        status: exit status of its command.
-        seconds: wall-clock time it took, loading included.
+        status: Exit status of its command.
+        seconds: Wall-clock time it took, loading included.
 
     Returns:
         The report: `machine`, see `benchmarks.provenance.machine`, and `parts` by name, each with
@@ -46,13 +46,13 @@ def add_part(out: Path, part: str, status: int, seconds: int) -> dict[str, Any]:
 
 
 def _throughput(out: Path) -> Any:
-    """Prompts per second of each way, by model and masks."""
+    """Return the prompts per second of each way, by model and masks."""
     told = _read(out / "throughput.json")
     return told and {"finished": told["finished"], "cases": told["cases"]}
 
 
 def _finetune(out: Path) -> Any:
-    """What the tuning took, and how well the result answers."""
+    """Return what the tuning took, and how well the result answers."""
     told = _read(out / "finetune" / "training.json")
     if told is None:
         return None
@@ -61,7 +61,7 @@ def _finetune(out: Path) -> Any:
 
 
 def _training(out: Path) -> Any:
-    """How many masks per second were scored and learned from, and what they earned."""
+    """Return how many masks per second were scored and learned from, and what they earned."""
     file = out / "training" / "metrics.jsonl"
     if not file.is_file():
         return None

@@ -21,13 +21,13 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
     """Compare the agents of a result folder, and write the analysis into it.
 
     Args:
-        folder: result folder.
-        agents: the agents to compare; none given: all.
+        folder: Result folder.
+        agents: The agents to compare; none given: all.
 
     Raises:
-        RunFolderError: there is no such result folder, or two agents were not evaluated on the same
+        RunFolderError: There is no such result folder, or two agents were not evaluated on the same
             prompts.
-        ValueError: an agent has no records, or there are not two.
+        ValueError: An agent has no records, or there are not two.
     """
     source = RunFolder(folder)
     order = source.settings["splits"].index
@@ -38,28 +38,28 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
 
 
 def compare_agents(records: Iterable[Record], agents: Sequence[str] = ()) -> Analysis:
-    """Every two agents against each other, in mean reward on each split.
+    """Return every two agents against each other, in mean reward on each split.
 
     Args:
-        records: records of one result folder.
-        agents: the agents to compare; none given: all.
+        records: Records of one result folder.
+        agents: The agents to compare; none given: all.
 
     Returns:
         A table per split, see `benchmarks.comparison.compare` for the figures.
 
     Raises:
-        RunFolderError: two agents were not evaluated on the same prompts.
-        ValueError: an agent has no records, or there are not two.
+        RunFolderError: Two agents were not evaluated on the same prompts.
+        ValueError: An agent has no records, or there are not two.
     """
     rewards: Grids = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for record in records:
         rewards[record.split][record.agent][record.seed][record.prompt_id] = record.reward
     there = sorted({agent for split in rewards.values() for agent in split})
     if missing := sorted(set(agents) - set(there)):
-        raise ValueError(f"There are no results of {', '.join(missing)}, only of {there}.")
+        raise ValueError(f"There are no results of {', '.join(missing)}, only of {there}")
     wanted = list(agents) if agents else there
     if len(wanted) < 2:
-        raise ValueError(f"A comparison needs two agents, got {wanted}.")
+        raise ValueError(f"A comparison needs two agents, got {wanted}")
     tables = {}
     for split, own in rewards.items():
         pairs = combinations([agent for agent in wanted if agent in own], 2)
@@ -80,7 +80,7 @@ def _row(
     prompts = list(next(iter(rewards[a].values())))
     seeds = [*rewards[a].values(), *rewards[b].values()]
     if any(set(seed) != set(prompts) for seed in seeds):
-        raise RunFolderError(f"{a} and {b} were evaluated on different prompts of {split}.")
+        raise RunFolderError(f"{a} and {b} were evaluated on different prompts of {split}")
     grids = [[[seed[p] for p in prompts] for seed in rewards[name].values()] for name in (a, b)]
     result = compare(*grids)
     return (

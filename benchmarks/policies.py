@@ -26,11 +26,11 @@ class Policy:
     """The trained agent of a training run.
 
     Attributes:
-        run: folder of the run.
-        agent: what the run trained, as `benchmarks.roster.find_agents` takes it.
-        seed: the run's seed.
-        task: arguments of `pcrl_gym.make_task` that it was trained with.
-        weights: folder of the agent: the best one, or the last one of a run without evaluations.
+        run: Folder of the run.
+        agent: What the run trained, as `benchmarks.roster.find_agents` takes it.
+        seed: The run's seed.
+        task: Arguments of `pcrl_gym.make_task` that it was trained with.
+        weights: Folder of the agent: the best one, or the last one of a run without evaluations.
     """
 
     run: Path
@@ -45,7 +45,7 @@ class Policy:
         return str(self.task["tokenizer"])
 
     def digest(self) -> str:
-        """SHA-256 of the agent's files, in hexadecimal."""
+        """Return the SHA-256 of the agent's files, in hexadecimal."""
         digest = hashlib.sha256()
         for file in sorted(self.weights.iterdir()):
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -62,10 +62,10 @@ def find_policies(runs: Sequence[str | Path]) -> list[Policy]:
     """Read what training runs trained.
 
     Args:
-        runs: folders of runs.
+        runs: Folders of runs.
 
     Raises:
-        RunFolderError: a folder holds no run, or its run has stored no agent yet.
+        RunFolderError: A folder holds no run, or its run has stored no agent yet.
     """
     found = []
     for run in runs:
@@ -73,7 +73,7 @@ def find_policies(runs: Sequence[str | Path]) -> list[Policy]:
         config = folder.stored_config()
         weights = folder.best if folder.best.is_dir() else folder.last
         if not weights.is_dir():
-            raise ValueError(f"{run} has stored no agent yet; train it for longer.")
+            raise ValueError(f"{run} has stored no agent yet; train it for longer")
         found.append(Policy(folder.path, config["name"], config["seed"], config["task"], weights))
     return found
 
@@ -84,12 +84,12 @@ def with_policies(
     """Give agents what training runs trained.
 
     Args:
-        entries: the agents of a benchmark.
-        policies: see `find_policies`; each one's agent must be among the entries.
-        suite: what is evaluated; there must be a policy of every one of its seeds.
+        entries: The agents of a benchmark.
+        policies: See `find_policies`; each one's agent must be among the entries.
+        suite: What is evaluated; there must be a policy of every one of its seeds.
 
     Raises:
-        ValueError: a policy's agent is not evaluated or it was trained for other units, a seed is
+        ValueError: A policy's agent is not evaluated or it was trained for other units, a seed is
             there twice or missing, or the tokenizers differ.
     """
     by_agent: dict[str, dict[int, Policy]] = defaultdict(dict)
@@ -102,20 +102,20 @@ def with_policies(
             )
         if policy.task["unit"] != suite.unit:
             raise ValueError(
-                f"{policy.run} was trained on the unit {policy.task['unit']!r}, not {suite.unit!r}."
+                f"{policy.run} was trained on the unit {policy.task['unit']!r}, not {suite.unit!r}"
             )
     entries = [
         replace(entry, policies=by_agent.pop(entry.spec, None) or entry.policies)
         for entry in entries
     ]
     if by_agent:
-        raise ValueError(f"There are policies of {', '.join(by_agent)}, which --agents lacks.")
+        raise ValueError(f"There are policies of {', '.join(by_agent)}, which --agents lacks")
     for entry in entries:
         if entry.policies and (missing := set(entry.seeds(suite.seeds)) - set(entry.policies)):
             raise ValueError(
                 f"There is no policy of {entry.name} with seed "
                 f"{', '.join(map(str, sorted(missing)))}, and the suite has {suite.seeds} seeds: "
-                "train more, or give fewer with --seeds."
+                "train more, or give fewer with --seeds"
             )
     return entries
 
@@ -138,13 +138,13 @@ def trained_on(policies: Sequence[Policy]) -> Iterator[tuple[str, list[Prompt]]]
 
 
 def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str:
-    """The policy tokenizer that a benchmark of these policies needs.
+    """Return the policy tokenizer that a benchmark of these policies needs.
 
     Returns:
         The suite's, or that of the policies if the suite names none.
 
     Raises:
-        ValueError: the tokenizers differ, or one cannot be loaded.
+        ValueError: The tokenizers differ, or one cannot be loaded.
     """
     from pcrl_gym.episodes.tokenizers import load_tokenizer
 
@@ -155,6 +155,6 @@ def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str:
     if len(vocabularies) > 1:
         raise ValueError(
             f"The policies read the tokens of {', '.join(names)}, which differ: evaluate those of "
-            "one tokenizer together, with --tokenizer or none."
+            "one tokenizer together, with --tokenizer or none"
         )
     return next(iter(names))

@@ -22,7 +22,7 @@ _LIBRARIES = (
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of this clone, and whether its files differ from it.
+    """Return the commit of this clone, and whether its files differ from it.
 
     Returns:
         `{"commit": str | None, "dirty": bool | None}`; None where this is no git clone or has no
@@ -45,7 +45,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def library_versions() -> dict[str, str | None]:
-    """Installed versions of the libraries that results may depend on; None where one is missing."""
+    """Return the versions of the libraries that results may depend on; None if not installed."""
     versions: dict[str, str | None] = {}
     for library in _LIBRARIES:
         try:
@@ -56,7 +56,7 @@ def library_versions() -> dict[str, str | None]:
 
 
 def machine() -> dict[str, Any]:
-    """What a measurement was made with.
+    """Return what a measurement was made with.
 
     Returns:
         Keys "git" (see `git_state`), "python", "platform", "processor", "cpu_count", "load" (1, 5
@@ -97,8 +97,8 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
     Warns on stderr where the run before may have used other code.
 
     Args:
-        folder: result folder.
-        run: what the caller knows: agents, device, data checksums, skipped prompts.
+        folder: Result folder.
+        run: What the caller knows: agents, device, data checksums, skipped prompts.
     """
     file = folder.path / "provenance.json"
     told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}

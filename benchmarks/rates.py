@@ -23,13 +23,13 @@ BASELINE = "random"
 
 
 def area(points: Sequence[tuple[float, float]]) -> float | None:
-    """Area under a rate-quality curve, as the mean quality over its range of rates.
+    """Return the area under a rate-quality curve, as the mean quality over its range of rates.
 
     Formula: the trapezoids between neighbouring points, divided by the width of the range:
     `sum((x[i+1] - x[i]) * (y[i] + y[i+1]) / 2) / (x[-1] - x[0])`.
 
     Args:
-        points: rate and quality, by rising rate.
+        points: Rate and quality, by rising rate.
 
     Returns:
         A number in the unit of the quality; None with less than two rates.
@@ -45,11 +45,11 @@ def area(points: Sequence[tuple[float, float]]) -> float | None:
 
 
 def analyse(records: Iterable[Record], splits: Sequence[str]) -> Analysis:
-    """Curves and their areas from records of agents that were told a rate.
+    """Return the curves and their areas from records of agents that were told a rate.
 
     Args:
-        records: records with `requested_rate`, of agents named `<agent>-rate<rate>`.
-        splits: splits in the order in which they are shown.
+        records: Records with `requested_rate`, of agents named `<agent>-rate<rate>`.
+        splits: Splits in the order in which they are shown.
 
     Returns:
         Per split a table of similarity, reward and ratio by agent and rate, one table of areas, and
@@ -85,7 +85,7 @@ def analyse(records: Iterable[Record], splits: Sequence[str]) -> Analysis:
 
 
 def curves(table: Table) -> tuple[Series, ...]:
-    """Similarity against requested rate, a line per agent."""
+    """Return the similarity against requested rate, a line per agent."""
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for agent, rate, _, _, similarity, *_ in table.rows:
         points[str(agent)].append((rate, similarity))
@@ -105,18 +105,18 @@ def run(
     where an interrupted analysis goes on.
 
     Args:
-        folder: result folder.
-        agents: names as for a run; each must take `rate`.
-        rates: shares of the droppable units to drop, in [0, 1].
-        device: where the generator runs.
+        folder: Result folder.
+        agents: Names as for a run; each must take `rate`.
+        rates: Shares of the droppable units to drop, in [0, 1].
+        device: Where the generator runs.
 
     Returns:
         The analysis, which is written into the folder, too.
 
     Raises:
-        RunFolderError: there is no such result folder, or a trained agent is missing in it.
-        ValueError: an agent is unknown or takes no rate, or a rate is no share.
-        MissingExtraError: matplotlib is not installed.
+        RunFolderError: There is no such result folder, or a trained agent is missing in it.
+        ValueError: An agent is unknown or takes no rate, or a rate is no share.
+        MissingExtraError: Matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
@@ -125,11 +125,11 @@ def run(
     source = RunFolder(folder)
     entries = find_agents(agents)
     if stubborn := [entry.name for entry in entries if not entry.takes_rate]:
-        raise ValueError(f"{', '.join(stubborn)} cannot be told a rate; leave such agents out.")
+        raise ValueError(f"{', '.join(stubborn)} cannot be told a rate; leave such agents out")
     if wrong := [rate for rate in rates if not 0.0 <= rate <= 1.0]:
-        raise ValueError(f"Rates are shares from 0 to 1, got {wrong}.")
+        raise ValueError(f"Rates are shares from 0 to 1, got {wrong}")
     if not rates:
-        raise ValueError("Give at least one rate.")
+        raise ValueError("Give at least one rate")
     here = [e.from_run(source.path) if e.trainable else e for e in entries]
     benchmark = Benchmark(
         suite_of(source.settings),

@@ -51,41 +51,41 @@ class Record:
     """One evaluated prompt.
 
     Attributes:
-        agent: name of the agent.
-        split: split the prompt comes from.
-        seed: seed of the agent.
-        prompt_id: id of the prompt in its dataset.
-        source: task family or origin of the prompt.
-        prompt: the rendered prompt.
-        dropped: character ranges of `prompt` that were dropped, sorted, not touching.
-        compressed_prompt: what was left.
-        output: the generator's answer to `prompt`.
-        compressed_output: the generator's answer to `compressed_prompt`.
-        gold: gold answer, "" where the dataset has none.
-        reward: the suite's reward.
-        similarity: the suite's measure between the two whole answers, in [0, 1].
+        agent: Name of the agent.
+        split: Split the prompt comes from.
+        seed: Seed of the agent.
+        prompt_id: Id of the prompt in its dataset.
+        source: Task family or origin of the prompt.
+        prompt: The rendered prompt.
+        dropped: Character ranges of `prompt` that were dropped, sorted, not touching.
+        compressed_prompt: What was left.
+        output: The generator's answer to `prompt`.
+        compressed_output: The generator's answer to `compressed_prompt`.
+        gold: Gold answer, "" where the dataset has none.
+        reward: The suite's reward.
+        similarity: The suite's measure between the two whole answers, in [0, 1].
         compression_ratio: `1 - (n' - f) / (n - f)` in generator tokens.
-        drop_rate: dropped / droppable units, in [0, 1].
-        log_likelihood: mean log-probability of `output` after `compressed_prompt`; None if not
+        drop_rate: Dropped / droppable units, in [0, 1].
+        log_likelihood: Mean log-probability of `output` after `compressed_prompt`; None if not
             asked for.
-        original_tokens: n, generator tokens of `prompt`.
-        compressed_tokens: n', generator tokens of `compressed_prompt`.
-        template_tokens: f, generator tokens of the template's own text.
-        second_original_tokens: as `original_tokens`, in the suite's second tokenizer.
-        second_compressed_tokens: as `compressed_tokens`, in the second tokenizer.
-        second_template_tokens: as `template_tokens`, in the second tokenizer.
+        original_tokens: N, generator tokens of `prompt`.
+        compressed_tokens: N', generator tokens of `compressed_prompt`.
+        template_tokens: F, generator tokens of the template's own text.
+        second_original_tokens: As `original_tokens`, in the suite's second tokenizer.
+        second_compressed_tokens: As `compressed_tokens`, in the second tokenizer.
+        second_template_tokens: As `template_tokens`, in the second tokenizer.
         gold_rouge_1: ROUGE-1 F1 of `compressed_output` against `gold`, in [0, 1], 1 if they are
             equal; None without gold.
-        gold_rouge_2: the same with ROUGE-2.
-        gold_rouge_l: the same with ROUGE-L.
-        gold_cut: number of characters of `compressed_output` within the gold answer's length in
+        gold_rouge_2: The same with ROUGE-2.
+        gold_rouge_l: The same with ROUGE-L.
+        gold_cut: Number of characters of `compressed_output` within the gold answer's length in
             generator tokens; None without gold, or if the generator shows no tokenizer.
         cut_rouge_1: ROUGE-1 F1 of `compressed_output[:gold_cut]` against `gold`; None without cut.
-        cut_rouge_2: the same with ROUGE-2.
-        cut_rouge_l: the same with ROUGE-L.
-        requested_rate: share of the droppable units that the agent was asked to drop; None for an
+        cut_rouge_2: The same with ROUGE-2.
+        cut_rouge_l: The same with ROUGE-L.
+        requested_rate: Share of the droppable units that the agent was asked to drop; None for an
             agent that decides by itself.
-        compress_ms: milliseconds the agent took, its batch's time divided by the batch's prompts.
+        compress_ms: Milliseconds the agent took, its batch's time divided by the batch's prompts.
     """
 
     agent: str
@@ -121,10 +121,10 @@ class Record:
     compress_ms: float
 
     def to_json(self) -> str:
-        """The record as one line of ASCII, so that lone surrogates and line separators survive.
+        """Return record as one line of ASCII, so that lone surrogates and line separators survive.
 
         Raises:
-            ValueError: a figure is not finite.
+            ValueError: A figure is not finite.
         """
         return json.dumps(asdict(self), allow_nan=False)
 
@@ -133,7 +133,7 @@ class Record:
         """Read a line written by `to_json`.
 
         Raises:
-            ValueError: the line is no JSON object with exactly the keys of a record.
+            ValueError: The line is no JSON object with exactly the keys of a record.
         """
         values = json.loads(line)
         expected = {field.name for field in fields(cls)}
@@ -151,10 +151,10 @@ class RunFolder:
     """A result folder that is open for reading and adding parts.
 
     Args:
-        path: folder that holds `settings.json`; use `RunFolder.open` to make or resume one.
+        path: Folder that holds `settings.json`; use `RunFolder.open` to make or resume one.
 
     Raises:
-        RunFolderError: there is no readable `settings.json`.
+        RunFolderError: There is no readable `settings.json`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -166,14 +166,14 @@ class RunFolder:
         """Make the folder, or resume it where its settings match (see `check_settings`).
 
         Args:
-            path: folder to make or resume.
+            path: Folder to make or resume.
             settings: JSON object with the key "agents" (name -> specification).
 
         Returns:
             The folder, with the settings stored and the agents joined.
 
         Raises:
-            RunFolderError: as in `check_settings`.
+            RunFolderError: As in `check_settings`.
         """
         path = Path(path)
         settings = json.loads(json.dumps(settings))
@@ -185,15 +185,15 @@ class RunFolder:
         return cls(path)
 
     def part(self, agent: str, split: str, seed: int) -> Path:
-        """Where the records of one (agent, split, seed) belong."""
+        """Return where the records of one (agent, split, seed) belong."""
         return self.path / "records" / agent / f"{split}-seed{seed}.jsonl"
 
     def trained_agent(self, agent: str, seed: int) -> Path:
-        """Where the trained agent of one seed belongs."""
+        """Return where the trained agent of one seed belongs."""
         return self.path / "agents" / f"{agent}-seed{seed}"
 
     def training(self, agent: str, seed: int) -> Path:
-        """Where one seed of an agent is trained: the folder of a training run."""
+        """Return where one seed of an agent is trained: the folder of a training run."""
         return self.path / "training" / f"{agent}-seed{seed}"
 
     @contextmanager
@@ -228,10 +228,10 @@ class RunFolder:
         temporary.replace(final)
 
     def records(self) -> Iterator[Record]:
-        """All records of finished parts, in the order of agent, split and seed.
+        """Return all records of finished parts, in the order of agent, split and seed.
 
         Raises:
-            RunFolderError: a line cannot be read; file and line are named.
+            RunFolderError: A line cannot be read; file and line are named.
         """
         for part in sorted((self.path / "records").glob("*/*.jsonl")):
             with part.open(encoding="ascii") as file:
@@ -241,27 +241,27 @@ class RunFolder:
                     except ValueError as error:
                         raise RunFolderError(
                             f"{part}, line {number}: {error}. Delete the file; the same run "
-                            "command evaluates that part again."
+                            "command evaluates that part again"
                         ) from error
 
 
 def select(
     folder: RunFolder, agents: Sequence[str] = (), splits: Sequence[str] = ()
 ) -> list[Record]:
-    """Records of some agents and splits.
+    """Return the records of some agents and splits.
 
     Args:
-        folder: result folder.
-        agents: names of agents; none given: all.
-        splits: names of splits; none given: all.
+        folder: Result folder.
+        agents: Names of agents; none given: all.
+        splits: Names of splits; none given: all.
 
     Raises:
-        ValueError: an agent or split has no results, or nothing has.
-        RunFolderError: a line cannot be read.
+        ValueError: An agent or split has no results, or nothing has.
+        RunFolderError: A line cannot be read.
     """
     records = list(folder.records())
     if not records:
-        raise ValueError(f"{folder.path} has no results yet.")
+        raise ValueError(f"{folder.path} has no results yet")
     for what, wanted, there in (
         ("agents", agents, {record.agent for record in records}),
         ("splits", splits, {record.split for record in records}),
@@ -269,7 +269,7 @@ def select(
         if missing := [name for name in wanted if name not in there]:
             raise ValueError(
                 f"{folder.path} has no results of the {what} {', '.join(missing)}, only of "
-                f"{', '.join(sorted(there))}."
+                f"{', '.join(sorted(there))}"
             )
     return [
         record
@@ -285,24 +285,24 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
     long as no name gets a second meaning.
 
     Args:
-        path: result folder, existing or not.
-        wanted: settings, all or some.
+        path: Result folder, existing or not.
+        wanted: Settings, all or some.
 
     Returns:
         The folder's settings, or None if no run got as far as writing any.
 
     Raises:
-        RunFolderError: the folder holds other settings (each difference is named) or something
+        RunFolderError: The folder holds other settings (each difference is named) or something
             else.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise RunFolderError(f"{path} is a file; give a folder for the results.")
+        raise RunFolderError(f"{path} is a file; give a folder for the results")
     if not path.is_dir() or {file.name for file in path.iterdir()} <= _BEFORE_SETTINGS:
         return None
     if not (path / "settings.json").is_file():
         raise RunFolderError(
-            f"{path} holds files but no settings.json, so it is no result folder; give another."
+            f"{path} holds files but no settings.json, so it is no result folder; give another"
         )
     stored = _read_settings(path)
     found = differences(stored, wanted)
@@ -319,17 +319,17 @@ def check_agent_name(name: str) -> str:
     """Return the name if it can be part of a file name.
 
     Raises:
-        ValueError: it holds anything but letters, digits, dot, underscore and hyphen.
+        ValueError: It holds anything but letters, digits, dot, underscore and hyphen.
     """
     if not isinstance(name, str) or not _AGENT_NAME.fullmatch(name):
         raise ValueError(
-            f"An agent's name must consist of letters, digits, '.', '_' and '-', got {name!r}."
+            f"An agent's name must consist of letters, digits, '.', '_' and '-', got {name!r}"
         )
     return name
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Wanted settings that differ, one line each; agents only where a name changed its meaning.
+    """Return the settings that differ, one line each; agents where a name changed its meaning.
 
     Example:
         >>> differences({"limit": 5, "agents": {}}, {"limit": 6, "agents": {"a": "m:A"}})
@@ -354,10 +354,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunFolderError(
             f"{path} is no result folder: there is no {file}. "
-            f"`python -m benchmarks run --out {path}` makes one."
+            f"`python -m benchmarks run --out {path}` makes one"
         ) from None
     except ValueError as error:
-        raise RunFolderError(f"{file} is damaged: {error}.") from error
+        raise RunFolderError(f"{file} is damaged: {error}") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("agents"), dict):
-        raise RunFolderError(f"{file} is damaged: expected a JSON object with the key 'agents'.")
+        raise RunFolderError(f"{file} is damaged: expected a JSON object with the key 'agents'")
     return settings

@@ -18,7 +18,7 @@ CHUNK_CELLS = 1_000_000
 def bootstrap_interval(
     grid: npt.ArrayLike, *, level: float = 0.95, replicates: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, stratified over seeds and prompts.
+    """Return the percentile bootstrap interval of the mean, stratified over seeds and prompts.
 
     Seeds and prompts are crossed: all seeds see the same prompts. So each replicate draws S seeds
     with replacement and, apart from that, P prompts with replacement (the same for every drawn
@@ -32,16 +32,16 @@ def bootstrap_interval(
     prompts, and with two or three seeds it is coarse. It says nothing about other generators.
 
     Args:
-        grid: one figure per seed and prompt, shape (seeds, prompts), finite.
-        level: coverage of the interval, in (0, 1).
-        replicates: number of resamples.
-        seed: seed of the resampling, which uses a generator of its own.
+        grid: One figure per seed and prompt, shape (seeds, prompts), finite.
+        level: Coverage of the interval, in (0, 1).
+        replicates: Number of resamples.
+        seed: Seed of the resampling, which uses a generator of its own.
 
     Returns:
         Lower and upper end, in the unit of the figures.
 
     Raises:
-        ValueError: the grid is not two-dimensional, is empty or has entries that are not finite, or
+        ValueError: The grid is not two-dimensional, is empty or has entries that are not finite, or
             level or replicates are out of range.
 
     Example:
@@ -67,19 +67,19 @@ def bootstrap_interval(
 
 
 def interquartile_mean(values: npt.ArrayLike) -> float:
-    """Mean of the middle half of the values: less moved by outliers than the mean.
+    """Return the mean of the middle half of the values: less moved by outliers than the mean.
 
     Formula: with the n values sorted and `k = floor(n / 4)`, `sum(x[k : n - k]) / (n - 2 k)`; the
     25 % trimmed mean. Source: Agarwal et al. 2021, https://arxiv.org/abs/2108.13264.
 
     Args:
-        values: figures of any shape, at least one, finite.
+        values: Figures of any shape, at least one, finite.
 
     Returns:
         The mean, in the unit of the figures.
 
     Raises:
-        ValueError: there are no values, or some are not finite.
+        ValueError: There are no values, or some are not finite.
 
     Example:
         >>> interquartile_mean([0.0, 1.0, 2.0, 100.0])
@@ -93,7 +93,7 @@ def interquartile_mean(values: npt.ArrayLike) -> float:
 def bootstrap_iqm_interval(
     grid: npt.ArrayLike, *, level: float = 0.95, replicates: int = 500, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the interquartile mean over all cells of a grid.
+    """Return the percentile bootstrap interval of the interquartile mean over all cells of a grid.
 
     Resamples as `bootstrap_interval` does: seeds and prompts are drawn apart, so
     cell (s, p) counts `u_s * v_p` times in a replicate, and its figure is the interquartile mean of
@@ -101,16 +101,16 @@ def bootstrap_iqm_interval(
     interval; Owen 2007, https://arxiv.org/abs/0712.1111, for the resampling.
 
     Args:
-        grid: one figure per seed and prompt, shape (seeds, prompts), finite.
-        level: coverage of the interval, in (0, 1).
-        replicates: number of resamples.
-        seed: seed of the resampling, which uses a generator of its own.
+        grid: One figure per seed and prompt, shape (seeds, prompts), finite.
+        level: Coverage of the interval, in (0, 1).
+        replicates: Number of resamples.
+        seed: Seed of the resampling, which uses a generator of its own.
 
     Returns:
         Lower and upper end, in the unit of the figures.
 
     Raises:
-        ValueError: the grid is not two-dimensional, is empty or has entries that are not finite, or
+        ValueError: The grid is not two-dimensional, is empty or has entries that are not finite, or
             level or replicates are out of range.
 
     Example:
@@ -143,40 +143,40 @@ def bootstrap_iqm_interval(
 
 
 def draw_counts(rng: np.random.Generator, n: int, size: int) -> npt.NDArray[np.int64]:
-    """How often each of n was drawn in n draws with replacement, shape (size, n)."""
+    """Return how often each of n was drawn in n draws with replacement, shape (size, n)."""
     return rng.multinomial(n, np.full(n, 1.0 / n), size=size)
 
 
 def percentiles(figures: FloatArray, level: float) -> tuple[float, float]:
-    """Ends of the middle part of the figures that holds a share `level` of them."""
+    """Return the ends of the middle part of the figures that holds a share `level` of them."""
     low, high = np.quantile(figures, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
 
 
 def figures_of(values: npt.ArrayLike, name: str) -> FloatArray:
-    """The values as float64, if there are any and all are finite; else `ValueError`."""
+    """Return the values as float64, if there are any and all are finite; else `ValueError`."""
     figures = np.asarray(values, dtype=np.float64)
     if figures.size == 0:
-        raise ValueError(f"{name} must hold at least one figure, got none.")
+        raise ValueError(f"{name} must hold at least one figure, got none")
     if not np.isfinite(figures).all():
-        raise ValueError(f"{name} must be finite: leave out prompts without a figure first.")
+        raise ValueError(f"{name} must be finite: leave out prompts without a figure first")
     return figures
 
 
 def runs_of(values: npt.ArrayLike, name: str) -> FloatArray:
-    """The same of one dimension."""
+    """Return the same of one dimension."""
     runs = figures_of(values, name)
     if runs.ndim != 1:
-        raise ValueError(f"{name} must have one dimension, got shape {runs.shape}.")
+        raise ValueError(f"{name} must have one dimension, got shape {runs.shape}")
     return runs
 
 
 def grid_of(values: npt.ArrayLike, name: str) -> FloatArray:
-    """The same of shape (seeds, prompts)."""
+    """Return the same of shape (seeds, prompts)."""
     grid = np.asarray(values, dtype=np.float64)
     if grid.ndim != 2 or grid.size == 0:
         raise ValueError(
-            f"{name} must have shape (seeds, prompts) with at least one figure, got {grid.shape}."
+            f"{name} must have shape (seeds, prompts) with at least one figure, got {grid.shape}"
         )
     return figures_of(grid, name)
 
@@ -185,5 +185,5 @@ def check_resampling(level: float, replicates: int) -> None:
     """Raise `ValueError` where there is no such interval."""
     if not 0.0 < level < 1.0 or replicates < 1:
         raise ValueError(
-            f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}."
+            f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}"
         )

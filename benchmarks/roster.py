@@ -23,23 +23,23 @@ class Entry:
     """One agent that is to be evaluated.
 
     Attributes:
-        name: name in the leaderboard.
-        spec: what was asked for: a name of `agents.AGENTS`, perhaps with settings, or
+        name: Name in the leaderboard.
+        spec: What was asked for: a name of `agents.AGENTS`, perhaps with settings, or
             `module:Class`.
-        cls: its class.
-        seeded: whether its constructor takes `seed`. An agent without one has no chance in it, is
+        cls: Its class.
+        seeded: Whether its constructor takes `seed`. An agent without one has no chance in it, is
             evaluated once and stands in the leaderboard with `seeds` 1: copies of one run are no
             evidence. An oracle is evaluated once, too: it is slow, and a ceiling needs no interval
             over seeds.
-        trainable: whether it has `train`, `save` and `load`; it is then trained before it is
+        trainable: Whether it has `train`, `save` and `load`; it is then trained before it is
             evaluated.
-        oracle: whether it sees the generator's answers, as its class says by a true attribute
+        oracle: Whether it sees the generator's answers, as its class says by a true attribute
             `oracle`; tables mark it.
-        rate: share of the droppable units that it is told to drop; None: as it likes.
-        trained_in: result folder whose trained agents are evaluated; None: those of this run.
-        trained_as: name of the trained agents in their result folder.
-        policies: by seed, agents that training runs trained; empty: none.
-        ranks_by: the language model by which it ranks units, "" for the run's generator; None: it
+        rate: Share of the droppable units that it is told to drop; None: as it likes.
+        trained_in: Result folder whose trained agents are evaluated; None: those of this run.
+        trained_as: Name of the trained agents in their result folder.
+        policies: By seed, agents that training runs trained; empty: none.
+        ranks_by: The language model by which it ranks units, "" for the run's generator; None: it
             does not rank by one.
     """
 
@@ -66,16 +66,16 @@ class Entry:
         return "rate" in inspect.signature(self.cls).parameters
 
     def at_rate(self, rate: float) -> Entry:
-        """The same agent, told to drop a share of the units, under a name that says so."""
+        """Return the same agent, told to drop a share of the units, under a name that says so."""
         return dataclasses.replace(self, name=f"{self.name}-rate{rate:g}", rate=rate)
 
     def from_run(self, folder: Path, label: str = "") -> Entry:
-        """The agent as another run trained it; `label` is added to its name."""
+        """Return the agent as another run trained it; `label` is added to its name."""
         name = f"{self.name}-{label}" if label else self.name
         return dataclasses.replace(self, name=name, trained_in=folder)
 
     def seeds(self, count: int) -> range:
-        """Seeds to evaluate: `count` of them, or one for an agent without chance."""
+        """Return the seeds to evaluate: `count` of them, or one for an agent without chance."""
         return range(count if self.seeded else 1)
 
     def build(self, seed: int) -> Agent:
@@ -95,7 +95,7 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
     """Find agents and check that they can be built, without building them.
 
     Args:
-        specs: names of `agents.AGENTS`, also with settings as in "random:rate=0.2", which is
+        specs: Names of `agents.AGENTS`, also with settings as in "random:rate=0.2", which is
             called "random-rate0.2", or `module:Class`; a class is named after its `name`, or after
             itself if it has none.
 
@@ -103,18 +103,16 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
         One entry per specification, in order.
 
     Raises:
-        ValueError: an agent is unknown or its constructor needs arguments, two agents have one
+        ValueError: An agent is unknown or its constructor needs arguments, two agents have one
             name, or none is given.
     """
     if not specs:
-        raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class.")
+        raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class")
     entries = [_find(spec) for spec in specs]
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(
-                f"Two agents are called {name!r}; give each class a `name` of its own."
-            )
+            raise ValueError(f"Two agents are called {name!r}; give each class a `name` of its own")
     return entries
 
 
@@ -138,7 +136,7 @@ def _find(spec: str) -> Entry:
     if needed:
         raise ValueError(
             f"Agent {spec}: its constructor must work without arguments (or with `seed` alone), "
-            f"but needs {', '.join(needed)}. Give them defaults, or a subclass that sets them."
+            f"but needs {', '.join(needed)}. Give them defaults, or a subclass that sets them"
         )
     ranks_by = settings.get("model", "") if getattr(cls, "ranker", False) else None
     oracle = bool(getattr(cls, "oracle", False))
@@ -155,6 +153,6 @@ def _find(spec: str) -> Entry:
 
 
 def _label(key: str, value: object) -> str:
-    """A setting in an agent's name; of a folder its last two parts."""
+    """Return a setting in an agent's name; of a folder its last two parts."""
     text = f"{key}{value}" if not isinstance(value, str) else "-".join(Path(value).parts[-2:])
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")

@@ -34,21 +34,21 @@ class Benchmark:
     Building one reads the data and checks everything that can be checked without the generator.
 
     Args:
-        suite: what is evaluated.
-        entries: agents to evaluate, see `benchmarks.roster.find_agents`.
-        out: result folder, new or with the same settings.
+        suite: What is evaluated.
+        entries: Agents to evaluate, see `benchmarks.roster.find_agents`.
+        out: Result folder, new or with the same settings.
         train_minutes, train_episodes: training per trainable agent and seed, see
             `benchmarks.budget.TrainingBudget`; without both, `default_episodes` of that module.
-        shard: the part of the work that is done here; `benchmarks.merge` joins the folders.
-        device: where the generator runs: "auto", "cpu", "cuda", ...
-        generator: the generator the suite names, where that is an object or loaded already.
-        answers: file for the generator's answers, which other runs may share; None: answers.db in
+        shard: The part of the work that is done here; `benchmarks.merge` joins the folders.
+        device: Where the generator runs: "auto", "cpu", "cuda", ...
+        generator: The generator the suite names, where that is an object or loaded already.
+        answers: File for the generator's answers, which other runs may share; None: answers.db in
             the result folder.
 
     Raises:
-        DatasetError: a split cannot be read.
-        RunFolderError: the folder holds results of other settings, or something else.
-        ValueError: the reward is unknown, the budget is not positive, or a trainable agent has no
+        DatasetError: A split cannot be read.
+        RunFolderError: The folder holds results of other settings, or something else.
+        ValueError: The reward is unknown, the budget is not positive, or a trainable agent has no
             budget, no training split or one that is evaluated (for a frozen suite a single prompt
             is enough).
     """
@@ -67,7 +67,7 @@ class Benchmark:
         answers: Path | None = None,
     ) -> None:
         if suite.dataset is None or suite.generator is None:
-            raise ValueError(f"Suite {suite.id} needs your own dataset and generator.")
+            raise ValueError(f"Suite {suite.id} needs your own dataset and generator")
         self.suite = suite
         self.entries = list(entries)
         self.out = Path(out)
@@ -105,8 +105,8 @@ class Benchmark:
             The folder, with this run in its provenance.
 
         Raises:
-            ValueError: the generator cannot be loaded, or has no chat template for "chat".
-            RunFolderError: the folder holds results of a generator with other weights.
+            ValueError: The generator cannot be loaded, or has no chat template for "chat".
+            RunFolderError: The folder holds results of a generator with other weights.
         """
         from pcrl_gym.envs.task import make_task
         from pcrl_gym.generators.loading import load_generator
@@ -157,10 +157,10 @@ class Benchmark:
             The leaderboard's rows, those of earlier runs included.
 
         Raises:
-            AgentError: an agent returned no keep masks.
-            TrainingError: an agent made no update in its training, or diverged.
-            RunFolderError: a trained agent is missing in the run that it comes from.
-            GeneratorError: the generator failed. Finished parts are kept.
+            AgentError: An agent returned no keep masks.
+            TrainingError: An agent made no update in its training, or diverged.
+            RunFolderError: A trained agent is missing in the run that it comes from.
+            GeneratorError: The generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
         todo = [(job, splits) for job in self.jobs() if (splits := job.unfinished(folder))]
@@ -184,17 +184,17 @@ class Benchmark:
                 self._trained(folder, job)
 
     def jobs(self) -> list[Job]:
-        """What this shard does."""
+        """Return what this shard does."""
         return self.shard.of(all_jobs(self.entries, self.suite))
 
     def _trained(self, folder: RunFolder, job: Job) -> Path:
-        """Where the trained agent of a job is, trained now if need be."""
+        """Return where the trained agent of a job is, trained now if need be."""
         entry, seed, _ = job
         home = folder if entry.trained_in is None else RunFolder(entry.trained_in)
         trained = home.trained_agent(entry.trained_as, seed)
         if not trained.exists():
             if entry.trained_in is not None:
-                raise RunFolderError(f"{home.path} holds no {entry.trained_as} of seed {seed}.")
+                raise RunFolderError(f"{home.path} holds no {entry.trained_as} of seed {seed}")
             if entry.policies:
                 with folder.write_trained_agent(entry.name, seed) as target:
                     entry.policies[seed].copy_to(target)
@@ -256,7 +256,7 @@ class Benchmark:
         check_held_out(trainable, self.train_prompts, self.prompts, self.suite)
 
     def _settings(self) -> dict[str, Any]:
-        """What must be equal for results to share a folder, as far as known from the start."""
+        """Return what must be equal for results to share a folder, as known from the start."""
         suite = self.suite
         return {
             "suite": suite.id,
@@ -280,7 +280,7 @@ class Benchmark:
         }
 
     def _meaning(self, entry: Entry) -> str:
-        """What a name in the table stands for: for an agent that learns, also data and budget."""
+        """Return what a name in the table stands for; if the agent learns, data and budget too."""
         meaning = entry.spec
         if entry.trained_here:
             meaning += f", train {self.checksums['train']}, {self.budget.tell(entry.name)}"

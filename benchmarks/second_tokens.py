@@ -10,14 +10,14 @@ BYTES = "bytes"
 
 @functools.cache  # every part of a run asks for it
 def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
-    """A function that counts the tokens of texts, without special tokens.
+    """Return a function that counts the tokens of texts, without special tokens.
 
     Args:
         name: "bytes" for UTF-8 bytes, the tokens of ByT5 (Xue et al. 2022,
             https://arxiv.org/abs/2105.13626), or what `episodes.tokenizers.load_tokenizer` takes.
 
     Raises:
-        ValueError: there is no such tokenizer.
+        ValueError: There is no such tokenizer.
 
     Example:
         >>> token_counter("bytes")(["fig", "\u00e9"])

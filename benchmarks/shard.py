@@ -15,11 +15,11 @@ class Shard:
     """One of several parts of a run, of about equal size.
 
     Attributes:
-        number: which one, from 1 to count.
-        count: how many there are.
+        number: Which one, from 1 to count.
+        count: How many there are.
 
     Raises:
-        ValueError: the number is not in 1 to count.
+        ValueError: The number is not in 1 to count.
 
     Example:
         >>> Shard.parse("3/8")
@@ -33,13 +33,13 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
-            raise ValueError(f"Shards are numbered 1/{self.count} to {self.count}/{self.count}.")
+            raise ValueError(f"Shards are numbered 1/{self.count} to {self.count}/{self.count}")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
     def of(self, items: Sequence[Item]) -> list[Item]:
-        """The items that fall to this shard.
+        """Return the items that fall to this shard.
 
         Example:
             >>> Shard(2, 3).of("abcde")
@@ -52,11 +52,11 @@ class Shard:
         """Read a shard as `str` writes it.
 
         Raises:
-            ValueError: the text is something else.
+            ValueError: The text is something else.
         """
         found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if not found:
-            raise ValueError(f"A shard is written like 3/8, got {text!r}.")
+            raise ValueError(f"A shard is written like 3/8, got {text!r}")
         return cls(int(found[1]), int(found[2]))
 
 

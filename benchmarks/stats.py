@@ -12,12 +12,12 @@ SURVIVAL_THRESHOLD = 0.9
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Arithmetic mean of the values that are there.
+    """Return the arithmetic mean of the values that are there.
 
     Formula: `sum(x) / len(x)` over every x that is neither None nor NaN.
 
     Args:
-        values: any number of figures; None and NaN mean "not measured".
+        values: Any number of figures; None and NaN mean "not measured".
 
     Returns:
         The mean, or None where nothing was measured.
@@ -33,21 +33,21 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRESHOLD) -> float:
-    """Share of prompts whose answer survived the compression.
+    """Return the share of prompts whose answer survived the compression.
 
     Formula: `mean(1 if similarity > threshold else 0)`; the comparison is strict, as in the
     threshold reward.
 
     Args:
-        similarities: of the answers to compressed and original prompt, by the suite's measure, in
+        similarities: Of the answers to compressed and original prompt, by the suite's measure, in
             [0, 1], any shape with at least one entry.
-        threshold: similarity that must be exceeded.
+        threshold: Similarity that must be exceeded.
 
     Returns:
         A number in [0, 1].
 
     Raises:
-        ValueError: there are no similarities.
+        ValueError: There are no similarities.
 
     Example:
         >>> survival_rate([1.0, 0.9, 0.95, 0.2])
@@ -55,25 +55,25 @@ def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRES
     """
     values = np.asarray(similarities, dtype=np.float64)
     if values.size == 0:
-        raise ValueError("survival_rate needs at least one similarity, got none.")
+        raise ValueError("survival_rate needs at least one similarity, got none")
     return float(np.mean(values > threshold))
 
 
 def exact_match(answers: Iterable[str], golds: Iterable[str]) -> float | None:
-    """Share of answers that equal the gold answer, white space around them aside.
+    """Return the share of answers that equal the gold answer, white space around them aside.
 
     Formula: `mean(1 if answer == gold else 0)` over the pairs with a gold answer. The generators of
     micro answer in the form of the gold answer; of others it is not to be expected.
 
     Args:
-        answers: answers to the compressed prompts.
-        golds: gold answers, "" where there is none; as many.
+        answers: Answers to the compressed prompts.
+        golds: Gold answers, "" where there is none; as many.
 
     Returns:
         A number in [0, 1], or None without any gold answer.
 
     Raises:
-        ValueError: there are not as many of both.
+        ValueError: There are not as many of both.
 
     Example:
         >>> exact_match(["fig", "pear", "?"], ["fig", "Pear", ""])
@@ -86,22 +86,22 @@ def exact_match(answers: Iterable[str], golds: Iterable[str]) -> float | None:
 def micro_compression_ratio(
     original: npt.ArrayLike, compressed: npt.ArrayLike, template: npt.ArrayLike
 ) -> float:
-    """Compression over all tokens of a row, so that long prompts weigh more than short ones.
+    """Return compression over all tokens of a row, so that long prompts weigh more than short ones.
 
     Formula: `1 - sum(n' - f) / sum(n - f)`, with n and n' the generator tokens of the original and
     the compressed prompt and f those of the template's own text. 0.0 where `sum(n - f)` is 0. The
     macro ratio beside it in the leaderboard is the plain mean of `1 - (n' - f) / (n - f)`.
 
     Args:
-        original: n, shape (records,).
-        compressed: n', shape (records,).
-        template: f, shape (records,).
+        original: N, shape (records,).
+        compressed: N', shape (records,).
+        template: F, shape (records,).
 
     Returns:
         A number of at most 1; negative where re-tokenising inflated the prompts.
 
     Raises:
-        ValueError: the three arrays differ in shape.
+        ValueError: The three arrays differ in shape.
 
     Example:
         >>> micro_compression_ratio([12, 102], [7, 102], [2, 2])
@@ -112,23 +112,23 @@ def micro_compression_ratio(
     f = np.asarray(template, dtype=np.int64)
     if not n.shape == n_compressed.shape == f.shape:
         raise ValueError(
-            f"Token counts must have one shape, got {n.shape}, {n_compressed.shape} and {f.shape}."
+            f"Token counts must have one shape, got {n.shape}, {n_compressed.shape} and {f.shape}"
         )
     paid = int((n - f).sum())
     return 1.0 - int((n_compressed - f).sum()) / paid if paid else 0.0
 
 
 def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | None:
-    """Share of the way from keeping every token to the best known result.
+    """Return the share of the way from keeping every token to the best known result.
 
     Formula: `(agent - keep_all) / (ceiling - keep_all)`: 0 is no better than keeping everything, 1
     is the ceiling. The form is that of the human-normalised score of Mnih et al. 2015,
     https://doi.org/10.1038/nature14236, with keep-all in place of the random agent.
 
     Args:
-        agent: mean figure of the agent.
-        keep_all: that of the agent that keeps everything.
-        ceiling: that of the best known result on the same prompts.
+        agent: Mean figure of the agent.
+        keep_all: That of the agent that keeps everything.
+        ceiling: That of the best known result on the same prompts.
 
     Returns:
         A number without unit, negative below keep-all and above 1 beyond the ceiling; None where

@@ -20,30 +20,30 @@ class Suite:
     """Everything that decides a leaderboard row besides the agent.
 
     Attributes:
-        id: name in the leaderboard and on the command line.
-        version: raised by every change of any other field, or of the data behind it.
-        dataset: what `pcrl_gym.load_prompts` takes; None: given by whoever runs the suite.
-        splits: splits that are evaluated, in the leaderboard's order.
-        generator: what `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
-        dtype: data type of the generator's weights: "float32", "bfloat16", "float16", or "auto",
+        id: Name in the leaderboard and on the command line.
+        version: Raised by every change of any other field, or of the data behind it.
+        dataset: What `pcrl_gym.load_prompts` takes; None: given by whoever runs the suite.
+        splits: Splits that are evaluated, in the leaderboard's order.
+        generator: What `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
+        dtype: Data type of the generator's weights: "float32", "bfloat16", "float16", or "auto",
             which depends on the machine. Open where the generator is.
-        reward: name of the reward.
-        measure: name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
-        template: name of the prompt template; open where the generator is, as chat models have
+        reward: Name of the reward.
+        measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
+        template: Name of the prompt template; open where the generator is, as chat models have
             their own.
-        tokenizer: policy tokenizer, whose tokens are the units; None: the generator's own. Open
+        tokenizer: Policy tokenizer, whose tokens are the units; None: the generator's own. Open
             where the generator is.
-        unit: what one bit of the keep mask drops, "token" or "word".
-        max_units: length of observations and keep masks; units past it are kept.
-        max_new_tokens: longest answer, in generator tokens.
-        limit: prompts evaluated per split, spread evenly over it; None for all.
-        seeds: number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
-        second_tokenizer: what else tokens are counted with, see `benchmarks.second_tokens`.
+        unit: What one bit of the keep mask drops, "token" or "word".
+        max_units: Length of observations and keep masks; units past it are kept.
+        max_new_tokens: Longest answer, in generator tokens.
+        limit: Prompts evaluated per split, spread evenly over it; None for all.
+        seeds: Number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
+        second_tokenizer: What else tokens are counted with, see `benchmarks.second_tokens`.
         checksums: `prompts.datasets.dataset_checksum` of splits; data that differs is refused.
-        tags: what the suite is about, in a word each.
+        tags: What the suite is about, in a word each.
 
     Raises:
-        ValueError: a number is not positive, or there is no split or a split twice.
+        ValueError: A number is not positive, or there is no split or a split twice.
     """
 
     id: str
@@ -69,9 +69,9 @@ class Suite:
         for name in ("max_units", "max_new_tokens", "limit", "seeds"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if not self.splits or len(set(self.splits)) != len(self.splits):
-            raise ValueError(f"splits must be given, each once; got {list(self.splits)}.")
+            raise ValueError(f"splits must be given, each once; got {list(self.splits)}")
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ _REAL = Suite(
 
 
 def _with_ci(suite: Suite) -> tuple[Suite, Suite]:
-    """A suite and its small variant, for trying things out and for continuous integration."""
+    """Return a suite and its small variant, for trials and continuous integration."""
     small = dataclasses.replace(
         suite, id=f"{suite.id}-ci", limit=64, seeds=2, tags=(*suite.tags, "ci")
     )
@@ -137,7 +137,7 @@ SUITES: Final = {
 
 
 def suite_of(settings: Mapping[str, Any]) -> Suite:
-    """The suite that a result folder was made of, from its settings."""
+    """Return the suite that a result folder was made of, from its settings."""
     taken = {
         field.name: settings[field.name]
         for field in dataclasses.fields(Suite)
@@ -149,7 +149,7 @@ def suite_of(settings: Mapping[str, Any]) -> Suite:
 
 
 def dataset_suite_id(dataset: str) -> str:
-    """Name of a suite made on the command line from a dataset.
+    """Return the name of a suite made on the command line from a dataset.
 
     The prefix keeps such rows apart from those of frozen suites.
 

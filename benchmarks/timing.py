@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def net_saved(compress_ms: float, before_ms: float, after_ms: float) -> float:
-    """Milliseconds that compression saves per prompt, its own time taken off.
+    """Return the milliseconds that compression saves per prompt, its own time taken off.
 
     Formula: `before - after - compress`; negative where compression costs more than it saves.
 
@@ -37,13 +37,13 @@ def analyse(
     *,
     prompts: int,
 ) -> Analysis:
-    """Times of the generator for original and compressed prompts, an agent at a time.
+    """Time of the generator for original and compressed prompts, an agent at a time.
 
     Args:
-        records: records of one result folder; the first seed of every agent is used.
-        splits: splits in the order in which they are shown.
-        measure: milliseconds per prompt that the generator takes to answer some texts.
-        prompts: how many per agent and split, spread evenly.
+        records: Records of one result folder; the first seed of every agent is used.
+        splits: Splits in the order in which they are shown.
+        measure: Milliseconds per prompt that the generator takes to answer some texts.
+        prompts: How many per agent and split, spread evenly.
 
     Returns:
         A table per split. Times are of plain greedy decoding, without drafts: what a user pays.
@@ -86,25 +86,25 @@ def run(
     """Measure a result folder's prompts with its generator.
 
     Args:
-        folder: result folder.
-        prompts: how many per agent and split.
-        batch: prompts per call of the generator.
-        repeats: repetitions; the fastest counts.
-        device: where the generator runs.
+        folder: Result folder.
+        prompts: How many per agent and split.
+        batch: Prompts per call of the generator.
+        repeats: Repetitions; the fastest counts.
+        device: Where the generator runs.
 
     Returns:
         The analysis, which is written into the folder, too.
 
     Raises:
-        RunFolderError: there is no such result folder, or it has no records.
-        ValueError: the generator cannot be loaded.
+        RunFolderError: There is no such result folder, or it has no records.
+        ValueError: The generator cannot be loaded.
     """
     from pcrl_gym.generators.loading import load_generator
 
     source = RunFolder(folder)
     records = list(source.records())
     if not records:
-        raise RunFolderError(f"{source.path} holds no finished results yet.")
+        raise RunFolderError(f"{source.path} holds no finished results yet")
     dtype = source.settings.get("dtype", "float32")
     generator = load_generator(source.settings["generator"], device=device, dtype=dtype)
     limit = source.settings["max_new_tokens"]

@@ -44,20 +44,20 @@ def train(
     anew.
 
     Args:
-        entry: the agent.
-        seed: its seed.
-        folder: the result folder.
-        suite: what the agent is trained for.
-        budget: for how long.
-        device: where the generator runs.
-        make_env: number of parallel environments -> vector environment over the training prompts.
-        identity: what tells these prompts and this generator from others of the same name.
+        entry: The agent.
+        seed: Its seed.
+        folder: The result folder.
+        suite: What the agent is trained for.
+        budget: For how long.
+        device: Where the generator runs.
+        make_env: Number of parallel environments -> vector environment over the training prompts.
+        identity: What tells these prompts and this generator from others of the same name.
 
     Raises:
-        TrainingError: there was no update, figures are no longer finite, or the disk is full.
-        ValueError: an interrupted training had other settings of the agent, or another device.
-        ImportError: a library that the agent learns with is not installed.
-        GeneratorError: the generator failed.
+        TrainingError: There was no update, figures are no longer finite, or the disk is full.
+        ValueError: An interrupted training had other settings of the agent, or another device.
+        ImportError: A library that the agent learns with is not installed.
+        GeneratorError: The generator failed.
     """
     amount = budget.tell(entry.name)
     print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
@@ -74,7 +74,7 @@ def train(
     if not history:
         raise TrainingError(
             f"{entry.name}, seed {seed}: {amount} were over before the first update, so "
-            "nothing was learned. Give more with --train-minutes or --train-episodes."
+            "nothing was learned. Give more with --train-minutes or --train-episodes"
         )
     with folder.write_trained_agent(entry.name, seed) as target:
         save(target)

@@ -25,20 +25,20 @@ def run(
     be the generators' own.
 
     Args:
-        folders: result folders that trained the agents; one or more.
-        agents: agents that learn.
-        out: folder for the evaluations, one result folder per generator; an interrupted analysis
+        folders: Result folders that trained the agents; one or more.
+        agents: Agents that learn.
+        out: Folder for the evaluations, one result folder per generator; an interrupted analysis
             goes on there.
-        device: where the generators run.
+        device: Where the generators run.
 
     Returns:
         The analysis, which is written into `out`, too.
 
     Raises:
-        RunFolderError: there is no such result folder, or a trained agent is missing in it.
-        ValueError: an agent is unknown or does not learn, two folders have one name, or the
+        RunFolderError: There is no such result folder, or a trained agent is missing in it.
+        ValueError: An agent is unknown or does not learn, two folders have one name, or the
             tokenizers differ.
-        MissingExtraError: matplotlib is not installed.
+        MissingExtraError: Matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
@@ -47,10 +47,10 @@ def run(
     sources = [RunFolder(folder) for folder in folders]
     labels = [source.path.resolve().name for source in sources]
     if len(set(labels)) != len(labels):
-        raise ValueError(f"The folders need names of their own, got {', '.join(labels)}.")
+        raise ValueError(f"The folders need names of their own, got {', '.join(labels)}")
     entries = find_agents(agents)
     if idle := [entry.name for entry in entries if not entry.trainable]:
-        raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer.")
+        raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer")
     _check_tokenizers(sources)
     moved = [
         entry.from_run(source.path, label)
@@ -67,12 +67,12 @@ def run(
 
 
 def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
-    """Matrices of mean reward: trained with (rows) against evaluated with (columns).
+    """Return the matrices of mean reward: trained with (rows) against evaluated with (columns).
 
     Args:
-        rows: leaderboard rows by the run whose generator answered; the agents in them are named
+        rows: Leaderboard rows by the run whose generator answered; the agents in them are named
             `<agent>-<run that trained it>`.
-        agents: names of the agents.
+        agents: Names of the agents.
     """
     labels = tuple(rows)
     by_place = {
@@ -113,7 +113,7 @@ def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
     if len(vocabularies) > 1:
         raise ValueError(
             f"{', '.join(names)} have different tokenizers, and a policy knows the token ids of "
-            "its own alone. Give runs that share one, by their generators or by --tokenizer."
+            "its own alone. Give runs that share one, by their generators or by --tokenizer"
         )
 
 

@@ -38,15 +38,15 @@ class Report:
     """What a check found.
 
     Attributes:
-        problems: what is wrong, a sentence each; none if the folder can be accepted.
-        notes: what was checked, and what could not be.
+        problems: What is wrong, a sentence each; none if the folder can be accepted.
+        notes: What was checked, and what could not be.
     """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """Notes and problems, and the verdict as the last line."""
+        """Return the notes and problems, and the verdict as the last line."""
         verdict = f"{len(self.problems)} problem(s)." if self.problems else "The folder is valid."
         told = [f"problem: {problem}" for problem in self.problems]
         return "\n".join([*self.notes, *told, verdict]) + "\n"
@@ -64,10 +64,10 @@ def validate(
     fingerprint and gives the same answers and token counts for a random share of the records.
 
     Args:
-        folder: result folder.
-        device: where the generator runs.
-        seed: seed of the choice of records.
-        share: share of the records that are answered again, in [0, 1].
+        folder: Result folder.
+        device: Where the generator runs.
+        seed: Seed of the choice of records.
+        share: Share of the records that are answered again, in [0, 1].
 
     Returns:
         What was found. Nothing is raised for a bad folder.
@@ -100,7 +100,7 @@ def validate(
 
 
 def _skipped(folder: Path) -> dict[str, list[str]]:
-    """Ids of the prompts of each split that the first run left out."""
+    """Return the ids of the prompts of each split that the first run left out."""
     told = _read_json(folder / "provenance.json")
     try:
         return dict(told["runs"][0]["skipped_prompts"])
@@ -116,12 +116,12 @@ def _read_json(file: Path) -> Any:
 
 
 def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
-    """Figures of a record that do not follow from its texts and counts.
+    """Return the figures of a record that do not follow from its texts and counts.
 
     Args:
-        record: the record.
-        reward: the suite's reward, see `pcrl_gym.scoring.rewards.make_reward`.
-        measure: the suite's similarity of two answers.
+        record: The record.
+        reward: The suite's reward, see `pcrl_gym.scoring.rewards.make_reward`.
+        measure: The suite's similarity of two answers.
 
     Returns:
         Names of the figures, see `benchmarks.records.Record`.
@@ -170,7 +170,7 @@ def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Whether two values of JSON are the same up to rounding, which differs among machines."""
+    """Return whether two JSON values are equal up to rounding, which differs among machines."""
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_equal, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
@@ -181,7 +181,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _in_order(rows: Any) -> Any:
-    """Rows of a summary by name: by reward, rounding may swap two."""
+    """Return the rows of a summary by name: by reward, rounding may swap two."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return rows
     return sorted(rows, key=lambda row: (str(row.get("split")), str(row.get("agent"))))
@@ -270,7 +270,7 @@ def _check_prompts(
 
 
 def _template(settings: dict[str, Any]) -> Template | None:
-    """The template of a folder; None for a chat template in a folder that does not hold it."""
+    """Return template of a folder; None for a chat template in a folder that does not hold it."""
     if "template_frame" in settings:
         return ChatTemplate.from_frame(settings["template_frame"], settings["template"])
     return make_template("alpaca") if settings["template"] == "alpaca" else None
@@ -279,7 +279,7 @@ def _template(settings: dict[str, Any]) -> Template | None:
 def _other_prompts(
     records: list[Record], known: dict[str, Prompt], template: Template | None
 ) -> Iterator[str]:
-    """Records whose prompt is not that of the dataset, or that dropped what no agent may drop."""
+    """Return the records with another prompt than the dataset, or with a protected unit dropped."""
     rendered = {id: template.render(known[id]) for id in known} if template is not None else {}
     for record in records:
         prompt = known[record.prompt_id]

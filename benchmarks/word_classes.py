@@ -31,7 +31,7 @@ CLASSES = (*_LISTS, "punctuation", "other")
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    r"""Character ranges of the words of a text.
+    r"""Return the character ranges of the words of a text.
 
     A word is a run of letters and digits, apostrophes inside it and combining marks included, or a
     single other character that is no white space.
@@ -64,7 +64,7 @@ def _is_mark(character: str) -> bool:
 
 
 def word_class(word: str) -> str:
-    """Class of an English word: one of `CLASSES`.
+    """Return the class of an English word: one of `CLASSES`.
 
     Closed lists of this project, whatever the case. A word in two lists belongs to the earlier of
     negation, article, pronoun, auxiliary, preposition, number. Words that end in "n't" are

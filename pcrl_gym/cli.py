@@ -153,7 +153,7 @@ def _compressed_lines(
 
 
 def _painted(compression: Compression) -> str:
-    """The text with its dropped units struck through."""
+    """Return the text with its dropped units struck through."""
     import numpy as np
 
     from pcrl_gym.episodes.episode import Episode

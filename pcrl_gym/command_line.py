@@ -121,7 +121,7 @@ def positive(text: str) -> int:
 
 
 def _reader_left() -> bool:
-    """Whether stdout is a pipe that nobody reads; if so, nothing more is written to it."""
+    """Return whether stdout is a pipe that nobody reads; if so, nothing more is written to it."""
     try:
         stdout = sys.stdout.fileno()
     except (OSError, ValueError):

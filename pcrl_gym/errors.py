@@ -51,12 +51,12 @@ class MissingExtraError(PcrlError, ImportError):
 
 
 def excerpt(text: str, size: int = 60) -> str:
-    """Returns a text, or as much of its beginning as an error message has room for."""
+    """Return a text, or as much of its beginning as an error message has room for."""
     return text if len(text) <= size else text[: size - 3] + "..."
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Returns the end of a message about an unknown name: the similar ones, or else all.
+    """Return the end of a message about an unknown name: the similar ones, or else all.
 
     Known names may be dotted; what follows the last dot is compared, too.
 

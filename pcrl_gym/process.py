@@ -18,7 +18,7 @@ _held: dict[Hashable, tuple[int, Undo]] = {}
 
 @contextmanager
 def hold(key: Hashable, apply: Callable[[], Undo]) -> Iterator[None]:
-    """Changes a setting that threads share for the time of a block.
+    """Change a setting that threads share for the time of a block.
 
     Where blocks of several threads overlap, the first one applies the change and the last one
     undoes it.
@@ -46,7 +46,7 @@ def _nothing() -> None:
 
 
 def _single_thread() -> None:
-    """Has torch compute in one thread: the threads of its OpenMP pool do not survive a fork.
+    """Have torch compute in one thread: the threads of its OpenMP pool do not survive a fork.
 
     With more, the next computation would wait for them for ever.
     """

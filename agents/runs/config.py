@@ -141,7 +141,7 @@ class RunConfig:
     run: BudgetConfig
 
     def to_mapping(self) -> dict[str, Any]:
-        """The configuration with all defaults filled in, as a YAML file holds it."""
+        """Return the configuration with all defaults filled in, as a YAML file holds it."""
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
         for section in sections.values():
             for key, value in section.items():
@@ -150,7 +150,7 @@ class RunConfig:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Keys of two nested mappings whose values differ, one line each.
+    """Return the keys of two nested mappings whose values differ, one line each.
 
     Example:
         >>> differences({"agent": {"lr": 0.1}, "seed": 1}, {"agent": {"lr": 0.2}, "seed": 1})

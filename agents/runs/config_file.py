@@ -95,7 +95,7 @@ def find_config(file: str | Path) -> Path:
 
 
 def config_names() -> list[str]:
-    """Names of the configurations that come with the project."""
+    """Return the names of the configurations that come with the project."""
     return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 

@@ -150,7 +150,7 @@ def _max_tokens_per_word(task: Mapping[str, Any], tokenizer: str) -> float | Non
 
 
 def _progress(path: Path) -> Mapping[str, Any]:
-    """How long a stored agent had learned: `updates`, `episodes` and `seconds`."""
+    """Return how long a stored agent had learned: `updates`, `episodes` and `seconds`."""
     names = ("progress.json", "evaluation.json")
     file = next(path / name for name in names if (path / name).exists())
     told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -158,7 +158,7 @@ def _progress(path: Path) -> Mapping[str, Any]:
 
 
 def _template(run: RunFolder, task: Mapping[str, Any]) -> Template:
-    """The template that a run was trained in: a chat template as it was rendered then."""
+    """Return the template that a run was trained in: a chat template as it was rendered then."""
     if check_template(task["template"]) is None:
         return make_template(task["template"])
     file = run.path / "identity.json"
@@ -169,7 +169,7 @@ def _template(run: RunFolder, task: Mapping[str, Any]) -> Template:
 
 
 def _evaluation(path: Path, run: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """The evaluation of the stored agent, as a row; none if it was not evaluated as it is."""
+    """Return evaluation of the stored agent, as a row; none if it was not evaluated as it is."""
     told = _progress(path)
     if path.name != "best":
         rows = [r for r in RunFolder(path.parent).rows() if r["kind"] == "evaluation"]

@@ -111,7 +111,7 @@ class RunFolder:
             yield folder
 
     def stored_config(self) -> dict[str, Any]:
-        """What was asked for, with keys as in `RunConfig.to_mapping`.
+        """Return what was asked for, with keys as in `RunConfig.to_mapping`.
 
         Raises:
             RunFolderError: If the folder holds no run, or its configuration is damaged.
@@ -172,7 +172,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise RunFolderError(
                 f"the checkpoint {self.last} cannot be read: {error}. Delete it to train from the "
-                "start, or give another folder."
+                "start, or give another folder"
             ) from error
 
     def save_best(self, agent: Savable, figures: Figures) -> bool:
@@ -195,7 +195,7 @@ class RunFolder:
         return True
 
     def rows(self) -> list[Row]:
-        """The lines of `metrics.jsonl`, but for a last one that is torn.
+        """Return the lines of `metrics.jsonl`, but for a last one that is torn.
 
         Raises:
             RunFolderError: If another line cannot be read.
@@ -208,7 +208,7 @@ class RunFolder:
                 rows.append(json.loads(line))
             except ValueError as error:
                 raise RunFolderError(
-                    f"{self.metrics}, line {number}: {error}. Delete the line to continue."
+                    f"{self.metrics}, line {number}: {error}. Delete the line to continue"
                 ) from error
         return rows
 
@@ -249,17 +249,17 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
     if changed:
         raise RunFolderError(
             f"{path} holds a run with another configuration:\n{_lines(changed)}\n"
-            "Repeat its configuration to resume it, or give another folder."
+            "Repeat its configuration to resume it, or give another folder"
         )
 
 
 def _with_tokenizer(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The task of a run; older runs were stored without the tokenizer that was chosen."""
+    """Return the task of a run; older runs were stored without the tokenizer that was chosen."""
     return {**task, "tokenizer": task.get("tokenizer") or tokenizer_name(task["generator"])}
 
 
 def row_to_line(row: Mapping[str, Any]) -> str:
-    """One line of `metrics.jsonl`; JSON has no NaN, so what is not finite is null."""
+    """Return one line of `metrics.jsonl`; JSON has no NaN, so what is not finite is null."""
     return json.dumps(_plain(row)) + "\n"
 
 

@@ -74,7 +74,7 @@ def train(
     except OSError as error:
         raise RunError(
             f"cannot write to {path}: {error}. {_stored(RunFolder(path))} Free some space or mend "
-            "what is wrong; the same command then resumes from there."
+            "what is wrong; the same command then resumes from there"
         ) from error
 
 

@@ -11,12 +11,12 @@ __all__ = ["FAILURES", "TEMPLATES", "attempt", "names", "positive", "tell", "tem
 
 
 def names(text: str) -> list[str]:
-    """Names separated by commas."""
+    """Return the names separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def template(text: str) -> str:
-    """The name of a prompt template, with settings if it has any."""
+    """Return the name of a prompt template, with settings if it has any."""
     try:
         check_template(text)
     except ValueError as error:

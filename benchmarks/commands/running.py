@@ -127,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
             if episodes is not None or options.train_minutes is not None:
                 raise ValueError(
                     "--quick is a training budget: leave it out, or --train-episodes and "
-                    "--train-minutes."
+                    "--train-minutes"
                 )
             episodes = default_episodes((entry.name for entry in entries), quick=True)
         if options.policies:
@@ -168,10 +168,10 @@ def _run_on_cluster(benchmark: Benchmark, workers: int) -> list[Row]:
 
 
 def suite_from_options(options: argparse.Namespace) -> Suite:
-    """The frozen suite that was asked for, or one made from a dataset.
+    """Return the frozen suite that was asked for, or one made from a dataset.
 
     Raises:
-        ValueError: a suite is unknown or comes with options that it fixes, or neither suite nor
+        ValueError: A suite is unknown or comes with options that it fixes, or neither suite nor
             dataset or not all of dataset, split and generator are given.
     """
     splits = tuple(options.split)
@@ -186,7 +186,7 @@ def suite_from_options(options: argparse.Namespace) -> Suite:
     if options.suite is None:
         return _suite_of_dataset(options, splits, given | common)
     if options.suite not in SUITES:
-        raise ValueError(f"There is no suite {options.suite!r}; there are: {', '.join(SUITES)}.")
+        raise ValueError(f"There is no suite {options.suite!r}; there are: {', '.join(SUITES)}")
     suite = SUITES[options.suite]
     given |= {} if options.dataset is None else {"dataset": options.dataset}
     fixed = [name for name in given if name not in suite.open]
@@ -194,17 +194,17 @@ def suite_from_options(options: argparse.Namespace) -> Suite:
         wrong = ", ".join("--" + name.replace("_", "-") for name in fixed)
         raise ValueError(
             f"Suite {suite.id} fixes {wrong}. Use --dataset without --suite, with --split and "
-            "--generator, to choose."
+            "--generator, to choose"
         )
     missing = [name for name in ("dataset", "generator") if getattr(suite, name) is None]
     if missing := [name for name in missing if name not in given]:
         raise ValueError(
-            f"Suite {suite.id} leaves {' and '.join('--' + name for name in missing)} to you."
+            f"Suite {suite.id} leaves {' and '.join('--' + name for name in missing)} to you"
         )
     unknown = [split for split in splits if split not in suite.splits]
     if unknown:
         raise ValueError(
-            f"Suite {suite.id} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}."
+            f"Suite {suite.id} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}"
         )
     return dataclasses.replace(suite, splits=splits or suite.splits, **given, **common)
 
@@ -214,10 +214,10 @@ def _suite_of_dataset(
 ) -> Suite:
     if options.dataset is None:
         raise ValueError(
-            "Give --suite or --dataset (both for a suite that leaves its dataset open)."
+            "Give --suite or --dataset (both for a suite that leaves its dataset open)"
         )
     if not splits or "generator" not in given:
-        raise ValueError("--dataset without --suite needs --split and --generator.")
+        raise ValueError("--dataset without --suite needs --split and --generator")
     return Suite(
         id=dataset_suite_id(options.dataset),
         version=1,

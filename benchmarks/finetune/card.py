@@ -10,7 +10,7 @@ from benchmarks.finetune.evaluation import figures_tables
 def card(
     settings: dict[str, Any], report: dict[str, Any], splits: dict[str, Any] | None = None
 ) -> str:
-    """What the model is and is not.
+    """Return what the model is and is not.
 
     Args:
         settings: Of the run.

@@ -48,7 +48,7 @@ class Majority:
         self._of_all = overall.most_common(1)[0][0]
 
     def __call__(self, prompt: Prompt) -> str:
-        """The answer to a prompt."""
+        """Return the answer to a prompt."""
         return self._of_source.get(prompt.source, self._of_all)
 
 
@@ -132,7 +132,7 @@ def evaluate(
 
 
 def figures_tables(splits: dict[str, dict[str, Any]]) -> str:
-    """Figures of all splits as two Markdown tables: the figures, and what training knew."""
+    """Return figures of all splits as two Markdown tables: the figures, and what training knew."""
     lines = [
         "| split | prompts | exact match | majority answer's | ROUGE-L | majority answer's |",
         f"|{'---|' * 6}",

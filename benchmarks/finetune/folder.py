@@ -41,7 +41,7 @@ def check_folder(out: Path, settings: dict[str, Any]) -> None:
         lines = "\n".join(f"  {line}" for line in changed)
         raise ValueError(
             f"{out} holds a run with other settings:\n{lines}\n"
-            "Repeat its settings to resume it, or give another folder."
+            "Repeat its settings to resume it, or give another folder"
         )
 
 

@@ -46,12 +46,12 @@ class Material:
         return bool(self.model.config.is_encoder_decoder)
 
     def collate(self) -> Callable[[Sequence[Row]], dict[str, Any]]:
-        """The function from rows to what the model takes."""
+        """Return the function from rows to what the model takes."""
         start = self.control.get("decoder_start_token_id")
         return collator(self.model, self.control["pad_token_id"], start)
 
     def report(self) -> dict[str, Any]:
-        """Sizes, and how many prompts were left out and why."""
+        """Return the sizes, and how many prompts were left out and why."""
         rows, unanswered, too_long = self.encoded
         return {
             "parameters": self.parameters,
@@ -62,7 +62,7 @@ class Material:
         }
 
     def summary(self) -> str:
-        """The report as a line of text."""
+        """Return the report as a line of text."""
         told = self.report()
         return (
             f"{told['parameters']:,} parameters, {told['rows']:,} rows of {told['tokens']:,} "

@@ -21,14 +21,14 @@ INSTALL = "pip install -e '.[finetune]'"
 
 
 def tokenizer_texts(prompts: Sequence[Prompt], template: str) -> list[str]:
-    """What a new tokenizer is trained on: prompts as they are read, and answers."""
+    """Return what a new tokenizer is trained on: prompts as they are read, and answers."""
     layout = make_template(template)
     texts = [layout.render(prompt).text for prompt in prompts]
     return texts + [" " + prompt.output.strip() for prompt in prompts if prompt.output.strip()]
 
 
 def load_start(options: Options, prompts: Sequence[Prompt], folder: Path) -> tuple[Any, Any]:
-    """The model to begin with, float32 on the CPU, and its tokenizer.
+    """Return the model to begin with, float32 on the CPU, and its tokenizer.
 
     Args:
         options: Names it.
@@ -57,7 +57,7 @@ def load_start(options: Options, prompts: Sequence[Prompt], folder: Path) -> tup
 
 
 def add_adapters(model: Any, rank: int) -> Any:
-    """A model of which only low-rank adapters of all linear layers are trained.
+    """Return a model of which only low-rank adapters of all linear layers are trained.
 
     Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021),
     https://arxiv.org/abs/2106.09685. The adapters' output is doubled (alpha is twice the rank).
@@ -80,7 +80,7 @@ def add_adapters(model: Any, rank: int) -> Any:
 
 
 def default_rate(options: Options, is_encoder_decoder: bool) -> float:
-    """The learning rate of `Options.lr`."""
+    """Return the learning rate of `Options.lr`."""
     if options.lr is not None:
         return options.lr
     if options.from_config is not None:
@@ -91,14 +91,14 @@ def default_rate(options: Options, is_encoder_decoder: bool) -> float:
 
 
 def batch_tokens(options: Options) -> int:
-    """The padded tokens of `Options.batch_tokens`."""
+    """Return the padded tokens of `Options.batch_tokens`."""
     if options.batch_tokens is not None:
         return options.batch_tokens
     return 4_096 if options.from_config is None else SHAPES[options.from_config].batch_tokens
 
 
 def uses_bf16(wanted: str) -> bool:
-    """Whether to train in bfloat16; "auto": where the processor multiplies it faster."""
+    """Return whether to train in bfloat16; "auto": where the processor multiplies it faster."""
     if wanted != "auto":
         return wanted == "yes"
     if torch.cuda.is_available():
@@ -107,7 +107,7 @@ def uses_bf16(wanted: str) -> bool:
 
 
 def training_arguments(options: Options, is_encoder_decoder: bool, steps: int, bf16: bool) -> Any:
-    """The `TrainingArguments` of a run.
+    """Return the `TrainingArguments` of a run.
 
     Args:
         options: Of the run.

@@ -93,6 +93,6 @@ class Options:
             )
 
     def settings(self) -> dict[str, Any]:
-        """What decides the weights, and so must not change when a run goes on."""
+        """Return what decides the weights, and so must not change when a run goes on."""
         others = {"out", "checkpoint_minutes", "splits", "evaluate_limit", "max_new_tokens"}
         return {name: value for name, value in asdict(self).items() if name not in others}

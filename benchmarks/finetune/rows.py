@@ -155,7 +155,7 @@ class Batches(Sampler[list[int]]):
 
 
 def collator(model: Any, pad: int, start: int | None) -> Callable[[Sequence[Row]], dict[str, Any]]:
-    """A function from rows to what the model takes, with `labels`.
+    """Return a function from rows to what the model takes, with `labels`.
 
     A causal model reads prompt and answer in one row, padded on the left as in answering, so that
     answers end at the right edge and only the last logits are needed. Labels are `IGNORED` except
@@ -203,7 +203,7 @@ def answer_loss(
     count: Any = None,
     typical: float | None = None,
 ) -> torch.Tensor:
-    """Cross-entropy of the answers' tokens, in nats.
+    """Return the cross-entropy of the answers' tokens, in nats.
 
     Args:
         logits: (rows, positions, vocabulary); of a causal model perhaps the last positions alone.
@@ -229,6 +229,6 @@ def answer_loss(
 
 
 def typical_length(rows: Sequence[Row]) -> float:
-    """The `typical` of `answer_loss` with which the weights of all tokens are 1 on average."""
+    """Return `typical` of `answer_loss` with which the weights of all tokens are 1 on average."""
     lengths = [len(row.answer) for row in rows]
     return (sum(lengths) / sum(length**0.5 for length in lengths)) ** 2

@@ -130,7 +130,7 @@ def _train(
 
 
 def _plan(options: Options, sizes: list[int], processes: Any) -> tuple[Batches, int]:
-    """The batches of this process, and the optimizer steps that the budget allows."""
+    """Return the batches of this process, and the optimizer steps that the budget allows."""
     from benchmarks.finetune.trainer import UNLIMITED
 
     def batches(**size: Any) -> Batches:

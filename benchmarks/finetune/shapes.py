@@ -51,7 +51,7 @@ SHAPES = {
 
 
 def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
-    """A model of a shape with random weights, the same on every call; on the CPU, float32."""
+    """Return a model of a shape with the same random weights every time; CPU, float32."""
     # Imported late: the command line lists the names.
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration

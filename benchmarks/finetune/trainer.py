@@ -35,7 +35,7 @@ class DivergedError(PcrlError, RuntimeError):
 
 
 def learning_rate_factor(done: float) -> float:
-    """Factor on the learning rate when a share `done` of the budget is used: up, then down to 0.
+    """Return the factor on the learning rate at a share `done` of the budget: up, then to 0.
 
     Example:
         >>> [round(learning_rate_factor(done), 2) for done in (0.0, 0.05, 0.525, 1.0)]
@@ -70,7 +70,7 @@ class Clock(TrainerCallback, ExportableState):
         self._bar: Any = None
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"args": {}, "attributes": {"seconds_done": self.seconds_done}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
@@ -162,13 +162,13 @@ class AnswerTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[Row]:
-        """Batches of this process; they are not split again among processes."""
+        """Return the batches of this process; they are not split again among processes."""
         return DataLoader(
             self.train_dataset, batch_sampler=self._batches, collate_fn=self.data_collator
         )
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        """A learning rate that follows the budget, whatever of it is used up first."""
+        """Return a learning rate that follows the budget, whatever of it is used up first."""
         self.lr_scheduler = LambdaLR(
             optimizer or self.optimizer, lambda _: learning_rate_factor(self._clock.done)
         )
@@ -225,7 +225,7 @@ def quiet() -> Iterator[None]:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; one that was cut off is removed.
+    """Return the newest complete checkpoint; one that was cut off is removed.
 
     `Trainer` writes `trainer_state.json` last, so that a checkpoint with it is complete.
     """

@@ -20,19 +20,19 @@ def run(folders: Sequence[Path], out: Path | None) -> list[Path]:
     replaced, each as a whole, and files of anybody else are not.
 
     Args:
-        folders: result folders.
-        out: folder for the report; None for `report` in the first result folder.
+        folders: Result folders.
+        out: Folder for the report; None for `report` in the first result folder.
 
     Returns:
         The files: `index.html`, `leaderboard.md`, `.csv` and `.tex`, `ratio-similarity.png`.
 
     Raises:
-        RunFolderError: a folder cannot be read, or `out` holds something else.
-        ValueError: the page would be too large.
-        MissingExtraError: matplotlib is not installed.
+        RunFolderError: A folder cannot be read, or `out` holds something else.
+        ValueError: The page would be too large.
+        MissingExtraError: Matplotlib is not installed.
     """
     if not folders:
-        raise RunFolderError("report needs at least one result folder.")
+        raise RunFolderError("report needs at least one result folder")
     out = folders[0] / "report" if out is None else out
     boards = read_boards(folders)
     contents = {
@@ -56,14 +56,14 @@ def _encode(text: str) -> bytes:
 
 def _check_out(out: Path, names: Sequence[str]) -> None:
     if out.exists() and not out.is_dir():
-        raise RunFolderError(f"{out} is a file; give a folder for the report.")
+        raise RunFolderError(f"{out} is a file; give a folder for the report")
     if (out / "settings.json").exists():
-        raise RunFolderError(f"{out} is a result folder; give another for the report.")
+        raise RunFolderError(f"{out} is a result folder; give another for the report")
     page = out / "index.html"
     if page.is_file() and MARK.encode() in page.read_bytes():
         return
     found = [name for name in names if (out / name).exists()]
     if found:
         raise RunFolderError(
-            f"{out} holds {', '.join(found)} but no report; give another folder for it."
+            f"{out} holds {', '.join(found)} but no report; give another folder for it"
         )

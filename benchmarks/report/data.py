@@ -30,13 +30,13 @@ class Board:
     """A result folder, read.
 
     Attributes:
-        title: suite, version and limit; with the folder's name where two would be called the same.
-        generator: name of the generator.
-        rows: leaderboard rows, best reward first within a split.
-        records: all records.
-        runs: what `provenance.json` tells of each run.
-        analyses: the folder's analyses, as JSON objects.
-        learning: curves of training, see `learning_curves`.
+        title: Suite, version and limit; with the folder's name where two would be called the same.
+        generator: Name of the generator.
+        rows: Leaderboard rows, best reward first within a split.
+        records: All records.
+        runs: What `provenance.json` tells of each run.
+        analyses: The folder's analyses, as JSON objects.
+        learning: Curves of training, see `learning_curves`.
     """
 
     title: str
@@ -57,7 +57,7 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
     """Read result folders.
 
     Raises:
-        RunFolderError: one is no result folder, is damaged or holds no finished results.
+        RunFolderError: One is no result folder, is damaged or holds no finished results.
     """
     opened = [RunFolder(folder) for folder in folders]
     titles = [suite_title(folder.settings) for folder in opened]
@@ -70,7 +70,7 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
 def _read(folder: RunFolder, title: str) -> Board:
     records = list(folder.records())
     if not records:
-        raise RunFolderError(f"{folder.path} holds no finished results to report.")
+        raise RunFolderError(f"{folder.path} holds no finished results to report")
     try:
         analyses = [asdict(analysis) for analysis in read_analyses(folder.path)]
         runs = _runs(folder.path / "provenance.json")
@@ -95,10 +95,10 @@ def _runs(file: Path) -> list[dict[str, Any]]:
 
 
 def learning_curves(agents: Path) -> dict[str, Any]:
-    """Reward in training, one line per trained agent and seed.
+    """Return the reward in training, one line per trained agent and seed.
 
     Args:
-        agents: folder with one folder `<agent>-seed<k>` per trained agent.
+        agents: Folder with one folder `<agent>-seed<k>` per trained agent.
 
     Returns:
         `{"x_label": str, "series": [{"name", "group", "points"}]}` with the agent as group.
@@ -145,7 +145,7 @@ def thin(
 
 
 def pareto_front(rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Agents that no other surpasses in one of ratio and similarity and equals in the other.
+    """Return the agents on the Pareto front of ratio and similarity.
 
     Agents that see the generator's answers are ceilings: they neither stand on the front nor push
     others off it.
@@ -167,7 +167,7 @@ def pareto_front(rows: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def board_facts(board: Board) -> dict[str, Any]:
-    """The board without its prompts, as a JSON object for the page."""
+    """Return the board without its prompts, as a JSON object for the page."""
     last = board.runs[-1] if board.runs else {}
     git = last.get("git") or {}
     commit = (git.get("commit") or "")[:12]

@@ -26,21 +26,21 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
     """Assemble the page; it holds as many prompts as there is room for.
 
     Args:
-        boards: result folders, read.
-        max_bytes: the page is smaller than this.
+        boards: Result folders, read.
+        max_bytes: The page is smaller than this.
 
     Returns:
         The page, in UTF-8.
 
     Raises:
-        ValueError: even without prompts it would not be.
+        ValueError: Even without prompts it would not be.
     """
     bare = _assemble(boards, 0)
     room = max_bytes - len(bare) - 100  # the counts of prompts grow by some digits
     if room < 0:
         raise ValueError(
             f"Without any prompts the page takes {len(bare):,} bytes of {max_bytes:,}; report "
-            "fewer folders at once, or remove large analyses."
+            "fewer folders at once, or remove large analyses"
         )
     return _assemble(boards, room)
 

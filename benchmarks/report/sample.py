@@ -35,8 +35,8 @@ def prompt_sample(boards: Sequence[Board], budget: int) -> dict[str, Any]:
     comes with the records of all agents and seeds, so that agents can be compared on it.
 
     Args:
-        boards: result folders.
-        budget: most bytes of `page.script_json` of the entries.
+        boards: Result folders.
+        budget: Most bytes of `page.script_json` of the entries.
 
     Returns:
         `{"prompts", "of_prompts", "records", "of_records", "figures", "entries"}`: how many of how
@@ -77,12 +77,12 @@ def script_json(value: Any) -> str:
 
 
 def script_size(value: Any) -> int:
-    """Bytes of `script_json`."""
+    """Return the bytes of `script_json`."""
     return len(script_json(value))
 
 
 def utf16_ranges(text: str, ranges: Iterable[tuple[int, int]]) -> list[int]:
-    """Starts and ends of ranges, counted as JavaScript counts: characters past U+FFFF are two.
+    """Return starts and ends of ranges as JavaScript counts: characters past U+FFFF are two.
 
     Example:
         >>> utf16_ranges("a😀bc", [(0, 1), (2, 3)])

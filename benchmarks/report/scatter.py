@@ -20,13 +20,13 @@ def scatter_png(boards: Sequence[Board]) -> bytes:
     """Draw one panel per split: an agent is a point, the Pareto front a line.
 
     Args:
-        boards: result folders, read.
+        boards: Result folders, read.
 
     Returns:
         A PNG file.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
+        MissingExtraError: Matplotlib is not installed.
     """
     panels = [(board, split) for board in boards for split in board.splits]
     columns = min(3, len(panels))

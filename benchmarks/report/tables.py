@@ -25,7 +25,7 @@ _LATEX = {
 
 
 def markdown(boards: Sequence[Board]) -> str:
-    """Two tables per split: the main figures and the further ones."""
+    """Return two tables per split: the main figures and the further ones."""
     blocks = []
     for board, _, rows in _tables(boards):
         names = {"suite": board.title, "generator": board.generator}
@@ -38,7 +38,7 @@ def markdown(boards: Sequence[Board]) -> str:
 
 
 def latex(boards: Sequence[Board]) -> str:
-    r"""One `table` with `booktabs` rules per split, for `\input`.
+    r"""Return one `table` with `booktabs` rules per split, for `\input`.
 
     Set small and without `_LATEX_OMITS`, so that it fits the text of `article`; numbers of prompts
     and seeds stand in the caption.
@@ -80,7 +80,7 @@ def latex(boards: Sequence[Board]) -> str:
 
 
 def comma_separated(boards: Sequence[Board]) -> str:
-    """All rows and figures in full precision; an interval takes two columns, `_low` and `_high`."""
+    """Return all figures in full precision; an interval is two columns, `_low` and `_high`."""
     rows = [row for board in boards for row in board.rows]
     columns = measured(rows, COLUMNS)
     text = io.StringIO()

@@ -60,19 +60,19 @@ class Options:
         check_names(list(self.models), "cpu")
         if any(name.startswith(("t5", "micro-seq2seq")) for name in self.models):
             causal = [name for name in KNOWN if not name.startswith(("t5", "flan", "micro-s"))]
-            raise ValueError(f"the model of costs is for causal generators: {', '.join(causal)}.")
+            raise ValueError(f"the model of costs is for causal generators: {', '.join(causal)}")
         if not self.rewards or any(n < SAMPLES or n % SAMPLES for n in self.rewards):
-            raise ValueError(f"rewards must be multiples of {SAMPLES}, got {self.rewards}.")
+            raise ValueError(f"rewards must be multiples of {SAMPLES}, got {self.rewards}")
         if not self.lengths or any(n < 32 for n in self.lengths):
-            raise ValueError(f"lengths must be at least 32 tokens, got {self.lengths}.")
+            raise ValueError(f"lengths must be at least 32 tokens, got {self.lengths}")
         if self.repeats < 1 or any(n < 1 for n in self.replicas):
-            raise ValueError("repeats and replicas must be at least 1.")
+            raise ValueError("repeats and replicas must be at least 1")
         if self.out is not None and Path(self.out).exists():
-            raise ValueError(f"{self.out} exists and is not overwritten; give another file.")
+            raise ValueError(f"{self.out} exists and is not overwritten; give another file")
 
 
 def run(options: Options) -> None:
-    """Measures, prints all tables and writes the file."""
+    """Measure, prints all tables and writes the file."""
     told: dict[str, Any] = {
         "settings": asdict(options) | {"samples": SAMPLES, "most_work": MOST_WORK},
         "provenance": {
@@ -115,7 +115,7 @@ def run(options: Options) -> None:
 
 
 def show(file: str | Path) -> str:
-    """The tables of a file that `run` has written, with the model fitted anew.
+    """Return the tables of a file that `run` has written, with the model fitted anew.
 
     Raises:
         ValueError: The file is none of these.
@@ -130,7 +130,7 @@ def show(file: str | Path) -> str:
 
 
 def measure_replicas(generator: HFGenerator, words: Sequence[str], options: Options) -> Replicated:
-    """Answers compressed prompts here and by replicas of one CPU each, in turns."""
+    """Answer compressed prompts here and by replicas of one CPU each, in turns."""
     from pcrl_gym.generators.ray.generator import RayGenerator
 
     length = sorted(options.lengths)[len(options.lengths) // 2]

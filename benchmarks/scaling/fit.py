@@ -43,17 +43,17 @@ class Fit:
     seconds: dict[str, dict[str, float]]
 
     def stage(self, stage: str, case: Case) -> float:
-        """Seconds of a stage."""
+        """Return the seconds of a stage."""
         costs = self.seconds[stage]
         return sum(cost * FEATURES[stage][name](case) for name, cost in costs.items())
 
     def total(self, case: Case) -> float:
-        """Seconds of an update."""
+        """Return the seconds of an update."""
         return sum(self.stage(stage, case) for stage in FEATURES)
 
 
 def fit(cases: Sequence[Case]) -> Fit:
-    """Fits every stage so that relative errors are small in the mean square.
+    """Fit every stage so that relative errors are small in the mean square.
 
     Raises:
         ValueError: If there are no cases.
@@ -72,7 +72,7 @@ def fit(cases: Sequence[Case]) -> Fit:
 def nonnegative(
     pieces: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Costs per piece, none below zero, that explain times with the least relative error.
+    """Return costs per piece, none below zero, that explain times with the least relative error.
 
     Minimises the sum of `((pieces @ costs - seconds) / seconds) ** 2`. With so few columns the
     best of all subsets of them is found by trying each: on the best one least squares are positive.
@@ -117,7 +117,7 @@ class Errors:
 
 
 def errors(predicted: Sequence[float], measured: Sequence[float]) -> Errors:
-    """Compares predictions with measurements, each above 0.
+    """Compare predictions with measurements, each above 0.
 
     Example:
         >>> errors([1.0, 3.0], [1.0, 2.0])
@@ -128,7 +128,7 @@ def errors(predicted: Sequence[float], measured: Sequence[float]) -> Errors:
 
 
 def stage_errors(cases: Sequence[Case]) -> dict[str, Errors]:
-    """Errors of the fit on the cases that it was made from, by stage, and under "total"."""
+    """Return errors of the fit on the cases that it was made from, by stage, and under "total"."""
     model = fit(cases)
     found = {
         stage: errors([model.stage(stage, c) for c in cases], [c.seconds[stage] for c in cases])
@@ -138,7 +138,7 @@ def stage_errors(cases: Sequence[Case]) -> dict[str, Errors]:
 
 
 def left_out_errors(cases: Sequence[Case]) -> dict[str, Errors]:
-    """Errors for each model's generator stage, predicted by a fit to the other models' cases."""
+    """Return the errors of each model's generator stage, predicted from the other models."""
     found = {}
     for name in dict.fromkeys(case.model for case in cases):
         own = [case for case in cases if case.model == name]

@@ -150,7 +150,7 @@ class Speed:
 def replica_seconds(
     gpu: Gpu, model: Model, way: Way, run: Run, rewards: float, fitted: Fit
 ) -> tuple[float, str]:
-    """Seconds in which a replica earns some rewards, and what most of them go to.
+    """Return the seconds in which a replica earns some rewards, and what most of them go to.
 
     A pass takes as long as its arithmetic or as reading the weights once, whichever is longer, and
     a launch per layer. The first reads the prompts (and drafts); further ones read a token each of
@@ -178,7 +178,7 @@ def replica_seconds(
 
 
 def driver_seconds(gpu: Gpu, way: Way, run: Run, fitted: Fit, batch: float) -> float:
-    """Seconds per update of the one process that learns: fitted on a CPU, its network on a GPU."""
+    """Return the seconds per update of the process that learns: network on a GPU."""
     prompts, seconds = batch / run.masks, fitted.seconds
     network = 2 * run.policy * prompts * run.length / (gpu.flops * gpu.flops_share)
     return (
@@ -192,7 +192,7 @@ def driver_seconds(gpu: Gpu, way: Way, run: Run, fitted: Fit, batch: float) -> f
 def speed(
     gpu: Gpu, model: Model, way: Way, run: Run, gpus: int, batch: int, fitted: Fit
 ) -> Speed | None:
-    """What some GPUs achieve on one run; None: the model does not fit them.
+    """Return what some GPUs achieve on one run; None: the model does not fit them.
 
     Answering and learning take turns, as the gradient needs all rewards. Replicas share the rewards
     of an update; those beyond one per reward stand idle.

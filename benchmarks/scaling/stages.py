@@ -93,7 +93,7 @@ class RecordingGenerator(TimedGenerator):
     def generate_from(
         self, prompts: Any, drafts: Any, max_new_tokens: int, decided: Any = None
     ) -> list[Answer]:
-        """Answers from drafts; see `DraftingGenerator.generate_from`."""
+        """Answer from drafts; see `DraftingGenerator.generate_from`."""
         answers = super().generate_from(prompts, drafts, max_new_tokens, decided)
         self.answered = list(zip(drafts, answers, strict=True))
         return answers
@@ -142,7 +142,7 @@ class NetworkClock:
 def measure_case(
     generator: HFGenerator, words: Sequence[str], rewards: int, length: int, repeats: int
 ) -> Case:
-    """Times updates of a self-critical learner that has not learned anything yet.
+    """Time updates of a self-critical learner that has not learned anything yet.
 
     Its masks keep nine units of ten. The original prompts are answered before the clock starts, as
     training meets them again and again. Every repetition has prompts of its own. The clock is that
@@ -226,7 +226,7 @@ def measure_case(
 def prompts_of_length(
     generator: HFGenerator, words: Sequence[str], length: int, count: int
 ) -> list[Prompt]:
-    """Makes prompts that have a number of tokens, or one or two less.
+    """Make prompts that have a number of tokens, or one or two less.
 
     Args:
         generator: What counts the tokens.

@@ -42,7 +42,7 @@ class Replicated:
 
 
 def format_all(cases: Sequence[Case], replicated: Sequence[Replicated]) -> str:
-    """All tables, each under a headline that says whether it is measured or computed."""
+    """Return all tables, each under a headline that says whether it is measured or computed."""
     fitted, run = fit(cases), Run()
     parts = [
         ("Measured: microseconds per reward, by stage", format_cases(cases)),
@@ -56,13 +56,13 @@ def format_all(cases: Sequence[Case], replicated: Sequence[Replicated]) -> str:
 
 
 def asked() -> list[tuple[Model, Way]]:
-    """The generators, and how they are asked: this engine does not split a model over GPUs."""
+    """Return generators, and how they are asked: this engine does not split a model over GPUs."""
     small, large = MODELS
     return [(small, DRAFTED), (small, SERVED), (large, SERVED)]
 
 
 def format_cases(cases: Sequence[Case]) -> str:
-    """One line per case."""
+    """Return one line per case."""
     table = [
         ["generator", "parameters", "rewards", "tokens", *STAGES, "sum", "rewards/s", "passes/row"]
     ]
@@ -84,7 +84,7 @@ def format_cases(cases: Sequence[Case]) -> str:
 
 
 def format_replicated(replicated: Sequence[Replicated]) -> str:
-    """One line per generator."""
+    """Return one line per generator."""
     if not replicated:
         return ""
     counts = sorted({int(count) for row in replicated for count in row.seconds})
@@ -105,7 +105,7 @@ def format_replicated(replicated: Sequence[Replicated]) -> str:
 
 
 def format_fit(fitted: Fit) -> str:
-    """One line per cost."""
+    """Return one line per cost."""
     table = [["stage", "per", "seconds"]]
     for stage, costs in fitted.seconds.items():
         table += [[stage, name, f"{cost:.3g}"] for name, cost in costs.items()]
@@ -113,7 +113,7 @@ def format_fit(fitted: Fit) -> str:
 
 
 def format_errors(cases: Sequence[Case]) -> str:
-    """Errors on the fitted cases by stage, and of predictions for models that were left out."""
+    """Return the errors on the fitted cases by stage, and for models that were left out."""
     table = [["what", "mean error", "worst error"]]
     for stage, error in stage_errors(cases).items():
         table.append([stage, f"{error.mean:.0%}", f"{error.worst:.0%}"])
@@ -125,7 +125,7 @@ def format_errors(cases: Sequence[Case]) -> str:
 
 
 def format_speeds(gpu: Gpu, run: Run, of: Sequence[tuple[Model, Way]], fitted: Fit) -> str:
-    """Two lines per generator, way and number of GPUs: the run's batch, and one that grows."""
+    """Return two rows per generator, way and number of GPUs: fixed batch, and growing."""
     table = [
         ["generator, way", "GPUs", "rewards per update", "rewards/s", "$/million", "bottleneck"]
     ]
@@ -148,7 +148,7 @@ def format_speeds(gpu: Gpu, run: Run, of: Sequence[tuple[Model, Way]], fitted: F
 
 
 def format_runs(gpu: Gpu, run: Run, of: Sequence[tuple[Model, Way]], fitted: Fit) -> str:
-    """One line per generator and way: the whole run on one replica, and on eight."""
+    """Return one line per generator and way: the whole run on one replica, and on eight."""
     table = [["generator, way", "GPUs", "rewards", "hours", "GPU hours", "$"]]
     for model, way in of:
         for replicas in (1, 8):

@@ -28,7 +28,7 @@ def make_work(
     masks: Sequence[npt.NDArray[Any]],
     originals: dict[str, Answer],
 ) -> Work:
-    """What there is to do for some masks: distinct pairs of compressed and original prompt."""
+    """Return the distinct pairs of compressed and original prompt of some masks."""
     pairs = {(e.compress(mask), e.text): e for e, mask in zip(episodes, masks, strict=True)}
     compressed, texts = [text for text, _ in pairs], [text for _, text in pairs]
     n, after, template = (
@@ -46,7 +46,7 @@ def measure_model(
     masks: dict[str, list[npt.NDArray[Any]]],
     repeats: int,
 ) -> list[Case]:
-    """Runs all ways on all masks."""
+    """Run all ways on all masks."""
     texts = list(dict.fromkeys(episode.text for episode in episodes))
     originals = dict(zip(texts, generator.generate(texts, NEW_TOKENS), strict=True))
     cases = []
@@ -62,7 +62,7 @@ def measure_model(
 
 
 def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -> Case:
-    """Runs all ways on one set of prompts, in turns."""
+    """Run all ways on one set of prompts, in turns."""
     floor, sliced = Floor(generator, work), Floor(generator, work, sliced=True)
     floor.choose()
     sliced.choose()
@@ -105,7 +105,7 @@ def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -
 
 
 def acceptance(drafts: Sequence[Answer], answers: Sequence[Answer]) -> tuple[float, float]:
-    """Share of drafts that are the answer, and mean share of tokens up to the first wrong one."""
+    """Return the share of exact drafts, and the mean share of tokens before the first wrong one."""
     shares = []
     for draft, answer in zip(drafts, answers, strict=True):
         pairs = zip(draft.token_ids, answer.token_ids, strict=False)

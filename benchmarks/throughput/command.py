@@ -79,26 +79,26 @@ class Options:
             object.__setattr__(self, "models", tuple(fitting))
         check_names(list(self.models), kind)
         if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype}.")
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype}")
         if not self.masks or not set(self.masks) <= set(MASKS):
-            raise ValueError(f"masks must be some of {', '.join(MASKS)}; got {self.masks}.")
+            raise ValueError(f"masks must be some of {', '.join(MASKS)}; got {self.masks}")
         if self.data != "micro":
             if not Path(self.data).is_dir():
-                raise ValueError(f"data must be micro or a folder of prompts, got {self.data}.")
+                raise ValueError(f"data must be micro or a folder of prompts, got {self.data}")
             if self.policy is not None or self.masks == ("policy",):
-                raise ValueError("the masks of a policy are for micro: leave policy or data out.")
+                raise ValueError("the masks of a policy are for micro: leave policy or data out")
             object.__setattr__(self, "masks", tuple(m for m in self.masks if m != "policy"))
         for name in ("prompts", "repeats"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if not 0.0 <= self.policy_minutes < float("inf"):
-            raise ValueError(f"policy_minutes must be 0 or more, got {self.policy_minutes}.")
+            raise ValueError(f"policy_minutes must be 0 or more, got {self.policy_minutes}")
         if self.out is not None and Path(self.out).exists():
-            raise ValueError(f"{self.out} exists and is not overwritten; give another file.")
+            raise ValueError(f"{self.out} exists and is not overwritten; give another file")
 
     def prompts_of(self, model: str) -> int:
-        """How many prompts a model gets."""
+        """Return how many prompts a model gets."""
         if self.prompts is not None:
             return self.prompts
         if model in MICRO:
@@ -107,7 +107,7 @@ class Options:
 
 
 def run(options: Options) -> bool:
-    """Measures, prints tables and targets, and writes the file.
+    """Measure, prints tables and targets, and writes the file.
 
     Returns:
         Whether rewards agree wherever they must.
@@ -150,7 +150,7 @@ def run(options: Options) -> bool:
 
 
 def describe(generator: HFGenerator) -> str:
-    """Name, size, type and place of a generator."""
+    """Return the name, size, type and place of a generator."""
     model = generator.model
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     device, dtype = model.device.type, str(model.dtype).removeprefix("torch.")
@@ -162,7 +162,7 @@ def describe(generator: HFGenerator) -> str:
 
 
 def weights_note(model: str) -> str:
-    """What a reader must know about a model's answers."""
+    """Return what a reader must know about a model's answers."""
     if model not in SHAPES:
         return "Trained weights." if model in MICRO else "Weights from this folder."
     return (
@@ -194,7 +194,7 @@ class Report:
         return find_targets(self.cases, self.overhead, self._options.data)
 
     def write(self, finished: bool) -> None:
-        """Writes the file, if one is wanted: after every model, as a run may take an hour."""
+        """Write the file, if one is wanted: after every model, as a run may take an hour."""
         if self._options.out is None:
             return
         told = {

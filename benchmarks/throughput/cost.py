@@ -122,7 +122,7 @@ class Measured:
 
 
 def measure(way: Callable[[], Any], model: Any) -> Measured:
-    """Runs a way once."""
+    """Run a way once."""
     gc.collect()
     with PassCounter(model) as passes, PeakMemory(model.device) as memory:
         synchronize(model.device)
@@ -134,6 +134,6 @@ def measure(way: Callable[[], Any], model: Any) -> Measured:
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits for a GPU to finish."""
+    """Wait for a GPU to finish."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

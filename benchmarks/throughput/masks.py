@@ -24,7 +24,7 @@ _SEED = 0
 
 
 def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent | None, str]:
-    """Loads or trains the PPO agent whose masks are wanted.
+    """Load or trains the PPO agent whose masks are wanted.
 
     Args:
         folder: Where a trained one was saved; None: one is trained on micro.

@@ -106,7 +106,7 @@ def _llama_135m() -> Any:
 
 
 def _control_ids() -> dict[str, Any]:
-    """Those of the micro tokenizer."""
+    """Return those of the micro tokenizer."""
     return {"pad_token_id": 0, "eos_token_id": 1}
 
 
@@ -126,26 +126,26 @@ KNOWN = (*MICRO, *SHAPES)
 
 
 def check_names(names: list[str], device: str) -> None:
-    """Checks that models are known or folders, given once each, and meant for a type of device.
+    """Check that models are known or folders, given once each, and meant for a type of device.
 
     Raises:
         ValueError: One is not.
     """
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"Give models, each once; there are: {', '.join(KNOWN)}.")
+        raise ValueError(f"Give models, each once; there are: {', '.join(KNOWN)}")
     unknown = [name for name in names if name not in KNOWN and not Path(name).is_dir()]
     if unknown:
         raise ValueError(
             f"There is no model {', '.join(unknown)}; there are: {', '.join(KNOWN)}, and folders "
-            "of models."
+            "of models"
         )
     large = [name for name in names if name in SHAPES and SHAPES[name].gpu]
     if large and device == "cpu":
-        raise ValueError(f"Model {', '.join(large)} is too large for a CPU.")
+        raise ValueError(f"Model {', '.join(large)} is too large for a CPU")
 
 
 def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
-    """Builds one of the `KNOWN` generators, or that of a folder, on a torch device.
+    """Build one of the `KNOWN` generators, or that of a folder, on a torch device.
 
     `dtype` is one of `loading.DTYPES`; "auto" is what `load_generator` chooses, or the shape.
 
@@ -176,7 +176,7 @@ def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
 
 
 def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
-    """The micro tokenizer with words of their own for the ids that it lacks.
+    """Return the micro tokenizer with words of their own for the ids that it lacks.
 
     Texts are encoded as micro does, since no merge leads to the new words. An answer of random
     weights is made of nearly only such words, and is decoded to as many words as it has tokens:

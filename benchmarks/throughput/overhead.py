@@ -58,7 +58,7 @@ class TimedGenerator:
         max_new_tokens: int,
         decided: Callable[[int, str, int], bool] | None = None,
     ) -> list[Answer]:
-        """Answers from drafts; see `DraftingGenerator.generate_from`."""
+        """Answer from drafts; see `DraftingGenerator.generate_from`."""
 
         def own(i: int, text: str, words_left: int) -> bool:
             assert decided is not None
@@ -70,12 +70,12 @@ class TimedGenerator:
             return self._generator.generate_from(prompts, drafts, max_new_tokens, callback)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Counts tokens; see `Generator.count_tokens`."""
+        """Count tokens; see `Generator.count_tokens`."""
         with self._timed("count_tokens"):
             return self._generator.count_tokens(texts)
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
-        """Scores answers; see `Generator.log_likelihood`."""
+        """Score answers; see `Generator.log_likelihood`."""
         with self._timed("log_likelihood"):
             return self._generator.log_likelihood(prompts, answers)
 
@@ -92,7 +92,7 @@ class TimedGenerator:
 
 
 def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhead]:
-    """Steps 64 environments with random masks three times through some prompts of micro.
+    """Step 64 environments with random masks three times through some prompts of micro.
 
     Args:
         generator: The generator.

@@ -85,11 +85,11 @@ class Case:
     ways: dict[str, Figures]
 
     def speed(self, way: str) -> float:
-        """Prompts per second."""
+        """Return the prompts per second."""
         return self.prompts / self.ways[way].best
 
     def ratio(self, way: str, other: str) -> float:
-        """How many times as fast a way is as another one."""
+        """Return how many times as fast a way is as another one."""
         return self.ways[other].best / self.ways[way].best
 
     @property
@@ -98,7 +98,7 @@ class Case:
         return all(count == self.prompts for count in self.rewards_equal.values())
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, derived ones included."""
+        """Return all figures, derived ones included."""
         told = asdict(self)
         for way, figures in told["ways"].items():
             figures["prompts_per_second"] = self.speed(way)
@@ -146,7 +146,7 @@ class Target:
 
 
 def legend() -> str:
-    """Tells what stands in the tables."""
+    """Tell what stands in the tables."""
     ways = "".join(f"- ({way}) {text}\n" for way, text in WAYS.items())
     return (
         f"{ways}- passes/row: forward passes that a row takes part in, those of its batch included "
@@ -158,7 +158,7 @@ def legend() -> str:
 
 
 def format_cases(cases: Sequence[Case]) -> str:
-    """The two tables of one model: speed, and what the drafts were worth."""
+    """Return the two tables of one model: speed, and what the drafts were worth."""
     speed = [["masks, way", "prompts/s", "ratio to (a)", "share of (e)", "passes/row", "peak MiB"]]
     drafts = [
         [
@@ -199,7 +199,7 @@ def format_cases(cases: Sequence[Case]) -> str:
 
 
 def format_overhead(rows: Sequence[Overhead]) -> str:
-    """The table of the environment's own time."""
+    """Return the table of the environment's own time."""
     table = [["prompts", "steps", "ms/step", "in the generator", "environment"]]
     table += [
         [
@@ -215,7 +215,7 @@ def format_overhead(rows: Sequence[Overhead]) -> str:
 
 
 def format_targets(targets: Sequence[Target]) -> str:
-    """One line per target."""
+    """Return one line per target."""
     return "".join(
         f"{'reached' if target.reached else 'MISSED'}: {target.text}: {target.value:.3f}\n"
         for target in targets
@@ -225,7 +225,7 @@ def format_targets(targets: Sequence[Target]) -> str:
 def find_targets(
     cases: Sequence[Case], overhead: Sequence[Overhead], data: str = "micro"
 ) -> list[Target]:
-    """The targets that these models, masks and prompts can be held to, in order.
+    """Return the targets that these models, masks and prompts can be held to, in order.
 
     On a CPU: (d) is at least 4 times as fast as (a) and reaches 75 % of (e), on micro with the
     masks of a trained policy or random ones of 15 %. On CUDA with the shape of GPT-2 XL: 10 times

@@ -38,7 +38,7 @@ class Work:
     Attributes:
         prompts: Compressed prompts.
         originals: Per prompt the answer to its original, which is also the draft.
-        ratios: float64 (prompts,), the compression ratios.
+        ratios: Float64 (prompts,), the compression ratios.
     """
 
     prompts: list[str]
@@ -46,7 +46,7 @@ class Work:
     ratios: npt.NDArray[np.float64]
 
     def rewards(self, similarities: Sequence[float]) -> npt.NDArray[np.float64]:
-        """Threshold rewards, (prompts,)."""
+        """Return the threshold rewards, (prompts,)."""
         return ThresholdReward()(reward_inputs(list(similarities), self.ratios))
 
 
@@ -59,7 +59,7 @@ class Result:
 
 
 def plain(generator: HFGenerator, work: Work) -> Result:
-    """(a) `generate` of transformers, prompts in the given order, padded to a fixed length.
+    """Call `generate` of transformers, prompts in the given order, padded to a fixed length (a).
 
     The ids are those that the generator itself would read, so that the answers can be the same.
     """
@@ -90,17 +90,17 @@ def plain(generator: HFGenerator, work: Work) -> Result:
 
 
 def dynamic(generator: HFGenerator, work: Work) -> Result:
-    """(b) `HFGenerator.generate`: sorted by length, padded to the longest of the batch."""
+    """Call `HFGenerator.generate`: sorted by length, padded to the longest of the batch (b)."""
     return _compared(work, generator.generate(work.prompts, NEW_TOKENS))
 
 
 def drafted(generator: HFGenerator, work: Work) -> Result:
-    """(c) The drafts are verified, and answers completed."""
+    """Verify the drafts and complete the answers (c)."""
     return _compared(work, generator.generate_from(work.prompts, work.originals, NEW_TOKENS))
 
 
 def stopped(generator: HFGenerator, work: Work) -> Result:
-    """(d) The drafts are verified, and answers left as soon as the reward is decided."""
+    """Verify the drafts and leave answers as soon as the reward is decided (d)."""
     decision = Decision([answer.text for answer in work.originals], ThresholdReward().threshold)
     answers = generator.generate_from(work.prompts, work.originals, NEW_TOKENS, decision)
     bounds = [decision.result(i, answer) for i, answer in enumerate(answers)]
@@ -113,7 +113,7 @@ def _compared(work: Work, answers: list[Answer]) -> Result:
 
 
 def prompt_rows(generator: HFGenerator, prompts: Sequence[str]) -> list[list[int]]:
-    """Token ids as the model reads them: an encoder always reads an EOS at the end."""
+    """Return the token ids as the model reads them: an encoder always reads an EOS at the end."""
     rows = TextEncoder(generator.tokenizer).prompt_ids(prompts)
     end = generator.tokenizer.eos_token_id
     if not generator.is_encoder_decoder or end is None:
@@ -147,7 +147,7 @@ class Floor:
         self._batches: list[tuple[list[range], dict[str, Any]]] = []
 
     def choose(self) -> None:
-        """Times every batch size once and settles for the fastest that fits into memory."""
+        """Time every batch size once and settles for the fastest that fits into memory."""
         device = self._generator.model.device
         found: dict[int, tuple[float, list[tuple[list[range], dict[str, Any]]]]] = {}
         for tokens in self._tried:
@@ -170,7 +170,7 @@ class Floor:
         self._batches = found[self.tokens][1]
 
     def __call__(self) -> None:
-        """Runs the passes."""
+        """Run the passes."""
         model = self._generator.model
         with torch.inference_mode():
             for spans, batch in self._batches:

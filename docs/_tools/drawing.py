@@ -31,10 +31,10 @@ def picture(width: int, height: int, title: str, parts: list[str]) -> str:
     """Return a whole SVG file.
 
     Args:
-        width: in pixels.
-        height: in pixels.
-        title: what a screen reader says.
-        parts: elements, from below to above.
+        width: In pixels.
+        height: In pixels.
+        title: What a screen reader says.
+        parts: Elements, from below to above.
     """
     size = 'markerWidth="7" markerHeight="7" orient="auto"'
     tip = f'<marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" {size}>'

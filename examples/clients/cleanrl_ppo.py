@@ -58,7 +58,7 @@ class Agent(nn.Module):
 
 
 def tensors(observation: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """The observation as tensors."""
+    """Return the observation as tensors."""
     return {key: torch.as_tensor(array) for key, array in observation.items()}
 
 

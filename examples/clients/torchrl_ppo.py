@@ -69,7 +69,7 @@ vocabulary_size = int(env.observation_spec["input_ids"].space.high.max()) + 1
 
 
 def network() -> KeepNetwork:
-    """An untrained network for this environment's prompts."""
+    """Return an untrained network for this environment's prompts."""
     return KeepNetwork(small_encoder(vocabulary_size, hidden_size=64, num_layers=2))
 
 

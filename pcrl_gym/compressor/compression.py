@@ -92,7 +92,7 @@ class Compression:
         return self.kept.count(False) / total if total else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, rates and spans included, as JSON has it (lists for tuples)."""
+        """Return all of it, rates and spans included, as JSON has it (lists for tuples)."""
         return {
             "text": self.text,
             "original": self.original,

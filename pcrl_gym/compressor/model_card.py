@@ -59,7 +59,7 @@ class PolicyCard:
                 raise ValueError(f"PolicyCard.{item.name} must be a string, got {value!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them."""
+        """Return the fields as JSON has them."""
         return asdict(self) | {
             "results": [dict(row) for row in self.results],
             "details": dict(self.details),

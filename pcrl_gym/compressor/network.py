@@ -102,7 +102,7 @@ class KeepNetwork(nn.Module):
         """Rate every unit and every prompt.
 
         Args:
-            input_ids: int64 (batch, max_units).
+            input_ids: Int64 (batch, max_units).
             attention_mask: (batch, max_units), non-zero where there is a unit.
             droppable: (batch, max_units), non-zero where the unit may be dropped.
 
@@ -165,7 +165,7 @@ class KeepNetwork(nn.Module):
         return states
 
     def _remembered(self, input_ids: Tensor, visible: Tensor) -> Tensor:
-        """Hidden states of a frozen encoder, float (batch, used, width)."""
+        """Return the hidden states of a frozen encoder, float (batch, used, width)."""
         shown = input_ids.masked_fill(~visible, -1).cpu().numpy()
         keys = [row[: row.nonzero()[0][-1] + 1].tobytes() for row in shown + 1]
         new = [row for row, key in enumerate(keys) if key not in self._hidden]

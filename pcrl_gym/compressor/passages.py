@@ -26,9 +26,9 @@ class Passage:
     Attributes:
         text: The text to be compressed.
         units: Ranges `(start, end)` of its units, a partition.
-        droppable: bool (n_units,); False where a unit is protected.
-        ids: int64 (n_read,), ids of all units that the policy reads, template included.
-        free: bool (n_read,), which of them may be dropped.
+        droppable: Bool (n_units,); False where a unit is protected.
+        ids: Int64 (n_read,), ids of all units that the policy reads, template included.
+        free: Bool (n_read,), which of them may be dropped.
         head: Where the template's units in front end.
         tail: Where the template's units at the end begin.
         offset: Place of the text's first unit among those that the policy reads.
@@ -108,7 +108,7 @@ def text_passages(
 
 
 def text_list(name: str, value: Any) -> list[str]:
-    """The texts of an argument; `ValueError` if they are none."""
+    """Return the texts of an argument; `ValueError` if they are none."""
     if not isinstance(value, (str, list, tuple)):
         raise ValueError(f"{name} must be a string or a list of strings, got {value!r}")
     texts = [value] if isinstance(value, str) else list(value)
@@ -201,6 +201,6 @@ def _of_template(episode: Episode) -> NDArray[np.bool_]:
 
 
 def _body(episode: Episode) -> tuple[int, int]:
-    """Places of the first unit that is not the template's, and behind the last one."""
+    """Return the places of the first unit that is not the template's, and behind the last one."""
     users = np.flatnonzero(~_of_template(episode))
     return (int(users[0]), int(users[-1]) + 1) if len(users) else (0, 0)

@@ -15,7 +15,7 @@ def dropped_units(
 
     Args:
         logits: Keep logits, float64 (n_units,).
-        droppable: bool (n_units,).
+        droppable: Bool (n_units,).
         rate: Share of the droppable units to drop exactly, rounded down: those with the lowest
             logits, of equal ones the first. None: those that are not likelier kept, logit <= 0.
 

@@ -114,7 +114,7 @@ def rate_passages(
 
 
 def _units_read(passage: Passage, window: Window) -> NDArray[np.intp]:
-    """Places of the units that are read in one window, the template's around the others."""
+    """Return places of the units that are read in one window, the template's around the others."""
     head, tail = passage.head, passage.tail
     return np.concatenate(
         [

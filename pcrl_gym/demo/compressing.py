@@ -136,7 +136,7 @@ class Demo:
         """
         name = name or next(iter(self.agents))
         if name not in self.agents:
-            raise ValueError(f"There is no agent {name!r:.80} here, but: {', '.join(self.agents)}.")
+            raise ValueError(f"There is no agent {name!r:.80} here, but: {', '.join(self.agents)}")
         return self.agents[name]
 
     def __call__(self, query: Query) -> Frame:
@@ -158,12 +158,12 @@ class Demo:
         if limit is not None and scorer.longer_than(limit, [episode.text])[0]:
             raise PromptTooLongError(
                 f"This prompt is too long for the generator {self.generator.name!r}, which takes "
-                f"{limit} tokens, the template's included: shorten it."
+                f"{limit} tokens, the template's included: shorten it"
             )
         mask = agent.keep(episode, query.rate if agent.takes_rate else None)
         scores = scorer([episode], [mask])
         return Frame(episode, episode.kept(mask), scores.info(0), float(scores.reward[0]))
 
     def survived(self, frame: Frame) -> bool:
-        """Whether the answer survived, by the rule of the reward."""
+        """Return whether the answer survived, by the rule of the reward."""
         return frame.info is not None and frame.info["survived"]

@@ -13,7 +13,7 @@ HINT = '<p class="hint">Write a prompt, or take an example.</p>'
 
 
 def header(generator: str, micro: bool) -> str:
-    """What the page is about.
+    """Return what the page is about.
 
     Args:
         generator: Name of the generator.
@@ -34,7 +34,7 @@ def header(generator: str, micro: bool) -> str:
 
 
 def problem(message: str) -> str:
-    """A message that says what is wrong and what to do.
+    """Return a message that says what is wrong and what to do.
 
     >>> problem("1 < 2")
     '<p class="problem" role="alert">1 &lt; 2</p>'
@@ -43,7 +43,7 @@ def problem(message: str) -> str:
 
 
 def result(frame: Frame, *, survived: bool, address: str) -> str:
-    """What became of a prompt: what was dropped, both answers, the reward terms, and a link.
+    """Return what became of a prompt: what was dropped, both answers, the reward terms, and a link.
 
     Args:
         frame: A frame with the info of a finished episode.
@@ -77,7 +77,7 @@ def result(frame: Frame, *, survived: bool, address: str) -> str:
 
 
 def marked(frame: Frame) -> str:
-    """The prompt with dropped units in `del` and protected ones in `i`.
+    """Return the prompt with dropped units in `del` and protected ones in `i`.
 
     White space in front of what is dropped is not struck through.
     """
@@ -90,7 +90,7 @@ def marked(frame: Frame) -> str:
 
 
 def savings(compression_ratio: float) -> str:
-    r"""The compression ratio in words.
+    r"""Return the compression ratio in words.
 
     >>> savings(0.812), savings(0.0), savings(-0.25)
     ('81\xa0% of your tokens saved', 'no token saved', '25\xa0% more tokens than before')

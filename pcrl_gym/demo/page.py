@@ -81,7 +81,7 @@ def make_page(demo: Demo) -> gr.Blocks:
 
 
 def _html(name: str) -> dict[str, Any]:
-    """Settings of the page's own HTML: ours, and no script on it."""
+    """Return the settings of the page's own HTML: ours, and no script on it."""
     return {"elem_id": name, "elem_classes": "pcrl", "js_on_load": None, "apply_default_css": False}
 
 
@@ -142,7 +142,7 @@ class Handlers:
         if wait:
             raise ValueError(
                 f"These are more than {self._pace.most} prompts in {self._pace.seconds:.0f} "
-                f"seconds: wait for {math.ceil(wait)} s."
+                f"seconds: wait for {math.ceil(wait)} s"
             )
         frame = self._demo(query)
         return markup.result(frame, survived=self._demo.survived(frame), address=query.address)

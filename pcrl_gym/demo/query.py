@@ -43,17 +43,17 @@ class Query:
     def __post_init__(self) -> None:
         for name in ("instruction", "input"):
             if problem := text_problem(getattr(self, name)):
-                raise ValueError(f"The {name} {problem}.")
+                raise ValueError(f"The {name} {problem}")
         length = len(self.instruction) + len(self.input)
         if length > MAX_CHARACTERS:
             raise ValueError(
                 f"This prompt has {length:,} characters, and at most {MAX_CHARACTERS:,} are taken "
-                "here, instruction and input together: shorten it."
+                "here, instruction and input together: shorten it"
             )
         if not (self.instruction.strip() or self.input.strip()):
-            raise ValueError("There is no prompt yet: write an instruction.")
+            raise ValueError("There is no prompt yet: write an instruction")
         if self.rate is not None and not 0.0 <= self.rate <= 1.0:
-            raise ValueError(f"The rate must be a share between 0 and 1, got {self.rate}.")
+            raise ValueError(f"The rate must be a share between 0 and 1, got {self.rate}")
 
     @property
     def address(self) -> str:
@@ -80,7 +80,7 @@ class Query:
             share = None if rate is None else float(rate)
         except ValueError:
             raise ValueError(
-                f"The rate in the address must be a share between 0 and 1, got {rate!r:.40}."
+                f"The rate in the address must be a share between 0 and 1, got {rate!r:.40}"
             ) from None
         texts = {name: parameters.get(name, "") for name in ("instruction", "input", "agent")}
         return cls(**texts, rate=share)

@@ -92,7 +92,7 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
         return self.task.skipped_prompts
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Current mask in sb3-contrib's form, bool (2 * max_units,); see `flat_action_masks`."""
+        """Return the mask in sb3-contrib's form, bool (2 * max_units,); see `flat_action_masks`."""
         frame = self._current_frame()
         return flat_action_masks(self.task.observe(frame.episode, frame.kept))
 
@@ -102,11 +102,11 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
         """Start an episode.
 
         Args:
-            seed: an integer >= 0 seeds `np_random` and starts the walk over the split anew.
+            seed: An integer >= 0 seeds `np_random` and starts the walk over the split anew.
             options: `{"index": i}` picks prompt i of the split, 0 <= i < `len(task.episodes)`.
 
         Raises:
-            ValueError: if the seed is no such integer, an option is unknown or the index is out of
+            ValueError: If the seed is no such integer, an option is unknown or the index is out of
                 range.
         """
         super().reset(seed=check_seed(seed))
@@ -126,12 +126,12 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
         """Drop the units whose bit is 0.
 
         Args:
-            action: keep mask of zeros and ones (max_units,), 1 = keep.
+            action: Keep mask of zeros and ones (max_units,), 1 = keep.
 
         Raises:
-            ValueError: if the action has another shape or other values.
-            ResetNeeded: if the episode is over or was never started.
-            GeneratorError: if the generator failed; a failure never becomes a reward.
+            ValueError: If the action has another shape or other values.
+            ResetNeeded: If the episode is over or was never started.
+            GeneratorError: If the generator failed; a failure never becomes a reward.
         """
         frame = self._current_frame()
         if self._steps == self.task.max_steps:

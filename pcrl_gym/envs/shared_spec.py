@@ -22,7 +22,7 @@ class SharedKwargs(dict[str, Any]):
     """
 
     def copy(self) -> SharedKwargs:
-        """A new dictionary of the same objects."""
+        """Return a new dictionary of the same objects."""
         return SharedKwargs(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SharedKwargs:

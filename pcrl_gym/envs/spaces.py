@@ -23,11 +23,11 @@ FREE, FORCED_KEEP, PADDING = 2, 1, 0
 
 
 def observation_space(max_units: int, vocabulary_size: int) -> spaces.Dict:
-    """Space of the observations of one environment.
+    """Return the space of the observations of one environment.
 
     Args:
-        max_units: length of the window, in units.
-        vocabulary_size: number of ids of the policy tokenizer; ids are below it.
+        max_units: Length of the window, in units.
+        vocabulary_size: Number of ids of the policy tokenizer; ids are below it.
 
     Returns:
         `input_ids` Box int64 (max_units,), `attention_mask` and `droppable` MultiBinary
@@ -45,13 +45,13 @@ def observation_space(max_units: int, vocabulary_size: int) -> spaces.Dict:
 def observe(
     episode: Episode, kept: NDArray[np.bool_], max_units: int, padding_id: int
 ) -> Observation:
-    """Observation of an episode; new arrays on every call.
+    """Return the observation of an episode; new arrays on every call.
 
     Args:
-        episode: the episode.
-        kept: bool (n_units,), the units that are still in the prompt.
-        max_units: length of the window, in units.
-        padding_id: id that fills the places without a unit.
+        episode: The episode.
+        kept: Bool (n_units,), the units that are still in the prompt.
+        max_units: Length of the window, in units.
+        padding_id: Id that fills the places without a unit.
 
     Returns:
         `input_ids` int64 (max_units,), the policy token id of each unit's first token;
@@ -70,15 +70,15 @@ def observe(
 
 
 def stack_observations(observations: Sequence[Observation]) -> Observation:
-    """Batch of observations: every array (max_units,) becomes (batch, max_units)."""
+    """Return a batch of observations: every array (max_units,) becomes (batch, max_units)."""
     return {key: np.stack([o[key] for o in observations]) for key in observations[0]}
 
 
 def action_mask(observation: Observation) -> NDArray[np.int8]:
-    """Mask in Gymnasium's form, as `MultiBinary.sample(mask=...)` takes it.
+    """Return the mask in Gymnasium's form, as `MultiBinary.sample(mask=...)` takes it.
 
     Args:
-        observation: of one environment, or a batch of them.
+        observation: Of one environment, or a batch of them.
 
     Returns:
         int8, shaped as `observation["droppable"]`: 2 free, 1 forced keep, 0 padding.
@@ -94,10 +94,10 @@ def action_mask(observation: Observation) -> NDArray[np.int8]:
 
 
 def flat_action_masks(observation: Observation) -> NDArray[np.bool_]:
-    """Mask in sb3-contrib's form for `MultiBinary`: is 0 allowed, is 1 allowed, unit by unit.
+    """Return the mask of sb3-contrib for `MultiBinary`: is 0 allowed, is 1 allowed, per unit.
 
     Args:
-        observation: of one environment, or a batch of them.
+        observation: Of one environment, or a batch of them.
 
     Returns:
         bool (..., 2 * max_units). Protected units allow 1 alone, padding allows 0 alone, so that
@@ -116,11 +116,11 @@ def parse_keep_mask(action: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.boo
     """Check an action and turn it into booleans (a copy), True = keep.
 
     Args:
-        action: zeros and ones of any numeric or boolean type, 1 = keep.
+        action: Zeros and ones of any numeric or boolean type, 1 = keep.
         shape: (max_units,) or (num_envs, max_units).
 
     Raises:
-        ValueError: if the shape is another one or a value is neither 0 nor 1.
+        ValueError: If the shape is another one or a value is neither 0 nor 1.
 
     >>> parse_keep_mask([1, 0, 1], (3,))
     array([ True, False,  True])

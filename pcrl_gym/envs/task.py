@@ -44,12 +44,12 @@ class Task:
     """Everything that stays the same from episode to episode.
 
     Attributes:
-        episodes: the episodes of the split, in the order of the dataset.
+        episodes: The episodes of the split, in the order of the dataset.
         scorer: `(episodes, keep masks) -> Scores`.
-        tokenizer: the policy tokenizer, whose ids the observations hold.
-        max_units: length of the window of observations and actions, in units.
-        max_steps: steps per episode.
-        skipped_prompts: ids of the prompts that were left out as too long.
+        tokenizer: The policy tokenizer, whose ids the observations hold.
+        max_units: Length of the window of observations and actions, in units.
+        max_steps: Steps per episode.
+        skipped_prompts: Ids of the prompts that were left out as too long.
     """
 
     episodes: LazyEpisodes
@@ -60,16 +60,16 @@ class Task:
     skipped_prompts: tuple[str, ...]
 
     def observation_space(self) -> spaces.Dict:
-        """Space of the observations of one environment."""
+        """Return the space of the observations of one environment."""
         return observation_space(self.max_units, len(self.tokenizer))
 
     def observe(self, episode: Episode, kept: NDArray[np.bool_]) -> Observation:
-        """Observation of an episode of which the units `kept` (bool, (n_units,)) are left."""
+        """Return the observation of an episode with the units `kept` (bool (n_units,)) left."""
         padding_id = self.tokenizer.pad_token_id
         return observe(episode, kept, self.max_units, 0 if padding_id is None else padding_id)
 
     def info(self, episode: Episode, observation: Observation) -> dict[str, Any]:
-        """What an agent may know about an episode besides the observation; new arrays each call.
+        """Return what an agent may know besides the observation; new arrays each call.
 
         Returns:
             prompt, prompt_id, instruction, input: str; spans: int64 (max_units, 2), character
@@ -122,36 +122,36 @@ def make_task(
             sequence-to-sequence), "ray:NAME?replicas=4" for one of these on a Ray cluster,
             "openai:MODEL@BASE_URL" for a server, or a `Generator` object, which is then shared, not
             copied.
-        tokenizer: policy tokenizer as id, folder or object; None: the generator's own if it has
+        tokenizer: Policy tokenizer as id, folder or object; None: the generator's own if it has
             one, else micro's.
-        unit: what one action bit keeps or drops: "token" or "word".
-        max_units: length of observations and actions, in units. Units past it are always kept.
-        max_prompt_tokens: prompts with more generator tokens, those of the template included, are
+        unit: What one action bit keeps or drops: "token" or "word".
+        max_units: Length of observations and actions, in units. Units past it are always kept.
+        max_prompt_tokens: Prompts with more generator tokens, those of the template included, are
             left out. None: only those that do not fit the generator's context.
-        max_new_tokens: length limit of the generator's answers, in tokens.
-        max_steps: steps per episode; edits accumulate and the last step is rewarded.
+        max_new_tokens: Length limit of the generator's answers, in tokens.
+        max_steps: Steps per episode; edits accumulate and the last step is rewarded.
         reward: "threshold", "linear", "band" or "likelihood", also with settings such as
             "threshold:threshold=0.8,measure=rouge_l", or a `Reward` object.
         template: "alpaca", "chat" (the generator's chat template), the same with settings, such as
             "chat:system=You are terse.,enable_thinking=false" (see `ChatTemplate`), or a `Template`
             object.
-        force_keep: strings or compiled regular expressions whose matches cannot be dropped.
-        keep_digits: whether numbers cannot be dropped; see `pcrl_gym.episodes.protection`.
+        force_keep: Strings or compiled regular expressions whose matches cannot be dropped.
+        keep_digits: Whether numbers cannot be dropped; see `pcrl_gym.episodes.protection`.
         device: "auto", "cpu", "cuda", ...: where the generator runs.
         dtype: "auto", "float32", "bfloat16", ...: the generator's weights.
         batch_size: "auto" or the number of prompts that the generator answers at once.
-        cache: file that keeps the generator's answers to original prompts (with a generator behind
+        cache: File that keeps the generator's answers to original prompts (with a generator behind
             an API, all its answers) from run to run; several processes may share it. None: no file.
-        early_stopping: whether answers are left unfinished once the reward is decided, which makes
+        early_stopping: Whether answers are left unfinished once the reward is decided, which makes
             training faster. Rewards are the same; in `info`, `similarity` is NaN where an answer is
             unfinished, and `survived` says what was decided.
 
     Raises:
-        ValueError: if a number is out of range or a name is unknown.
-        DatasetError: if the dataset breaks the schema or no prompt is left.
+        ValueError: If a number is out of range or a name is unknown.
+        DatasetError: If the dataset breaks the schema or no prompt is left.
 
     Warns:
-        UserWarning: if prompts were left out because they are too long.
+        UserWarning: If prompts were left out because they are too long.
     """
     for name, value in (
         ("max_units", max_units),
@@ -208,7 +208,7 @@ def check_arguments(options: Mapping[str, Any]) -> None:
     """Check that an environment has arguments of these names.
 
     Raises:
-        ValueError: if it has not; the message names similar ones.
+        ValueError: If it has not; the message names similar ones.
     """
     known = [*inspect.signature(make_task).parameters, "render_mode"]
     for name in options:
@@ -222,17 +222,17 @@ def check_positive(name: str, value: object) -> None:
     """Check that an argument is a positive integer.
 
     Raises:
-        ValueError: if it is not; the message names the argument.
+        ValueError: If it is not; the message names the argument.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")
 
 
 def check_seed(seed: object) -> int | None:
-    """The seed as a Python integer, or None.
+    """Return the seed as a Python integer, or None.
 
     Raises:
-        ValueError: if it is neither None nor an integer >= 0.
+        ValueError: If it is neither None nor an integer >= 0.
     """
     if seed is None:
         return None
@@ -244,15 +244,15 @@ def check_seed(seed: object) -> int | None:
 def check_reset_options(
     options: dict[str, Any] | None, n_episodes: int, num_envs: int
 ) -> list[int] | None:
-    """Indices that `reset(options={"index": ...})` asks for, or None.
+    """Return the indices that `reset(options={"index": ...})` asks for, or None.
 
     Args:
-        options: the options of `reset`.
-        n_episodes: number of episodes; indices are in [0, n_episodes).
-        num_envs: how many indices there must be; one may stand without a list.
+        options: The options of `reset`.
+        n_episodes: Number of episodes; indices are in [0, n_episodes).
+        num_envs: How many indices there must be; one may stand without a list.
 
     Raises:
-        ValueError: if there is another option, or not exactly `num_envs` indices in range.
+        ValueError: If there is another option, or not exactly `num_envs` indices in range.
     """
     unknown = set(options or {}) - {"index"}
     if unknown:
@@ -274,7 +274,7 @@ def check_reset_options(
 def _split_by_length(
     prompts: Sequence[Prompt], template: Template, scorer: Scorer, limit: int | None
 ) -> tuple[Sequence[Prompt], tuple[str, ...]]:
-    """Prompts of at most `limit` generator tokens, and the ids of the others."""
+    """Return the prompts of at most `limit` generator tokens, and the ids of the others."""
     if limit is None:
         return prompts, ()
     too_long = scorer.longer_than(limit, [template.render(prompt).text for prompt in prompts])
@@ -290,7 +290,7 @@ def _split_by_length(
 
 
 def _told_limit(scorer: Scorer, limit: int | None) -> str:
-    """Where a limit on the length of prompts comes from."""
+    """Return where a limit on the length of prompts comes from."""
     if limit == scorer.max_original_tokens:
         return (
             f"generator {scorer.generator.name!r} takes prompts of at most {limit} tokens, so that "

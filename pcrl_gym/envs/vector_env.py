@@ -54,9 +54,9 @@ class PromptCompressionVectorEnv(
     * `render()` shows the last finished step of every sub-environment, not the fresh prompts.
 
     Args:
-        num_envs: number of sub-environments, at least 1.
+        num_envs: Number of sub-environments, at least 1.
         render_mode: "ansi", "human" (prints after every step) or "rgb_array".
-        **options: the arguments of `pcrl_gym.make_task`.
+        **options: The arguments of `pcrl_gym.make_task`.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -91,7 +91,7 @@ class PromptCompressionVectorEnv(
         return self.task.skipped_prompts
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Current masks in sb3-contrib's form, bool (num_envs, 2 * max_units)."""
+        """Return the current masks in sb3-contrib's form, bool (num_envs, 2 * max_units)."""
         self._check_started()
         return flat_action_masks(self._observation)
 
@@ -104,14 +104,14 @@ class PromptCompressionVectorEnv(
         """Start an episode in every sub-environment.
 
         Args:
-            seed: an integer >= 0 seeds `np_random` and starts the walk anew. A list of `num_envs`
+            seed: An integer >= 0 seeds `np_random` and starts the walk anew. A list of `num_envs`
                 integers or None is accepted as in `SyncVectorEnv`; as the walk is shared, it acts
                 as one joint seed, in which the current `np_random` draws what is None. None, or a
                 list of nothing else, continues the walk.
             options: `{"index": [...]}` picks one prompt per sub-environment.
 
         Raises:
-            ValueError: if a seed or option is not as described.
+            ValueError: If a seed or option is not as described.
         """
         if isinstance(seed, (list, tuple, range, np.ndarray)) and np.ndim(seed):
             seeds = [check_seed(one) for one in seed]
@@ -143,16 +143,16 @@ class PromptCompressionVectorEnv(
         """Drop the units whose bits are 0 in every sub-environment.
 
         Args:
-            actions: keep masks of zeros and ones (num_envs, max_units), 1 = keep.
+            actions: Keep masks of zeros and ones (num_envs, max_units), 1 = keep.
 
         Returns:
             observation, reward float64 (num_envs,), terminated bool (num_envs,), truncated bool
             (num_envs,) and info.
 
         Raises:
-            ValueError: if the actions have another shape or other values.
-            ResetNeeded: before the first reset.
-            GeneratorError: if the generator failed; a failure never becomes a reward.
+            ValueError: If the actions have another shape or other values.
+            ResetNeeded: Before the first reset.
+            GeneratorError: If the generator failed; a failure never becomes a reward.
         """
         self._check_started()
         keep = parse_keep_mask(actions, (self.num_envs, self.task.max_units))
@@ -194,7 +194,7 @@ class PromptCompressionVectorEnv(
         return self._copy_observation(), rewards, done, np.zeros_like(done), infos_out
 
     def render(self) -> tuple[Any, ...] | None:
-        """One frame per sub-environment; see `PromptCompressionEnv.render`."""
+        """Return one frame per sub-environment; see `PromptCompressionEnv.render`."""
         self._check_started()
         if self.render_mode in (None, "human"):
             return None

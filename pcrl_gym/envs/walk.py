@@ -27,7 +27,7 @@ class ShuffledWalk:
         self._position = len(self._order)
 
     def take(self, n: int, rng: np.random.Generator) -> list[int]:
-        """The next `n` indices, each in [0, size)."""
+        """Return the next `n` indices, each in [0, size)."""
         taken: list[int] = []
         while len(taken) < n:
             if self._position == len(self._order):

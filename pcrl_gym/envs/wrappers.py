@@ -25,7 +25,7 @@ def keep_above_zero(logits: ArrayLike) -> NDArray[np.int8]:
     """Keep mask of logits: 1 where they are above zero, int8 of the same shape.
 
     Raises:
-        ValueError: if a logit is not a number.
+        ValueError: If a logit is not a number.
 
     >>> keep_above_zero([0.7, -2.0, 0.0])
     array([1, 0, 0], dtype=int8)
@@ -56,10 +56,10 @@ class KeepLogits(
     box, or that lies outside of it, means the same.
 
     Args:
-        env: an environment whose action is a keep mask, as `PromptCompression-v0`.
+        env: An environment whose action is a keep mask, as `PromptCompression-v0`.
 
     Raises:
-        ValueError: if the actions of `env` are others; by `step`, if a logit is not a number.
+        ValueError: If the actions of `env` are others; by `step`, if a logit is not a number.
 
     >>> from gymnasium.wrappers import FlattenObservation
     >>> env = gym.make("pcrl_gym:PromptCompression-v0", max_units=64)
@@ -111,12 +111,12 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
       `reset_mask` (bool (num_envs,), all of them True) or without.
 
     Args:
-        env: a vector environment whose sub-environments end together, as those of
+        env: A vector environment whose sub-environments end together, as those of
             `PromptCompression-v0` do.
         mode: `AutoresetMode.NEXT_STEP` or `AutoresetMode.DISABLED`.
 
     Raises:
-        ValueError: if `env` resets in another way, or `mode` is SAME_STEP; by `step`, if some
+        ValueError: If `env` resets in another way, or `mode` is SAME_STEP; by `step`, if some
             episodes are over and some are not; by `reset`, if some are to be reset and some are
             not.
 
@@ -157,8 +157,8 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
         """Start an episode in every sub-environment.
 
         Args:
-            seed: as the environment takes it.
-            options: those of the environment, and `reset_mask`: bool (num_envs,), all True.
+            seed: As the environment takes it.
+            options: Those of the environment, and `reset_mask`: bool (num_envs,), all True.
         """
         options = dict(options or {})
         mask = options.pop("reset_mask", None)
@@ -178,7 +178,7 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
         """Step every sub-environment, or in NEXT_STEP mode start the episodes that follow.
 
         Raises:
-            ResetNeeded: in DISABLED mode, if the episodes are over.
+            ResetNeeded: In DISABLED mode, if the episodes are over.
         """
         if self._next is not None:
             if self.autoreset_mode is AutoresetMode.DISABLED:

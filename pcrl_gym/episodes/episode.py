@@ -31,8 +31,8 @@ class Episode:
         text: What the generator reads if every unit is kept; a `PromptText`, which tells the
             template's own ranges.
         spans: Character range `(start, end)` of each unit in `text`; together a partition of it.
-        droppable: bool (n_units,); False where a unit is protected. Read-only.
-        unit_ids: int64 (n_units,); the policy tokenizer's id of the token each unit begins with.
+        droppable: Bool (n_units,); False where a unit is protected. Read-only.
+        unit_ids: Int64 (n_units,); the policy tokenizer's id of the token each unit begins with.
             Read-only.
         fixed: Character ranges of `text` that are the template's own.
     """

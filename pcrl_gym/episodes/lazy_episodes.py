@@ -25,8 +25,8 @@ class LazyEpisodes(Sequence["Episode"]):
     episodes.
 
     Args:
-        prompts: the prompts of the split.
-        builder: makes the episodes.
+        prompts: The prompts of the split.
+        builder: Makes the episodes.
     """
 
     def __init__(self, prompts: Sequence[Prompt], builder: EpisodeBuilder) -> None:
@@ -49,12 +49,12 @@ class LazyEpisodes(Sequence["Episode"]):
     def __getitem__(self, index: slice) -> list[Episode]: ...
 
     def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
-        """One episode, or those of a slice as a list."""
+        """Return one episode, or those of a slice as a list."""
         places = range(len(self))[index]
         return self.take(places) if isinstance(places, range) else self.take([places])[0]
 
     def take(self, indices: Iterable[int]) -> list[Episode]:
-        """Episodes by index, each in [0, len); those not yet built are built as one batch."""
+        """Return episodes by index, each in [0, len); new ones are built as one batch."""
         indices = list(indices)
         new = [i for i in dict.fromkeys(indices) if i not in self._built]
         if new:

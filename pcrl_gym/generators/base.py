@@ -46,15 +46,15 @@ class Generator(Protocol):
     max_prompt_tokens: int | None
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
-        """Answers each prompt greedily with at most `max_new_tokens` tokens, in the given order."""
+        """Answer each prompt greedily with at most `max_new_tokens` tokens, in the given order."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Counts the tokens of each text, without the ones added around it (BOS, EOS)."""
+        """Count the tokens of each text, without the ones added around it (BOS, EOS)."""
         ...
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
-        """Scores given answers without decoding.
+        """Score given answers without decoding.
 
         Args:
             prompts: The texts to condition on.
@@ -89,7 +89,7 @@ class DraftingGenerator(Generator, Protocol):
         max_new_tokens: int,
         decided: Callable[[int, str, int], bool] | None = None,
     ) -> list[Answer]:
-        """Answers each prompt exactly as `generate` does; the drafts only save time.
+        """Answer each prompt exactly as `generate` does; the drafts only save time.
 
         Args:
             prompts: The texts to answer.

@@ -47,7 +47,7 @@ class Batcher:
         alike: Sequence[tuple[int, ...]] | None = None,
         groups: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
-        """Calls `run` on batches of indices into `sizes` until each was in one that succeeded.
+        """Call `run` on batches of indices into `sizes` until each was in one that succeeded.
 
         The longest rows go first, so that a device too small for them says so at once. A batch that
         runs out of memory is halved and run again, and later batches are no larger.
@@ -112,7 +112,7 @@ class Batcher:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tells whether an error means that memory ran out, on a GPU or on the CPU.
+    """Tell whether an error means that memory ran out, on a GPU or on the CPU.
 
     Example:
         >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
@@ -125,7 +125,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def token_budget(model: Any) -> int:
-    """Returns how many padded tokens a batch of a model may have.
+    """Return how many padded tokens a batch of a model may have.
 
     `TOKEN_BUDGET`, or on a GPU what half of the free memory holds if that is less: per token the
     cache of all layers, a dozen hidden states at work and logits in float32 for a third of the
@@ -144,7 +144,7 @@ def token_budget(model: Any) -> int:
 
 
 def reading_budget(model: Any) -> int:
-    """Returns how many padded tokens, drafts included, a batch of whole prompts may have.
+    """Return how many padded tokens, drafts included, a batch of whole prompts may have.
 
     An encoder-decoder reads them in two passes, so it takes twice the budget of one pass.
     """
@@ -156,7 +156,7 @@ def reading_budget(model: Any) -> int:
 def pad_rows(
     rows: Sequence[Sequence[int]], pad_id: int, left: bool, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pads rows to the longest.
+    """Pad rows to the longest.
 
     Args:
         rows: Token ids, at least one row.

@@ -15,7 +15,7 @@ class RefuseNaN(LogitsProcessor):
     """Raises `FloatingPointError` on NaN, which arg-max would take for the best token."""
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Returns the scores, (batch, vocabulary), as they are."""
+        """Return the scores, (batch, vocabulary), as they are."""
         if torch.isnan(scores).any():
             raise FloatingPointError(
                 "the model's logits are NaN; try dtype='float32', or check its weights"
@@ -24,7 +24,7 @@ class RefuseNaN(LogitsProcessor):
 
 
 def greedy_config(**settings: Any) -> Any:
-    """Returns a `GenerationConfig` of arg-max decoding with the given settings.
+    """Return a `GenerationConfig` of arg-max decoding with the given settings.
 
     Only complete if the model's own `generation_config` is one too, because `generate` fills what
     is left open here from that one.
@@ -46,7 +46,7 @@ _DROPPED = (
 
 
 def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """Returns the token ids that steer decoding, as `GenerationConfig` names them.
+    """Return the token ids that steer decoding, as `GenerationConfig` names them.
 
     They come from the model's generation config, else its config, else the tokenizer. Models may
     have several end-of-sequence ids; those that it does not know, such as -1, are left out. Where
@@ -83,19 +83,19 @@ def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any
 
 
 def dropped_settings(config: Any) -> dict[str, Any]:
-    """Returns what is set in a generation config, changes greedy answers, and is not kept."""
+    """Return what is set in a generation config, changes greedy answers, and is not kept."""
     values = {name: getattr(config, name, None) for name in _DROPPED}
     return {name: value for name, value in values.items() if value}
 
 
 def vocabulary_size(model: Any) -> int:
-    """Returns how many token ids a model can read."""
+    """Return how many token ids a model can read."""
     size: int = model.get_input_embeddings().weight.shape[0]
     return size
 
 
 def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Checks that a model knows the tokens that prompts can have.
+    """Check that a model knows the tokens that prompts can have.
 
     A token that only pads may be missing: another one can pad.
 
@@ -115,7 +115,7 @@ def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def context_length(config: Any, decoder: bool = False) -> int | None:
-    """Returns how many tokens a model can take, `None` if its positions have no limit.
+    """Return how many tokens a model can take, `None` if its positions have no limit.
 
     Args:
         config: The model's configuration.

@@ -139,19 +139,19 @@ class HFGenerator(SharedGenerator):
         batch_size: int | Literal["auto"] = "auto",
         name: str | None = None,
     ) -> HFGenerator:
-        """Loads a model by hub id or folder; `loading.load_pretrained` tells what may go wrong."""
+        """Load a model by hub id or folder; `loading.load_pretrained` tells what may go wrong."""
         from pcrl_gym.generators.loading import load_pretrained
 
         model, tokenizer = load_pretrained(spec, device, dtype)
         return cls(model, tokenizer, name=name or spec, batch_size=batch_size)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Counts the tokens of each text, without BOS and EOS."""
+        """Count the tokens of each text, without BOS and EOS."""
         encoder = self._framed.encoder
         return [len(ids) for ids in encoder.prompt_ids(texts, add_special_tokens=False)]
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
-        """Answers each prompt greedily; see `Generator.generate`.
+        """Answer each prompt greedily; see `Generator.generate`.
 
         Raises:
             ValueError: If `max_new_tokens` is below 1.
@@ -189,7 +189,7 @@ class HFGenerator(SharedGenerator):
         max_new_tokens: int,
         decided: Callable[[int, str, int], bool] | None = None,
     ) -> list[Answer]:
-        """Answers each prompt greedily, faster the more of its draft is right.
+        """Answer each prompt greedily, faster the more of its draft is right.
 
         See `DraftingGenerator.generate_from`. The answers are those of `generate`, through which
         models answer that cannot read drafts (`trial.try_out`), such as those with sliding windows,
@@ -249,7 +249,7 @@ class HFGenerator(SharedGenerator):
         return GrowingText(self.tokenizer)
 
     def _draft_ids(self, drafts: Sequence[Answer | str], limit: int) -> list[list[int]]:
-        """The ids that an answer like each draft would have, up to the limit or its end."""
+        """Return the ids that an answer like each draft would have, up to the limit or its end."""
         texts = [draft for draft in drafts if isinstance(draft, str)]
         encoded = iter(self._framed.answers(texts))  # only a guess, the model decides
         end = [min(self._eos)] if self._eos else []
@@ -260,7 +260,7 @@ class HFGenerator(SharedGenerator):
         return [self._cut(row[:limit]) for row in ids]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
-        """Scores given answers with one forward pass; see `Generator.log_likelihood`.
+        """Score given answers with one forward pass; see `Generator.log_likelihood`.
 
         The ids of the answers are taken as they are: text is not tokenised again.
 
@@ -303,7 +303,7 @@ class HFGenerator(SharedGenerator):
     def _groups(
         self, company: Company, sizes: list[int], lengths: Sequence[tuple[int, ...]]
     ) -> list[tuple[int, ...]]:
-        """What rows must have in common to be read in one batch; see `Batcher.run`."""
+        """Return what rows must have in common to be read in one batch; see `Batcher.run`."""
         groups: list[tuple[int, ...]] = []
         for i, size in enumerate(sizes):
             if company == "none" or self._changes_positions(size):
@@ -316,13 +316,13 @@ class HFGenerator(SharedGenerator):
         return self._can.boundary is not None and size > self._can.boundary
 
     def _reset_positions(self) -> None:
-        """Undoes what long prompts did to frequencies: embeddings reset them in a short pass."""
+        """Undo what long prompts did to frequencies: embeddings reset them in a short pass."""
         if self._can.boundary is not None:
             token = [[self._ids["pad_token_id"]]]
             answer_logits(self.model, self._ids, token, token)
 
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
-        """Encodes prompts and checks that each fits next to `room` tokens of answer."""
+        """Encode prompts and checks that each fits next to `room` tokens of answer."""
         rows = self._framed(prompts)
         for prompt, row, new in zip(prompts, rows, room, strict=True):
             parts = [(len(row) + new, self._context)]
@@ -346,7 +346,7 @@ class HFGenerator(SharedGenerator):
         alike: Sequence[tuple[int, ...]] | None = None,
         groups: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
-        """Runs a function on batches of rows; whatever fails in it is a `GeneratorError`."""
+        """Run a function on batches of rows; whatever fails in it is a `GeneratorError`."""
 
         def checked(batch: list[int]) -> None:
             try:
@@ -375,6 +375,6 @@ class HFGenerator(SharedGenerator):
         return str(text).strip()
 
     def _cut(self, tokens: list[int]) -> list[int]:
-        """Drops what follows the first end-of-sequence token: that is padding."""
+        """Drop what follows the first end-of-sequence token: that is padding."""
         end = next((k for k, token in enumerate(tokens) if token in self._eos), len(tokens))
         return tokens[: end + 1]

@@ -25,7 +25,7 @@ _NOT_DECIDING = {
 def model_identity(
     model: Any, tokenizer: PreTrainedTokenizerFast, control: Mapping[str, Any]
 ) -> str:
-    """SHA-256, in hexadecimal, of what decides the answers of a model.
+    """Return the SHA-256, in hexadecimal, of what decides the answers of a model.
 
     That is: class, configuration, implementation of attention and weights of the model (name, data
     type, shape and bytes of each), and the settings of adapters of peft that are not merged; the
@@ -71,7 +71,7 @@ def _tokenizer_state(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 
 def _deciding(settings: Any) -> Any:
-    """Leaves out what does not decide answers, also in the configurations of parts."""
+    """Leave out what does not decide answers, also in the configurations of parts."""
     if isinstance(settings, Mapping):
         return {
             str(key): _deciding(value)

@@ -18,7 +18,7 @@ def answer_logits(
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
 ) -> torch.Tensor:
-    """Predicts the tokens of given answers with one forward pass.
+    """Predict the tokens of given answers with one forward pass.
 
     Args:
         model: A causal or encoder-decoder model.
@@ -56,7 +56,7 @@ def answer_logits(
 
 
 def mean_log_likelihoods(logits: torch.Tensor, targets: Sequence[Sequence[int]]) -> list[float]:
-    """Scores answers.
+    """Score answers.
 
     Args:
         logits: See `answer_logits`.

@@ -38,7 +38,7 @@ def load_generator(
     batch_size: int | Literal["auto"] = "auto",
     cache: str | Path | None = None,
 ) -> Generator:
-    """Loads a generator, or passes an object through so that environments can share it.
+    """Load a generator, or passes an object through so that environments can share it.
 
     Args:
         spec: "micro", "micro-seq2seq", a Hugging Face id, a folder with a saved model and
@@ -88,7 +88,7 @@ def load_generator(
 
 
 def tokenizer_name(generator: str) -> str:
-    """Returns which policy tokenizer a task chooses by itself for a generator that has a name.
+    """Return which policy tokenizer a task chooses by itself for a generator that has a name.
 
     Args:
         generator: See `load_generator`.
@@ -111,7 +111,7 @@ def tokenizer_name(generator: str) -> str:
 def load_pretrained(
     spec: str, device: str = "auto", dtype: str = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Loads model and tokenizer from safetensors and JSON; nothing is unpickled or executed.
+    """Load model and tokenizer from safetensors and JSON; nothing is unpickled or executed.
 
     Args:
         spec: A Hugging Face id or a folder.
@@ -157,7 +157,7 @@ def load_pretrained(
 
 
 def choose_device(device: str = "auto") -> str:
-    """Returns a torch device that is there.
+    """Return a torch device that is there.
 
     Raises:
         ValueError: If the device is unknown to torch or not available here.

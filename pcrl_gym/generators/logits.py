@@ -27,7 +27,7 @@ _wanted: ContextVar[_Wanted | None] = ContextVar("_wanted", default=None)
 def logits_at(
     model: Any, positions: Sequence[Sequence[int]], shape: torch.Size, **inputs: Any
 ) -> tuple[torch.Tensor, Any]:
-    """Runs a forward pass and returns the logits at some positions.
+    """Run a forward pass and returns the logits at some positions.
 
     The hidden states at these positions enter the head as one contiguous matrix, so that neither
     padding nor a prompt is multiplied with the vocabulary. Whatever the model does to its logits
@@ -62,7 +62,7 @@ def logits_at(
 
 
 def _gather(head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Hook before a head: passes on the hidden states that are wanted, if some are."""
+    """Pass on the hidden states that are wanted, if some are: a hook before a head."""
     wanted = _wanted.get()
     if wanted is None or not inputs or inputs[0].shape[:-1] != wanted.shape:
         return None

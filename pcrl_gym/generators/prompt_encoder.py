@@ -40,7 +40,7 @@ class PromptFramer:
         self._lead = "" if spaced else " "
 
     def __call__(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Returns the token ids of each prompt; never empty rows."""
+        """Return the token ids of each prompt; never empty rows."""
         eos, rows = self._eos, self.encoder.prompt_ids(prompts)
         if self._to_encoder:
             end = [] if eos is None else [eos]
@@ -51,7 +51,7 @@ class PromptFramer:
         return [row or [self._start] for row in rows]
 
     def answers(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the token ids of each answer, without an end token.
+        """Return the token ids of each answer, without an end token.
 
         As if a space stood before it: its first word then has the token that the word has inside
         the prompt. Generators strip their answers.

@@ -69,7 +69,7 @@ _SETTINGS = (
 
 @contextmanager
 def initial_settings() -> Iterator[None]:
-    """Runs a block under the settings that torch starts with; the caller's are put back.
+    """Run a block under the settings that torch starts with; the caller's are put back.
 
     These are autocast, default data type and device, precision of float32, deterministic
     algorithms, and kernels of attention.
@@ -86,7 +86,7 @@ def initial_settings() -> Iterator[None]:
 
 @contextmanager
 def own_state(model: nn.Module) -> Iterator[None]:
-    """Runs a block in which a model answers: `initial_settings`, no gradients, no dropout.
+    """Run a block in which a model answers: `initial_settings`, no gradients, no dropout.
 
     Args:
         model: In evaluation mode inside the block; modules that were being trained are put back.

@@ -56,7 +56,7 @@ class Abilities:
 def try_out(
     model: Any, ids: Mapping[str, Any], framer: PromptFramer, context: int | None
 ) -> Abilities:
-    """Tries what a model can do, by its logits on two or three short prompts.
+    """Try what a model can do, by its logits on two or three short prompts.
 
     What `generate` predicts for a prompt alone is right; that padding, company and drafts change
     nothing is seen by doing it. Costs about a dozen forward passes over a few tokens, and leaves
@@ -109,7 +109,7 @@ class _Trial:
         self._known: dict[int, torch.Tensor] = {}
 
     def alone(self, i: int) -> torch.Tensor:
-        """The logits of one of the prompts alone."""
+        """Return the logits of one of the prompts alone."""
         if i not in self._known:
             self._known[i] = decoded_logits(
                 self._model, self._ids, [self._rows[i]], [self._answers[i]]
@@ -117,7 +117,7 @@ class _Trial:
         return self._known[i]
 
     def abilities(self, boundary: int | None) -> Abilities:
-        """Tries all ways.
+        """Try all ways.
 
         Raises:
             ValueError: If `generate` gives other logits when asked again.
@@ -144,7 +144,7 @@ class _Trial:
         return Abilities(decoding, scoring, not why, boundary, tuple(problems))
 
     def _widest(self, logits: Callable[..., torch.Tensor]) -> tuple[Company | None, str]:
-        """Finds the widest company that changes nothing, and what a wider one changes."""
+        """Find the widest company that changes nothing, and what a wider one changes."""
         companies: list[tuple[Company, list[int]]] = [
             ("any", [0, 1]),
             ("equal", [0, 2]),
@@ -160,7 +160,7 @@ class _Trial:
         return None, why
 
     def _fault(self, logits: Callable[[], torch.Tensor], chosen: Sequence[int]) -> str:
-        """Tells how logits differ from those of the chosen prompts alone, "" if they do not."""
+        """Tell how logits differ from those of the chosen prompts alone, "" if they do not."""
         try:
             found = difference(logits(), torch.cat([self.alone(i) for i in chosen]))
         except Exception as error:  # the caller answers in another way and tells why
@@ -169,7 +169,7 @@ class _Trial:
         return "" if found <= allowed else f"logits differ by {found:.0%} of their spread"
 
     def _read_drafts(self) -> torch.Tensor:
-        """Reads the answers of two prompts in two parts; the first has a token that is wrong."""
+        """Read the answers of two prompts in two parts; the first has a token that is wrong."""
         (long, short), (first, second) = self._rows[:2], self._answers[:2]
         pad = self._ids["pad_token_id"]
         if (config := self._model.config).is_encoder_decoder:
@@ -203,7 +203,7 @@ class Forced(LogitsProcessor):
         self._start: int | None = None
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:
-        """Returns scores, (rows, vocabulary), under which only the next token is possible."""
+        """Return scores, (rows, vocabulary), under which only the next token is possible."""
         if self._start is None:
             self._start = input_ids.shape[1]
         tokens = self._answers[:, input_ids.shape[1] - self._start, None]
@@ -216,7 +216,7 @@ def decoded_logits(
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
 ) -> torch.Tensor:
-    """Predicts the tokens of given answers as `generate` does, one after the other.
+    """Predict the tokens of given answers as `generate` does, one after the other.
 
     Slower than `likelihood.answer_logits`, which see, but right for every model.
     """
@@ -239,7 +239,7 @@ def decoded_logits(
 
 
 def difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
-    """Returns how far logits, (positions, vocabulary), are from the expected ones.
+    """Return how far logits, (positions, vocabulary), are from the expected ones.
 
     That is the largest root mean square of a position's differences, as a share of the standard
     deviation of what is expected there. Logits of tokens that are impossible do not count.
@@ -261,7 +261,7 @@ def difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def length_boundary(model: Any) -> int | None:
-    """Returns up to how many tokens positions are encoded alike; `None`: however many.
+    """Return up to how many tokens positions are encoded alike; `None`: however many.
 
     Rotary embeddings of some kinds change all frequencies when one prompt of a batch exceeds a
     length, and Llama 4 scales attention by columns that count padding. A trial would have to be

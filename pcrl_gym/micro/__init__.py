@@ -12,5 +12,5 @@ MICRO: dict[str, Literal["causal", "seq2seq"]] = {"micro": "causal", "micro-seq2
 
 
 def weights_folder(kind: Literal["causal", "seq2seq", "policy"]) -> Path:
-    """The folder of a shipped generator, whose tokenizer is the policy's default, or policy."""
+    """Return folder of a shipped generator, whose tokenizer is the policy's default, or policy."""
     return Path(__file__).parent / "weights" / kind

@@ -69,7 +69,7 @@ def exact_match(
 def make_report(
     config: Config, model: Any, results: dict[str, Any], command: str, seconds: float
 ) -> dict[str, Any]:
-    """What is kept beside the weights as `training.json`."""
+    """Return what is kept beside the weights as `training.json`."""
     cores = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores ({platform.machine()})"
     return {
         "command": command,
@@ -84,7 +84,7 @@ def make_report(
 
 
 def card(config: Config, report: dict[str, Any]) -> str:
-    """The model card, from what the run measured."""
+    """Return the model card, from what the run measured."""
     rows = [
         f"| {split} | {result['prompts']} | {100 * result['exact_match']['all']:.1f} % "
         f"| {100 * GOALS[split]:.0f} % | `{result['sha256'][:16]}` |"

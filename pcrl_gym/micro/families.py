@@ -60,7 +60,7 @@ def _items(rng: Random, low: int, high: int) -> list[str]:
 
 
 def _mixed(rng: Random, low: int, high: int) -> tuple[str, list[str]]:
-    """A category and a list that holds at least one member of it and one other noun."""
+    """Return a category and a list that holds at least one member of it and one other noun."""
     category = rng.choice(list(lx.CATEGORIES))
     n = rng.randint(low, high)
     inside = rng.randint(1, n - 1)

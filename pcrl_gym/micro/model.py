@@ -46,12 +46,12 @@ class Config:
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """What a generator reads."""
+    """Return what a generator reads."""
     return AlpacaTemplate().render(prompt).text
 
 
 def train_tokenizer(config: Config) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on micro prompts."""
+    """Return a byte-level BPE tokenizer trained on micro prompts."""
     rng = Random(f"{config.seed}:tokenizer")
     texts = []
     for _ in range(30_000):
@@ -61,7 +61,7 @@ def train_tokenizer(config: Config) -> PreTrainedTokenizerFast:
 
 
 def build_model(config: Config) -> Any:
-    """A randomly initialised generator: GPT-2 type (1.9 M parameters) or T5 type (2.0 M)."""
+    """Return a randomly initialised generator: GPT-2 type (1.9 M parameters) or T5 type (2.0 M)."""
     torch.manual_seed(config.seed)  # the command's own process: nobody else draws from this stream
     # Eager attention: the fused one's backward pass takes over half of a CPU step (torch 2.13).
     if config.kind == "causal":

@@ -132,14 +132,14 @@ def _inline(words: list[Word], given: list[Word]) -> list[Word]:
 
 
 def key(prompt: Prompt) -> str:
-    """What makes two prompts the same: their text without case, spacing and punctuation."""
+    """Return what makes two prompts the same: their text without case, spacing and punctuation."""
     text = f"{prompt.instruction}\n{prompt.input}".lower()
     return " ".join("".join(c if c.isalnum() else " " for c in text).split())
 
 
 @cache
 def validation_keys() -> frozenset[str]:
-    """Keys of the prompts of the validation splits: no training prompt may have one of them."""
+    """Return the keys of the validation prompts: no training prompt may have one."""
     splits = ("validation_seen", "validation_unseen", "validation_human")
     return frozenset(key(prompt) for split in splits for prompt in micro_prompts(split))
 
@@ -182,7 +182,7 @@ def _micro_prompts(split: str) -> tuple[Prompt, ...]:
 
 
 def micro_prompts(split: str) -> list[Prompt]:
-    """The prompts of one split of micro, the same on every machine.
+    """Return the prompts of one split of micro, the same on every machine.
 
     Args:
         split: "train" (20,000 prompts); "validation_seen" (1,000; families and phrasings of train,

@@ -71,7 +71,7 @@ def pools(
 
 
 def loss_of(model: Any, kind: str, rows: list[tuple[Any, Any]], device: str) -> torch.Tensor:
-    """Cross-entropy of the answers, a token weighted by one over the root of its answer's length.
+    """Return the cross-entropy of the answers, weighted by 1 / sqrt(tokens of the answer).
 
     The root lies between counting every token, where long copies drown one-word answers, and
     counting every answer.
@@ -101,7 +101,7 @@ def loss_of(model: Any, kind: str, rows: list[tuple[Any, Any]], device: str) -> 
 
 
 def rate(step: int, config: Config) -> float:
-    """Factor on the learning rates: warm-up, flat, linear to zero; then a lower line to zero."""
+    """Return the factor on the learning rates: warm-up, flat, to zero; then a lower line."""
     if step >= config.restart:
         return config.restart_rate * (config.steps - step) / (config.steps - config.restart)
     falling = config.restart * config.decay

@@ -114,7 +114,7 @@ def _data_lines(name: str) -> list[str]:
 
 @cache
 def phrasings() -> dict[str, tuple[Phrasing, ...]]:
-    """The phrasings of every family, by its name."""
+    """Return the phrasings of every family, by its name."""
     found: dict[str, list[Phrasing]] = {}
     for line in _data_lines("phrasings.txt"):
         if line.startswith("["):
@@ -135,13 +135,13 @@ def fillers() -> dict[str, tuple[str, ...]]:
 
 @cache
 def other_words() -> tuple[str, ...]:
-    """Common English words that mean nothing for any task."""
+    """Return common English words that mean nothing for any task."""
     return tuple(word for line in _data_lines("words.txt") for word in line.split())
 
 
 @cache
 def choices(family: Family, op: str, held_out: bool | None) -> tuple[Phrasing, ...]:
-    """The phrasings that ask `op` of a family: held out, not held out, or (None) all of them."""
+    """Return phrasings that ask `op` of a family: held out, not held out, or (None) all of them."""
     # A line without an op asks every op, unless the family has an op without a name.
     asks = {op} if "" in family.ops else {"", op}
     return tuple(
@@ -175,7 +175,7 @@ def _words(marked: str) -> list[Word]:
 
 
 def task_words(phrasing: Phrasing, slots: dict[str, str], op: str, rng: Random) -> list[Word]:
-    """The words that ask for one task."""
+    """Return the words that ask for one task."""
     text = phrasing.text
     if (
         text.endswith(".")
@@ -193,7 +193,7 @@ def task_words(phrasing: Phrasing, slots: dict[str, str], op: str, rng: Random) 
 
 
 def filler_words(side: str, rng: Random) -> list[Word]:
-    """A sentence that may stand before ("<") or after (">") the task, none of it needed."""
+    """Return a sentence that may stand before ("<") or after (">") the task, none of it needed."""
     text = rng.choice(fillers()[side])
     if "{" in text:
         values = {
@@ -214,7 +214,7 @@ def filler_words(side: str, rng: Random) -> list[Word]:
 
 
 def input_words(value: list[str] | str, rng: Random) -> list[Word]:
-    """The input in one of several formats: mostly commas, sometimes other marks or a label."""
+    """Return input in one of several formats: mostly commas, sometimes other marks or a label."""
     if isinstance(value, str):
         return [Word(word, word.strip(".,:")) for word in value.split()]
     mark = rng.choices([",", ";", "", " and"], weights=[80, 6, 8, 6])[0]

@@ -186,7 +186,7 @@ def chat_frame(
 
 
 def _source(tokenizer: PreTrainedTokenizerFast) -> str | None:
-    """The Jinja source that `apply_chat_template` renders, the default one of several."""
+    """Return the Jinja source that `apply_chat_template` renders, the default one of several."""
     template: Any = tokenizer.chat_template
     if isinstance(template, dict):
         template = template.get("default")
@@ -211,7 +211,7 @@ def _pinned(source: str, date: datetime.date) -> str:
 
 
 def _unused(tokenizer: PreTrainedTokenizerFast, settings: Sequence[str]) -> list[str]:
-    """Settings that a chat template does not know: they would change nothing, without a word."""
+    """Return the settings that a chat template does not know and would ignore."""
     source = _source(tokenizer)
     words = {name: "strftime_now" if name == "date" else name for name in settings}
     return [

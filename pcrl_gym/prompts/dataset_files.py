@@ -117,7 +117,7 @@ def read_split(folder: Path, split: str) -> tuple[str, list[Table]]:
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Whether a folder was written by `save_to_disk` of the library `datasets`."""
+    """Return whether a folder was written by `save_to_disk` of the library `datasets`."""
     return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
@@ -207,7 +207,7 @@ def _read_parquet(path: Path) -> list[Any]:
 
 
 def json_type(value: object) -> str:
-    """What JSON calls a value.
+    """Return what JSON calls a value.
 
     Example:
         >>> json_type([1])

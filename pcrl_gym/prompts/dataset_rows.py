@@ -87,12 +87,12 @@ def read_row(row: Mapping[str, Any]) -> Row:
 
 
 def is_empty(instruction: str, user_input: str) -> bool:
-    """Whether a prompt has no text but white space."""
+    """Return whether a prompt has no text but white space."""
     return not (instruction.strip() or user_input.strip())
 
 
 def _the_one(field: str, texts: Mapping[str, str]) -> str:
-    """The text of a field that several keys may hold."""
+    """Return the text of a field that several keys may hold."""
     different = {key: text for key, text in texts.items() if text.strip()}
     if field != "source" and len({text.strip() for text in different.values()}) > 1:
         keys = " and ".join(map(repr, different))
@@ -104,7 +104,7 @@ def _the_one(field: str, texts: Mapping[str, str]) -> str:
 
 
 def _first_exchange(key: str, messages: Any) -> tuple[dict[str, str], bool]:
-    """The fields of a prompt in a conversation, and whether it goes on after them."""
+    """Return the fields of a prompt in a conversation, and whether it goes on after them."""
     if isinstance(messages, Mapping) and all(isinstance(m, list) for m in messages.values()):
         # How `datasets.Sequence` stores a list of objects.
         columns = zip(*messages.values(), strict=True)
@@ -133,7 +133,7 @@ def _first_exchange(key: str, messages: Any) -> tuple[dict[str, str], bool]:
 
 
 def _read_message(message: Any, place: str) -> tuple[str, str]:
-    """Role and text of a message in OpenAI's form (role, content) or ShareGPT's (from, value)."""
+    """Return role and text of a message, OpenAI's (role, content) or ShareGPT's (from, value)."""
     if not isinstance(message, Mapping):
         raise ValueError(f"{place}: expected an object, got {type(message).__name__}")
     # Columns of a Parquet file that mixes both forms are null where they do not apply.

@@ -186,7 +186,7 @@ def pick_evenly(count: int, limit: int | None) -> list[int]:
 
 
 def _path(name: str) -> Path:
-    """The path that a name may be; it need not be there."""
+    """Return the path that a name may be; it need not be there."""
     try:
         path = Path(name).expanduser()
         path.exists()

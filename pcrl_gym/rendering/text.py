@@ -35,10 +35,10 @@ class Frame:
     """What one picture shows.
 
     Attributes:
-        episode: the episode.
-        kept: bool (n_units,), the units that are still in the prompt.
-        info: info of the last step with the answers and reward terms; None before it.
-        reward: reward of the last step.
+        episode: The episode.
+        kept: Bool (n_units,), the units that are still in the prompt.
+        info: Info of the last step with the answers and reward terms; None before it.
+        reward: Reward of the last step.
     """
 
     episode: Episode
@@ -61,7 +61,7 @@ def check_render_mode(mode: str | None) -> None:
 
 
 def render_frame(frame: Frame, mode: str | None) -> str | NDArray[np.uint8] | None:
-    """The frame as `mode` wants it: text for "ansi", uint8 (height, width, 3) for "rgb_array"."""
+    """Return a text for mode "ansi", uint8 (height, width, 3) for "rgb_array"."""
     if mode is None:
         logger.warn('render() needs a mode: gym.make(..., render_mode="ansi" or "rgb_array")')
     if mode == "ansi":
@@ -81,16 +81,16 @@ def print_frame(frame: Frame) -> None:
 
 
 def stdout_takes_color() -> bool:
-    """Whether stdout is a terminal and NO_COLOR (https://no-color.org) is not set."""
+    """Return whether stdout is a terminal and NO_COLOR (https://no-color.org) is not set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def render_ansi(frame: Frame, *, color: bool) -> str:
-    """The frame as text.
+    """Return the frame as text.
 
     Args:
-        frame: what to show.
-        color: dropped units in red and struck through (ANSI SGR 9); else marked `~~so~~`.
+        frame: What to show.
+        color: Dropped units in red and struck through (ANSI SGR 9); else marked `~~so~~`.
 
     Returns:
         The prompt, then, after the last step, both answers and the reward terms.
@@ -100,7 +100,7 @@ def render_ansi(frame: Frame, *, color: bool) -> str:
 
 
 def painted(frame: Frame, *, color: bool) -> str:
-    """The text of the prompt with its dropped units marked; see `render_ansi`."""
+    """Return the text of the prompt with its dropped units marked; see `render_ansi`."""
     left, right = (_STRIKE, _RESET) if color else ("~~", "~~")
     parts = []
     for text, state in segments(frame):
@@ -114,7 +114,7 @@ def painted(frame: Frame, *, color: bool) -> str:
 
 
 def segments(frame: Frame) -> list[tuple[str, State]]:
-    """Text of the prompt, cut where the state of the units changes; control characters replaced."""
+    """Return the prompt cut where the state of the units changes, safe to print."""
     cut: list[tuple[str, State]] = []
     start = 0
     states: list[State] = [
@@ -130,7 +130,7 @@ def segments(frame: Frame) -> list[tuple[str, State]]:
 
 
 def summary(frame: Frame) -> list[str]:
-    """Answers and reward terms of a finished episode, one line each; nothing before its end."""
+    """Answer and reward terms of a finished episode, one line each; nothing before its end."""
     info = frame.info
     if info is None:
         return []
@@ -142,7 +142,7 @@ def summary(frame: Frame) -> list[str]:
 
 
 def terms(frame: Frame) -> list[tuple[str, str]]:
-    """Names and values of the reward terms of a finished episode; nothing before its end."""
+    """Return names and values of the reward terms of a finished episode; nothing before its end."""
     info = frame.info
     if info is None:
         return []
@@ -155,7 +155,7 @@ def terms(frame: Frame) -> list[tuple[str, str]]:
 
 
 def visible(text: str) -> str:
-    r"""Text that is safe to print: control characters and lone surrogates are replaced.
+    r"""Return the text that is safe to print: control characters and lone surrogates are replaced.
 
     >>> visible("a\x1b[2Jb\n")
     'a\u241b[2Jb\n'

@@ -86,7 +86,7 @@ class Answers:
     def __call__(
         self, prompts: Sequence[str], expected: Sequence[str], texts: Sequence[str] | None = None
     ) -> tuple[list[Answer], list[Survival]]:
-        """Answers original prompts, in full, and compressed ones.
+        """Answer original prompts, in full, and compressed ones.
 
         A generator that takes no drafts is called once, others once for either kind.
 
@@ -115,7 +115,7 @@ class Answers:
         return originals, survivals
 
     def ahead(self, prompts: Sequence[str], expected: Sequence[str]) -> int:
-        """Answers original prompts that are not on disk yet, and keeps the answers there alone.
+        """Answer original prompts that are not on disk yet, and keeps the answers there alone.
 
         Without a cache they are asked for all the same: the generator may keep answers itself.
 
@@ -154,7 +154,7 @@ class Answers:
             self._cache.put(self._scope, rows)
 
     def _forget(self, latest: Sequence[str]) -> None:
-        """Lets go of what was not used lately and is on disk."""
+        """Let go of what was not used lately and is on disk."""
         if self._cache is None:
             return
         for prompt in latest:
@@ -226,7 +226,7 @@ class Decision:
         self.bound: dict[int, float] = {}
 
     def __call__(self, i: int, text: str, words_left: int) -> bool:
-        """Tells whether answer `i`, as far as it goes, decides; see `DraftingGenerator`."""
+        """Tell whether answer `i`, as far as it goes, decides; see `DraftingGenerator`."""
         if self._threshold is None:
             return False
         low, high = similarity_bounds(text, self._references[i], words_left, self._measure)
@@ -245,7 +245,7 @@ class Decision:
 
 @contextmanager
 def failures(generator: Generator, what: str) -> Iterator[None]:
-    """Turns whatever goes wrong in a generator into a `GeneratorError`."""
+    """Turn whatever goes wrong in a generator into a `GeneratorError`."""
     try:
         yield
     except PcrlError:
@@ -257,7 +257,7 @@ def failures(generator: Generator, what: str) -> Iterator[None]:
 
 
 def check_count(generator: Generator, what: str, got: Sequence[Any], asked: Sequence[Any]) -> None:
-    """Checks that a generator returned as many things as it was asked for.
+    """Check that a generator returned as many things as it was asked for.
 
     Raises:
         GeneratorError: If it did not.

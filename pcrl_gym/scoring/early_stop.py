@@ -13,7 +13,7 @@ _SLACK = 1e-9
 
 @lru_cache(maxsize=4096)
 def _reference_positions(measure: Measure, reference: str) -> tuple[int, dict[str, int]]:
-    """Number of words of the reference, and the positions of each of them as bits of an int."""
+    """Return how many words the reference has, and where each stands as bits of an int."""
     words = measure.words(reference)
     positions: dict[str, int] = {}
     for position, word in enumerate(words):
@@ -24,7 +24,7 @@ def _reference_positions(measure: Measure, reference: str) -> tuple[int, dict[st
 def similarity_bounds(
     text: str, reference: str, words_left: int, measure: Measure = UNICODE_ROUGE_L
 ) -> tuple[float, float]:
-    r"""Bounds on a similarity over all answers that can still come of a text.
+    r"""Return the bounds on a similarity over all answers that can still come of a text.
 
     These are: the text without the U+FFFD at its end, then anything with at most `words_left` new
     words, all stripped. If the text ends inside a word, that word is *open*: whatever follows may

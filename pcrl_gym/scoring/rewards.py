@@ -66,7 +66,7 @@ class Reward(Protocol):
         ...
 
     def __call__(self, x: RewardInputs) -> FloatArray:
-        """Returns one finite float64 reward per prompt, shape (batch,)."""
+        """Return one finite float64 reward per prompt, shape (batch,)."""
         ...
 
 
@@ -84,8 +84,8 @@ class ThresholdReward:
     https://arxiv.org/abs/2308.08758, with tau 0.9 and lambda -0.01.
 
     Attributes:
-        threshold: tau, similarity that an answer must exceed, in [0, 1).
-        penalty: lambda, reward of an answer that did not survive; finite.
+        threshold: Tau, similarity that an answer must exceed, in [0, 1).
+        penalty: Lambda, reward of an answer that did not survive; finite.
         measure: Similarity of two answers: "unicode_rouge_l", which sees words of any script and
             signs, or "rouge_l" as PCRL used it, see `pcrl_gym.scoring.rouge`.
 
@@ -116,7 +116,7 @@ class ThresholdReward:
         _check_measure(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
-        """Returns the rewards of a batch, shape (batch,)."""
+        """Return the rewards of a batch, shape (batch,)."""
         return np.where(x.similarity > self.threshold, x.compression_ratio, self.penalty)
 
 
@@ -130,8 +130,8 @@ class LinearReward:
     answers for tokens when $b$ is large. With weights that sum to 1 it never exceeds 1.
 
     Attributes:
-        similarity_weight: a, finite.
-        ratio_weight: b, finite.
+        similarity_weight: A, finite.
+        ratio_weight: B, finite.
         measure: See `ThresholdReward`.
 
     Example:
@@ -152,7 +152,7 @@ class LinearReward:
         _check_measure(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
-        """Returns the rewards of a batch, shape (batch,)."""
+        """Return the rewards of a batch, shape (batch,)."""
         return self.similarity_weight * x.similarity + self.ratio_weight * x.compression_ratio
 
 
@@ -176,9 +176,9 @@ class BandReward:
     share; and its similarity is BLEU (summaries) or F1 (questions), here it is the measure.
 
     Attributes:
-        target_ratio: rho, compression ratio at the centre of the band, in [0, 1].
-        tolerance: delta, half the width of the band, at least 0; the borders belong to it.
-        penalty: lambda, reward outside the band; finite.
+        target_ratio: Rho, compression ratio at the centre of the band, in [0, 1].
+        tolerance: Delta, half the width of the band, at least 0; the borders belong to it.
+        penalty: Lambda, reward outside the band; finite.
         collapse_ratio: rho_0, compression ratio from which a prompt counts as emptied; beyond
             the target.
         collapse_penalty: lambda_0, reward of an emptied prompt; finite.
@@ -214,7 +214,7 @@ class BandReward:
         _check_measure(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
-        """Returns the rewards of a batch, shape (batch,)."""
+        """Return the rewards of a batch, shape (batch,)."""
         ratio = x.compression_ratio
         # The slack keeps border cases inside: 0.4 - 0.3 is slightly more than 0.1 in binary.
         inside = np.abs(ratio - self.target_ratio) <= self.tolerance + 1e-9
@@ -237,7 +237,7 @@ class LikelihoodReward:
     and Chiang 2018, https://arxiv.org/abs/1808.10006) of the generator's own answer.
 
     Attributes:
-        ratio_weight: b, finite.
+        ratio_weight: B, finite.
 
     Example:
         >>> x = reward_inputs(log_likelihood=[-0.25, -2.0], compression_ratio=[0.5, 0.75])
@@ -256,12 +256,12 @@ class LikelihoodReward:
         _check_finite(ratio_weight=self.ratio_weight)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
-        """Returns the rewards of a batch, shape (batch,)."""
+        """Return the rewards of a batch, shape (batch,)."""
         return x.log_likelihood + self.ratio_weight * x.compression_ratio
 
 
 def make_reward(spec: str | Reward) -> Reward:
-    """Makes a reward from its name and settings, or passes an object through.
+    """Make a reward from its name and settings, or passes an object through.
 
     Args:
         spec: "threshold", "linear", "band" or "likelihood", also with settings such as
@@ -295,7 +295,7 @@ def make_reward(spec: str | Reward) -> Reward:
 
 
 def with_measure(reward: Reward, measure: str) -> Reward:
-    """Returns a reward by the name of `make_reward` with another measure, if it has one.
+    """Return a reward by the name of `make_reward` with another measure, if it has one.
 
     Raises:
         ValueError: If the measure is unknown.
@@ -310,7 +310,7 @@ def reward_inputs(
     drop_rate: list[float] | FloatArray | None = None,
     log_likelihood: list[float] | FloatArray | None = None,
 ) -> RewardInputs:
-    """Makes `RewardInputs` from the terms that are given; the others become NaN.
+    """Make `RewardInputs` from the terms that are given; the others become NaN.
 
     Raises:
         ValueError: If no term is given or their lengths differ.
@@ -327,7 +327,7 @@ def reward_inputs(
 
 
 def _checked(spec: str, settings: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """Return the settings of a reward if it has them and their types are right."""
+    """Return the settings if the reward has them and their types are right."""
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     for name, value in settings.items():
         if name not in defaults:

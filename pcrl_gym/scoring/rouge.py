@@ -86,7 +86,7 @@ MEASURES = {measure.name: measure for measure in (UNICODE_ROUGE_L, ROUGE_L)}
 
 
 def similarity(answer: str, reference: str) -> float:
-    r"""Similarity of an answer to the original answer, the measure `unicode_rouge_l`.
+    r"""Return the similarity of an answer to the original answer, the measure `unicode_rouge_l`.
 
     ROUGE-L F1 (see `rouge_l_f1`) on words of any script. A word is a maximal run of letters, marks
     and digits after lower-casing; in scripts written without spaces (Han, kana, Thai, Lao, Khmer,
@@ -153,14 +153,14 @@ def rouge_n_f1(answer: str, reference: str, n: int) -> float:
         The score in [0, 1].
 
     Raises:
-        ValueError: n is less than 1.
+        ValueError: N is less than 1.
 
     Example:
         >>> rouge_n_f1("the cat sat", "The cat sat down.", 2)
         0.8
     """
     if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}.")
+        raise ValueError(f"n must be at least 1, got {n}")
     answer_grams, reference_grams = _n_grams(answer, n), _n_grams(reference, n)
     common = (answer_grams & reference_grams).total()
     return _f1(common, answer_grams.total(), reference_grams.total())

@@ -73,11 +73,11 @@ class Scores:
     answered: bool
 
     def __len__(self) -> int:
-        """Number of episodes scored."""
+        """Return the number of episodes scored."""
         return len(self.prompts)
 
     def info(self, i: int) -> dict[str, Any]:
-        """Returns the terms of episode `i` by name; terms the reward did not need are left out."""
+        """Return the terms of episode `i` by name; terms the reward did not need are left out."""
         terms: dict[str, Any] = {
             "prompt": str(self.prompts[i]),
             "compressed_prompt": str(self.compressed_prompts[i]),
@@ -179,13 +179,13 @@ class Scorer:
         return None if limit is None else limit - limit // 16
 
     def longer_than(self, limit: int, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """Tells which texts have more generator tokens than `limit`; (len(texts),)."""
+        """Tell which texts have more generator tokens than `limit`; (len(texts),)."""
         return self._count(texts) > limit
 
     def __call__(
         self, episodes: Sequence[Episode], masks: Sequence[ArrayLike] | NDArray[Any]
     ) -> Scores:
-        """Scores one keep mask per episode.
+        """Score one keep mask per episode.
 
         Args:
             episodes: The prompts; the same one may occur several times.
@@ -211,7 +211,7 @@ class Scorer:
             return self._score(episodes, kept, prompts, compressed)
 
     def answer_ahead(self, episodes: Sequence[Episode]) -> int:
-        """Answers original prompts before they are scored, so that only the cache file holds them.
+        """Answer original prompts before they are scored, so that only the cache file holds them.
 
         Args:
             episodes: The prompts; what the file holds already is not asked again.
@@ -322,7 +322,7 @@ class Scorer:
 
     @contextmanager
     def _naming(self, episodes: Sequence[Episode], compressed: list[str]) -> Iterator[None]:
-        """Adds a prompt's id to an error that tells only its text."""
+        """Add a prompt's id to an error that tells only its text."""
         try:
             yield
         except GeneratorError as error:

@@ -61,7 +61,7 @@ class DiskCache:
             self._connected()
 
     def get(self, scope: str, keys: Sequence[str]) -> dict[str, Any]:
-        """Looks values up.
+        """Look values up.
 
         Args:
             scope: What the keys belong to, such as a model with its settings.
@@ -85,7 +85,7 @@ class DiskCache:
         return {key: json.loads(found[row]) for row, key in by_row.items() if row in found}
 
     def put(self, scope: str, values: Mapping[str, Any]) -> None:
-        """Keeps values, all or none of them; what was there under the same keys is replaced.
+        """Keep values, all or none of them; what was there under the same keys is replaced.
 
         Args:
             scope: See `get`.
@@ -102,7 +102,7 @@ class DiskCache:
             connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", rows)
 
     def close(self) -> None:
-        """Closes the file; closing twice is fine, any other use afterwards is a ValueError."""
+        """Close the file; closing twice is fine, any other use afterwards is a ValueError."""
         with self._lock:
             self._closed = True
             if self._connection is not None:
@@ -133,7 +133,7 @@ class DiskCache:
         _CACHES.add(self)
 
     def _connected(self) -> sqlite3.Connection:
-        """Returns this process's connection; to be called with the lock."""
+        """Return this process's connection; to be called with the lock."""
         if self._closed:
             raise ValueError(f"{self!r} was closed: open it again")
         if self._connection is None:
@@ -186,7 +186,7 @@ def _to_json(value: Any) -> str:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Connects to a file, which becomes a cache if it is new or empty."""
+    """Connect to a file, which becomes a cache if it is new or empty."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Autocommit, so that transactions begin where we say; our lock guards it between threads.
@@ -224,7 +224,7 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Tells a cache (True) from a database without tables (False); anything else raises.
+    """Tell a cache (True) from a database without tables (False); anything else raises.
 
     To be called in a transaction: another process may be making the cache.
     """
@@ -254,7 +254,7 @@ _NOT_OURS = (
 
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
-    """Turns what SQLite says about files that it cannot read into a ValueError."""
+    """Turn what SQLite says about files that it cannot read into a ValueError."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -269,7 +269,7 @@ def _refused(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """Commits what happens inside, or none of it; an immediate one waits for other writers."""
+    """Commit what happens inside, or none of it; an immediate one waits for other writers."""
     connection.execute(f"BEGIN {kind}")
     try:
         yield
@@ -281,7 +281,7 @@ def _transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Ite
 
 
 def _when_free(step: Callable[[], object]) -> None:
-    """Repeats a step for which SQLite does not wait by itself while others use the file."""
+    """Repeat a step for which SQLite does not wait by itself while others use the file."""
     end = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

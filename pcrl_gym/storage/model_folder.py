@@ -53,7 +53,7 @@ class UnusableModelError(ValueError):
 
 
 def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
-    """Finds a saved model before anything is loaded.
+    """Find a saved model before anything is loaded.
 
     Args:
         spec: A folder or a Hugging Face id.
@@ -98,7 +98,7 @@ def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence with the one of `names` that is close to a name, "" if none is.
+    """Return a sentence with the one of `names` that is close to a name, "" if none is.
 
     Example:
         >>> suggestion("mirco", ["micro", "micro-seq2seq"])
@@ -134,7 +134,7 @@ def _cached(repo_id: str) -> str | None:
 
 
 def check_model(source: str) -> None:
-    """Checks the files of a model's folder, before a library tries to read them.
+    """Check the files of a model's folder, before a library tries to read them.
 
     Args:
         source: A folder, or an id of the hub, which is not checked.
@@ -167,7 +167,7 @@ def check_model(source: str) -> None:
 
 
 def check_weights(file: Path) -> None:
-    """Checks that a file of weights is whole.
+    """Check that a file of weights is whole.
 
     Raises:
         UnusableModelError: If it is not.
@@ -185,7 +185,7 @@ def check_weights(file: Path) -> None:
 
 
 def check_report(report: Mapping[str, Any], model: object, expected: str) -> None:
-    """Checks that a model was loaded with all its weights.
+    """Check that a model was loaded with all its weights.
 
     Args:
         report: What transformers tells with `output_loading_info=True`.
@@ -206,12 +206,12 @@ def check_report(report: Mapping[str, Any], model: object, expected: str) -> Non
 
 
 def unused_weights(report: Mapping[str, Any]) -> str:
-    """Names the weights of a saved model that the loaded one lacks, "" if there are none."""
+    """Name the weights of a saved model that the loaded one lacks, "" if there are none."""
     return excerpt(", ".join(sorted(map(str, report["unexpected_keys"]))), _CAUSE_SIZE)
 
 
 def check_tokenizer(source: str) -> None:
-    """Checks the files of a tokenizer's folder, before a library tries to read them.
+    """Check the files of a tokenizer's folder, before a library tries to read them.
 
     Raises:
         UnusableModelError: If there are none, or they cannot be read.
@@ -229,7 +229,7 @@ def check_tokenizer(source: str) -> None:
 
 @contextmanager
 def loading(what: str, spec: str | Path, hint: str = "") -> Iterator[None]:
-    """Runs a library's loading: no progress bars, and a failure is reported in a few lines.
+    """Run a library's loading: no progress bars, and a failure is reported in a few lines.
 
     Args:
         what: What is loaded, such as "generator".
@@ -252,7 +252,7 @@ def loading(what: str, spec: str | Path, hint: str = "") -> Iterator[None]:
 
 
 def _quiet() -> Undo:
-    """Has transformers show no bars and only errors; the hub's bars of downloads stay."""
+    """Have transformers show no bars and only errors; the hub's bars of downloads stay."""
     from transformers.utils import logging
 
     def hidden(factory: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -299,7 +299,7 @@ def _check_pointer(file: Path) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+    """Read a JSON object.
 
     Raises:
         UnusableModelError: If the file holds none.

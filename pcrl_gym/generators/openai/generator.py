@@ -135,7 +135,7 @@ class OpenAIGenerator(SharedGenerator):
 
     @classmethod
     def from_spec(cls, spec: str, cache: str | Path | None = None) -> OpenAIGenerator:
-        """Makes the generator that a short form stands for.
+        """Make the generator that a short form stands for.
 
         Args:
             spec: "openai:MODEL@BASE_URL", or "openai:MODEL" where OPENAI_BASE_URL is set. The
@@ -164,7 +164,7 @@ class OpenAIGenerator(SharedGenerator):
         return self._sender.usage
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
-        """Answers each prompt greedily; see `Generator.generate`. `token_ids` stay empty.
+        """Answer each prompt greedily; see `Generator.generate`. `token_ids` stay empty.
 
         Raises:
             ValueError: If `max_new_tokens` is below 1.
@@ -179,7 +179,7 @@ class OpenAIGenerator(SharedGenerator):
         return [Answer(texts[prompt]) for prompt in prompts]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Counts the tokens of each text, by the tokenizer or else as the server does.
+        """Count the tokens of each text, by the tokenizer or else as the server does.
 
         Raises:
             GeneratorError: See `generate`; also if the server does not report its usage.
@@ -190,7 +190,7 @@ class OpenAIGenerator(SharedGenerator):
         return [counts[text] for text in texts]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
-        """Raises a GeneratorError: these servers do not score given answers."""
+        """Raise a GeneratorError: these servers do not score given answers."""
         raise GeneratorError(
             f"{self.name!r} gives no log-likelihoods, as OpenAI-compatible servers do not score "
             'given answers: use reward="threshold", or a local generator'
@@ -200,7 +200,7 @@ class OpenAIGenerator(SharedGenerator):
         return f"{type(self).__name__}({self.name!r})"
 
     def _ask(self, kind: Literal["answer", "count"], texts: Sequence[str], limit: int) -> Any:
-        """Returns the answers to texts (str) or their token counts (int), by text."""
+        """Return the answers to texts (str) or their token counts (int), by text."""
         found = self._cache.get(self._scope(kind, limit), texts)
         self._sender.count_hits(len(found))
         missing = [text for text in dict.fromkeys(texts) if text not in found]
@@ -220,7 +220,7 @@ class OpenAIGenerator(SharedGenerator):
         return reply.text if kind == "answer" else reply.prompt_tokens
 
     def _check_usage(self, kind: str, text: str, reply: Reply) -> None:
-        """Raises if the server does not tell the numbers of tokens that are needed."""
+        """Raise if the server does not tell the numbers of tokens that are needed."""
         if kind == "count" and reply.prompt_tokens is None:
             raise self._sender.error(
                 text, "the server does not report usage.prompt_tokens: give a tokenizer"

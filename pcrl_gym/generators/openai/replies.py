@@ -84,7 +84,7 @@ class Failure:
 def read_reply(
     content: bytes, needs_text: bool = True, limit_name: str = "max_new_tokens"
 ) -> Reply | Failure:
-    """Reads the body of a response of either API.
+    """Read the body of a response of either API.
 
     An answer is text, or an empty text that the model ended by itself. Thinking is no part of it,
     in whichever field or block it comes.
@@ -118,7 +118,7 @@ def read_reply(
 
 
 def _stated(content: object) -> str | None:
-    """The text of a message's content; None if there is none, which is not the empty text."""
+    """Return text of a message's content; None if there is none, which is not the empty text."""
     if isinstance(content, list):
         parts = [{"text": part} if isinstance(part, str) else part for part in content]
         texts = [p["text"] for p in parts if p.get("type", "text") in ("text", "output_text")]
@@ -141,7 +141,7 @@ def _stated(content: object) -> str | None:
 def _why_no_answer(
     message: Mapping[str, Any], text: str | None, reason: object, limit_name: str
 ) -> str | None:
-    """Why a reply holds no answer, and what to do; None if it holds one."""
+    """Return why a reply holds no answer, and what to do; None if it holds one."""
     ended = _lower(reason)
     if ended in _WITHHELD:
         return "a content filter of the server withheld or cut the answer: leave the prompt out"
@@ -171,7 +171,7 @@ def _refusal(message: Mapping[str, Any]) -> str:
 
 
 def _counts(body: object) -> tuple[int | None, int | None]:
-    """Tokens of prompt and answer as a reply reports them, whatever else it holds."""
+    """Return the tokens of prompt and answer as a reply reports them, whatever else it holds."""
     usage = body.get("usage") if isinstance(body, dict) else None
     counts = usage if isinstance(usage, dict) else {}
     prompt, completion = (counts.get(f"{part}_tokens") for part in ("prompt", "completion"))
@@ -187,7 +187,7 @@ def _lower(name: object) -> str:
 
 
 def read_failure(error: OpenAIError | UnicodeError, key_name: str) -> Failure:
-    """Tells what the client's exception means.
+    """Tell what the client's exception means.
 
     Args:
         error: What the client raised, its own retries being off.
@@ -220,13 +220,13 @@ def read_failure(error: OpenAIError | UnicodeError, key_name: str) -> Failure:
 
 
 def _said(error: APIStatusError) -> str:
-    """What the server said; the client repeats it only in one of the forms that servers use."""
+    """Return what the server said; the client repeats it in one of the usual forms only."""
     told = isinstance(error.body, dict) and error.body.get("message")
     return str(error) if told else f"{error} - {error.body}"
 
 
 def _codes(error: APIStatusError) -> set[str]:
-    """The codes by which a server names an error, in lower case."""
+    """Return the codes by which a server names an error, in lower case."""
     body = error.body if isinstance(error.body, dict) else {}
     inner = body.get("innererror")
     found = [error.code, error.type, inner.get("code") if isinstance(inner, dict) else None]
@@ -241,7 +241,7 @@ def _json(content: bytes) -> Any:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a Retry-After header asks to wait, 0.0 if it does not.
+    """Return the seconds that a Retry-After header asks to wait, 0.0 if it does not.
 
     Example:
         >>> retry_after({"retry-after": "1.5"})

@@ -136,12 +136,12 @@ class Sender:
         return json.dumps([_READING, *fields], sort_keys=True)
 
     def count_hits(self, n: int) -> None:
-        """Adds texts that needed no request to the account."""
+        """Add texts that needed no request to the account."""
         with self.link().lock:
             self._usage.cache_hits += n
 
     def send(self, text: str, limit: int, stop: threading.Event, needs_text: bool = True) -> Reply:
-        """Sends a text until there is a reply or a failure that lasts.
+        """Send a text until there is a reply or a failure that lasts.
 
         Args:
             text: The prompt.
@@ -176,7 +176,7 @@ class Sender:
         raise self.error(text, f"failed{tries}: {cause}")
 
     def error(self, text: str, what: str, kind: type[GeneratorError] = GeneratorError) -> Exception:
-        """Makes an error that names model, server and prompt, and does not hold the key."""
+        """Make an error that names model, server and prompt, and does not hold the key."""
         what = what.replace(self.link().key, "***") if self.link().key != _NO_KEY else what
         return kind(
             f"{self.model!r} at {self.base_url}, prompt {excerpt(text)!r}: {what[:_SHOWN]}",
@@ -184,7 +184,7 @@ class Sender:
         )
 
     def link(self) -> _Link:
-        """Returns the connection of this process: a forked one must not use its parent's."""
+        """Return the connection of this process: a forked one must not use its parent's."""
         if self._link is None or self._link.pid != os.getpid():
             self._link = _Link(self)
         return self._link
@@ -193,7 +193,7 @@ class Sender:
         return {**vars(self), "_link": None, "_usage": self.usage}
 
     def _admit(self, text: str, attempt: int, stop: threading.Event) -> None:
-        """Puts a request on the account, or refuses it."""
+        """Put a request on the account, or refuses it."""
         with self.link().lock:
             used = self._usage
             tokens = used.prompt_tokens + used.completion_tokens
@@ -268,7 +268,7 @@ class _Link:
 def send_all(
     send_one: Callable[[str, threading.Event], ReplyT], texts: Sequence[str], concurrency: int
 ) -> Iterator[tuple[str, ReplyT]]:
-    """Sends texts by several threads at once.
+    """Send texts by several threads at once.
 
     After a failure nothing more is sent, but what is in flight comes in, so that it can be kept.
 
@@ -311,5 +311,5 @@ def send_all(
 
 
 def _pause(stop: threading.Event, seconds: float) -> bool:
-    """Waits, but not longer than until `stop`; tells whether it is set."""
+    """Wait, but not longer than until `stop`; tells whether it is set."""
     return stop.wait(seconds)

@@ -30,7 +30,7 @@ class BaseURL:
 
 
 def parse_base_url(url: str | None) -> BaseURL:
-    """Checks a base URL and takes it apart.
+    """Check a base URL and takes it apart.
 
     Args:
         url: Such as "http://localhost:8000/v1". Its query may hold `api-version=VERSION`, which is

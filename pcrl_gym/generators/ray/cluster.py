@@ -34,7 +34,7 @@ _connection = _Connection()
 
 
 def connect() -> Any:
-    """Connects to a Ray cluster, unless this process is connected already.
+    """Connect to a Ray cluster, unless this process is connected already.
 
     The cluster is the one that `RAY_ADDRESS` names, or else a new one on this machine: reachable
     over loopback alone, without a dashboard, usage reports or a file in the home folder (Ray would
@@ -63,7 +63,7 @@ def connect() -> Any:
 
 
 def disconnect() -> None:
-    """Ends what `connect` began; the last one stops the local cluster, with all that runs in it."""
+    """End what `connect` began; the last one stops the local cluster and all that runs in it."""
     import ray
 
     global _connection
@@ -77,7 +77,7 @@ def disconnect() -> None:
 
 @contextmanager
 def connected() -> Iterator[Any]:
-    """A connection for the time of a block; yields the module `ray`. See `connect`."""
+    """Return a connection for the time of a block; yields the module `ray`. See `connect`."""
     ray = connect()
     try:
         yield ray
@@ -86,7 +86,7 @@ def connected() -> Iterator[Any]:
 
 
 def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str) -> None:
-    """Checks that a cluster has room for actors before it is asked for them.
+    """Check that a cluster has room for actors before it is asked for them.
 
     Args:
         ray: The module, connected.
@@ -119,7 +119,7 @@ def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str
 
 
 def is_local() -> bool:
-    """Whether the cluster was started by `connect`, on this machine."""
+    """Return whether the cluster was started by `connect`, on this machine."""
     return _connection.local
 
 

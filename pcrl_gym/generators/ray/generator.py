@@ -115,7 +115,7 @@ class RayGenerator(SharedGenerator):
         dtype: str = "auto",
         batch_size: int | Literal["auto"] = "auto",
     ) -> RayGenerator:
-        """Makes the generator that a short form stands for.
+        """Make the generator that a short form stands for.
 
         Args:
             spec: "ray:NAME", or "ray:NAME?replicas=4&num_gpus=1&num_cpus=2" with any of these
@@ -156,7 +156,7 @@ class RayGenerator(SharedGenerator):
         return None if value is None else str(value)
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
-        """Answers each prompt greedily; see `Generator.generate`.
+        """Answer each prompt greedily; see `Generator.generate`.
 
         Raises:
             ValueError: If `max_new_tokens` is below 1.
@@ -177,7 +177,7 @@ class RayGenerator(SharedGenerator):
         max_new_tokens: int,
         decided: Callable[[int, str, int], bool] | None = None,
     ) -> list[Answer]:
-        """Answers each prompt greedily; see `DraftingGenerator.generate_from`.
+        """Answer each prompt greedily; see `DraftingGenerator.generate_from`.
 
         `decided` is sent to the replicas and must depend on its arguments alone; for each partial
         answer it is called here, too, with the arguments for which it was true there. Without
@@ -209,13 +209,13 @@ class RayGenerator(SharedGenerator):
         return [answer for answer, _ in found]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Counts the tokens of each text; see `Generator.count_tokens`."""
+        """Count the tokens of each text; see `Generator.count_tokens`."""
         return self._spread(
             texts, lambda host, rows: host.ask.remote("count_tokens", _take(texts, rows))
         )
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
-        """Scores given answers; see `Generator.log_likelihood`.
+        """Score given answers; see `Generator.log_likelihood`.
 
         Raises:
             ValueError: If there are not as many answers as prompts.
@@ -233,7 +233,7 @@ class RayGenerator(SharedGenerator):
         )
 
     def close(self) -> None:
-        """Ends the replicas, and a local cluster with its last generator; twice is fine."""
+        """End the replicas, and a local cluster with its last generator; twice is fine."""
         self._close()
 
     def __enter__(self) -> RayGenerator:
@@ -246,7 +246,7 @@ class RayGenerator(SharedGenerator):
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
     def _spread(self, texts: Sequence[str], send: Callable[[Any, list[int]], Any]) -> list[Any]:
-        """Has the replicas handle texts in batches; the results are in the order of the texts."""
+        """Have the replicas handle texts in batches; the results are in the order of the texts."""
         batches = split_by_length([len(text) for text in texts], self.replicas)
         calls = [lambda host, rows=rows: send(host, rows) for rows in batches]
         results: list[Any] = [None] * len(texts)

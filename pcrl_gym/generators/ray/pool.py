@@ -74,7 +74,7 @@ class ActorPool:
         self._busy: dict[Any, _Busy] = {}
 
     def wait_until_ready(self) -> list[Any]:
-        """Waits until all actors have loaded.
+        """Wait until all actors have loaded.
 
         Returns:
             What they loaded, one entry per actor that had not loaded before.
@@ -93,7 +93,7 @@ class ActorPool:
         return loaded
 
     def run(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
-        """Has the actors work through calls; to be used up before it is called again.
+        """Have the actors work through calls; to be used up before it is called again.
 
         After a failure nothing more is sent, but what is under way comes in, so that it can be
         kept. If the iterator is given up, the actors finish what they do before they get new calls.
@@ -138,7 +138,7 @@ class ActorPool:
             raise failure
 
     def close(self) -> None:
-        """Ends the actors."""
+        """End the actors."""
         # Once Ray has shut down at the program's end, asking it to kill would start it again.
         if self._ray.is_initialized():
             for actor in (*self._free, *(busy.actor for busy in self._busy.values())):
@@ -158,7 +158,7 @@ class ActorPool:
         self._busy[loaded] = _Busy(actor, failed_starts=failed_starts, loading=True)
 
     def _next(self, waiting: bool) -> tuple[int | None, Any, BaseException | None]:
-        """Waits until an actor has finished something.
+        """Wait until an actor has finished something.
 
         Args:
             waiting: Whether a call waits for an actor.
@@ -189,7 +189,7 @@ class ActorPool:
         return busy.index, result, None
 
     def _wait_to_start(self) -> list[Any]:
-        """Waits as long as an actor may take to start, and says so if it takes long."""
+        """Wait as long as an actor may take to start, and says so if it takes long."""
         first = min(_PATIENCE, self._start_timeout)
         ready, _ = self._ray.wait(list(self._busy), timeout=first)
         if not ready and (rest := self._start_timeout - first) > 0:

@@ -25,7 +25,7 @@ class Replica:
         dtype: str,
         batch_size: int | Literal["auto"],
     ) -> dict[str, Any]:
-        """Loads the generator; not at the start of the actor, where an error loses its type.
+        """Load the generator; not at the start of the actor, where an error loses its type.
 
         Returns:
             Its `name`, `max_prompt_tokens`, `tokenizer` and `gives_likelihoods`.
@@ -39,11 +39,11 @@ class Replica:
         }
 
     def fingerprint(self) -> str | None:
-        """The fingerprint of the generator, if it has one."""
+        """Return the fingerprint of the generator, if it has one."""
         return getattr(self._generator, "fingerprint", None)
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Calls a method of the generator."""
+        """Call a method of the generator."""
         return getattr(self._generator, method)(*arguments)
 
     def generate_from(
@@ -73,7 +73,7 @@ class Replica:
 
 
 def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
-    """Splits texts into batches of similar length and about equal work.
+    """Split texts into batches of similar length and about equal work.
 
     Args:
         lengths: Length of each text, in any unit.
@@ -99,7 +99,7 @@ def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
 def starter(
     ray: Any, generator: str | Path | Generator, loading: tuple[Any, ...], resources: dict[str, Any]
 ) -> Callable[[], tuple[Any, Any]]:
-    """Makes what starts a replica, again whenever one dies.
+    """Make what starts a replica, again whenever one dies.
 
     Args:
         ray: The module, connected.

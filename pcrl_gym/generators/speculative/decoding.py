@@ -61,7 +61,7 @@ class DraftRun:
         self.lost: list[int] = []
 
     def read(self, batch: Sequence[int]) -> None:
-        """Reads prompts with their drafts; answers that these do not complete wait."""
+        """Read prompts with their drafts; answers that these do not complete wait."""
         reader, going = self._first_pass(batch)
         if going:
             self._waiting.append((reader, going))
@@ -71,11 +71,11 @@ class DraftRun:
             self._go_on(self._most_tokens // 2)
 
     def complete(self) -> None:
-        """Completes the answers that wait."""
+        """Complete the answers that wait."""
         self._go_on(0)
 
     def _go_on(self, most: int) -> None:
-        """Goes on with the answers that wait, until their caches have at most so many tokens."""
+        """Go on with the answers that wait, until their caches have at most so many tokens."""
         if not self._waiting:
             return
         (reader, first), *others = self._waiting
@@ -97,7 +97,7 @@ class DraftRun:
         return len(rows) * max((self.sizes[row.index] for row in rows), default=0)
 
     def read_alone(self, batch: Sequence[int]) -> None:
-        """Reads prompts and completes their answers, together with no others."""
+        """Read prompts and completes their answers, together with no others."""
         reader, going = self._first_pass(batch)
         while going:
             going = go_on(reader, going, self._free, self._limit, self._ends, self._decided)
@@ -123,7 +123,7 @@ class DraftRun:
 def likeness(
     prompts: Sequence[Sequence[int]], drafts: Sequence[Sequence[int]], encoder_decoder: bool
 ) -> list[tuple[int, ...]]:
-    """What rows should have in common to be read in one batch; see `Batcher.run`.
+    """Return what rows should have in common to be read in one batch; see `Batcher.run`.
 
     A causal model reads prompt and draft as one row, so their sum decides what is padded. A decoder
     is padded by itself, and drafts differ in length more than prompts do.

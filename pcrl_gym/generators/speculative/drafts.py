@@ -46,7 +46,7 @@ class Trust:
         return max(1, 2 * self.held // self.wrong)
 
     def learn(self, held: int, wrong: bool) -> None:
-        """Takes note of how many tokens of a draft held, and whether one did not."""
+        """Take note of how many tokens of a draft held, and whether one did not."""
         self.held += held
         self.wrong += wrong
 
@@ -79,13 +79,13 @@ class Row:
         self.guess = slice(0, len(self.draft))
 
     def guessed(self, most: int, limit: int, ends: Collection[int]) -> list[int]:
-        """At most so many guessed tokens to read; one that would end the answer is not read."""
+        """Return at most so many guessed tokens to read, none that would end the answer."""
         guess = list(self.draft[self.guess])[: min(most, limit - len(self.tokens))]
         whole = bool(guess) and (guess[-1] in ends or len(self.tokens) + len(guess) == limit)
         return guess[:-1] if whole else guess
 
     def accept(self, read: Sequence[int], predicted: Sequence[int]) -> int:
-        """Takes over predictions as far as the guess holds, and the first that corrects it.
+        """Take over predictions as far as the guess holds, and the first that corrects it.
 
         Args:
             read: The guessed tokens that were read.
@@ -103,7 +103,7 @@ class Row:
         return held
 
     def line_up(self) -> None:
-        """Guesses how the answer goes on after its last token.
+        """Guess how the answer goes on after its last token.
 
         If the rest of the draft has that token, what stands before it was left out: the guess is
         twice as long as what held last, and one. If not, it may stand in the place of another one:
@@ -127,7 +127,7 @@ def advance(
     ends: Collection[int],
     decided: Callable[[int, list[int]], bool] | None = None,
 ) -> list[Row]:
-    """Takes the answers of a batch one forward pass further.
+    """Take the answers of a batch one forward pass further.
 
     Args:
         reader: The reader of these rows; it goes on with those that are returned.
@@ -171,7 +171,7 @@ def go_on(
     ends: Collection[int],
     decided: Callable[[int, list[int]], bool] | None = None,
 ) -> list[Row]:
-    """Takes answers that have begun one forward pass further.
+    """Take answers that have begun one forward pass further.
 
     See `advance` and `SHARE`, for which the first `free` rows do not count: padding so few of them
     costs little.

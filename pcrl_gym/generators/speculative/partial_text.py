@@ -44,7 +44,7 @@ class GrowingText:
         self._left_out = {i for i, token in added if token.special}  # also between two bytes
 
     def certain(self, tokens: Sequence[int]) -> str:
-        """Returns the text of tokens, with U+FFFD at its end for each byte that is not certain.
+        """Return the text of tokens, with U+FFFD at its end for each byte that is not certain.
 
         Byte fallback decodes a run of bytes as a whole: one more can turn all of it into U+FFFD.
         """

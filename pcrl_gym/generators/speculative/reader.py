@@ -44,7 +44,7 @@ class Reader:
             self._encoded = states, mask
 
     def read(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> list[list[int]]:
-        """Reads one block per row.
+        """Read one block per row.
 
         Args:
             blocks: Token ids, at least one per row.
@@ -65,7 +65,7 @@ class Reader:
         return [list(islice(tokens, count)) for count in wanted]
 
     def logits(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> torch.Tensor:
-        """Reads like `read`; returns the logits themselves, (sum of `wanted`, vocabulary)."""
+        """Read like `read`; returns the logits themselves, (sum of `wanted`, vocabulary)."""
         first = self._cache is None
         ids, mask = pad_rows(blocks, self._pad_id, first, self._model.device)
         sizes = mask.sum(dim=1)
@@ -110,7 +110,7 @@ class Reader:
         return all(type(layer) is DynamicLayer for layer in cache.layers)
 
     def retain(self, rows: Sequence[int], wrong: Sequence[int]) -> None:
-        """Goes on with some of the rows only, without their last tokens.
+        """Go on with some of the rows only, without their last tokens.
 
         Args:
             rows: Which rows stay, in order.
@@ -142,7 +142,7 @@ class Reader:
             layer.values = layer.values[place].transpose(1, 2)
 
     def join(self, others: Sequence[Reader]) -> None:
-        """Takes over the rows of other readers of the model, after its own.
+        """Take over the rows of other readers of the model, after its own.
 
         Args:
             others: Readers that, like this one, have read and were told what to `retain`. They are
@@ -171,7 +171,7 @@ class Reader:
 
 
 def positions(model: Any, mask: torch.Tensor, last: int) -> dict[str, torch.Tensor]:
-    """Returns the `position_ids` of the last columns, if the model takes any.
+    """Return the `position_ids` of the last columns, if the model takes any.
 
     Args:
         model: A causal model.
@@ -184,7 +184,7 @@ def positions(model: Any, mask: torch.Tensor, last: int) -> dict[str, torch.Tens
 
 
 def _join_layers(caches: Sequence[Any], gaps: Sequence[tuple[int, int]]) -> None:
-    """Stacks the rows of caches in the first one, each padded before and behind."""
+    """Stack the rows of caches in the first one, each padded before and behind."""
     for layers in zip(*(cache.layers for cache in caches), strict=True):
         for name in ("keys", "values"):
             states = [
