@@ -16,9 +16,10 @@ import torch
 from benchmarks.provenance import machine
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.generators.loading import load_generator
-from pcrl_gym.prompts.datasets import load_prompts, pick_evenly
+from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.storage.atomic import write_file
+from pcrl_gym.worlds import load_prompts
 
 SPLIT = "validation_seen"
 NEW_TOKENS = 30

@@ -15,7 +15,7 @@ from agents.runs.folder import TRAINING_FILE, RunFolder
 from benchmarks.roster import Entry
 from benchmarks.suites import Suite
 from pcrl_gym.errors import DatasetError
-from pcrl_gym.prompts.datasets import load_prompts
+from pcrl_gym.worlds import load_prompts
 
 if TYPE_CHECKING:
     from pcrl_gym.prompts.prompt import Prompt

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from pcrl_gym.generators.loading import load_generator as load_generator
     from pcrl_gym.generators.openai.generator import OpenAIGenerator as OpenAIGenerator
     from pcrl_gym.prompts.datasets import SPLITS as SPLITS
-    from pcrl_gym.prompts.datasets import load_prompts as load_prompts
     from pcrl_gym.prompts.prompt import Prompt as Prompt
     from pcrl_gym.prompts.template import Template as Template
     from pcrl_gym.scoring.rewards import BandReward as BandReward
@@ -48,13 +47,15 @@ if TYPE_CHECKING:
     from pcrl_gym.scoring.scorer import Scorer as Scorer
     from pcrl_gym.scoring.scorer import Scores as Scores
     from pcrl_gym.storage.disk_cache import DiskCache as DiskCache
+    from pcrl_gym.worlds import load_prompts as load_prompts
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "compressor.compression": ("Compression",),
     "compressor.compressor": ("Compressor",),
-    "prompts.datasets": ("SPLITS", "load_prompts"),
+    "prompts.datasets": ("SPLITS",),
+    "worlds": ("load_prompts",),
     "storage.disk_cache": ("DiskCache",),
     "envs.env": ("PromptCompressionEnv",),
     "episodes.episode": ("Episode",),

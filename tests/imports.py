@@ -29,6 +29,27 @@ def imported(package: str) -> set[str]:
     return found
 
 
+def module_graph(package: str, *, type_checking: bool = False) -> dict[str, set[str]]:
+    """Which modules of the package each of its modules imports, inside functions too."""
+    paths = {_module_name(path): path for path in (ROOT / package).rglob("*.py")}
+    graph = {}
+    for module, path in paths.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found: set[str] = set()
+        for node in ast.walk(tree) if type_checking else _run_time_nodes(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {name for name in names if name in paths} or {node.module}
+        graph[module] = (found & paths.keys()) - {module}
+    return graph
+
+
+def _module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

@@ -27,10 +27,11 @@ from benchmarks.finetune.rows import Batches
 from benchmarks.provenance import git_state, library_versions
 from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.generators.loading import choose_device, load_generator
-from pcrl_gym.prompts.datasets import dataset_checksum, dataset_splits, load_prompts, pick_evenly
+from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.storage.atomic import recover_folder, write_file
+from pcrl_gym.worlds import dataset_splits, load_prompts
 
 
 def run(options: Options) -> None:

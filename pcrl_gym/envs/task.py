@@ -17,11 +17,11 @@ from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.episodes.units import check_unit_kind
 from pcrl_gym.errors import DatasetError, did_you_mean
 from pcrl_gym.generators.loading import load_generator
-from pcrl_gym.prompts.datasets import load_prompts
 from pcrl_gym.prompts.template import check_template, make_template
 from pcrl_gym.scoring.rewards import make_reward
 from pcrl_gym.scoring.scorer import Scorer
 from pcrl_gym.storage.disk_cache import DiskCache
+from pcrl_gym.worlds import load_prompts
 
 if TYPE_CHECKING:
     import re

@@ -34,57 +34,12 @@ ALPACA_PLUS_URL = (
 GPTEACHER_ID = "teknium/GPTeacher-General-Instruct"
 
 
-def load_prompts(
+def read_prompts(
     dataset: str | os.PathLike[str] | Sequence[Prompt], split: str = "train"
 ) -> list[Prompt]:
-    """Load the prompts of one split.
+    """Read the prompts of one split of any dataset that does not come with the package.
 
-    A row has an instruction and may have an input, an output (the gold answer), a source and an
-    id, all strings, under the keys of any of these formats:
-
-    | Format | Keys |
-    |---|---|
-    | Alpaca | `instruction`, `input`, `output`, `source` |
-    | Dolly | `instruction`, `context`, `response`, `category` |
-    | prompts and completions | `prompt`, `completion` |
-    | questions and answers | `question`, `context`, `answer` |
-    | OpenAI's chat | `messages`: list of `role` and `content` |
-    | ShareGPT | `conversations`: list of `from` and `value` |
-
-    Formats may be mixed as long as no two keys hold different texts for one thing. Other keys are
-    ignored, and a null is the same as an empty string. Of a conversation the first exchange is
-    read: the user's message is the instruction and the assistant's the output; with a system
-    message, that one is the instruction and the user's message its input. The id of a row without
-    one is `{file stem}:{row}`, the first row being 0.
-
-    Args:
-        dataset: One of
-
-            * `"micro"`, the dataset that comes with the package;
-            * `"alpaca_plus"`, downloaded once from its repository, or `"gpteacher"`, from the hub;
-            * the path of a `.json` file (a list of rows), `.jsonl` (a row per line), `.csv` (keys
-              in the first line, cells separated by commas, semicolons or tabs; Python 3.10 reads
-              no null characters) or `.parquet`. A file has no splits: it serves whichever is
-              asked for;
-            * a folder with a file per split, whose name without extension is the split or ends
-              with it: `train.jsonl`, `alpaca_plus_validation_seen.json`; or with its parts, as
-              on the hub: `train-00000-of-00002.parquet`. They may lie in its folder `data`;
-            * a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; one
-              without splits serves whichever is asked for;
-            * the id of a dataset on the Hugging Face hub;
-            * a sequence of `Prompt`, which serves whichever split is asked for.
-        split: One of `SPLITS`.
-
-    Returns:
-        The prompts in the order of the dataset, at least one, with distinct ids.
-
-    Raises:
-        ValueError: If the split is unknown.
-        DatasetError: If the dataset or the split cannot be found or read, is empty, or has a row
-            that breaks the schema or has an empty prompt; the message names file, row and key.
-
-    Warns:
-        UserWarning: If conversations have more turns than the first; it tells how many.
+    See `pcrl_gym.load_prompts`, which knows those by name, too.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -97,10 +52,6 @@ def load_prompts(
         )
     name = os.fspath(dataset)
     path = _path(name)
-    if name == "micro":
-        from pcrl_gym.micro import micro_prompts
-
-        return micro_prompts(split)
     if name == "alpaca_plus":
         return _load_file(_alpaca_plus_file(split))
     if name == "gpteacher":
@@ -115,21 +66,11 @@ def load_prompts(
     return _load_hub(name, split)
 
 
-def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return which of `SPLITS` a dataset has.
-
-    A single file serves every split with the same prompts, and so does a dataset that was saved to
-    disk without splits: it counts as "train" alone.
-
-    Args:
-        dataset: A name, path or id as in `load_prompts`.
-
-    Raises:
-        DatasetError: If there is no such dataset.
-    """
+def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return which of `SPLITS` a dataset has; see `pcrl_gym.worlds.dataset_splits`."""
     name = os.fspath(dataset)
     path = _path(name)
-    if name in ("micro", "alpaca_plus"):
+    if name == "alpaca_plus":
         return SPLITS
     found: Collection[str | None]
     if name and path.is_dir():
@@ -277,7 +218,7 @@ def _prompts(tables: Sequence[Table], stem: str) -> list[Prompt]:
         warnings.warn(
             f"{stem}: {cut} of {len(prompts)} rows are conversations of several turns, of which "
             "the first alone is read",
-            stacklevel=4,
+            stacklevel=5,
         )
     return _check(prompts, tables[0].origin)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L, Measure, lowered
+from pcrl_gym.episodes.words import lowered
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L, Measure
 
 # Scores of equal value but from different counts differ by a few roundings, about 1e-16 each.
 # Relative, so that a bound of 0.0 stays exact.

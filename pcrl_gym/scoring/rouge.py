@@ -8,8 +8,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import regex
 from rapidfuzz.distance import LCSseq
+
+from pcrl_gym.episodes.words import (
+    ASCII_LETTER,
+    ASCII_WORD,
+    UNICODE_LETTER,
+    UNICODE_WORD,
+    find_words,
+)
 
 MAX_IGNORED = 0.2
 """Largest share of an answer's characters that ROUGE-L may ignore without a warning.
@@ -17,12 +24,7 @@ MAX_IGNORED = 0.2
 White space and the punctuation of sentences are not counted.
 """
 
-# Scripts written without spaces between words: each of their characters counts as a word.
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]"
 _UNCOUNTED = re.compile(r"""[\s.,;:!?'"]""")
-# Some control characters are white space to `str.strip` but not to Unicode.
-_SIGN = r"[^\s\x1c-\x1f]"
 
 
 class IgnoredTextWarning(UserWarning):
@@ -48,8 +50,7 @@ class Measure:
 
     def words(self, text: str) -> list[str]:
         """Return the lower-cased words of a text."""
-        found: list[str] = self.word.findall(lowered(text))
-        return found
+        return find_words(text, self.word)
 
     def __call__(self, answer: str, reference: str) -> float:
         """Return the similarity in [0, 1]; 1.0 for identical texts, even without a word."""
@@ -77,10 +78,10 @@ class _Published(Measure):
 
 UNICODE_ROUGE_L = Measure(
     "unicode_rouge_l",
-    regex.compile(rf"{_LETTER}+|{_SIGN}", regex.VERSION1),
-    regex.compile(_LETTER, regex.VERSION1),
+    UNICODE_WORD,
+    UNICODE_LETTER,
 )
-ROUGE_L = _Published("rouge_l", re.compile("[a-z0-9]+"), re.compile("[a-z0-9]"))
+ROUGE_L = _Published("rouge_l", ASCII_WORD, ASCII_LETTER)
 MEASURES = {measure.name: measure for measure in (UNICODE_ROUGE_L, ROUGE_L)}
 """Every measure by its name; the first is the default of rewards."""
 
@@ -182,19 +183,6 @@ def _f1(common: int, in_answer: int, in_reference: int) -> float:
 
 def _measure(name: str) -> Measure:
     return MEASURES[name]
-
-
-def lowered(text: str) -> str:
-    """Return a text lower-cased so that no character depends on those around it.
-
-    Example:
-        >>> lowered("ΟΔΟΣ")
-        'οδοσ'
-    """
-    # What `lower` makes of a capital sigma depends on what follows.
-    return text.lower().replace(
-        "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
-    )
 
 
 def _lcs_f1(answer: list[str], reference: list[str]) -> float:

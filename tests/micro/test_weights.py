@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.micro_training.card import GOALS, exact_match
 from pcrl_gym import Compressor, make_task
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.micro import CHECKSUMS, micro_prompts, weights_folder
-from pcrl_gym.micro.card import GOALS, exact_match
 
 GENERATORS = {"micro": "causal", "micro-seq2seq": "seq2seq"}
 
@@ -39,7 +39,7 @@ def test_the_recorded_exact_match_meets_the_goals(report):
 
 
 def test_the_card_tells_command_and_time(report):
-    assert report["command"].startswith("python -m pcrl_gym.micro.train ")
+    assert report["command"].startswith("python -m benchmarks.micro_training.train ")
     assert 0 < report["seconds"] <= 90 * 60
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pcrl_gym.episodes.words import lowered
 from pcrl_gym.scoring.early_stop import similarity_bounds
-from pcrl_gym.scoring.rouge import MEASURES, ROUGE_L, UNICODE_ROUGE_L, Measure, lowered
+from pcrl_gym.scoring.rouge import MEASURES, ROUGE_L, UNICODE_ROUGE_L, Measure
 
 pytestmark = pytest.mark.filterwarnings("ignore::pcrl_gym.scoring.rouge.IgnoredTextWarning")
 measures = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pcrl_gym.scoring.rouge import MEASURES
+from pcrl_gym.episodes.words import ASCII_WORD, UNICODE_WORD, find_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -24,7 +24,7 @@ class GrowingText:
         tokenizer: The tokenizer that decodes them.
 
     Attributes:
-        words_per_token: The most words, of any of `rouge.MEASURES`, that a token can add; `None` if
+        words_per_token: The most words, of either kind, that a token can add; `None` if
             a token may change the text before it, so that nothing is certain.
 
     Example:
@@ -60,7 +60,9 @@ class GrowingText:
         texts = self._backend.decode_batch(ids, skip_special_tokens=True)
         # A piece of a character may complete one that is a word.
         pieces = {text.replace(UNKNOWN, " a ") for text in texts}
-        return max(1, *(len(m.words(text)) for m in MEASURES.values() for text in pieces))
+        return max(
+            1, *(len(find_words(t, word)) for word in (UNICODE_WORD, ASCII_WORD) for t in pieces)
+        )
 
 
 def _decoder_steps(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -9,9 +9,9 @@ from random import Random
 import pytest
 import torch
 
+from benchmarks.micro_training import model, train
+from benchmarks.micro_training.card import GOALS
 from pcrl_gym.generators.loading import load_generator
-from pcrl_gym.micro import model, train
-from pcrl_gym.micro.card import GOALS
 from pcrl_gym.micro.families import FAMILIES
 from pcrl_gym.micro.tasks import draw
 

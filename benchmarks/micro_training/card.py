@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from benchmarks.micro_training.model import Config, prompt_text
 from pcrl_gym.generators.hf import HFGenerator
-from pcrl_gym.micro.model import Config, prompt_text
 from pcrl_gym.micro.tasks import micro_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.prompts.prompt import Prompt

@@ -1,4 +1,4 @@
-"""Train the generators of micro: `python -m pcrl_gym.micro.train {causal,seq2seq}`.
+"""Train the generators of micro: `python -m benchmarks.micro_training.train {causal,seq2seq}`.
 
 Draws prompts without end from all families and phrasings, half of them in broken wording, never one
 of a validation split; the loss is on the answer alone. A run that is started again resumes from its
@@ -20,9 +20,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from pcrl_gym.micro.card import GOALS, card, evaluate, make_report
+from benchmarks.micro_training.card import GOALS, card, evaluate, make_report
+from benchmarks.micro_training.model import (
+    Config,
+    build_model,
+    optimizers,
+    prompt_text,
+    train_tokenizer,
+)
 from pcrl_gym.micro.families import FAMILIES
-from pcrl_gym.micro.model import Config, build_model, optimizers, prompt_text, train_tokenizer
 from pcrl_gym.micro.tasks import draw, key, validation_keys
 from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompts.prompt import Prompt
@@ -184,7 +190,7 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
 def main(arguments: list[str] | None = None) -> None:
     """Train, evaluate and save one generator under `RUN/model`."""
     parser = argparse.ArgumentParser(
-        prog="python -m pcrl_gym.micro.train", description=__doc__.split("\n\n")[0]
+        prog="python -m benchmarks.micro_training.train", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("kind", choices=STEPS)
     parser.add_argument(
@@ -207,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     for split, result in results.items():
         share, goal = 100 * result["exact_match"]["all"], 100 * GOALS[split]
         print(f"{split}: exact match {share:.1f} % of {result['prompts']} (goal {goal:.0f} %)")
-    command = f"python -m pcrl_gym.micro.train {config.kind}"
+    command = f"python -m benchmarks.micro_training.train {config.kind}"
     command += f" --steps {args.steps}" if args.steps else ""
     command += f" --threads {args.threads}" if args.threads else ""
     report = make_report(config, model, results, command, seconds)

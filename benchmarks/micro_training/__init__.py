@@ -1,0 +1,1 @@
+"""How the generators of micro were trained: `python -m benchmarks.micro_training.train causal`."""
