@@ -1,1 +1,5 @@
-"""A page on which people try prompt compression: `pcrl-gym demo`, or an app of their own."""
+"""A page in the browser that compresses prompts.
+
+A visitor's prompt goes in; the compressed prompt, both answers and the reward come out as HTML.
+Nothing of the package stands above but the command line.
+"""
