@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import models
 from benchmarks.records import Record, RunFolder
-from benchmarks.suites import Suite
 from fakes import CountingGenerator
 
 SETTINGS: dict[str, Any] = {
@@ -63,34 +59,6 @@ def record(**changes: Any) -> Record:
 
 
 PROMPTS_PER_SPLIT = 70  # more than one batch
-
-
-@pytest.fixture
-def suite(tmp_path: Path) -> Suite:
-    """A suite over a folder of three split files."""
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "validation_seen", "validation_unseen"):
-        lines = [
-            json.dumps(
-                {
-                    "instruction": f"Please sort the words, {split} {number}",
-                    "input": "plums and 12 apples" if number % 2 else "",
-                    "output": "12 apples" if number % 3 else "",
-                }
-            )
-            for number in range(PROMPTS_PER_SPLIT)
-        ]
-        (data / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
-    return Suite(
-        id="toy",
-        version=1,
-        dataset=str(data),
-        splits=("validation_seen", "validation_unseen"),
-        generator="counting",
-        max_units=48,
-        seeds=2,
-    )
 
 
 def make_generator() -> CountingGenerator:

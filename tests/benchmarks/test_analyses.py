@@ -7,7 +7,7 @@ import pytest
 
 import models
 from bench_agents import Learner
-from bench_fixtures import make_generator, record, suite
+from bench_fixtures import make_generator, record
 from benchmarks import rates, timing, transfer
 from benchmarks.__main__ import main
 from benchmarks.analysis import Analysis, Series, Table, read_analyses, write_analysis
@@ -16,8 +16,6 @@ from benchmarks.records import RunFolder, RunFolderError
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
 from benchmarks.suites import Suite, suite_of
-
-__all__ = ["suite"]  # a fixture
 
 
 class RatedLearner(Learner):

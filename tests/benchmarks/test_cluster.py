@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench_fixtures import AGENTS, make_generator, suite, tree, untimed
+from bench_fixtures import AGENTS, make_generator, tree, untimed
 from benchmarks.__main__ import main
 from benchmarks.cluster import read_files, run_on_cluster, write_files
 from benchmarks.evaluate import AgentError
@@ -19,8 +19,6 @@ from benchmarks.runner import Benchmark
 from benchmarks.suites import Suite
 from fakes import CountingGenerator
 from ray_fakes import MortalFake
-
-__all__ = ["suite"]  # a fixture
 
 
 @pytest.fixture(scope="module")

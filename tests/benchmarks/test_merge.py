@@ -6,15 +6,13 @@ from pathlib import Path
 import pytest
 
 from bench_agents import Learner
-from bench_fixtures import AGENTS, make_generator, suite, tree, untimed
+from bench_fixtures import AGENTS, make_generator, tree, untimed
 from benchmarks.merge import merge
 from benchmarks.records import RunFolder, RunFolderError
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
 from benchmarks.shard import Shard
 from benchmarks.suites import Suite
-
-__all__ = ["suite"]  # a fixture
 
 
 def run(suite: Suite, out: Path, shard: str = "1/1", agents: list[str] = AGENTS) -> None:

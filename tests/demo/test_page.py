@@ -122,7 +122,7 @@ def test_who_asks_too_often_is_told_to_wait(demo: Demo):
 
     def answered(session: str = "a") -> bool:
         html = handlers.compress("Please sort", "", "first", True, 0.5, request(session))
-        told = "These are more than 2 prompts in 10 seconds: wait for 8 s."
+        told = "These are more than 2 prompts in 10 seconds: wait for 8 s"
         return Reader(html).texts.get("problem") != told
 
     assert answered()
