@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -13,14 +12,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents.entropy import EntropySteering
+from agents.learner_configs import PPOConfig
 from agents.learning import Figures, SteeredLearner, check_finite
 from agents.sb3_policy import KeepPolicy
 from agents.seeding import isolated_random_state, update_seed
 from agents.vec_adapter import SB3VecEnv
 from pcrl_gym.compressor.network import KeepNetwork
-
-if TYPE_CHECKING:
-    from agents.ppo import PPOConfig
 
 REPORTED_INFOS = ("survived", "compression_ratio", "drop_rate")
 

@@ -7,55 +7,12 @@ log-probability of each drawn mask is weighted by how much more it earned (Renni
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from gymnasium.vector import VectorEnv
 
+from agents.learner_configs import SCSTConfig
 from agents.learning import Learner
-from agents.network_agent import NetworkAgent, NetworkConfig
+from agents.network_agent import NetworkAgent
 from pcrl_gym.compressor.network import KeepNetwork
-
-
-@dataclass(frozen=True)
-class SCSTConfig(NetworkConfig):
-    """Settings of `SCSTAgent`, besides those of its network.
-
-    Attributes:
-        batch_size: Prompts per update.
-        samples: Masks that are drawn per prompt, k.
-        baseline: What a mask's reward is compared with: "greedy", the reward of the likeliest mask,
-            or "leave_one_out", the mean reward of the prompt's other samples (k of at least 2).
-        lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
-        final_lr: Step size at the end as a share of `lr`.
-        weight_decay: AdamW's weight decay.
-        max_grad_norm: Gradients are scaled down to this norm.
-        entropy_coefficient: Weight of the joint entropy (nats per prompt), at the start if steered.
-        final_entropy: Where the entropy is steered to, as a share of the first; None: not steered.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    batch_size: int = 32
-    samples: int = 8
-    baseline: Literal["greedy", "leave_one_out"] = "leave_one_out"
-    lr: float = 1e-3
-    final_lr: float = 0.1
-    weight_decay: float = 1e-6
-    max_grad_norm: float = 0.5
-    entropy_coefficient: float = 1e-3
-    final_entropy: float | None = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.baseline not in ("greedy", "leave_one_out"):
-            raise ValueError(f"baseline must be 'greedy' or 'leave_one_out', got {self.baseline!r}")
-        least = 2 if self.baseline == "leave_one_out" else 1
-        if self.samples < least:
-            raise ValueError(
-                f"baseline {self.baseline!r} needs samples >= {least}, got {self.samples!r}"
-            )
 
 
 class SCSTAgent(NetworkAgent):

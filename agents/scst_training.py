@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
 from agents.distribution import MaskedBernoulli
 from agents.entropy import EntropySteering
+from agents.learner_configs import SCSTConfig
 from agents.learning import Figures, SteeredLearner, check_finite, check_logits
 from agents.network_agent import tensors
 from agents.seeding import update_seed
 from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.envs.spaces import flat_action_masks, stack_observations
 from pcrl_gym.envs.task import Task
-
-if TYPE_CHECKING:
-    from agents.scst import SCSTConfig
 
 
 def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -> list[int]:

@@ -1,0 +1,93 @@
+"""Settings of the agents that learn, besides those of their network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agents.network_agent import NetworkConfig
+
+
+@dataclass(frozen=True)
+class PPOConfig(NetworkConfig):
+    """Settings of `PPOAgent`, besides those of its network.
+
+    Attributes:
+        num_envs: Parallel environments, that is prompts scored in one batch.
+        n_steps: Steps of all environments between two updates.
+        batch_size: Prompts per gradient step.
+        n_epochs: Passes over the collected prompts per update.
+        lr: Adam's step size at the start; it falls linearly to a tenth.
+        clip_range: How far the probability of a mask may move in one update before its gradient is
+            cut off.
+        value_coefficient: Weight of the value loss.
+        max_grad_norm: Gradients are scaled down to this norm.
+        final_entropy: Target of the joint entropy at the end of training, as a share of that of the
+            first roll-out; the target falls linearly from 1. None: the coefficient is not steered.
+        entropy_coefficient: Weight of the entropy at the start, before it is steered.
+
+    Raises:
+        ValueError: If a number of environments, steps or prompts is not positive, or the last
+            batch of an update would hold one prompt.
+    """
+
+    num_envs: int = 256
+    n_steps: int = 1
+    batch_size: int = 128
+    n_epochs: int = 2
+    lr: float = 1e-3
+    clip_range: float = 0.2
+    value_coefficient: float = 0.5
+    max_grad_norm: float = 0.5
+    final_entropy: float | None = 0.1
+    entropy_coefficient: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.num_envs * self.n_steps - 1) % self.batch_size == 0:
+            raise ValueError(
+                f"num_envs={self.num_envs} times n_steps={self.n_steps} leaves a batch of one "
+                f"prompt with batch_size={self.batch_size}; advantages are divided by the standard "
+                "deviation over their batch, so choose another batch_size or num_envs"
+            )
+
+
+@dataclass(frozen=True)
+class SCSTConfig(NetworkConfig):
+    """Settings of `SCSTAgent`, besides those of its network.
+
+    Attributes:
+        batch_size: Prompts per update.
+        samples: Masks that are drawn per prompt, k.
+        baseline: What a mask's reward is compared with: "greedy", the reward of the likeliest mask,
+            or "leave_one_out", the mean reward of the prompt's other samples (k of at least 2).
+        lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
+        final_lr: Step size at the end as a share of `lr`.
+        weight_decay: AdamW's weight decay.
+        max_grad_norm: Gradients are scaled down to this norm.
+        entropy_coefficient: Weight of the joint entropy (nats per prompt), at the start if steered.
+        final_entropy: Where the entropy is steered to, as a share of the first; None: not steered.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    batch_size: int = 32
+    samples: int = 8
+    baseline: Literal["greedy", "leave_one_out"] = "leave_one_out"
+    lr: float = 1e-3
+    final_lr: float = 0.1
+    weight_decay: float = 1e-6
+    max_grad_norm: float = 0.5
+    entropy_coefficient: float = 1e-3
+    final_entropy: float | None = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.baseline not in ("greedy", "leave_one_out"):
+            raise ValueError(f"baseline must be 'greedy' or 'leave_one_out', got {self.baseline!r}")
+        least = 2 if self.baseline == "leave_one_out" else 1
+        if self.samples < least:
+            raise ValueError(
+                f"baseline {self.baseline!r} needs samples >= {least}, got {self.samples!r}"
+            )
