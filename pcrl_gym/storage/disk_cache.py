@@ -50,6 +50,8 @@ class DiskCache:
         {'seven': 5}
     """
 
+    _connection: sqlite3.Connection | None
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self._set_up()
@@ -124,7 +126,7 @@ class DiskCache:
 
     def _set_up(self, closed: bool = False) -> None:
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
+        self._connection = None
         self._closed = closed
         _CACHES.add(self)
 
