@@ -91,6 +91,16 @@ class RenderedPrompt:
         object.__setattr__(self, "text", PromptText(self.text, self.fixed))
 
 
+def join_pieces(pieces: Sequence[tuple[str, bool]]) -> RenderedPrompt:
+    """Join `(text, is the template's own)` pieces, skipping empty ones."""
+    fixed, end = [], 0
+    for text, is_fixed in pieces:
+        start, end = end, end + len(text)
+        if is_fixed and text:
+            fixed.append((start, end))
+    return RenderedPrompt("".join(text for text, _ in pieces), tuple(fixed))
+
+
 def framed(text: str, frame: tuple[str, str]) -> str:
     """Return a text that begins and ends with two fixed texts as one that knows it.
 
