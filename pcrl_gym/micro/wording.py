@@ -8,6 +8,7 @@ generators are trained on as well.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from random import Random
@@ -17,50 +18,19 @@ from pcrl_gym.micro import lexicon as lx
 from pcrl_gym.micro.families import Family
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "give": (
-        "give",
-        "give me",
-        "write",
-        "write down",
-        "print",
-        "return",
-        "show",
-        "show me",
-        "tell me",
-        "say",
-        "output",
-        "name",
-        "reply with",
-        "answer with",
-        "send me",
-        "type",
-        "read out",
-        "let me have",
-        "list",
+    "give": tuple(
+        "give/give me/write/write down/print/return/show/show me/tell me/say/output/name/reply with"
+        "/answer with/send me/type/read out/let me have/list".split("/")
     ),
-    "list": ("list",) * 6
-    + ("row", "series", "line", "sequence", "collection", "set", "input", "text", "lineup"),
-    "words": (
-        "words",
-        "words",
-        "words",
-        "items",
-        "items",
-        "entries",
-        "things",
-        "terms",
-        "elements",
-        "ones",
+    "list": tuple(
+        "list list list list list list row series line sequence collection set input text "
+        "lineup".split()
     ),
-    "word": ("word", "word", "word", "item", "item", "entry", "one", "term", "element", "thing"),
+    "words": tuple("words words words items items entries things terms elements ones".split()),
+    "word": tuple("word word word item item entry one term element thing".split()),
 }
-RESTATEMENTS: tuple[str, ...] = (
-    "In other words:",
-    "I mean:",
-    "That is to say:",
-    "Again:",
-    "To be clear:",
-    "So:",
+RESTATEMENTS: tuple[str, ...] = tuple(
+    "In other words:/I mean:/That is to say:/Again:/To be clear:/So:".split("/")
 )
 # What may stand before a command ("Reverse the list."): "Could you reverse the list?".
 OPENERS: tuple[str, ...] = (
@@ -192,24 +162,27 @@ def task_words(phrasing: Phrasing, slots: dict[str, str], op: str, rng: Random) 
     return _words(re.sub(r"\ba(>? <?)(?=[aeiou])", r"an\1", text))
 
 
+_FILLER_SLOTS: dict[str, Sequence[str]] = {
+    "animal": lx.CATEGORIES["animals"],
+    "colour": lx.CATEGORIES["colours"],
+    "clothes": lx.CATEGORIES["clothes"],
+    "vehicle": lx.CATEGORIES["vehicles"],
+    "furniture": lx.CATEGORIES["furniture"],
+    "tool": lx.CATEGORIES["tools"],
+    "fruit": lx.CATEGORIES["fruits"],
+    "name": lx.NAMES,
+    "place": lx.PLACES,
+    "day": lx.DAYS,
+    "n": [str(n) for n in range(2, 21)],
+}
+
+
 def filler_words(side: str, rng: Random) -> list[Word]:
     """Return a sentence that may stand before ("<") or after (">") the task, none of it needed."""
     text = rng.choice(fillers()[side])
     if "{" in text:
-        values = {
-            "animal": rng.choice(lx.CATEGORIES["animals"]),
-            "colour": rng.choice(lx.CATEGORIES["colours"]),
-            "clothes": rng.choice(lx.CATEGORIES["clothes"]),
-            "vehicle": rng.choice(lx.CATEGORIES["vehicles"]),
-            "furniture": rng.choice(lx.CATEGORIES["furniture"]),
-            "tool": rng.choice(lx.CATEGORIES["tools"]),
-            "fruit": rng.choice(lx.CATEGORIES["fruits"]),
-            "name": rng.choice(lx.NAMES),
-            "place": rng.choice(lx.PLACES),
-            "day": rng.choice(lx.DAYS),
-            "n": str(rng.randint(2, 20)),
-        }
-        text = text.format(**values)
+        # Each is drawn whether the text has its slot or not: the order of draws makes the prompts.
+        text = text.format(**{slot: rng.choice(pool) for slot, pool in _FILLER_SLOTS.items()})
     return [Word(word, "") for word in text.split()]
 
 
