@@ -50,9 +50,9 @@ PLACES: tuple[str, ...] = tuple(
 
 OPPOSITES: tuple[tuple[str, str], ...] = tuple(
     _pairs(
-        "hot/cold big/small fast/slow old/young happy/sad open/closed full/empty high/low light/dark "
-        "rich/poor early/late hard/soft wet/dry near/far clean/dirty strong/weak long/short thick/thin "
-        "loud/quiet good/bad"
+        "hot/cold big/small fast/slow old/young happy/sad open/closed full/empty high/low "
+        "light/dark rich/poor early/late hard/soft wet/dry near/far clean/dirty strong/weak "
+        "long/short thick/thin loud/quiet good/bad"
     ).items()
 )
 

@@ -18,20 +18,21 @@ from pcrl_gym.micro import lexicon as lx
 from pcrl_gym.micro.families import Family
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "give": tuple(
-        "give/give me/write/write down/print/return/show/show me/tell me/say/output/name/reply with"
-        "/answer with/send me/type/read out/let me have/list".split("/")
+    "give": (
+        "give", "give me", "write", "write down", "print", "return", "show", "show me", "tell me",
+        "say", "output", "name", "reply with", "answer with", "send me", "type", "read out",
+        "let me have", "list",
     ),
-    "list": tuple(
-        "list list list list list list row series line sequence collection set input text "
-        "lineup".split()
+    "list": (
+        *["list"] * 6, "row", "series", "line", "sequence", "collection", "set", "input", "text",
+        "lineup",
     ),
     "words": tuple("words words words items items entries things terms elements ones".split()),
     "word": tuple("word word word item item entry one term element thing".split()),
-}
-RESTATEMENTS: tuple[str, ...] = tuple(
-    "In other words:/I mean:/That is to say:/Again:/To be clear:/So:".split("/")
-)
+}  # fmt: skip
+RESTATEMENTS: tuple[str, ...] = (
+    "In other words:", "I mean:", "That is to say:", "Again:", "To be clear:", "So:",
+)  # fmt: skip
 # What may stand before a command ("Reverse the list."): "Could you reverse the list?".
 OPENERS: tuple[str, ...] = (
     "Can you", "Could you", "Could you please", "Would you", "Would you please", "Will you",
@@ -190,17 +191,13 @@ def input_words(value: list[str] | str, rng: Random) -> list[Word]:
     """Return input in one of several formats: mostly commas, sometimes other marks or a label."""
     if isinstance(value, str):
         return [Word(word, word.strip(".,:")) for word in value.split()]
-    mark = rng.choices([",", ";", "", " and"], weights=[80, 6, 8, 6])[0]
-    words = [Word(item + mark, item) for item in value[:-1]] + [Word(value[-1], value[-1])]
-    if mark == " and":
-        words = [
-            word
-            for item in words
-            for word in (_words(f"<{item.core}> and") if item.text != item.core else [item])
-        ]
-    label = rng.choices(["", "List:", "Words:", "Here it is:", "Input:"], weights=[84, 5, 5, 3, 3])[
-        0
-    ]
+    mark = rng.choices([",", ";", "", "and"], weights=[80, 6, 8, 6])[0]
+    words = []
+    for item in value[:-1]:
+        words += [Word(item, item), Word("and", "")] if mark == "and" else [Word(item + mark, item)]
+    words.append(Word(value[-1], value[-1]))
+    labels = ["", "List:", "Words:", "Here it is:", "Input:"]
+    label = rng.choices(labels, weights=[84, 5, 5, 3, 3])[0]
     return [Word(word, "") for word in label.split()] + words
 
 
