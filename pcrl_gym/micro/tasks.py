@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
-from importlib import resources
 from random import Random
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from pcrl_gym.micro.wording import (
     Phrasing,
     Word,
     choices,
+    data_lines,
     filler_words,
     input_words,
     task_words,
@@ -95,11 +95,8 @@ def draw(
 ) -> Prompt:
     """Draw one prompt with its answer; it has no id.
 
-    Args:
-        rng: Source of randomness.
-        families: Families to draw from.
-        broken: Leave out a random part of the words that the answer does not depend on.
-        short: See `draft`.
+    `broken` leaves out a random part of the words that the answer does not depend on; for the
+    others see `draft`.
     """
     return write(draft(rng, families, short=short), rng, broken)
 
@@ -145,8 +142,7 @@ def validation_keys() -> frozenset[str]:
 @cache
 def _micro_prompts(split: str) -> tuple[Prompt, ...]:
     if split == "validation_human":
-        text = (resources.files("pcrl_gym.micro") / "human.jsonl").read_text(encoding="utf-8")
-        rows = enumerate(text.splitlines())
+        rows = enumerate(data_lines("human.jsonl"))
         return tuple(Prompt(id=f"micro:{split}:{i}", **json.loads(row)) for i, row in rows)
     rng = Random(f"{SEED}:{split}")
     seen = tuple(family for family in FAMILIES if not family.unseen)

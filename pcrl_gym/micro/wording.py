@@ -78,7 +78,8 @@ class Phrasing(NamedTuple):
     text: str
 
 
-def _data_lines(name: str) -> list[str]:
+def data_lines(name: str) -> list[str]:
+    """Return the lines of a file of micro, without empty ones and comments."""
     text = (resources.files("pcrl_gym.micro") / name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
@@ -87,7 +88,7 @@ def _data_lines(name: str) -> list[str]:
 def phrasings() -> dict[str, tuple[Phrasing, ...]]:
     """Return the phrasings of every family, by its name."""
     found: dict[str, list[Phrasing]] = {}
-    for line in _data_lines("phrasings.txt"):
+    for line in data_lines("phrasings.txt"):
         if line.startswith("["):
             rows = found[line.strip("[]")] = []
             continue
@@ -99,15 +100,15 @@ def phrasings() -> dict[str, tuple[Phrasing, ...]]:
 
 @cache
 def fillers() -> dict[str, tuple[str, ...]]:
-    """Filler sentences that may stand before ("<") and after (">") the task."""
-    rows = [line.split(" ", 1) for line in _data_lines("fillers.txt")]
+    """Return filler sentences that may stand before ("<") and after (">") the task."""
+    rows = [line.split(" ", 1) for line in data_lines("fillers.txt")]
     return {side: tuple(text for mark, text in rows if mark in (side, "*")) for side in "<>"}
 
 
 @cache
 def other_words() -> tuple[str, ...]:
     """Return common English words that mean nothing for any task."""
-    return tuple(word for line in _data_lines("words.txt") for word in line.split())
+    return tuple(word for line in data_lines("words.txt") for word in line.split())
 
 
 @cache
@@ -115,11 +116,8 @@ def choices(family: Family, op: str, held_out: bool | None) -> tuple[Phrasing, .
     """Return phrasings that ask `op` of a family: held out, not held out, or (None) all of them."""
     # A line without an op asks every op, unless the family has an op without a name.
     asks = {op} if "" in family.ops else {"", op}
-    return tuple(
-        phrasing
-        for phrasing in phrasings()[family.name]
-        if phrasing.op in asks and held_out in (None, phrasing.held_out)
-    )
+    rows = [row for row in phrasings()[family.name] if row.op in asks]
+    return tuple(row for row in rows if held_out in (None, row.held_out))
 
 
 def _fill_synonyms(text: str, rng: Random) -> str:
@@ -136,7 +134,7 @@ def _words(marked: str) -> list[Word]:
     for chunk in marked.split():
         text, core = "", ""
         for part in re.split("([<>])", chunk):
-            if part in "<>" and part:
+            if part in ("<", ">"):
                 needed = part == "<"
             else:
                 text += part
@@ -148,11 +146,8 @@ def _words(marked: str) -> list[Word]:
 def task_words(phrasing: Phrasing, slots: dict[str, str], op: str, rng: Random) -> list[Word]:
     """Return the words that ask for one task."""
     text = phrasing.text
-    if (
-        text.endswith(".")
-        and text.split()[0].strip("<>{}").lower() in COMMANDS
-        and rng.random() < 0.25
-    ):
+    is_command = text.endswith(".") and text.split()[0].strip("<>{}").lower() in COMMANDS
+    if is_command and rng.random() < 0.25:
         opener = rng.choice(OPENERS)
         at = next(i for i, c in enumerate(text) if c.isalpha())
         text = f"{opener} {text[:at]}{text[at].lower()}{text[at + 1 :]}"

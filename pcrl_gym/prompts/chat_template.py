@@ -71,19 +71,16 @@ class ChatTemplate:
         self.name = format_spec("chat", settings)
         day = check_chat_settings(settings)
         model = tokenizer.name_or_path or type(tokenizer).__name__
+        who = f"the chat template of {model}"
         source = _source(tokenizer)
         words = {name: name for name in chat_template_kwargs} | ({"date": _NOW} if date else {})
         unused = [name for name, word in words.items() if source and not _mentions(source, word)]
         if unused:
-            raise ValueError(
-                f"the chat template of {model} does not use {', '.join(unused)}: leave it out"
-            )
+            raise ValueError(f"{who} does not use {', '.join(unused)}: leave it out")
         frame = chat_frame(tokenizer, system, day, chat_template_kwargs)
         if frame is None:
             if system is not None and chat_frame(tokenizer, None, day, chat_template_kwargs):
-                raise ValueError(
-                    f"the chat template of {model} refuses a system message: leave system out"
-                )
+                raise ValueError(f"{who} refuses a system message: leave system out")
             fault = "a chat template that changes, repeats or refuses the content of a user message"
             raise ValueError(
                 "template='chat' needs a generator whose tokenizer has a chat template that writes "
@@ -93,17 +90,11 @@ class ChatTemplate:
             )
         self.prefix, self.suffix = frame
         if system is not None and system.strip() not in self.prefix:
-            raise ValueError(
-                f"the chat template of {model} does not write the system message: leave system out"
-            )
+            raise ValueError(f"{who} does not write the system message: leave system out")
 
     @classmethod
     def from_frame(cls, frame: Sequence[str], name: str = "chat") -> ChatTemplate:
-        """Return a template that was rendered before.
-
-        Args:
-            frame: See the property; a list works too, as JSON has no tuples.
-            name: Its name.
+        """Return a template that was rendered before; JSON's list as `frame` works, too.
 
         Raises:
             ValueError: If the frame is not two strings.
@@ -160,13 +151,7 @@ def chat_frame(
     """Return the text that a tokenizer's chat template writes before and after a user message.
 
     The generation prompt belongs to the text after it. The frame is found by rendering two
-    different messages and comparing what stands around them.
-
-    Args:
-        tokenizer: The tokenizer.
-        system: The system message; None: none.
-        date: The day that the chat template takes for today.
-        chat_template_kwargs: Variables of the chat template.
+    different messages and comparing what stands around them. Arguments as of `ChatTemplate`.
 
     Returns:
         `(prefix, suffix)`, or None if there is no chat template or none that can be split so:
@@ -201,9 +186,7 @@ def chat_frame(
 def _source(tokenizer: PreTrainedTokenizerFast) -> str | None:
     """Return the Jinja source that `apply_chat_template` renders, the default one of several."""
     template: Any = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    return template or None
+    return (template.get("default") if isinstance(template, dict) else template) or None
 
 
 def _pinned(source: str, date: datetime.date) -> str:

@@ -117,11 +117,11 @@ def _path(name: str) -> Path:
     try:
         path = Path(name).expanduser()
         path.exists()
+        return path
     except (OSError, RuntimeError) as error:
         raise DatasetError(
             f"{excerpt(name)!r} is no name, path or id of a dataset: {excerpt(str(error))}"
         ) from error
-    return path
 
 
 def _alpaca_plus_file(split: str) -> Path:

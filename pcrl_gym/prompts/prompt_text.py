@@ -102,14 +102,9 @@ def join_pieces(pieces: Sequence[tuple[str, bool]]) -> RenderedPrompt:
 
 
 def framed(text: str, frame: tuple[str, str]) -> str:
-    """Return a text that begins and ends with two fixed texts as one that knows it.
+    """Return a text as a `PromptText` whose first and last part are the template's own.
 
-    Args:
-        text: Any text.
-        frame: What stands before and after the user's text, see `ChatTemplate.frame`.
-
-    Returns:
-        A `PromptText`; the text as it is where it has another form.
+    A text that does not begin and end with `frame` (see `ChatTemplate.frame`) is returned as it is.
     """
     prefix, suffix = frame
     start, end = len(prefix), len(text) - len(suffix)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Files: written atomically (atomic), answers kept (disk_cache), models checked (model_folder)."""

@@ -94,10 +94,9 @@ def _ask_hub(repo_id: str) -> None:
 def _cached(repo_id: str) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
-    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
-        if isinstance(found := try_to_load_from_cache(repo_id, name), str):
-            return str(Path(found).parent)
-    return None
+    names = ("config.json", "tokenizer_config.json", "tokenizer.json")
+    files = (try_to_load_from_cache(repo_id, name) for name in names)
+    return next((str(Path(file).parent) for file in files if isinstance(file, str)), None)
 
 
 def check_model(source: str) -> None:
@@ -250,8 +249,8 @@ def _other_kind(folder: Path) -> str:
 
 
 def _check_pointers(folder: Path) -> None:
-    for file in sorted({file for pattern in _LOADED_FILES for file in folder.glob(pattern)}):
-        if file.is_file():
+    for pattern in _LOADED_FILES:
+        for file in filter(Path.is_file, sorted(folder.glob(pattern))):
             _check_pointer(file)
 
 
