@@ -181,39 +181,36 @@ def _to_json(value: Any) -> str:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Connect to a file, which becomes a cache if it is new or empty."""
-    try:
+    with _refused(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Autocommit, so that transactions begin where we say; our lock guards it between threads.
         connection = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-    except (OSError, sqlite3.Error) as error:
-        raise ValueError(
-            f"cannot open the cache {str(path)!r}: expected a file that can be read and written, "
-            f"in a folder where files can be made. Cause: {error}"
-        ) from error
-    try:
-        with _refused(path):
+        try:
             with connection:
                 connection.execute("BEGIN")  # which only reads: a cache there is need not be locked
                 made = _is_ours(connection, path)
             if not made:
-                with connection:
-                    connection.execute("BEGIN IMMEDIATE")
-                    if not _is_ours(connection, path):  # another process may have been first
-                        connection.execute(
-                            "CREATE TABLE entries "
-                            "(id BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-                        )
-                        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                _make(connection, path)
             _write_ahead(connection)
             # Commits survive the death of the process; only a power cut may take the last ones.
             connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        connection.close()
-        raise
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+def _make(connection: sqlite3.Connection, path: Path) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if not _is_ours(connection, path):  # another process may have been first
+            connection.execute(
+                "CREATE TABLE entries (id BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+            )
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
@@ -243,14 +240,14 @@ _NOT_OURS = (
 
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
-    """Turn what SQLite says about files that it cannot read into a ValueError."""
+    """Turn errors of files and of SQLite into a ValueError."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        # The file is as it should be, but was busy for too long, or the disk is full or read-only.
+    except (OSError, sqlite3.OperationalError) as error:
+        # It is no file, cannot be written, was busy for too long, or the disk is full.
         raise ValueError(
             f"cannot use the cache {str(path)!r}: {error}. Give a path on a local disk with room "
-            "that can be written"
+            "that can be read and written"
         ) from error
     except sqlite3.DatabaseError as error:
         raise ValueError(_NOT_OURS.format(path=str(path), cause=str(error))) from error
