@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
 class PcrlError(Exception):
@@ -55,7 +55,7 @@ def excerpt(text: str, size: int = 60) -> str:
     return text if len(text) <= size else text[: size - 3] + "..."
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the similar ones, or else all.
 
     Known names may be dotted; what follows the last dot is compared, too.
@@ -67,8 +67,9 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     >>> did_you_mean("foo", ["dataset", "generator"])
     '; known: dataset, generator'
     """
-    bare = {full.rpartition(".")[2]: full for full in known}
-    near = difflib.get_close_matches(name, known, n=3)
-    near += [bare[end] for end in difflib.get_close_matches(name.rpartition(".")[2], bare, n=3)]
-    unique = list(dict.fromkeys(near))[:3]
-    return f"; did you mean {' or '.join(unique)}?" if unique else f"; known: {', '.join(known)}"
+    known = list(known)
+    ends = {full.rpartition(".")[2]: full for full in known}
+    near = difflib.get_close_matches(name, known)
+    near += [ends[end] for end in difflib.get_close_matches(name.rpartition(".")[2], ends)]
+    similar = " or ".join(list(dict.fromkeys(near))[:3])
+    return f"; did you mean {similar}?" if similar else f"; known: {', '.join(known)}"

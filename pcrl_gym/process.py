@@ -34,22 +34,16 @@ def hold(key: Hashable, apply: Callable[[], Undo]) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            users, undo = _held.pop(key, (0, _nothing))  # a fork may have undone it
+            users, undo = _held.pop(key, (0, lambda: None))  # a fork may have undone it
             if users > 1:
                 _held[key] = (users - 1, undo)
             else:
                 undo()
 
 
-def _nothing() -> None:
-    pass
-
-
 def _single_thread() -> None:
-    """Have torch compute in one thread: the threads of its OpenMP pool do not survive a fork.
-
-    With more, the next computation would wait for them for ever.
-    """
+    # The threads of torch's OpenMP pool do not survive a fork: with more than one, the next
+    # computation would wait for them for ever.
     set_num_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
     if set_num_threads is not None:
         set_num_threads(1)

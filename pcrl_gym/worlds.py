@@ -1,9 +1,9 @@
-"""Prompts by name: those of the worlds that come with the package, and all others."""
+"""Datasets by name, path or id: the worlds that the package makes itself, and all others."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pcrl_gym.micro import micro_prompts
 from pcrl_gym.prompts.datasets import SPLITS, read_prompts, read_splits
@@ -60,9 +60,10 @@ def load_prompts(
             that breaks the schema or has an empty prompt; the message names file, row and key.
 
     Warns:
-        UserWarning: If conversations have more turns than the first; it tells how many.
+        UserWarning: If conversations have more turns than the first; it says how many.
     """
-    return micro_prompts(split) if _is_micro(dataset) else read_prompts(dataset, split)
+    world = _world(dataset)
+    return world(split) if world else read_prompts(dataset, split)
 
 
 def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -77,8 +78,10 @@ def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises:
         DatasetError: If there is no such dataset.
     """
-    return SPLITS if _is_micro(dataset) else read_splits(dataset)
+    return SPLITS if _world(dataset) else read_splits(dataset)
 
 
-def _is_micro(dataset: object) -> bool:
-    return isinstance(dataset, (str, os.PathLike)) and os.fspath(dataset) == "micro"
+def _world(dataset: object) -> Callable[[str], list[Prompt]] | None:
+    """Return what makes the prompts of a split, if the dataset is one of the package's own."""
+    by_name = {"micro": micro_prompts}
+    return by_name.get(os.fspath(dataset)) if isinstance(dataset, (str, os.PathLike)) else None

@@ -24,7 +24,7 @@ from pcrl_gym.prompts.template import AlpacaTemplate
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides the weights of one generator."""
+    """The settings that decide the weights of one generator."""
 
     kind: str
     steps: int
@@ -65,46 +65,24 @@ def build_model(config: Config) -> Any:
     torch.manual_seed(config.seed)  # the command's own process: nobody else draws from this stream
     # Eager attention: the fused one's backward pass takes over half of a CPU step (torch 2.13).
     if config.kind == "causal":
-        return GPT2LMHeadModel._from_config(
-            GPT2Config(
-                vocab_size=config.vocab,
-                n_positions=config.positions,
-                n_embd=160,
-                n_layer=5,
-                n_head=5,
-                activation_function="gelu_pytorch_tanh",
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                bos_token_id=None,
-                eos_token_id=1,
-                pad_token_id=0,
-            ),
-            attn_implementation="eager",
-        )
+        gpt2 = GPT2Config(
+            vocab_size=config.vocab, n_positions=config.positions, n_embd=160, n_layer=5, n_head=5,
+            activation_function="gelu_pytorch_tanh",
+            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+            bos_token_id=None, eos_token_id=1, pad_token_id=0,
+        )  # fmt: skip
+        return GPT2LMHeadModel._from_config(gpt2, attn_implementation="eager")
     decoder: dict[str, Any] = {"decoder_start_token_id": 0}  # missing in T5Config's signature
-    return T5ForConditionalGeneration._from_config(
-        T5Config(
-            vocab_size=config.vocab,
-            d_model=128,
-            d_kv=32,
-            d_ff=512,
-            num_layers=5,
-            num_decoder_layers=3,
-            num_heads=4,
-            relative_attention_num_buckets=64,
-            relative_attention_max_distance=128,
-            dropout_rate=0.0,
-            eos_token_id=1,
-            pad_token_id=0,
-            **decoder,
-        ),
-        attn_implementation="eager",
-    )
+    t5 = T5Config(
+        vocab_size=config.vocab, d_model=128, d_kv=32, d_ff=512, num_layers=5, num_decoder_layers=3,
+        num_heads=4, relative_attention_num_buckets=64, relative_attention_max_distance=128,
+        dropout_rate=0.0, eos_token_id=1, pad_token_id=0, **decoder,
+    )  # fmt: skip
+    return T5ForConditionalGeneration._from_config(t5, attn_implementation="eager")
 
 
 def optimizers(model: Any, config: Config) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for all the rest.
+    """Return Muon for the matrices inside the blocks, AdamW for all the rest.
 
     T5 does not scale its attention logits: with the large steps of Muon on its query and key
     matrices they saturate, and copying is learned late.
@@ -115,11 +93,10 @@ def optimizers(model: Any, config: Config) -> list[torch.optim.Optimizer]:
     slow = [p for n, p in named if ".q." in n or ".k." in n]
     taken = {id(p) for p in [*matrices, *slow]}
     others = [p for _, p in named if id(p) not in taken]
-    groups = [
-        {"params": others, "lr": config.other_lr},
-        {"params": slow, "lr": config.other_lr / 3},
-    ]
+    groups = [{"params": others, "lr": config.other_lr}]
+    if slow:
+        groups.append({"params": slow, "lr": config.other_lr / 3})
     return [
         torch.optim.Muon(matrices, lr=config.matrix_lr, weight_decay=0.01),
-        torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
     ]

@@ -9,10 +9,12 @@ with a model card.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +34,7 @@ from pcrl_gym.micro.families import FAMILIES
 from pcrl_gym.micro.tasks import draw, key, validation_keys
 from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.storage.atomic import replace_folder, write_file
 
 STEPS = {"causal": 11_200, "seq2seq": 11_200}
 # Families that are practised more from `Config.short` on, chosen by how well the validation splits
@@ -47,12 +50,11 @@ CATEGORY = ("filter", "count_category", "is_kind", "unless", "kind_of", "if_pres
 def pools(
     config: Config, tokenizer: PreTrainedTokenizerFast, first: int
 ) -> Iterator[list[list[tuple[Any, Any]]]]:
-    """Endless pools of batches of (prompt ids, answer ids), from pool number `first` on."""
+    """Yield pools of batches of (prompt ids, answer ids) without end, from pool `first` on."""
     forbidden = validation_keys()
     hard = tuple(family for family in FAMILIES if family.name in HARD)
     category = tuple(family for family in FAMILIES if family.name in CATEGORY)
-    number = first
-    while True:
+    for number in count(first):
         rng = Random(f"{config.seed}:pool:{number}")
         step = number * config.pool
         share = config.short_share if step in range(*config.short) else 0.0
@@ -73,7 +75,6 @@ def pools(
         batches = [rows[i : i + config.batch] for i in range(0, len(rows), config.batch)]
         rng.shuffle(batches)
         yield batches
-        number += 1
 
 
 def loss_of(model: Any, kind: str, rows: list[tuple[Any, Any]], device: str) -> torch.Tensor:
@@ -115,14 +116,14 @@ def rate(step: int, config: Config) -> float:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint under another name, then rename it: a kill leaves the old one whole."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)
+    """Replace a checkpoint by another one."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_file(path, buffer.getvalue())
 
 
 def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tuple[Any, Any, float]:
-    """Train one generator in folder ``run``, going on from a checkpoint if there is one.
+    """Train one generator in folder `run`, resuming from a checkpoint if there is one.
 
     Returns:
         The model, its tokenizer and the seconds spent in training, earlier sittings included.
@@ -174,16 +175,10 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
             # Between pools only: there a resumed run draws the same batches as an unbroken one.
             if time.monotonic() - saved_at > 60 * minutes_between_saves or step >= config.steps:
                 seconds, saved_at = time.monotonic() - began, time.monotonic()
-                save_checkpoint(
-                    checkpoint,
-                    {
-                        "config": asdict(config),
-                        "model": model.state_dict(),
-                        "optimizers": [opt.state_dict() for opt in opts],
-                        "step": step,
-                        "seconds": seconds,
-                    },
-                )
+                state = {"config": asdict(config), "step": step, "seconds": seconds}
+                state["model"] = model.state_dict()
+                state["optimizers"] = [opt.state_dict() for opt in opts]
+                save_checkpoint(checkpoint, state)
     return model.eval(), tokenizer, seconds
 
 
@@ -205,9 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
     run = args.run or Path("runs") / f"micro-{args.kind}"
     target = run / "model"
     if target.exists():
-        raise SystemExit(
-            f"{target} is there already: move it away, or name another folder with --run"
-        )
+        raise SystemExit(f"{target} exists: move it away, or name another folder with --run")
     model, tokenizer, seconds = train(config, run)
     results, misses = evaluate(model, tokenizer)
     for split, result in results.items():
@@ -217,19 +210,18 @@ def main(arguments: list[str] | None = None) -> None:
     command += f" --steps {args.steps}" if args.steps else ""
     command += f" --threads {args.threads}" if args.threads else ""
     report = make_report(config, model, results, command, seconds)
-    part = run / "model.part"
-    model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    write_json(part / "training.json", report)
-    (part / "README.md").write_text(card(config, report), encoding="utf-8")
+    with replace_folder(target) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        write_json(folder / "training.json", report)
+        write_file(folder / "README.md", card(config, report))
     write_json(run / "misses.json", misses)
-    part.replace(target)
     print(f"saved {target}")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON that people can read."""
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

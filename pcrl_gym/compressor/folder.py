@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.compressor.model_card import PolicyCard, card_text
 from pcrl_gym.compressor.network import CONFIG_FILE, WEIGHTS_FILE
+from pcrl_gym.errors import did_you_mean
 from pcrl_gym.micro import weights_folder
 from pcrl_gym.prompts.template import AlpacaTemplate, ChatTemplate
 from pcrl_gym.storage.atomic import replace_folder
-from pcrl_gym.storage.model_folder import loading, read_json, suggestion
+from pcrl_gym.storage.model_folder import loading, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +79,7 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
 def _fetched(repo_id: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
-    hint = "There is no such folder either." + suggestion(repo_id, ["micro"])
+    hint = "There is no such folder either" + did_you_mean(repo_id, ["micro"])
     with loading("a compressor from", repo_id, hint):
         return Path(str(snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES))))
 

@@ -149,10 +149,8 @@ def _count(rng: Random, op: str) -> Instance:
 
 def _count_category(rng: Random, op: str) -> Instance:
     category, items = _mixed(rng, 3, 7)
-    inside = sum(lx.CATEGORY_OF.get(w) == category for w in items)
-    return Instance(
-        {"category": category}, items, str(len(items) - inside if op == "not" else inside)
-    )
+    count = sum((lx.CATEGORY_OF.get(w) == category) != (op == "not") for w in items)
+    return Instance({"category": category}, items, str(count))
 
 
 def _replace(rng: Random, op: str) -> Instance:
@@ -263,9 +261,8 @@ def _plural(rng: Random, op: str) -> Instance:
 def _number_words(rng: Random, op: str) -> Instance:
     numbers = rng.sample(range(21), rng.choice([1, 1, 2, 3, 4]))
     digits, words = [str(n) for n in numbers], [lx.NUMBER_WORDS[n] for n in numbers]
-    return (
-        Instance({}, words, _join(digits)) if op == "digits" else Instance({}, digits, _join(words))
-    )
+    asked, answer = (words, digits) if op == "digits" else (digits, words)
+    return Instance({}, asked, _join(answer))
 
 
 def _arithmetic(rng: Random, op: str) -> Instance:
@@ -276,9 +273,8 @@ def _arithmetic(rng: Random, op: str) -> Instance:
 
 def _extremum(rng: Random, op: str) -> Instance:
     numbers = _numbers(rng, 3, 6, 40)
-    return Instance(
-        {}, [str(n) for n in numbers], str(max(numbers) if op == "largest" else min(numbers))
-    )
+    answer = max(numbers) if op == "largest" else min(numbers)
+    return Instance({}, [str(n) for n in numbers], str(answer))
 
 
 def _over_under(rng: Random, op: str) -> Instance:
@@ -379,9 +375,8 @@ def _owner(rng: Random, op: str) -> Instance:
     people, things = rng.sample(lx.NAMES, n), _items(rng, 4, 4)[:n]
     i = rng.randrange(n)
     story = ", ".join(f"{p} has the {t}" for p, t in zip(people, things, strict=True)) + "."
-    return Instance(
-        {"x": things[i], "y": people[i]}, story, people[i] if op == "who" else things[i]
-    )
+    answer = people[i] if op == "who" else things[i]
+    return Instance({"x": things[i], "y": people[i]}, story, answer)
 
 
 FAMILIES: tuple[Family, ...] = (

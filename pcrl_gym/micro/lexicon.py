@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(pair.split("/") for pair in text.split())
+
+
 # Plural name of a category -> its members. Every member belongs to one category only.
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "animals": tuple("cat dog horse cow pig sheep goat duck hen fox bear wolf".split()),
@@ -43,111 +48,34 @@ PLACES: tuple[str, ...] = tuple(
     "Paris London Rome Berlin Madrid Oslo Vienna Athens Dublin Prague Cairo Delhi".split()
 )
 
-OPPOSITES: tuple[tuple[str, str], ...] = (
-    ("hot", "cold"),
-    ("big", "small"),
-    ("fast", "slow"),
-    ("old", "young"),
-    ("happy", "sad"),
-    ("open", "closed"),
-    ("full", "empty"),
-    ("high", "low"),
-    ("light", "dark"),
-    ("rich", "poor"),
-    ("early", "late"),
-    ("hard", "soft"),
-    ("wet", "dry"),
-    ("near", "far"),
-    ("clean", "dirty"),
-    ("strong", "weak"),
-    ("long", "short"),
-    ("thick", "thin"),
-    ("loud", "quiet"),
-    ("good", "bad"),
+OPPOSITES: tuple[tuple[str, str], ...] = tuple(
+    _pairs(
+        "hot/cold big/small fast/slow old/young happy/sad open/closed full/empty high/low "
+        "light/dark rich/poor early/late hard/soft wet/dry near/far clean/dirty strong/weak "
+        "long/short thick/thin loud/quiet good/bad"
+    ).items()
 )
 
-FRENCH: dict[str, str] = {
-    "cat": "chat",
-    "dog": "chien",
-    "horse": "cheval",
-    "cow": "vache",
-    "bear": "ours",
-    "wolf": "loup",
-    "apple": "pomme",
-    "pear": "poire",
-    "lemon": "citron",
-    "cherry": "cerise",
-    "red": "rouge",
-    "blue": "bleu",
-    "green": "vert",
-    "black": "noir",
-    "white": "blanc",
-    "chair": "chaise",
-    "bed": "lit",
-    "mirror": "miroir",
-    "car": "voiture",
-    "boat": "bateau",
-    "plane": "avion",
-    "shirt": "chemise",
-    "hat": "chapeau",
-    "key": "clef",
-}
+FRENCH: dict[str, str] = _pairs(
+    "cat/chat dog/chien horse/cheval cow/vache bear/ours wolf/loup apple/pomme pear/poire "
+    "lemon/citron cherry/cerise red/rouge blue/bleu green/vert black/noir white/blanc chair/chaise "
+    "bed/lit mirror/miroir car/voiture boat/bateau plane/avion shirt/chemise hat/chapeau key/clef"
+)
 
-SPANISH: dict[str, str] = {
-    "cat": "gato",
-    "dog": "perro",
-    "horse": "caballo",
-    "cow": "vaca",
-    "bear": "oso",
-    "wolf": "lobo",
-    "apple": "manzana",
-    "pear": "pera",
-    "lemon": "limón",
-    "cherry": "cereza",
-    "red": "rojo",
-    "blue": "azul",
-    "green": "verde",
-    "black": "negro",
-    "white": "blanco",
-    "chair": "silla",
-    "bed": "cama",
-    "mirror": "espejo",
-    "car": "coche",
-    "boat": "barco",
-    "plane": "avión",
-    "shirt": "camisa",
-    "hat": "sombrero",
-    "key": "llave",
-}
+SPANISH: dict[str, str] = _pairs(
+    "cat/gato dog/perro horse/caballo cow/vaca bear/oso wolf/lobo apple/manzana pear/pera "
+    "lemon/limón cherry/cereza red/rojo blue/azul green/verde black/negro white/blanco chair/silla "
+    "bed/cama mirror/espejo car/coche boat/barco plane/avión shirt/camisa hat/sombrero key/llave"
+)
 
 DICTIONARIES: dict[str, dict[str, str]] = {"French": FRENCH, "Spanish": SPANISH}
 
-PLURALS: dict[str, str] = {
-    "cat": "cats",
-    "dog": "dogs",
-    "horse": "horses",
-    "cow": "cows",
-    "duck": "ducks",
-    "wolf": "wolves",
-    "fox": "foxes",
-    "apple": "apples",
-    "cherry": "cherries",
-    "peach": "peaches",
-    "hammer": "hammers",
-    "brush": "brushes",
-    "hat": "hats",
-    "dress": "dresses",
-    "car": "cars",
-    "bus": "buses",
-    "boat": "boats",
-    "chair": "chairs",
-    "shelf": "shelves",
-    "bench": "benches",
-    "book": "books",
-    "key": "keys",
-    "river": "rivers",
-    "letter": "letters",
-}
+PLURALS: dict[str, str] = _pairs(
+    "cat/cats dog/dogs horse/horses cow/cows duck/ducks wolf/wolves fox/foxes apple/apples "
+    "cherry/cherries peach/peaches hammer/hammers brush/brushes hat/hats dress/dresses car/cars "
+    "bus/buses boat/boats chair/chairs shelf/shelves bench/benches book/books key/keys "
+    "river/rivers letter/letters"
+)
 
 NUMBER_WORDS: tuple[str, ...] = tuple(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
-from importlib import resources
 from random import Random
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from pcrl_gym.micro.wording import (
     Phrasing,
     Word,
     choices,
+    data_lines,
     filler_words,
     input_words,
     task_words,
@@ -85,23 +86,17 @@ def draft(
     for _ in range(before):
         words = filler_words("<", rng) + words
     for _ in range(after):
-        words = words + filler_words(">", rng)
+        words += filler_words(">", rng)
     return Draft(words, given, task.answer, source, phrasing)
 
 
 def draw(
-    rng: Random,
-    families: tuple[Family, ...],
-    broken: bool = False,
-    short: bool = False,
+    rng: Random, families: tuple[Family, ...], broken: bool = False, short: bool = False
 ) -> Prompt:
     """Draw one prompt with its answer; it has no id.
 
-    Args:
-        rng: Source of randomness.
-        families: Families to draw from.
-        broken: Leave out a random part of the words that the answer does not depend on.
-        short: See `draft`.
+    `broken` leaves out a random part of the words that the answer does not depend on; for the
+    others see `draft`.
     """
     return write(draft(rng, families, short=short), rng, broken)
 
@@ -140,21 +135,15 @@ def key(prompt: Prompt) -> str:
 @cache
 def validation_keys() -> frozenset[str]:
     """Return the keys of the validation prompts: no training prompt may have one."""
-    splits = ("validation_seen", "validation_unseen", "validation_human")
+    splits = [split for split in CHECKSUMS if split != "train"]
     return frozenset(key(prompt) for split in splits for prompt in micro_prompts(split))
 
 
 @cache
 def _micro_prompts(split: str) -> tuple[Prompt, ...]:
     if split == "validation_human":
-        lines = (
-            (resources.files("pcrl_gym.micro") / "human.jsonl")
-            .read_text(encoding="utf-8")
-            .splitlines()
-        )
-        return tuple(
-            Prompt(id=f"micro:{split}:{i}", **json.loads(line)) for i, line in enumerate(lines)
-        )
+        rows = enumerate(data_lines("human.jsonl"))
+        return tuple(Prompt(id=f"micro:{split}:{i}", **json.loads(row)) for i, row in rows)
     rng = Random(f"{SEED}:{split}")
     seen = tuple(family for family in FAMILIES if not family.unseen)
     unseen = tuple(family for family in FAMILIES if family.unseen)
@@ -166,18 +155,9 @@ def _micro_prompts(split: str) -> tuple[Prompt, ...]:
         else:
             drawn = draft(rng, seen, held_out=False)
         prompt = write(drawn, rng)
-        if key(prompt) in taken or drawn.phrasing.shared:
-            continue
-        taken.add(key(prompt))
-        prompts.append(
-            Prompt(
-                f"micro:{split}:{len(prompts)}",
-                prompt.instruction,
-                prompt.input,
-                prompt.output,
-                prompt.source,
-            )
-        )
+        if key(prompt) not in taken and not drawn.phrasing.shared:
+            taken.add(key(prompt))
+            prompts.append(replace(prompt, id=f"micro:{split}:{len(prompts)}"))
     return tuple(prompts)
 
 
@@ -194,8 +174,8 @@ def micro_prompts(split: str) -> list[Prompt]:
         Prompts with their checked answer as `output` and `family/op` as `source`.
 
     Raises:
-        ValueError: There is no such split.
+        ValueError: If there is no such split.
     """
-    if split not in (*SIZES, "validation_human"):
-        raise ValueError(f"micro has the splits {[*SIZES, 'validation_human']}, got {split!r}")
+    if split not in CHECKSUMS:
+        raise ValueError(f"micro has the splits {', '.join(CHECKSUMS)}, got {split!r}")
     return list(_micro_prompts(split))

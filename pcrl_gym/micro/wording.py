@@ -8,6 +8,7 @@ generators are trained on as well.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from random import Random
@@ -18,50 +19,20 @@ from pcrl_gym.micro.families import Family
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "give": (
-        "give",
-        "give me",
-        "write",
-        "write down",
-        "print",
-        "return",
-        "show",
-        "show me",
-        "tell me",
-        "say",
-        "output",
-        "name",
-        "reply with",
-        "answer with",
-        "send me",
-        "type",
-        "read out",
-        "let me have",
-        "list",
+        "give", "give me", "write", "write down", "print", "return", "show", "show me", "tell me",
+        "say", "output", "name", "reply with", "answer with", "send me", "type", "read out",
+        "let me have", "list",
     ),
-    "list": ("list",) * 6
-    + ("row", "series", "line", "sequence", "collection", "set", "input", "text", "lineup"),
-    "words": (
-        "words",
-        "words",
-        "words",
-        "items",
-        "items",
-        "entries",
-        "things",
-        "terms",
-        "elements",
-        "ones",
+    "list": (
+        *["list"] * 6, "row", "series", "line", "sequence", "collection", "set", "input", "text",
+        "lineup",
     ),
-    "word": ("word", "word", "word", "item", "item", "entry", "one", "term", "element", "thing"),
-}
+    "words": tuple("words words words items items entries things terms elements ones".split()),
+    "word": tuple("word word word item item entry one term element thing".split()),
+}  # fmt: skip
 RESTATEMENTS: tuple[str, ...] = (
-    "In other words:",
-    "I mean:",
-    "That is to say:",
-    "Again:",
-    "To be clear:",
-    "So:",
-)
+    "In other words:", "I mean:", "That is to say:", "Again:", "To be clear:", "So:",
+)  # fmt: skip
 # What may stand before a command ("Reverse the list."): "Could you reverse the list?".
 OPENERS: tuple[str, ...] = (
     "Can you", "Could you", "Could you please", "Would you", "Would you please", "Will you",
@@ -107,7 +78,8 @@ class Phrasing(NamedTuple):
     text: str
 
 
-def _data_lines(name: str) -> list[str]:
+def data_lines(name: str) -> list[str]:
+    """Return the lines of a file of micro, without empty ones and comments."""
     text = (resources.files("pcrl_gym.micro") / name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
@@ -116,7 +88,7 @@ def _data_lines(name: str) -> list[str]:
 def phrasings() -> dict[str, tuple[Phrasing, ...]]:
     """Return the phrasings of every family, by its name."""
     found: dict[str, list[Phrasing]] = {}
-    for line in _data_lines("phrasings.txt"):
+    for line in data_lines("phrasings.txt"):
         if line.startswith("["):
             rows = found[line.strip("[]")] = []
             continue
@@ -128,15 +100,15 @@ def phrasings() -> dict[str, tuple[Phrasing, ...]]:
 
 @cache
 def fillers() -> dict[str, tuple[str, ...]]:
-    """Filler sentences that may stand before ("<") and after (">") the task."""
-    rows = [line.split(" ", 1) for line in _data_lines("fillers.txt")]
+    """Return filler sentences that may stand before ("<") and after (">") the task."""
+    rows = [line.split(" ", 1) for line in data_lines("fillers.txt")]
     return {side: tuple(text for mark, text in rows if mark in (side, "*")) for side in "<>"}
 
 
 @cache
 def other_words() -> tuple[str, ...]:
     """Return common English words that mean nothing for any task."""
-    return tuple(word for line in _data_lines("words.txt") for word in line.split())
+    return tuple(word for line in data_lines("words.txt") for word in line.split())
 
 
 @cache
@@ -144,11 +116,8 @@ def choices(family: Family, op: str, held_out: bool | None) -> tuple[Phrasing, .
     """Return phrasings that ask `op` of a family: held out, not held out, or (None) all of them."""
     # A line without an op asks every op, unless the family has an op without a name.
     asks = {op} if "" in family.ops else {"", op}
-    return tuple(
-        phrasing
-        for phrasing in phrasings()[family.name]
-        if phrasing.op in asks and held_out in (None, phrasing.held_out)
-    )
+    rows = [row for row in phrasings()[family.name] if row.op in asks]
+    return tuple(row for row in rows if held_out in (None, row.held_out))
 
 
 def _fill_synonyms(text: str, rng: Random) -> str:
@@ -165,7 +134,7 @@ def _words(marked: str) -> list[Word]:
     for chunk in marked.split():
         text, core = "", ""
         for part in re.split("([<>])", chunk):
-            if part in "<>" and part:
+            if part in ("<", ">"):
                 needed = part == "<"
             else:
                 text += part
@@ -177,11 +146,8 @@ def _words(marked: str) -> list[Word]:
 def task_words(phrasing: Phrasing, slots: dict[str, str], op: str, rng: Random) -> list[Word]:
     """Return the words that ask for one task."""
     text = phrasing.text
-    if (
-        text.endswith(".")
-        and text.split()[0].strip("<>{}").lower() in COMMANDS
-        and rng.random() < 0.25
-    ):
+    is_command = text.endswith(".") and text.split()[0].strip("<>{}").lower() in COMMANDS
+    if is_command and rng.random() < 0.25:
         opener = rng.choice(OPENERS)
         at = next(i for i, c in enumerate(text) if c.isalpha())
         text = f"{opener} {text[:at]}{text[at].lower()}{text[at + 1 :]}"
@@ -192,24 +158,27 @@ def task_words(phrasing: Phrasing, slots: dict[str, str], op: str, rng: Random) 
     return _words(re.sub(r"\ba(>? <?)(?=[aeiou])", r"an\1", text))
 
 
+_FILLER_SLOTS: dict[str, Sequence[str]] = {
+    "animal": lx.CATEGORIES["animals"],
+    "colour": lx.CATEGORIES["colours"],
+    "clothes": lx.CATEGORIES["clothes"],
+    "vehicle": lx.CATEGORIES["vehicles"],
+    "furniture": lx.CATEGORIES["furniture"],
+    "tool": lx.CATEGORIES["tools"],
+    "fruit": lx.CATEGORIES["fruits"],
+    "name": lx.NAMES,
+    "place": lx.PLACES,
+    "day": lx.DAYS,
+    "n": [str(n) for n in range(2, 21)],
+}
+
+
 def filler_words(side: str, rng: Random) -> list[Word]:
     """Return a sentence that may stand before ("<") or after (">") the task, none of it needed."""
     text = rng.choice(fillers()[side])
     if "{" in text:
-        values = {
-            "animal": rng.choice(lx.CATEGORIES["animals"]),
-            "colour": rng.choice(lx.CATEGORIES["colours"]),
-            "clothes": rng.choice(lx.CATEGORIES["clothes"]),
-            "vehicle": rng.choice(lx.CATEGORIES["vehicles"]),
-            "furniture": rng.choice(lx.CATEGORIES["furniture"]),
-            "tool": rng.choice(lx.CATEGORIES["tools"]),
-            "fruit": rng.choice(lx.CATEGORIES["fruits"]),
-            "name": rng.choice(lx.NAMES),
-            "place": rng.choice(lx.PLACES),
-            "day": rng.choice(lx.DAYS),
-            "n": str(rng.randint(2, 20)),
-        }
-        text = text.format(**values)
+        # Each is drawn whether the text has its slot or not: the order of draws makes the prompts.
+        text = text.format(**{slot: rng.choice(pool) for slot, pool in _FILLER_SLOTS.items()})
     return [Word(word, "") for word in text.split()]
 
 
@@ -217,17 +186,13 @@ def input_words(value: list[str] | str, rng: Random) -> list[Word]:
     """Return input in one of several formats: mostly commas, sometimes other marks or a label."""
     if isinstance(value, str):
         return [Word(word, word.strip(".,:")) for word in value.split()]
-    mark = rng.choices([",", ";", "", " and"], weights=[80, 6, 8, 6])[0]
-    words = [Word(item + mark, item) for item in value[:-1]] + [Word(value[-1], value[-1])]
-    if mark == " and":
-        words = [
-            word
-            for item in words
-            for word in (_words(f"<{item.core}> and") if item.text != item.core else [item])
-        ]
-    label = rng.choices(["", "List:", "Words:", "Here it is:", "Input:"], weights=[84, 5, 5, 3, 3])[
-        0
-    ]
+    mark = rng.choices([",", ";", "", "and"], weights=[80, 6, 8, 6])[0]
+    words = []
+    for item in value[:-1]:
+        words += [Word(item, item), Word("and", "")] if mark == "and" else [Word(item + mark, item)]
+    words.append(Word(value[-1], value[-1]))
+    labels = ["", "List:", "Words:", "Here it is:", "Input:"]
+    label = rng.choices(labels, weights=[84, 5, 5, 3, 3])[0]
     return [Word(word, "") for word in label.split()] + words
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pcrl_gym.prompts.prompt_text import RenderedPrompt
+from pcrl_gym.prompts.prompt_text import RenderedPrompt, join_pieces
 from pcrl_gym.spec import format_spec
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ DATE = datetime.date(2024, 7, 26)
 # second sentinel shows up templates whose own text depends on the content.
 _SENTINELS = ('sentinel "1"\n<one>', "another <sentinel>,\n'two'")
 # What `chat_frame` gives a chat template by itself.
-_TAKEN = ("messages", "add_generation_prompt", "strftime_now")
+_NOW = "strftime_now"
+_TAKEN = ("messages", "add_generation_prompt", _NOW)
 
 
 class ChatTemplate:
@@ -69,25 +70,31 @@ class ChatTemplate:
         settings |= chat_template_kwargs
         self.name = format_spec("chat", settings)
         day = check_chat_settings(settings)
-        who = f"the chat template of {tokenizer.name_or_path or type(tokenizer).__name__}"
-        if unused := _unused(tokenizer, [*chat_template_kwargs, *(["date"] if date else [])]):
+        model = tokenizer.name_or_path or type(tokenizer).__name__
+        who = f"the chat template of {model}"
+        source = _source(tokenizer)
+        words = {name: name for name in chat_template_kwargs} | ({"date": _NOW} if date else {})
+        unused = [name for name, word in words.items() if source and not _mentions(source, word)]
+        if unused:
             raise ValueError(f"{who} does not use {', '.join(unused)}: leave it out")
         frame = chat_frame(tokenizer, system, day, chat_template_kwargs)
         if frame is None:
             if system is not None and chat_frame(tokenizer, None, day, chat_template_kwargs):
                 raise ValueError(f"{who} refuses a system message: leave system out")
-            raise ValueError(_no_frame(tokenizer))
+            fault = "a chat template that changes, repeats or refuses the content of a user message"
+            raise ValueError(
+                "template='chat' needs a generator whose tokenizer has a chat template that writes "
+                f"a user message once and unchanged; {model} has "
+                f"{fault if tokenizer.chat_template else 'no chat template'}; "
+                "use template='alpaca' or pass a Template object"
+            )
         self.prefix, self.suffix = frame
         if system is not None and system.strip() not in self.prefix:
             raise ValueError(f"{who} does not write the system message: leave system out")
 
     @classmethod
     def from_frame(cls, frame: Sequence[str], name: str = "chat") -> ChatTemplate:
-        """Return a template that was rendered before.
-
-        Args:
-            frame: See the property; a list works too, as JSON has no tuples.
-            name: Its name.
+        """Return a template that was rendered before; JSON's list as `frame` works, too.
 
         Raises:
             ValueError: If the frame is not two strings.
@@ -110,10 +117,7 @@ class ChatTemplate:
         """Return the text of the prompt and the ranges that belong to the template."""
         parts = (prompt.instruction.strip(), prompt.input.strip())
         content = "\n".join(part for part in parts if part)
-        start, end = len(self.prefix), len(self.prefix) + len(content)
-        whole = f"{self.prefix}{content}{self.suffix}"
-        ranges = ((0, start), (end, len(whole)))
-        return RenderedPrompt(whole, tuple(pair for pair in ranges if pair[0] < pair[1]))
+        return join_pieces([(self.prefix, True), (content, False), (self.suffix, True)])
 
     def __repr__(self) -> str:
         return f"ChatTemplate({self.name!r})"
@@ -147,13 +151,7 @@ def chat_frame(
     """Return the text that a tokenizer's chat template writes before and after a user message.
 
     The generation prompt belongs to the text after it. The frame is found by rendering two
-    different messages and comparing what stands around them.
-
-    Args:
-        tokenizer: The tokenizer.
-        system: The system message; None: none.
-        date: The day that the chat template takes for today.
-        chat_template_kwargs: Variables of the chat template.
+    different messages and comparing what stands around them. Arguments as of `ChatTemplate`.
 
     Returns:
         `(prefix, suffix)`, or None if there is no chat template or none that can be split so:
@@ -188,9 +186,7 @@ def chat_frame(
 def _source(tokenizer: PreTrainedTokenizerFast) -> str | None:
     """Return the Jinja source that `apply_chat_template` renders, the default one of several."""
     template: Any = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    return template or None
+    return (template.get("default") if isinstance(template, dict) else template) or None
 
 
 def _pinned(source: str, date: datetime.date) -> str:
@@ -198,7 +194,7 @@ def _pinned(source: str, date: datetime.date) -> str:
 
     transformers passes no functions to chat templates, so this one is written in Jinja.
     """
-    if not re.search(r"\bstrftime_now\b", source):
+    if not _mentions(source, _NOW):
         return source
     moment = datetime.datetime.combine(date, datetime.time())
     steps = "".join(
@@ -210,22 +206,5 @@ def _pinned(source: str, date: datetime.date) -> str:
     return macro + source
 
 
-def _unused(tokenizer: PreTrainedTokenizerFast, settings: Sequence[str]) -> list[str]:
-    """Return the settings that a chat template does not know and would ignore."""
-    source = _source(tokenizer)
-    words = {name: "strftime_now" if name == "date" else name for name in settings}
-    return [
-        name
-        for name, word in words.items()
-        if source and not re.search(rf"\b{re.escape(word)}\b", source)
-    ]
-
-
-def _no_frame(tokenizer: PreTrainedTokenizerFast) -> str:
-    found = "a chat template that changes, repeats or refuses the content of a user message"
-    return (
-        "template='chat' needs a generator whose tokenizer has a chat template that writes a user "
-        f"message once and unchanged; {tokenizer.name_or_path or type(tokenizer).__name__} has "
-        f"{found if tokenizer.chat_template else 'no chat template'}. "
-        "Use template='alpaca' or pass a Template object."
-    )
+def _mentions(source: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(word)}\b", source) is not None

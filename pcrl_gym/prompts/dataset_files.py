@@ -6,9 +6,9 @@ import csv
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pcrl_gym.errors import DatasetError
 
@@ -26,16 +26,8 @@ _SPLIT_FILE = re.compile(
 _CSV_LIMIT = threading.Lock()
 
 
-class Table(NamedTuple):
-    """Rows of one file.
-
-    Attributes:
-        origin: What error messages call the file.
-        rows: Its rows, as they were read.
-    """
-
-    origin: str
-    rows: list[Any]
+Table = tuple[str, list[Any]]
+"""What error messages call a file, and its rows as they were read."""
 
 
 def read_file(path: Path) -> Table:
@@ -44,61 +36,38 @@ def read_file(path: Path) -> Table:
     Raises:
         DatasetError: If it has none of `SUFFIXES` or cannot be read.
     """
-    readers = {".json": _read_json, ".jsonl": _read_jsonl, ".csv": _read_csv}
+    readers = dict(zip(SUFFIXES, (_read_json, _read_jsonl, _read_csv, _read_parquet), strict=True))
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DatasetError(
             f"{path}: prompts are read from {', '.join(SUFFIXES)} files, not from {suffix!r}"
         )
     try:
-        return Table(str(path), list(readers.get(suffix, _read_parquet)(path)))
+        return str(path), list(readers[suffix](path))
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: cannot be read: save it as UTF-8 ({error})") from error
     except (OSError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot be read: {error}") from error
 
 
-class SplitFile(NamedTuple):
-    """A file whose name says which split it holds, or which part of one.
-
-    Attributes:
-        path: Where it lies.
-        stem: Its name without extension and part.
-        part: Which part it is, from 0 on.
-        parts: Number of parts.
-    """
-
-    path: Path
-    stem: str
-    part: int
-    parts: int
-
-
-def split_files(folder: Path) -> dict[str, list[SplitFile]]:
-    """Find the files of each split in a folder and in its folder `data`, sorted by name."""
-    files: dict[str, list[SplitFile]] = {}
-    for place in (folder, folder / "data"):
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
-            name = _SPLIT_FILE.fullmatch(path.stem)
-            if name and path.suffix.lower() in SUFFIXES and path.is_file():
-                part, parts = int(name["part"] or 0), int(name["parts"] or 1)
-                files.setdefault(name["split"], []).append(
-                    SplitFile(path, name["stem"], part, parts)
-                )
-    return files
-
-
-def read_split(folder: Path, split: str) -> tuple[str, list[Table]]:
-    """Read the file of a split in a folder, or all its parts.
+def read_folder(folder: Path, split: str) -> tuple[str, list[Table]]:
+    """Read a split of a folder: the file of the split or all its parts, or what `datasets` saved.
 
     Returns:
-        The name of the file without extension and part, and the rows of each part in order.
+        What ids of rows begin with, and the rows of each file in order.
 
     Raises:
-        DatasetError: If there is no file, more than one that are not the parts of one, or a part
-            is missing.
+        DatasetError: If there is no such split, it cannot be read, there is more than one file that
+            are not the parts of one, or a part is missing.
     """
-    found = split_files(folder)
+    if _is_saved(folder):
+        saved, name = _load_saved(folder), folder.resolve().name
+        if None in saved:
+            return name, [(str(folder), saved[None].to_list())]
+        if split not in saved:
+            raise DatasetError(f"{folder}: no split {split!r}, found {', '.join(map(str, saved))}")
+        return f"{name}:{split}", [(f"{folder}: {split}", saved[split].to_list())]
+    found = _split_files(folder)
     if split not in found:
         there = ", ".join(known for known in SPLITS if known in found) or "no split"
         raise DatasetError(
@@ -106,30 +75,42 @@ def read_split(folder: Path, split: str) -> tuple[str, list[Table]]:
             f"{split}.jsonl, my_{split}.json or data/{split}-00000-of-00001.parquet "
             f"({', '.join(SUFFIXES)})"
         )
-    files = found[split]
-    names = ", ".join(str(file.path.relative_to(folder)) for file in files)
-    if len({(file.path.parent, file.stem, file.parts, file.path.suffix) for file in files}) > 1:
-        raise DatasetError(f"{folder}: more than one file of split {split!r}: {names}; give one")
-    parts = files[0].parts
-    if [file.part for file in files] != list(range(parts)):
-        raise DatasetError(f"{folder}: expected {parts} parts of split {split!r}, found {names}")
-    return files[0].stem, [read_file(file.path) for file in files]
+    paths, names = zip(*found[split], strict=True)
+    listed = ", ".join(str(path.relative_to(folder)) for path in paths)
+    if len({(p.parent, n["stem"], n["parts"], p.suffix) for p, n in found[split]}) > 1:
+        raise DatasetError(f"{folder}: more than one file of split {split!r}: {listed}; give one")
+    parts = int(names[0]["parts"] or 1)
+    if [int(name["part"] or 0) for name in names] != list(range(parts)):
+        raise DatasetError(f"{folder}: expected {parts} parts of split {split!r}, found {listed}")
+    return names[0]["stem"], [read_file(path) for path in paths]
 
 
-def is_saved_dataset(folder: Path) -> bool:
-    """Return whether a folder was written by `save_to_disk` of the library `datasets`."""
+def folder_splits(folder: Path) -> Collection[str | None]:
+    """Return the splits of a folder; None stands for a dataset that was saved without splits.
+
+    Raises:
+        DatasetError: If the folder of a saved dataset cannot be read.
+    """
+    return (_load_saved(folder) if _is_saved(folder) else _split_files(folder)).keys()
+
+
+def _split_files(folder: Path) -> dict[str, list[tuple[Path, re.Match[str]]]]:
+    """Find the files of each split in a folder and in its folder `data`, sorted by name."""
+    files: dict[str, list[tuple[Path, re.Match[str]]]] = {}
+    for place in (folder, folder / "data"):
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            name = _SPLIT_FILE.fullmatch(path.stem)
+            if name and path.suffix.lower() in SUFFIXES and path.is_file():
+                files.setdefault(name["split"], []).append((path, name))
+    return files
+
+
+def _is_saved(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
-def load_saved_dataset(folder: Path) -> dict[str | None, Any]:
-    """Open what `save_to_disk` wrote.
-
-    Returns:
-        The `datasets.Dataset` of each split; under None one that was saved without splits.
-
-    Raises:
-        DatasetError: If it cannot be read.
-    """
+def _load_saved(folder: Path) -> dict[str | None, Any]:
+    """Open what `save_to_disk` wrote; under None a dataset without splits."""
     import datasets
 
     try:
@@ -179,8 +160,7 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
 
 
 def _records(path: Path, reader: csv.DictReader[str]) -> list[dict[str, Any]]:
-    keys = [key.strip() for key in reader.fieldnames or ()]
-    reader.fieldnames = keys
+    reader.fieldnames = keys = [key.strip() for key in reader.fieldnames or ()]
     if twice := sorted({key for key in keys if key and keys.count(key) > 1}):
         raise DatasetError(f"{path}: the first line has more than one key {twice[0]!r}")
     records = []
@@ -200,10 +180,9 @@ def _read_parquet(path: Path) -> list[Any]:
 
     try:
         # Without partitioning: folders called `id=3` are no columns.
-        rows: list[Any] = read_table(path, partitioning=None).to_pylist()
+        return list(read_table(path, partitioning=None).to_pylist())
     except ArrowException as error:
         raise DatasetError(f"{path}: not valid Parquet: {error}") from error
-    return rows
 
 
 def json_type(value: object) -> str:

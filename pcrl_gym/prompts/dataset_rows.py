@@ -1,11 +1,15 @@
-"""Rows of datasets: the columns of common formats, read as the texts of a prompt."""
+"""From rows to prompts: the columns of common formats, read as the texts of a prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pcrl_gym.prompts.prompt import text_problem
+from pcrl_gym.errors import DatasetError
+from pcrl_gym.prompts.dataset_files import Table, json_type
+from pcrl_gym.prompts.prompt import Prompt, text_problem
 
 COLUMNS = {
     "instruction": ("instruction", "prompt", "question"),
@@ -26,34 +30,88 @@ _ROLES = {
 _ROLE_OF = {name: role for role, names in _ROLES.items() for name in names}
 
 
-class Row(NamedTuple):
-    """What a row says about a prompt.
+def prompts_from_rows(stem: str, tables: Sequence[Table]) -> list[Prompt]:
+    """Turn rows into prompts; the id of a row without one begins with `stem`.
 
-    Attributes:
-        texts: The fields of `Prompt` that the row has; `instruction` is among them.
-        has_later_turns: Whether it is a conversation that goes on after the first answer.
+    Raises:
+        DatasetError: If a row breaks the schema, an id is not unique or there are no rows.
+
+    Warns:
+        UserWarning: If conversations have more turns than the first.
     """
+    prompts: list[Prompt] = []
+    cut = 0
+    for origin, rows in tables:
+        for number, row in enumerate(rows):
+            try:
+                if not isinstance(row, dict):
+                    raise ValueError(f"expected an object, got {json_type(row)}")
+                texts, has_later_turns = read_row(row)
+                row_id = _row_id(row, f"{stem}:{len(prompts)}")
+            except ValueError as error:
+                raise DatasetError(f"{origin}: row {number} (the first is 0): {error}") from error
+            cut += has_later_turns
+            prompts.append(Prompt(id=row_id, **texts))
+    if cut:
+        warnings.warn(
+            f"{stem}: {cut} of {len(prompts)} rows are conversations of several turns, of which "
+            "the first alone is read",
+            stacklevel=4,  # the caller of `load_prompts`
+        )
+    return check_prompts(prompts, tables[0][0])
 
-    texts: dict[str, str]
-    has_later_turns: bool
+
+def check_prompts(prompts: Sequence[Prompt], origin: str) -> list[Prompt]:
+    """Return prompts as a list.
+
+    Raises:
+        DatasetError: If there are none, one is empty or no `Prompt`, or two have the same id.
+    """
+    for prompt in prompts:
+        if not isinstance(prompt, Prompt):
+            raise DatasetError(
+                f"{origin}: expected Prompt objects, got {type(prompt).__name__}; or give a path"
+            )
+        if _is_empty(prompt.instruction, prompt.input):
+            raise DatasetError(
+                f"{origin}: prompt {prompt.id!r} is empty: give it an instruction or an input"
+            )
+    if not prompts:
+        raise DatasetError(f"{origin}: there are no prompts in it")
+    most_common, count = Counter(prompt.id for prompt in prompts).most_common(1)[0]
+    if count > 1:
+        raise DatasetError(f"{origin}: key 'id': {count} rows have the id {most_common!r}")
+    return list(prompts)
 
 
-def read_row(row: Mapping[str, Any]) -> Row:
+def _row_id(row: Mapping[str, Any], default: str) -> str:
+    row_id: Any = row.get("id")
+    if isinstance(row_id, int) and not isinstance(row_id, bool):
+        return str(row_id)
+    if row_id is None or row_id == "":
+        return default
+    if problem := text_problem(row_id):
+        raise ValueError(f"key 'id' {problem}")
+    return str(row_id)
+
+
+def read_row(row: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
     """Read a row under the keys of `COLUMNS` or `CONVERSATIONS`.
 
-    Null counts as absent, and as instruction like an empty string.
+    Null counts as absent, and as instruction like an empty string. Of a conversation the first
+    exchange is read, see `pcrl_gym.load_prompts`.
 
-    Of a conversation the first exchange is read: the user message is the instruction, or the
-    input if a system message comes before it, which then is the instruction; the message of the
-    assistant that follows is the output.
+    Returns:
+        The fields of `Prompt` that the row has, `instruction` among them, and whether it is a
+        conversation that continues after the first answer.
 
     Raises:
         ValueError: If there is no instruction or no text in the prompt, a value is no text or no
             conversation, or two keys hold different texts for one field.
 
     Example:
-        >>> read_row({"question": "Who?", "answer": "Me.", "level": 3}).texts
-        {'instruction': 'Who?', 'output': 'Me.'}
+        >>> read_row({"question": "Who?", "answer": "Me.", "level": 3})
+        ({'instruction': 'Who?', 'output': 'Me.'}, False)
     """
     given = {key: value for key, value in row.items() if value is not None}
     conversations = {key: given[key] for key in CONVERSATIONS if key in given}
@@ -70,8 +128,8 @@ def read_row(row: Mapping[str, Any]) -> Row:
                 found[field][key] = given[key]
     has_later_turns = False
     for key, messages in conversations.items():
-        exchange, goes_on = _first_exchange(key, messages)
-        has_later_turns |= goes_on
+        exchange, continues = _first_exchange(key, messages)
+        has_later_turns |= continues
         for field, text in exchange.items():
             found[field][key] = text
     texts = {field: _the_one(field, texts) for field, texts in found.items() if texts}
@@ -81,13 +139,12 @@ def read_row(row: Mapping[str, Any]) -> Row:
             f"key 'instruction' is missing, and so are those that may stand for it ({others}); "
             f"the row has {', '.join(map(str, row)) or 'none'}"
         )
-    if is_empty(texts.setdefault("instruction", ""), texts.get("input", "")):
+    if _is_empty(texts.setdefault("instruction", ""), texts.get("input", "")):
         raise ValueError("the prompt is empty: write an instruction, or delete the row")
-    return Row(texts, has_later_turns)
+    return texts, has_later_turns
 
 
-def is_empty(instruction: str, user_input: str) -> bool:
-    """Return whether a prompt has no text but white space."""
+def _is_empty(instruction: str, user_input: str) -> bool:
     return not (instruction.strip() or user_input.strip())
 
 
@@ -104,7 +161,7 @@ def _the_one(field: str, texts: Mapping[str, str]) -> str:
 
 
 def _first_exchange(key: str, messages: Any) -> tuple[dict[str, str], bool]:
-    """Return the fields of a prompt in a conversation, and whether it goes on after them."""
+    """Return the fields of a prompt in a conversation, and whether it continues after them."""
     if isinstance(messages, Mapping) and all(isinstance(m, list) for m in messages.values()):
         # How `datasets.Sequence` stores a list of objects.
         columns = zip(*messages.values(), strict=True)

@@ -1,31 +1,22 @@
-"""Datasets: prompts from micro, from files and folders, and from the Hugging Face hub."""
+"""Datasets: prompts from files and folders, from the Hugging Face hub, and by name."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import warnings
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pcrl_gym.errors import DatasetError, excerpt
 from pcrl_gym.prompts.dataset_files import SPLITS as SPLITS
-from pcrl_gym.prompts.dataset_files import (
-    SUFFIXES,
-    Table,
-    is_saved_dataset,
-    json_type,
-    load_saved_dataset,
-    read_file,
-    read_split,
-    split_files,
-)
-from pcrl_gym.prompts.dataset_rows import is_empty, read_row
-from pcrl_gym.prompts.prompt import Prompt, text_problem
+from pcrl_gym.prompts.dataset_files import SUFFIXES, Table, folder_splits, read_file, read_folder
+from pcrl_gym.prompts.dataset_rows import check_prompts, prompts_from_rows
+from pcrl_gym.prompts.prompt import Prompt
+
+NAMES = ("micro", "alpaca_plus", "gpteacher")
+"""Datasets with a name of their own; the first is a world, the others are read here."""
 
 ALPACA_PLUS_URL = (
     "https://raw.githubusercontent.com/jayelm/gisting/"
@@ -37,33 +28,30 @@ GPTEACHER_ID = "teknium/GPTeacher-General-Instruct"
 def read_prompts(
     dataset: str | os.PathLike[str] | Sequence[Prompt], split: str = "train"
 ) -> list[Prompt]:
-    """Read the prompts of one split of any dataset that does not come with the package.
-
-    See `pcrl_gym.load_prompts`, which knows those by name, too.
-    """
+    """Read the prompts of one split of any dataset that no world makes; see `load_prompts`."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if isinstance(dataset, Sequence) and not isinstance(dataset, str):
-        return _check(dataset, "the sequence of prompts")
+        return check_prompts(dataset, "the sequence of prompts")
     if not isinstance(dataset, (str, os.PathLike)):
         raise DatasetError(
             "dataset must be a name, a path or a sequence of Prompt objects, got "
             f"{type(dataset).__name__}"
         )
     name = os.fspath(dataset)
-    path = _path(name)
-    if name == "alpaca_plus":
-        return _load_file(_alpaca_plus_file(split))
-    if name == "gpteacher":
-        return _load_hub(GPTEACHER_ID, split)
-    if name and path.is_dir():
-        return _load_folder(path, split)
-    if path.is_file():
-        return _load_file(path)
+    path = _alpaca_plus_file(split) if name == "alpaca_plus" else _path(name)
     looks_like_a_path = path.suffix.lower() in SUFFIXES or path.is_absolute() or name[:1] in "~."
-    if isinstance(dataset, os.PathLike) or looks_like_a_path:
+    if name == "gpteacher":
+        stem, tables = _read_hub(GPTEACHER_ID, split)
+    elif path.is_file():
+        stem, tables = path.stem, [read_file(path)]
+    elif name and path.is_dir():
+        stem, tables = read_folder(path, split)
+    elif isinstance(dataset, os.PathLike) or looks_like_a_path:
         raise DatasetError(f"there is no file or folder {name!r} (in {Path.cwd()})")
-    return _load_hub(name, split)
+    else:
+        stem, tables = _read_hub(name, split)
+    return prompts_from_rows(stem, tables)
 
 
 def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -72,13 +60,11 @@ def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
     path = _path(name)
     if name == "alpaca_plus":
         return SPLITS
+    if path.is_file():
+        return ("train",)
     found: Collection[str | None]
     if name and path.is_dir():
-        found = (load_saved_dataset(path) if is_saved_dataset(path) else split_files(path)).keys()
-        if None in found:
-            return ("train",)
-    elif path.is_file():
-        return ("train",)
+        found = folder_splits(path)
     else:
         import datasets
 
@@ -87,10 +73,10 @@ def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
             found = datasets.get_dataset_split_names(hub_id)
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             raise DatasetError(
-                f"cannot tell the splits of dataset {name!r}: there is no such file or folder, and "
+                f"cannot find the splits of dataset {name!r}: there is no such file or folder, and "
                 f"the Hugging Face hub says {error}"
             ) from error
-    return tuple(split for split in SPLITS if split in found)
+    return ("train",) if None in found else tuple(split for split in SPLITS if split in found)
 
 
 def dataset_checksum(prompts: Iterable[Prompt]) -> str:
@@ -131,28 +117,11 @@ def _path(name: str) -> Path:
     try:
         path = Path(name).expanduser()
         path.exists()
+        return path
     except (OSError, RuntimeError) as error:
         raise DatasetError(
             f"{excerpt(name)!r} is no name, path or id of a dataset: {excerpt(str(error))}"
         ) from error
-    return path
-
-
-def _load_file(path: Path) -> list[Prompt]:
-    return _prompts([read_file(path)], path.stem)
-
-
-def _load_folder(folder: Path, split: str) -> list[Prompt]:
-    if not is_saved_dataset(folder):
-        stem, tables = read_split(folder, split)
-        return _prompts(tables, stem)
-    saved = load_saved_dataset(folder)
-    name = folder.resolve().name
-    if None in saved:
-        return _prompts([Table(str(folder), saved[None].to_list())], name)
-    if split not in saved:
-        raise DatasetError(f"{folder}: no split {split!r}, found {', '.join(map(str, saved))}")
-    return _prompts([Table(f"{folder}: {split}", saved[split].to_list())], f"{name}:{split}")
 
 
 def _alpaca_plus_file(split: str) -> Path:
@@ -174,8 +143,8 @@ def _alpaca_plus_file(split: str) -> Path:
     return path
 
 
-def _load_hub(name: str, split: str) -> list[Prompt]:
-    """Load a split of a dataset on the Hugging Face hub."""
+def _read_hub(name: str, split: str) -> tuple[str, list[Table]]:
+    """Read a split of a dataset on the Hugging Face hub; see `read_folder`."""
     import datasets
 
     try:
@@ -183,60 +152,9 @@ def _load_hub(name: str, split: str) -> list[Prompt]:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DatasetError(
             f"cannot load dataset {name!r} from the Hugging Face hub ({error}). A dataset is "
-            "'micro', 'alpaca_plus', 'gpteacher', the path of a file or folder, or the id of a "
-            "dataset on the hub that can be reached"
+            f"{', '.join(map(repr, NAMES))}, the path of a file or folder, or the id of a dataset "
+            "on the hub that can be reached"
         ) from error
     if split not in loaded:
         raise DatasetError(f"dataset {name!r} has no split {split!r}, it has {', '.join(loaded)}")
-    rows = loaded[split].to_list()
-    return _prompts([Table(name, rows)], f"{name.rsplit('/', 1)[-1]}:{split}")
-
-
-def _prompts(tables: Sequence[Table], stem: str) -> list[Prompt]:
-    """Validate rows and turn them into prompts; `stem` stands in ids."""
-    prompts: list[Prompt] = []
-    cut = 0
-    for origin, rows in tables:
-        for number, row in enumerate(rows):
-            place = f"{origin}: row {number} (the first is 0)"
-            if not isinstance(row, dict):
-                raise DatasetError(f"{place}: expected an object, got {json_type(row)}")
-            try:
-                texts, has_later_turns = read_row(row)
-            except ValueError as error:
-                raise DatasetError(f"{place}: {error}") from error
-            cut += has_later_turns
-            row_id: Any = row.get("id")
-            if isinstance(row_id, int) and not isinstance(row_id, bool):
-                row_id = str(row_id)
-            if row_id is None or row_id == "":
-                row_id = f"{stem}:{len(prompts)}"
-            if problem := text_problem(row_id):
-                raise DatasetError(f"{place}: key 'id' {problem}")
-            prompts.append(Prompt(id=row_id, **texts))
-    if cut:
-        warnings.warn(
-            f"{stem}: {cut} of {len(prompts)} rows are conversations of several turns, of which "
-            "the first alone is read",
-            stacklevel=5,
-        )
-    return _check(prompts, tables[0].origin)
-
-
-def _check(prompts: Sequence[Prompt], origin: str) -> list[Prompt]:
-    """Return the prompts as a list if there are any and all ids differ."""
-    for prompt in prompts:
-        if not isinstance(prompt, Prompt):
-            raise DatasetError(
-                f"{origin}: expected Prompt objects, got {type(prompt).__name__}; or give a path"
-            )
-        if is_empty(prompt.instruction, prompt.input):
-            raise DatasetError(
-                f"{origin}: prompt {prompt.id!r} is empty: give it an instruction or an input"
-            )
-    if not prompts:
-        raise DatasetError(f"{origin}: there are no prompts in it")
-    most_common, count = Counter(prompt.id for prompt in prompts).most_common(1)[0]
-    if count > 1:
-        raise DatasetError(f"{origin}: key 'id': {count} rows have the id {most_common!r}")
-    return list(prompts)
+    return f"{name.rsplit('/', 1)[-1]}:{split}", [(name, loaded[split].to_list())]

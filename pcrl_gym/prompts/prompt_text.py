@@ -91,15 +91,20 @@ class RenderedPrompt:
         object.__setattr__(self, "text", PromptText(self.text, self.fixed))
 
 
+def join_pieces(pieces: Sequence[tuple[str, bool]]) -> RenderedPrompt:
+    """Join `(text, is the template's own)` pieces, skipping empty ones."""
+    fixed, end = [], 0
+    for text, is_fixed in pieces:
+        start, end = end, end + len(text)
+        if is_fixed and text:
+            fixed.append((start, end))
+    return RenderedPrompt("".join(text for text, _ in pieces), tuple(fixed))
+
+
 def framed(text: str, frame: tuple[str, str]) -> str:
-    """Return a text that begins and ends with two fixed texts as one that knows it.
+    """Return a text as a `PromptText` whose first and last part are the template's own.
 
-    Args:
-        text: Any text.
-        frame: What stands before and after the user's text, see `ChatTemplate.frame`.
-
-    Returns:
-        A `PromptText`; the text as it is where it has another form.
+    A text that does not begin and end with `frame` (see `ChatTemplate.frame`) is returned as it is.
     """
     prefix, suffix = frame
     start, end = len(prefix), len(text) - len(suffix)

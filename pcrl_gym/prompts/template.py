@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pcrl_gym.prompts.chat_template import ChatTemplate, chat_frame, check_chat_settings
+from pcrl_gym.prompts.chat_template import ChatTemplate, check_chat_settings
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.prompts.prompt_text import PromptText, RenderedPrompt
+from pcrl_gym.prompts.prompt_text import PromptText, RenderedPrompt, join_pieces
 from pcrl_gym.spec import parse_spec
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ __all__ = [
     "PromptText",
     "RenderedPrompt",
     "Template",
-    "chat_frame",
     "check_template",
     "make_template",
 ]
@@ -57,11 +55,11 @@ class AlpacaTemplate:
 
     def render(self, prompt: Prompt) -> RenderedPrompt:
         """Return the text of the prompt and the ranges that belong to the template."""
-        user_input = prompt.input.strip()
-        pieces = [("Instruction: ", True), (prompt.instruction.strip(), False)]
+        instruction, user_input = prompt.instruction.strip(), prompt.input.strip()
+        pieces = [("Instruction: ", True), (instruction, False)]
         if user_input:
             pieces += [("\nInput: ", True), (user_input, False)]
-        return _join([*pieces, ("\nOutput: \n", True)])
+        return join_pieces([*pieces, ("\nOutput: \n", True)])
 
 
 def make_template(
@@ -110,14 +108,3 @@ def check_template(spec: Any) -> dict[str, Any] | None:
         )
     check_chat_settings(settings)
     return settings
-
-
-def _join(pieces: Sequence[tuple[str, bool]]) -> RenderedPrompt:
-    """Join `(text, is template text)` pieces, skipping empty ones."""
-    fixed = []
-    end = 0
-    for text, is_fixed in pieces:
-        start, end = end, end + len(text)
-        if is_fixed and text:
-            fixed.append((start, end))
-    return RenderedPrompt("".join(text for text, _ in pieces), tuple(fixed))

@@ -1,4 +1,4 @@
-"""What was computed once, kept on disk: safe with several processes and through kill -9."""
+"""Answers kept on disk: safe with several processes and through kill -9."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,7 @@ class DiskCache:
         {'seven': 5}
     """
 
-    _lock: threading.RLock
     _connection: sqlite3.Connection | None
-    _closed: bool
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
@@ -98,7 +96,8 @@ class DiskCache:
         rows = [(_row_id(scope, key), _to_json(value)) for key, value in values.items()]
         if not rows:
             return
-        with self._use() as connection, _transaction(connection):
+        with self._use() as connection, connection:  # which commits, or rolls back
+            connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", rows)
 
     def close(self) -> None:
@@ -123,13 +122,12 @@ class DiskCache:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.path = state["path"]
-        self._set_up()
-        self._closed = state["closed"]
+        self._set_up(state["closed"])
 
-    def _set_up(self) -> None:
+    def _set_up(self, closed: bool = False) -> None:
         self._lock = threading.RLock()
         self._connection = None
-        self._closed = False
+        self._closed = closed
         _CACHES.add(self)
 
     def _connected(self) -> sqlite3.Connection:
@@ -147,14 +145,6 @@ class DiskCache:
             with _refused(self.path):
                 yield connection
 
-    def _after_fork(self) -> None:
-        if self._connection is not None:
-            # SQLite forbids a child even to close it, which collecting it would do.
-            _INHERITED.append(self._connection)
-        # Another thread of the parent may have held the lock.
-        self._lock = threading.RLock()
-        self._connection = None
-
 
 _CACHES: weakref.WeakSet[DiskCache] = weakref.WeakSet()
 _INHERITED: list[sqlite3.Connection] = []
@@ -162,7 +152,11 @@ _INHERITED: list[sqlite3.Connection] = []
 
 def _reset_caches() -> None:
     for cache in _CACHES:
-        cache._after_fork()
+        if cache._connection is not None:
+            # SQLite forbids a child even to close it, which collecting it would do.
+            _INHERITED.append(cache._connection)
+        # A new lock too: another thread of the parent may have held the old one.
+        cache._set_up(cache._closed)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
@@ -187,34 +181,30 @@ def _to_json(value: Any) -> str:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Connect to a file, which becomes a cache if it is new or empty."""
-    try:
+    with _refused(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Autocommit, so that transactions begin where we say; our lock guards it between threads.
         connection = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-    except (OSError, sqlite3.Error) as error:
-        raise ValueError(
-            f"cannot open the cache {str(path)!r}: expected a file that can be read and written, "
-            f"in a folder where files can be made. Cause: {error}"
-        ) from error
-    try:
-        with _refused(path):
-            with _transaction(connection, "DEFERRED"):  # which only reads
+        try:
+            with connection:
+                connection.execute("BEGIN")  # which only reads: a cache there is need not be locked
                 made = _is_ours(connection, path)
             if not made:
                 _make(connection, path)
-            _when_free(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+            _write_ahead(connection)
             # Commits survive the death of the process; only a power cut may take the last ones.
             connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        connection.close()
-        raise
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
 def _make(connection: sqlite3.Connection, path: Path) -> None:
-    with _transaction(connection):
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         if not _is_ours(connection, path):  # another process may have been first
             connection.execute(
                 "CREATE TABLE entries (id BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
@@ -224,18 +214,14 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Tell a cache (True) from a database without tables (False); anything else raises.
+    """Return whether a database is a cache, or one without tables (False); others are refused.
 
     To be called in a transaction: another process may be making the cache.
     """
-    application, version, tables = (
-        int(connection.execute(query).fetchone()[0])
-        for query in (
-            "PRAGMA application_id",
-            "PRAGMA user_version",
-            "SELECT count(*) FROM sqlite_master",
-        )
-    )
+    application, version, tables = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
     if application == APPLICATION_ID and version != SCHEMA_VERSION:
         raise ValueError(
             f"expected a cache of schema version {SCHEMA_VERSION}, got version {version} in "
@@ -243,7 +229,7 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
         )
     if application != APPLICATION_ID and (application or version or tables):
         raise ValueError(_NOT_OURS.format(path=str(path), cause="a database of something else"))
-    return application == APPLICATION_ID
+    return bool(application == APPLICATION_ID)
 
 
 _NOT_OURS = (
@@ -254,41 +240,27 @@ _NOT_OURS = (
 
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
-    """Turn what SQLite says about files that it cannot read into a ValueError."""
+    """Turn errors of files and of SQLite into a ValueError."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        # The file is as it should be, but was busy for too long, or the disk is full or read-only.
+    except (OSError, sqlite3.OperationalError) as error:
+        # It is no file, cannot be written, was busy for too long, or the disk is full.
         raise ValueError(
             f"cannot use the cache {str(path)!r}: {error}. Give a path on a local disk with room "
-            "that can be written"
+            "that can be read and written"
         ) from error
     except sqlite3.DatabaseError as error:
         raise ValueError(_NOT_OURS.format(path=str(path), cause=str(error))) from error
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """Commit what happens inside, or none of it; an immediate one waits for other writers."""
-    connection.execute(f"BEGIN {kind}")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _when_free(step: Callable[[], object]) -> None:
-    """Repeat a step for which SQLite does not wait by itself while others use the file."""
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; while others write, SQLite refuses that instead of waiting."""
     end = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            step()
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
             time.sleep(0.01)
-        else:
-            return

@@ -6,12 +6,11 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pcrl_gym.errors import PcrlError, excerpt
+from pcrl_gym.errors import PcrlError, did_you_mean, excerpt
 from pcrl_gym.process import Undo, hold
 
 HUB_SECONDS = 5.0
@@ -24,40 +23,33 @@ _LOADED_FILES = ("*.json", *_TOKENIZER_FILES, "model*.safetensors", "network.saf
 
 _GGUF = "it is in the GGUF format: take the model's safetensors version"
 # Files that show what a folder is, if it is no model that can be loaded.
-_OTHER_KINDS = (
-    (
-        "adapter_config.json",
-        "it is an adapter: merge it into its base model (`merge_and_unload` of peft) and save that",
-    ),
-    (
-        "compressor.json",
-        "it is a compressor, not a language model: load it with Compressor.from_pretrained",
-    ),
-    ("network.json", "it is the policy network of an agent, not a language model"),
-    ("identity.json", "it is a training run: `python -m agents export` makes a compressor of it"),
-    ("model_index.json", "it is a pipeline of diffusers, not a language model"),
-    ("*.gguf", _GGUF),
-    (
-        "pytorch_model*.bin",
-        "its weights are pickled, and pickles are not loaded: save the model again with "
-        "transformers, or take its safetensors version",
-    ),
-    ("*.pt*", "its weights are pickled, and pickles are not loaded: save them as safetensors"),
-    ("*/config.json", "it holds folders of models: give one of them"),
-    ("snapshots/*", "it belongs to the cache of the hub: give the folder below `snapshots`"),
-)
+_OTHER_KINDS = {
+    "adapter_config.json": "it is an adapter: merge it into its base model (`merge_and_unload` of "
+    "peft) and save that",
+    "compressor.json": "it is a compressor, not a language model: load it with "
+    "Compressor.from_pretrained",
+    "network.json": "it is the policy network of an agent, not a language model",
+    "identity.json": "it is a training run: `python -m agents export` makes a compressor of it",
+    "model_index.json": "it is a pipeline of diffusers, not a language model",
+    "*.gguf": _GGUF,
+    "pytorch_model*.bin": "its weights are pickled, and pickles are not loaded: save the model "
+    "again with transformers, or take its safetensors version",
+    "*.pt*": "its weights are pickled, and pickles are not loaded: save them as safetensors",
+    "*/config.json": "it holds folders of models: give one of them",
+    "snapshots/*": "it belongs to the cache of the hub: give the folder below `snapshots`",
+}
 
 
 class UnusableModelError(ValueError):
     """Says why a saved model cannot be used; `loading` adds what and where from."""
 
 
-def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
+def locate(spec: str | Path, names: Iterable[str]) -> str:
     """Find a saved model before anything is loaded.
 
     Args:
         spec: A folder or a Hugging Face id.
-        names: Names that the caller takes besides, suggested where the spec is close to one.
+        names: Names that the caller takes besides, suggested where the spec is none of them.
 
     Returns:
         The folder, in the hub's cache if the hub cannot be reached, or the id if the hub has it.
@@ -65,7 +57,7 @@ def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
     Raises:
         UnusableModelError: If there is no such folder, or the hub does not have the model.
     """
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     text = os.fspath(spec)
     path = Path(text).expanduser()
@@ -74,63 +66,37 @@ def locate(spec: str | Path, names: Iterable[str] = ()) -> str:
     if path.is_file():
         gguf = f"; {_GGUF}" if path.suffix == ".gguf" else ""
         raise UnusableModelError(f"it is a file, expected the folder of a saved model{gguf}")
-    did_you_mean = suggestion(text, names)
     try:
         _ask_hub(text)
-    except HFValidationError as error:
-        raise UnusableModelError(
-            "there is no such folder, and it is no id of the Hugging Face hub ('owner/name')."
-            f"{did_you_mean}"
-        ) from error
-    except _NotOnHubError as error:
-        raise UnusableModelError(
-            "there is no such folder, and the Hugging Face hub has no such model, or shows it only "
-            f"after `hf auth login`.{did_you_mean}"
-        ) from error
     except Exception as error:
-        if (cached := _cached(text)) is not None:
+        if isinstance(error, HFValidationError):
+            reason = "it is no id of the Hugging Face hub ('owner/name')"
+        elif isinstance(error, RepositoryNotFoundError):
+            reason = "the Hugging Face hub has no such model or shows it only after `hf auth login`"
+        elif (cached := _cached(text)) is not None:
             return cached
+        else:
+            reason = f"the Hugging Face hub cannot be asked for it ({_one_line(error)})"
         raise UnusableModelError(
-            "there is no such folder, and the Hugging Face hub cannot be asked for a model of that "
-            f"name ({_told(error)}).{did_you_mean}"
+            f"there is no such folder, and {reason}{did_you_mean(text, names)}"
         ) from error
     return text
-
-
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return a sentence with the one of `names` that is close to a name, "" if none is.
-
-    Example:
-        >>> suggestion("mirco", ["micro", "micro-seq2seq"])
-        " Did you mean 'micro'?"
-    """
-    close = get_close_matches(name, list(names), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-class _NotOnHubError(Exception):
-    """The hub answers that it has no such model."""
 
 
 @lru_cache(maxsize=64)
 def _ask_hub(repo_id: str) -> None:
     # Asked for a file, the hub's own client tries for half a minute where there is no network.
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
 
-    try:
-        HfApi().model_info(repo_id, timeout=HUB_SECONDS)
-    except RepositoryNotFoundError as error:
-        raise _NotOnHubError from error
+    HfApi().model_info(repo_id, timeout=HUB_SECONDS)
 
 
 def _cached(repo_id: str) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
-    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
-        if isinstance(found := try_to_load_from_cache(repo_id, name), str):
-            return str(Path(found).parent)
-    return None
+    names = ("config.json", "tokenizer_config.json", "tokenizer.json")
+    files = (try_to_load_from_cache(repo_id, name) for name in names)
+    return next((str(Path(file).parent) for file in files if isinstance(file, str)), None)
 
 
 def check_model(source: str) -> None:
@@ -170,7 +136,7 @@ def check_weights(file: Path) -> None:
     """Check that a file of weights is whole.
 
     Raises:
-        UnusableModelError: If it is not.
+        UnusableModelError: If it is damaged or incomplete.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -180,7 +146,7 @@ def check_weights(file: Path) -> None:
             pass
     except SafetensorError as error:
         raise UnusableModelError(
-            f"{file.name} is damaged or incomplete ({_told(error)}): fetch or save it again"
+            f"{file.name} is damaged or incomplete ({_one_line(error)}): fetch or save it again"
         ) from error
 
 
@@ -188,7 +154,7 @@ def check_report(report: Mapping[str, Any], model: object, expected: str) -> Non
     """Check that a model was loaded with all its weights.
 
     Args:
-        report: What transformers tells with `output_loading_info=True`.
+        report: What transformers returns with `output_loading_info=True`.
         model: The model.
         expected: What it should have been.
 
@@ -196,18 +162,21 @@ def check_report(report: Mapping[str, Any], model: object, expected: str) -> Non
         UnusableModelError: If some are missing, which transformers fills with random numbers, or
             have other sizes than the configuration says.
     """
-    for key, told in (("missing_keys", "lacks"), ("mismatched_keys", "has other sizes of")):
+    for key, fault in (("missing_keys", "lacks"), ("mismatched_keys", "has other sizes of")):
         if report[key]:
-            names = excerpt(", ".join(sorted(map(str, report[key]))), _CAUSE_SIZE)
             raise UnusableModelError(
-                f"it {told} weights that a {type(model).__name__} needs ({names}): expected "
-                f"{expected} with all its weights"
+                f"it {fault} weights that a {type(model).__name__} needs ({_names(report[key])}): "
+                f"expected {expected} with all its weights"
             )
 
 
 def unused_weights(report: Mapping[str, Any]) -> str:
     """Name the weights of a saved model that the loaded one lacks, "" if there are none."""
-    return excerpt(", ".join(sorted(map(str, report["unexpected_keys"]))), _CAUSE_SIZE)
+    return _names(report["unexpected_keys"])
+
+
+def _names(keys: Iterable[object]) -> str:
+    return excerpt(", ".join(sorted(map(str, keys))), _CAUSE_SIZE)
 
 
 def check_tokenizer(source: str) -> None:
@@ -244,11 +213,11 @@ def loading(what: str, spec: str | Path, hint: str = "") -> Iterator[None]:
             yield
         except (PcrlError, MemoryError):
             raise
-        except UnusableModelError as error:
-            raise ValueError(f"cannot load {what} {_name(spec)}: {error}") from error
         except Exception as error:
-            told = f"cannot load {what} {_name(spec)}: {_told(error)}"
-            raise ValueError(f"{told}. {hint}" if hint else told) from error
+            known = isinstance(error, UnusableModelError)
+            problem = str(error) if known else _one_line(error) + (f". {hint}" if hint else "")
+            source = repr(excerpt(str(spec), _CAUSE_SIZE))
+            raise ValueError(f"cannot load {what} {source}: {problem}") from error
 
 
 def _quiet() -> Undo:
@@ -268,24 +237,20 @@ def _quiet() -> Undo:
     return undo
 
 
-def _name(spec: str | Path) -> str:
-    return repr(excerpt(str(spec), _CAUSE_SIZE))
-
-
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return excerpt(f"{type(error).__name__}: {' '.join(str(error).split())}", _CAUSE_SIZE)
 
 
 def _other_kind(folder: Path) -> str:
-    for pattern, told in _OTHER_KINDS:
+    for pattern, kind in _OTHER_KINDS.items():
         if any(folder.glob(pattern)):
-            return f"; {told}"
-    return "; the folder is empty" if not any(folder.iterdir()) else ""
+            return f"; {kind}"
+    return "" if any(folder.iterdir()) else "; the folder is empty"
 
 
 def _check_pointers(folder: Path) -> None:
-    for file in sorted({file for pattern in _LOADED_FILES for file in folder.glob(pattern)}):
-        if file.is_file():
+    for pattern in _LOADED_FILES:
+        for file in filter(Path.is_file, sorted(folder.glob(pattern))):
             _check_pointer(file)
 
 
@@ -309,7 +274,7 @@ def read_json(file: Path) -> dict[str, Any]:
         value = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UnusableModelError(
-            f"{file.name} is no JSON ({_told(error)}): fetch or save it again"
+            f"{file.name} is no JSON ({_one_line(error)}): fetch or save it again"
         ) from error
     if not isinstance(value, dict):
         raise UnusableModelError(f"{file.name} holds no JSON object: fetch or save it again")

@@ -123,7 +123,7 @@ def test_splits_of_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_splits_of_a_dataset_that_is_not_there() -> None:
-    with pytest.raises(DatasetError, match="cannot tell the splits of dataset 'nobody/nothing'"):
+    with pytest.raises(DatasetError, match="cannot find the splits of dataset 'nobody/nothing'"):
         dataset_splits("nobody/nothing")
 
 

@@ -9,13 +9,13 @@ from transformers import PreTrainedTokenizerFast
 
 from models import gpt2_tokenizer, llama_tokenizer
 from pcrl_gym.envs.task import make_task
+from pcrl_gym.prompts.chat_template import chat_frame
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import (
     AlpacaTemplate,
     ChatTemplate,
     RenderedPrompt,
     Template,
-    chat_frame,
     check_template,
     make_template,
 )
@@ -80,7 +80,7 @@ def test_chat_is_what_the_tokenizer_writes() -> None:
 
 def test_chat_without_a_chat_template() -> None:
     assert chat_frame(gpt2_tokenizer()) is None
-    with pytest.raises(ValueError, match=r"has no chat template\. Use template='alpaca'"):
+    with pytest.raises(ValueError, match=r"has no chat template; use template='alpaca'"):
         ChatTemplate(gpt2_tokenizer())
 
 
