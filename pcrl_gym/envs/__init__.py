@@ -1,1 +1,1 @@
-"""TODO."""
+"""The environment: options -> task -> Gymnasium's `reset` and `step`, for one prompt or many."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From episodes and keep masks to answers, similarity, compression and reward."""
