@@ -56,7 +56,8 @@ class TaskOptions:
             ...
         dtype: Its weights: `"float32"`, `"bfloat16"`, `"float16"`; `"auto"` is float32 on a CPU,
             bfloat16 on a GPU that has it.
-        batch_size: Prompts that it answers at once; batches are halved when memory runs out.
+        batch_size: Prompts that it answers at once, or `"auto"`; batches are halved when memory
+            runs out.
         cache: A file that keeps the generator's answers to original prompts (with a generator
             behind an API: all its answers) from run to run; several processes may share it.
         early_stopping: Whether answers are left unfinished once the reward is decided, to train

@@ -46,7 +46,8 @@ class Measure:
     letter: Any
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _measure, (self.name,)  # one object per process, by which bounds are remembered
+        # One object per process, by which `early_stop` remembers positions.
+        return measure_by_name, (self.name,)
 
     def words(self, text: str) -> list[str]:
         """Return the lower-cased words of a text."""
@@ -76,14 +77,21 @@ class _Published(Measure):
         return super().__call__(answer, reference)
 
 
-UNICODE_ROUGE_L = Measure(
-    "unicode_rouge_l",
-    UNICODE_WORD,
-    UNICODE_LETTER,
-)
+UNICODE_ROUGE_L = Measure("unicode_rouge_l", UNICODE_WORD, UNICODE_LETTER)
 ROUGE_L = _Published("rouge_l", ASCII_WORD, ASCII_LETTER)
 MEASURES = {measure.name: measure for measure in (UNICODE_ROUGE_L, ROUGE_L)}
 """Every measure by its name; the first is the default of rewards."""
+
+
+def measure_by_name(name: str) -> Measure:
+    """Return the measure of a name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in MEASURES:
+        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {name!r}")
+    return MEASURES[name]
 
 
 def similarity(answer: str, reference: str) -> float:
@@ -154,7 +162,7 @@ def rouge_n_f1(answer: str, reference: str, n: int) -> float:
         The score in [0, 1].
 
     Raises:
-        ValueError: N is less than 1.
+        ValueError: If n is less than 1.
 
     Example:
         >>> rouge_n_f1("the cat sat", "The cat sat down.", 2)
@@ -179,10 +187,6 @@ def _f1(common: int, in_answer: int, in_reference: int) -> float:
     precision = common / in_answer
     recall = common / in_reference
     return 2 * precision * recall / (precision + recall)
-
-
-def _measure(name: str) -> Measure:
-    return MEASURES[name]
 
 
 def _lcs_f1(answer: list[str], reference: list[str]) -> float:
