@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -87,8 +87,7 @@ class BudgetConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"run.{name}: expected a number above 0, got {value!r}")
-        unknown = [logger for logger in self.loggers if logger not in LOGGERS]
-        if unknown:
+        if unknown := [logger for logger in self.loggers if logger not in LOGGERS]:
             raise ValueError(
                 f"run.loggers: there is no logger {', '.join(map(repr, unknown))}; there are: "
                 f"{', '.join(LOGGERS)}"
@@ -130,19 +129,17 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         >>> differences({"agent": {"lr": 0.1}, "seed": 1}, {"agent": {"lr": 0.2}, "seed": 1})
         ['agent.lr: 0.1 in the folder, 0.2 now']
     """
-    flat = [_flatten(before), _flatten(now)]
+    stored, given = dict(_flatten(before)), dict(_flatten(now))
     return [
-        f"{key}: {flat[0].get(key)!r} in the folder, {flat[1].get(key)!r} now"
-        for key in sorted(flat[0].keys() | flat[1].keys())
-        if flat[0].get(key) != flat[1].get(key)
+        f"{key}: {stored.get(key)!r} in the folder, {given.get(key)!r} now"
+        for key in sorted(stored.keys() | given.keys())
+        if stored.get(key) != given.get(key)
     ]
 
 
-def _flatten(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         if isinstance(value, Mapping):
-            flat |= {f"{key}.{inner}": leaf for inner, leaf in _flatten(value).items()}
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
-            flat[key] = value
-    return flat
+            yield f"{prefix}{key}", value

@@ -22,7 +22,7 @@ from pcrl_gym.generators.logits import logits_at
 from pcrl_gym.generators.speculative.decoding import likeness
 from pcrl_gym.scoring.early_stop import EarlyStop
 from pcrl_gym.scoring.rewards import ThresholdReward, reward_inputs
-from pcrl_gym.scoring.rouge import similarity
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
 
 FLOOR_TOKENS = {
     "cpu": (1_024, 2_048, 4_096, 8_192, 16_384),
@@ -111,7 +111,7 @@ def stopped(generator: HFGenerator, work: Work) -> Result:
 
 def _compared(work: Work, answers: list[Answer]) -> Result:
     pairs = zip(answers, work.originals, strict=True)
-    return Result(work.rewards([similarity(a.text, o.text) for a, o in pairs]), answers)
+    return Result(work.rewards([UNICODE_ROUGE_L(a.text, o.text) for a, o in pairs]), answers)
 
 
 def prompt_rows(generator: HFGenerator, prompts: Sequence[str]) -> list[list[int]]:

@@ -53,7 +53,7 @@ class PromptCompressionBase(SharedSpec):
         """Begin `n` episodes as `reset` does; a seed begins a new pass over the split as well."""
         if seeded:
             self._upcoming.clear()
-        begun = self._begin(n, rng, check_reset_options(options, len(self.task.episodes), n))
+        begun = self._begin(n, rng, _picked(options, len(self.task.episodes), n))
         self._frames = [Frame(e, kept) for e, kept in zip(self._episodes, self._kept, strict=True)]
         return begun
 
@@ -88,11 +88,10 @@ class PromptCompressionBase(SharedSpec):
             for i, info in enumerate(infos):
                 info |= scores.info(i)
         self._kept, self._steps = kept, self._steps + 1
+        played = zip(self._episodes, kept, infos, rewards.tolist(), strict=True)
         self._frames = [
-            Frame(episode, mask, info if terminated else None, float(reward))
-            for episode, mask, info, reward in zip(
-                self._episodes, kept, infos, rewards, strict=True
-            )
+            Frame(episode, mask, info if terminated else None, reward)
+            for episode, mask, info, reward in played
         ]
         if self.render_mode == "human":
             for frame in self._frames:
@@ -122,19 +121,8 @@ def check_seed(seed: object) -> int | None:
     return int(seed)
 
 
-def check_reset_options(
-    options: dict[str, Any] | None, n_episodes: int, num_envs: int
-) -> list[int] | None:
-    """Return the indices that `reset(options={"index": ...})` asks for, or None.
-
-    Args:
-        options: The options of `reset`.
-        n_episodes: Number of episodes; indices are in [0, n_episodes).
-        num_envs: How many indices there must be; one may stand without a list.
-
-    Raises:
-        ValueError: If there is another option, or not exactly `num_envs` indices in range.
-    """
+def _picked(options: dict[str, Any] | None, n_episodes: int, num_envs: int) -> list[int] | None:
+    """Return the `num_envs` indices that `reset(options={"index": ...})` asks for, or None."""
     unknown = set(options or {}) - {"index"}
     if unknown:
         raise ValueError(f"expected reset options {{'index': ...}}, got {sorted(unknown)}")

@@ -37,9 +37,9 @@ class PromptCompressionEnv(PromptCompressionBase, gym.Env[Observation, NDArray[n
     | `droppable` | MultiBinary | 1 where that unit may be dropped |
 
     ## Reward
-    Decided by `reward`; by default the compression ratio if the generator's answer to the
-    compressed prompt has a similarity (`scoring.rouge.similarity`) above 0.9 with its answer to
-    the original one, else -0.01.
+    Decided by `reward`; by default the compression ratio if the generator's answers to the
+    compressed and the original prompt have a similarity above 0.9
+    (`scoring.rouge.UNICODE_ROUGE_L`), else -0.01.
 
     ## Episode
     Terminates after `max_steps` steps (never truncated). Edits accumulate: a unit that was dropped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +126,7 @@ def check_names(arguments: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If one is not; the message names similar ones.
     """
-    known = [*(field.name for field in dataclasses.fields(TaskOptions)), "render_mode"]
+    known = [*TaskArguments.__annotations__, "render_mode"]
     for name in arguments:
         if name not in known:
             raise ValueError(

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium import spaces
 
 from pcrl_gym.envs.options import TaskOptions, check_names
-from pcrl_gym.envs.spaces import (
-    Observation,
-    action_mask,
-    observation_space,
-    observe,
-    stack_observations,
-)
+from pcrl_gym.envs.spaces import Observation, action_mask, stack_observations
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
 from pcrl_gym.episodes.tokenizers import load_tokenizer
@@ -30,7 +25,6 @@ from pcrl_gym.worlds import load_prompts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gymnasium import spaces
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerFast
     from typing_extensions import Unpack
@@ -62,13 +56,32 @@ class Task:
     skipped_prompts: tuple[str, ...]
 
     def observation_space(self) -> spaces.Dict:
-        """Return the space of the observations of one environment."""
-        return observation_space(self.max_units, len(self.tokenizer))
+        """Return the space of `observe`; ids are below the number of the tokenizer's."""
+        return spaces.Dict(
+            {
+                "input_ids": spaces.Box(0, len(self.tokenizer) - 1, (self.max_units,), np.int64),
+                "attention_mask": spaces.MultiBinary(self.max_units),
+                "droppable": spaces.MultiBinary(self.max_units),
+            }
+        )
 
     def observe(self, episode: Episode, kept: NDArray[np.bool_]) -> Observation:
-        """Return the observation of an episode with the units `kept` (bool (n_units,)) left."""
-        padding_id = self.tokenizer.pad_token_id
-        return observe(episode, kept, self.max_units, 0 if padding_id is None else padding_id)
+        """Return the observation of an episode with the units `kept` (bool (n_units,)) left.
+
+        Returns:
+            New arrays (max_units,): `input_ids` int64, the policy token id of each unit's first
+            token; `attention_mask` int8, 1 where the window holds a unit that is still in the
+            prompt; `droppable` int8, 1 where that unit may be dropped. Unit i stays at position i:
+            the place of a unit that was dropped in an earlier step looks like padding.
+        """
+        n = min(len(episode), self.max_units)
+        present = np.zeros(self.max_units, np.int8)
+        present[:n] = kept[:n]
+        droppable = np.zeros(self.max_units, np.int8)
+        droppable[:n] = kept[:n] & episode.droppable[:n]
+        ids = np.full(self.max_units, self.tokenizer.pad_token_id or 0, np.int64)
+        np.copyto(ids[:n], episode.unit_ids[:n], where=kept[:n])
+        return {"input_ids": ids, "attention_mask": present, "droppable": droppable}
 
     def begin(self, episodes: Sequence[Episode]) -> tuple[Observation, list[dict[str, Any]]]:
         """Return what agents see of episodes at their start, with all units in the prompt.
@@ -87,13 +100,7 @@ class Task:
         return stack_observations(observations), infos
 
     def info(self, episode: Episode, observation: Observation) -> dict[str, Any]:
-        """Return what an agent may know besides the observation; new arrays each call.
-
-        Returns:
-            prompt, prompt_id, instruction, input: str; spans: int64 (max_units, 2), character
-            offsets of the units in `prompt`, the length of `prompt` where there is no unit;
-            action_mask: int8 (max_units,); units_beyond_window: int, units past `max_units`.
-        """
+        """Return what an agent may know besides; see "Info" of `PromptCompressionEnv`."""
         n = min(len(episode), self.max_units)
         spans = np.full((self.max_units, 2), len(episode.text), np.int64)
         spans[:n] = episode.spans[:n]

@@ -41,18 +41,12 @@ class ComparedAnswer:
 
 
 class Answers:
-    """Asks a generator for answers, never twice for the same.
+    """Asks a generator for answers of at most `max_new_tokens`, never twice for the same.
 
     A generator that can is given drafts: of an original prompt the expected answer, of a compressed
-    one the answer to its original. Then it also stops where `threshold` is decided.
-
-    Args:
-        generator: The generator.
-        max_new_tokens: Limit of each answer in generator tokens.
-        threshold: If all that matters of a similarity is whether it exceeds this number, that
-            number; `None`: answers to compressed prompts are complete.
-        cache: Where answers to original prompts are kept from run to run; `None`: nowhere.
-        measure: The similarity of two answers.
+    one the answer to its original. Then it also stops where it is decided whether the similarity,
+    by `measure`, exceeds `threshold`; with `None`, answers to compressed prompts are complete.
+    Answers to original prompts are kept in `cache`, if there is one, from run to run.
 
     Raises:
         ValueError: If there is a cache but the generator has no `fingerprint`.
@@ -84,17 +78,10 @@ class Answers:
     def __call__(
         self, prompts: Sequence[str], expected: Sequence[str], texts: Sequence[str] | None = None
     ) -> tuple[list[Answer], list[ComparedAnswer]]:
-        """Answer original prompts, in full, and compressed ones.
+        """Answer original prompts, in full, and the texts that are left of them, if there are any.
 
-        A generator that takes no drafts is called once, others once for either kind.
-
-        Args:
-            prompts: The original prompts.
-            expected: Per prompt what its answer may be, "" if nothing is known.
-            texts: Per prompt what is left of it; `None`: only the original prompts are answered.
-
-        Returns:
-            The answers to the original prompts and, if asked for, to the compressed ones.
+        `expected` holds what the answers to the original prompts may be, "" if nothing is known. A
+        generator that takes no drafts is called once, others once for either kind.
         """
         drafts = dict(zip(prompts, expected, strict=True))
         pairs = [] if texts is None else list(zip(texts, prompts, strict=True))
@@ -118,16 +105,10 @@ class Answers:
         return originals, compared
 
     def cache_originals(self, prompts: Sequence[str], expected: Sequence[str]) -> int:
-        """Answer original prompts that are not on disk yet, and keep the answers only there.
+        """Answer original prompts that are not on disk yet, and return how many.
 
-        Without a cache they are asked for all the same: the generator may keep answers itself.
-
-        Args:
-            prompts: The original prompts.
-            expected: Per prompt what its answer may be, "" if nothing is known.
-
-        Returns:
-            How many prompts were answered.
+        The answers are kept there alone. Without a cache, prompts are answered all the same: the
+        generator may keep answers itself.
         """
         drafts = dict(zip(prompts, expected, strict=True))
         cached = self._cached(list(drafts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from pcrl_gym.episodes.words import lowered
@@ -130,39 +131,32 @@ def similarity_bounds(
     return low * (1 - _SLACK), min(1.0, high * (1 + _SLACK))
 
 
+@dataclass(eq=False)
 class EarlyStop:
     """Ends answers as soon as it is certain whether their similarity exceeds a threshold.
 
     It is the `decided` of `DraftingGenerator.generate_from`.
 
-    Args:
+    Attributes:
         references: The answers to compare with.
         threshold: What the similarity has to exceed; `None`: all answers are completed.
         measure: The similarity.
-
-    Attributes:
         bounds: By the index of a reference, the bound on the similarity that decided.
     """
 
-    def __init__(
-        self,
-        references: Sequence[str],
-        threshold: float | None,
-        measure: Measure = UNICODE_ROUGE_L,
-    ) -> None:
-        self._references = references
-        self._threshold = threshold
-        self._measure = measure
-        self.bounds: dict[int, float] = {}
+    references: Sequence[str]
+    threshold: float | None
+    measure: Measure = UNICODE_ROUGE_L
+    bounds: dict[int, float] = field(default_factory=dict, init=False)
 
     def __call__(self, i: int, text: str, words_left: int) -> bool:
         """Return whether the beginning `text` of answer `i` decides."""
-        if self._threshold is None:
+        if self.threshold is None:
             return False
-        low, high = similarity_bounds(text, self._references[i], words_left, self._measure)
-        if low > self._threshold:
+        low, high = similarity_bounds(text, self.references[i], words_left, self.measure)
+        if low > self.threshold:
             self.bounds[i] = low
-        elif high <= self._threshold:
+        elif high <= self.threshold:
             self.bounds[i] = high
         return i in self.bounds
 
@@ -170,4 +164,4 @@ class EarlyStop:
         """Return the similarity of answer `i`; of a partial one the bound that decided."""
         if answer.partial:
             return self.bounds[i]
-        return self._measure(answer.text, self._references[i])
+        return self.measure(answer.text, self.references[i])

@@ -41,7 +41,7 @@ class RewardInputs:
 class Reward(Protocol):
     """A rule that turns measured terms into rewards.
 
-    Derive your own from it; `name`, `needs_answers`, `needs_likelihood` and the call are a must.
+    Your own derives from it; all members but `measure` and `similarity_threshold` are a must.
     """
 
     @property

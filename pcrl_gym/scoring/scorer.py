@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pcrl_gym.errors import GeneratorError, PromptTooLongError
 from pcrl_gym.scoring.answers import Answers, check_count, generator_errors
 from pcrl_gym.scoring.ratio import compression_ratio, drop_rate
-from pcrl_gym.scoring.rewards import RewardInputs
+from pcrl_gym.scoring.rewards import FloatArray, RewardInputs
 from pcrl_gym.scoring.rouge import measure_by_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pcrl_gym.scoring.rewards import Reward
     from pcrl_gym.storage.disk_cache import DiskCache
 
-FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
@@ -200,52 +199,25 @@ class Scorer:
         """
         if len(episodes) != len(masks):
             raise ValueError(f"expected one mask per episode, got {len(masks)} for {len(episodes)}")
-        prompts = [episode.text for episode in episodes]
         kept = [episode.kept(mask) for episode, mask in zip(episodes, masks, strict=True)]
-        compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
-        with _prompt_ids_in_errors(episodes, compressed):
-            return self._score(episodes, kept, prompts, compressed)
-
-    def answer_ahead(self, episodes: Sequence[Episode]) -> int:
-        """Answer original prompts before they are scored, so that only the cache file holds them.
-
-        Args:
-            episodes: The prompts; what the file holds already is not asked again.
-
-        Returns:
-            How many prompts were answered.
-
-        Raises:
-            GeneratorError: If the generator fails.
-        """
         prompts = [episode.text for episode in episodes]
-        with _prompt_ids_in_errors(episodes, prompts):
-            expected = [episode.prompt.output for episode in episodes]
-            return self._answers.cache_originals(prompts, expected)
-
-    def _score(
-        self,
-        episodes: Sequence[Episode],
-        kept: list[NDArray[np.bool_]],
-        prompts: list[str],
-        compressed: list[str],
-    ) -> Scores:
-        n = self._count(prompts)
-        f = self._count([episode.template_text for episode in episodes])
-        n_compressed = np.array(self._ask_counts(compressed), np.int64)
-        self._check_lengths(episodes, np.maximum(n, n_compressed))
-
+        compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
         answered = self.reward.needs_answers
-        expected = [episode.prompt.output for episode in episodes]
-        originals, compared = self._answers(prompts, expected, compressed if answered else None)
         similarity = likelihood = np.full(len(episodes), np.nan)
         outputs, partial = [""] * len(episodes), np.zeros(len(episodes), np.bool_)
-        if answered:
-            outputs = [c.answer.text for c in compared]
-            similarity = np.array([c.similarity for c in compared], np.float64)
-            partial = np.array([c.answer.partial for c in compared], np.bool_)
-        if self.reward.needs_likelihood:
-            likelihood = self._log_likelihood(compressed, originals)
+        with _prompt_ids_in_errors(episodes, compressed):
+            n = self._count(prompts)
+            f = self._count([episode.template_text for episode in episodes])
+            n_compressed = np.array(self._ask_counts(compressed), np.int64)
+            self._check_lengths(episodes, np.maximum(n, n_compressed))
+            expected = [episode.prompt.output for episode in episodes]
+            originals, compared = self._answers(prompts, expected, compressed if answered else None)
+            if answered:
+                outputs = [c.answer.text for c in compared]
+                similarity = np.array([c.similarity for c in compared], np.float64)
+                partial = np.array([c.answer.partial for c in compared], np.bool_)
+            if self.reward.needs_likelihood:
+                likelihood = self._log_likelihood(compressed, originals)
         ratio = compression_ratio(n, n_compressed, f)
         rates = [drop_rate(e.droppable, keep) for e, keep in zip(episodes, kept, strict=True)]
         terms = RewardInputs(similarity, ratio, np.array(rates, np.float64), likelihood)
@@ -266,6 +238,23 @@ class Scorer:
             partial=partial,
             answered=answered,
         )
+
+    def answer_ahead(self, episodes: Sequence[Episode]) -> int:
+        """Answer original prompts before they are scored, so that only the cache file holds them.
+
+        Args:
+            episodes: The prompts; what the file holds already is not asked again.
+
+        Returns:
+            How many prompts were answered.
+
+        Raises:
+            GeneratorError: If the generator fails.
+        """
+        prompts = [episode.text for episode in episodes]
+        with _prompt_ids_in_errors(episodes, prompts):
+            expected = [episode.prompt.output for episode in episodes]
+            return self._answers.cache_originals(prompts, expected)
 
     def _count(self, texts: Sequence[str]) -> IntArray:
         """Return token counts, each text counted once in the life of the scorer."""
@@ -292,11 +281,9 @@ class Scorer:
     def _log_likelihood(self, compressed: list[str], originals: list[Answer]) -> FloatArray:
         pairs = list(zip(compressed, originals, strict=True))
         distinct = list(dict.fromkeys(pairs))
-        values: list[float] = []
-        if distinct:
-            texts, answers = zip(*distinct, strict=True)
-            with generator_errors(self.generator, "log_likelihood"):
-                values = self.generator.log_likelihood(texts, answers)
+        texts, answers = [text for text, _ in distinct], [answer for _, answer in distinct]
+        with generator_errors(self.generator, "log_likelihood"):
+            values = self.generator.log_likelihood(texts, answers) if distinct else []
         check_count(self.generator, "log-likelihoods", values, distinct)
         by_pair = dict(zip(distinct, values, strict=True))
         result = np.array([by_pair[pair] for pair in pairs], np.float64)
