@@ -100,7 +100,7 @@ class RunConfig:
 
     Attributes:
         name: Name of the agent, or `module:Class`.
-        seed: Seed of everything that is drawn.
+        seed: Seed of all that is drawn.
         agent: Settings of the agent, an instance of its `config_class`.
         task: What is learned.
         run: For how long, and what is stored.

@@ -39,6 +39,7 @@ class PromptCompressionBase(SharedSpec):
         self._upcoming: deque[int] = deque()
         self._episodes: list[Episode] = []
         self._kept: list[NDArray[np.bool_]] = []
+        self._observations: Observation = {}
         self._frames: list[Frame] = []
         self._steps = 0
 
@@ -71,7 +72,8 @@ class PromptCompressionBase(SharedSpec):
         self._episodes = self.task.episodes.take(indices)
         self._kept = [np.ones(len(episode), np.bool_) for episode in self._episodes]
         self._steps = 0
-        return self.task.begin(self._episodes)
+        self._observations, infos = self.task.begin(self._episodes)
+        return _copied(self._observations), infos
 
     def _advance(
         self, keep: NDArray[np.bool_]
@@ -87,7 +89,7 @@ class PromptCompressionBase(SharedSpec):
             rewards += scores.reward
             for i, info in enumerate(infos):
                 info |= scores.info(i)
-        self._kept, self._steps = kept, self._steps + 1
+        self._kept, self._steps, self._observations = kept, self._steps + 1, observations
         played = zip(self._episodes, kept, infos, rewards.tolist(), strict=True)
         self._frames = [
             Frame(episode, mask, info if terminated else None, reward)
@@ -96,16 +98,20 @@ class PromptCompressionBase(SharedSpec):
         if self.render_mode == "human":
             for frame in self._frames:
                 print_frame(frame)
-        return observations, rewards, terminated, infos
+        return _copied(observations), rewards, terminated, infos
 
     def _action_masks(self) -> NDArray[np.bool_]:
         """Return the masks in sb3-contrib's form, (n, 2 * max_units)."""
         self._check_started()
-        return flat_action_masks(self.task.look(self._episodes, self._kept)[0])
+        return flat_action_masks(self._observations)
 
     def _check_started(self) -> None:
         if not self._episodes:
             raise ResetNeeded("There is no episode yet: call `reset()` first")
+
+
+def _copied(observations: Observation) -> Observation:
+    return {key: array.copy() for key, array in observations.items()}
 
 
 def check_seed(seed: object) -> int | None:

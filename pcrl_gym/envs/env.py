@@ -93,7 +93,7 @@ class PromptCompressionEnv(PromptCompressionBase, gym.Env[Observation, NDArray[n
             ValueError: If the seed is no such integer, an option is unknown or the index is out of
                 range.
         """
-        gym.Env.reset(self, seed=check_seed(seed))
+        super().reset(seed=check_seed(seed))
         observations, [info] = self._reset(seed is not None, options, 1, self.np_random)
         return _only(observations), info
 

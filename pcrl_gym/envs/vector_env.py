@@ -29,7 +29,7 @@ class PromptCompressionVectorEnv(
     """`num_envs` episodes of `PromptCompression-v0` side by side.
 
     `gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=64)` builds it. Spaces, rewards and
-    infos are those of `PromptCompressionEnv`, batched as Gymnasium does it (`info["_key"]` tells
+    infos are those of `PromptCompressionEnv`, batched as Gymnasium does it (`info["_key"]` says
     which sub-environments have `key`). What differs:
 
     * Autoreset is `SAME_STEP`: when an episode ends, the returned observation and info already
@@ -99,7 +99,7 @@ class PromptCompressionVectorEnv(
                 )
         else:
             seeded = seed is not None
-            VectorEnv.reset(self, seed=check_seed(seed))
+            super().reset(seed=check_seed(seed))
         observations, infos = self._reset(seeded, options, self.num_envs, self.np_random)
         return observations, stack_infos(infos)
 

@@ -243,7 +243,7 @@ class LikelihoodReward(Reward):
     $$
 
     with $y$ the generator's answer to the original prompt, in nats. One forward pass instead of
-    decoding. With $b = 0$ keeping everything is usually best, since nothing pays for tokens saved:
+    decoding. With $b = 0$ keeping all units is usually best, since nothing pays for tokens saved:
     use it to measure, and $b > 0$ to train. Source: length-normalised sequence likelihood (Murray
     and Chiang 2018, https://arxiv.org/abs/1808.10006) of the generator's own answer.
 

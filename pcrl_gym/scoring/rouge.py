@@ -84,7 +84,7 @@ class _Published(Measure):
             if counted - sum(map(len, self.words(text))) > MAX_IGNORED * counted:
                 warnings.warn(
                     "ROUGE-L as published compares the letters a to z and digits, and ignores more "
-                    f"than {MAX_IGNORED:.0%} of an answer: its scores may not tell such answers "
+                    f"than {MAX_IGNORED:.0%} of an answer: its scores may not set such answers "
                     "apart. In a reward, use the measure 'unicode_rouge_l'",
                     IgnoredTextWarning,
                     stacklevel=2,

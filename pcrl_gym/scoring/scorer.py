@@ -101,7 +101,7 @@ class Scorer:
     """Scores keep masks with a generator and a reward; batched, and the only path to a reward.
 
     Answers are asked for once: those to original prompts are kept for the life of the scorer (with
-    a cache the latest in memory, all on disk), so a mask that keeps everything costs nothing, and
+    a cache the latest in memory, all on disk), so a mask that keeps all units costs nothing, and
     so are the latest ones to compressed prompts.
 
     Args:
