@@ -13,7 +13,7 @@ from agents.learning import Figures, SteeredLearner, check_finite, check_logits
 from agents.network_agent import tensors
 from agents.seeding import update_seed
 from pcrl_gym.compressor.network import KeepNetwork
-from pcrl_gym.envs.spaces import flat_action_masks, stack_observations
+from pcrl_gym.envs.spaces import flat_action_masks
 from pcrl_gym.envs.task import Task
 
 
@@ -98,9 +98,7 @@ class SCSTLearner(SteeredLearner):
         seed = update_seed(self._seed, self.updates)
         indices = prompts_of_update(self._seed, self.updates, config.batch_size, len(task.episodes))
         episodes = task.episodes.take(indices)
-        observations = stack_observations(
-            [task.observe(episode, np.ones(len(episode), np.bool_)) for episode in episodes]
-        )
+        observations, _ = task.begin(episodes)
         logits, _ = self.network(*tensors(observations, self._device))
         policy = MaskedBernoulli().proba_distribution(check_logits(logits))
         policy.apply_masking(flat_action_masks(observations))

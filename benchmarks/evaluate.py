@@ -14,7 +14,7 @@ from benchmarks.gold import against_gold, answer_cut
 from benchmarks.records import Record
 from benchmarks.second_tokens import BYTES, token_counter
 from pcrl_gym.compressor.compression import merge_spans
-from pcrl_gym.envs.spaces import parse_keep_mask, stack_observations
+from pcrl_gym.envs.spaces import parse_keep_mask
 from pcrl_gym.errors import PcrlError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class AnsweredReward:
         self.name = reward.name
         self.needs_likelihood = reward.needs_likelihood
         # For scorers that need no whole answers, such as those of a search.
-        self.similarity_threshold = getattr(reward, "similarity_threshold", None)
+        self.similarity_threshold = reward.similarity_threshold
 
     def __call__(self, x: RewardInputs) -> npt.NDArray[np.float64]:
         """Pay what the wrapped reward pays, shape (batch,)."""
@@ -91,14 +91,9 @@ def evaluate(
     rate = getattr(agent, "rate", None)
     for start in range(0, len(task.episodes), EVALUATION_BATCH):
         batch = task.episodes[start : start + EVALUATION_BATCH]
-        observations = [task.observe(episode, np.ones(len(episode), np.bool_)) for episode in batch]
-        infos = [
-            task.info(episode, observation)
-            for episode, observation in zip(batch, observations, strict=True)
-        ]
-        stacked = stack_observations(observations)
+        observations, infos = task.begin(batch)
         began = time.perf_counter()
-        action = agent.act(stacked, infos)
+        action = agent.act(observations, infos)
         compress_ms = 1000.0 * (time.perf_counter() - began) / len(batch)
         try:
             masks = parse_keep_mask(action, (len(batch), task.max_units))

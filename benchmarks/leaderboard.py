@@ -21,6 +21,7 @@ from benchmarks.stats import (
     normalised_score,
     survival_rate,
 )
+from pcrl_gym.scoring.ratio import compression_ratio
 from pcrl_gym.storage.atomic import write_file
 
 
@@ -149,10 +150,12 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
 
 
 def _second_ratio(record: Record) -> float:
-    """Return the compression ratio of a record in the second tokenizer; 0.0 where nothing pays."""
-    paid = record.second_original_tokens - record.second_template_tokens
-    saved = record.second_original_tokens - record.second_compressed_tokens
-    return saved / paid if paid > 0 else 0.0
+    """Return the compression ratio of a record in the second tokenizer."""
+    return compression_ratio(
+        record.second_original_tokens,
+        record.second_compressed_tokens,
+        record.second_template_tokens,
+    )
 
 
 def suite_title(settings: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from pcrl_gym.scoring.ratio import compression_ratio
+
 SURVIVAL_THRESHOLD = 0.9
 
 
@@ -105,7 +107,7 @@ def micro_compression_ratio(
 
     Example:
         >>> micro_compression_ratio([12, 102], [7, 102], [2, 2])
-        0.045454545454545414
+        0.045454545454545456
     """
     n = np.asarray(original, dtype=np.int64)
     n_compressed = np.asarray(compressed, dtype=np.int64)
@@ -114,8 +116,7 @@ def micro_compression_ratio(
         raise ValueError(
             f"Token counts must have one shape, got {n.shape}, {n_compressed.shape} and {f.shape}"
         )
-    paid = int((n - f).sum())
-    return 1.0 - int((n_compressed - f).sum()) / paid if paid else 0.0
+    return compression_ratio(int(n.sum()), int(n_compressed.sum()), int(f.sum()))
 
 
 def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | None:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.micro.tasks import CHECKSUMS
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,10 @@ class Suite:
         dataset: What `pcrl_gym.load_prompts` takes; None: given by whoever runs the suite.
         splits: Splits that are evaluated, in the leaderboard's order.
         generator: What `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
-        dtype: Data type of the generator's weights: "float32", "bfloat16", "float16", or "auto",
-            which depends on the machine. Open where the generator is.
-        reward: Name of the reward.
+        dtype, reward, template, tokenizer, unit, max_units, max_new_tokens: See
+            `pcrl_gym.envs.options.TaskOptions`; dtype, template and tokenizer are open where the
+            generator is.
         measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
-        template: Name of the prompt template; open where the generator is, as chat models have
-            their own.
-        tokenizer: Policy tokenizer, whose tokens are the units; None: the generator's own. Open
-            where the generator is.
-        unit: What one bit of the keep mask drops, "token" or "word".
-        max_units: Length of observations and keep masks; units past it are kept.
-        max_new_tokens: Longest answer, in generator tokens.
         limit: Prompts evaluated per split, spread evenly over it; None for all.
         seeds: Number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
         second_tokenizer: What else tokens are counted with, see `benchmarks.second_tokens`.
@@ -43,7 +38,7 @@ class Suite:
         tags: What the suite is about, in a word each.
 
     Raises:
-        ValueError: A number is not positive, or there is no split or a split twice.
+        ValueError: If a number is not positive, or there is no split or a split twice.
     """
 
     id: str
@@ -52,13 +47,13 @@ class Suite:
     splits: tuple[str, ...]
     generator: str | None
     dtype: str = "float32"
-    reward: str = "threshold"
-    measure: str = "unicode_rouge_l"
-    template: str = "alpaca"
-    tokenizer: str | None = None
-    unit: str = "token"
-    max_units: int = 128
-    max_new_tokens: int = 30
+    reward: str = TaskOptions.reward
+    measure: str = UNICODE_ROUGE_L.name
+    template: str = TaskOptions.template
+    tokenizer: str | None = TaskOptions.tokenizer
+    unit: str = TaskOptions.unit
+    max_units: int = TaskOptions.max_units
+    max_new_tokens: int = TaskOptions.max_new_tokens
     limit: int | None = None
     seeds: int = 3
     second_tokenizer: str = "bytes"

@@ -19,6 +19,7 @@ from benchmarks.suites import SUITES, suite_of
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.prompt_text import framed
 from pcrl_gym.prompts.template import ChatTemplate, make_template
+from pcrl_gym.scoring.ratio import compression_ratio
 from pcrl_gym.scoring.rewards import RewardInputs, make_reward
 from pcrl_gym.scoring.rouge import MEASURES, Measure
 from pcrl_gym.worlds import load_prompts
@@ -139,9 +140,9 @@ def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
     expected: dict[str, float | None] = {
         "similarity": measure(record.compressed_output, record.output)
     }
-    paid = record.original_tokens - record.template_tokens
-    saved = record.original_tokens - record.compressed_tokens
-    expected["compression_ratio"] = saved / paid if paid > 0 else 0.0
+    expected["compression_ratio"] = compression_ratio(
+        record.original_tokens, record.compressed_tokens, record.template_tokens
+    )
     likelihood = math.nan if record.log_likelihood is None else record.log_likelihood
     terms = RewardInputs(
         *(

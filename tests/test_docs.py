@@ -8,8 +8,8 @@ small local ones of `STAND_INS`. Commands of `sh` blocks are parsed, not run.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
-import inspect
 import os
 import re
 import shlex
@@ -26,6 +26,7 @@ from agents.runs.config_file import config_names
 from benchmarks.suites import SUITES
 from fault_server import FaultServer
 from imports import EXTRAS, ROOT
+from pcrl_gym.envs.options import TaskOptions
 
 MANUAL = ROOT / "docs"
 README = ROOT / "README.md"
@@ -204,12 +205,13 @@ def test_links_of_the_readme_lead_somewhere():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_the_page_of_the_environment_lists_every_argument_and_its_default():
+def test_the_page_of_the_environment_lists_every_argument_and_its_default(monkeypatch):
+    monkeypatch.syspath_prepend(str(MANUAL / "_tools"))
     page = (MANUAL / "environment.md").read_text(encoding="utf-8")
     section = page.partition("## Arguments\n")[2].partition("\n## ")[0]
+    assert importlib.import_module("arguments").table() in section
     listed = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", section, re.MULTILINE))
-    parameters = inspect.signature(pcrl_gym.make_task).parameters.values()
-    there = {parameter.name: repr(parameter.default).replace("'", '"') for parameter in parameters}
+    there = {f.name: repr(f.default).replace("'", '"') for f in dataclasses.fields(TaskOptions)}
     assert listed == there | {"render_mode": "None"}
 
 

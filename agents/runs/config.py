@@ -2,74 +2,47 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.generators.loading import tokenizer_name
-from pcrl_gym.prompts.template import check_template
 
 SECTIONS = ("agent", "task", "run")
 LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")
 
 
 @dataclass(frozen=True)
-class TaskConfig:
-    """What is learned: arguments of `pcrl_gym.make_task`, which explains them.
+class TaskConfig(TaskOptions):
+    """What is learned: `pcrl_gym.envs.options.TaskOptions`, with names in place of objects.
 
-    Attributes:
-        dataset: Name, file, folder or Hugging Face id; its `split` is trained on.
-        split: Split to train on.
-        generator: Name, Hugging Face id, folder, "ray:NAME?replicas=4" or "openai:MODEL@BASE_URL".
-        tokenizer: Policy tokenizer; null: the generator's own, whose name then stands here.
-        unit: "token" or "word".
-        max_units: Window in units.
-        max_prompt_tokens: Longest prompt in generator tokens, longer ones are left out; null: what
-            fits the generator.
-        max_new_tokens: Longest answer.
-        reward: Name of the reward, with settings such as "threshold:measure=rouge_l" if need be.
-        template: "alpaca", "chat", or "chat" with settings such as
-            "chat:system=You are terse.,enable_thinking=false".
-        force_keep: Strings that cannot be dropped.
-        keep_digits: Whether numbers cannot be dropped.
-        device: Where generator and policy run; "auto": on a GPU if there is one.
-        dtype: Data type of the generator's weights.
-        batch_size: Prompts the generator answers at once.
-        cache: File that keeps the generator's answers to original prompts; null: none.
-        early_stopping: Whether answers in training are left unfinished once their reward is
-            decided: the same rewards, sooner. Evaluations always see whole answers.
+    Three things differ. There is no `max_steps`; `early_stopping` is on, in training alone, as
+    evaluations see whole answers; and `tokenizer` is stored as it was chosen: where it is null,
+    the generator's own. Defaults of the other fields are those of `TaskOptions`.
 
     Raises:
-        ValueError: If there is no such template.
+        ValueError: If an option is out of range or unknown; the message begins with "task".
     """
 
-    dataset: str = "micro"
-    split: str = "train"
-    generator: str = "micro"
-    tokenizer: str | None = None
-    unit: Literal["token", "word"] = "token"
-    max_units: int = 128
-    max_prompt_tokens: int | None = None
-    max_new_tokens: int = 30
-    reward: str = "threshold"
-    template: str = "alpaca"
-    force_keep: tuple[str, ...] = ()
-    keep_digits: bool = False
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    batch_size: int | Literal["auto"] = "auto"
-    cache: str | None = None
+    dataset: str
+    generator: str
+    tokenizer: str | None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    reward: str
+    template: str
+    force_keep: tuple[str, ...]
+    cache: str | None
+    max_steps: int = field(default=TaskOptions.max_steps, init=False)
     early_stopping: bool = True
 
     def __post_init__(self) -> None:
-        # Stored with the run: what reads its folder need not find it again.
         if self.tokenizer is None:
             object.__setattr__(self, "tokenizer", tokenizer_name(self.generator))
         try:
-            check_template(self.template)
+            super().__post_init__()
         except ValueError as error:
-            raise ValueError(f"task.template: {error}") from error
+            raise ValueError(f"task: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -114,8 +87,7 @@ class BudgetConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"run.{name}: expected a number above 0, got {value!r}")
-        unknown = [logger for logger in self.loggers if logger not in LOGGERS]
-        if unknown:
+        if unknown := [logger for logger in self.loggers if logger not in LOGGERS]:
             raise ValueError(
                 f"run.loggers: there is no logger {', '.join(map(repr, unknown))}; there are: "
                 f"{', '.join(LOGGERS)}"
@@ -128,7 +100,7 @@ class RunConfig:
 
     Attributes:
         name: Name of the agent, or `module:Class`.
-        seed: Seed of everything that is drawn.
+        seed: Seed of all that is drawn.
         agent: Settings of the agent, an instance of its `config_class`.
         task: What is learned.
         run: For how long, and what is stored.
@@ -142,10 +114,11 @@ class RunConfig:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the configuration with all defaults filled in, as a YAML file holds it."""
-        sections = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
-        for section in sections.values():
-            for key, value in section.items():
-                section[key] = list(value) if isinstance(value, tuple) else value
+        sections: dict[str, dict[str, Any]] = {}
+        for name in SECTIONS:
+            section = getattr(self, name)
+            values = {f.name: getattr(section, f.name) for f in fields(section) if f.init}
+            sections[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
         return {"name": self.name, "seed": self.seed, **sections}
 
 
@@ -156,19 +129,17 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         >>> differences({"agent": {"lr": 0.1}, "seed": 1}, {"agent": {"lr": 0.2}, "seed": 1})
         ['agent.lr: 0.1 in the folder, 0.2 now']
     """
-    flat = [_flatten(before), _flatten(now)]
+    stored, given = dict(_flatten(before)), dict(_flatten(now))
     return [
-        f"{key}: {flat[0].get(key)!r} in the folder, {flat[1].get(key)!r} now"
-        for key in sorted(flat[0].keys() | flat[1].keys())
-        if flat[0].get(key) != flat[1].get(key)
+        f"{key}: {stored.get(key)!r} in the folder, {given.get(key)!r} now"
+        for key in sorted(stored.keys() | given.keys())
+        if stored.get(key) != given.get(key)
     ]
 
 
-def _flatten(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         if isinstance(value, Mapping):
-            flat |= {f"{key}.{inner}": leaf for inner, leaf in _flatten(value).items()}
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
-            flat[key] = value
-    return flat
+            yield f"{prefix}{key}", value

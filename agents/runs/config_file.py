@@ -133,7 +133,8 @@ def _key(key: str, kinds: Mapping[str, type]) -> tuple[str, str]:
 
 
 def _known(kinds: Mapping[str, type]) -> list[str]:
-    return [f"{section}.{field.name}" for section, kind in kinds.items() for field in fields(kind)]
+    pairs = ((section, field) for section, kind in kinds.items() for field in fields(kind))
+    return [f"{section}.{field.name}" for section, field in pairs if field.init]
 
 
 def _build(section: str, kind: type, given: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.learning import Figures
 from agents.seeding import isolated_random_state
-from pcrl_gym.envs.spaces import parse_keep_mask, stack_observations
+from pcrl_gym.envs.spaces import parse_keep_mask
 
 if TYPE_CHECKING:
     from agents.base import Agent
@@ -38,11 +38,7 @@ def evaluate(agent: Agent, task: Task) -> Figures:
     with isolated_random_state():
         for start in range(0, len(task.episodes), _BATCH):
             batch = task.episodes[start : start + _BATCH]
-            observations = [
-                task.observe(episode, np.ones(len(episode), np.bool_)) for episode in batch
-            ]
-            infos = [task.info(e, o) for e, o in zip(batch, observations, strict=True)]
-            action = agent.act(stack_observations(observations), infos)
+            action = agent.act(*task.begin(batch))
             masks = parse_keep_mask(action, (len(batch), task.max_units))
             scores = task.scorer(batch, list(masks))
             answered = ("similarity", "survived") if scores.answered else ()

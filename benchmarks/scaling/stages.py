@@ -19,7 +19,7 @@ from benchmarks.throughput.overhead import TimedGenerator
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate
-from pcrl_gym.scoring.rouge import similarity
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.base import Answer
@@ -191,7 +191,7 @@ def measure_case(
             with _clock() as comparing:
                 for draft, answer in timed.answered:
                     if not answer.partial:
-                        similarity(answer.text, getattr(draft, "text", ""))
+                        UNICODE_ROUGE_L(answer.text, getattr(draft, "text", ""))
             seconds = {
                 "tokenise": cutting.seconds + timed.spent["count_tokens"],
                 "policy": network.seconds,

@@ -13,6 +13,7 @@ import torch
 from benchmarks.throughput.cost import Measured, measure
 from benchmarks.throughput.tables import NEW_TOKENS, Case, Figures
 from benchmarks.throughput.ways import Floor, Work, drafted, dynamic, plain, stopped
+from pcrl_gym.scoring.ratio import compression_ratio
 
 if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
@@ -32,12 +33,11 @@ def make_work(
     pairs = {(e.compress(mask), e.text): e for e, mask in zip(episodes, masks, strict=True)}
     compressed, texts = [text for text, _ in pairs], [text for _, text in pairs]
     n, after, template = (
-        np.array(generator.count_tokens(some), np.float64)
+        np.array(generator.count_tokens(some), np.int64)
         for some in (texts, compressed, [e.template_text for e in pairs.values()])
     )
-    # 1 - (n' - f) / (n - f); a prompt without a word of the user's saves nothing.
-    saved = np.divide(n - after, n - template, out=np.zeros_like(n), where=n > template)
-    return Work(compressed, [originals[text] for text in texts], saved)
+    ratios = compression_ratio(n, after, template)
+    return Work(compressed, [originals[text] for text in texts], ratios)
 
 
 def measure_model(

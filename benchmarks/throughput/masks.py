@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pcrl_gym.envs.spaces import stack_observations
-
 if TYPE_CHECKING:
     from agents import Agent
     from pcrl_gym.envs.task import Task
@@ -69,9 +67,5 @@ def keep_masks(
             rng = np.random.default_rng([_SEED, percent])
             found[name] = [rng.random(len(episode)) >= percent / 100 for episode in episodes]
         elif agent is not None:
-            whole = [np.ones(len(episode), np.bool_) for episode in episodes]
-            observations = [task.observe(e, keep) for e, keep in zip(episodes, whole, strict=True)]
-            pairs = zip(episodes, observations, strict=True)
-            infos = [task.info(episode, observation) for episode, observation in pairs]
-            found[name] = list(agent.act(stack_observations(observations), infos))
+            found[name] = list(agent.act(*task.begin(episodes)))
     return found

@@ -20,9 +20,9 @@ from pcrl_gym.generators.generation_config import control_ids
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.logits import logits_at
 from pcrl_gym.generators.speculative.decoding import likeness
-from pcrl_gym.scoring.answers import Decision
+from pcrl_gym.scoring.early_stop import EarlyStop
 from pcrl_gym.scoring.rewards import ThresholdReward, reward_inputs
-from pcrl_gym.scoring.rouge import similarity
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
 
 FLOOR_TOKENS = {
     "cpu": (1_024, 2_048, 4_096, 8_192, 16_384),
@@ -47,7 +47,9 @@ class Work:
 
     def rewards(self, similarities: Sequence[float]) -> npt.NDArray[np.float64]:
         """Return the threshold rewards, (prompts,)."""
-        return ThresholdReward()(reward_inputs(list(similarities), self.ratios))
+        return ThresholdReward()(
+            reward_inputs(similarity=list(similarities), compression_ratio=self.ratios)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,15 +103,15 @@ def drafted(generator: HFGenerator, work: Work) -> Result:
 
 def stopped(generator: HFGenerator, work: Work) -> Result:
     """Verify the drafts and leave answers as soon as the reward is decided (d)."""
-    decision = Decision([answer.text for answer in work.originals], ThresholdReward().threshold)
-    answers = generator.generate_from(work.prompts, work.originals, NEW_TOKENS, decision)
-    bounds = [decision.result(i, answer) for i, answer in enumerate(answers)]
+    stop = EarlyStop([answer.text for answer in work.originals], ThresholdReward().threshold)
+    answers = generator.generate_from(work.prompts, work.originals, NEW_TOKENS, stop)
+    bounds = [stop.similarity(i, answer) for i, answer in enumerate(answers)]
     return Result(work.rewards(bounds), answers)
 
 
 def _compared(work: Work, answers: list[Answer]) -> Result:
     pairs = zip(answers, work.originals, strict=True)
-    return Result(work.rewards([similarity(a.text, o.text) for a, o in pairs]), answers)
+    return Result(work.rewards([UNICODE_ROUGE_L(a.text, o.text) for a, o in pairs]), answers)
 
 
 def prompt_rows(generator: HFGenerator, prompts: Sequence[str]) -> list[list[int]]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from pcrl_gym.episodes.units import Span
+from pcrl_gym.scoring.ratio import compression_ratio, drop_rate
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,12 @@ class Compression:
         n, n' and f are original, compressed and template tokens. 0.0 where the user wrote nothing;
         below zero in the rare case that the shorter text has more tokens.
         """
-        payable = self.original_tokens - self.template_tokens
-        saved = self.original_tokens - self.compressed_tokens
-        return saved / payable if payable > 0 else 0.0
+        return compression_ratio(self.original_tokens, self.compressed_tokens, self.template_tokens)
 
     @property
     def drop_rate(self) -> float:
         """Share of the droppable units that was dropped, in [0, 1]; 0.0 without any."""
-        total = sum(self.droppable)
-        return self.kept.count(False) / total if total else 0.0
+        return drop_rate(self.droppable, self.kept)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, rates and spans included, as JSON has it (lists for tuples)."""

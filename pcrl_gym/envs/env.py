@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,21 +10,17 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from pcrl_gym.envs.shared_spec import SharedSpec
-from pcrl_gym.envs.spaces import Observation, flat_action_masks, parse_keep_mask
-from pcrl_gym.envs.task import check_arguments, check_reset_options, check_seed, make_task
-from pcrl_gym.envs.walk import ShuffledWalk
-from pcrl_gym.rendering.text import (
-    RENDER_FPS,
-    RENDER_MODES,
-    Frame,
-    check_render_mode,
-    print_frame,
-    render_frame,
-)
+from pcrl_gym.envs.base import PromptCompressionBase, check_seed
+from pcrl_gym.envs.spaces import Observation, parse_keep_mask
+from pcrl_gym.rendering.text import render_frame
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pcrl_gym.envs.options import TaskArguments
 
 
-class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
+class PromptCompressionEnv(PromptCompressionBase, gym.Env[Observation, NDArray[np.int8]]):
     """Shorten a prompt so that a frozen language model still gives the same answer.
 
     ## Action space
@@ -41,9 +37,9 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
     | `droppable` | MultiBinary | 1 where that unit may be dropped |
 
     ## Reward
-    Decided by `reward`; by default the compression ratio if the generator's answer to the
-    compressed prompt has a similarity (`scoring.rouge.similarity`) above 0.9 with its answer to
-    the original one, else -0.01.
+    Decided by `reward`; by default the compression ratio if the generator's answers to the
+    compressed and the original prompt have a similarity above 0.9
+    (`scoring.rouge.UNICODE_ROUGE_L`), else -0.01.
 
     ## Episode
     Terminates after `max_steps` steps (never truncated). Edits accumulate: a unit that was dropped
@@ -59,8 +55,8 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
     step adds the entries of `Scores.info`: both answers and every reward term by name.
 
     ## Arguments
-    Those of `pcrl_gym.make_task`, and `render_mode`: "ansi", "human" or "rgb_array". Objects among
-    them are used as they are; `spec` and its copies share them, too.
+    Those of `TaskOptions`, and `render_mode`: "ansi", "human" or "rgb_array". Objects among them
+    are used as they are; `spec` and its copies share them, too.
 
     Example:
         ```python
@@ -71,30 +67,18 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
         ```
     """
 
-    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # noqa: RUF012
     observation_space: spaces.Dict  # type: ignore[assignment]
     action_space: spaces.MultiBinary
 
-    def __init__(self, *, render_mode: str | None = None, **options: Any) -> None:
-        check_render_mode(render_mode)
-        check_arguments(options)
-        self.render_mode = render_mode
-        self.task = make_task(**options)
+    def __init__(self, *, render_mode: str | None = None, **options: Unpack[TaskArguments]) -> None:
+        super().__init__(render_mode, **options)
         self.observation_space = self.task.observation_space()
         self.action_space = spaces.MultiBinary(self.task.max_units)
-        self._walk = ShuffledWalk(len(self.task.episodes))
-        self._frame: Frame | None = None
-        self._steps = 0
-
-    @property
-    def skipped_prompts(self) -> tuple[str, ...]:
-        """Ids of the prompts that were left out as too long."""
-        return self.task.skipped_prompts
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the mask in sb3-contrib's form, bool (2 * max_units,); see `flat_action_masks`."""
-        frame = self._current_frame()
-        return flat_action_masks(self.task.observe(frame.episode, frame.kept))
+        mask: NDArray[np.bool_] = self._action_masks()[0]
+        return mask
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -110,15 +94,8 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
                 range.
         """
         super().reset(seed=check_seed(seed))
-        if seed is not None:
-            self._walk.restart()
-        picked = check_reset_options(options, len(self.task.episodes), 1)
-        (index,) = picked if picked is not None else self._walk.take(1, self.np_random)
-        episode = self.task.episodes[index]
-        self._frame = Frame(episode, np.ones(len(episode), np.bool_))
-        self._steps = 0
-        observation = self.task.observe(episode, self._frame.kept)
-        return observation, self.task.info(episode, observation)
+        observations, [info] = self._reset(seed is not None, options, 1, self.np_random)
+        return _only(observations), info
 
     def step(
         self, action: NDArray[np.int8]
@@ -133,24 +110,12 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
             ResetNeeded: If the episode is over or was never started.
             GeneratorError: If the generator failed; a failure never becomes a reward.
         """
-        frame = self._current_frame()
+        self._check_started()
         if self._steps == self.task.max_steps:
             raise ResetNeeded("The episode is over: call `env.reset()` before the next step")
         keep = parse_keep_mask(action, (self.task.max_units,))
-        episode, kept = frame.episode, frame.kept & frame.episode.kept(keep)
-        terminated = self._steps + 1 == self.task.max_steps
-        observation = self.task.observe(episode, kept)
-        info = self.task.info(episode, observation)
-        reward = 0.0
-        if terminated:
-            scores = self.task.scorer([episode], [kept])
-            reward = float(scores.reward[0])
-            info |= scores.info(0)
-        self._steps += 1
-        self._frame = Frame(episode, kept, info, reward) if terminated else Frame(episode, kept)
-        if self.render_mode == "human":
-            print_frame(self._frame)
-        return observation, reward, terminated, False, info
+        observations, [reward], terminated, [info] = self._advance(keep[None])
+        return _only(observations), float(reward), terminated, False, info
 
     def render(self) -> str | NDArray[np.uint8] | None:
         """Show the prompt with the dropped units struck through.
@@ -159,9 +124,9 @@ class PromptCompressionEnv(SharedSpec, gym.Env[Observation, NDArray[np.int8]]):
             A string in mode "ansi", a picture uint8 (height, width, 3) in mode "rgb_array". None in
             mode "human", in which every step prints by itself, and without a render mode.
         """
-        return render_frame(self._current_frame(), self.render_mode)
+        self._check_started()
+        return render_frame(self._frames[0], self.render_mode)
 
-    def _current_frame(self) -> Frame:
-        if self._frame is None:
-            raise ResetNeeded("There is no episode yet: call `env.reset()` first")
-        return self._frame
+
+def _only(observations: Observation) -> Observation:
+    return {key: array[0] for key, array in observations.items()}

@@ -11,9 +11,8 @@ if TYPE_CHECKING:
 class SharedKwargs(dict[str, Any]):
     """Arguments of an environment; copies hold the same objects.
 
-    Gymnasium copies specs deeply: whenever a wrapper is asked for its own, as Stable-Baselines3's
-    `Monitor` does, and in `make` and `make_vec`. A generator among the arguments may be a model of
-    gigabytes, and a budget or a count that belongs to an object must not be split over copies.
+    Gymnasium copies specs deeply: in `make`, and whenever a wrapper is asked for its own. Among the
+    arguments may be a model of gigabytes, or an object with a budget that must not be split.
 
     >>> import copy
     >>> kwargs = SharedKwargs(generator=object())

@@ -1,72 +1,18 @@
-"""What an agent sees and may do: observations, keep masks and action masks, as pure functions.
-
-All of them look at the first `max_units` units of one episode. `kept` tells which units are still
-in the prompt: all of them after a reset, fewer after each step of an episode with several steps.
-"""
+"""Batches of observations, and the forms of keep masks and action masks, as pure functions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcrl_gym.episodes.episode import Episode
-
 Observation: TypeAlias = "dict[str, NDArray[Any]]"
 
 FREE, FORCED_KEEP, PADDING = 2, 1, 0
-
-
-def observation_space(max_units: int, vocabulary_size: int) -> spaces.Dict:
-    """Return the space of the observations of one environment.
-
-    Args:
-        max_units: Length of the window, in units.
-        vocabulary_size: Number of ids of the policy tokenizer; ids are below it.
-
-    Returns:
-        `input_ids` Box int64 (max_units,), `attention_mask` and `droppable` MultiBinary
-        (max_units,).
-    """
-    return spaces.Dict(
-        {
-            "input_ids": spaces.Box(0, vocabulary_size - 1, (max_units,), np.int64),
-            "attention_mask": spaces.MultiBinary(max_units),
-            "droppable": spaces.MultiBinary(max_units),
-        }
-    )
-
-
-def observe(
-    episode: Episode, kept: NDArray[np.bool_], max_units: int, padding_id: int
-) -> Observation:
-    """Return the observation of an episode; new arrays on every call.
-
-    Args:
-        episode: The episode.
-        kept: Bool (n_units,), the units that are still in the prompt.
-        max_units: Length of the window, in units.
-        padding_id: Id that fills the places without a unit.
-
-    Returns:
-        `input_ids` int64 (max_units,), the policy token id of each unit's first token;
-        `attention_mask` int8 (max_units,), 1 where the window holds a unit that is still in the
-        prompt; `droppable` int8 (max_units,), 1 where that unit may be dropped. Unit i stays at
-        position i: the place of a unit that was dropped in an earlier step looks like padding.
-    """
-    n = min(len(episode), max_units)
-    present = np.zeros(max_units, np.int8)
-    present[:n] = kept[:n]
-    droppable = np.zeros(max_units, np.int8)
-    droppable[:n] = kept[:n] & episode.droppable[:n]
-    ids = np.full(max_units, padding_id, np.int64)
-    np.copyto(ids[:n], episode.unit_ids[:n], where=kept[:n])
-    return {"input_ids": ids, "attention_mask": present, "droppable": droppable}
 
 
 def stack_observations(observations: Sequence[Observation]) -> Observation:

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium import spaces
 
-from pcrl_gym.envs.spaces import Observation, action_mask, observation_space, observe
+from pcrl_gym.envs.options import TaskOptions, check_names
+from pcrl_gym.envs.spaces import Observation, action_mask, stack_observations
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
 from pcrl_gym.episodes.tokenizers import load_tokenizer
-from pcrl_gym.episodes.units import check_unit_kind
-from pcrl_gym.errors import DatasetError, did_you_mean
+from pcrl_gym.errors import DatasetError
 from pcrl_gym.generators.loading import load_generator
-from pcrl_gym.prompts.template import check_template, make_template
+from pcrl_gym.prompts.template import make_template
 from pcrl_gym.scoring.rewards import make_reward
 from pcrl_gym.scoring.scorer import Scorer
 from pcrl_gym.storage.disk_cache import DiskCache
 from pcrl_gym.worlds import load_prompts
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from gymnasium import spaces
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerFast
+    from typing_extensions import Unpack
 
+    from pcrl_gym.envs.options import TaskArguments
     from pcrl_gym.episodes.episode import Episode
-    from pcrl_gym.episodes.units import UnitKind
-    from pcrl_gym.generators.base import Generator
     from pcrl_gym.prompts.prompt import Prompt
     from pcrl_gym.prompts.template import Template
-    from pcrl_gym.scoring.rewards import Reward
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,22 +56,51 @@ class Task:
     skipped_prompts: tuple[str, ...]
 
     def observation_space(self) -> spaces.Dict:
-        """Return the space of the observations of one environment."""
-        return observation_space(self.max_units, len(self.tokenizer))
+        """Return the space of `observe`; ids are below the number of the tokenizer's."""
+        return spaces.Dict(
+            {
+                "input_ids": spaces.Box(0, len(self.tokenizer) - 1, (self.max_units,), np.int64),
+                "attention_mask": spaces.MultiBinary(self.max_units),
+                "droppable": spaces.MultiBinary(self.max_units),
+            }
+        )
 
     def observe(self, episode: Episode, kept: NDArray[np.bool_]) -> Observation:
-        """Return the observation of an episode with the units `kept` (bool (n_units,)) left."""
-        padding_id = self.tokenizer.pad_token_id
-        return observe(episode, kept, self.max_units, 0 if padding_id is None else padding_id)
-
-    def info(self, episode: Episode, observation: Observation) -> dict[str, Any]:
-        """Return what an agent may know besides the observation; new arrays each call.
+        """Return the observation of an episode with the units `kept` (bool (n_units,)) left.
 
         Returns:
-            prompt, prompt_id, instruction, input: str; spans: int64 (max_units, 2), character
-            offsets of the units in `prompt`, the length of `prompt` where there is no unit;
-            action_mask: int8 (max_units,); units_beyond_window: int, units past `max_units`.
+            New arrays (max_units,): `input_ids` int64, the policy token id of each unit's first
+            token; `attention_mask` int8, 1 where the window holds a unit that is still in the
+            prompt; `droppable` int8, 1 where that unit may be dropped. Unit i stays at position i:
+            the place of a unit that was dropped in an earlier step looks like padding.
         """
+        n = min(len(episode), self.max_units)
+        present = np.zeros(self.max_units, np.int8)
+        present[:n] = kept[:n]
+        droppable = np.zeros(self.max_units, np.int8)
+        droppable[:n] = kept[:n] & episode.droppable[:n]
+        ids = np.full(self.max_units, self.tokenizer.pad_token_id or 0, np.int64)
+        np.copyto(ids[:n], episode.unit_ids[:n], where=kept[:n])
+        return {"input_ids": ids, "attention_mask": present, "droppable": droppable}
+
+    def begin(self, episodes: Sequence[Episode]) -> tuple[Observation, list[dict[str, Any]]]:
+        """Return what agents see of episodes at their start, with all units in the prompt.
+
+        Returns:
+            The observations, stacked along a first axis (len(episodes), ...), and their infos.
+        """
+        return self.look(episodes, [np.ones(len(episode), np.bool_) for episode in episodes])
+
+    def look(
+        self, episodes: Sequence[Episode], kept: Sequence[NDArray[np.bool_]]
+    ) -> tuple[Observation, list[dict[str, Any]]]:
+        """Return the same as `begin` with only the units `kept` (bool (n_units,) each) left."""
+        observations = [self.observe(e, mask) for e, mask in zip(episodes, kept, strict=True)]
+        infos = [self.info(e, o) for e, o in zip(episodes, observations, strict=True)]
+        return stack_observations(observations), infos
+
+    def info(self, episode: Episode, observation: Observation) -> dict[str, Any]:
+        """Return what an agent may know besides; see "Info" of `PromptCompressionEnv`."""
         n = min(len(episode), self.max_units)
         spans = np.full((self.max_units, 2), len(episode.text), np.int64)
         spans[:n] = episode.spans[:n]
@@ -90,210 +115,90 @@ class Task:
         }
 
 
-def make_task(
-    *,
-    dataset: str | Path | Sequence[Prompt] = "micro",
-    split: str = "train",
-    generator: str | Path | Generator = "micro",
-    tokenizer: str | Path | PreTrainedTokenizerFast | None = None,
-    unit: UnitKind = "token",
-    max_units: int = 128,
-    max_prompt_tokens: int | None = None,
-    max_new_tokens: int = 30,
-    max_steps: int = 1,
-    reward: str | Reward = "threshold",
-    template: str | Template = "alpaca",
-    force_keep: Sequence[str | re.Pattern[str]] = (),
-    keep_digits: bool = False,
-    device: str = "auto",
-    dtype: str = "auto",
-    batch_size: int | Literal["auto"] = "auto",
-    cache: str | Path | None = None,
-    early_stopping: bool = False,
-) -> Task:
+def make_task(**arguments: Unpack[TaskArguments]) -> Task:
     """Load prompts and generator and prepare the episodes.
 
     Args:
-        dataset: "micro", "alpaca_plus", "gpteacher", a file (.json, .jsonl, .csv, .parquet), a
-            folder of split files or of `save_to_disk`, a Hugging Face dataset id, or prompts; see
-            `load_prompts`.
-        split: "train", "validation_seen", "validation_unseen" or "validation_human".
-        generator: "micro", "micro-seq2seq", a Hugging Face model id or folder (causal or
-            sequence-to-sequence), "ray:NAME?replicas=4" for one of these on a Ray cluster,
-            "openai:MODEL@BASE_URL" for a server, or a `Generator` object, which is then shared, not
-            copied.
-        tokenizer: Policy tokenizer as id, folder or object; None: the generator's own if it has
-            one, else micro's.
-        unit: What one action bit keeps or drops: "token" or "word".
-        max_units: Length of observations and actions, in units. Units past it are always kept.
-        max_prompt_tokens: Prompts with more generator tokens, those of the template included, are
-            left out. None: only those that do not fit the generator's context.
-        max_new_tokens: Length limit of the generator's answers, in tokens.
-        max_steps: Steps per episode; edits accumulate and the last step is rewarded.
-        reward: "threshold", "linear", "band" or "likelihood", also with settings such as
-            "threshold:threshold=0.8,measure=rouge_l", or a `Reward` object.
-        template: "alpaca", "chat" (the generator's chat template), the same with settings, such as
-            "chat:system=You are terse.,enable_thinking=false" (see `ChatTemplate`), or a `Template`
-            object.
-        force_keep: Strings or compiled regular expressions whose matches cannot be dropped.
-        keep_digits: Whether numbers cannot be dropped; see `pcrl_gym.episodes.protection`.
-        device: "auto", "cpu", "cuda", ...: where the generator runs.
-        dtype: "auto", "float32", "bfloat16", ...: the generator's weights.
-        batch_size: "auto" or the number of prompts that the generator answers at once.
-        cache: File that keeps the generator's answers to original prompts (with a generator behind
-            an API, all its answers) from run to run; several processes may share it. None: no file.
-        early_stopping: Whether answers are left unfinished once the reward is decided, which makes
-            training faster. Rewards are the same; in `info`, `similarity` is NaN where an answer is
-            unfinished, and `survived` says what was decided.
+        **arguments: The options of the task; `TaskOptions` explains them and holds the defaults.
 
     Raises:
-        ValueError: If a number is out of range or a name is unknown.
+        ValueError: If a name is unknown or a number is out of range.
         DatasetError: If the dataset breaks the schema or no prompt is left.
 
     Warns:
         UserWarning: If prompts were left out because they are too long.
     """
-    for name, value in (
-        ("max_units", max_units),
-        ("max_prompt_tokens", 1 if max_prompt_tokens is None else max_prompt_tokens),
-        ("max_new_tokens", max_new_tokens),
-        ("max_steps", max_steps),
-    ):
-        check_positive(name, value)
-    check_unit_kind(unit)
-    if isinstance(template, str):
-        check_template(template)
-    reward = make_reward(reward)
-    prompts = load_prompts(dataset, split)
+    check_names(arguments)
+    options = TaskOptions(**arguments)
+    reward = make_reward(options.reward)
+    prompts = load_prompts(options.dataset, options.split)
     # A server's generator keeps all its answers in that file, others those to original prompts.
-    behind_api = isinstance(generator, str) and generator.startswith("openai:")
+    behind_api = isinstance(options.generator, str) and options.generator.startswith("openai:")
     generator = load_generator(
-        generator, device=device, dtype=dtype, batch_size=batch_size, cache=cache
+        options.generator,
+        device=options.device,
+        dtype=options.dtype,
+        batch_size=options.batch_size,
+        cache=options.cache,
     )
     own_tokenizer = getattr(generator, "tokenizer", None)
+    tokenizer = options.tokenizer
     if tokenizer is None:
-        tokenizer = own_tokenizer if own_tokenizer is not None else "micro"
+        tokenizer = "micro" if own_tokenizer is None else own_tokenizer
     tokenizer = load_tokenizer(tokenizer)
-    template = make_template(template, own_tokenizer)
+    template = make_template(options.template, own_tokenizer)
     builder = EpisodeBuilder(
-        tokenizer, template, unit=unit, force_keep=force_keep, keep_digits=keep_digits
+        tokenizer,
+        template,
+        unit=options.unit,
+        force_keep=options.force_keep,
+        keep_digits=options.keep_digits,
     )
     scorer = Scorer(
         generator,
         reward,
-        max_new_tokens,
-        early_stopping=early_stopping,
-        cache=None if cache is None or behind_api else DiskCache(cache),
+        options.max_new_tokens,
+        early_stopping=options.early_stopping,
+        cache=None if options.cache is None or behind_api else DiskCache(options.cache),
     )
-    limits = [scorer.max_original_tokens, max_prompt_tokens]
-    limit = min((limit for limit in limits if limit is not None), default=None)
-    fitting, skipped = _split_by_length(prompts, template, scorer, limit)
-    if not fitting:
-        raise DatasetError(
-            f"split {split!r} of {dataset if isinstance(dataset, str) else 'the dataset'} has no "
-            f"usable prompt: {len(prompts)} read, {len(skipped)} too long: "
-            f"{_told_limit(scorer, limit)}"
-        )
+    fitting, too_long = _split_by_length(prompts, template, scorer, options)
     return Task(
         episodes=LazyEpisodes(fitting, builder),
         scorer=scorer,
         tokenizer=tokenizer,
-        max_units=max_units,
-        max_steps=max_steps,
-        skipped_prompts=skipped,
+        max_units=options.max_units,
+        max_steps=options.max_steps,
+        skipped_prompts=too_long,
     )
 
 
-def check_arguments(options: Mapping[str, Any]) -> None:
-    """Check that an environment has arguments of these names.
-
-    Raises:
-        ValueError: If it has not; the message names similar ones.
-    """
-    known = [*inspect.signature(make_task).parameters, "render_mode"]
-    for name in options:
-        if name not in known:
-            raise ValueError(
-                f"PromptCompression-v0 has no argument {name!r}{did_you_mean(name, known)}"
-            )
-
-
-def check_positive(name: str, value: object) -> None:
-    """Check that an argument is a positive integer.
-
-    Raises:
-        ValueError: If it is not; the message names the argument.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")
-
-
-def check_seed(seed: object) -> int | None:
-    """Return the seed as a Python integer, or None.
-
-    Raises:
-        ValueError: If it is neither None nor an integer >= 0.
-    """
-    if seed is None:
-        return None
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"expected a seed to be an integer >= 0 or None, got {seed!r}")
-    return int(seed)
-
-
-def check_reset_options(
-    options: dict[str, Any] | None, n_episodes: int, num_envs: int
-) -> list[int] | None:
-    """Return the indices that `reset(options={"index": ...})` asks for, or None.
-
-    Args:
-        options: The options of `reset`.
-        n_episodes: Number of episodes; indices are in [0, n_episodes).
-        num_envs: How many indices there must be; one may stand without a list.
-
-    Raises:
-        ValueError: If there is another option, or not exactly `num_envs` indices in range.
-    """
-    unknown = set(options or {}) - {"index"}
-    if unknown:
-        raise ValueError(f"expected reset options {{'index': ...}}, got {sorted(unknown)}")
-    if not options:
-        return None
-    indices = np.atleast_1d(options["index"])
-    if indices.shape != (num_envs,) or not np.issubdtype(indices.dtype, np.integer):
-        raise ValueError(
-            f"expected options['index'] to be {num_envs} integer(s), got {options['index']!r}"
-        )
-    if indices.min() < 0 or indices.max() >= n_episodes:
-        raise ValueError(
-            f"expected options['index'] in [0, {n_episodes}), got {options['index']!r}"
-        )
-    return [int(i) for i in indices]
-
-
 def _split_by_length(
-    prompts: Sequence[Prompt], template: Template, scorer: Scorer, limit: int | None
+    prompts: Sequence[Prompt], template: Template, scorer: Scorer, options: TaskOptions
 ) -> tuple[Sequence[Prompt], tuple[str, ...]]:
-    """Return the prompts of at most `limit` generator tokens, and the ids of the others."""
+    """Return the prompts that are short enough, and the ids of the others."""
+    limits = [scorer.max_original_tokens, options.max_prompt_tokens]
+    limit = min((limit for limit in limits if limit is not None), default=None)
     if limit is None:
         return prompts, ()
-    too_long = scorer.longer_than(limit, [template.render(prompt).text for prompt in prompts])
-    fitting = [prompt for prompt, long in zip(prompts, too_long, strict=True) if not long]
-    skipped = tuple(prompt.id for prompt, long in zip(prompts, too_long, strict=True) if long)
-    if skipped:
-        warnings.warn(
-            f"{len(skipped)} of {len(prompts)} prompts are left out as too long: "
-            f"{_told_limit(scorer, limit)} (first: {skipped[0]!r})",
-            stacklevel=3,
-        )
-    return fitting, skipped
-
-
-def _told_limit(scorer: Scorer, limit: int | None) -> str:
-    """Return where a limit on the length of prompts comes from."""
+    reason = f"max_prompt_tokens is {limit}"
     if limit == scorer.max_original_tokens:
-        return (
+        reason = (
             f"generator {scorer.generator.name!r} takes prompts of at most {limit} tokens, so that "
             f"{scorer.max_new_tokens} new ones fit too"
         )
-    return f"max_prompt_tokens is {limit}"
+    is_long = scorer.longer_than(limit, [template.render(prompt).text for prompt in prompts])
+    fitting = [prompt for prompt, long in zip(prompts, is_long, strict=True) if not long]
+    too_long = tuple(prompt.id for prompt, long in zip(prompts, is_long, strict=True) if long)
+    if too_long:
+        warnings.warn(
+            f"{len(too_long)} of {len(prompts)} prompts are left out as too long: {reason} "
+            f"(first: {too_long[0]!r})",
+            stacklevel=3,
+        )
+    if not fitting:
+        dataset = options.dataset if isinstance(options.dataset, str) else "the dataset"
+        raise DatasetError(
+            f"split {options.split!r} of {dataset} has no usable prompt: {len(prompts)} read, "
+            f"{len(too_long)} too long: {reason}"
+        )
+    return fitting, too_long

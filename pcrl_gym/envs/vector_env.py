@@ -6,44 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from pcrl_gym.envs.shared_spec import SharedSpec
-from pcrl_gym.envs.spaces import Observation, flat_action_masks, parse_keep_mask, stack_observations
-from pcrl_gym.envs.task import (
-    check_arguments,
-    check_positive,
-    check_reset_options,
-    check_seed,
-    make_task,
-)
-from pcrl_gym.envs.vector_info import stack_infos
-from pcrl_gym.envs.walk import ShuffledWalk
-from pcrl_gym.rendering.text import (
-    RENDER_FPS,
-    RENDER_MODES,
-    Frame,
-    check_render_mode,
-    print_frame,
-    render_frame,
-)
+from pcrl_gym.envs.base import PromptCompressionBase, check_seed
+from pcrl_gym.envs.options import check_positive
+from pcrl_gym.envs.spaces import Observation, parse_keep_mask
+from pcrl_gym.rendering.text import render_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcrl_gym.episodes.episode import Episode
+    from typing_extensions import Unpack
+
+    from pcrl_gym.envs.options import TaskArguments
 
 
 class PromptCompressionVectorEnv(
-    SharedSpec, VectorEnv[Observation, NDArray[np.int8], NDArray[Any]]
+    PromptCompressionBase, VectorEnv[Observation, NDArray[np.int8], NDArray[Any]]
 ):
     """`num_envs` episodes of `PromptCompression-v0` side by side.
 
     `gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=64)` builds it. Spaces, rewards and
-    infos are those of `PromptCompressionEnv`, batched as Gymnasium does it (`info["_key"]` tells
+    infos are those of `PromptCompressionEnv`, batched as Gymnasium does it (`info["_key"]` says
     which sub-environments have `key`). What differs:
 
     * Autoreset is `SAME_STEP`: when an episode ends, the returned observation and info already
@@ -56,44 +42,32 @@ class PromptCompressionVectorEnv(
     Args:
         num_envs: Number of sub-environments, at least 1.
         render_mode: "ansi", "human" (prints after every step) or "rgb_array".
-        **options: The arguments of `pcrl_gym.make_task`.
+        **options: Those of `TaskOptions`.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
-        "render_modes": RENDER_MODES,
-        "render_fps": RENDER_FPS,
+        **PromptCompressionBase.metadata,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
     def __init__(
-        self, num_envs: int = 1, *, render_mode: str | None = None, **options: Any
+        self,
+        num_envs: int = 1,
+        *,
+        render_mode: str | None = None,
+        **options: Unpack[TaskArguments],
     ) -> None:
         check_positive("num_envs", num_envs)
-        check_render_mode(render_mode)
-        check_arguments(options)
+        super().__init__(render_mode, **options)
         self.num_envs = num_envs
-        self.render_mode = render_mode
-        self.task = make_task(**options)
         self.single_observation_space = self.task.observation_space()
         self.single_action_space = spaces.MultiBinary(self.task.max_units)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._walk = ShuffledWalk(len(self.task.episodes))
-        self._episodes: list[Episode] = []
-        self._kept: list[NDArray[np.bool_]] = []
-        self._observation: Observation = {}
-        self._frames: list[Frame] = []
-        self._steps = 0
-
-    @property
-    def skipped_prompts(self) -> tuple[str, ...]:
-        """Ids of the prompts that were left out as too long."""
-        return self.task.skipped_prompts
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return the current masks in sb3-contrib's form, bool (num_envs, 2 * max_units)."""
-        self._check_started()
-        return flat_action_masks(self._observation)
+        return self._action_masks()
 
     def reset(
         self,
@@ -116,10 +90,8 @@ class PromptCompressionVectorEnv(
         if isinstance(seed, (list, tuple, range, np.ndarray)) and np.ndim(seed):
             seeds = [check_seed(one) for one in seed]
             if len(seeds) != self.num_envs:
-                raise ValueError(
-                    f"expected one seed or a list of num_envs={self.num_envs} seeds, got "
-                    f"{len(seeds)}"
-                )
+                expected = f"one seed or a list of num_envs={self.num_envs} seeds"
+                raise ValueError(f"expected {expected}, got {len(seeds)}")
             seeded = any(one is not None for one in seeds)
             if seeded:
                 self.np_random = np.random.default_rng(
@@ -128,14 +100,8 @@ class PromptCompressionVectorEnv(
         else:
             seeded = seed is not None
             super().reset(seed=check_seed(seed))
-        if seeded:
-            self._walk.restart()
-        picked = check_reset_options(options, len(self.task.episodes), self.num_envs)
-        infos = self._begin(picked)
-        self._frames = [
-            Frame(episode, kept) for episode, kept in zip(self._episodes, self._kept, strict=True)
-        ]
-        return self._copy_observation(), stack_infos(infos)
+        observations, infos = self._reset(seeded, options, self.num_envs, self.np_random)
+        return observations, stack_infos(infos)
 
     def step(
         self, actions: NDArray[np.int8]
@@ -156,42 +122,19 @@ class PromptCompressionVectorEnv(
         """
         self._check_started()
         keep = parse_keep_mask(actions, (self.num_envs, self.task.max_units))
-        kept = [
-            old & episode.kept(row)
-            for episode, old, row in zip(self._episodes, self._kept, keep, strict=True)
-        ]
         # All sub-environments take the same number of steps, so they end together.
-        terminated = self._steps + 1 == self.task.max_steps
-        rewards = np.zeros(self.num_envs)
-        infos, observations = self._describe(kept)
+        observations, rewards, terminated, infos = self._advance(keep)
+        stacked = stack_infos(infos)
         if terminated:
-            scores = self.task.scorer(self._episodes, kept)
-            rewards = np.array(scores.reward, np.float64)
-            for i, info in enumerate(infos):
-                info |= scores.info(i)
-        self._frames = [
-            Frame(episode, mask, info, float(reward)) if terminated else Frame(episode, mask)
-            for episode, mask, info, reward in zip(
-                self._episodes, kept, infos, rewards, strict=True
-            )
-        ]
-        if terminated:
-            final = stack_infos(
-                [
-                    {"final_obs": o, "final_info": i}
-                    for o, i in zip(observations, infos, strict=True)
-                ]
-            )
-            infos_out = stack_infos(self._begin(None)) | final
-        else:
-            self._steps += 1
-            self._kept, self._observation = kept, stack_observations(observations)
-            infos_out = stack_infos(infos)
-        if self.render_mode == "human":
-            for frame in self._frames:
-                print_frame(frame)
+            final = [
+                {"final_obs": {key: array[i] for key, array in observations.items()}}
+                for i in range(self.num_envs)
+            ]
+            finished = {"final_info": stacked, "_final_info": np.ones(self.num_envs, np.bool_)}
+            observations, infos = self._begin(self.num_envs, self.np_random)
+            stacked = stack_infos(infos) | stack_infos(final) | finished
         done = np.full(self.num_envs, terminated)
-        return self._copy_observation(), rewards, done, np.zeros_like(done), infos_out
+        return observations, rewards, done, np.zeros_like(done), stacked
 
     def render(self) -> tuple[Any, ...] | None:
         """Return one frame per sub-environment; see `PromptCompressionEnv.render`."""
@@ -200,32 +143,35 @@ class PromptCompressionVectorEnv(
             return None
         return tuple(render_frame(frame, self.render_mode) for frame in self._frames)
 
-    def _begin(self, indices: list[int] | None) -> list[dict[str, Any]]:
-        if indices is None:
-            indices = self._walk.take(self.num_envs, self.np_random)
-        self._episodes = self.task.episodes.take(indices)
-        self._kept = [np.ones(len(episode), np.bool_) for episode in self._episodes]
-        self._steps = 0
-        infos, observations = self._describe(self._kept)
-        self._observation = stack_observations(observations)
-        return infos
 
-    def _describe(
-        self, kept: list[NDArray[np.bool_]]
-    ) -> tuple[list[dict[str, Any]], list[Observation]]:
-        observations = [
-            self.task.observe(episode, mask)
-            for episode, mask in zip(self._episodes, kept, strict=True)
-        ]
-        infos = [
-            self.task.info(episode, observation)
-            for episode, observation in zip(self._episodes, observations, strict=True)
-        ]
-        return infos, observations
+def stack_infos(infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Stack infos with the same keys, one per sub-environment.
 
-    def _copy_observation(self) -> Observation:
-        return {key: array.copy() for key, array in self._observation.items()}
+    As `VectorEnv._add_info` does for each, five times faster: numbers become an array (num_envs,),
+    arrays gain a first axis, dictionaries are stacked recursively, and all else, `final_obs`
+    included, goes into an object array. `_key`, bool (num_envs,), says which have `key`: all.
 
-    def _check_started(self) -> None:
-        if not self._episodes:
-            raise ResetNeeded("There is no episode yet: call `envs.reset()` first")
+    >>> stack_infos([{"ratio": 0.5}, {"ratio": 0.25}])
+    {'ratio': array([0.5 , 0.25]), '_ratio': array([ True,  True])}
+    """
+    stacked: dict[str, Any] = {}
+    for key in infos[0]:
+        stacked[key] = _stack(key, [info[key] for info in infos])
+        stacked[f"_{key}"] = np.ones(len(infos), np.bool_)
+    return stacked
+
+
+def _stack(key: str, values: list[Any]) -> Any:
+    first = values[0]
+    if key != "final_obs":
+        if isinstance(first, dict):
+            return stack_infos(values)
+        if isinstance(first, (bool, int, float, np.number)):
+            return np.array(values, dtype=type(first))
+        if isinstance(first, np.ndarray):
+            return np.stack(values)
+    objects = np.empty(len(values), dtype=object)
+    # Value by value: numpy would take sequences of one length for a second axis.
+    for i, value in enumerate(values):
+        objects[i] = value
+    return objects

@@ -22,13 +22,10 @@ Observation = TypeVar("Observation")
 
 
 def keep_above_zero(logits: ArrayLike) -> NDArray[np.int8]:
-    """Keep mask of logits: 1 where they are above zero, int8 of the same shape.
+    """Return the keep mask of logits: 1 where they are above zero, int8 of the same shape.
 
     Raises:
         ValueError: If a logit is not a number.
-
-    >>> keep_above_zero([0.7, -2.0, 0.0])
-    array([1, 0, 0], dtype=int8)
     """
     values = np.asarray(logits)
     if np.isnan(values).any():

@@ -1,10 +1,13 @@
-"""What the similarity of an answer can still become while the answer is being written."""
+"""When an unfinished answer is long enough: bounds on what its similarity can still become."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from pcrl_gym.episodes.words import lowered
+from pcrl_gym.generators.base import Answer
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L, Measure
 
 # Scores of equal value but from different counts differ by a few roundings, about 1e-16 each.
@@ -95,12 +98,12 @@ def similarity_bounds(
 
     # Bit-parallel LCS (Hyyrö 2004): after each word, bit i of `unmatched` is 0 exactly where the
     # LCS with the first i + 1 words of the reference is longer than with the first i.
-    everything = (1 << total) - 1
-    unmatched = everything
+    all_bits = (1 << total) - 1
+    unmatched = all_bits
     closed = len(words) - is_open
     for word in words[:closed]:
         hits = unmatched & positions.get(word, 0)
-        unmatched = ((unmatched + hits) | (unmatched - hits)) & everything
+        unmatched = ((unmatched + hits) | (unmatched - hits)) & all_bits
     common = total - unmatched.bit_count()
     low = 2 * common / (len(words) + words_left + total)
 
@@ -110,11 +113,11 @@ def similarity_bounds(
             if word.startswith(words[-1]):
                 hits |= bits
         hits &= unmatched
-        unmatched = ((unmatched + hits) | (unmatched - hits)) & everything
+        unmatched = ((unmatched + hits) | (unmatched - hits)) & all_bits
 
     # Of the splits with equally many matches the first leaves most to append: split 0, and then
     # the one after each match.
-    matches = everything ^ unmatched
+    matches = all_bits ^ unmatched
     split = matched = 0
     high = 0.0
     while True:
@@ -126,3 +129,39 @@ def similarity_bounds(
         matches &= matches - 1
         matched += 1
     return low * (1 - _SLACK), min(1.0, high * (1 + _SLACK))
+
+
+@dataclass(eq=False)
+class EarlyStop:
+    """Ends answers as soon as it is certain whether their similarity exceeds a threshold.
+
+    It is the `decided` of `DraftingGenerator.generate_from`.
+
+    Attributes:
+        references: The answers to compare with.
+        threshold: What the similarity has to exceed; `None`: all answers are completed.
+        measure: The similarity.
+        bounds: By the index of a reference, the bound on the similarity that decided.
+    """
+
+    references: Sequence[str]
+    threshold: float | None
+    measure: Measure = UNICODE_ROUGE_L
+    bounds: dict[int, float] = field(default_factory=dict, init=False)
+
+    def __call__(self, i: int, text: str, words_left: int) -> bool:
+        """Return whether the beginning `text` of answer `i` decides."""
+        if self.threshold is None:
+            return False
+        low, high = similarity_bounds(text, self.references[i], words_left, self.measure)
+        if low > self.threshold:
+            self.bounds[i] = low
+        elif high <= self.threshold:
+            self.bounds[i] = high
+        return i in self.bounds
+
+    def similarity(self, i: int, answer: Answer) -> float:
+        """Return the similarity of answer `i`; of a partial one the bound that decided."""
+        if answer.partial:
+            return self.bounds[i]
+        return self.measure(answer.text, self.references[i])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pcrl_gym.scoring.rouge import MEASURES, UNICODE_ROUGE_L
+from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L, measure_by_name
 from pcrl_gym.spec import parse_spec
 
 FloatArray = NDArray[np.float64]
@@ -40,38 +41,48 @@ class RewardInputs:
 class Reward(Protocol):
     """A rule that turns measured terms into rewards.
 
-    Attributes:
-        name: What tables call the reward.
-        needs_answers: Whether compressed prompts must be answered (`similarity` is set).
-        needs_likelihood: Whether `log_likelihood` is set.
-
-    A reward may have two more attributes. `measure` names the similarity of two answers, see
-    `scoring.rouge.MEASURES`. `similarity_threshold` says that the reward depends on `similarity`
-    only through `similarity > similarity_threshold`: early stopping leaves answers there.
+    Your own derives from it; all members but `measure` and `similarity_threshold` are a must.
     """
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What tables call the reward."""
         ...
 
     @property
+    @abstractmethod
     def needs_answers(self) -> bool:
-        """Whether compressed prompts must be answered."""
+        """Whether compressed prompts must be answered, so that `similarity` is set."""
         ...
 
     @property
+    @abstractmethod
     def needs_likelihood(self) -> bool:
-        """Whether the original answer must be scored after the compressed prompt."""
+        """Whether `log_likelihood` must be set."""
         ...
 
+    @property
+    def measure(self) -> str:
+        """Name of the similarity of two answers, see `scoring.rouge.MEASURES`."""
+        return UNICODE_ROUGE_L.name
+
+    @property
+    def similarity_threshold(self) -> float | None:
+        """The t of a reward that looks at `similarity` only through `similarity > t`, or None.
+
+        Early stopping leaves an answer unfinished as soon as that is decided.
+        """
+        return None
+
+    @abstractmethod
     def __call__(self, x: RewardInputs) -> FloatArray:
         """Return one finite float64 reward per prompt, shape (batch,)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class ThresholdReward:
+class ThresholdReward(Reward):
     r"""The compression achieved if the answer survived, a small penalty otherwise.
 
     $$
@@ -113,7 +124,7 @@ class ThresholdReward:
                 f"threshold must lie in [0, 1), got {self.threshold}: similarity never exceeds 1"
             )
         _check_finite(penalty=self.penalty)
-        _check_measure(self.measure)
+        measure_by_name(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
         """Return the rewards of a batch, shape (batch,)."""
@@ -121,7 +132,7 @@ class ThresholdReward:
 
 
 @dataclass(frozen=True, slots=True)
-class LinearReward:
+class LinearReward(Reward):
     r"""A weighted sum of similarity and compression.
 
     $$ r = a \cdot \text{similarity} + b \cdot \text{compression\_ratio} $$
@@ -149,7 +160,7 @@ class LinearReward:
 
     def __post_init__(self) -> None:
         _check_finite(similarity_weight=self.similarity_weight, ratio_weight=self.ratio_weight)
-        _check_measure(self.measure)
+        measure_by_name(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
         """Return the rewards of a batch, shape (batch,)."""
@@ -157,7 +168,7 @@ class LinearReward:
 
 
 @dataclass(frozen=True, slots=True)
-class BandReward:
+class BandReward(Reward):
     r"""Similarity if the compression hits a target band, penalties outside it.
 
     $$
@@ -211,7 +222,7 @@ class BandReward:
                 f"got {self.collapse_ratio}"
             )
         _check_finite(penalty=self.penalty, collapse_penalty=self.collapse_penalty)
-        _check_measure(self.measure)
+        measure_by_name(self.measure)
 
     def __call__(self, x: RewardInputs) -> FloatArray:
         """Return the rewards of a batch, shape (batch,)."""
@@ -223,7 +234,7 @@ class BandReward:
 
 
 @dataclass(frozen=True, slots=True)
-class LikelihoodReward:
+class LikelihoodReward(Reward):
     r"""How probable the original answer still is after the compressed prompt.
 
     $$
@@ -232,7 +243,7 @@ class LikelihoodReward:
     $$
 
     with $y$ the generator's answer to the original prompt, in nats. One forward pass instead of
-    decoding. With $b = 0$ keeping everything is usually best, since nothing pays for tokens saved:
+    decoding. With $b = 0$ keeping all units is usually best, since nothing pays for tokens saved:
     use it to measure, and $b > 0$ to train. Source: length-normalised sequence likelihood (Murray
     and Chiang 2018, https://arxiv.org/abs/1808.10006) of the generator's own answer.
 
@@ -290,7 +301,7 @@ def make_reward(spec: str | Reward) -> Reward:
     names = ", ".join(repr(kind.name) for kind in kinds)
     raise ValueError(
         f"unknown reward {spec!r}: expected one of {names}, or an object with `name`, "
-        "`needs_answers`, `needs_likelihood` and `__call__` (see pcrl_gym.scoring.rewards.Reward)"
+        "`needs_answers`, `needs_likelihood` and `__call__`, derived from pcrl_gym.Reward"
     )
 
 
@@ -304,26 +315,18 @@ def with_measure(reward: Reward, measure: str) -> Reward:
     return dataclasses.replace(reward, measure=measure) if isinstance(reward, known) else reward
 
 
-def reward_inputs(
-    similarity: list[float] | FloatArray | None = None,
-    compression_ratio: list[float] | FloatArray | None = None,
-    drop_rate: list[float] | FloatArray | None = None,
-    log_likelihood: list[float] | FloatArray | None = None,
-) -> RewardInputs:
+def reward_inputs(**terms: list[float] | FloatArray) -> RewardInputs:
     """Make `RewardInputs` from the terms that are given; the others become NaN.
 
     Raises:
         ValueError: If no term is given or their lengths differ.
     """
-    terms = [similarity, compression_ratio, drop_rate, log_likelihood]
-    given = [np.asarray(term, dtype=np.float64) for term in terms if term is not None]
-    if not given or any(term.shape != (given[0].size,) for term in given):
-        shapes = [term.shape for term in given]
-        raise ValueError(f"expected one-dimensional terms of equal length, got shapes {shapes}")
-    missing = np.full(given[0].shape, np.nan)
-    return RewardInputs(
-        *(missing if term is None else np.asarray(term, dtype=np.float64) for term in terms)
-    )
+    given = {name: np.asarray(term, np.float64) for name, term in terms.items()}
+    shapes = {term.shape for term in given.values()}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
+        raise ValueError(f"expected one-dimensional terms of equal length, got {terms}")
+    names = [field.name for field in dataclasses.fields(RewardInputs)]
+    return RewardInputs(**(dict.fromkeys(names, np.full(shape, np.nan)) | given))
 
 
 def _checked(spec: str, settings: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
@@ -339,11 +342,6 @@ def _checked(spec: str, settings: dict[str, Any], kind: type[Any]) -> dict[str, 
                 f"{value!r}"
             )
     return settings
-
-
-def _check_measure(measure: str) -> None:
-    if measure not in MEASURES:
-        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
 
 
 def _check_finite(**values: float) -> None:

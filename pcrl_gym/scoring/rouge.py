@@ -33,7 +33,7 @@ class IgnoredTextWarning(UserWarning):
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A similarity of two answers: F1 of the longest common subsequence of their words.
+    """A similarity of two answers: ROUGE-L F1 on their lower-cased words.
 
     Attributes:
         name: Name in rewards, suites and tables.
@@ -46,17 +46,33 @@ class Measure:
     letter: Any
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _measure, (self.name,)  # one object per process, by which bounds are remembered
+        # One object per process, by which `early_stop` remembers positions.
+        return measure_by_name, (self.name,)
 
     def words(self, text: str) -> list[str]:
         """Return the lower-cased words of a text."""
         return find_words(text, self.word)
 
     def __call__(self, answer: str, reference: str) -> float:
-        """Return the similarity in [0, 1]; 1.0 for identical texts, even without a word."""
-        if answer == reference:
-            return 1.0
-        return _lcs_f1(self.words(answer), self.words(reference))
+        """Return the similarity in [0, 1]: `f1`, and 1.0 for identical texts without a word."""
+        return 1.0 if answer == reference else self.f1(answer, reference)
+
+    def f1(self, answer: str, reference: str) -> float:
+        r"""Return ROUGE-L F1 without stemming; for `ROUGE_L` as `rouge-score` bit for bit.
+
+        With $l$ the length of the longest common subsequence of the words, $P = l /
+        |\text{answer}|$ and $R = l / |\text{reference}|$:
+
+        $$ F_1 = \frac{2 P R}{P + R} $$
+
+        0.0 if either text has no word; symmetric. Source: Lin, "ROUGE: A Package for Automatic
+        Evaluation of Summaries" (2004), https://aclanthology.org/W04-1013.
+
+        >>> ROUGE_L.f1("the cat sat", "The cat sat down.")
+        0.8571428571428571
+        """
+        words, others = self.words(answer), self.words(reference)
+        return _f1(LCSseq.similarity(words, others), len(words), len(others))
 
 
 class _Published(Measure):
@@ -68,7 +84,7 @@ class _Published(Measure):
             if counted - sum(map(len, self.words(text))) > MAX_IGNORED * counted:
                 warnings.warn(
                     "ROUGE-L as published compares the letters a to z and digits, and ignores more "
-                    f"than {MAX_IGNORED:.0%} of an answer: its scores may not tell such answers "
+                    f"than {MAX_IGNORED:.0%} of an answer: its scores may not set such answers "
                     "apart. In a reward, use the measure 'unicode_rouge_l'",
                     IgnoredTextWarning,
                     stacklevel=2,
@@ -76,89 +92,57 @@ class _Published(Measure):
         return super().__call__(answer, reference)
 
 
-UNICODE_ROUGE_L = Measure(
-    "unicode_rouge_l",
-    UNICODE_WORD,
-    UNICODE_LETTER,
-)
+UNICODE_ROUGE_L = Measure("unicode_rouge_l", UNICODE_WORD, UNICODE_LETTER)
+"""ROUGE-L F1 on words of any script.
+
+A word is a maximal run of letters, marks and digits after lower-casing; in scripts written without
+spaces (Han, kana, Thai, Lao, Khmer, Burmese) each character is one, and so is each sign:
+punctuation, symbols, currencies, emoji. Only white space and case do not count.
+
+>>> UNICODE_ROUGE_L("Yes", "yes"), UNICODE_ROUGE_L("5 €", "5 $"), UNICODE_ROUGE_L("猫", "犬")
+(1.0, 0.5, 0.0)
+"""
+
 ROUGE_L = _Published("rouge_l", ASCII_WORD, ASCII_LETTER)
+"""ROUGE-L F1 as published: words are maximal runs of a-z and 0-9 after lower-casing."""
+
+similarity = UNICODE_ROUGE_L
+"""The similarity of two answers in [0, 1] that rewards use by default."""
+
+rouge_l_f1 = ROUGE_L.f1
+"""ROUGE-L F1 as `rouge-score` computes it, see `Measure.f1`."""
+
 MEASURES = {measure.name: measure for measure in (UNICODE_ROUGE_L, ROUGE_L)}
 """Every measure by its name; the first is the default of rewards."""
 
 
-def similarity(answer: str, reference: str) -> float:
-    r"""Return the similarity of an answer to the original answer, the measure `unicode_rouge_l`.
+def measure_by_name(name: str) -> Measure:
+    """Return the measure of a name.
 
-    ROUGE-L F1 (see `rouge_l_f1`) on words of any script. A word is a maximal run of letters, marks
-    and digits after lower-casing; in scripts written without spaces (Han, kana, Thai, Lao, Khmer,
-    Burmese) each character is one, and so is each sign: punctuation, symbols, currencies, emoji.
-    Only white space and case do not count. Identical texts are 1.0, both empty included.
-
-    Args:
-        answer: The text to judge.
-        reference: The text to compare it with; the score is symmetric.
-
-    Returns:
-        The score in [0, 1].
-
-    Example:
-        >>> similarity("Yes", "yes"), similarity("5 €", "5 $"), similarity("猫", "犬")
-        (1.0, 0.5, 0.0)
+    Raises:
+        ValueError: If there is none.
     """
-    return UNICODE_ROUGE_L(answer, reference)
-
-
-def rouge_l_f1(answer: str, reference: str) -> float:
-    r"""ROUGE-L F1 without stemming, equal to `rouge-score` bit for bit.
-
-    With $l$ the length of the longest common subsequence of the words (maximal runs of a-z and 0-9
-    after lower-casing), $P = l / |\text{answer}|$ and $R = l / |\text{reference}|$:
-
-    $$ F_1 = \frac{2 P R}{P + R} $$
-
-    0.0 if either text has no such word. Source: Lin, "ROUGE: A Package for Automatic Evaluation of
-    Summaries" (2004), https://aclanthology.org/W04-1013.
-
-    Args:
-        answer: The text to judge.
-        reference: The text to compare it with; the score is symmetric.
-
-    Returns:
-        The score in [0, 1].
-
-    Example:
-        >>> rouge_l_f1("the cat sat", "The cat sat down.")
-        0.8571428571428571
-    """
-    return _lcs_f1(ROUGE_L.words(answer), ROUGE_L.words(reference))
+    if name not in MEASURES:
+        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {name!r}")
+    return MEASURES[name]
 
 
 def rouge_n_f1(answer: str, reference: str, n: int) -> float:
-    r"""ROUGE-N F1 without stemming, equal to `rouge-score` bit for bit.
+    r"""Return ROUGE-N F1 on the words of `ROUGE_L`, equal to `rouge-score` bit for bit.
 
-    With $a_g$ and $r_g$ how often the n-gram $g$ of words (see `rouge_l_f1`) stands in the answer
-    and in the reference, and counts clipped to the smaller of the two:
+    With $a_g$ and $r_g$ how often the n-gram $g$ of words stands in the answer and in the
+    reference, and counts clipped to the smaller of the two:
 
     $$ P = \frac{\sum_g \min(a_g, r_g)}{\sum_g a_g}, \quad
        R = \frac{\sum_g \min(a_g, r_g)}{\sum_g r_g}, \quad F_1 = \frac{2 P R}{P + R} $$
 
-    0.0 if either text has fewer than n words. Source: Lin, "ROUGE: A Package for Automatic
-    Evaluation of Summaries" (2004), https://aclanthology.org/W04-1013.
-
-    Args:
-        answer: The text to judge.
-        reference: The text to compare it with; the score is symmetric.
-        n: Words per n-gram, at least 1.
-
-    Returns:
-        The score in [0, 1].
+    0.0 if either text has fewer than n words; symmetric. Source: see `Measure.f1`.
 
     Raises:
-        ValueError: N is less than 1.
+        ValueError: If n is less than 1.
 
-    Example:
-        >>> rouge_n_f1("the cat sat", "The cat sat down.", 2)
-        0.8
+    >>> rouge_n_f1("the cat sat", "The cat sat down.", 2)
+    0.8
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
@@ -179,13 +163,3 @@ def _f1(common: int, in_answer: int, in_reference: int) -> float:
     precision = common / in_answer
     recall = common / in_reference
     return 2 * precision * recall / (precision + recall)
-
-
-def _measure(name: str) -> Measure:
-    return MEASURES[name]
-
-
-def _lcs_f1(answer: list[str], reference: list[str]) -> float:
-    if not answer or not reference:
-        return 0.0
-    return _f1(LCSseq.similarity(answer, reference), len(answer), len(reference))

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcrl_gym.errors import GeneratorError, PromptTooLongError
-from pcrl_gym.scoring.answers import Answers, check_count, failures
-from pcrl_gym.scoring.rewards import RewardInputs
-from pcrl_gym.scoring.rouge import MEASURES, UNICODE_ROUGE_L
+from pcrl_gym.scoring.answers import Answers, check_count, generator_errors
+from pcrl_gym.scoring.ratio import compression_ratio, drop_rate
+from pcrl_gym.scoring.rewards import FloatArray, RewardInputs
+from pcrl_gym.scoring.rouge import measure_by_name
 
 if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pcrl_gym.scoring.rewards import Reward
     from pcrl_gym.storage.disk_cache import DiskCache
 
-FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
@@ -39,8 +39,8 @@ class Scores:
             need answers, and where the answer is partial.
         survived: (batch,) bool, whether the similarity exceeds the reward's threshold, 0.9 if it
             has none; known of partial answers, too. All False if the reward needs no answers.
-        compression_ratio: (batch,) float64, `1 - (n' - f) / (n - f)` with the counts below; 0.0
-            where the user's part adds no tokens (n <= f); negative where re-tokenising inflated.
+        compression_ratio: (batch,) float64, at most 1, `1 - (n' - f) / (n - f)` with the counts
+            below; see `scoring.ratio`.
         drop_rate: (batch,) float64 in [0, 1], dropped over droppable units; 0.0 without any.
         log_likelihood: (batch,) float64 in nats; NaN if the reward does not need it.
         original_tokens: (batch,) int64, n, generator tokens of the original prompt.
@@ -101,19 +101,16 @@ class Scorer:
     """Scores keep masks with a generator and a reward; batched, and the only path to a reward.
 
     Answers are asked for once: those to original prompts are kept for the life of the scorer (with
-    a cache the latest in memory, all on disk), so a mask that keeps everything costs nothing, and
+    a cache the latest in memory, all on disk), so a mask that keeps all units costs nothing, and
     so are the latest ones to compressed prompts.
-
-    The similarity of two answers is the reward's `measure`, a name of `scoring.rouge.MEASURES`,
-    or `unicode_rouge_l` if it has none.
 
     Args:
         generator: The frozen model that answers.
-        reward: The rule that pays.
+        reward: The rule that pays, by the similarity that its `measure` names.
         max_new_tokens: Limit of each answer in generator tokens, at least 1.
         early_stopping: Whether an answer is left unfinished as soon as it is certain whether its
             similarity exceeds the reward's `similarity_threshold`. The rewards are the same and
-            come sooner. A reward without that attribute gets whole answers all the same.
+            come sooner. Where that is None, answers are completed all the same.
         cache: Where answers to original prompts are kept from run to run; `None`: nowhere.
 
     Raises:
@@ -153,13 +150,11 @@ class Scorer:
         self.generator = generator
         self.reward = reward
         self.max_new_tokens = max_new_tokens
-        measure = getattr(reward, "measure", UNICODE_ROUGE_L.name)
-        if measure not in MEASURES:
-            raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
-        own = getattr(reward, "similarity_threshold", None)
-        self._threshold = SURVIVAL_THRESHOLD if own is None else own
-        stop_at = own if early_stopping else None
-        self._answers = Answers(generator, max_new_tokens, stop_at, cache, MEASURES[measure])
+        stop_at = reward.similarity_threshold
+        self._survival_threshold = SURVIVAL_THRESHOLD if stop_at is None else stop_at
+        measure = measure_by_name(reward.measure)
+        stop_at = stop_at if early_stopping else None
+        self._answers = Answers(generator, max_new_tokens, stop_at, cache, measure)
         self._token_counts: dict[str, int] = {}
 
     @property
@@ -204,11 +199,45 @@ class Scorer:
         """
         if len(episodes) != len(masks):
             raise ValueError(f"expected one mask per episode, got {len(masks)} for {len(episodes)}")
-        prompts = [episode.text for episode in episodes]
         kept = [episode.kept(mask) for episode, mask in zip(episodes, masks, strict=True)]
+        prompts = [episode.text for episode in episodes]
         compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
-        with self._naming(episodes, compressed):
-            return self._score(episodes, kept, prompts, compressed)
+        answered = self.reward.needs_answers
+        similarity = likelihood = np.full(len(episodes), np.nan)
+        outputs, partial = [""] * len(episodes), np.zeros(len(episodes), np.bool_)
+        with _prompt_ids_in_errors(episodes, compressed):
+            n = self._count(prompts)
+            f = self._count([episode.template_text for episode in episodes])
+            n_compressed = np.array(self._ask_counts(compressed), np.int64)
+            self._check_lengths(episodes, np.maximum(n, n_compressed))
+            expected = [episode.prompt.output for episode in episodes]
+            originals, compared = self._answers(prompts, expected, compressed if answered else None)
+            if answered:
+                outputs = [c.answer.text for c in compared]
+                similarity = np.array([c.similarity for c in compared], np.float64)
+                partial = np.array([c.answer.partial for c in compared], np.bool_)
+            if self.reward.needs_likelihood:
+                likelihood = self._log_likelihood(compressed, originals)
+        ratio = compression_ratio(n, n_compressed, f)
+        rates = [drop_rate(e.droppable, keep) for e, keep in zip(episodes, kept, strict=True)]
+        terms = RewardInputs(similarity, ratio, np.array(rates, np.float64), likelihood)
+        return Scores(
+            reward=self._rewards(terms),
+            similarity=np.where(partial, np.nan, similarity),
+            survived=similarity > self._survival_threshold,
+            compression_ratio=ratio,
+            drop_rate=terms.drop_rate,
+            log_likelihood=likelihood,
+            original_tokens=n,
+            compressed_tokens=n_compressed,
+            template_tokens=f,
+            prompts=prompts,
+            compressed_prompts=compressed,
+            outputs=[answer.text for answer in originals],
+            compressed_outputs=outputs,
+            partial=partial,
+            answered=answered,
+        )
 
     def answer_ahead(self, episodes: Sequence[Episode]) -> int:
         """Answer original prompts before they are scored, so that only the cache file holds them.
@@ -223,137 +252,70 @@ class Scorer:
             GeneratorError: If the generator fails.
         """
         prompts = [episode.text for episode in episodes]
-        with self._naming(episodes, prompts):
-            return self._answers.ahead(prompts, [episode.prompt.output for episode in episodes])
-
-    def _score(
-        self,
-        episodes: Sequence[Episode],
-        kept: list[NDArray[np.bool_]],
-        prompts: list[str],
-        compressed: list[str],
-    ) -> Scores:
-        n = self._count(prompts)
-        f = self._count([episode.template_text for episode in episodes])
-        n_compressed = np.array(self._counted(compressed), dtype=np.int64)
-        self._check_lengths(episodes, n, n_compressed)
-
-        expected = [episode.prompt.output for episode in episodes]
-        texts = compressed if self.reward.needs_answers else None
-        originals, survivals = self._answers(prompts, expected, texts)
-        likelihood = bounds = np.full(len(episodes), np.nan)
-        compressed_outputs = [""] * len(episodes)
-        partial = np.zeros(len(episodes), np.bool_)
-        if self.reward.needs_answers:
-            compressed_outputs = [survival.answer.text for survival in survivals]
-            bounds = np.array([survival.bound for survival in survivals], dtype=np.float64)
-            partial = np.array([s.answer.partial for s in survivals], dtype=np.bool_)
-        if self.reward.needs_likelihood:
-            likelihood = self._log_likelihood(compressed, originals)
-
-        ratio = _compression_ratio(n, n_compressed, f)
-        drop_rate = np.array(
-            [_drop_rate(e.droppable, keep) for e, keep in zip(episodes, kept, strict=True)],
-            dtype=np.float64,
-        )
-        terms = RewardInputs(bounds, ratio, drop_rate, likelihood)
-        return Scores(
-            reward=self._pay(terms),
-            similarity=np.where(partial, np.nan, bounds),
-            survived=bounds > self._threshold,
-            compression_ratio=ratio,
-            drop_rate=drop_rate,
-            log_likelihood=likelihood,
-            original_tokens=n,
-            compressed_tokens=n_compressed,
-            template_tokens=f,
-            prompts=prompts,
-            compressed_prompts=compressed,
-            outputs=[answer.text for answer in originals],
-            compressed_outputs=compressed_outputs,
-            partial=partial,
-            answered=self.reward.needs_answers,
-        )
+        with _prompt_ids_in_errors(episodes, prompts):
+            expected = [episode.prompt.output for episode in episodes]
+            return self._answers.cache_originals(prompts, expected)
 
     def _count(self, texts: Sequence[str]) -> IntArray:
-        new = [text for text in dict.fromkeys(texts) if text not in self._token_counts]
-        if new:
-            self._token_counts.update(zip(new, self._counted(new), strict=True))
-        return np.array([self._token_counts[text] for text in texts], dtype=np.int64)
+        """Return token counts, each text counted once in the life of the scorer."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._token_counts]:
+            self._token_counts.update(zip(new, self._ask_counts(new), strict=True))
+        return np.array([self._token_counts[text] for text in texts], np.int64)
 
-    def _counted(self, texts: list[str]) -> list[int]:
-        with failures(self.generator, "count_tokens"):
+    def _ask_counts(self, texts: list[str]) -> list[int]:
+        with generator_errors(self.generator, "count_tokens"):
             counts = self.generator.count_tokens(texts)
         check_count(self.generator, "token counts", counts, texts)
         return counts
 
-    def _check_lengths(
-        self, episodes: Sequence[Episode], original: IntArray, compressed: IntArray
-    ) -> None:
+    def _check_lengths(self, episodes: Sequence[Episode], tokens: IntArray) -> None:
         limit = self.max_prompt_tokens
-        if limit is None:
-            return
-        longest = np.maximum(original, compressed)
-        for episode, tokens in zip(episodes, longest, strict=True):
-            if tokens > limit:
+        for episode, n in zip(episodes, tokens, strict=True):
+            if limit is not None and n > limit:
                 raise PromptTooLongError(
-                    f"prompt {episode.prompt.id!r} has {tokens} tokens, but "
-                    f"{self.generator.name!r} takes at most {limit} next to "
-                    f"{self.max_new_tokens} new ones: shorten or leave out the prompt, or lower "
-                    "max_new_tokens"
+                    f"prompt {episode.prompt.id!r} has {n} tokens, but {self.generator.name!r} "
+                    f"takes at most {limit} next to {self.max_new_tokens} new ones: shorten or "
+                    "leave out the prompt, or lower max_new_tokens"
                 )
 
     def _log_likelihood(self, compressed: list[str], originals: list[Answer]) -> FloatArray:
         pairs = list(zip(compressed, originals, strict=True))
         distinct = list(dict.fromkeys(pairs))
-        values: list[float] = []
-        if distinct:
-            texts, answers = zip(*distinct, strict=True)
-            with failures(self.generator, "log_likelihood"):
-                values = self.generator.log_likelihood(texts, answers)
+        texts, answers = [text for text, _ in distinct], [answer for _, answer in distinct]
+        with generator_errors(self.generator, "log_likelihood"):
+            values = self.generator.log_likelihood(texts, answers) if distinct else []
         check_count(self.generator, "log-likelihoods", values, distinct)
         by_pair = dict(zip(distinct, values, strict=True))
-        result = np.array([by_pair[pair] for pair in pairs], dtype=np.float64)
+        result = np.array([by_pair[pair] for pair in pairs], np.float64)
         if not np.isfinite(result).all():
             raise GeneratorError(
                 f"{self.generator.name!r} gave a log-likelihood that is not a finite number"
             )
         return result
 
-    @contextmanager
-    def _naming(self, episodes: Sequence[Episode], compressed: list[str]) -> Iterator[None]:
-        """Add a prompt's id to an error that tells only its text."""
-        try:
-            yield
-        except GeneratorError as error:
-            failed = set(error.prompts)
-            pairs = zip(episodes, compressed, strict=True)
-            ids = list(dict.fromkeys(e.prompt.id for e, text in pairs if failed & {e.text, text}))
-            if not ids:
-                raise
-            # One text may be left of several prompts: then any of them will do.
-            named = ids[: len(failed)]
-            what = f"prompt {named[0]!r}" if len(named) == 1 else f"prompts {named}"
-            raise type(error)(f"{what}: {error}", prompts=error.prompts) from error
-
-    def _pay(self, terms: RewardInputs) -> FloatArray:
-        rewards = np.asarray(self.reward(terms), dtype=np.float64)
-        if rewards.shape != terms.compression_ratio.shape or not np.isfinite(rewards).all():
+    def _rewards(self, terms: RewardInputs) -> FloatArray:
+        rewards = np.asarray(self.reward(terms), np.float64)
+        shape = terms.compression_ratio.shape
+        if rewards.shape != shape or not np.isfinite(rewards).all():
             raise ValueError(
                 f"reward {self.reward.name!r} must return a finite number per prompt, shape "
-                f"{terms.compression_ratio.shape}, got {rewards}"
+                f"{shape}, got {rewards}"
             )
         return rewards
 
 
-def _compression_ratio(original: IntArray, compressed: IntArray, template: IntArray) -> FloatArray:
-    payable = original - template
-    saved = original - compressed
-    ratio = np.zeros(len(original), dtype=np.float64)
-    np.divide(saved, payable, out=ratio, where=payable > 0)
-    return ratio
-
-
-def _drop_rate(droppable: NDArray[np.bool_], kept: NDArray[np.bool_]) -> float:
-    total = int(droppable.sum())
-    return float((~kept).sum() / total) if total else 0.0
+@contextmanager
+def _prompt_ids_in_errors(episodes: Sequence[Episode], texts: list[str]) -> Iterator[None]:
+    """Add the ids of prompts to an error that knows only their texts, original or compressed."""
+    try:
+        yield
+    except GeneratorError as error:
+        failed = set(error.prompts)
+        pairs = zip(episodes, texts, strict=True)
+        ids = list(dict.fromkeys(e.prompt.id for e, text in pairs if failed & {e.text, text}))
+        if not ids:
+            raise
+        # One text may be left of several prompts: then any of them will do.
+        named = ids[: len(failed)]
+        what = f"prompt {named[0]!r}" if len(named) == 1 else f"prompts {named}"
+        raise type(error)(f"{what}: {error}", prompts=error.prompts) from error

@@ -18,6 +18,7 @@ from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
 from pcrl_gym.compressor.network import pretrained_encoder
 from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.scoring.rewards import Reward
 
 KEYS = ("red", "blue", "green")
 FILLERS = ("please", "now", "then", "well", "so", "the", "a", "just")
@@ -85,7 +86,7 @@ def test_rewards_are_grouped_by_prompt(baseline: str) -> None:
     """A reward that depends on the prompt alone gives no advantage, whatever the order."""
     lengths = CountingGenerator(lambda text: str(len(text)))
 
-    class ByPrompt:
+    class ByPrompt(Reward):
         name, needs_answers, needs_likelihood = "by prompt", False, False
 
         def __call__(self, x):

@@ -14,7 +14,6 @@ import models
 from agents.climb import Climb, everything
 from agents.search import SearchAgent, search
 from fakes import CountingGenerator
-from pcrl_gym.envs.spaces import stack_observations
 from pcrl_gym.envs.task import Task, make_task
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.scoring.rewards import LinearReward
@@ -213,9 +212,7 @@ def test_numbers_out_of_range_are_refused(options: dict, message: str) -> None:
 
 def batch_of(task: Task, rows: list[int]):
     episodes = task.episodes.take(rows)
-    observations = [task.observe(e, np.ones(len(e), bool)) for e in episodes]
-    infos = [task.info(e, o) for e, o in zip(episodes, observations, strict=True)]
-    return stack_observations(observations), infos
+    return task.begin(episodes)
 
 
 def test_the_agent_acts_as_the_search_found() -> None:

@@ -19,7 +19,6 @@ from pcrl_gym.compressor.compression import Compression
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.selection import dropped_units
 from pcrl_gym.compressor.windows import plan_windows
-from pcrl_gym.envs.spaces import stack_observations
 from pcrl_gym.envs.task import make_task
 from pcrl_gym.prompts.prompt import Prompt
 from policies import TEXT, Shouting, compressor, network
@@ -170,8 +169,7 @@ def test_one_window_reads_what_the_environment_shows(unit: str):
         dataset=prompts, generator="micro", tokenizer=TOKENIZER, max_units=128, **rules
     )
     policy = network(len(TOKENIZER))
-    rows = [task.observe(e, np.ones(len(e), np.bool_)) for e in task.episodes]
-    observations = stack_observations(rows)
+    observations, _ = task.begin(list(task.episodes))
     keys = ("input_ids", "attention_mask", "droppable")
     with torch.inference_mode():
         logits, _ = policy(*(torch.as_tensor(observations[key]) for key in keys))

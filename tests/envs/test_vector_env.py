@@ -14,8 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from env_fixtures import ID, PROMPTS, options
 from fakes import CountingGenerator
 from pcrl_gym.envs.env import PromptCompressionEnv
-from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
-from pcrl_gym.envs.vector_info import stack_infos
+from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv, stack_infos
 from pcrl_gym.errors import GeneratorError
 
 ORDER = [3, 0, 4, 0]

@@ -15,7 +15,8 @@ from pcrl_gym.errors import GeneratorError
 from pcrl_gym.generators.base import Answer
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.scoring.answers import Answers, Decision
+from pcrl_gym.scoring.answers import Answers
+from pcrl_gym.scoring.early_stop import EarlyStop
 from pcrl_gym.scoring.rewards import ThresholdReward
 from pcrl_gym.scoring.scorer import Scorer
 from pcrl_gym.storage.disk_cache import DiskCache
@@ -66,7 +67,7 @@ def test_compressed_prompts_are_drafted_with_the_original_answer() -> None:
     prompts = ["a b c"] * 3
     [original, *_], first = answers(prompts, [""] * 3, ["a b", "a b", "a b c"])
     assert [s.answer.text for s in first] == ["A B", "A B", "A B C"]
-    assert [s.bound for s in first] == [pytest.approx(0.8), pytest.approx(0.8), 1.0]
+    assert [s.similarity for s in first] == [pytest.approx(0.8), pytest.approx(0.8), 1.0]
     assert generator.drafts == ["", original]
     assert generator.prompts == ["a b c", "a b"]  # keeping everything asks for nothing
     answers(prompts[:1], [""], ["a b"])
@@ -88,7 +89,7 @@ def test_a_generator_without_drafts_is_called_once_for_both() -> None:
 def test_the_memory_for_compressed_prompts_is_bounded(
     kind: type[CountingGenerator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pcrl_gym.scoring.answers, "MOST_REMEMBERED", 2)
+    monkeypatch.setattr(pcrl_gym.scoring.answers, "MAX_COMPRESSED_ANSWERS", 2)
     generator = kind()
     answers = Answers(generator, 30)
     for text in ("a", "b", "a", "c", "a", "b"):
@@ -104,19 +105,19 @@ def test_a_decided_answer_is_left_and_its_similarity_is_the_bound() -> None:
     early = Answers(generator, 30, threshold=0.9)
     _, [bad, good] = early(["o", "o"], ["", ""], ["bad", "good"])
     assert bad.answer == Answer("x y z", partial=True)
-    assert bad.bound == pytest.approx(20 / 23)  # three wrong words, then all ten
-    assert full(["o"], [""], ["bad"])[1][0].bound <= bad.bound <= 0.9
+    assert bad.similarity == pytest.approx(20 / 23)  # three wrong words, then all ten
+    assert full(["o"], [""], ["bad"])[1][0].similarity <= bad.similarity <= 0.9
     assert not good.answer.partial
-    assert good.bound == 1.0
+    assert good.similarity == 1.0
 
 
 def test_a_decision_can_be_lifted_too() -> None:
     long = " ".join(f"w{n}" for n in range(10))
-    decision = Decision([long], threshold=0.9)
-    assert not decision(0, long + " ", words_left=3)  # 20 / 23
-    assert decision(0, long + " ", words_left=2)  # 20 / 22
-    assert decision.bound[0] == pytest.approx(20 / 22)
-    assert not Decision([long], threshold=None)(0, "nothing alike ", words_left=0)
+    stop = EarlyStop([long], threshold=0.9)
+    assert not stop(0, long + " ", words_left=3)  # 20 / 23
+    assert stop(0, long + " ", words_left=2)  # 20 / 22
+    assert stop.bounds[0] == pytest.approx(20 / 22)
+    assert not EarlyStop([long], threshold=None)(0, "nothing alike ", words_left=0)
 
 
 def test_answers_outlive_the_run(tmp_path: Path) -> None:
@@ -165,14 +166,14 @@ def test_tasks_share_a_cache_file(tmp_path: Path, gpt2_folder: Path) -> None:
     np.testing.assert_array_equal(*rewards)
 
 
-def test_answers_ahead_are_on_disk_and_nowhere_else(tmp_path: Path) -> None:
+def test_answers_given_ahead_are_on_disk_and_nowhere_else(tmp_path: Path) -> None:
     generator = Drafted()
     with DiskCache(tmp_path / "answers.db") as cache:
         answers = Answers(generator, 30, cache=cache)
-        assert answers.ahead(["a", "b", "a"], ["x", "y", "x"]) == 2
+        assert answers.cache_originals(["a", "b", "a"], ["x", "y", "x"]) == 2
         assert generator.drafts == ["x", "y"]
         assert not answers._originals
-        assert answers.ahead(["b", "c"], ["y", "z"]) == 1
+        assert answers.cache_originals(["b", "c"], ["y", "z"]) == 1
         assert [a.text for a in answers(["a", "b", "c"], [""] * 3)[0]] == ["A", "B", "C"]
     assert generator.prompts == ["a", "b", "c"]
 
@@ -180,7 +181,7 @@ def test_answers_ahead_are_on_disk_and_nowhere_else(tmp_path: Path) -> None:
 def test_with_a_cache_only_the_latest_originals_stay_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pcrl_gym.scoring.answers, "MOST_ORIGINALS", 2)
+    monkeypatch.setattr(pcrl_gym.scoring.answers, "MAX_ORIGINAL_ANSWERS", 2)
     generator = Drafted()
     prompts = ["a", "b", "c", "d"]
     with DiskCache(tmp_path / "answers.db") as cache:

@@ -65,6 +65,23 @@ def test_rewards_by_name_follow_the_protocol(name: str) -> None:
     assert make_reward(reward) is reward
 
 
+def test_a_reward_of_ones_own_has_the_default_measure_and_no_threshold() -> None:
+    class Mine(Reward):
+        name, needs_answers, needs_likelihood = "mine", True, False
+
+        def __call__(self, x: RewardInputs) -> np.ndarray:
+            return x.similarity
+
+    assert make_reward(mine := Mine()) is mine
+    assert (mine.measure, mine.similarity_threshold) == ("unicode_rouge_l", None)
+
+    class Unfinished(Reward):
+        name, needs_answers = "unfinished", True
+
+    with pytest.raises(TypeError, match="needs_likelihood"):
+        Unfinished()  # type: ignore[abstract]
+
+
 @pytest.mark.parametrize("spec", ["treshold", "", None, object(), ThresholdReward])
 def test_unknown_rewards_are_refused_with_the_known_names(spec: object) -> None:
     with pytest.raises(ValueError, match="'threshold', 'linear', 'band', 'likelihood'"):

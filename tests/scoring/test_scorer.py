@@ -16,7 +16,13 @@ from pcrl_gym.generators.base import Answer
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate
-from pcrl_gym.scoring.rewards import LikelihoodReward, RewardInputs, ThresholdReward, make_reward
+from pcrl_gym.scoring.rewards import (
+    LikelihoodReward,
+    Reward,
+    RewardInputs,
+    ThresholdReward,
+    make_reward,
+)
 from pcrl_gym.scoring.scorer import Scorer, Scores
 
 TEXTS = [
@@ -318,7 +324,7 @@ def test_bad_input_is_refused(episodes: list[Episode]) -> None:
 
 
 def test_rewards_must_be_finite_and_one_per_prompt(episodes: list[Episode]) -> None:
-    class Broken:
+    class Broken(Reward):
         name = "broken"
         needs_answers = True
         needs_likelihood = False

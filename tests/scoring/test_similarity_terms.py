@@ -11,7 +11,7 @@ import pytest
 import policies
 from agents import AGENTS, make_agent
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
-from pcrl_gym.scoring.rouge import MEASURES, similarity
+from pcrl_gym.scoring.rouge import MEASURES, UNICODE_ROUGE_L
 
 ID = "pcrl_gym:PromptCompression-v0"
 N = 24
@@ -43,7 +43,8 @@ def test_similarity_is_that_of_the_two_whole_answers(
     whole = generator.generate(list(final["compressed_prompt"]), 30)
     assert [answer.text for answer in whole] == list(final["compressed_output"])
     expected = [
-        similarity(*pair) for pair in zip(final["compressed_output"], final["output"], strict=True)
+        UNICODE_ROUGE_L(*pair)
+        for pair in zip(final["compressed_output"], final["output"], strict=True)
     ]
     np.testing.assert_array_equal(final["similarity"], expected)
     np.testing.assert_array_equal(final["survived"], np.array(expected) > 0.9)

@@ -10,6 +10,7 @@ import yaml
 
 from agents.runs.config import TaskConfig
 from agents.runs.config_file import CONFIGS, config_names, load_config
+from pcrl_gym.envs.options import TaskOptions
 
 BUDGET = "run.updates=5"
 
@@ -40,16 +41,20 @@ def test_a_stored_configuration_is_read_back_as_it_was(tmp_path: Path):
         load_config("scst", file)
 
 
-def test_the_task_has_the_arguments_and_defaults_of_make_task():
-    import inspect
-
-    from pcrl_gym.envs.task import make_task
-
-    defaults = {name: p.default for name, p in inspect.signature(make_task).parameters.items()}
+def test_the_task_has_the_options_and_defaults_of_the_environment():
+    defaults = {field.name: field.default for field in dataclasses.fields(TaskOptions)}
     fields = {field.name: field.default for field in dataclasses.fields(TaskConfig)}
     # Training stops answers early, everything else sees whole ones.
-    expected = {name: defaults[name] for name in fields} | {"early_stopping": True}
-    assert fields == expected
+    assert fields == defaults | {"early_stopping": True}
+    stored = load_config("scst", settings=[BUDGET]).to_mapping()["task"]
+    assert list(stored) == [name for name in defaults if name != "max_steps"]
+
+
+def test_an_option_out_of_range_is_refused_before_the_run():
+    with pytest.raises(ValueError, match=r"task: expected max_units to be an integer >= 1, got 0"):
+        load_config("scst", settings=[BUDGET, "max_units=0"])
+    with pytest.raises(ValueError, match=r"unknown key 'max_steps'"):
+        load_config("scst", settings=[BUDGET, "max_steps=2"])
 
 
 @pytest.mark.parametrize(
