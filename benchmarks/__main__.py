@@ -13,7 +13,7 @@ from benchmarks.commands.tuning import add_tuning
 from pcrl_gym.command_line import make_parser, parse
 
 _EXAMPLES = """\
-  python -m benchmarks run --suite micro --agents keep_all,stopwords --out results/mine
+  python -m benchmarks run --suite micro --agents keep_all random:rate=0.3 --out results/mine
   python -m benchmarks table results/mine
   python -m benchmarks report results/mine
   python -m benchmarks compare results/mine

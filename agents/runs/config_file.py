@@ -11,8 +11,8 @@ from typing import Any
 
 from agents.base import agent_class
 from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
-from agents.runs.field_types import convert
 from pcrl_gym.errors import MissingExtraError, did_you_mean
+from pcrl_gym.spec import check_settings, convert
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -61,7 +61,10 @@ def load_config(
             raise ValueError(f"--set: expected key=value, got {setting!r}")
         section, inner = _key(key.strip(), kinds)
         given[section][inner] = _parse(text, f"--set {setting}")
-    built = {section: _build(section, kinds[section], given[section]) for section in kinds}
+    built = {
+        section: kind(**check_settings(given[section], kind, section))
+        for section, kind in kinds.items()
+    }
     return RunConfig(name=name, seed=seed or 0, **built)
 
 
@@ -134,14 +137,3 @@ def _key(key: str, kinds: Mapping[str, type]) -> tuple[str, str]:
 
 def _known(kinds: Mapping[str, type]) -> list[str]:
     return [f"{section}.{field.name}" for section, kind in kinds.items() for field in fields(kind)]
-
-
-def _build(section: str, kind: type, given: Mapping[str, Any]) -> Any:
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in given.items():
-        try:
-            values[key] = convert(value, hints[key])
-        except ValueError as error:
-            raise ValueError(f"{section}.{key}: {error}") from None
-    return kind(**values)
