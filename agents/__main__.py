@@ -136,7 +136,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_argument("agent", help="name of an agent that learns (ppo, scst), or module:Class")
+    train.add_argument(
+        "agent",
+        help="an agent that learns (ppo, scst, module:Class), also with settings: scst:samples=4",
+    )
     train.add_argument("--config", help="YAML file, or a name that `configs` lists")
     train.add_argument(
         "--set",

@@ -161,7 +161,8 @@ def convert(value: Any, kind: Any) -> Any:
             return kind(number)
     elif isinstance(kind, type) and isinstance(value, kind):
         return value
-    hint = "; put it in quotes" if kind is str and not isinstance(value, (list, dict)) else ""
+    text = str in (kind, *inner) and not isinstance(value, (list, dict))
+    hint = "; put it in quotes" if text else ""
     raise ValueError(f"expected {describe(kind)}, got {value!r}{hint}")
 
 

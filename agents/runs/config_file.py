@@ -9,10 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from agents.base import agent_class
+from agents.base import agent_class, parse_agent
 from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
 from pcrl_gym.errors import MissingExtraError, did_you_mean
-from pcrl_gym.spec import check_settings, convert
+from pcrl_gym.spec import check_names, check_settings, convert
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -26,10 +26,11 @@ def load_config(
     """Read a configuration and check every key and value of it.
 
     Args:
-        name: Name of the agent, or `module:Class`.
+        name: Name of the agent, or `module:Class`; with settings as in "scst:samples=4", these are
+            stronger than the file.
         file: YAML file with the sections agent, task and run, or the name of one in
             `agents/configs`; None: all defaults.
-        settings: `key=value` each, stronger than the file. The key is dotted (`run.updates`), or
+        settings: `key=value` each, stronger than both. The key is dotted (`run.updates`), or
             bare where only one section has it (`lr`); the value is YAML.
         seed: Seed; None: the file's, else 0.
 
@@ -37,6 +38,7 @@ def load_config(
         ValueError: If the agent does not learn, the file cannot be read, or a key or value is
             wrong; the message names the key and those that are like it.
     """
+    name, own = parse_agent(name)
     kinds = section_classes(name)
     given: dict[str, dict[str, Any]] = {section: {} for section in kinds}
     if file is not None:
@@ -55,6 +57,8 @@ def load_config(
                 )
             for inner, value in (values or {}).items():
                 given[key][_key(f"{key}.{inner}", kinds)[1]] = value
+    check_names(own, kinds["agent"], name)
+    given["agent"] |= own
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
