@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "agent",
-        help="an agent that learns (ppo, scst, module:Class), also with settings: scst:samples=4",
+        help="one that learns: ppo, scst:samples=4 or module:Class",
     )
     train.add_argument("--config", help="YAML file, or a name that `configs` lists")
     train.add_argument(
