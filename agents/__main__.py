@@ -7,22 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pcrl_gym.command_line import ListAction, add_command, make_parser, parse
+from pcrl_gym.command_line import add_command, add_options, make_parser, parse
 from pcrl_gym.demo import command as demo
 
 _EXAMPLES = """\
   python -m agents configs
-  python -m agents train scst --config scst-micro --set run.minutes=9 --out runs/a
+  python -m agents train scst --config scst-micro --set lr=1e-4 run.minutes=9 --out runs/a
   python -m agents export runs/a runs/compressor
   python -m agents demo --agents stopwords random:rate=0.3
-"""
-
-_EXAMPLE = """\
-example:
-  python -m agents train scst --config scst-micro --set lr=1e-4 run.minutes=9 --seed 1 --out runs/a
-
-Interrupted, even by kill -9, the same command resumes from the newest checkpoint. RUN/last and
-RUN/best are the trained agents; RUN/metrics.jsonl and RUN/learning_curve.png show how it went.
 """
 
 
@@ -33,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `python -m agents`; None for the process's own.
 
     Returns:
-        Exit status: 0 done; 1 the training failed (no finite figures, generator, disk); 2 wrong
-        use: arguments, configuration, prompts, models or folders that cannot be used, extras not
-        installed; 130 interrupted. Arguments that cannot be parsed raise `SystemExit(2)`.
+        Exit status, see `pcrl_gym.command_line`. Arguments of wrong form raise `SystemExit(2)`.
     """
     options = parse(_parser(), arguments)
     return options.handler(options)
@@ -91,21 +81,15 @@ def _demo(agents: Sequence[str] | None = None, **options: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser, commands = make_parser("python -m agents", "Train agents.", _EXAMPLES)
-    add_command(
-        commands, "configs", _configs, help="list the configurations that come with the project"
-    )
-    export = add_command(
-        commands,
-        "export",
-        _export,
-        help="write the policy of a run as a compressor",
-        description="Write the policy of a run as a folder for pcrl_gym.Compressor.",
-    )
+    purpose = "list the configurations that come with the project"
+    add_command(commands, "configs", _configs, purpose)
+    purpose = "write the policy of a run as a compressor, a folder for pcrl_gym.Compressor"
+    export = add_command(commands, "export", _export, purpose)
     export.add_argument("run", help="folder of the run")
     export.add_argument("folder", help="folder of the compressor")
     export.add_argument("--which", choices=("best", "last"), help="default: best")
-    export.add_argument("--license", help="of the weights, for the model card")
-    export.add_argument("--language", help="of the prompts, for the model card")
+    card = {"license": "of the weights, for the card", "language": "of the prompts, for the card"}
+    add_options(export, **card)
     export.add_argument(
         "--overwrite", action="store_true", help="replace a compressor that is in the folder"
     )
@@ -114,33 +98,25 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "demo",
         _demo,
+        f"{demo.HELP}, with the agents of this package",
         argument_default=None,
-        help=f"{demo.HELP}, with the agents of this package",
         description=f"{demo.ABOUT} `pcrl-gym demo` does the same with policies alone.",
     )
-    page.add_argument(
-        "--agents",
-        action=ListAction,
-        metavar="NAME",
-        help="agents besides the policies, names or module:Class, also with settings: "
-        "stopwords random:rate=0.3 (default: some that need no training)",
-    )
+    agents = "agents besides the policies, also with settings or as module:Class: stopwords "
+    agents += "random:rate=0.3 (default: some that need no training)"
+    add_options(page, str, many=True, agents=agents)
     demo.add_arguments(page)
     train = add_command(
         commands,
         "train",
         _train,
+        "train an agent, or resume a run that was interrupted",
         resumable=True,
-        help="train an agent, or resume a run that was interrupted",
-        description="Train an agent in a folder of its own.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train an agent in a folder of its own. Interrupted, even by kill -9, the same "
+        "command resumes from the newest checkpoint. RUN/last and RUN/best are the trained agents; "
+        "RUN/metrics.jsonl and RUN/learning_curve.png show how it went.",
     )
-    train.add_argument(
-        "agent",
-        help="one that learns: ppo, scst:samples=4 or module:Class",
-    )
-    train.add_argument("--config", help="YAML file, or a name that `configs` lists")
+    train.add_argument("agent", help="one that learns: ppo, scst:samples=4 or module:Class")
     train.add_argument(
         "--set",
         nargs="+",
@@ -148,19 +124,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change single settings: lr=1e-4 run.minutes=30 task.generator=micro-seq2seq",
     )
-    train.add_argument("--seed", type=int, help="seed of everything that is drawn (default 0)")
+    add_options(train, int, seed="seed of everything that is drawn (default 0)")
     train.add_argument("--out", required=True, metavar="RUN", help="folder of the run")
-    train.add_argument(
-        "--loggers",
-        action=ListAction,
-        metavar="NAME",
-        help="jsonl tensorboard (default), wandb, trackio; the figures always go to jsonl",
+    add_options(
+        train,
+        config="YAML file, or a name that `configs` lists",
+        dtype="the generator's weights: auto (default), float32, bfloat16 or float16",
     )
-    train.add_argument(
-        "--dtype",
-        metavar="TYPE",
-        help="the generator's weights: auto (default), float32, bfloat16 or float16",
-    )
+    loggers = "jsonl tensorboard (default), wandb, trackio; the figures always go to jsonl"
+    add_options(train, str, many=True, loggers=loggers)
     train.add_argument("--quiet", action="store_true", help="no progress bar, no evaluation lines")
     return parser
 

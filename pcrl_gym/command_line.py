@@ -26,14 +26,9 @@ from pcrl_gym.spec import parse_spec
 T = TypeVar("T")
 
 WRONG_USE = (
-    ValueError,
-    ImportError,
-    FileNotFoundError,
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-    PermissionError,
-)
+    ValueError, ImportError, FileNotFoundError, FileExistsError, NotADirectoryError,
+    IsADirectoryError, PermissionError,
+)  # fmt: skip
 """Errors of what the user asked for."""
 
 FAILURES = (*WRONG_USE, PcrlError, OSError)
@@ -75,13 +70,7 @@ def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
 
 
 def make_parser(prog: str, description: str, examples: str) -> tuple[argparse.ArgumentParser, Any]:
-    """Return a parser with `--version`, and what its commands are added to.
-
-    Args:
-        prog: What the user types before a command.
-        description: What it is for.
-        examples: Lines below the help.
-    """
+    """Return a parser with `--version` and examples, and what its commands are added to."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description=description,
@@ -97,6 +86,7 @@ def add_command(
     commands: Any,
     name: str,
     run: Callable[..., int | None],
+    purpose: str,
     *shared: argparse.ArgumentParser,
     resumable: bool = False,
     **settings: Any,
@@ -106,18 +96,17 @@ def add_command(
     Args:
         commands: From `make_parser`.
         name: What the user types.
-        run: The function; it has the defaults, and returns an exit status, None being 0.
-        *shared: Options that it shares with other commands, from `shared`.
+        run: The function, which has the defaults; returns the exit status, None being 0.
+        purpose: Its help, and its description if `settings` hold no other one.
+        *shared: Arguments that it shares with other commands, from `shared`.
         resumable: See `attempt`.
         **settings: Of `argparse.ArgumentParser`.
     """
-    purpose = settings["help"]
-    settings = {
-        "description": f"{purpose[0].upper()}{purpose[1:]}.",
-        "argument_default": argparse.SUPPRESS,
-        **settings,
-    }
-    command: argparse.ArgumentParser = commands.add_parser(name, parents=shared, **settings)
+    settings.setdefault("description", f"{purpose[0].upper()}{purpose[1:]}.")
+    settings.setdefault("argument_default", argparse.SUPPRESS)
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=purpose, parents=shared, **settings
+    )
 
     def handle(options: argparse.Namespace) -> int:
         given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
@@ -134,15 +123,19 @@ def shared(*flags: str, **settings: Any) -> argparse.ArgumentParser:
     return parser
 
 
+def add_options(
+    command: Any, kind: Callable[[str], Any] = str, *, many: bool = False, **helps: str
+) -> None:
+    """Add options with values of one kind, or lists of these: `max_units="help"` and so on."""
+    for name, text in helps.items():
+        settings: dict[str, Any] = {"action": ListAction, "item": kind} if many else {"type": kind}
+        command.add_argument(f"--{name.replace('_', '-')}", help=text, **settings)
+
+
 def parse(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
 ) -> argparse.Namespace:
-    """Parse a command line; without a command, print the help on stderr and exit with 2.
-
-    Args:
-        parser: From `make_parser`.
-        arguments: What follows the program's name; None: those of the process.
-    """
+    """Parse a command line (None: the process's); without a command, print the help and exit."""
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
@@ -153,32 +146,16 @@ def parse(
 class ListAction(argparse.Action):
     """Take a list: words with spaces between them or, if none has settings, commas.
 
-    As it takes all words up to the next option, arguments without a name stand before it.
-
-    Args:
-        option_strings: See `argparse.Action`.
-        dest: See `argparse.Action`.
-        item: Converts each word; a `ValueError` says what is wrong with it.
-        **settings: See `argparse.Action`.
+    It takes all words up to the next option, so arguments without a name stand before it. `item`
+    converts each; its `ValueError` says what is wrong.
     """
 
-    def __init__(
-        self,
-        option_strings: Sequence[str],
-        dest: str,
-        item: Callable[[str], Any] = str,
-        **settings: Any,
-    ) -> None:
-        super().__init__(option_strings, dest, nargs="+", **settings)
+    def __init__(self, *flags: Any, item: Callable[[str], Any] = str, **settings: Any) -> None:
+        settings = {"metavar": "ITEM", **settings, "nargs": "+"}
+        super().__init__(*flags, **settings)
         self._item = item
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         """Store a tuple of the items."""
         try:
             items = tuple(self._item(part) for word in values for part in split_list(word))

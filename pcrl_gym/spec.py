@@ -78,7 +78,7 @@ def check_settings(
     settings: Mapping[str, Any],
     target: Callable[..., Any],
     owner: str,
-    allowed: Sequence[str] | None = None,
+    allowed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return settings as the types that a function or the constructor of a class asks for.
 
@@ -86,14 +86,17 @@ def check_settings(
         settings: Values from JSON, YAML or a command line.
         target: What they are passed to.
         owner: What messages call it.
-        allowed: The parameters that may be set; None: all.
+        allowed: The parameters that may be set; none given: all.
 
     Raises:
         ValueError: If a setting is unknown or has the wrong type.
     """
     check_names(settings, target, owner, allowed)
     is_class = isinstance(target, type) and not dataclasses.is_dataclass(target)
-    hints = typing.get_type_hints(getattr(target, "__init__") if is_class else target)  # noqa: B009
+    try:
+        hints = typing.get_type_hints(target.__init__ if is_class else target)  # type: ignore[misc]
+    except NameError:  # imported for type checkers alone
+        hints = {}
     converted = {}
     for name, value in settings.items():
         try:
@@ -104,20 +107,17 @@ def check_settings(
 
 
 def check_names(
-    names: Iterable[str],
-    target: Callable[..., Any],
-    owner: str,
-    allowed: Sequence[str] | None = None,
+    names: Iterable[str], target: Callable[..., Any], owner: str, allowed: Sequence[str] = ()
 ) -> None:
     """Check that a function or the constructor of a class has these parameters.
 
     Raises:
-        ValueError: If a name is unknown and `target` takes no `**` parameter.
+        ValueError: If a name is unknown, and `target` takes no `**` parameter.
     """
     parameters = inspect.signature(target).parameters.values()
-    if allowed is None and any(p.kind is p.VAR_KEYWORD for p in parameters):
+    if not allowed and any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    known = [p.name for p in parameters] if allowed is None else allowed
+    known = allowed or [p.name for p in parameters]
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known) if known else "; it has none"
@@ -131,7 +131,7 @@ def convert(value: Any, kind: Any) -> Any:
         value: What JSON or YAML made of it. YAML takes `1e-4` for a string, so numbers may be
             strings.
         kind: `bool`, `int`, `float`, `str`, `None`, a `Literal`, `tuple[<one of these>, ...]` or a
-            union of these.
+            union of these. A value for another generic type is returned as it is.
 
     Raises:
         ValueError: If the value is no such thing; the message says what was expected.
@@ -159,7 +159,7 @@ def convert(value: Any, kind: Any) -> Any:
         number = _number(value)
         if number is not None and (kind is float or number == int(number)):
             return kind(number)
-    elif isinstance(kind, type) and isinstance(value, kind):
+    elif not isinstance(kind, type) or isinstance(value, kind):
         return value
     text = str in (kind, *inner) and not isinstance(value, (list, dict))
     hint = "; put it in quotes" if text else ""
@@ -167,17 +167,12 @@ def convert(value: Any, kind: Any) -> Any:
 
 
 def describe(kind: Any) -> str:
-    """Say in words what values a type has.
-
-    Example:
-        >>> describe(int | None)
-        'an integer or null'
-    """
+    """Return the values of a type in words: `int | None` is "an integer or null"."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe(option) for option in inner)
+        return " or ".join(map(describe, inner))
     if origin is typing.Literal:
-        return " or ".join(repr(option) for option in inner)
+        return " or ".join(map(repr, inner))
     if origin is tuple:
         return f"a list with {describe(inner[0])} per item"
     return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))

@@ -16,7 +16,7 @@ def run(*words: str) -> dict[str, Any]:
     """Parse the words and return what the command was called with."""
     seen: dict[str, Any] = {}
     parser, commands = make_parser("tool", "Test.", "")
-    command = add_command(commands, "do", lambda **given: seen.update(given), NAMES, help="work")
+    command = add_command(commands, "do", lambda **given: seen.update(given), "work", NAMES)
     command.add_argument("folder", nargs="?")
     command.add_argument("--rates", action=ListAction, item=float)
     command.add_argument("--quiet", action="store_true")
@@ -73,6 +73,6 @@ def test_only_what_is_given_is_passed_on() -> None:
 
 def test_the_description_is_the_help_unless_it_is_given() -> None:
     _, commands = make_parser("tool", "Test.", "")
-    command = add_command(commands, "do", lambda: None, help="call OpenAI")
+    command = add_command(commands, "do", lambda: None, "call OpenAI")
     assert isinstance(command, argparse.ArgumentParser)
     assert command.description == "Call OpenAI."

@@ -176,7 +176,7 @@ def _check_command(program: str, arguments: list[str], monkeypatch, capsys) -> N
         if module in {"agents", "benchmarks"}:
             options = _parse(f"{module}.__main__", arguments[2:], monkeypatch, capsys)
             _check_names(module, options)
-        elif module.partition(".")[0] == "pcrl_gym":
+        elif module.partition(".")[0] in {"pcrl_gym", "benchmarks"}:
             _parse(module, arguments[2:], monkeypatch, capsys)
         else:
             assert module == "http.server", f"unknown module {module}"

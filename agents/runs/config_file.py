@@ -12,7 +12,7 @@ from typing import Any
 from agents.base import agent_class, parse_agent
 from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
 from pcrl_gym.errors import MissingExtraError, did_you_mean
-from pcrl_gym.spec import check_names, check_settings, convert
+from pcrl_gym.spec import check_settings, convert
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -40,7 +40,7 @@ def load_config(
     """
     name, own = parse_agent(name)
     kinds = section_classes(name)
-    given: dict[str, dict[str, Any]] = {section: {} for section in kinds}
+    pairs: list[tuple[str, Any]] = []
     if file is not None:
         path = find_config(file)
         stored = _read(path)
@@ -55,16 +55,17 @@ def load_config(
                     f"{path}: expected the sections {', '.join(kinds)} with keys below them, got "
                     f"{key!r}{did_you_mean(str(key), [*kinds, *_known(kinds)])}"
                 )
-            for inner, value in (values or {}).items():
-                given[key][_key(f"{key}.{inner}", kinds)[1]] = value
-    check_names(own, kinds["agent"], name)
-    given["agent"] |= own
+            pairs += [(f"{key}.{inner}", value) for inner, value in (values or {}).items()]
+    pairs += [(f"agent.{key}", value) for key, value in own.items()]
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
             raise ValueError(f"--set: expected key=value, got {setting!r}")
-        section, inner = _key(key.strip(), kinds)
-        given[section][inner] = _parse(text, f"--set {setting}")
+        pairs.append((key.strip(), _parse(text, f"--set {setting}")))
+    given: dict[str, dict[str, Any]] = {section: {} for section in kinds}
+    for key, value in pairs:
+        section, inner = _key(key, kinds)
+        given[section][inner] = value
     built = {
         section: kind(**check_settings(given[section], kind, section))
         for section, kind in kinds.items()

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.budget import default_episodes, parse_episodes
-from benchmarks.commands.common import DEVICE, GENERATOR, NEW_TOKENS, SPLITS, TEMPLATE
+from benchmarks.commands import common
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
 from pcrl_gym.command_line import (
     FAILURES,
-    ListAction,
     add_command,
+    add_options,
     positive,
     print_error,
     readable,
@@ -32,34 +32,30 @@ def add_run(commands: Any) -> None:
         commands,
         "run",
         _run,
-        SPLITS,
-        GENERATOR,
-        TEMPLATE,
-        NEW_TOKENS,
-        DEVICE,
+        "evaluate agents, or resume a result folder that has the same settings",
+        *(common.ROSTER, common.OUT, common.DATASET, common.SPLITS, common.GENERATOR),
+        *(common.TEMPLATE, common.DEVICE),
         resumable=True,
-        help="evaluate agents, or resume a result folder that has the same settings",
-        description="Evaluate agents. An existing result folder is resumed where the settings "
-        "match and refused where they differ; agents may be added to it.",
+        description="Evaluate agents on a frozen suite, or on a dataset. An existing result folder "
+        "is resumed where the settings match and refused where they differ; agents may be added.",
     )
-    run.add_argument("--suite", help=f"frozen suite: {', '.join(SUITES)}")
+    add_options(
+        run,
+        suite=f"frozen suite: {', '.join(SUITES)}; --dataset only if it leaves that open",
+        tokenizer="of the policy: its tokens are the units (default: that of the policies, else "
+        "the generator's)",
+    )
     run.add_argument(
-        "--dataset",
-        help="name, file, folder or Hugging Face id: instead of a suite, or for one that "
-        "leaves it open (alpaca-plus, t0-short)",
+        "--dtype",
+        choices=DTYPES,
+        help="the generator's weights (default float32; auto depends on the device)",
     )
-    run.add_argument(
-        "--agents",
-        action=ListAction,
-        metavar="NAME",
-        required=True,
-        help="names or module:Class, also with settings: keep_all random:rate=0.3",
+    add_options(
+        run,
+        positive,
+        seeds="seeds per agent that uses chance (default: the suite's)",
+        limit="prompts per split, spread evenly over it",
     )
-    run.add_argument("--out", required=True, help="result folder")
-    run.add_argument(
-        "--seeds", type=positive, help="seeds per agent that uses chance (default: the suite's)"
-    )
-    run.add_argument("--limit", type=positive, help="prompts per split, spread evenly over it")
     run.add_argument(
         "--policies",
         nargs="+",
@@ -67,41 +63,19 @@ def add_run(commands: Any) -> None:
         help="folders of `python -m agents train`, one per seed: what they trained is evaluated, "
         "and nothing is trained here",
     )
-    run.add_argument(
-        "--tokenizer",
-        help="policy tokenizer: its tokens are the units (default: that of the policies, else the "
-        "generator's)",
-    )
-    run.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        help="the generator's weights (default float32; auto depends on the device)",
-    )
     training = run.add_argument_group(
         "training", "per trainable agent and seed; by default a number of episodes that is its own"
     )
-    training.add_argument(
-        "--train-episodes",
-        action=ListAction,
-        metavar="N",
-        help="a number, or one by agent, such as ppo=6144 scst=32768; episodes give the same "
-        "agents again",
-    )
-    training.add_argument(
-        "--train-minutes",
-        type=float,
-        help="what is learned in them depends on the machine; with episodes, too, the first that "
-        "is used up ends the training",
-    )
+    episodes = "a number, or by agent: ppo=6144 scst=32768; episodes give the same agents again"
+    add_options(training, str, many=True, train_episodes=episodes)
+    minutes = "depends on the machine; with episodes, too, the first that is used up ends it"
+    add_options(training, float, train_minutes=minutes)
     training.add_argument(
         "--quick", action="store_true", help="a quarter of the default episodes, but for ppo"
     )
     spread = run.add_mutually_exclusive_group()
-    spread.add_argument(
-        "--shard",
-        type=readable(Shard.parse),
-        help="do one part of the work, such as 3/8; see `merge`",
-    )
+    part = "do one part of the work, such as 3/8; see `merge`"
+    add_options(spread, readable(Shard.parse), shard=part)
     spread.add_argument(
         "--ray",
         type=positive,
@@ -111,12 +85,11 @@ def add_run(commands: Any) -> None:
         help="do the work on a Ray cluster, that of RAY_ADDRESS or a local one: agents and seeds "
         "at once, on so many workers (default: one per GPU, or per CPU without)",
     )
-    custom = run.add_argument_group("rules, with --dataset only, as is --max-new-tokens")
-    custom.add_argument(
-        "--reward", help="reward, also with settings: threshold:threshold=0.8 (default threshold)"
-    )
-    custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
-    custom.add_argument("--max-units", type=positive, help="window in units (default 128)")
+    rules = run.add_argument_group("rules, with --dataset and --split instead of a suite")
+    add_options(rules, reward="name, also with settings: threshold:penalty=0 (default threshold)")
+    rules.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
+    window, longest = "window in units (default 128)", "longest answer (default 30)"
+    add_options(rules, positive, max_units=window, max_new_tokens=longest)
 
 
 def _run(
@@ -152,15 +125,8 @@ def _run(
             found = find_policies(policies)
             entries = with_policies(entries, found, chosen)
             chosen = dataclasses.replace(chosen, tokenizer=tokenizer_of(found, chosen))
-        benchmark = Benchmark(
-            chosen,
-            entries,
-            out,
-            train_minutes=train_minutes,
-            train_episodes=episodes,
-            shard=shard,
-            device=device,
-        )
+        budget = {"train_minutes": train_minutes, "train_episodes": episodes}
+        benchmark = Benchmark(chosen, entries, out, shard=shard, device=device, **budget)
         if ray is None:
             benchmark.prepare()
     except FAILURES as error:

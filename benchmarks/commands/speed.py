@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.commands.common import (
-    DEVICE,
-    FIGURES,
-    GENERATOR,
-    MODELS,
-    NEW_TOKENS,
-    PROMPTS,
-    REPEATS,
-)
-from pcrl_gym.command_line import ListAction, add_command, positive
+from benchmarks.commands import common
+from pcrl_gym.command_line import add_command, add_options, positive
 
 
 def add_speed(commands: Any) -> None:
@@ -22,70 +14,59 @@ def add_speed(commands: Any) -> None:
         commands,
         "throughput",
         _throughput,
-        MODELS,
-        DEVICE,
-        PROMPTS,
-        REPEATS,
-        FIGURES,
-        help="measure how fast compressed prompts are answered",
+        "measure how fast compressed prompts are answered",
+        *(common.MODELS, common.DEVICE, common.PROMPTS, common.REPEATS, common.FIGURES),
         description="Compare the engine with plain `generate` and a bare forward pass, on the same "
         "prompts, masks and model in one run. Ends with 1 if rewards differ where they must not. "
         "By default all models for the device, with 512 prompts for micro, 64 for other models on "
         "a CPU, else 256.",
     )
-    speed.add_argument("--data", help="micro (default), or a folder of prompts")
-    speed.add_argument(
-        "--dtype", help="auto (default), float32, bfloat16 or float16, of generators"
+    add_options(speed, str, many=True, masks="kinds of masks (default: all)")
+    add_options(
+        speed,
+        data="micro (default), or a folder of prompts",
+        dtype="auto (default), float32, bfloat16 or float16, of generators",
+        policy="folder of a trained ppo agent (default: train one)",
     )
-    speed.add_argument("--masks", action=ListAction, metavar="NAME", help="masks (default: all)")
-    speed.add_argument("--policy", help="folder of a trained ppo agent (default: train one)")
-    speed.add_argument(
-        "--policy-minutes", type=float, help="how long to train it; 0: do without (default 2)"
-    )
+    add_options(speed, float, policy_minutes="how long to train it; 0: do without (default 2)")
     latency = add_command(
         commands,
         "latency",
         _latency,
-        GENERATOR,
-        DEVICE,
-        PROMPTS,
-        REPEATS,
-        FIGURES,
-        help="measure what compressing a prompt costs beside answering it",
-        description="Measure what compressing a prompt of micro costs beside answering it, by "
-        "default of 256 with micro's generator.",
+        "measure what compressing a prompt costs beside answering it",
+        *(common.GENERATOR, common.DEVICE, common.PROMPTS, common.REPEATS, common.FIGURES),
+        description="Measure what compressing a prompt costs beside answering it, by default with "
+        "256 prompts of micro.",
     )
-    latency.add_argument("--policy", help="micro (default), a folder or a hub id")
+    add_options(latency, policy="micro (default), a folder or a hub id")
     scaling = add_command(
         commands,
         "scaling",
         _scaling,
-        MODELS,
-        REPEATS,
-        FIGURES,
-        help="measure what a reward costs by stage, and compute what many GPUs would earn",
+        "measure what a reward costs by stage, and compute what many GPUs would earn",
+        *(common.MODELS, common.REPEATS, common.FIGURES),
         description="Time the stages of self-critical updates on the CPU, fit a model of their "
         "costs and compute rewards per second, bottleneck and price for many GPUs.",
     )
-    scaling.add_argument("--figures", help="show the tables of such a file, measure nothing")
+    add_options(scaling, figures="show the tables of such a file, measure nothing")
+    add_options(
+        scaling,
+        positive,
+        many=True,
+        rewards="rewards per update (default 8 32 128)",
+        lengths="tokens per prompt (default 48 96 192)",
+        replicas="replicas on a local Ray cluster (default 1 2; '': none)",
+    )
     concurrency = add_command(
         commands,
         "concurrency",
         _concurrency,
-        PROMPTS,
-        NEW_TOKENS,
-        help="measure an OpenAI-compatible server with several requests in flight",
+        "measure an OpenAI-compatible server with several requests in flight",
+        *(common.MODEL, common.BASE_URL, common.PROMPTS, common.NEW_TOKENS),
     )
-    concurrency.add_argument("--model", required=True, help="what the server calls the model")
-    concurrency.add_argument("--base-url", required=True, help="such as http://localhost:8000/v1")
     concurrency.add_argument("--api", choices=("chat", "completions"), help="default chat")
-    for command, flag, what in (
-        (scaling, "--rewards", "rewards per update (default 8 32 128)"),
-        (scaling, "--lengths", "tokens per prompt (default 48 96 192)"),
-        (scaling, "--replicas", "replicas on a local Ray cluster (default 1 2; '': none)"),
-        (concurrency, "--levels", "requests in flight (default 1 4 8 16), --prompts each (64)"),
-    ):
-        command.add_argument(flag, action=ListAction, item=positive, metavar="N", help=what)
+    levels = "requests in flight (default 1 4 8 16), each with its own prompts (default 64)"
+    add_options(concurrency, positive, many=True, levels=levels)
 
 
 def _throughput(**options: Any) -> int:

@@ -6,42 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands.common import DEVICE, FOLDER, FOLDERS
+from benchmarks.commands import common
 from benchmarks.leaderboard import format_leaderboard, make_rows
 from benchmarks.records import RunFolder
-from pcrl_gym.command_line import add_command
+from pcrl_gym.command_line import add_command, add_options
 
 
 def add_tables(commands: Any) -> None:
     """Add the commands to the subparsers of `argparse`."""
-    table = add_command(
-        commands, "table", _table, FOLDER, help="print the leaderboard of a result folder"
-    )
+    purpose = "print the leaderboard of a result folder"
+    table = add_command(commands, "table", _table, purpose, common.FOLDER)
     table.add_argument(
         "--details",
         action="store_true",
         help="the further figures: interquartile mean, rates, second tokenizer, gold answers",
     )
-    merge = add_command(
-        commands, "merge", _merge, FOLDERS, help="join the result folders of shards in a new one"
-    )
-    merge.add_argument("--out", required=True, help="result folder for all of it")
-    report = add_command(
-        commands,
-        "report",
-        _report,
-        FOLDERS,
-        help="write a leaderboard's page, tables (Markdown, CSV, LaTeX) and picture",
-    )
-    report.add_argument("--out", help="folder for the report (default: report/ in the first)")
-    add_command(
-        commands,
-        "validate",
-        _validate,
-        FOLDER,
-        DEVICE,
-        help="check a result folder, and say what is wrong",
-    )
+    purpose = "join the result folders of shards in a new one"
+    add_command(commands, "merge", _merge, purpose, common.FOLDERS, common.OUT)
+    purpose = "write a leaderboard's page, tables (Markdown, CSV, LaTeX) and picture"
+    report = add_command(commands, "report", _report, purpose, common.FOLDERS)
+    add_options(report, out="folder for the report (default: report/ in the first)")
+    purpose = "check a result folder, and say what is wrong"
+    add_command(commands, "validate", _validate, purpose, common.FOLDER, common.DEVICE)
 
 
 def _table(folder: str, details: bool = False) -> None:
