@@ -94,7 +94,7 @@ def check_settings(
     check_names(settings, target, owner, allowed)
     is_class = isinstance(target, type) and not dataclasses.is_dataclass(target)
     try:
-        hints = typing.get_type_hints(target.__init__ if is_class else target)  # type: ignore[misc]
+        hints = typing.get_type_hints(target.__init__ if is_class else target)
     except NameError:  # imported for type checkers alone
         hints = {}
     converted = {}
