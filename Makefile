@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 # Prints the leaderboard. Resumable: what is finished in $(OUT) is kept.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
-		--agents random,keep_all,truncation,stopwords,self_information:model=micro-prompts,ppo,scst --seeds 2 --out $(OUT)
+		--agents random keep_all truncation stopwords self_information:model=micro-prompts ppo scst --seeds 2 --out $(OUT)
 
 # Writes benchmarks/leaderboard, within an hour on two cores. Resumable.
 standings: $(INSTALLED)

@@ -12,7 +12,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from pcrl_gym.compressor.selection import drop_highest as drop_highest
-from pcrl_gym.spec import parse_spec
+from pcrl_gym.errors import did_you_mean
+from pcrl_gym.spec import check_names, check_settings, parse_spec
 
 Observations = Mapping[str, np.ndarray]
 Infos = Sequence[Mapping[str, Any]]
@@ -143,9 +144,8 @@ def agent_class(spec: str) -> type[Agent]:
     """
     module_name, colon, class_name = AGENTS.get(spec, spec).partition(":")
     if not colon or not module_name or not class_name:
-        raise ValueError(
-            f"unknown agent {spec!r}: use one of {', '.join(AGENTS)}, or 'module:Class'"
-        )
+        hint = did_you_mean(spec, list(AGENTS))
+        raise ValueError(f"unknown agent {spec!r}{hint} (or module:Class)")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -167,12 +167,13 @@ def make_agent(spec: str, *, seed: int | None = None, **kwargs: Any) -> Agent:
     """Build an agent by name or as `module:Class`.
 
     Args:
-        spec: A name of `AGENTS`, also with settings as in "random:rate=0.2", or `module:Class`.
+        spec: A name of `AGENTS` or `module:Class`, also with settings as in "random:rate=0.2".
         seed: Passed on to agents whose constructor has a `seed`; others do not depend on one.
         **kwargs: Passed to the constructor.
 
     Raises:
-        ValueError: If the agent cannot be found, or its constructor has no such argument.
+        ValueError: If the agent cannot be found, its constructor has no such argument, or a setting
+            has the wrong type.
 
     Example:
         >>> make_agent("random", seed=3, rate=0.2).name
@@ -180,15 +181,8 @@ def make_agent(spec: str, *, seed: int | None = None, **kwargs: Any) -> Agent:
     """
     name, settings = parse_agent(spec)
     cls = agent_class(name)
-    kwargs = settings | kwargs
-    parameters = inspect.signature(cls).parameters
-    if seed is not None and "seed" in parameters:
+    check_names(kwargs, cls, name)
+    kwargs = check_settings(settings, cls, name) | kwargs
+    if seed is not None and "seed" in inspect.signature(cls).parameters:
         kwargs["seed"] = seed
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    unknown = [] if takes_any else [name for name in kwargs if name not in parameters]
-    if unknown:
-        raise ValueError(
-            f"agent {spec!r} has no setting {', '.join(unknown)}; "
-            f"it has: {', '.join(parameters) or 'none'}"
-        )
     return cls(**kwargs)

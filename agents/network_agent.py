@@ -22,6 +22,7 @@ from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder, small_e
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.loading import choose_device
 from pcrl_gym.generators.torch_state import initial_settings, own_state
+from pcrl_gym.spec import check_settings
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
 
@@ -107,12 +108,7 @@ class NetworkAgent(ABC):
         rate: float | None = None,
         **settings: Any,
     ) -> None:
-        known = [field.name for field in dataclasses.fields(self.config_class)]
-        unknown = [name for name in settings if name not in known]
-        if unknown:
-            raise ValueError(
-                f"unknown {self.name} setting {', '.join(unknown)}; known: {', '.join(known)}"
-            )
+        settings = check_settings(settings, self.config_class, self.name)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed must be an integer >= 0, got {seed!r}")
         self.seed = seed

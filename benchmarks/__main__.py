@@ -13,7 +13,7 @@ from benchmarks.commands.tuning import add_tuning
 from pcrl_gym.command_line import make_parser, parse
 
 _EXAMPLES = """\
-  python -m benchmarks run --suite micro --agents keep_all,stopwords --out results/mine
+  python -m benchmarks run --suite micro --agents keep_all random:rate=0.3 --out results/mine
   python -m benchmarks table results/mine
   python -m benchmarks report results/mine
   python -m benchmarks compare results/mine
@@ -27,9 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `python -m benchmarks`; None for the process's own.
 
     Returns:
-        Exit status: 0 done; 1 the run failed, or what was checked is wrong; 2 wrong use:
-        arguments, folders, names or models that cannot be used, extras not installed; 130
-        interrupted. Arguments that cannot be parsed raise `SystemExit(2)`.
+        Exit status, see `pcrl_gym.command_line`. Arguments of wrong form raise `SystemExit(2)`.
     """
     parser, commands = make_parser("python -m benchmarks", "Benchmark agents.", _EXAMPLES)
     for add in (add_run, add_tuning, add_tables, add_analyses, add_speed):

@@ -30,7 +30,7 @@ fi
 cd "$here" || exit 2
 
 if "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    : "${MODELS:=micro,gpt2-xl,flan-t5-xl,llama-7b}" "${PROMPTS:=128}" "${THROUGHPUT_SECONDS:=240}"
+    : "${MODELS:=micro gpt2-xl flan-t5-xl llama-7b}" "${PROMPTS:=128}" "${THROUGHPUT_SECONDS:=240}"
     : "${TUNED:=gpt2-small}" "${FINETUNE_SECONDS:=120}" "${ANSWERED:=500}"
     : "${TRAINING_SECONDS:=90}" "${EVALUATED:=256}"
 else
@@ -53,7 +53,7 @@ part() { # NAME LIMIT COMMAND...: run a part, report it, remember if it went wro
 minutes() { awk -v s="$1" 'BEGIN { print s / 60 }'; }
 
 mkdir -p "$OUT"
-part throughput "$THROUGHPUT_SECONDS" "$PYTHON" -m benchmarks throughput --models "$MODELS" --prompts "$PROMPTS" \
+part throughput "$THROUGHPUT_SECONDS" "$PYTHON" -m benchmarks throughput --models $MODELS --prompts "$PROMPTS" \
     --masks random-15 --repeats 2 --out "$OUT/throughput.json"
 
 part finetune $((FINETUNE_SECONDS + SLACK_SECONDS)) "$PYTHON" -m benchmarks finetune --from-config "$TUNED" \

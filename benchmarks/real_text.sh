@@ -44,8 +44,8 @@ train() {  # seed
 evaluate() {  # suite, prompts, generator, name
     local ranker=self_information
     [[ $3 = gpt2-mini ]] || ranker=self_information:model=$out/gpt2-mini/model
-    local agents=random,keep_all,truncation,stopwords,$ranker,self_information:model=micro-prompts,scst
-    benchmarks run --suite "$1" --dataset "$2" --generator "$out/$3/model" --agents "$agents" --seeds 2 \
+    local agents=(random keep_all truncation stopwords "$ranker" self_information:model=micro-prompts scst)
+    benchmarks run --suite "$1" --dataset "$2" --generator "$out/$3/model" --agents "${agents[@]}" --seeds 2 \
         --policies "$out/scst-0" "$out/scst-1" --limit "$LIMIT" --out "$out/$4"
     benchmarks dropped "$out/$4"
     benchmarks compare "$out/$4" >/dev/null

@@ -24,18 +24,14 @@ class Entry:
 
     Attributes:
         name: Name in the leaderboard.
-        spec: What was asked for: a name of `agents.AGENTS`, perhaps with settings, or
-            `module:Class`.
+        spec: What was asked for, see `agents.make_agent`.
         cls: Its class.
-        seeded: Whether its constructor takes `seed`. An agent without one has no chance in it, is
-            evaluated once and stands in the leaderboard with `seeds` 1: copies of one run are no
-            evidence. An oracle is evaluated once, too: it is slow, and a ceiling needs no interval
-            over seeds.
-        trainable: Whether it has `train`, `save` and `load`; it is then trained before it is
-            evaluated.
-        oracle: Whether it sees the generator's answers, as its class says by a true attribute
-            `oracle`; tables mark it.
-        rate: Share of the droppable units that it is told to drop; None: as it likes.
+        seeded: Whether its constructor takes `seed`. Others have no chance in them and are
+            evaluated once, with `seeds` 1 in the leaderboard: copies of one run are no evidence.
+            Oracles are evaluated once, too: they are slow, and a ceiling needs no interval.
+        trainable: Whether it has `train`, `save` and `load`, and so is trained first.
+        oracle: Whether it sees the generator's answers, by its class's attribute `oracle`.
+        rate: Share of the droppable units that it has to drop; None: as it decides.
         trained_in: Result folder whose trained agents are evaluated; None: those of this run.
         trained_as: Name of the trained agents in their result folder.
         policies: By seed, agents that training runs trained; empty: none.
@@ -62,11 +58,11 @@ class Entry:
 
     @property
     def takes_rate(self) -> bool:
-        """Whether it can be told which share of the units to drop."""
+        """Whether the share of the units to drop can be set."""
         return "rate" in inspect.signature(self.cls).parameters
 
     def at_rate(self, rate: float) -> Entry:
-        """Return the same agent, told to drop a share of the units, under a name that says so."""
+        """Return the same agent that drops a share of the units, under a name that says so."""
         return dataclasses.replace(self, name=f"{self.name}-rate{rate:g}", rate=rate)
 
     def from_run(self, folder: Path, label: str = "") -> Entry:
@@ -95,16 +91,15 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
     """Find agents and check that they can be built, without building them.
 
     Args:
-        specs: Names of `agents.AGENTS`, also with settings as in "random:rate=0.2", which is
-            called "random-rate0.2", or `module:Class`; a class is named after its `name`, or after
-            itself if it has none.
+        specs: Names of `agents.AGENTS` or `module:Class`, also with settings: "random:rate=0.2" is
+            called "random-rate0.2". A class is named after its `name`, or else after itself.
 
     Returns:
         One entry per specification, in order.
 
     Raises:
-        ValueError: An agent is unknown or its constructor needs arguments, two agents have one
-            name, or none is given.
+        ValueError: If an agent or a setting is unknown, a constructor needs arguments, two agents
+            have one name, or none is given.
     """
     if not specs:
         raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class")
@@ -119,26 +114,25 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
 def _find(spec: str) -> Entry:
     base, settings = parse_agent(spec)
     cls = agent_class(base)
-    name = getattr(cls, "name", None)
-    if base in AGENTS:
-        name = "-".join([base, *(_label(key, value) for key, value in settings.items())])
-        make_agent(spec)  # its settings are wrong now or never
-    elif not isinstance(name, str):  # a property, or set by the constructor
+    name = base if base in AGENTS else getattr(cls, "name", None)
+    if not isinstance(name, str):  # a property, or set by the constructor
         name = cls.__name__
+    name = "-".join([name, *(_label(key, value) for key, value in settings.items())])
     parameters = inspect.signature(cls).parameters
     needed = [
-        parameter.name
-        for parameter in parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        and parameter.name != "seed"
+        p.name
+        for p in parameters.values()
+        if p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and p.name not in ("seed", *settings)
     ]
     if needed:
         raise ValueError(
             f"Agent {spec}: its constructor must work without arguments (or with `seed` alone), "
-            f"but needs {', '.join(needed)}. Give them defaults, or a subclass that sets them"
+            f"but needs {', '.join(needed)}. Give them as settings, or defaults"
         )
-    ranks_by = settings.get("model", "") if getattr(cls, "ranker", False) else None
+    if base in AGENTS or settings:
+        make_agent(spec, seed=0)  # settings are wrong now or never
     oracle = bool(getattr(cls, "oracle", False))
     return Entry(
         name=check_agent_name(name),
@@ -148,7 +142,7 @@ def _find(spec: str) -> Entry:
         trainable=all(callable(getattr(cls, method, None)) for method in ("train", "save", "load")),
         oracle=oracle,
         trained_as=name,
-        ranks_by=ranks_by,
+        ranks_by=settings.get("model", "") if getattr(cls, "ranker", False) else None,
     )
 
 

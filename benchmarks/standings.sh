@@ -10,8 +10,8 @@ page=${2:-benchmarks/leaderboard}
 python=${PYTHON:-.venv/bin/python}
 suites=(micro micro-seq2seq)
 # Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
-rankers=self_information:model=micro-prompts,perplexity:model=micro-prompts
-agents=random,keep_all,truncation,stopwords,$rankers,ppo,scst,search
+rankers=(self_information:model=micro-prompts perplexity:model=micro-prompts)
+agents=(random keep_all truncation stopwords "${rankers[@]}" ppo scst search)
 shards=$(nproc)
 export OMP_NUM_THREADS=1
 set -m  # each job is a process group, so that what it starts ends with it if another fails
@@ -23,7 +23,7 @@ run_shards() {  # suite: all its shards at once, then one folder
     local suite=$1 parts=() processes=()
     for shard in $(seq "$shards"); do
         parts+=("$out/shards/$suite-$shard-of-$shards")
-        benchmarks run --suite "$suite" --agents "$agents" \
+        benchmarks run --suite "$suite" --agents "${agents[@]}" \
             --shard "$shard/$shards" --out "${parts[-1]}" &
         processes+=($!)
     done
@@ -33,8 +33,8 @@ run_shards() {  # suite: all its shards at once, then one folder
 
 run_shards micro
 # One process beside the shards of the other suite.
-benchmarks rates "$out/micro" --rates 0.1,0.3,0.5,0.7,0.9 \
-    --agents "random,truncation,$rankers,ppo,scst" &
+benchmarks rates "$out/micro" --rates 0.1 0.3 0.5 0.7 0.9 \
+    --agents random truncation "${rankers[@]}" ppo scst &
 rates=$!
 run_shards micro-seq2seq
 wait "$rates"

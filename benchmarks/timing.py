@@ -81,7 +81,12 @@ def analyse(
 
 
 def run(
-    folder: str | Path, *, prompts: int = 256, batch: int = 32, repeats: int = 3, device: str
+    folder: str | Path,
+    *,
+    prompts: int = 256,
+    batch: int = 32,
+    repeats: int = 3,
+    device: str = "auto",
 ) -> Analysis:
     """Measure a result folder's prompts with its generator.
 

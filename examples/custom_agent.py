@@ -3,7 +3,7 @@
 Run it with `python examples/custom_agent.py`. For a full run, and a folder that is kept:
 
     python -m benchmarks run --suite micro --out runs/politeness \
-        --agents stopwords,examples.custom_agent:PolitenessAgent
+        --agents stopwords examples.custom_agent:PolitenessAgent
 """
 
 from __future__ import annotations

@@ -17,27 +17,25 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pcrl_gym import __version__
 from pcrl_gym.errors import PcrlError
+from pcrl_gym.spec import parse_spec
+
+T = TypeVar("T")
 
 WRONG_USE = (
-    ValueError,
-    ImportError,
-    FileNotFoundError,
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-    PermissionError,
-)
+    ValueError, ImportError, FileNotFoundError, FileExistsError, NotADirectoryError,
+    IsADirectoryError, PermissionError,
+)  # fmt: skip
 """Errors of what the user asked for."""
 
 FAILURES = (*WRONG_USE, PcrlError, OSError)
 """Errors that a user can do something about; anything else is a bug and keeps its traceback."""
 
 
-def tell(error: BaseException) -> None:
+def print_error(error: BaseException) -> None:
     """Print an error on stderr."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
@@ -60,17 +58,11 @@ def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
         status = work() or 0
         sys.stdout.flush()
         return status
-    except BrokenPipeError as error:
-        if _reader_left():
-            return 0
-        tell(error)
-        return 1
-    except WRONG_USE as error:
-        tell(error)
-        return 2
     except FAILURES as error:
-        tell(error)
-        return 1
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            return 0
+        print_error(error)
+        return 2 if isinstance(error, WRONG_USE) else 1
     except KeyboardInterrupt:
         more = " Run the same command again to continue." if resumable else ""
         print(f"Interrupted.{more}", file=sys.stderr)
@@ -78,13 +70,7 @@ def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
 
 
 def make_parser(prog: str, description: str, examples: str) -> tuple[argparse.ArgumentParser, Any]:
-    """Return a parser with `--version`, and what its commands are added to.
-
-    Args:
-        prog: What the user types before a command.
-        description: What it is for.
-        examples: Lines below the help.
-    """
+    """Return a parser with `--version` and examples, and what its commands are added to."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description=description,
@@ -96,20 +82,122 @@ def make_parser(prog: str, description: str, examples: str) -> tuple[argparse.Ar
     return parser, commands
 
 
+def add_command(
+    commands: Any,
+    name: str,
+    run: Callable[..., int | None],
+    purpose: str,
+    *shared: argparse.ArgumentParser,
+    resumable: bool = False,
+    **settings: Any,
+) -> argparse.ArgumentParser:
+    """Add a command that calls a function with those of its options that are given.
+
+    Args:
+        commands: From `make_parser`.
+        name: What the user types.
+        run: The function, which has the defaults; returns the exit status, None being 0.
+        purpose: Its help, and its description if `settings` hold no other one.
+        *shared: Arguments that it shares with other commands, from `shared`.
+        resumable: See `attempt`.
+        **settings: Of `argparse.ArgumentParser`.
+    """
+    settings.setdefault("description", f"{purpose[0].upper()}{purpose[1:]}.")
+    settings.setdefault("argument_default", argparse.SUPPRESS)
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=purpose, parents=shared, **settings
+    )
+
+    def handle(options: argparse.Namespace) -> int:
+        given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
+        return attempt(lambda: run(**given), resumable=resumable)
+
+    command.set_defaults(handler=handle)
+    return command
+
+
+def shared(*flags: str, **settings: Any) -> argparse.ArgumentParser:
+    """Return a parent parser with one argument, for `add_command`."""
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument(*flags, **settings)
+    return parser
+
+
+def add_options(
+    command: Any, kind: Callable[[str], Any] = str, *, many: bool = False, **helps: str
+) -> None:
+    """Add options with values of one kind, or lists of these: `max_units="help"` and so on."""
+    for name, text in helps.items():
+        settings: dict[str, Any] = {"action": ListAction, "item": kind} if many else {"type": kind}
+        command.add_argument(f"--{name.replace('_', '-')}", help=text, **settings)
+
+
 def parse(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
 ) -> argparse.Namespace:
-    """Parse a command line; without a command, print the help on stderr and exit with 2.
-
-    Args:
-        parser: From `make_parser`.
-        arguments: What follows the program's name; None: those of the process.
-    """
+    """Parse a command line (None: the process's); without a command, print the help and exit."""
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
         parser.exit(2)
     return options
+
+
+class ListAction(argparse.Action):
+    """Take a list: words with spaces between them or, if none has settings, commas.
+
+    It takes all words up to the next option, so arguments without a name stand before it. `item`
+    converts each; its `ValueError` says what is wrong.
+    """
+
+    def __init__(self, *flags: Any, item: Callable[[str], Any] = str, **settings: Any) -> None:
+        settings = {"metavar": "ITEM", **settings, "nargs": "+"}
+        super().__init__(*flags, **settings)
+        self._item = item
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Store a tuple of the items."""
+        try:
+            items = tuple(self._item(part) for word in values for part in split_list(word))
+        except (ValueError, argparse.ArgumentTypeError) as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+        setattr(namespace, self.dest, items)
+
+
+def split_list(word: str) -> list[str]:
+    """Return the names in a word of a command line: one with settings, or some between commas.
+
+    Raises:
+        ValueError: If a name with settings is not alone.
+
+    Example:
+        >>> split_list("keep_all,stopwords"), split_list("random:rate=0.2,seed=1")
+        (['keep_all', 'stopwords'], ['random:rate=0.2,seed=1'])
+    """
+    between_commas = [part.strip() for part in word.split(",") if part.strip()]
+    if "=" not in word:
+        return between_commas
+    try:
+        name, settings = parse_spec(word)
+        if settings and "," in name:
+            raise ValueError(f"{word!r} has settings after a list")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; put spaces between names if one has settings: keep_all random:rate=0.2"
+        ) from error
+    return [word] if settings else between_commas
+
+
+def readable(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Return a function as argparse's `type`, so that users see the message of its `ValueError`."""
+
+    def convert(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
 
 
 def positive(text: str) -> int:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
-from collections.abc import Mapping
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
+
+from pcrl_gym.errors import did_you_mean
 
 _OPENING = ('"', "[", "{")
 _PYTHON = {"True": True, "False": False, "None": None}
+_NAMES = {
+    bool: "true or false", int: "an integer", float: "a finite number", str: "a string",
+    type(None): "null",
+}  # fmt: skip
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -15,7 +27,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
     A value is JSON (`true`, `false`, `null`, a number, or something in quotes, brackets or braces;
     Python's `True`, `False` and `None` do as well), and any other text up to the next comma is a
-    string.
+    string. The name itself may hold colons.
 
     Raises:
         ValueError: If a setting has no name or no value, or is there twice, or quotes or brackets
@@ -26,8 +38,12 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         ('chat', {'system': 'Be brief.', 'enable_thinking': False})
         >>> parse_spec('chat:system="Be brief, please."')
         ('chat', {'system': 'Be brief, please.'})
+        >>> parse_spec("my_module:MyAgent:rate=0.3")
+        ('my_module:MyAgent', {'rate': 0.3})
     """
-    name, colon, rest = spec.partition(":")
+    head, equals, _ = spec.partition("=")
+    name, colon, _ = head.rpartition(":") if equals and ":" in head else spec.partition(":")
+    rest = spec[len(name) + 1 :]
     settings: dict[str, Any] = {}
     while colon:
         key, equals, rest = rest.partition("=")
@@ -58,6 +74,121 @@ def format_spec(name: str, settings: Mapping[str, Any]) -> str:
     return f"{name}:{pairs}" if pairs else name
 
 
+def check_settings(
+    settings: Mapping[str, Any],
+    target: Callable[..., Any],
+    owner: str,
+    allowed: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return settings as the types that a function or the constructor of a class asks for.
+
+    Args:
+        settings: Values from JSON, YAML or a command line.
+        target: What they are passed to.
+        owner: What messages call it.
+        allowed: The parameters that may be set; none given: all.
+
+    Raises:
+        ValueError: If a setting is unknown or has the wrong type.
+    """
+    check_names(settings, target, owner, allowed)
+    is_class = isinstance(target, type) and not dataclasses.is_dataclass(target)
+    try:
+        hints = typing.get_type_hints(target.__init__ if is_class else target)
+    except NameError:  # imported for type checkers alone
+        hints = {}
+    converted = {}
+    for name, value in settings.items():
+        try:
+            converted[name] = convert(value, hints.get(name, Any))
+        except ValueError as error:
+            raise ValueError(f"{owner}.{name}: {error}") from None
+    return converted
+
+
+def check_names(
+    names: Iterable[str], target: Callable[..., Any], owner: str, allowed: Sequence[str] = ()
+) -> None:
+    """Check that a function or the constructor of a class has these parameters.
+
+    Raises:
+        ValueError: If a name is unknown, and `target` takes no `**` parameter.
+    """
+    parameters = inspect.signature(target).parameters.values()
+    if not allowed and any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = allowed or [p.name for p in parameters]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) if known else "; it has none"
+            raise ValueError(f"{owner} has no setting {name!r}{hint}")
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """Return a value as the type that a field asks for.
+
+    Args:
+        value: What JSON or YAML made of it. YAML takes `1e-4` for a string, so numbers may be
+            strings.
+        kind: `bool`, `int`, `float`, `str`, `None`, a `Literal`, `tuple[<one of these>, ...]` or a
+            union of these. A value for another generic type is returned as it is.
+
+    Raises:
+        ValueError: If the value is no such thing; the message says what was expected.
+
+    Example:
+        >>> convert("1e-4", float), convert([1, 2], tuple[int, ...]), convert(None, int | None)
+        (0.0001, (1, 2), None)
+    """
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        for option in inner:
+            try:
+                return convert(value, option)
+            except ValueError:
+                continue
+    elif origin is typing.Literal:
+        if value in inner:
+            return value
+    elif origin is tuple:
+        if isinstance(value, (list, tuple)):
+            return tuple(convert(item, inner[0]) for item in value)
+    elif kind in (int, float):
+        number = _number(value)
+        if number is not None and (kind is float or number == int(number)):
+            return kind(number)
+    elif not isinstance(kind, type) or isinstance(value, kind):
+        return value
+    text = str in (kind, *inner) and not isinstance(value, (list, dict))
+    hint = "; put it in quotes" if text else ""
+    raise ValueError(f"expected {describe(kind)}, got {value!r}{hint}")
+
+
+def describe(kind: Any) -> str:
+    """Return the values of a type in words: `int | None` is "an integer or null"."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(describe, inner))
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inner))
+    if origin is tuple:
+        return f"a list with {describe(inner[0])} per item"
+    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        return None
+    return value
+
+
 def _value(text: str, spec: str) -> tuple[Any, str, str]:
     """Read one value; returns it, the comma behind it and what follows."""
     text = text.lstrip()
@@ -75,15 +206,14 @@ def _value(text: str, spec: str) -> tuple[Any, str, str]:
 
 
 def _scalar(text: str) -> Any:
-    def refuse(constant: str) -> Any:  # NaN and Infinity are not JSON
-        raise ValueError(constant)
-
     if text in _PYTHON:
         return _PYTHON[text]
     try:
-        return json.loads(text, parse_constant=refuse)
+        value = json.loads(text)
     except ValueError:
         return text
+    # NaN and Infinity are not JSON, though the module reads them.
+    return text if text.endswith(("NaN", "Infinity")) else value
 
 
 def _written(key: str, value: Any) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import pcrl_gym
-from agents.base import AGENTS
+from agents.base import AGENTS, parse_agent
 from agents.runs.config_file import config_names
 from benchmarks.suites import SUITES
 from fault_server import FaultServer
@@ -192,11 +192,13 @@ def _check_command(program: str, arguments: list[str], monkeypatch, capsys) -> N
 def _check_names(module: str, options: argparse.Namespace) -> None:
     """Suites, agents and configurations that a command names are there."""
     if module == "benchmarks" and options.command == "run":
-        assert options.suite is None or options.suite in SUITES
-        assert all(agent in AGENTS or ":" in agent for agent in options.agents)
+        assert getattr(options, "suite", None) in [None, *SUITES]
+        names = [parse_agent(agent)[0] for agent in options.agents]
+        assert all(name in AGENTS or ":" in name for name in names)
     if module == "agents" and options.command == "train":
         assert options.agent in AGENTS
-        assert options.config in [None, *config_names()] or options.config.endswith(".yaml")
+        config = getattr(options, "config", "scst-micro")
+        assert config in config_names() or config.endswith(".yaml")
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcrl_gym.spec import format_spec, parse_spec
+from pcrl_gym.spec import check_settings, format_spec, parse_spec
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -55,3 +55,36 @@ def test_one_way_to_write() -> None:
     )
     with pytest.raises(ValueError, match="b must be a JSON value"):
         format_spec("a", {"b": object()})
+
+
+class Target:
+    def __init__(self, rate: float = 0.5, model: str | None = None, *, steps: int = 1) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rates": 1}, r"it has no setting 'rates'; did you mean rate"),
+        ({"foo": 1}, "it has no setting 'foo'; known: rate, model, steps"),
+        ({"rate": "x"}, r"it\.rate: expected a finite number, got 'x'"),
+        ({"rate": True}, r"it\.rate: expected a finite number, got True"),
+        ({"steps": 1.5}, r"it\.steps: expected an integer, got 1\.5"),
+        ({"model": 3}, r"it\.model: expected a string or null, got 3; put it in quotes"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_settings(settings, Target, "it")
+
+
+def test_settings_are_converted_to_what_is_asked_for() -> None:
+    checked = check_settings({"rate": "1e-4", "model": None, "steps": 2.0}, Target, "it")
+    assert checked == {"rate": 1e-4, "model": None, "steps": 2}
+    with pytest.raises(ValueError, match=r"known: rate$"):
+        check_settings({"steps": 2}, Target, "it", allowed=["rate"])
+
+    def open_ended(system: str = "", **variables: Any) -> None:
+        pass
+
+    assert check_settings({"any": [1]}, open_ended, "it") == {"any": [1]}

@@ -9,10 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from agents.base import agent_class
+from agents.base import agent_class, parse_agent
 from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
-from agents.runs.field_types import convert
 from pcrl_gym.errors import MissingExtraError, did_you_mean
+from pcrl_gym.spec import check_settings, convert
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -26,10 +26,11 @@ def load_config(
     """Read a configuration and check every key and value of it.
 
     Args:
-        name: Name of the agent, or `module:Class`.
+        name: Name of the agent, or `module:Class`; with settings as in "scst:samples=4", these are
+            stronger than the file.
         file: YAML file with the sections agent, task and run, or the name of one in
             `agents/configs`; None: all defaults.
-        settings: `key=value` each, stronger than the file. The key is dotted (`run.updates`), or
+        settings: `key=value` each, stronger than both. The key is dotted (`run.updates`), or
             bare where only one section has it (`lr`); the value is YAML.
         seed: Seed; None: the file's, else 0.
 
@@ -37,8 +38,9 @@ def load_config(
         ValueError: If the agent does not learn, the file cannot be read, or a key or value is
             wrong; the message names the key and those that are like it.
     """
+    name, own = parse_agent(name)
     kinds = section_classes(name)
-    given: dict[str, dict[str, Any]] = {section: {} for section in kinds}
+    pairs: list[tuple[str, Any]] = []
     if file is not None:
         path = find_config(file)
         stored = _read(path)
@@ -53,15 +55,21 @@ def load_config(
                     f"{path}: expected the sections {', '.join(kinds)} with keys below them, got "
                     f"{key!r}{did_you_mean(str(key), [*kinds, *_known(kinds)])}"
                 )
-            for inner, value in (values or {}).items():
-                given[key][_key(f"{key}.{inner}", kinds)[1]] = value
+            pairs += [(f"{key}.{inner}", value) for inner, value in (values or {}).items()]
+    pairs += [(f"agent.{key}", value) for key, value in own.items()]
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
             raise ValueError(f"--set: expected key=value, got {setting!r}")
-        section, inner = _key(key.strip(), kinds)
-        given[section][inner] = _parse(text, f"--set {setting}")
-    built = {section: _build(section, kinds[section], given[section]) for section in kinds}
+        pairs.append((key.strip(), _parse(text, f"--set {setting}")))
+    given: dict[str, dict[str, Any]] = {section: {} for section in kinds}
+    for key, value in pairs:
+        section, inner = _key(key, kinds)
+        given[section][inner] = value
+    built = {
+        section: kind(**check_settings(given[section], kind, section))
+        for section, kind in kinds.items()
+    }
     return RunConfig(name=name, seed=seed or 0, **built)
 
 
@@ -135,14 +143,3 @@ def _key(key: str, kinds: Mapping[str, type]) -> tuple[str, str]:
 def _known(kinds: Mapping[str, type]) -> list[str]:
     pairs = ((section, field) for section, kind in kinds.items() for field in fields(kind))
     return [f"{section}.{field.name}" for section, field in pairs if field.init]
-
-
-def _build(section: str, kind: type, given: Mapping[str, Any]) -> Any:
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in given.items():
-        try:
-            values[key] = convert(value, hints[key])
-        except ValueError as error:
-            raise ValueError(f"{section}.{key}: {error}") from None
-    return kind(**values)

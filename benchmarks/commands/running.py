@@ -2,96 +2,80 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from benchmarks.budget import TrainingError, default_episodes, parse_episodes
-from benchmarks.commands.common import FAILURES, TEMPLATES, attempt, names, positive, tell, template
+from benchmarks.budget import default_episodes, parse_episodes
+from benchmarks.commands import common
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
+from pcrl_gym.command_line import (
+    FAILURES,
+    add_command,
+    add_options,
+    positive,
+    print_error,
+    readable,
+)
+from pcrl_gym.errors import did_you_mean
 from pcrl_gym.generators.loading import DTYPES
 
-if TYPE_CHECKING:
-    from benchmarks.leaderboard import Row
-    from benchmarks.runner import Benchmark
-
 _AS_MANY = 0
-# Options that make a suite out of a dataset; a frozen suite fixes all that it does not leave open.
-_SUITE_OPTIONS = (
-    "generator", "dtype", "reward", "template", "tokenizer", "unit", "max_units", "max_new_tokens",
-)  # fmt: skip
 
 
 def add_run(commands: Any) -> None:
     """Add the command to the subparsers of `argparse`."""
-    run = commands.add_parser(
+    run = add_command(
+        commands,
         "run",
-        help="evaluate agents, or resume a result folder that has the same settings",
-        description="Evaluate agents. An existing result folder is resumed where the settings "
-        "match and refused where they differ; agents may be added to it.",
+        _run,
+        "evaluate agents, or resume a result folder that has the same settings",
+        *(common.ROSTER, common.OUT, common.DATASET, common.SPLITS, common.GENERATOR),
+        *(common.TEMPLATE, common.DEVICE),
+        resumable=True,
+        description="Evaluate agents on a frozen suite, or on a dataset. An existing result folder "
+        "is resumed where the settings match and refused where they differ; agents may be added.",
     )
-    run.add_argument("--suite", help=f"frozen suite: {', '.join(SUITES)}")
+    add_options(
+        run,
+        suite=f"frozen suite: {', '.join(SUITES)}; --dataset only if it leaves that open",
+        tokenizer="of the policy: its tokens are the units (default: that of the policies, else "
+        "the generator's)",
+    )
     run.add_argument(
-        "--dataset",
-        help="name, file, folder or Hugging Face id: instead of a suite, or for one that "
-        "leaves it open (alpaca-plus, t0-short)",
+        "--dtype",
+        choices=DTYPES,
+        help="the generator's weights (default float32; auto depends on the device)",
     )
-    run.add_argument(
-        "--split", type=names, default=(), help="split, or several separated by commas"
+    add_options(
+        run,
+        positive,
+        seeds="seeds per agent that uses chance (default: the suite's)",
+        limit="prompts per split, spread evenly over it",
     )
-    run.add_argument("--generator", help="generator: micro, micro-seq2seq, model id or folder")
-    run.add_argument(
-        "--agents", type=names, required=True, help="names or module:Class, separated by commas"
-    )
-    run.add_argument("--out", required=True, help="result folder")
-    run.add_argument(
-        "--seeds", type=positive, help="seeds per agent that uses chance (default: the suite's)"
-    )
-    run.add_argument("--limit", type=positive, help="prompts per split, spread evenly over it")
     run.add_argument(
         "--policies",
         nargs="+",
-        default=[],
         metavar="RUN",
         help="folders of `python -m agents train`, one per seed: what they trained is evaluated, "
         "and nothing is trained here",
     )
-    run.add_argument(
-        "--tokenizer",
-        help="policy tokenizer: its tokens are the units (default: that of the policies, else the "
-        "generator's)",
-    )
-    run.add_argument(
-        "--template", type=template, help=f"prompt template: {TEMPLATES} (default alpaca)"
-    )
     training = run.add_argument_group(
         "training", "per trainable agent and seed; by default a number of episodes that is its own"
     )
-    training.add_argument(
-        "--train-episodes",
-        type=_episodes,
-        help="a number, or one by agent, such as ppo=6144,scst=32768; episodes give the same "
-        "agents again",
-    )
-    training.add_argument(
-        "--train-minutes",
-        type=float,
-        help="what is learned in them depends on the machine; with episodes, too, the first that "
-        "is used up ends the training",
-    )
+    episodes = "a number, or by agent: ppo=6144 scst=32768; episodes give the same agents again"
+    add_options(training, str, many=True, train_episodes=episodes)
+    minutes = "depends on the machine; with episodes, too, the first that is used up ends it"
+    add_options(training, float, train_minutes=minutes)
     training.add_argument(
         "--quick", action="store_true", help="a quarter of the default episodes, but for ppo"
     )
     spread = run.add_mutually_exclusive_group()
-    spread.add_argument(
-        "--shard",
-        type=_shard,
-        default=WHOLE,
-        help="do one part of the work, such as 3/8; see `merge`",
-    )
+    part = "do one part of the work, such as 3/8; see `merge`"
+    add_options(spread, readable(Shard.parse), shard=part)
     spread.add_argument(
         "--ray",
         type=positive,
@@ -101,141 +85,105 @@ def add_run(commands: Any) -> None:
         help="do the work on a Ray cluster, that of RAY_ADDRESS or a local one: agents and seeds "
         "at once, on so many workers (default: one per GPU, or per CPU without)",
     )
-    run.add_argument("--device", default="auto", help="device of the generator (default auto)")
-    run.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        help="the generator's weights (default float32; auto depends on the device)",
-    )
-    custom = run.add_argument_group("rules, with --dataset only")
-    custom.add_argument("--reward", help="reward (default threshold)")
-    custom.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
-    custom.add_argument("--max-units", type=positive, help="window in units (default 128)")
-    custom.add_argument("--max-new-tokens", type=positive, help="longest answer (default 30)")
-    run.set_defaults(handler=lambda options: attempt(lambda: _run(options), resumable=True))
+    rules = run.add_argument_group("rules, with --dataset and --split instead of a suite")
+    add_options(rules, reward="name, also with settings: threshold:penalty=0 (default threshold)")
+    rules.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
+    window, longest = "window in units (default 128)", "longest answer (default 30)"
+    add_options(rules, positive, max_units=window, max_new_tokens=longest)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(
+    agents: Sequence[str],
+    out: str,
+    suite: str | None = None,
+    policies: Sequence[str] = (),
+    shard: Shard = WHOLE,
+    ray: int | None = None,
+    device: str = "auto",
+    quick: bool = False,
+    train_minutes: float | None = None,
+    train_episodes: Sequence[str] = (),
+    **given: Any,
+) -> int:
     # Imported late: other commands must not wait for what evaluation needs.
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
 
-    episodes = options.train_episodes
     try:
-        suite, entries = suite_from_options(options), find_agents(options.agents)
-        if options.quick:
-            if episodes is not None or options.train_minutes is not None:
+        chosen, entries = choose_suite(suite, given), find_agents(agents)
+        episodes: Any = parse_episodes(",".join(train_episodes)) if train_episodes else None
+        if quick:
+            if episodes is not None or train_minutes is not None:
                 raise ValueError(
                     "--quick is a training budget: leave it out, or --train-episodes and "
                     "--train-minutes"
                 )
             episodes = default_episodes((entry.name for entry in entries), quick=True)
-        if options.policies:
+        if policies:
             from benchmarks.policies import find_policies, tokenizer_of, with_policies
 
-            policies = find_policies(options.policies)
-            entries = with_policies(entries, policies, suite)
-            suite = dataclasses.replace(suite, tokenizer=tokenizer_of(policies, suite))
-        benchmark = Benchmark(
-            suite,
-            entries,
-            options.out,
-            train_minutes=options.train_minutes,
-            train_episodes=episodes,
-            shard=options.shard,
-            device=options.device,
-        )
-        if options.ray is None:
+            found = find_policies(policies)
+            entries = with_policies(entries, found, chosen)
+            chosen = dataclasses.replace(chosen, tokenizer=tokenizer_of(found, chosen))
+        budget = {"train_minutes": train_minutes, "train_episodes": episodes}
+        benchmark = Benchmark(chosen, entries, out, shard=shard, device=device, **budget)
+        if ray is None:
             benchmark.prepare()
     except FAILURES as error:
-        tell(error)
+        print_error(error)
         return 2
     try:
-        rows = benchmark.run() if options.ray is None else _run_on_cluster(benchmark, options.ray)
-    except (*FAILURES, TrainingError) as error:
-        tell(error)
+        if ray is None:
+            rows = benchmark.run()
+        else:
+            from benchmarks.cluster import run_on_cluster
+
+            rows = run_on_cluster(benchmark, ray or None)
+    except FAILURES as error:
+        print_error(error)
         print("Finished parts are kept; the same command resumes from there.", file=sys.stderr)
         return 1
     print(format_leaderboard(rows), end="")
-    print(f"\nWritten to {options.out}")
+    print(f"\nWritten to {out}")
     return 0
 
 
-def _run_on_cluster(benchmark: Benchmark, workers: int) -> list[Row]:
-    from benchmarks.cluster import run_on_cluster
+def choose_suite(name: str | None, given: Mapping[str, Any]) -> Suite:
+    """Return the frozen suite of a name, or one made from a dataset.
 
-    return run_on_cluster(benchmark, workers or None)
-
-
-def suite_from_options(options: argparse.Namespace) -> Suite:
-    """Return the frozen suite that was asked for, or one made from a dataset.
+    Args:
+        name: Name of the suite; None: one is made.
+        given: Fields of the suite that are not to be the default.
 
     Raises:
-        ValueError: A suite is unknown or comes with options that it fixes, or neither suite nor
-            dataset or not all of dataset, split and generator are given.
+        ValueError: If a suite is unknown or comes with fields that it fixes, or neither suite nor
+            dataset or not all of dataset, splits and generator are given.
     """
-    splits = tuple(options.split)
-    given = {
-        name: getattr(options, name)
-        for name in _SUITE_OPTIONS
-        if getattr(options, name) is not None
-    }
-    common = {"limit": options.limit} if options.limit is not None else {}
-    if options.seeds is not None:
-        common["seeds"] = options.seeds
-    if options.suite is None:
-        return _suite_of_dataset(options, splits, given | common)
-    if options.suite not in SUITES:
-        raise ValueError(f"There is no suite {options.suite!r}; there are: {', '.join(SUITES)}")
-    suite = SUITES[options.suite]
-    given |= {} if options.dataset is None else {"dataset": options.dataset}
-    fixed = [name for name in given if name not in suite.open]
-    if fixed:
-        wrong = ", ".join("--" + name.replace("_", "-") for name in fixed)
+    if name is None:
+        if "dataset" not in given:
+            raise ValueError(
+                "Give --suite or --dataset (both for a suite that leaves its dataset open)"
+            )
+        if not given.get("splits") or "generator" not in given:
+            raise ValueError("--dataset without --suite needs --split and --generator")
+        return Suite(id=dataset_suite_id(given["dataset"]), version=1, **given)
+    if name not in SUITES:
+        raise ValueError(f"There is no suite {name!r}{did_you_mean(name, list(SUITES))}")
+    suite = SUITES[name]
+    free = {*suite.open, "splits", "limit", "seeds"}
+    if fixed := [f"--{key.replace('_', '-')}" for key in given if key not in free]:
         raise ValueError(
-            f"Suite {suite.id} fixes {wrong}. Use --dataset without --suite, with --split and "
-            "--generator, to choose"
+            f"Suite {suite.id} fixes {', '.join(fixed)}. Use --dataset without --suite, with "
+            "--split and --generator, to choose"
         )
-    missing = [name for name in ("dataset", "generator") if getattr(suite, name) is None]
-    if missing := [name for name in missing if name not in given]:
-        raise ValueError(
-            f"Suite {suite.id} leaves {' and '.join('--' + name for name in missing)} to you"
-        )
-    unknown = [split for split in splits if split not in suite.splits]
-    if unknown:
+    if missing := [
+        f"--{key}"
+        for key in ("dataset", "generator")
+        if getattr(suite, key) is None and key not in given
+    ]:
+        raise ValueError(f"Suite {suite.id} leaves {' and '.join(missing)} to you")
+    if unknown := [split for split in given.get("splits", ()) if split not in suite.splits]:
         raise ValueError(
             f"Suite {suite.id} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}"
         )
-    return dataclasses.replace(suite, splits=splits or suite.splits, **given, **common)
-
-
-def _suite_of_dataset(
-    options: argparse.Namespace, splits: tuple[str, ...], given: dict[str, Any]
-) -> Suite:
-    if options.dataset is None:
-        raise ValueError(
-            "Give --suite or --dataset (both for a suite that leaves its dataset open)"
-        )
-    if not splits or "generator" not in given:
-        raise ValueError("--dataset without --suite needs --split and --generator")
-    return Suite(
-        id=dataset_suite_id(options.dataset),
-        version=1,
-        dataset=options.dataset,
-        splits=splits,
-        **given,
-    )
-
-
-def _episodes(text: str) -> int | dict[str, int]:
-    try:
-        return parse_episodes(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _shard(text: str) -> Shard:
-    try:
-        return Shard.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    return dataclasses.replace(suite, **given)

@@ -2,76 +2,56 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands.common import attempt
+from benchmarks.commands import common
 from benchmarks.leaderboard import format_leaderboard, make_rows
 from benchmarks.records import RunFolder
+from pcrl_gym.command_line import add_command, add_options
 
 
 def add_tables(commands: Any) -> None:
     """Add the commands to the subparsers of `argparse`."""
-    table = commands.add_parser("table", help="print the leaderboard of a result folder")
-    table.add_argument("dir", help="result folder")
+    purpose = "print the leaderboard of a result folder"
+    table = add_command(commands, "table", _table, purpose, common.FOLDER)
     table.add_argument(
         "--details",
         action="store_true",
         help="the further figures: interquartile mean, rates, second tokenizer, gold answers",
     )
-    table.set_defaults(handler=_table)
-    merge = commands.add_parser("merge", help="join the result folders of shards in a new one")
-    merge.add_argument("dirs", nargs="+", metavar="dir", help="result folder of a shard")
-    merge.add_argument("--out", required=True, help="result folder for all of it")
-    merge.set_defaults(handler=_merge)
-    report = commands.add_parser(
-        "report", help="write a leaderboard's page, tables (Markdown, CSV, LaTeX) and picture"
-    )
-    report.add_argument("dirs", nargs="+", metavar="dir", help="result folder")
-    report.add_argument("--out", help="folder for the report (default: report/ in the first)")
-    report.set_defaults(handler=_report)
-    valid = commands.add_parser("validate", help="check a result folder, and say what is wrong")
-    valid.add_argument("dir", help="result folder")
-    valid.set_defaults(handler=_validate)
-    valid.add_argument("--device", default="auto", help="device of the generator (default auto)")
+    purpose = "join the result folders of shards in a new one"
+    add_command(commands, "merge", _merge, purpose, common.FOLDERS, common.OUT)
+    purpose = "write a leaderboard's page, tables (Markdown, CSV, LaTeX) and picture"
+    report = add_command(commands, "report", _report, purpose, common.FOLDERS)
+    add_options(report, out="folder for the report (default: report/ in the first)")
+    purpose = "check a result folder, and say what is wrong"
+    add_command(commands, "validate", _validate, purpose, common.FOLDER, common.DEVICE)
 
 
-def _table(options: argparse.Namespace) -> int:
-    def show() -> None:
-        folder = RunFolder(options.dir)
-        rows = make_rows(folder.records(), folder.settings)
-        print(format_leaderboard(rows, details=options.details), end="")
-
-    return attempt(show)
+def _table(folder: str, details: bool = False) -> None:
+    source = RunFolder(folder)
+    print(format_leaderboard(make_rows(source.records(), source.settings), details=details), end="")
 
 
-def _merge(options: argparse.Namespace) -> int:
+def _merge(folders: Sequence[str], out: str) -> None:
     from benchmarks.merge import merge
 
-    def join() -> None:
-        print(format_leaderboard(merge(options.dirs, options.out)), end="")
-        print(f"\nWritten to {options.out}")
-
-    return attempt(join)
+    print(format_leaderboard(merge(folders, out)), end="")
+    print(f"\nWritten to {out}")
 
 
-def _report(options: argparse.Namespace) -> int:
+def _report(folders: Sequence[str], out: str | None = None) -> None:
     from benchmarks.report.command import run
 
-    def write() -> None:
-        for file in run([Path(one) for one in options.dirs], options.out and Path(options.out)):
-            print(f"Written: {file}")
-
-    return attempt(write)
+    for file in run([Path(folder) for folder in folders], None if out is None else Path(out)):
+        print(f"Written: {file}")
 
 
-def _validate(options: argparse.Namespace) -> int:
+def _validate(folder: str, device: str = "auto") -> int:
     from benchmarks.validate import validate
 
-    def check() -> int:
-        report = validate(options.dir, device=options.device)
-        print(report.text(), end="")
-        return 1 if report.problems else 0
-
-    return attempt(check)
+    report = validate(folder, device=device)
+    print(report.text(), end="")
+    return 1 if report.problems else 0

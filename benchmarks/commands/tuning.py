@@ -2,110 +2,80 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from benchmarks.commands.common import TEMPLATES, attempt, names, positive, template
+from benchmarks.commands import common
 from benchmarks.finetune.shapes import SHAPES
+from pcrl_gym.command_line import add_command, add_options, positive
 
 
 def add_tuning(commands: Any) -> None:
     """Add the commands to the subparsers of `argparse`."""
-    tune = commands.add_parser(
+    tune = add_command(
+        commands,
         "finetune",
-        help="tune a generator on prompts with answers, or resume a folder of the same settings",
+        _finetune,
+        "tune a generator on prompts with answers, or resume a folder of the same settings",
+        *(common.OUT, common.TEMPLATE, common.SPLITS, common.NEW_TOKENS),
+        resumable=True,
         description="Tune a causal or an encoder-decoder model to answer prompts as pcrl_gym lays "
-        "them out, and evaluate it. The folder OUT/model is what --generator takes. Several GPUs: "
-        "accelerate launch -m benchmarks finetune ...",
+        "them out, and evaluate it on held-out splits. The folder OUT/model is what --generator "
+        "takes. Several GPUs: accelerate launch -m benchmarks finetune ...",
     )
     start = tune.add_mutually_exclusive_group(required=True)
-    start.add_argument("--model", help="Hugging Face id or folder to start from")
-    start.add_argument(
-        "--from-config",
-        metavar="NAME",
-        help=f"begin with random weights and a tokenizer trained on the data: {', '.join(SHAPES)}",
-    )
+    shapes = f"begin with random weights and a tokenizer of the data: {', '.join(SHAPES)}"
+    add_options(start, model="Hugging Face id or folder to start from", from_config=shapes)
     tune.add_argument("--data", required=True, help="name, file, folder or Hugging Face id")
-    tune.add_argument("--out", required=True, help="folder of the run")
-    tune.add_argument(
-        "--template", type=template, default="alpaca", help=f"{TEMPLATES} (default alpaca)"
+    add_options(
+        tune,
+        float,
+        minutes="training time",
+        epochs="passes over the data (default 3 without other budgets)",
+        lr="highest learning rate (default 5e-5, encoder-decoder 1e-4, LoRA 2e-4, config 1e-3)",
+        checkpoint_minutes="default 5",
     )
-    tune.add_argument("--minutes", type=float, help="training time")
-    tune.add_argument(
-        "--epochs", type=float, help="passes over the data (default 3 without others)"
+    add_options(
+        tune,
+        positive,
+        steps="optimizer steps",
+        batch_tokens="padded tokens a batch (default 4096, or the config's)",
+        accumulate="batches per optimizer step (default 1)",
+        max_tokens="longest row (default: the model's context, or 512)",
+        evaluate_limit="prompts per split (default: all)",
     )
-    tune.add_argument("--steps", type=positive, help="optimizer steps")
-    tune.add_argument(
-        "--lr",
-        type=float,
-        help="highest learning rate (default 5e-5, encoder-decoder 1e-4, LoRA 2e-4, config 1e-3)",
-    )
-    tune.add_argument(
-        "--batch-tokens",
-        type=positive,
-        help="padded tokens a batch (default 4096, or the config's)",
-    )
-    tune.add_argument(
-        "--accumulate", type=positive, default=1, help="batches per optimizer step (default 1)"
-    )
-    tune.add_argument(
-        "--max-tokens", type=positive, help="longest row (default: the model's context, or 512)"
-    )
-    tune.add_argument("--bf16", choices=("auto", "yes", "no"), default="auto")
-    tune.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters alone")
-    tune.add_argument("--seed", type=int, default=0)
-    tune.add_argument("--checkpoint-minutes", type=float, default=5.0, help="default 5")
-    tune.add_argument(
-        "--split", type=names, dest="splits", help="held-out splits to evaluate (default: all)"
-    )
-    tune.add_argument("--evaluate-limit", type=positive, help="prompts per split (default: all)")
-    tune.add_argument("--max-new-tokens", type=positive, default=30, help="default 30")
-    tune.set_defaults(handler=_finetune)
-    answers = commands.add_parser(
+    add_options(tune, int, lora="rank of adapters, which alone are trained", seed="default 0")
+    tune.add_argument("--bf16", choices=("auto", "yes", "no"), help="default auto")
+    answers = add_command(
+        commands,
         "answers",
-        help="answer the original prompts of a split once, into a file",
-        description="Answer all original prompts of a split into the file that `cache=` of "
-        "gym.make and task.cache of a training take. Goes on where it was interrupted.",
+        _answers,
+        "answer the original prompts of a split once, into a file",
+        *(common.DATASET, common.GENERATOR, common.TEMPLATE, common.NEW_TOKENS, common.DEVICE),
+        resumable=True,
+        description="Answer all original prompts of a split, by default micro's with its "
+        "generator, into the file that `cache=` of gym.make and task.cache of a training take. "
+        "Resumable.",
     )
-    answers.add_argument("--dataset", default="micro", help="name, file, folder or id (micro)")
-    answers.add_argument("--split", default="train", help="split (default train)")
-    answers.add_argument(
-        "--generator", default="micro", help="micro, model id or folder, ... (micro)"
-    )
+    add_options(answers, split="split (default train)")
     answers.add_argument("--cache", required=True, help="file; what it holds is not asked again")
-    answers.add_argument(
-        "--template", type=template, default="alpaca", help=f"{TEMPLATES} (default alpaca)"
-    )
-    answers.add_argument("--max-new-tokens", type=positive, default=30, help="default 30")
-    answers.add_argument("--device", default="auto", help="device of the generator (default auto)")
-    answers.set_defaults(handler=lambda options: attempt(lambda: _answers(options), resumable=True))
 
 
-def _finetune(options: argparse.Namespace) -> int:
-    given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
-    if given["splits"] is not None:
-        given["splits"] = tuple(given["splits"])
+def _finetune(**options: Any) -> None:
+    from benchmarks.finetune.options import Options
 
-    def tune() -> None:
-        from benchmarks.finetune.options import Options
+    wanted = Options(**options)
+    from benchmarks.finetune.run import run  # wrong options must not wait for it
 
-        wanted = Options(**given)
-        from benchmarks.finetune.run import run  # wrong options must not wait for it
-
-        run(wanted)
-
-    return attempt(tune, resumable=True)
+    run(wanted)
 
 
-def _answers(options: argparse.Namespace) -> None:
+def _answers(cache: str, **options: Any) -> None:
     from benchmarks.answers import answer_split
     from pcrl_gym.envs.task import make_task
 
-    given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
-    task = make_task(**given)
-    answered = answer_split(task)
+    task = make_task(cache=cache, **options)
+    answered, count = answer_split(task), len(task.episodes)
     print(
-        f"{len(task.episodes)} prompts: {answered} answered now, "
-        f"{len(task.episodes) - answered} were in {options.cache} or equal to another; "
-        f"{len(task.skipped_prompts)} left out, too long for {task.scorer.generator.name}"
+        f"{count} prompts: {answered} answered now, {count - answered} were in {cache} or equal to "
+        f"another; {len(task.skipped_prompts)} left out, too long for {task.scorer.generator.name}"
     )

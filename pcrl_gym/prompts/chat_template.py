@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.prompts.prompt_text import RenderedPrompt, join_pieces
-from pcrl_gym.spec import format_spec
+from pcrl_gym.spec import check_settings, format_spec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -129,16 +129,15 @@ def check_chat_settings(settings: Mapping[str, Any]) -> datetime.date:
     Raises:
         ValueError: If a setting of `ChatTemplate` has the wrong type or form.
     """
-    system, date = settings.get("system"), settings.get("date")
-    if system is not None and not isinstance(system, str):
-        raise ValueError(f"system must be a string, got {system!r}: put it in double quotes")
-    if taken := [name for name in _TAKEN if name in settings]:
+    return _day(**check_settings(settings, _day, "chat"))
+
+
+def _day(system: str | None = None, date: str | None = None, **variables: Any) -> datetime.date:
+    if taken := [name for name in _TAKEN if name in variables]:
         raise ValueError(f"{taken[0]} is given by the template itself and cannot be set")
-    if date is None:
-        return DATE
     try:
-        return datetime.date.fromisoformat(date)
-    except (TypeError, ValueError) as error:
+        return DATE if date is None else datetime.date.fromisoformat(date)
+    except ValueError as error:
         raise ValueError(f"date must be a day like '2024-07-26', got {date!r}") from error
 
 

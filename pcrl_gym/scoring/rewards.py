@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pcrl_gym.errors import did_you_mean
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L, measure_by_name
-from pcrl_gym.spec import parse_spec
+from pcrl_gym.spec import check_settings, parse_spec
 
 FloatArray = NDArray[np.float64]
 
@@ -282,26 +284,24 @@ def make_reward(spec: str | Reward) -> Reward:
         The reward.
 
     Raises:
-        ValueError: If the name or a setting is unknown, a setting is out of range, or the object
-            lacks a member of `Reward`.
+        ValueError: If the name or a setting is unknown, a setting is of the wrong type or out of
+            range, or the object lacks a member of `Reward`.
 
     Example:
         >>> make_reward("threshold:threshold=0.8,measure=rouge_l")
         ThresholdReward(threshold=0.8, penalty=-0.01, measure='rouge_l')
     """
-    kinds = (ThresholdReward, LinearReward, BandReward, LikelihoodReward)
-    if isinstance(spec, str):
-        name, settings = parse_spec(spec)
-        for kind in kinds:
-            if name == kind.name:
-                return kind(**_checked(spec, settings, kind))
+    known = (ThresholdReward, LinearReward, BandReward, LikelihoodReward)
+    kinds: dict[str, Callable[..., Reward]] = {kind.name: kind for kind in known}
+    name, settings = parse_spec(spec) if isinstance(spec, str) else ("", {})
+    if name in kinds:
+        return kinds[name](**check_settings(settings, kinds[name], name))
     # A class has the members as well, but calling it would build a reward instead of paying one.
     if isinstance(spec, Reward) and not isinstance(spec, type):
         return spec
-    names = ", ".join(repr(kind.name) for kind in kinds)
     raise ValueError(
-        f"unknown reward {spec!r}: expected one of {names}, or an object with `name`, "
-        "`needs_answers`, `needs_likelihood` and `__call__`, derived from pcrl_gym.Reward"
+        f"unknown reward {spec!r}{did_you_mean(name, list(kinds))} (or an object with `name`, "
+        "`needs_answers`, `needs_likelihood` and `__call__`, derived from pcrl_gym.Reward)"
     )
 
 
@@ -327,21 +327,6 @@ def reward_inputs(**terms: list[float] | FloatArray) -> RewardInputs:
         raise ValueError(f"expected one-dimensional terms of equal length, got {terms}")
     names = [field.name for field in dataclasses.fields(RewardInputs)]
     return RewardInputs(**(dict.fromkeys(names, np.full(shape, np.nan)) | given))
-
-
-def _checked(spec: str, settings: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """Return the settings if the reward has them and their types are right."""
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    for name, value in settings.items():
-        if name not in defaults:
-            raise ValueError(f"{spec!r}: no setting {name!r}; there are: {', '.join(defaults)}")
-        wanted = str if isinstance(defaults[name], str) else (int, float)
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            raise ValueError(
-                f"{spec!r}: {name} must be like {defaults[name]!r}, which is the default, got "
-                f"{value!r}"
-            )
-    return settings
 
 
 def _check_finite(**values: float) -> None:

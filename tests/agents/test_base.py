@@ -45,11 +45,17 @@ def test_seed_is_dropped_for_agents_that_need_none() -> None:
 @pytest.mark.parametrize(
     ("spec", "kwargs", "message"),
     [
-        ("pp0", {}, "unknown agent 'pp0'.*random, keep_all"),
+        ("pp0", {}, r"unknown agent 'pp0'; did you mean ppo\?"),
+        ("nobody", {}, "unknown agent 'nobody'; known: random, keep_all, .*module:Class"),
         ("no_such_module_here:Agent", {}, "no module 'no_such_module_here'"),
         ("agents.base:Nothing", {}, "has no class 'Nothing'"),
         ("agents.base:Path", {}, "with a method 'act'"),
-        ("random", {"probability": 0.5}, "no setting probability.*drop_probability"),
+        ("random", {"probability": 0.5}, "no setting 'probability'; did you mean drop_probability"),
+        ("keep_all:rate=0.5", {}, "keep_all has no setting 'rate'; it has none"),
+        ("random:rate=high", {}, r"random\.rate: expected a finite number or null, got 'high'"),
+        ("perplexity:segment_units=1.5", {}, r"segment_units: expected an integer, got 1\.5"),
+        ("scst:lr=fast", {}, r"scst\.lr: expected a finite number, got 'fast'"),
+        ("scst:sample=4", {}, "scst has no setting 'sample'; did you mean samples"),
     ],
 )
 def test_what_cannot_be_built_is_said(spec: str, kwargs: dict, message: str) -> None:
@@ -105,16 +111,18 @@ def test_keep_masks_never_drop_protected_units_and_leave_padding_zero() -> None:
 def test_settings_follow_the_name() -> None:
     assert make_agent("random:rate=0.2", seed=1).rate == 0.2
     assert make_agent("random:rate=0.2", rate=0.3).rate == 0.3
-    with pytest.raises(ValueError, match="no setting rates; it has: rate"):
+    assert make_agent(f"{__name__}:Mine:knob=3", seed=2).knob == 3.0
+    with pytest.raises(ValueError, match="no setting 'rates'; did you mean rate"):
         make_agent("truncation:rates=0.2")
 
 
 def test_a_row_is_named_after_the_settings() -> None:
     specs = ["random", "random:rate=0.2", "self_information:model=/a/gpt2-mini/model"]
-    entries = find_agents([*specs, "perplexity"])
+    entries = find_agents([*specs, "perplexity", f"{__name__}:Mine:knob=3"])
     assert [entry.name for entry in entries] == [
         "random", "random-rate0.2", "self_information-gpt2-mini-model", "perplexity",
+        "mine-knob3",
     ]  # fmt: skip
-    assert [entry.ranks_by for entry in entries] == [None, None, "/a/gpt2-mini/model", ""]
+    assert [entry.ranks_by for entry in entries] == [None, None, "/a/gpt2-mini/model", "", None]
     with pytest.raises(ValueError, match="rate must be a share"):
         find_agents(["random:rate=2"])

@@ -241,7 +241,7 @@ def test_batches_need_two_prompts(sizes: tuple[int, int, int], message: str) -> 
 
 
 def test_bad_use_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown ppo setting speed; known: encoder"):
+    with pytest.raises(ValueError, match="ppo has no setting 'speed'; known: encoder"):
         PPOAgent(speed=1e-3)
     with pytest.raises(ValueError, match="needs a budget"):
         PPOAgent(device="cpu").train(KeywordVectorEnv)

@@ -310,7 +310,7 @@ def test_an_entropy_coefficient_starts_where_it_is_told(start: float) -> None:
 
 
 def test_bad_use_is_said_so() -> None:
-    with pytest.raises(ValueError, match="baseline must be 'greedy' or 'leave_one_out'"):
+    with pytest.raises(ValueError, match=r"scst\.baseline: expected 'greedy' or 'leave_one_out'"):
         SCSTAgent(baseline="none")
     with pytest.raises(ValueError, match="needs samples >= 2, got 1"):
         SCSTAgent(samples=1)

@@ -75,7 +75,7 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"agents": "bench_agents:Learner"}, "very prompts"),
         ({"dataset": "nowhere/at/all.json"}, "no file or folder"),
         ({"dataset": ""}, "--suite or --dataset"),
-        ({"suite": "micro"}, "Suite micro fixes --generator, --dataset"),
+        ({"suite": "micro"}, "Suite micro fixes --dataset, --generator"),
         ({"suite": "t0-short", "generator": "", "split": ""}, "leaves --generator to you"),
         ({"split": ""}, "needs --split"),
         ({"split": "test"}, "split must be one of"),
@@ -85,6 +85,8 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"train_minutes": "0"}, "positive number of minutes"),
         ({"train_minutes": "nan"}, "positive number of minutes"),
         ({"train_episodes": "0"}, "at least one episode"),
+        ({"train_episodes": "ppo"}, "Expected episodes like"),
+        ({"train_episodes": "ppo=1,ppo=2"}, "an agent stands in it twice"),
         (
             {"train_episodes": "ppo=5", "agents": "bench_agents:Learner"},
             "no training budget for le",
@@ -102,7 +104,8 @@ def test_wrong_arguments_are_told_before_slow_work(dataset, changes, message, ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suite", "macro"], "no suite 'macro'; there are: micro"),
+        (["--suite", "?"], "no suite '?'; known: micro, micro-ci, micro-seq2seq"),
+        (["--suite", "macro"], "no suite 'macro'; did you mean micro"),
         (["--suite", "micro", "--generator", "gpt2"], "fixes --generator"),
         (["--suite", "micro", "--dtype", "bfloat16"], "fixes --dtype"),
         (["--suite", "micro", "--split", "train"], "not train"),
@@ -120,9 +123,8 @@ def test_frozen_suites_stay_as_they_are(tmp_path, arguments, message, capsys):
         {"seeds": "0"},
         {"limit": "-1"},
         {"seeds": "many"},
-        {"train_episodes": "ppo"},
-        {"train_episodes": "ppo=1,ppo=2"},
         {"dtype": "float17"},
+        {"agents": "random:rate=0.2,keep_all"},
     ],
 )
 def test_arguments_that_cannot_be_read_are_told(dataset, changes, capsys):

@@ -82,9 +82,9 @@ def test_a_reward_of_ones_own_has_the_default_measure_and_no_threshold() -> None
         Unfinished()  # type: ignore[abstract]
 
 
-@pytest.mark.parametrize("spec", ["treshold", "", None, object(), ThresholdReward])
+@pytest.mark.parametrize("spec", ["fame", "", None, object(), ThresholdReward])
 def test_unknown_rewards_are_refused_with_the_known_names(spec: object) -> None:
-    with pytest.raises(ValueError, match="'threshold', 'linear', 'band', 'likelihood'"):
+    with pytest.raises(ValueError, match="known: threshold, linear, band, likelihood"):
         make_reward(spec)  # type: ignore[arg-type]
 
 
@@ -122,10 +122,14 @@ def test_rewards_take_settings() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("treshold:penalty=0", "unknown reward"),
-        ("threshold:tau=0.5", r"no setting 'tau'; there are: threshold, penalty, measure"),
-        ("threshold:threshold=high", r"threshold must be like 0\.9"),
-        ("threshold:threshold=true", r"threshold must be like 0\.9"),
+        ("treshold:penalty=0", r"unknown reward .*; did you mean threshold\?"),
+        ("threshold:penalties=0", r"no setting 'penalties'; did you mean penalty\?"),
+        (
+            "threshold:tau=0.5",
+            "no setting 'tau'; known: threshold, penalty, measure",
+        ),
+        ("threshold:threshold=high", r"threshold\.threshold: expected a finite number, got 'high'"),
+        ("threshold:threshold=true", r"threshold\.threshold: expected a finite number, got True"),
         ("threshold:threshold=2", r"threshold must lie in \[0, 1\)"),
         ("linear:measure=bleu", "measure must be one of unicode_rouge_l, rouge_l"),
         ("likelihood:measure=rouge_l", "no setting 'measure'"),

@@ -15,6 +15,7 @@ from pcrl_gym.generators.base import Answer, Generator, SharedGenerator
 from pcrl_gym.generators.ray.cluster import check_room, connect, disconnect
 from pcrl_gym.generators.ray.pool import ActorPool, Call, LostCallError, NoActorError
 from pcrl_gym.generators.ray.replica import split_by_length, starter
+from pcrl_gym.spec import check_settings
 
 _SHOWN = 5
 
@@ -129,18 +130,13 @@ class RayGenerator(SharedGenerator):
                 option is unknown or no number; else see the class.
         """
         name, _, query = spec.removeprefix("ray:").partition("?")
-        kinds: dict[str, Callable[[str], Any]] = {
-            "replicas": int,
-            "num_gpus": float,
-            "num_cpus": float,
-        }
         try:
-            pairs = parse_qsl(query, strict_parsing=True) if query else []
-            options = {option: kinds[option](value) for option, value in pairs}
-        except (KeyError, ValueError) as error:
+            given = dict(parse_qsl(query, strict_parsing=True)) if query else {}
+            options = check_settings(given, cls, "ray", ("replicas", "num_gpus", "num_cpus"))
+        except ValueError as error:
             raise ValueError(
                 f"expected generator 'ray:NAME?replicas=4&num_gpus=1&num_cpus=1', got {spec!r}: "
-                f"{error!r}"
+                f"{error}"
             ) from error
         if not name or name.startswith(("ray:", "openai:")):
             raise ValueError(

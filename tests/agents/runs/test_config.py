@@ -30,6 +30,10 @@ def test_settings_are_stronger_than_the_file_and_seed_is_an_argument(tmp_path: P
     assert (config.agent.lr, config.agent.samples, config.run.updates) == (1e-4, 6, 7)
     assert config.seed == 9
     assert load_config("scst", file, seed=2).seed == 2
+    named = load_config("scst:samples=8,lr=0.1", file, ["lr=1e-4"])
+    assert (named.name, named.agent.samples, named.agent.lr) == ("scst", 8, 1e-4)
+    with pytest.raises(ValueError, match=r"key 'agent\.sample'; did you mean agent\.samples"):
+        load_config("scst:sample=8", file)
 
 
 def test_a_stored_configuration_is_read_back_as_it_was(tmp_path: Path):
