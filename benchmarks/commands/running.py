@@ -12,7 +12,7 @@ from benchmarks.commands.common import FAILURES, TEMPLATES, attempt, names, posi
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite, dataset_suite_id
-from pcrl_gym.generators.loading import DTYPES
+from pcrl_gym.generators.pretrained import DTYPES
 
 if TYPE_CHECKING:
     from benchmarks.leaderboard import Row

@@ -170,7 +170,7 @@ def make_task(
     generator = load_generator(
         generator, device=device, dtype=dtype, batch_size=batch_size, cache=cache
     )
-    own_tokenizer = getattr(generator, "tokenizer", None)
+    own_tokenizer = generator.tokenizer
     if tokenizer is None:
         tokenizer = own_tokenizer if own_tokenizer is not None else "micro"
     tokenizer = load_tokenizer(tokenizer)

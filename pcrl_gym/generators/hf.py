@@ -12,7 +12,7 @@ from transformers import LogitsProcessorList
 
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
-from pcrl_gym.generators.base import Answer, SharedGenerator
+from pcrl_gym.generators.base import Answer, DraftingGenerator, SharedGenerator
 from pcrl_gym.generators.batching import (
     Batcher,
     is_out_of_memory,
@@ -32,18 +32,20 @@ from pcrl_gym.generators.generation_config import (
 )
 from pcrl_gym.generators.identity import model_identity
 from pcrl_gym.generators.likelihood import answer_logits, mean_log_likelihoods
+from pcrl_gym.generators.pretrained import load_pretrained
 from pcrl_gym.generators.prompt_encoder import PromptFramer
 from pcrl_gym.generators.speculative.decoding import DraftRun
 from pcrl_gym.generators.speculative.drafts import Row
 from pcrl_gym.generators.speculative.partial_text import UNKNOWN, GrowingText
 from pcrl_gym.generators.torch_state import own_state
 from pcrl_gym.generators.trial import Company, decoded_logits, try_out
+from pcrl_gym.micro import MICRO, weights_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
-class HFGenerator(SharedGenerator):
+class HFGenerator(SharedGenerator, DraftingGenerator):
     """A causal or encoder-decoder model of the transformers library as a `Generator`.
 
     The generator takes the model over: it is switched to evaluation, its gradients are turned off
@@ -139,10 +141,12 @@ class HFGenerator(SharedGenerator):
         batch_size: int | Literal["auto"] = "auto",
         name: str | None = None,
     ) -> HFGenerator:
-        """Load a model by hub id or folder; `loading.load_pretrained` tells what may go wrong."""
-        from pcrl_gym.generators.loading import load_pretrained
-
-        model, tokenizer = load_pretrained(spec, device, dtype)
+        """Load micro's generators by name and others by hub id or folder; see `load_generator`."""
+        source = spec
+        if spec in MICRO:
+            source = str(weights_folder(MICRO[spec]))
+            dtype = "float32" if dtype == "auto" else dtype
+        model, tokenizer = load_pretrained(source, device, dtype)
         return cls(model, tokenizer, name=name or spec, batch_size=batch_size)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -240,7 +244,7 @@ class HFGenerator(SharedGenerator):
         return Answer(text, tuple(row.tokens), row.partial)
 
     @cached_property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str:  # type: ignore[override]
         """SHA-256 of all that decides answers, see `identity.model_identity`; equal ones agree."""
         return model_identity(self.model, self.tokenizer, self._ids)
 

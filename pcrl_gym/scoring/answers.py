@@ -73,13 +73,12 @@ class Answers:
         self._cache = cache
         self._scope = ""
         if cache is not None:
-            fingerprint = getattr(generator, "fingerprint", None)
-            if fingerprint is None:
+            if generator.fingerprint is None:
                 raise ValueError(
                     f"expected a generator with a `fingerprint` to keep its answers on disk, got "
                     f"{generator.name!r}: leave `cache` out, or give it to the generator itself"
                 )
-            self._scope = json.dumps(["answer", fingerprint, max_new_tokens])
+            self._scope = json.dumps(["answer", generator.fingerprint, max_new_tokens])
         self._originals: OrderedDict[str, Answer] = OrderedDict()
         self._survivals: OrderedDict[tuple[str, str], Survival] = OrderedDict()
 

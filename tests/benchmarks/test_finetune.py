@@ -34,7 +34,8 @@ from benchmarks.finetune.run import run
 from benchmarks.finetune.shapes import Shape, build_shape
 from fakes import CountingGenerator
 from pcrl_gym.generators.hf import HFGenerator
-from pcrl_gym.generators.loading import load_generator, load_pretrained
+from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.generators.pretrained import load_pretrained
 from pcrl_gym.generators.prompt_encoder import PromptFramer
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate

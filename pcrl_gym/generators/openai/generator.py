@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 from pcrl_gym.errors import GeneratorError
-from pcrl_gym.generators.base import Answer, SharedGenerator
+from pcrl_gym.generators.base import Answer, Generator, SharedGenerator
 from pcrl_gym.generators.openai.replies import Reply
 from pcrl_gym.generators.openai.sender import Sender, Usage, send_all
 from pcrl_gym.storage.disk_cache import DiskCache
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _MEMORY_SIZE = 100_000
 
 
-class OpenAIGenerator(SharedGenerator):
+class OpenAIGenerator(SharedGenerator, Generator):
     """A model behind an OpenAI-compatible HTTP server as a `Generator`.
 
     Prompts are sent `concurrency` at a time with temperature 0, equal ones once. What may be
@@ -153,8 +154,8 @@ class OpenAIGenerator(SharedGenerator):
         except ValueError as error:
             raise ValueError(f"expected generator 'openai:MODEL@BASE_URL': {error}") from error
 
-    @property
-    def fingerprint(self) -> str:
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
         """Names the source of the answers, for those who keep them on disk."""
         return hashlib.sha256(f"openai {self._sender.identity}".encode()).hexdigest()
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from pcrl_gym.errors import GeneratorError, excerpt
-from pcrl_gym.generators.base import Answer, Generator, SharedGenerator
+from pcrl_gym.generators.base import Answer, DraftingGenerator, Generator, SharedGenerator
 from pcrl_gym.generators.ray.cluster import check_room, connect, disconnect
 from pcrl_gym.generators.ray.pool import ActorPool, Call, LostCallError, NoActorError
 from pcrl_gym.generators.ray.replica import split_by_length, starter
@@ -19,7 +19,7 @@ from pcrl_gym.generators.ray.replica import split_by_length, starter
 _SHOWN = 5
 
 
-class RayGenerator(SharedGenerator):
+class RayGenerator(SharedGenerator, DraftingGenerator):
     """Replicas of one frozen generator in the actors of a Ray cluster, as a `Generator`.
 
     Prompts are split by length into batches of about equal work (`ray_replica.split_by_length`),
@@ -150,7 +150,7 @@ class RayGenerator(SharedGenerator):
         return cls(name, device=device, dtype=dtype, batch_size=batch_size, **options)
 
     @cached_property
-    def fingerprint(self) -> str | None:
+    def fingerprint(self) -> str | None:  # type: ignore[override]
         """That of the hosted generator; `None` if it has none."""
         ((_, value),) = self._call([lambda replica: replica.fingerprint.remote()], [()])
         return None if value is None else str(value)

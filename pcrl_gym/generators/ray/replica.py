@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pcrl_gym.generators.base import Answer, DraftingGenerator, Generator
-from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.generators.base import Answer, DraftingGenerator, Generator, check_generator
+from pcrl_gym.generators.hf import HFGenerator
 
 MOST_PROMPTS = 256
 """How many prompts a batch has on average at most: they are asked again if a replica dies."""
@@ -30,17 +30,21 @@ class Replica:
         Returns:
             Its `name`, `max_prompt_tokens`, `tokenizer` and `gives_likelihoods`.
         """
-        self._generator = load_generator(source, device, dtype, batch_size)
+        self._generator: Generator = (
+            HFGenerator.from_pretrained(source, device, dtype, batch_size)
+            if isinstance(source, str)
+            else source
+        )
         return {
             "name": self._generator.name,
             "max_prompt_tokens": self._generator.max_prompt_tokens,
-            "tokenizer": getattr(self._generator, "tokenizer", None),
-            "gives_likelihoods": getattr(self._generator, "gives_likelihoods", True),
+            "tokenizer": self._generator.tokenizer,
+            "gives_likelihoods": self._generator.gives_likelihoods,
         }
 
     def fingerprint(self) -> str | None:
         """Return the fingerprint of the generator, if it has one."""
-        return getattr(self._generator, "fingerprint", None)
+        return self._generator.fingerprint
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Call a method of the generator."""
@@ -115,7 +119,7 @@ def starter(
     """
     source: Any = generator
     if not isinstance(generator, (str, Path)):
-        source = ray.put(load_generator(generator))  # only checks what it is
+        source = ray.put(check_generator(generator))
     elif Path(generator).exists():
         source = str(Path(generator).resolve())  # a replica may run in another folder
     actor_class = ray.remote(max_restarts=0, max_task_retries=0, **resources)(Replica)
