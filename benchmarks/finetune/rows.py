@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Sampler
 
 from pcrl_gym.generators.batching import pad_rows
-from pcrl_gym.generators.prompt_encoder import PromptFramer
+from pcrl_gym.generators.prompt_encoder import PromptEncoder
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
 
@@ -51,7 +51,7 @@ class Encoded(NamedTuple):
 def encode_rows(
     prompts: Sequence[Prompt],
     template: Template,
-    framer: PromptFramer,
+    framer: PromptEncoder,
     end: int,
     limit: int | None,
     is_encoder_decoder: bool,

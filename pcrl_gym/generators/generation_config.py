@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor
+from transformers import GenerationConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-class RefuseNaN(LogitsProcessor):
-    """Raises `FloatingPointError` on NaN, which arg-max would take for the best token."""
+def refuse_nan(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Return the scores, (batch, vocabulary), as they are: a logits processor for `generate`.
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Return the scores, (batch, vocabulary), as they are."""
-        if torch.isnan(scores).any():
-            raise FloatingPointError(
-                "the model's logits are NaN; try dtype='float32', or check its weights"
-            )
-        return scores
+    Raises:
+        FloatingPointError: If one is NaN, which arg-max would take for the best token.
+    """
+    if torch.isnan(scores).any():
+        raise FloatingPointError(
+            "the model's logits are NaN; try dtype='float32', or check its weights"
+        )
+    return scores
 
 
 def greedy_config(**settings: Any) -> Any:
@@ -34,7 +35,7 @@ def greedy_config(**settings: Any) -> Any:
 
 
 STEERING = ("forced_bos_token_id", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens")
-"""Settings that tell which tokens an answer may have: a part of the model, so they are kept."""
+"""Settings of which tokens an answer may have: a part of the model, so they are kept."""
 
 _DROPPED = (
     "forced_eos_token_id",
@@ -119,7 +120,7 @@ def context_length(config: Any, decoder: bool = False) -> int | None:
 
     Args:
         config: The model's configuration.
-        decoder: Of an encoder-decoder, whether to tell it of the decoder instead of the encoder.
+        decoder: Of an encoder-decoder, whether the decoder is meant instead of the encoder.
     """
     # The `n_positions` that T5 saves is the length it was trained with.
     if getattr(config, "relative_attention_num_buckets", None) is not None:

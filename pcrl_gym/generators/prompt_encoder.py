@@ -11,12 +11,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-class PromptFramer:
+class PromptEncoder:
     """Encodes prompts as a generator reads them.
 
-    A causal model reads the BOS that its tokenizer adds, if any, and no EOS, since it is to go on
-    with the text; an encoder always reads an EOS at the end. An empty prompt is BOS, or EOS without
-    one.
+    A causal model reads the BOS that its tokenizer adds, if any, and no EOS, since it continues the
+    text; an encoder always reads an EOS at the end. An empty prompt is BOS, or EOS without one.
 
     Args:
         tokenizer: The model's fast tokenizer.

@@ -23,7 +23,7 @@ class Reader:
     positions need.
 
     Args:
-        model: A model that `trial.try_out` lets read drafts.
+        model: A model that can read drafts, see `batch_invariance.probe`.
         pad_id: Id to pad with; masks hide it.
         encoder_rows: For an encoder-decoder, the token ids of each prompt.
     """
@@ -101,16 +101,16 @@ class Reader:
         return logits
 
     @property
-    def takes_back(self) -> bool:
+    def can_rewind(self) -> bool:
         """Whether what was read can be taken back: the cache is one of plain keys and values.
 
-        Sliding windows let go of what leaves them, and recurrent states cannot be undone.
+        Sliding windows drop what leaves them, and recurrent states cannot be undone.
         """
         cache = self._cache if self._encoded is None else self._cache.self_attention_cache
         return all(type(layer) is DynamicLayer for layer in cache.layers)
 
     def retain(self, rows: Sequence[int], wrong: Sequence[int]) -> None:
-        """Go on with some of the rows only, without their last tokens.
+        """Continue with some of the rows only, without their last tokens.
 
         Args:
             rows: Which rows stay, in order.
@@ -145,8 +145,7 @@ class Reader:
         """Take over the rows of other readers of the model, after its own.
 
         Args:
-            others: Readers that, like this one, have read and were told what to `retain`. They are
-                used up.
+            others: Readers after `retain`, like this one; they are used up.
         """
         readers = [self, *others]
         width = max(reader._mask.shape[1] for reader in readers)
