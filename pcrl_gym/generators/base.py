@@ -137,21 +137,19 @@ def check_generator(generator: Any) -> Generator:
     return checked
 
 
-def check_new_tokens(max_new_tokens: int) -> None:
-    """Check the limit of an answer.
+def check_integer(name: str, value: object, least: int) -> None:
+    """Raise a ValueError that names the argument if it is no integer of at least so much."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"expected {name} to be an integer >= {least}, got {value!r}")
 
-    Raises:
-        ValueError: If it is below 1.
-    """
+
+def check_new_tokens(max_new_tokens: int) -> None:
+    """Raise a ValueError if the limit of an answer is below 1."""
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
 
 
 def check_pairs(what: str, items: Sequence[Any], prompts: Sequence[str]) -> None:
-    """Check that there is one item per prompt.
-
-    Raises:
-        ValueError: If there are more or fewer.
-    """
+    """Raise a ValueError unless there is one item per prompt."""
     if len(items) != len(prompts):
         raise ValueError(f"expected one {what} per prompt, got {len(items)} for {len(prompts)}")

@@ -4,76 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pcrl_gym.generators.base import Answer, DraftingGenerator, Generator, check_generator
 from pcrl_gym.generators.hf import HFGenerator
 
-MOST_PROMPTS = 256
+MAX_PROMPTS = 256
 """How many prompts a batch has on average at most: they are asked again if a replica dies."""
 
 
 class Replica:
-    """What runs in an actor: the hosted generator, and how to ask it."""
+    """What runs in an actor: the hosted generator, with the methods of `Generator`."""
 
-    def load(
-        self,
-        source: str | Generator,
-        device: str,
-        dtype: str,
-        batch_size: int | Literal["auto"],
-    ) -> dict[str, Any]:
+    def load(self, source: str | Generator, *options: Any) -> dict[str, Any]:
         """Load the generator; not at the start of the actor, where an error loses its type.
 
+        Args:
+            source: The generator, or what `HFGenerator.from_pretrained` takes.
+            *options: Device, data type and batch size.
+
         Returns:
-            Its `name`, `max_prompt_tokens`, `tokenizer` and `gives_likelihoods`.
+            Attributes of the generator by name.
         """
-        self._generator: Generator = (
-            HFGenerator.from_pretrained(source, device, dtype, batch_size)
-            if isinstance(source, str)
-            else source
-        )
-        return {
-            "name": self._generator.name,
-            "max_prompt_tokens": self._generator.max_prompt_tokens,
-            "tokenizer": self._generator.tokenizer,
-            "gives_likelihoods": self._generator.gives_likelihoods,
-        }
+        if isinstance(source, str):
+            source = HFGenerator.from_pretrained(source, *options)
+        self._generator = source
+        names = ("name", "max_prompt_tokens", "tokenizer", "gives_likelihoods")
+        return {name: getattr(source, name) for name in names}
 
     def fingerprint(self) -> str | None:
-        """Return the fingerprint of the generator, if it has one."""
+        """Return the fingerprint of the generator."""
         return self._generator.fingerprint
 
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the generator."""
-        return getattr(self._generator, method)(*arguments)
+    def generate(self, prompts: list[str], max_new_tokens: int) -> list[Answer]:
+        """Answer prompts."""
+        return self._generator.generate(prompts, max_new_tokens)
+
+    def count_tokens(self, texts: list[str]) -> list[int]:
+        """Count tokens."""
+        return self._generator.count_tokens(texts)
+
+    def log_likelihood(self, prompts: list[str], answers: list[Answer]) -> list[float]:
+        """Score answers."""
+        return self._generator.log_likelihood(prompts, answers)
 
     def generate_from(
         self,
         prompts: list[str],
         drafts: list[Answer | str],
+        rows: list[int],
         max_new_tokens: int,
         decided: Callable[[int, str, int], bool] | None,
-        rows: list[int],
     ) -> list[tuple[Answer, tuple[str, int] | None]]:
-        """Answers, each with what `decided`, whose index counts all prompts, was true for."""
+        """Answer from drafts, each with what `decided`, which gets its row, was true for."""
         if not isinstance(self._generator, DraftingGenerator):
-            return [(answer, None) for answer in self.ask("generate", prompts, max_new_tokens)]
-        asked: dict[int, tuple[str, int]] = {}
+            return [(answer, None) for answer in self.generate(prompts, max_new_tokens)]
+        reasons: dict[int, tuple[str, int]] = {}
 
         def decide(k: int, text: str, words_left: int) -> bool:
-            assert decided is not None
-            if decided(rows[k], text, words_left):
-                asked[k] = text, words_left
-                return True
-            return False
+            if decided is None or not decided(rows[k], text, words_left):
+                return False
+            reasons[k] = text, words_left
+            return True
 
         answers = self._generator.generate_from(
             prompts, drafts, max_new_tokens, None if decided is None else decide
         )
-        return [(a, asked.get(k) if a.partial else None) for k, a in enumerate(answers)]
+        return [(a, reasons.get(k) if a.partial else None) for k, a in enumerate(answers)]
 
 
 def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
@@ -93,7 +92,7 @@ def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     work = np.asarray(lengths, dtype=np.float64)[order] + 1  # an empty text is some work, too
-    parts = replicas * -(-len(order) // (replicas * MOST_PROMPTS))
+    parts = replicas * -(-len(order) // (replicas * MAX_PROMPTS))
     # Where the middle of each text lies, if all of them are laid out on a line of `parts` batches.
     batch = (work.cumsum() - work / 2) / work.sum() * parts
     batches = [order[batch.astype(int) == part].tolist() for part in range(parts)]
@@ -101,18 +100,15 @@ def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
 
 
 def starter(
-    ray: Any, generator: str | Path | Generator, loading: tuple[Any, ...], resources: dict[str, Any]
+    ray: Any, generator: str | Path | Generator, options: tuple[Any, ...], resources: dict[str, Any]
 ) -> Callable[[], tuple[Any, Any]]:
-    """Make what starts a replica, again whenever one dies.
+    """Return what starts a replica: it returns the actor and the reference of `Replica.load`.
 
     Args:
         ray: The module, connected.
         generator: What the replicas host.
-        loading: The other arguments of `Replica.load`.
+        options: See `Replica.load`.
         resources: Options of the actor.
-
-    Returns:
-        A function that returns the actor and the reference of what `Replica.load` returns.
 
     Raises:
         ValueError: If the generator is neither a name nor a `Generator`.
@@ -126,6 +122,6 @@ def starter(
 
     def start() -> tuple[Any, Any]:
         actor = actor_class.remote()
-        return actor, actor.load.remote(source, *loading)
+        return actor, actor.load.remote(source, *options)
 
     return start
