@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 
 from pcrl_gym.generators.batching import pad_rows
+from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.generation_config import greedy_config
 from pcrl_gym.generators.likelihood import answer_logits
-from pcrl_gym.generators.prompt_encoder import PromptEncoder
 from pcrl_gym.generators.speculative.reader import Reader
 from pcrl_gym.generators.torch_state import own_state
 
@@ -58,13 +58,7 @@ class Invariance:
     def groups(
         self, batching: Batching, sizes: Sequence[int], lengths: Sequence[tuple[int, ...]]
     ) -> list[tuple[int, ...]]:
-        """Return groups of rows that may share a batch; see `Batcher.run`.
-
-        Args:
-            batching: `decoding` or `scoring`.
-            sizes: Tokens of each row, answer included.
-            lengths: What has to be equal for "equal".
-        """
+        """Return groups of rows that may share a batch, see `Batcher.run`; "equal": by lengths."""
         groups: list[tuple[int, ...]] = []
         for i, size in enumerate(sizes):
             if batching == "single" or self.exceeds(size):
@@ -74,9 +68,7 @@ class Invariance:
         return groups
 
 
-def probe(
-    model: Any, ids: Mapping[str, Any], encoder: PromptEncoder, context: int | None
-) -> Invariance:
+def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | None) -> Invariance:
     """Compare a model's logits in batches and with drafts to those of each prompt alone.
 
     What `generate` predicts for a prompt alone is right. Costs about a dozen forward passes over a
@@ -85,7 +77,7 @@ def probe(
     Args:
         model: The model, in evaluation mode.
         ids: Its control tokens, see `generation_config.control_ids`.
-        encoder: Encodes its prompts.
+        codec: Encodes its prompts.
         context: Most tokens that it takes; `None`: any number.
 
     Raises:
@@ -94,10 +86,10 @@ def probe(
     boundary = length_boundary(model)
     limits = [limit for limit in (context, boundary) if limit is not None]
     long = max(1, min(LONG, min(limits, default=LONG + NEW) - NEW))
-    rows = [(row * long)[:long] for row in encoder(TEXTS)]
+    rows = [(row * long)[:long] for row in codec.prompts(TEXTS)]
     rows[1] = rows[1][: max(1, min(SHORT, long - 1))]
     eos = ids["eos_token_id"] or ()
-    words = [i for row in encoder.answers(TEXTS) for i in row if i not in eos] or [0]
+    words = [i for row in codec.answers(TEXTS) for i in row if i not in eos] or [0]
     answers = [(words[k:] * NEW)[:NEW] for k in range(len(rows))]
     kind = type(model).__name__
     with own_state(model):

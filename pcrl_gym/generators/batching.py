@@ -12,7 +12,7 @@ TOKEN_BUDGET = {"cpu": 8_192, "mps": 8_192, "cuda": 32_768}
 """Most padded tokens (rows times prompt and answer) of a batch; more would not run faster."""
 
 READING_BUDGET = {"cpu": 1_024, "mps": 4_096, "cuda": 32_768}
-"""The same for a forward pass over whole prompts, which does best within the processor's cache."""
+"""The same for a pass over whole prompts, which is fastest within the processor's cache."""
 
 FREE_ROWS = {"cpu": 16, "mps": 64, "cuda": 512}
 """Rows of a few tokens that add little to the time of a forward pass; measured on a CPU alone."""
@@ -114,11 +114,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def token_budget(model: Any) -> int:
-    """Return how many padded tokens a batch of a model may have.
+    """Return how many padded tokens a batch of a model may have: `TOKEN_BUDGET`, or on a GPU less.
 
-    `TOKEN_BUDGET`, or on a GPU what half of the free memory holds if that is less: per token the
-    cache of all layers, a dozen hidden states at work and logits in float32 for a third of the
-    tokens.
+    That is what half of the free memory holds: per token the cache of all layers, a dozen hidden
+    states at work and logits in float32 for a third of the tokens.
     """
     device = model.device
     budget = TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cpu"])
@@ -145,13 +144,7 @@ def reading_budget(model: Any) -> int:
 def pad_rows(
     rows: Sequence[Sequence[int]], pad_id: int, left: bool, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad rows to the longest.
-
-    Args:
-        rows: Token ids, at least one row.
-        pad_id: Id to fill with; the mask hides it.
-        left: Whether the padding stands before the row or after it.
-        device: Where the tensors go.
+    """Pad rows of token ids, at least one, before (`left`) or after them.
 
     Returns:
         Ids and attention mask, both int64 of shape (rows, longest).

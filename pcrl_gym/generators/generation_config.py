@@ -27,8 +27,7 @@ def refuse_nan(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
 def greedy_config(**settings: Any) -> Any:
     """Return a `GenerationConfig` of arg-max decoding with the given settings.
 
-    Only complete if the model's own `generation_config` is one too, because `generate` fills what
-    is left open here from that one.
+    `generate` fills what it leaves open from the model's own, which should be one of these, too.
     """
     make: Any = GenerationConfig  # its constructor has no annotations
     return make(do_sample=False, num_beams=1, **settings)
@@ -38,22 +37,17 @@ STEERING = ("forced_bos_token_id", "bad_words_ids", "suppress_tokens", "begin_su
 """Settings of which tokens an answer may have: a part of the model, so they are kept."""
 
 _DROPPED = (
-    "forced_eos_token_id",
-    "sequence_bias",
-    "min_length",
-    "min_new_tokens",
-    "guidance_scale",
-)
+    "forced_eos_token_id", "sequence_bias", "min_length", "min_new_tokens", "guidance_scale",
+)  # fmt: skip
 
 
 def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Return the token ids that steer decoding, as `GenerationConfig` names them.
 
     They come from the model's generation config, else its config, else the tokenizer. Models may
-    have several end-of-sequence ids; those that it does not know, such as -1, are left out. Where
-    there is no padding token, or the model does not know it, the end token pads, under the mask. Of
-    `STEERING` those are there that are set; the first token of an answer can only be forced on an
-    encoder-decoder.
+    have several end-of-sequence ids; unknown ones, such as -1, are left out. Without a padding
+    token that the model knows, the end token pads, under the mask. Of `STEERING`, those that are
+    set are kept; the first token of an answer can only be forced on an encoder-decoder.
 
     Raises:
         ValueError: If an encoder-decoder model has no decoder start token.
@@ -75,12 +69,10 @@ def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any
                 f"{type(model).__name__} has no decoder_start_token_id: set it in the model's "
                 "generation config"
             )
-    for name in STEERING:
-        value = getattr(model.generation_config, name, None)
-        if value is None or (name == "forced_bos_token_id" and not model.config.is_encoder_decoder):
-            continue
-        ids[name] = value
-    return ids
+    kept = {name: getattr(model.generation_config, name, None) for name in STEERING}
+    if not model.config.is_encoder_decoder:
+        del kept["forced_bos_token_id"]
+    return ids | {name: value for name, value in kept.items() if value is not None}
 
 
 def dropped_settings(config: Any) -> dict[str, Any]:
@@ -91,18 +83,11 @@ def dropped_settings(config: Any) -> dict[str, Any]:
 
 def vocabulary_size(model: Any) -> int:
     """Return how many token ids a model can read."""
-    size: int = model.get_input_embeddings().weight.shape[0]
-    return size
+    return int(model.get_input_embeddings().weight.shape[0])
 
 
 def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Check that a model knows the tokens that prompts can have.
-
-    A token that only pads may be missing: another one can pad.
-
-    Raises:
-        ValueError: If tokens are missing.
-    """
+    """Raise a ValueError if a model lacks tokens of prompts; another token may replace padding."""
     size = vocabulary_size(model)
     padding = {tokenizer.pad_token} - {tokenizer.bos_token, tokenizer.eos_token}
     vocabulary = tokenizer.get_vocab().items()

@@ -24,6 +24,7 @@ from pcrl_gym.generators.batching import (
     reading_budget,
     token_budget,
 )
+from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.generation_config import (
     STEERING,
     check_vocabulary,
@@ -37,10 +38,8 @@ from pcrl_gym.generators.generation_config import (
 from pcrl_gym.generators.identity import model_identity
 from pcrl_gym.generators.likelihood import answer_logits, mean_log_likelihoods
 from pcrl_gym.generators.pretrained import load_pretrained
-from pcrl_gym.generators.prompt_encoder import PromptEncoder
 from pcrl_gym.generators.speculative.decoding import DraftDecoder, length_keys
-from pcrl_gym.generators.speculative.drafts import DraftedAnswer
-from pcrl_gym.generators.speculative.partial_text import UNKNOWN, GrowingText
+from pcrl_gym.generators.speculative.partial_text import GrowingText
 from pcrl_gym.generators.torch_state import own_state
 from pcrl_gym.micro import MICRO, weights_folder
 
@@ -60,7 +59,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
     right for encoders) and answered in their original order. Where padding or drafts change the
     answers of a model, as `batch_invariance.probe` finds when loading, they are not used, and a
     warning says so. Special-token strings in prompts stay text, see `TextEncoder`; for BOS and EOS
-    see `PromptEncoder`.
+    see `TokenCodec`.
 
     Args:
         model: A model with a language-modelling head, on the device to run on.
@@ -108,15 +107,17 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         check_vocabulary(self.model, self.tokenizer)
         # With the weights, all that decides answers.
         self._ids = control_ids(self.model, self.tokenizer)
-        self._encoder = PromptEncoder(
-            self.tokenizer, self.is_encoder_decoder, self._ids["pad_token_id"]
+        self._codec = TokenCodec(
+            self.tokenizer,
+            self.is_encoder_decoder,
+            self._ids["pad_token_id"],
+            self._ids["eos_token_id"] or (),
         )
-        self._eos = set(self._ids["eos_token_id"] or ())
         self._context = context_length(model.config)
         self._answer_context = context_length(model.config, decoder=True)
         self.max_prompt_tokens: int | None = None
         if self._context is not None:
-            framed, bare = self._encoder(["a"])[0], self.count_tokens(["a"])[0]
+            [framed], [bare] = self._codec.prompts(["a"]), self.count_tokens(["a"])
             self.max_prompt_tokens = self._context - (len(framed) - bare)
         if dropped := dropped_settings(self.model.generation_config):
             warnings.warn(
@@ -126,7 +127,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             )
         # `generate` fills what its config leaves open from the model's: leave nothing to leak.
         self.model.generation_config = greedy_config(**self._ids)
-        self._invariance = probe(self.model, self._ids, self._encoder, self._context)
+        self._invariance = probe(self.model, self._ids, self._codec, self._context)
         if self._invariance.problems:
             warnings.warn(
                 f"{self.name!r} ({type(model).__name__}) is slower than others, as a probe of it "
@@ -145,15 +146,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
     ) -> HFGenerator:
         """Load one of micro's generators by name, or another by hub id or folder.
 
-        Args:
-            spec: Name, id or folder.
-            device: See `load_generator`.
-            dtype: See `load_generator`.
-            batch_size: See the class.
-            name: What tables call it; `None`: `spec`.
-
-        Raises:
-            ValueError: See `load_generator`.
+        See `load_generator` for the arguments and errors; `name` is by default `spec`.
         """
         source = spec
         if spec in MICRO:
@@ -173,8 +166,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, without BOS and EOS."""
-        encoder = self._encoder.encoder
-        return [len(ids) for ids in encoder.prompt_ids(texts, add_special_tokens=False)]
+        return self._codec.count(texts)
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
         """Answer each prompt greedily; see `Generator.generate`.
@@ -205,8 +197,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             )
             start = 1 if self.is_encoder_decoder else input_ids.shape[1]
             for i, padded in zip(batch, output[:, start:].tolist(), strict=True):
-                tokens = self._cut(padded)
-                answers[i] = Answer(self._decode(tokens), tuple(tokens))
+                tokens = self._codec.cut(padded)
+                answers[i] = Answer(self._codec.decode(tokens), tuple(tokens))
 
         sizes = [len(row) + max_new_tokens for row in rows]
         lengths = [(len(row),) for row in rows]
@@ -240,21 +232,14 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         if any(self._invariance.exceeds(len(row) + max_new_tokens) for row in rows):
             return self.generate(prompts, max_new_tokens)
 
-        def row_decided(i: int, tokens: list[int]) -> bool:
-            words = self._growing.words_per_token
-            if decided is None or words is None:
-                return False
-            left = (max_new_tokens - len(tokens)) * words
-            return decided(i, self._growing.certain(tokens), left)
-
-        draft_ids = self._draft_ids(drafts, max_new_tokens)
+        draft_ids = self._codec.drafts(drafts, max_new_tokens)
         decoder = DraftDecoder(
             self.model,
             self._ids,
             rows,
             draft_ids,
             max_new_tokens,
-            row_decided,
+            None if decided is None else self._growing.decider(decided, max_new_tokens),
             self.batches.tokens,
         )
         keys = length_keys(rows, draft_ids, self.is_encoder_decoder)
@@ -262,7 +247,14 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         self._run(what, self.readings, sizes, decoder.read, keys=keys)
         self._run(what, self.batches, [max(sizes, default=0)], lambda _: decoder.complete())
         self._run(what, self.batches, sizes, decoder.read_alone, rows=decoder.evicted)
-        return [self._answer(answer) for answer in decoder.answers]
+        return [
+            Answer(
+                (self._growing.stripped if answer.partial else self._codec.decode)(answer.tokens),
+                tuple(answer.tokens),
+                answer.partial,
+            )
+            for answer in decoder.answers
+        ]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Score given answers with one forward pass; see `Generator.log_likelihood`.
@@ -310,7 +302,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
 
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
         """Encode prompts and check that each fits next to `room` tokens of answer."""
-        rows = self._encoder(prompts)
+        rows = self._codec.prompts(prompts)
         for prompt, row, new in zip(prompts, rows, room, strict=True):
             parts = [(len(row) + new, self._context)]
             if self.is_encoder_decoder:
@@ -350,31 +342,3 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
                 ) from error
 
         batches.run(sizes, checked, **options)
-
-    def _draft_ids(self, drafts: Sequence[Answer | str], limit: int) -> list[list[int]]:
-        """Return the ids that an answer like each draft would have, up to the limit or its end."""
-        texts = [draft for draft in drafts if isinstance(draft, str)]
-        encoded = iter(self._encoder.answers(texts))  # only a guess, the model decides
-        end = [min(self._eos)] if self._eos else []
-        ids = [
-            [*next(encoded), *end] if isinstance(draft, str) else list(draft.token_ids)
-            for draft in drafts
-        ]
-        return [self._cut(row[:limit]) for row in ids]
-
-    def _cut(self, tokens: list[int]) -> list[int]:
-        """Drop what follows the first end-of-sequence token: that is padding."""
-        end = next((k for k, token in enumerate(tokens) if token in self._eos), len(tokens))
-        return tokens[: end + 1]
-
-    def _answer(self, answer: DraftedAnswer) -> Answer:
-        text = self._decode(answer.tokens)
-        if answer.partial:
-            text = self._growing.certain(answer.tokens).rstrip(UNKNOWN).strip()
-        return Answer(text, tuple(answer.tokens), answer.partial)
-
-    def _decode(self, ids: list[int]) -> str:
-        text = self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text).strip()

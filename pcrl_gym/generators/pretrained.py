@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 _EXPECTED = "a causal or an encoder-decoder language model"
 _OTHER_TASKS = (
-    "ForMaskedLM",
-    "ForSequenceClassification",
-    "ForTokenClassification",
-    "ForQuestionAnswering",
+    "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering",
     "ForMultipleChoice",
-)
+)  # fmt: skip
 
 
 def load_pretrained(
@@ -62,7 +59,7 @@ def load_pretrained(
             source,
             config=config,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told here, as transformers only logs which
+            ignore_mismatched_sizes=True,  # reported below, as transformers only logs which
             dtype=_choose_dtype(dtype, torch_device),
             use_safetensors=True,
             trust_remote_code=False,
@@ -111,15 +108,11 @@ def _choose_dtype(dtype: str, device: str) -> str:
 
 
 def _check_kind(config: Any) -> None:
-    from transformers import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
-    )
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
 
-    encoder_decoder = config.is_encoder_decoder
-    known: Any = (
-        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if encoder_decoder else MODEL_FOR_CAUSAL_LM_MAPPING
-    )
+    known: Any = MODEL_FOR_CAUSAL_LM_MAPPING
+    if config.is_encoder_decoder:
+        known = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
     name = next(iter(config.architectures or []), f"model of the type {config.model_type!r}")
     # AutoModelForCausalLM would load BERT and the like with a head of random weights.
     if type(config) not in known or name.endswith(_OTHER_TASKS):

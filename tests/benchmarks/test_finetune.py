@@ -33,10 +33,10 @@ from benchmarks.finetune.rows import (
 from benchmarks.finetune.run import run
 from benchmarks.finetune.shapes import Shape, build_shape
 from fakes import CountingGenerator
+from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.pretrained import load_pretrained
-from pcrl_gym.generators.prompt_encoder import PromptEncoder
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate
 
@@ -69,9 +69,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def framer_of(kind: str) -> tuple[Any, PromptEncoder]:
+def framer_of(kind: str) -> tuple[Any, TokenCodec]:
     tokenizer = models.TOKENIZERS[kind]()
-    return tokenizer, PromptEncoder(tokenizer, kind == "t5", 0)
+    return tokenizer, TokenCodec(tokenizer, kind == "t5", 0)
 
 
 def encoded(kind: str, prompts: list[Prompt], limit: int | None = None) -> Any:

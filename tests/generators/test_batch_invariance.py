@@ -182,7 +182,7 @@ def quietly(model: Any, tokenizer: Any) -> HFGenerator:
 def alone(model: Any, generator: HFGenerator, prompts: list[str], new: int) -> list[Answer]:
     """What `generate` of a model that has answered nothing yet says to each prompt."""
     answers = []
-    for row in generator._encoder(prompts):
+    for row in generator._codec.prompts(prompts):
         fresh = copy.deepcopy(model)
         ids = torch.tensor([row])
         output = fresh.generate(
@@ -192,8 +192,10 @@ def alone(model: Any, generator: HFGenerator, prompts: list[str], new: int) -> l
             do_sample=False,
             pad_token_id=generator._ids["pad_token_id"],
         )[0]
-        tokens = generator._cut(output[1 if generator.is_encoder_decoder else len(row) :].tolist())
-        answers.append(Answer(generator._decode(tokens), tuple(tokens)))
+        tokens = generator._codec.cut(
+            output[1 if generator.is_encoder_decoder else len(row) :].tolist()
+        )
+        answers.append(Answer(generator._codec.decode(tokens), tuple(tokens)))
     return answers
 
 
@@ -221,7 +223,7 @@ def test_likelihoods_are_those_of_a_plain_forward_pass(kind: str) -> None:
     generator = quietly(copy.deepcopy(model), tokenizer)
     answers = generator.generate(PROMPTS[::-1], NEW)
     values = generator.log_likelihood(PROMPTS, answers)
-    for row, answer, value in zip(generator._encoder(PROMPTS), answers, values, strict=True):
+    for row, answer, value in zip(generator._codec.prompts(PROMPTS), answers, values, strict=True):
         target = list(answer.token_ids)
         fresh = copy.deepcopy(model)
         with torch.no_grad():
@@ -304,7 +306,7 @@ def test_positions_that_depend_on_the_length_do_not_depend_on_company(kind: str,
     model, tokenizer = build(kind)
     generator = quietly(copy.deepcopy(model), tokenizer)
     prompts = [*WORDS, *("q" * n for n in (17, 18, 19, 20, 22, 28, 29, 30, 31))]
-    sizes = [len(row) for row in generator._encoder(prompts)]
+    sizes = [len(row) for row in generator._codec.prompts(prompts)]
     assert 24 in sizes
     assert min(sizes) < 10
     assert max(sizes) > 40

@@ -61,7 +61,7 @@ def raw(folder: Path):  # type: ignore[no-untyped-def]
 
 
 def model_ids(generator: HFGenerator, prompt: str) -> list[int]:
-    return generator._encoder([prompt])[0]
+    return generator._codec.prompts([prompt])[0]
 
 
 def test_follows_the_protocol(generator: HFGenerator) -> None:

@@ -85,8 +85,7 @@ def read_reply(
 ) -> Reply | Failure:
     """Read the body of a response of either API.
 
-    An answer is text, or an empty text that the model ended by itself. Thinking is no part of it,
-    in whichever field or block it comes.
+    An answer is text, or an empty text that the model ended by itself, without its thinking.
 
     Args:
         content: The body.
@@ -173,12 +172,11 @@ def _counts(body: object) -> tuple[int | None, int | None]:
     """Return the tokens of prompt and answer as a reply reports them, whatever else it holds."""
     usage = body.get("usage") if isinstance(body, dict) else None
     counts = usage if isinstance(usage, dict) else {}
-    prompt, completion = (counts.get(f"{part}_tokens") for part in ("prompt", "completion"))
-    return _count(prompt), _count(completion)
-
-
-def _count(n: object) -> int | None:
-    return n if type(n) is int and n >= 0 else None
+    prompt, completion = (
+        n if type(n := counts.get(f"{part}_tokens")) is int and n >= 0 else None
+        for part in ("prompt", "completion")
+    )
+    return prompt, completion
 
 
 def _lower(name: object) -> str:

@@ -125,16 +125,16 @@ class Sender:
         with self.link().lock:
             return replace(self._usage)
 
+    def count_hits(self, n: int) -> None:
+        """Count texts that needed no request."""
+        with self.link().lock:
+            self._usage.cache_hits += n
+
     @property
     def identity(self) -> str:
         """All that decides the reply to a text, its limit aside, as JSON."""
         fields = (self.base_url, self.model, self.api, self.limit_field, self.extra_body)
         return json.dumps([_READING, *fields], sort_keys=True)
-
-    def count_hits(self, n: int) -> None:
-        """Count texts that needed no request."""
-        with self.link().lock:
-            self._usage.cache_hits += n
 
     def send(self, text: str, limit: int, stop: threading.Event, needs_text: bool = True) -> Reply:
         """Send a text until there is a reply or a failure that lasts.
@@ -157,14 +157,14 @@ class Sender:
             if isinstance(outcome, Reply):
                 return outcome
             cause = outcome.cause
-            if outcome.retry_after > _MAX_RETRY_AFTER:
-                cause = f"the server asks to wait {outcome.retry_after:.0f} s. {cause}"
+            if (wait := outcome.retry_after) > _MAX_RETRY_AFTER:
+                cause = f"the server asks to wait {wait:.0f} s. {cause}"
                 break
             if not outcome.temporary or attempt >= self.max_retries:
                 break
             backoff = min(self.backoff * 2.0**attempt, _MAX_BACKOFF)
             backoff *= self.link().random.uniform(0.5, 1.0)
-            if _pause(stop, max(backoff, outcome.retry_after)):
+            if _pause(stop, max(backoff, wait)):
                 raise self.error(text, f"given up, as another one has failed: {cause}", Stopped)
         tries = f" {attempt + 1} times" if attempt else ""
         # Outside of any `except`, so that no exception of the client, which may hold the key,
@@ -264,20 +264,15 @@ class _Link:
 def send_all(
     send_one: Callable[[str, threading.Event], ReplyT], texts: Sequence[str], concurrency: int
 ) -> Iterator[tuple[str, ReplyT]]:
-    """Send texts by several threads at once.
+    """Send texts by several threads at once; yield each with its reply as it arrives.
 
-    After a failure nothing more is sent, but replies to what is in flight still come in.
+    After a failure nothing more is sent, but replies to what is in flight still come in; then it is
+    raised.
 
     Args:
         send_one: Sends a text; gives up once the event is set.
         texts: The texts, each once.
         concurrency: Most texts in flight.
-
-    Yields:
-        Texts and what `send_one` returned, in the order of arrival.
-
-    Raises:
-        Exception: The first failure of `send_one`.
     """
     stop = threading.Event()
 

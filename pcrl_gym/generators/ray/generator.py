@@ -230,19 +230,17 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
     def _spread(self, method: str, columns: Sequence[Sequence[Any]], *options: Any) -> list[Any]:
-        """Have the replicas handle texts in batches; results come in the order of the texts.
+        """Ask the replicas about texts in batches; results come in the order of the texts.
 
         Args:
-            method: Of `Replica`.
+            method: See `Replica.ask`.
             columns: Arguments that have an item per text, the texts first.
             *options: The other arguments.
         """
         texts = columns[0]
         batches = split_by_length([len(text) for text in texts], self.replicas)
         parts = [[[column[i] for i in rows] for column in columns] for rows in batches]
-        calls = [
-            lambda host, part=part: getattr(host, method).remote(*part, *options) for part in parts
-        ]
+        calls = [lambda host, part=part: host.ask.remote(method, *part, *options) for part in parts]
         results: list[Any] = [None] * len(texts)
         for index, values in self._call(calls, [part[0] for part in parts]):
             rows = batches[index]

@@ -16,17 +16,16 @@ MAX_PROMPTS = 256
 
 
 class Replica:
-    """What runs in an actor: the hosted generator, with the methods of `Generator`."""
+    """What runs in an actor: the hosted generator, and how to ask it."""
 
     def load(self, source: str | Generator, *options: Any) -> dict[str, Any]:
-        """Load the generator; not at the start of the actor, where an error loses its type.
+        """Load the generator, and return some of its attributes by name.
+
+        Not done at the start of the actor, where an error loses its type.
 
         Args:
             source: The generator, or what `HFGenerator.from_pretrained` takes.
             *options: Device, data type and batch size.
-
-        Returns:
-            Attributes of the generator by name.
         """
         if isinstance(source, str):
             source = HFGenerator.from_pretrained(source, *options)
@@ -38,17 +37,10 @@ class Replica:
         """Return the fingerprint of the generator."""
         return self._generator.fingerprint
 
-    def generate(self, prompts: list[str], max_new_tokens: int) -> list[Answer]:
-        """Answer prompts."""
-        return self._generator.generate(prompts, max_new_tokens)
-
-    def count_tokens(self, texts: list[str]) -> list[int]:
-        """Count tokens."""
-        return self._generator.count_tokens(texts)
-
-    def log_likelihood(self, prompts: list[str], answers: list[Answer]) -> list[float]:
-        """Score answers."""
-        return self._generator.log_likelihood(prompts, answers)
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the generator, or `generate_from` of the replica."""
+        owner = self if method == "generate_from" else self._generator
+        return getattr(owner, method)(*arguments)
 
     def generate_from(
         self,
@@ -60,7 +52,7 @@ class Replica:
     ) -> list[tuple[Answer, tuple[str, int] | None]]:
         """Answer from drafts, each with what `decided`, which gets its row, was true for."""
         if not isinstance(self._generator, DraftingGenerator):
-            return [(answer, None) for answer in self.generate(prompts, max_new_tokens)]
+            return [(answer, None) for answer in self.ask("generate", prompts, max_new_tokens)]
         reasons: dict[int, tuple[str, int]] = {}
 
         def decide(k: int, text: str, words_left: int) -> bool:
@@ -102,22 +94,17 @@ def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
 def starter(
     ray: Any, generator: str | Path | Generator, options: tuple[Any, ...], resources: dict[str, Any]
 ) -> Callable[[], tuple[Any, Any]]:
-    """Return what starts a replica: it returns the actor and the reference of `Replica.load`.
-
-    Args:
-        ray: The module, connected.
-        generator: What the replicas host.
-        options: See `Replica.load`.
-        resources: Options of the actor.
+    """Return what starts a replica in an actor, for `ActorPool`; `options` are those of its `load`.
 
     Raises:
         ValueError: If the generator is neither a name nor a `Generator`.
     """
-    source: Any = generator
-    if not isinstance(generator, (str, Path)):
+    source: Any
+    if isinstance(generator, (str, Path)):
+        # Absolute, as a replica may run in another folder.
+        source = str(Path(generator).resolve() if Path(generator).exists() else generator)
+    else:
         source = ray.put(check_generator(generator))
-    elif Path(generator).exists():
-        source = str(Path(generator).resolve())  # a replica may run in another folder
     actor_class = ray.remote(max_restarts=0, max_task_retries=0, **resources)(Replica)
 
     def start() -> tuple[Any, Any]:

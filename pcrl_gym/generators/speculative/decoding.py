@@ -39,7 +39,7 @@ class DraftDecoder:
         prompts: Sequence[Sequence[int]],
         drafts: Sequence[Sequence[int]],
         limit: int,
-        decided: Callable[[int, list[int]], bool],
+        decided: Callable[[int, list[int]], bool] | None,
         max_cached_tokens: int,
     ) -> None:
         self._model = model

@@ -22,11 +22,7 @@ ROWS_PER_LONG_PROPOSAL = 3
 
 @dataclass
 class DraftLength:
-    """How far new drafts are read: twice the accepted tokens per rejected draft so far.
-
-    Attributes:
-        accepted: How many tokens were accepted; the first value is assumed in advance.
-        rejected: How many drafts had a rejected token, and one.
+    """How far new drafts are read: twice the accepted tokens per draft with a rejected one so far.
 
     Example:
         >>> length = DraftLength(accepted=3)
@@ -37,12 +33,12 @@ class DraftLength:
         4
     """
 
-    accepted: int
+    accepted: int  # begins with a number that is assumed
     rejected: int = 1
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of a draft to read, at least 1 to notice drafts that become right."""
+        """Most tokens of a draft to read, at least 1 to notice when drafts become right."""
         return max(1, 2 * self.accepted // self.rejected)
 
     def update(self, accepted: int, rejected: bool) -> None:
@@ -98,11 +94,8 @@ class DraftedAnswer:
         """Append predictions as far as the proposal is right, and the first that corrects it.
 
         Args:
-            proposed: The proposed tokens that were read.
+            proposed: The proposed tokens that were read; returns how many of them are right.
             predicted: The arg-max tokens after `tokens` and each proposed one; one more than those.
-
-        Returns:
-            How many of the proposed tokens were right.
         """
         wrong = (k for k, token in enumerate(proposed) if token != predicted[k])
         accepted = next(wrong, len(proposed))

@@ -229,13 +229,13 @@ def test_a_replica_killed_in_mid_run_costs_no_reward(
 ):
     from ray_fakes import MortalDrafter
 
-    expected = rollout(local)
+    expected = rollout(local, early_stopping=True)
     # A word that stands in a compressed prompt of the second step and in none of the first.
     first, second = (" ".join(step["compressed_prompt"]).split() for step in expected[:2])
     fatal = next(word for word in second if len(word) > 4 and word not in " ".join(first))
     hosted = MortalDrafter(local, fatal, tmp_path / "deaths")
     with RayGenerator(hosted, replicas=2, num_cpus=0.5) as generator:
-        assert_equal(rollout(generator), expected)
+        assert_equal(rollout(generator, early_stopping=True), expected)
     assert deaths(tmp_path) == 1
 
 
