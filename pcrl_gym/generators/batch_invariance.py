@@ -67,6 +67,11 @@ class Invariance:
                 groups.append((0, *lengths[i]) if batching == "equal" else (0,))
         return groups
 
+    def reset(self, model: Any, ids: Mapping[str, Any]) -> None:
+        """Undo what long prompts did to frequencies: embeddings reset them in a short pass."""
+        if self.boundary is not None:
+            answer_logits(model, ids, [[ids["pad_token_id"]]], [[ids["pad_token_id"]]])
+
 
 def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | None) -> Invariance:
     """Compare a model's logits in batches and with drafts to those of each prompt alone.

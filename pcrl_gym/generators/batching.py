@@ -14,6 +14,8 @@ TOKEN_BUDGET = {"cpu": 8_192, "mps": 8_192, "cuda": 32_768}
 READING_BUDGET = {"cpu": 1_024, "mps": 4_096, "cuda": 32_768}
 """The same for a pass over whole prompts, which is fastest within the processor's cache."""
 
+RunBatch = Callable[[list[int]], None]
+
 FREE_ROWS = {"cpu": 16, "mps": 64, "cuda": 512}
 """Rows of a few tokens that add little to the time of a forward pass; measured on a CPU alone."""
 
@@ -34,7 +36,7 @@ class Batcher:
     def run(
         self,
         sizes: Sequence[int],
-        run: Callable[[list[int]], None],
+        run: RunBatch,
         keys: Sequence[tuple[int, ...]] | None = None,
         groups: Sequence[tuple[int, ...]] | None = None,
         rows: Iterable[int] | None = None,
@@ -85,7 +87,7 @@ class Batcher:
                 return waiting[:n]
         return waiting[:]
 
-    def _fits(self, batch: list[int], run: Callable[[list[int]], None]) -> bool:
+    def _fits(self, batch: list[int], run: RunBatch) -> bool:
         try:
             run(batch)
         except Exception as error:

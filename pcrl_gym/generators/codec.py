@@ -71,20 +71,20 @@ class TokenCodec:
             [*next(encoded), *end] if isinstance(draft, str) else list(draft.token_ids)
             for draft in drafts
         ]
-        return [self.cut(row[:limit]) for row in rows]
+        return [self._cut(row[:limit]) for row in rows]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, without BOS and EOS."""
         return [len(ids) for ids in self._encoder.prompt_ids(texts, add_special_tokens=False)]
 
-    def cut(self, tokens: list[int]) -> list[int]:
-        """Drop what follows the first end-of-sequence token: that is padding."""
+    def answer(self, tokens: list[int]) -> Answer:
+        """Return the answer with these token ids, of which padding may follow the end."""
+        tokens = self._cut(tokens)
+        text = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return Answer(str(text).strip(), tuple(tokens))
+
+    def _cut(self, tokens: list[int]) -> list[int]:
         end = next((k for k, token in enumerate(tokens) if token in self._eos_ids), len(tokens))
         return tokens[: end + 1]
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of an answer."""
-        text = self._tokenizer.decode(
-            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text).strip()

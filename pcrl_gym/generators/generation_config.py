@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import GenerationConfig
+
+from pcrl_gym.errors import PromptTooLongError, excerpt
+from pcrl_gym.generators.base import Answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -122,3 +126,36 @@ def context_length(config: Any, decoder: bool = False) -> int | None:
             dynamic = rope.get("rope_type") == "dynamic"
             return int(limit * rope["factor"] if dynamic else limit)
     return None
+
+
+def check_context(
+    config: Any,
+    name: str,
+    prompts: Sequence[str],
+    rows: Sequence[Sequence[int]],
+    room: Sequence[int],
+) -> None:
+    """Raise a PromptTooLongError if a prompt of so many ids does not fit next to its answer."""
+    context, answer_context = context_length(config), context_length(config, decoder=True)
+    for prompt, row, new in zip(prompts, rows, room, strict=True):
+        parts = [(len(row) + new, context)]
+        if config.is_encoder_decoder:
+            parts = [(len(row), context), (new, answer_context)]
+        for tokens, limit in parts:
+            if limit is not None and tokens > limit:
+                raise PromptTooLongError(
+                    f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
+                    f"exceeds the context of {name!r} ({limit} tokens): shorten or leave out the "
+                    "prompt, or lower max_new_tokens"
+                )
+
+
+def check_token_ids(model: Any, name: str, answers: Sequence[Answer]) -> None:
+    """Raise a ValueError if an answer has ids that the model does not know."""
+    size = vocabulary_size(model)
+    for answer in answers:
+        if any(not 0 <= i < size for i in answer.token_ids):
+            raise ValueError(
+                f"answer {answer.text!r} has token ids outside 0..{size - 1}: "
+                f"it was not given by {name!r}"
+            )

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pcrl_gym.episodes.tokenizers import load_tokenizer
-from pcrl_gym.errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
+from pcrl_gym.errors import GeneratorError, PcrlError
 from pcrl_gym.generators.base import (
     Answer,
     DraftingGenerator,
@@ -19,6 +19,7 @@ from pcrl_gym.generators.base import (
 from pcrl_gym.generators.batch_invariance import decoded_logits, probe
 from pcrl_gym.generators.batching import (
     Batcher,
+    RunBatch,
     is_out_of_memory,
     pad_rows,
     reading_budget,
@@ -27,13 +28,14 @@ from pcrl_gym.generators.batching import (
 from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.generation_config import (
     STEERING,
+    check_context,
+    check_token_ids,
     check_vocabulary,
     context_length,
     control_ids,
     dropped_settings,
     greedy_config,
     refuse_nan,
-    vocabulary_size,
 )
 from pcrl_gym.generators.identity import model_identity
 from pcrl_gym.generators.likelihood import answer_logits, mean_log_likelihoods
@@ -107,18 +109,13 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         check_vocabulary(self.model, self.tokenizer)
         # With the weights, all that decides answers.
         self._ids = control_ids(self.model, self.tokenizer)
-        self._codec = TokenCodec(
-            self.tokenizer,
-            self.is_encoder_decoder,
-            self._ids["pad_token_id"],
-            self._ids["eos_token_id"] or (),
-        )
-        self._context = context_length(model.config)
-        self._answer_context = context_length(model.config, decoder=True)
+        pad, eos = self._ids["pad_token_id"], self._ids["eos_token_id"] or ()
+        self._codec = TokenCodec(self.tokenizer, self.is_encoder_decoder, pad, eos)
+        context = context_length(model.config)
         self.max_prompt_tokens: int | None = None
-        if self._context is not None:
+        if context is not None:
             [framed], [bare] = self._codec.prompts(["a"]), self.count_tokens(["a"])
-            self.max_prompt_tokens = self._context - (len(framed) - bare)
+            self.max_prompt_tokens = context - (len(framed) - bare)
         if dropped := dropped_settings(self.model.generation_config):
             warnings.warn(
                 f"{self.name!r}: answers are plain arg-max decoding, without the saved generation "
@@ -127,7 +124,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             )
         # `generate` fills what its config leaves open from the model's: leave nothing to leak.
         self.model.generation_config = greedy_config(**self._ids)
-        self._invariance = probe(self.model, self._ids, self._codec, self._context)
+        self._invariance = probe(self.model, self._ids, self._codec, context)
         if self._invariance.problems:
             warnings.warn(
                 f"{self.name!r} ({type(model).__name__}) is slower than others, as a probe of it "
@@ -182,13 +179,9 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         answers = [Answer("")] * len(rows)
 
         def run(batch: list[int]) -> None:
-            self._reset_positions()
-            input_ids, mask = pad_rows(
-                [rows[i] for i in batch],
-                self._ids["pad_token_id"],
-                not self.is_encoder_decoder,
-                self.model.device,
-            )
+            self._invariance.reset(self.model, self._ids)
+            pad, left = self._ids["pad_token_id"], not self.is_encoder_decoder
+            input_ids, mask = pad_rows([rows[i] for i in batch], pad, left, self.model.device)
             output = self.model.generate(
                 input_ids=input_ids,
                 attention_mask=mask,
@@ -197,8 +190,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             )
             start = 1 if self.is_encoder_decoder else input_ids.shape[1]
             for i, padded in zip(batch, output[:, start:].tolist(), strict=True):
-                tokens = self._codec.cut(padded)
-                answers[i] = Answer(self._codec.decode(tokens), tuple(tokens))
+                answers[i] = self._codec.answer(padded)
 
         sizes = [len(row) + max_new_tokens for row in rows]
         lengths = [(len(row),) for row in rows]
@@ -231,28 +223,19 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         rows = self._encode(prompts, [max_new_tokens] * len(prompts))
         if any(self._invariance.exceeds(len(row) + max_new_tokens) for row in rows):
             return self.generate(prompts, max_new_tokens)
-
         draft_ids = self._codec.drafts(drafts, max_new_tokens)
-        decoder = DraftDecoder(
-            self.model,
-            self._ids,
-            rows,
-            draft_ids,
-            max_new_tokens,
-            None if decided is None else self._growing.decider(decided, max_new_tokens),
-            self.batches.tokens,
-        )
+        stop = None if decided is None else self._growing.decider(decided, max_new_tokens)
+        limits = max_new_tokens, stop, self.batches.tokens
+        decoder = DraftDecoder(self.model, self._ids, rows, draft_ids, *limits)
         keys = length_keys(rows, draft_ids, self.is_encoder_decoder)
         what, sizes = "generate_from", decoder.sizes
         self._run(what, self.readings, sizes, decoder.read, keys=keys)
         self._run(what, self.batches, [max(sizes, default=0)], lambda _: decoder.complete())
         self._run(what, self.batches, sizes, decoder.read_alone, rows=decoder.evicted)
         return [
-            Answer(
-                (self._growing.stripped if answer.partial else self._codec.decode)(answer.tokens),
-                tuple(answer.tokens),
-                answer.partial,
-            )
+            self._growing.partial_answer(answer.tokens)
+            if answer.partial
+            else self._codec.answer(answer.tokens)
             for answer in decoder.answers
         ]
 
@@ -267,13 +250,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             GeneratorError: If the model fails or gives NaN.
         """
         check_pairs("answer", answers, prompts)
-        vocabulary = vocabulary_size(self.model)
-        for answer in answers:
-            if any(not 0 <= i < vocabulary for i in answer.token_ids):
-                raise ValueError(
-                    f"answer {answer.text!r} has token ids outside 0..{vocabulary - 1}: "
-                    f"it was not given by {self.name!r}"
-                )
+        check_token_ids(self.model, self.name, answers)
         lengths = [len(answer.token_ids) for answer in answers]
         rows = self._encode(prompts, lengths)
         values = [0.0] * len(rows)
@@ -282,7 +259,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
 
         def run(batch: list[int]) -> None:
             targets = [list(answers[i].token_ids) for i in batch]
-            self._reset_positions()
+            self._invariance.reset(self.model, self._ids)
             found = logits(self.model, self._ids, [rows[i] for i in batch], targets)
             for i, value in zip(batch, mean_log_likelihoods(found, targets), strict=True):
                 values[i] = value
@@ -294,35 +271,14 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         self._run("log_likelihood", self.readings, sizes, run, groups=groups, rows=scored)
         return values
 
-    def _reset_positions(self) -> None:
-        """Undo what long prompts did to frequencies: embeddings reset them in a short pass."""
-        if self._invariance.boundary is not None:
-            token = [[self._ids["pad_token_id"]]]
-            answer_logits(self.model, self._ids, token, token)
-
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
         """Encode prompts and check that each fits next to `room` tokens of answer."""
         rows = self._codec.prompts(prompts)
-        for prompt, row, new in zip(prompts, rows, room, strict=True):
-            parts = [(len(row) + new, self._context)]
-            if self.is_encoder_decoder:
-                parts = [(len(row), self._context), (new, self._answer_context)]
-            for tokens, context in parts:
-                if context is not None and tokens > context:
-                    raise PromptTooLongError(
-                        f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new "
-                        f"ones exceeds the context of {self.name!r} ({context} tokens): shorten or "
-                        "leave out the prompt, or lower max_new_tokens"
-                    )
+        check_context(self.model.config, self.name, prompts, rows, room)
         return rows
 
     def _run(
-        self,
-        what: str,
-        batches: Batcher,
-        sizes: list[int],
-        run: Callable[[list[int]], None],
-        **options: Any,
+        self, what: str, batches: Batcher, sizes: list[int], run: RunBatch, **options: Any
     ) -> None:
         """Run a function on batches of rows; whatever fails in it is a `GeneratorError`."""
 

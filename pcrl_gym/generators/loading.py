@@ -57,12 +57,8 @@ def load_generator(
 def tokenizer_name(generator: str) -> str:
     """Return which policy tokenizer a task chooses by itself for a generator that has a name.
 
-    Args:
-        generator: See `load_generator`.
-
-    Returns:
-        What `episodes.tokenizers.load_tokenizer` takes: the generator's own, also where it is
-        hosted by Ray; micro's for a generator behind a server, which has none.
+    It is the generator's own, also where it is hosted by Ray, or micro's for a generator behind a
+    server, which has none.
 
     Example:
         >>> tokenizer_name("ray:gpt2?replicas=4"), tokenizer_name("openai:llama@http://here/v1")

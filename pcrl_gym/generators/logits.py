@@ -40,8 +40,7 @@ def logits_at(
         **inputs: What the model's forward pass takes.
 
     Returns:
-        The logits, float of shape (positions, vocabulary) in the order of the rows, and the output
-        of the model.
+        The logits, (positions, vocabulary) in the order of the rows, and the model's output.
     """
     device = model.device
     wanted = _Positions(

@@ -192,10 +192,11 @@ def alone(model: Any, generator: HFGenerator, prompts: list[str], new: int) -> l
             do_sample=False,
             pad_token_id=generator._ids["pad_token_id"],
         )[0]
-        tokens = generator._codec.cut(
-            output[1 if generator.is_encoder_decoder else len(row) :].tolist()
+        answers.append(
+            generator._codec.answer(
+                output[1 if generator.is_encoder_decoder else len(row) :].tolist()
+            )
         )
-        answers.append(Answer(generator._codec.decode(tokens), tuple(tokens)))
     return answers
 
 

@@ -22,7 +22,7 @@ _lock = threading.RLock()
 
 @dataclass
 class _Connection:
-    """The connection of this process, as far as `connected` has made it."""
+    """What `connected` has made in this process."""
 
     users: int = 0
     made_here: bool = False

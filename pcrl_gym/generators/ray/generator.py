@@ -86,7 +86,13 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         retries: int = 2,
         start_timeout: float = 1800.0,
     ) -> None:
-        _check(replicas, num_gpus, num_cpus, retries, start_timeout)
+        check_integer("replicas", replicas, 1)
+        check_integer("retries", retries, 0)
+        if not (num_cpus >= 0 and (num_gpus is None or num_gpus >= 0) and start_timeout > 0):
+            raise ValueError(
+                f"expected num_cpus >= 0, num_gpus >= 0 or None and start_timeout > 0, got "
+                f"{num_cpus!r}, {num_gpus!r} and {start_timeout!r}"
+            )
         self.replicas = replicas
         self._lock = threading.RLock()
         with ExitStack() as stack:
@@ -273,15 +279,3 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
                 ) from error
             except NoActorError as error:
                 raise GeneratorError(f"no replica of {self.name!r} is left: {error}") from error
-
-
-def _check(
-    replicas: int, num_gpus: float | None, num_cpus: float, retries: int, start_timeout: float
-) -> None:
-    check_integer("replicas", replicas, 1)
-    check_integer("retries", retries, 0)
-    if not (num_cpus >= 0 and (num_gpus is None or num_gpus >= 0) and start_timeout > 0):
-        raise ValueError(
-            f"expected num_cpus >= 0, num_gpus >= 0 or None and start_timeout > 0, got "
-            f"{num_cpus!r}, {num_gpus!r} and {start_timeout!r}"
-        )

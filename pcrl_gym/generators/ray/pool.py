@@ -74,10 +74,7 @@ class ActorPool:
         self._busy: dict[Any, _Busy] = {}
 
     def wait_until_ready(self) -> list[Any]:
-        """Wait until all actors have loaded.
-
-        Returns:
-            What they loaded, one entry per actor that had not loaded before.
+        """Wait until all actors have loaded; return what each new one loaded.
 
         Raises:
             NoActorError: If one dies again and again, or the cluster has no room for it.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.episodes.words import ASCII_WORD, UNICODE_WORD, find_words
+from pcrl_gym.generators.base import Answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -55,9 +56,9 @@ class GrowingText:
         text = self._backend.decode(list(tokens[:end]), skip_special_tokens=True)
         return text + UNKNOWN * unknown
 
-    def stripped(self, tokens: Sequence[int]) -> str:
-        """Return the certain text of tokens, without white space around it."""
-        return self.certain(tokens).rstrip(UNKNOWN).strip()
+    def partial_answer(self, tokens: Sequence[int]) -> Answer:
+        """Return an unfinished answer with what is certain of its text."""
+        return Answer(self.certain(tokens).rstrip(UNKNOWN).strip(), tuple(tokens), partial=True)
 
     def decider(
         self, decided: Callable[[int, str, int], bool], limit: int

@@ -133,11 +133,7 @@ class Reader:
                 layer.values = layer.values[chosen, :, :longest]
 
     def join(self, others: Sequence[Reader]) -> None:
-        """Take over the rows of other readers of the model, after its own.
-
-        Args:
-            others: Readers after `retain`, like this one; they are used up.
-        """
+        """Append the rows of other readers of the model; all of them have called `retain`."""
         readers = [self, *others]
         masks = [reader._mask for reader in readers]
         width = max(mask.shape[1] for mask in masks)
@@ -156,13 +152,7 @@ class Reader:
 
 
 def positions(model: Any, mask: torch.Tensor, last: int) -> dict[str, torch.Tensor]:
-    """Return the `position_ids` of the last columns, if the causal model takes any.
-
-    Args:
-        model: The model.
-        mask: Attention mask of all columns, (rows, columns).
-        last: How many columns are read.
-    """
+    """Return the `position_ids` of the last columns of a mask, if the causal model takes any."""
     if "position_ids" not in inspect.signature(type(model).forward).parameters:
         return {}
     return {"position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -last:]}
