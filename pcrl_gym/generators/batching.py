@@ -136,7 +136,7 @@ def token_budget(model: Any) -> int:
 def reading_budget(model: Any) -> int:
     """Return how many padded tokens, drafts included, a batch of whole prompts may have.
 
-    An encoder-decoder reads them in two passes, so it takes twice the budget of one pass.
+    An encoder-decoder reads them in two passes, so its budget is twice that of one pass.
     """
     passes = 2 if model.config.is_encoder_decoder else 1
     budget = READING_BUDGET.get(model.device.type, READING_BUDGET["cpu"])

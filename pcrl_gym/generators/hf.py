@@ -71,7 +71,6 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             Halved when memory runs out, without losing a prompt.
 
     Attributes:
-        name: See above.
         max_prompt_tokens: The model's context less BOS and EOS; `None` for relative positions.
 
     Raises:

@@ -269,13 +269,13 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
             try:
                 return list(self._pool.run(calls))
             except LostCallError as error:
-                lost = texts[error.index]
-                shown = ", ".join(repr(excerpt(text)) for text in lost[:_MAX_SHOWN])
-                more = f" and {len(lost) - _MAX_SHOWN} more" if len(lost) > _MAX_SHOWN else ""
+                prompts = texts[error.index]
+                shown = ", ".join(repr(excerpt(text)) for text in prompts[:_MAX_SHOWN])
+                more = f" and {len(prompts) - _MAX_SHOWN} more" if prompts[_MAX_SHOWN:] else ""
                 raise GeneratorError(
-                    f"a replica of {self.name!r} is lost on {len(lost)} prompts, {shown}{more}: "
+                    f"a replica of {self.name!r} is lost on {len(prompts)} prompts, {shown}{more}: "
                     f"{error}",
-                    prompts=lost,
+                    prompts=prompts,
                 ) from error
             except NoActorError as error:
                 raise GeneratorError(f"no replica of {self.name!r} is left: {error}") from error
