@@ -16,6 +16,7 @@ import models
 from pcrl_gym.errors import PromptTooLongError
 from pcrl_gym.generators.base import Answer
 from pcrl_gym.generators.batch_invariance import difference, length_boundary
+from pcrl_gym.generators.generation_config import context_length
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.logits import logits_at
 
@@ -391,7 +392,7 @@ def test_threads_that_share_a_model_do_not_disturb_each_other() -> None:
 def test_limits_are_found_whatever_they_are_called() -> None:
     limits = {}
     for kind in ("xlnet", "bloom", "mpt", "opt", "openai-gpt", "t5", "led", "qwen2", "mamba"):
-        limits[kind] = quietly(*build(kind))._context
+        limits[kind] = context_length(quietly(*build(kind)).model.config)
     assert limits == {
         "xlnet": None,
         "bloom": None,
