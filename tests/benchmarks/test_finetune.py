@@ -69,15 +69,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def framer_of(kind: str) -> tuple[Any, TokenCodec]:
+def codec_of(kind: str) -> tuple[Any, TokenCodec]:
     tokenizer = models.TOKENIZERS[kind]()
     return tokenizer, TokenCodec(tokenizer, kind == "t5", 0)
 
 
 def encoded(kind: str, prompts: list[Prompt], limit: int | None = None) -> Any:
-    tokenizer, framer = framer_of(kind)
+    tokenizer, codec = codec_of(kind)
     end = tokenizer.eos_token_id
-    return encode_rows(prompts, AlpacaTemplate(), framer, end, limit, kind == "t5")
+    return encode_rows(prompts, AlpacaTemplate(), codec, end, limit, kind == "t5")
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -95,12 +95,12 @@ def test_a_row_is_what_the_generator_reads_then_the_answer_then_the_end(folders,
     assert row.prompt == generator._encode([text], [1])[0]
     assert row.answer[-1] == generator.tokenizer.eos_token_id
     assert row.answer.count(row.answer[-1]) == 1
-    assert generator._decode(row.answer) == "plums, apple"
+    assert generator._codec.answer(row.answer).text == "plums, apple"
 
 
 def test_the_first_word_of_an_answer_has_the_token_of_a_word_in_a_sentence():
     for kind, space in (("gpt2", "Ġ"), ("llama", "▁"), ("t5", "▁")):
-        tokenizer, _ = framer_of(kind)
+        tokenizer, _ = codec_of(kind)
         (row,) = encoded(kind, [Prompt(id="0", instruction="x", output="the cat")]).rows
         first = tokenizer.convert_ids_to_tokens(row.answer)[0]
         assert first.startswith(space + "t")
