@@ -20,7 +20,7 @@ from agents.learning import Figures, Learner, check_logits, run
 from agents.seeding import isolated_random_state
 from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder, small_encoder
 from pcrl_gym.episodes.tokenizers import load_tokenizer
-from pcrl_gym.generators.loading import choose_device
+from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.generators.torch_state import initial_settings, own_state
 from pcrl_gym.spec import check_settings
 

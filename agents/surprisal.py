@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pcrl_gym.episodes.tokenizers import TextEncoder
-from pcrl_gym.generators.loading import load_pretrained
+from pcrl_gym.generators.pretrained import load_pretrained
 from pcrl_gym.generators.torch_state import own_state
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def ranks_units(generator: Generator) -> bool:
     """Return whether a generator holds a causal transformers model and its tokenizer."""
     config = getattr(getattr(generator, "model", None), "config", None)
     causal = getattr(config, "is_encoder_decoder", None) is False
-    return causal and getattr(generator, "tokenizer", None) is not None
+    return causal and generator.tokenizer is not None
 
 
 class SurprisalRanker:

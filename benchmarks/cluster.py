@@ -32,7 +32,7 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
     at once, as far as there are workers. Finished jobs, and trained agents before they are
     evaluated, are merged into the result folder as they arrive; the same call resumes from
     there. A job whose worker dies is done again. The cluster is that of
-    `pcrl_gym.generators.ray.cluster.connect`.
+    `pcrl_gym.generators.ray.cluster.connected`.
 
     Args:
         benchmark: The benchmark, whole (no shard of it), not prepared: no generator is loaded here.

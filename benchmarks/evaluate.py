@@ -86,7 +86,7 @@ def evaluate(
     """
     attach(agent, task)
     count = token_counter(second_tokenizer)
-    tokenizer = getattr(task.scorer.generator, "tokenizer", None)
+    tokenizer = task.scorer.generator.tokenizer
     cut = None if tokenizer is None else answer_cut(tokenizer)
     rate = getattr(agent, "rate", None)
     for start in range(0, len(task.episodes), EVALUATION_BATCH):

@@ -124,7 +124,7 @@ class Benchmark:
             "generator_name": self.generator.name,
             "generator_fingerprint": self._fingerprint,
         }
-        template = make_template(self.suite.template, getattr(self.generator, "tokenizer", None))
+        template = make_template(self.suite.template, self.generator.tokenizer)
         if isinstance(template, ChatTemplate):
             settings["template_frame"] = list(template.frame)
         check_settings(self.out, settings)
@@ -312,4 +312,4 @@ class Benchmark:
 
     @property
     def _fingerprint(self) -> str | None:
-        return getattr(self.generator, "fingerprint", None)
+        return None if self.generator is None else self.generator.fingerprint

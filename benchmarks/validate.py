@@ -316,7 +316,7 @@ def _check_answers(
     except (ValueError, OSError, ImportError) as error:
         report.notes.append(f"the generator is not available, no answers were repeated: {error}")
         return
-    if getattr(generator, "fingerprint", None) != settings["generator_fingerprint"]:
+    if generator.fingerprint != settings["generator_fingerprint"]:
         report.problems.append("the generator has other weights than the one of the run")
         return
     count = min(len(records), math.ceil(share * len(records)))

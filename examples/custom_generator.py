@@ -1,7 +1,7 @@
 """A generator of your own: any model that turns text into text.
 
 Run it with `python examples/custom_generator.py`. Here the "model" adds up the numbers it reads;
-put a call of your model in its place. The environment sees nothing but these members.
+put a call of your model in its place. The environment uses nothing but these members.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from collections.abc import Sequence
 
 import gymnasium as gym
 
-from pcrl_gym import Answer, GeneratorError, Prompt
+from pcrl_gym import Answer, Generator, GeneratorError, Prompt
 
 
-class AddingGenerator:
+class AddingGenerator(Generator):
     """Answers with the sum of all numbers in the prompt."""
 
     name = "adding"
     max_prompt_tokens = None  # no limit
+    gives_likelihoods = False  # `reward="likelihood"` is then refused at once
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
-        """Answer a batch of prompts, always alike for the same prompt."""
+        """Answer a batch of prompts, always with the same answer to the same prompt."""
         return [Answer(str(sum(map(int, re.findall(r"\d+", prompt))))) for prompt in prompts]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -29,7 +30,7 @@ class AddingGenerator:
         return [len(text.split()) for text in texts]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
-        """Only `reward="likelihood"` asks for this, and this model cannot tell."""
+        """Raise: this model gives no probabilities."""
         raise GeneratorError(f"generator {self.name!r} gives no probabilities")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pcrl_gym.generators.base import Answer
+from pcrl_gym.generators.base import Answer, Generator
 
 
 def first_and_last_word(text: str) -> str:
@@ -13,7 +13,7 @@ def first_and_last_word(text: str) -> str:
     return f"{words[0]} {words[-1]}" if words else ""
 
 
-class CountingGenerator:
+class CountingGenerator(Generator):
     """Answers by a function of the text and remembers what it was asked.
 
     A token is a word; `log_likelihood` is minus the share of the answer's words that the prompt

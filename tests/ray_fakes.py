@@ -41,7 +41,7 @@ class MortalFake(CountingGenerator):
         return super().generate(prompts, max_new_tokens)
 
 
-class MortalDrafter:
+class MortalDrafter(DraftingGenerator):
     """A drafting generator that dies once, of a prompt with a word in it."""
 
     def __init__(self, inner: DraftingGenerator, fatal: str, diary: Path) -> None:

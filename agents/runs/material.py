@@ -62,8 +62,8 @@ def load_material(config: RunConfig) -> Material:
         batch_size=task.batch_size,
         cache=task.cache,
     )
-    fingerprint = getattr(generator, "fingerprint", None)
-    template = make_template(task.template, getattr(generator, "tokenizer", None))
+    fingerprint = generator.fingerprint
+    template = make_template(task.template, generator.tokenizer)
     options = dataclasses.asdict(task) | {
         "generator": generator,
         "template": template,

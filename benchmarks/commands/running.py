@@ -21,7 +21,7 @@ from pcrl_gym.command_line import (
     readable,
 )
 from pcrl_gym.errors import did_you_mean
-from pcrl_gym.generators.loading import DTYPES
+from pcrl_gym.generators.pretrained import DTYPES
 
 _AS_MANY = 0
 

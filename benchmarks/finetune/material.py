@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.finetune.models import load_start
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.rows import Encoded, Row, collator, encode_rows
+from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.generation_config import context_length, control_ids, greedy_config
-from pcrl_gym.generators.prompt_encoder import PromptFramer
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.storage.atomic import replace_folder
@@ -110,7 +110,7 @@ def prepare(options: Options, prompts: Sequence[Prompt], tokenizer_folder: Path)
     encoded = encode_rows(
         prompts,
         make_template(options.template, tokenizer),
-        PromptFramer(tokenizer, seq2seq, control["pad_token_id"]),
+        TokenCodec(tokenizer, seq2seq, control["pad_token_id"]),
         # A model may have several: the tokenizer's is the one that ends a text.
         tokenizer.eos_token_id if tokenizer.eos_token_id in ends else ends[0],
         limit,

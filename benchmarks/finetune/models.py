@@ -12,7 +12,7 @@ from benchmarks.finetune.options import Options
 from benchmarks.finetune.shapes import SHAPES, build_shape
 from pcrl_gym.episodes.tokenizers import load_tokenizer, train_byte_level
 from pcrl_gym.errors import MissingExtraError
-from pcrl_gym.generators.loading import choose_device, load_pretrained
+from pcrl_gym.generators.pretrained import choose_device, load_pretrained
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.storage.atomic import replace_folder

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Sampler
 
 from pcrl_gym.generators.batching import pad_rows
-from pcrl_gym.generators.prompt_encoder import PromptFramer
+from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
 
@@ -51,7 +51,7 @@ class Encoded(NamedTuple):
 def encode_rows(
     prompts: Sequence[Prompt],
     template: Template,
-    framer: PromptFramer,
+    codec: TokenCodec,
     end: int,
     limit: int | None,
     is_encoder_decoder: bool,
@@ -61,15 +61,15 @@ def encode_rows(
     Args:
         prompts: The prompts.
         template: Gives the text of a prompt.
-        framer: Gives the ids of a text.
+        codec: Encodes prompts and answers.
         end: Id of the token that ends an answer.
         limit: Most tokens of prompt and answer together, or of an encoder-decoder each of the two;
             None: any number. Longer rows are left out, not cut.
         is_encoder_decoder: Whether the model is one.
     """
     answered = [prompt for prompt in prompts if prompt.output.strip()]
-    asked = framer([template.render(prompt).text for prompt in answered])
-    answers = framer.answers([prompt.output.strip() for prompt in answered])
+    asked = codec.prompts([template.render(prompt).text for prompt in answered])
+    answers = codec.answers([prompt.output.strip() for prompt in answered])
     rows = [Row(a, [*b, end]) for a, b in zip(asked, answers, strict=True)]
     most = float("inf") if limit is None else limit
     fitting = [

@@ -26,7 +26,8 @@ from benchmarks.finetune.options import Options
 from benchmarks.finetune.rows import Batches
 from benchmarks.provenance import git_state, library_versions
 from pcrl_gym.errors import MissingExtraError
-from pcrl_gym.generators.loading import choose_device, load_generator
+from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import make_template

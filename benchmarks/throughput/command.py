@@ -29,7 +29,8 @@ from benchmarks.throughput.tables import (
     legend,
 )
 from pcrl_gym.envs.task import make_task
-from pcrl_gym.generators.loading import DTYPES, MICRO, choose_device
+from pcrl_gym.generators.pretrained import DTYPES, choose_device
+from pcrl_gym.micro import MICRO
 from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.storage.atomic import write_file
 

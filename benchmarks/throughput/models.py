@@ -29,7 +29,9 @@ from transformers import (
 
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.hf import HFGenerator
-from pcrl_gym.generators.loading import MICRO, choose_device, load_generator
+from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.generators.pretrained import choose_device
+from pcrl_gym.micro import MICRO
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def check_names(names: list[str], device: str) -> None:
 def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
     """Build one of the `KNOWN` generators, or that of a folder, on a torch device.
 
-    `dtype` is one of `loading.DTYPES`; "auto" is what `load_generator` chooses, or the shape.
+    `dtype` is one of `pretrained.DTYPES`; "auto" is what `load_generator` chooses, or the shape.
 
     Models of `SHAPES` get random weights, the same on every call on the same kind of device, and
     the micro tokenizer with as many words more as the model has token ids. No global state of

@@ -19,7 +19,7 @@ _ENVIRONMENTS = 64
 _DROP_RATE = 0.15
 
 
-class TimedGenerator:
+class TimedGenerator(DraftingGenerator):
     """A generator that adds up the time spent in it.
 
     What it calls back (whether a reward is decided) is the environment's and does not count.
@@ -39,7 +39,7 @@ class TimedGenerator:
         self._clock = clock or time.perf_counter
         self.name = generator.name
         self.max_prompt_tokens = generator.max_prompt_tokens
-        self.tokenizer = getattr(generator, "tokenizer", None)
+        self.tokenizer = generator.tokenizer
         self.spent: dict[str, float] = defaultdict(float)
 
     @property

@@ -19,7 +19,7 @@ from pcrl_gym.generators.batching import Batcher, is_out_of_memory, pad_rows
 from pcrl_gym.generators.generation_config import control_ids
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.logits import logits_at
-from pcrl_gym.generators.speculative.decoding import likeness
+from pcrl_gym.generators.speculative.decoding import length_keys
 from pcrl_gym.scoring.early_stop import EarlyStop
 from pcrl_gym.scoring.rewards import ThresholdReward, reward_inputs
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
@@ -185,8 +185,8 @@ class Floor:
     def _make_batches(self, tokens: int) -> list[tuple[list[range], dict[str, Any]]]:
         batches: list[tuple[list[range], dict[str, Any]]] = []
         sizes = [len(p) + len(d) for p, d in zip(self._prompts, self._drafts, strict=True)]
-        alike = likeness(self._prompts, self._drafts, self._generator.is_encoder_decoder)
-        Batcher("auto", tokens).run(sizes, lambda batch: batches.append(self._inputs(batch)), alike)
+        keys = length_keys(self._prompts, self._drafts, self._generator.is_encoder_decoder)
+        Batcher("auto", tokens).run(sizes, lambda batch: batches.append(self._inputs(batch)), keys)
         return batches
 
     def _inputs(self, batch: list[int]) -> tuple[list[range], dict[str, Any]]:

@@ -28,7 +28,7 @@ from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.protection import ForceKeep, Protection
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 from pcrl_gym.episodes.units import UnitKind
-from pcrl_gym.generators.loading import choose_device
+from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.prompts.prompt_text import join_kept
 from pcrl_gym.prompts.template import make_template
 

@@ -141,7 +141,7 @@ def make_task(**arguments: Unpack[TaskArguments]) -> Task:
         batch_size=options.batch_size,
         cache=options.cache,
     )
-    own_tokenizer = getattr(generator, "tokenizer", None)
+    own_tokenizer = generator.tokenizer
     tokenizer = options.tokenizer
     if tokenizer is None:
         tokenizer = "micro" if own_tokenizer is None else own_tokenizer

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,29 +32,37 @@ class Answer:
 class Generator(Protocol):
     """A frozen, deterministic model: text in, text out.
 
-    The environment never looks inside a generator, so any class with these members works.
-    A generator that cannot answer raises `pcrl_gym.errors.GeneratorError`; it never returns a
-    substitute, because a substitute would become a reward. One more attribute may be there,
-    `fingerprint`: a string that is the same only for generators that answer alike, by which answers
-    are kept on disk.
+    Derive from this class and define `name`, `max_prompt_tokens` and the three methods; the other
+    attributes have defaults. The environment uses nothing else of a generator. A generator that
+    cannot answer raises `pcrl_gym.errors.GeneratorError`; it never returns a substitute, because a
+    substitute would become a reward.
 
     Attributes:
         name: What tables and error messages call the generator.
         max_prompt_tokens: The context that a prompt (as `count_tokens` counts it) and its new
             tokens share, in tokens; `None` if there is no limit.
+        tokenizer: The model's fast tokenizer, whose tokens the policy reads unless it is given
+            another one; `None` if there is none.
+        fingerprint: A string that only generators with the same answers share, by which answers
+            are kept on disk; `None`: they cannot be kept.
+        gives_likelihoods: Whether `log_likelihood` returns values instead of raising.
     """
 
     name: str
     max_prompt_tokens: int | None
+    tokenizer: Any = None
+    fingerprint: str | None = None
+    gives_likelihoods: bool = True
 
+    @abstractmethod
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
         """Answer each prompt greedily with at most `max_new_tokens` tokens, in the given order."""
-        ...
 
+    @abstractmethod
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, without the ones added around it (BOS, EOS)."""
-        ...
 
+    @abstractmethod
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Score given answers without decoding.
 
@@ -64,24 +74,12 @@ class Generator(Protocol):
             Per prompt the mean natural-log probability of the answer's `token_ids` after the
             prompt, at most 0; 0.0 for an answer without tokens.
         """
-        ...
 
 
-class SharedGenerator:
-    """Base of generators that are their own deep copy.
-
-    Gymnasium copies the arguments of an environment deeply. Of a frozen model that would be memory
-    for nothing, and of a budget for requests a second one to spend.
-    """
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        return self
-
-
-@runtime_checkable
-class DraftingGenerator(Generator, Protocol):
+class DraftingGenerator(Generator):
     """A generator that answers faster when it is given a draft of the answer."""
 
+    @abstractmethod
     def generate_from(
         self,
         prompts: Sequence[str],
@@ -102,4 +100,56 @@ class DraftingGenerator(Generator, Protocol):
         Returns:
             The answers in the given order. Answers that were left unfinished are `partial`.
         """
-        ...
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        """Accept any class that has the method."""
+        return hasattr(other, "generate_from") or NotImplemented
+
+
+class SharedGenerator:
+    """Base of generators that are their own deep copy.
+
+    Gymnasium copies the arguments of an environment deeply. Of a frozen model that would be memory
+    for nothing, and of a budget for requests a second one to spend.
+    """
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+
+def check_generator(generator: Any) -> Generator:
+    """Return the object if it has all members of `Generator`.
+
+    Raises:
+        ValueError: If it lacks some, or is a class.
+    """
+    # Static: some generators compute their fingerprint from all weights.
+    names = sorted({*Generator.__annotations__, *Generator.__abstractmethods__})
+    missing = [name for name in names if inspect.getattr_static(generator, name, names) is names]
+    if missing or isinstance(generator, type):
+        lacks = f"an object without {', '.join(missing)}" if missing else "a class"
+        raise ValueError(
+            f"unknown generator {generator!r}, {lacks}: expected a name, a folder, or an object of "
+            "a class that derives from pcrl_gym.Generator"
+        )
+    checked: Generator = generator
+    return checked
+
+
+def check_integer(name: str, value: object, least: int) -> None:
+    """Raise a ValueError that names the argument if it is no integer of at least so much."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"expected {name} to be an integer >= {least}, got {value!r}")
+
+
+def check_new_tokens(max_new_tokens: int) -> None:
+    """Raise a ValueError if the limit of an answer is below 1."""
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+
+
+def check_pairs(what: str, items: Sequence[Any], prompts: Sequence[str]) -> None:
+    """Raise a ValueError unless there is one item per prompt."""
+    if len(items) != len(prompts):
+        raise ValueError(f"expected one {what} per prompt, got {len(items)} for {len(prompts)}")

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
 
 TOKEN_BUDGET = {"cpu": 8_192, "mps": 8_192, "cuda": 32_768}
-"""Most padded tokens (rows times prompt and answer) of one batch, by device type.
-
-More does not run faster; less is taken where memory is short.
-"""
+"""Most padded tokens (rows times prompt and answer) of a batch; more would not run faster."""
 
 READING_BUDGET = {"cpu": 1_024, "mps": 4_096, "cuda": 32_768}
-"""The same for a forward pass over whole prompts, which does best within the processor's cache."""
+"""The same for a pass over whole prompts, which is fastest within the processor's cache."""
+
+RunBatch = Callable[[list[int]], None]
 
 FREE_ROWS = {"cpu": 16, "mps": 64, "cuda": 512}
-"""Rows of a few tokens that add little to the time of a forward pass, by device type.
-
-Measured on a CPU alone.
-"""
+"""Rows of a few tokens that add little to the time of a forward pass; measured on a CPU alone."""
 
 
 class Batcher:
     """Runs a function on rows in batches of similar length, smaller ones where memory is short.
 
     Args:
-        batch_size: Rows per batch, or "auto": as many as the token budget allows.
-        tokens: The token budget, at least 1; see `token_budget`.
-
-    Attributes:
-        batch_size: See above; halved when a batch of it ran out of memory.
-        tokens: See above; halved likewise.
+        batch_size: Rows per batch, or "auto": as many as the token budget allows. Halved when a
+            batch of it runs out of memory.
+        tokens: The token budget, at least 1; see `token_budget`. Halved likewise.
     """
 
     def __init__(self, batch_size: int | Literal["auto"], tokens: int) -> None:
@@ -43,9 +36,10 @@ class Batcher:
     def run(
         self,
         sizes: Sequence[int],
-        run: Callable[[list[int]], None],
-        alike: Sequence[tuple[int, ...]] | None = None,
+        run: RunBatch,
+        keys: Sequence[tuple[int, ...]] | None = None,
         groups: Sequence[tuple[int, ...]] | None = None,
+        rows: Iterable[int] | None = None,
     ) -> None:
         """Call `run` on batches of indices into `sizes` until each was in one that succeeded.
 
@@ -55,9 +49,9 @@ class Batcher:
         Args:
             sizes: Tokens of each row, answer included.
             run: Handles a batch; called again with part of it if it runs out of memory.
-            alike: What the rows of a batch should have in common, the most important first;
-                `None`: their sizes.
-            groups: What they must have in common; `None`: nothing.
+            keys: Rows with near keys share a batch, the largest first; `None`: their sizes.
+            groups: Only rows of the same group share a batch; `None`: all of them may.
+            rows: Which rows; `None`: all of them.
 
         Raises:
             MemoryError: If a single row does not fit.
@@ -67,9 +61,10 @@ class Batcher:
             [1, 2]
             [0]
         """
-        alike = alike or [(size,) for size in sizes]
+        keys = keys or [(size,) for size in sizes]
         groups = groups or [()] * len(sizes)
-        waiting = sorted(range(len(sizes)), key=lambda i: (groups[i], alike[i]), reverse=True)
+        chosen = range(len(sizes)) if rows is None else rows
+        waiting = sorted(chosen, key=lambda i: (groups[i], keys[i]), reverse=True)
         while waiting:
             batch = self._take(waiting, sizes)
             batch = [i for i in batch if groups[i] == groups[batch[0]]]  # sorted: the first ones
@@ -77,8 +72,10 @@ class Batcher:
                 del waiting[: len(batch)]
             elif len(batch) == 1:
                 raise MemoryError(f"one row of {sizes[batch[0]]} tokens does not fit into memory")
+            elif self.batch_size == "auto":
+                self.tokens = len(batch) // 2 * max(1, *(sizes[i] for i in batch))
             else:
-                self._halve(len(batch), max(sizes[i] for i in batch))
+                self.batch_size = len(batch) // 2
 
     def _take(self, waiting: list[int], sizes: Sequence[int]) -> list[int]:
         if self.batch_size != "auto":
@@ -90,13 +87,7 @@ class Batcher:
                 return waiting[:n]
         return waiting[:]
 
-    def _halve(self, rows: int, size: int) -> None:
-        if self.batch_size == "auto":
-            self.tokens = (rows // 2) * max(1, size)
-        else:
-            self.batch_size = rows // 2
-
-    def _fits(self, batch: list[int], run: Callable[[list[int]], None]) -> bool:
+    def _fits(self, batch: list[int], run: RunBatch) -> bool:
         try:
             run(batch)
         except Exception as error:
@@ -112,7 +103,7 @@ class Batcher:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that memory ran out, on a GPU or on the CPU.
+    """Return whether an error means that memory ran out, on a GPU or on the CPU.
 
     Example:
         >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
@@ -125,44 +116,37 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def token_budget(model: Any) -> int:
-    """Return how many padded tokens a batch of a model may have.
+    """Return how many padded tokens a batch of a model may have: `TOKEN_BUDGET`, or on a GPU less.
 
-    `TOKEN_BUDGET`, or on a GPU what half of the free memory holds if that is less: per token the
-    cache of all layers, a dozen hidden states at work and logits in float32 for a third of the
-    tokens.
+    That is what half of the free memory holds: per token the cache of all layers, a dozen hidden
+    states at work and logits in float32 for a third of the tokens.
     """
     device = model.device
-    most = TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cpu"])
+    budget = TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cpu"])
     if device.type != "cuda":
-        return most
+        return budget
     config = model.config.get_text_config()
     width: int = model.dtype.itemsize
     per_token: int = width * config.hidden_size * (2 * config.num_hidden_layers + 12)
     per_token += (width + 4) * config.vocab_size // 3
     free: int = torch.cuda.mem_get_info(device)[0]
-    return max(1, min(most, free // 2 // per_token))
+    return max(1, min(budget, free // 2 // per_token))
 
 
 def reading_budget(model: Any) -> int:
     """Return how many padded tokens, drafts included, a batch of whole prompts may have.
 
-    An encoder-decoder reads them in two passes, so it takes twice the budget of one pass.
+    An encoder-decoder reads them in two passes, so its budget is twice that of one pass.
     """
     passes = 2 if model.config.is_encoder_decoder else 1
-    most = READING_BUDGET.get(model.device.type, READING_BUDGET["cpu"])
-    return min(token_budget(model), passes * most)
+    budget = READING_BUDGET.get(model.device.type, READING_BUDGET["cpu"])
+    return min(token_budget(model), passes * budget)
 
 
 def pad_rows(
     rows: Sequence[Sequence[int]], pad_id: int, left: bool, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad rows to the longest.
-
-    Args:
-        rows: Token ids, at least one row.
-        pad_id: Id to fill with; the mask hides it.
-        left: Whether the padding stands before the row or after it.
-        device: Where the tensors go.
+    """Pad rows of token ids, at least one, before (`left`) or after them.
 
     Returns:
         Ids and attention mask, both int64 of shape (rows, longest).

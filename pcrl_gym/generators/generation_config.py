@@ -2,57 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor
+from transformers import GenerationConfig
+
+from pcrl_gym.errors import PromptTooLongError, excerpt
+from pcrl_gym.generators.base import Answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-class RefuseNaN(LogitsProcessor):
-    """Raises `FloatingPointError` on NaN, which arg-max would take for the best token."""
+def refuse_nan(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Return the scores, (batch, vocabulary), as they are: a logits processor for `generate`.
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Return the scores, (batch, vocabulary), as they are."""
-        if torch.isnan(scores).any():
-            raise FloatingPointError(
-                "the model's logits are NaN; try dtype='float32', or check its weights"
-            )
-        return scores
+    Raises:
+        FloatingPointError: If one is NaN, which arg-max would take for the best token.
+    """
+    if torch.isnan(scores).any():
+        raise FloatingPointError(
+            "the model's logits are NaN; try dtype='float32', or check its weights"
+        )
+    return scores
 
 
 def greedy_config(**settings: Any) -> Any:
     """Return a `GenerationConfig` of arg-max decoding with the given settings.
 
-    Only complete if the model's own `generation_config` is one too, because `generate` fills what
-    is left open here from that one.
+    `generate` fills what it leaves open from the model's own, which should be one of these, too.
     """
     make: Any = GenerationConfig  # its constructor has no annotations
     return make(do_sample=False, num_beams=1, **settings)
 
 
 STEERING = ("forced_bos_token_id", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens")
-"""Settings that tell which tokens an answer may have: a part of the model, so they are kept."""
+"""Settings of which tokens an answer may have: a part of the model, so they are kept."""
 
 _DROPPED = (
-    "forced_eos_token_id",
-    "sequence_bias",
-    "min_length",
-    "min_new_tokens",
-    "guidance_scale",
-)
+    "forced_eos_token_id", "sequence_bias", "min_length", "min_new_tokens", "guidance_scale",
+)  # fmt: skip
 
 
 def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Return the token ids that steer decoding, as `GenerationConfig` names them.
 
     They come from the model's generation config, else its config, else the tokenizer. Models may
-    have several end-of-sequence ids; those that it does not know, such as -1, are left out. Where
-    there is no padding token, or the model does not know it, the end token pads, under the mask. Of
-    `STEERING` those are there that are set; the first token of an answer can only be forced on an
-    encoder-decoder.
+    have several end-of-sequence ids; unknown ones, such as -1, are left out. Without a padding
+    token that the model knows, the end token pads, under the mask. Of `STEERING`, those that are
+    set are kept; the first token of an answer can only be forced on an encoder-decoder.
 
     Raises:
         ValueError: If an encoder-decoder model has no decoder start token.
@@ -74,12 +73,10 @@ def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any
                 f"{type(model).__name__} has no decoder_start_token_id: set it in the model's "
                 "generation config"
             )
-    for name in STEERING:
-        value = getattr(model.generation_config, name, None)
-        if value is None or (name == "forced_bos_token_id" and not model.config.is_encoder_decoder):
-            continue
-        ids[name] = value
-    return ids
+    kept = {name: getattr(model.generation_config, name, None) for name in STEERING}
+    if not model.config.is_encoder_decoder:
+        del kept["forced_bos_token_id"]
+    return ids | {name: value for name, value in kept.items() if value is not None}
 
 
 def dropped_settings(config: Any) -> dict[str, Any]:
@@ -90,18 +87,11 @@ def dropped_settings(config: Any) -> dict[str, Any]:
 
 def vocabulary_size(model: Any) -> int:
     """Return how many token ids a model can read."""
-    size: int = model.get_input_embeddings().weight.shape[0]
-    return size
+    return int(model.get_input_embeddings().weight.shape[0])
 
 
 def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Check that a model knows the tokens that prompts can have.
-
-    A token that only pads may be missing: another one can pad.
-
-    Raises:
-        ValueError: If tokens are missing.
-    """
+    """Raise a ValueError if a model lacks tokens of prompts; another token may replace padding."""
     size = vocabulary_size(model)
     padding = {tokenizer.pad_token} - {tokenizer.bos_token, tokenizer.eos_token}
     vocabulary = tokenizer.get_vocab().items()
@@ -119,7 +109,7 @@ def context_length(config: Any, decoder: bool = False) -> int | None:
 
     Args:
         config: The model's configuration.
-        decoder: Of an encoder-decoder, whether to tell it of the decoder instead of the encoder.
+        decoder: Of an encoder-decoder, whether the decoder is meant instead of the encoder.
     """
     # The `n_positions` that T5 saves is the length it was trained with.
     if getattr(config, "relative_attention_num_buckets", None) is not None:
@@ -136,3 +126,36 @@ def context_length(config: Any, decoder: bool = False) -> int | None:
             dynamic = rope.get("rope_type") == "dynamic"
             return int(limit * rope["factor"] if dynamic else limit)
     return None
+
+
+def check_context(
+    config: Any,
+    name: str,
+    prompts: Sequence[str],
+    rows: Sequence[Sequence[int]],
+    room: Sequence[int],
+) -> None:
+    """Raise a PromptTooLongError if a prompt of so many ids does not fit next to its answer."""
+    context, answer_context = context_length(config), context_length(config, decoder=True)
+    for prompt, row, new in zip(prompts, rows, room, strict=True):
+        parts = [(len(row) + new, context)]
+        if config.is_encoder_decoder:
+            parts = [(len(row), context), (new, answer_context)]
+        for tokens, limit in parts:
+            if limit is not None and tokens > limit:
+                raise PromptTooLongError(
+                    f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
+                    f"exceeds the context of {name!r} ({limit} tokens): shorten or leave out the "
+                    "prompt, or lower max_new_tokens"
+                )
+
+
+def check_token_ids(model: Any, name: str, answers: Sequence[Answer]) -> None:
+    """Raise a ValueError if an answer has ids that the model does not know."""
+    size = vocabulary_size(model)
+    for answer in answers:
+        if any(not 0 <= i < size for i in answer.token_ids):
+            raise ValueError(
+                f"answer {answer.text!r} has token ids outside 0..{size - 1}: "
+                f"it was not given by {name!r}"
+            )

@@ -7,55 +7,61 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import torch
-from transformers import LogitsProcessorList
-
 from pcrl_gym.episodes.tokenizers import load_tokenizer
-from pcrl_gym.errors import GeneratorError, PcrlError, PromptTooLongError, excerpt
-from pcrl_gym.generators.base import Answer, SharedGenerator
+from pcrl_gym.errors import GeneratorError, PcrlError
+from pcrl_gym.generators.base import (
+    Answer,
+    DraftingGenerator,
+    SharedGenerator,
+    check_new_tokens,
+    check_pairs,
+)
+from pcrl_gym.generators.batch_invariance import decoded_logits, probe
 from pcrl_gym.generators.batching import (
     Batcher,
+    RunBatch,
     is_out_of_memory,
     pad_rows,
     reading_budget,
     token_budget,
 )
+from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.generation_config import (
     STEERING,
-    RefuseNaN,
+    check_context,
+    check_token_ids,
     check_vocabulary,
     context_length,
     control_ids,
     dropped_settings,
     greedy_config,
-    vocabulary_size,
+    refuse_nan,
 )
 from pcrl_gym.generators.identity import model_identity
 from pcrl_gym.generators.likelihood import answer_logits, mean_log_likelihoods
-from pcrl_gym.generators.prompt_encoder import PromptFramer
-from pcrl_gym.generators.speculative.decoding import DraftRun
-from pcrl_gym.generators.speculative.drafts import Row
-from pcrl_gym.generators.speculative.partial_text import UNKNOWN, GrowingText
+from pcrl_gym.generators.pretrained import load_pretrained
+from pcrl_gym.generators.speculative.decoding import DraftDecoder, length_keys
+from pcrl_gym.generators.speculative.partial_text import GrowingText
 from pcrl_gym.generators.torch_state import own_state
-from pcrl_gym.generators.trial import Company, decoded_logits, try_out
+from pcrl_gym.micro import MICRO, weights_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
-class HFGenerator(SharedGenerator):
+class HFGenerator(SharedGenerator, DraftingGenerator):
     """A causal or encoder-decoder model of the transformers library as a `Generator`.
 
     The generator takes the model over: it is switched to evaluation, its gradients are turned off
     and its saved generation settings (sampling, beams, penalties) are replaced, so that every
     answer is the plain arg-max continuation; only the tokens that an answer may not have or has to
-    begin with are kept (`greedy.STEERING`). The weights are never changed.
+    begin with are kept (`generation_config.STEERING`). The weights are never changed.
 
     Prompts are sorted by length, padded to the longest of their batch (left for causal models,
     right for encoders) and answered in their original order. Where padding or drafts change the
-    answers of a model, as a short trial when loading tells, it is asked without them, and a warning
-    says so. Special-token strings in prompts stay text, see `TextEncoder`; `PromptFramer` tells
-    what BOS and EOS are read.
+    answers of a model, as `batch_invariance.probe` finds when loading, they are not used, and a
+    warning says so. Special-token strings in prompts stay text, see `TextEncoder`; for BOS and EOS
+    see `TokenCodec`.
 
     Args:
         model: A model with a language-modelling head, on the device to run on.
@@ -65,7 +71,6 @@ class HFGenerator(SharedGenerator):
             Halved when memory runs out, without losing a prompt.
 
     Attributes:
-        name: See above.
         max_prompt_tokens: The model's context less BOS and EOS; `None` for relative positions.
 
     Raises:
@@ -103,16 +108,13 @@ class HFGenerator(SharedGenerator):
         check_vocabulary(self.model, self.tokenizer)
         # With the weights, all that decides answers.
         self._ids = control_ids(self.model, self.tokenizer)
-        self._framed = PromptFramer(
-            self.tokenizer, self.is_encoder_decoder, self._ids["pad_token_id"]
-        )
-        self._eos = set(self._ids["eos_token_id"] or ())
-        self._context = context_length(model.config)
-        self._answer_context = context_length(model.config, decoder=True)
+        pad, eos = self._ids["pad_token_id"], self._ids["eos_token_id"] or ()
+        self._codec = TokenCodec(self.tokenizer, self.is_encoder_decoder, pad, eos)
+        context = context_length(model.config)
         self.max_prompt_tokens: int | None = None
-        if self._context is not None:
-            framed, bare = self._framed(["a"])[0], self.count_tokens(["a"])[0]
-            self.max_prompt_tokens = self._context - (len(framed) - bare)
+        if context is not None:
+            [framed], [bare] = self._codec.prompts(["a"]), self.count_tokens(["a"])
+            self.max_prompt_tokens = context - (len(framed) - bare)
         if dropped := dropped_settings(self.model.generation_config):
             warnings.warn(
                 f"{self.name!r}: answers are plain arg-max decoding, without the saved generation "
@@ -121,14 +123,13 @@ class HFGenerator(SharedGenerator):
             )
         # `generate` fills what its config leaves open from the model's: leave nothing to leak.
         self.model.generation_config = greedy_config(**self._ids)
-        self._can = try_out(self.model, self._ids, self._framed, self._context)
-        if self._can.problems:
+        self._invariance = probe(self.model, self._ids, self._codec, context)
+        if self._invariance.problems:
             warnings.warn(
-                f"{self.name!r} ({type(model).__name__}) is slower than others, as a trial of it "
-                f"showed: {'; '.join(self._can.problems)}",
+                f"{self.name!r} ({type(model).__name__}) is slower than others, as a probe of it "
+                f"showed: {'; '.join(self._invariance.problems)}",
                 stacklevel=2,
             )
-        self._takes_drafts = self._can.drafts and not set(STEERING) & set(self._ids)
 
     @classmethod
     def from_pretrained(
@@ -139,16 +140,29 @@ class HFGenerator(SharedGenerator):
         batch_size: int | Literal["auto"] = "auto",
         name: str | None = None,
     ) -> HFGenerator:
-        """Load a model by hub id or folder; `loading.load_pretrained` tells what may go wrong."""
-        from pcrl_gym.generators.loading import load_pretrained
+        """Load one of micro's generators by name, or another by hub id or folder.
 
-        model, tokenizer = load_pretrained(spec, device, dtype)
+        See `load_generator` for the arguments and errors; `name` is by default `spec`.
+        """
+        source = spec
+        if spec in MICRO:
+            source = str(weights_folder(MICRO[spec]))
+            dtype = "float32" if dtype == "auto" else dtype
+        model, tokenizer = load_pretrained(source, device, dtype)
         return cls(model, tokenizer, name=name or spec, batch_size=batch_size)
+
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """SHA-256 of all that decides answers, see `identity.model_identity`."""
+        return model_identity(self.model, self.tokenizer, self._ids)
+
+    @cached_property
+    def _growing(self) -> GrowingText:
+        return GrowingText(self.tokenizer)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, without BOS and EOS."""
-        encoder = self._framed.encoder
-        return [len(ids) for ids in encoder.prompt_ids(texts, add_special_tokens=False)]
+        return self._codec.count(texts)
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
         """Answer each prompt greedily; see `Generator.generate`.
@@ -158,29 +172,30 @@ class HFGenerator(SharedGenerator):
             PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
             GeneratorError: If the model fails or gives NaN.
         """
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        check_new_tokens(max_new_tokens)
         rows = self._encode(prompts, [max_new_tokens] * len(prompts))
         config = greedy_config(max_new_tokens=max_new_tokens, **self._ids)
-        tokens: list[list[int]] = [[] for _ in rows]
+        answers = [Answer("")] * len(rows)
 
         def run(batch: list[int]) -> None:
-            self._reset_positions()
-            input_ids, mask = self._pad([rows[i] for i in batch], left=not self.is_encoder_decoder)
+            self._invariance.reset(self.model, self._ids)
+            pad, left = self._ids["pad_token_id"], not self.is_encoder_decoder
+            input_ids, mask = pad_rows([rows[i] for i in batch], pad, left, self.model.device)
             output = self.model.generate(
                 input_ids=input_ids,
                 attention_mask=mask,
                 generation_config=config,
-                logits_processor=LogitsProcessorList([RefuseNaN()]),
+                logits_processor=[refuse_nan],
             )
             start = 1 if self.is_encoder_decoder else input_ids.shape[1]
-            for i, answer in zip(batch, output[:, start:].tolist(), strict=True):
-                tokens[i] = self._cut(answer)
+            for i, padded in zip(batch, output[:, start:].tolist(), strict=True):
+                answers[i] = self._codec.answer(padded)
 
         sizes = [len(row) + max_new_tokens for row in rows]
         lengths = [(len(row),) for row in rows]
-        self._run("generate", sizes, run, groups=self._groups(self._can.decoding, sizes, lengths))
-        return [Answer(self._decode(ids), tuple(ids)) for ids in tokens]
+        groups = self._invariance.groups(self._invariance.decoding, sizes, lengths)
+        self._run("generate", self.batches, sizes, run, groups=groups)
+        return answers
 
     def generate_from(
         self,
@@ -191,73 +206,37 @@ class HFGenerator(SharedGenerator):
     ) -> list[Answer]:
         """Answer each prompt greedily, faster the more of its draft is right.
 
-        See `DraftingGenerator.generate_from`. The answers are those of `generate`, through which
-        models answer that cannot read drafts (`trial.try_out`), such as those with sliding windows,
-        recurrent states or, in a decoder, absolute positions.
+        See `DraftingGenerator.generate_from`. The answers are those of `generate`, which is called
+        for models that cannot read drafts (`batch_invariance.probe`), such as those with sliding
+        windows, recurrent states or, in a decoder, absolute positions.
 
         Raises:
             ValueError: If there are not as many drafts as prompts, or `max_new_tokens` is below 1.
             PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
             GeneratorError: If the model fails or gives NaN.
         """
-        if len(drafts) != len(prompts):
-            raise ValueError(f"expected one draft per prompt, got {len(drafts)} for {len(prompts)}")
-        if not self._takes_drafts or max_new_tokens < 1:
+        check_pairs("draft", drafts, prompts)
+        takes_drafts = self._invariance.drafts and not set(STEERING) & set(self._ids)
+        if not takes_drafts or max_new_tokens < 1:
             return self.generate(prompts, max_new_tokens)
         rows = self._encode(prompts, [max_new_tokens] * len(prompts))
-        drafted = self._draft_ids(drafts, max_new_tokens)
-
-        def row_decided(i: int, tokens: list[int]) -> bool:
-            words = self._growing.words_per_token
-            if decided is None or words is None:
-                return False
-            left = (max_new_tokens - len(tokens)) * words
-            return decided(i, self._growing.certain(tokens), left)
-
-        if any(self._changes_positions(len(row) + max_new_tokens) for row in rows):
+        if any(self._invariance.exceeds(len(row) + max_new_tokens) for row in rows):
             return self.generate(prompts, max_new_tokens)
-        run = DraftRun(
-            self.model,
-            self._ids,
-            rows,
-            drafted,
-            max_new_tokens,
-            self._eos,
-            row_decided,
-            self.batches.tokens,
-        )
-        self._run("generate_from", run.sizes, run.read, self.readings, run.alike)
-        self._run("generate_from", [max(run.sizes, default=0)], lambda _: run.complete())
-        lost = run.lost
-        again = [run.sizes[i] for i in lost]
-        self._run("generate_from", again, lambda batch: run.read_alone([lost[k] for k in batch]))
-        return [self._answer(row) for row in run.rows]
-
-    def _answer(self, row: Row) -> Answer:
-        text = self._decode(row.tokens)
-        if row.partial:
-            text = self._growing.certain(row.tokens).rstrip(UNKNOWN).strip()
-        return Answer(text, tuple(row.tokens), row.partial)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of all that decides answers, see `identity.model_identity`; equal ones agree."""
-        return model_identity(self.model, self.tokenizer, self._ids)
-
-    @cached_property
-    def _growing(self) -> GrowingText:
-        return GrowingText(self.tokenizer)
-
-    def _draft_ids(self, drafts: Sequence[Answer | str], limit: int) -> list[list[int]]:
-        """Return the ids that an answer like each draft would have, up to the limit or its end."""
-        texts = [draft for draft in drafts if isinstance(draft, str)]
-        encoded = iter(self._framed.answers(texts))  # only a guess, the model decides
-        end = [min(self._eos)] if self._eos else []
-        ids = [
-            [*next(encoded), *end] if isinstance(draft, str) else list(draft.token_ids)
-            for draft in drafts
+        draft_ids = self._codec.drafts(drafts, max_new_tokens)
+        stop = None if decided is None else self._growing.decider(decided, max_new_tokens)
+        limits = max_new_tokens, stop, self.batches.tokens
+        decoder = DraftDecoder(self.model, self._ids, rows, draft_ids, *limits)
+        keys = length_keys(rows, draft_ids, self.is_encoder_decoder)
+        what, sizes = "generate_from", decoder.sizes
+        self._run(what, self.readings, sizes, decoder.read, keys=keys)
+        self._run(what, self.batches, [max(sizes, default=0)], lambda _: decoder.complete())
+        self._run(what, self.batches, sizes, decoder.read_alone, rows=decoder.evicted)
+        return [
+            self._growing.partial_answer(answer.tokens)
+            if answer.partial
+            else self._codec.answer(answer.tokens)
+            for answer in decoder.answers
         ]
-        return [self._cut(row[:limit]) for row in ids]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Score given answers with one forward pass; see `Generator.log_likelihood`.
@@ -269,82 +248,36 @@ class HFGenerator(SharedGenerator):
             PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
             GeneratorError: If the model fails or gives NaN.
         """
-        if len(prompts) != len(answers):
-            raise ValueError(
-                f"expected one answer per prompt, got {len(answers)} for {len(prompts)}"
-            )
-        vocabulary = vocabulary_size(self.model)
-        for answer in answers:
-            if any(not 0 <= i < vocabulary for i in answer.token_ids):
-                raise ValueError(
-                    f"answer {answer.text!r} has token ids outside 0..{vocabulary - 1}: "
-                    f"it was not given by {self.name!r}"
-                )
-        rows = self._encode(prompts, [len(answer.token_ids) for answer in answers])
+        check_pairs("answer", answers, prompts)
+        check_token_ids(self.model, self.name, answers)
+        lengths = [len(answer.token_ids) for answer in answers]
+        rows = self._encode(prompts, lengths)
         values = [0.0] * len(rows)
-        scored = [i for i, answer in enumerate(answers) if answer.token_ids]
-        sizes = [len(rows[i]) + len(answers[i].token_ids) for i in scored]
-        lengths = [(len(rows[i]), len(answers[i].token_ids)) for i in scored]
-        scoring = self._can.scoring
+        scoring = self._invariance.scoring
         logits = decoded_logits if scoring is None else answer_logits
 
         def run(batch: list[int]) -> None:
-            chosen = [scored[k] for k in batch]
-            targets = [list(answers[i].token_ids) for i in chosen]
-            self._reset_positions()
-            found = logits(self.model, self._ids, [rows[i] for i in chosen], targets)
-            for i, value in zip(chosen, mean_log_likelihoods(found, targets), strict=True):
+            targets = [list(answers[i].token_ids) for i in batch]
+            self._invariance.reset(self.model, self._ids)
+            found = logits(self.model, self._ids, [rows[i] for i in batch], targets)
+            for i, value in zip(batch, mean_log_likelihoods(found, targets), strict=True):
                 values[i] = value
 
-        groups = self._groups(scoring or self._can.decoding, sizes, lengths)
-        self._run("log_likelihood", sizes, run, self.readings, groups=groups)
+        sizes = [len(row) + new for row, new in zip(rows, lengths, strict=True)]
+        pairs = [(len(row), new) for row, new in zip(rows, lengths, strict=True)]
+        groups = self._invariance.groups(scoring or self._invariance.decoding, sizes, pairs)
+        scored = [i for i, length in enumerate(lengths) if length]
+        self._run("log_likelihood", self.readings, sizes, run, groups=groups, rows=scored)
         return values
 
-    def _groups(
-        self, company: Company, sizes: list[int], lengths: Sequence[tuple[int, ...]]
-    ) -> list[tuple[int, ...]]:
-        """Return what rows must have in common to be read in one batch; see `Batcher.run`."""
-        groups: list[tuple[int, ...]] = []
-        for i, size in enumerate(sizes):
-            if company == "none" or self._changes_positions(size):
-                groups.append((1, size, i))
-            else:
-                groups.append((0, *lengths[i]) if company == "equal" else (0,))
-        return groups
-
-    def _changes_positions(self, size: int) -> bool:
-        return self._can.boundary is not None and size > self._can.boundary
-
-    def _reset_positions(self) -> None:
-        """Undo what long prompts did to frequencies: embeddings reset them in a short pass."""
-        if self._can.boundary is not None:
-            token = [[self._ids["pad_token_id"]]]
-            answer_logits(self.model, self._ids, token, token)
-
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
-        """Encode prompts and checks that each fits next to `room` tokens of answer."""
-        rows = self._framed(prompts)
-        for prompt, row, new in zip(prompts, rows, room, strict=True):
-            parts = [(len(row) + new, self._context)]
-            if self.is_encoder_decoder:
-                parts = [(len(row), self._context), (new, self._answer_context)]
-            for tokens, context in parts:
-                if context is not None and tokens > context:
-                    raise PromptTooLongError(
-                        f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new "
-                        f"ones exceeds the context of {self.name!r} ({context} tokens): shorten or "
-                        "leave out the prompt, or lower max_new_tokens"
-                    )
+        """Encode prompts and check that each fits next to `room` tokens of answer."""
+        rows = self._codec.prompts(prompts)
+        check_context(self.model.config, self.name, prompts, rows, room)
         return rows
 
     def _run(
-        self,
-        what: str,
-        sizes: list[int],
-        run: Callable[[list[int]], None],
-        batches: Batcher | None = None,
-        alike: Sequence[tuple[int, ...]] | None = None,
-        groups: Sequence[tuple[int, ...]] | None = None,
+        self, what: str, batches: Batcher, sizes: list[int], run: RunBatch, **options: Any
     ) -> None:
         """Run a function on batches of rows; whatever fails in it is a `GeneratorError`."""
 
@@ -363,18 +296,4 @@ class HFGenerator(SharedGenerator):
                     f"{longest} tokens with their answers: {type(error).__name__}: {error}"
                 ) from error
 
-        (batches or self.batches).run(sizes, checked, alike, groups)
-
-    def _pad(self, rows: Sequence[Sequence[int]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        return pad_rows(rows, self._ids["pad_token_id"], left, self.model.device)
-
-    def _decode(self, ids: list[int]) -> str:
-        text = self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return str(text).strip()
-
-    def _cut(self, tokens: list[int]) -> list[int]:
-        """Drop what follows the first end-of-sequence token: that is padding."""
-        end = next((k for k, token in enumerate(tokens) if token in self._eos), len(tokens))
-        return tokens[: end + 1]
+        batches.run(sizes, checked, **options)

@@ -37,37 +37,32 @@ def model_identity(
         tokenizer: Its tokenizer.
         control: The control tokens and settings that it generates with.
     """
-    told = {
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    del backend["truncation"], backend["padding"]  # left by the latest call, whoever made it
+    parts = {
         "class": type(model).__name__,
         # Without the defaults that all models share, to which later versions may add.
         "config": _deciding(model.config.to_diff_dict()),
         "attention": getattr(model.config, "_attn_implementation", None),
         "control": dict(control),
         "generation": _deciding(model.generation_config.to_diff_dict()),
-        "tokenizer": _tokenizer_state(tokenizer),
+        "tokenizer": {
+            "backend": backend,
+            "special_tokens": tokenizer.special_tokens_map,
+            "chat_template": tokenizer.chat_template,
+        },
     }
     if adapters := getattr(model, "peft_config", None):  # how they are scaled is no weight
         active = model.active_adapters
-        told["adapters"] = {
+        parts["adapters"] = {
             "active": active() if callable(active) else active,
             "settings": _deciding({name: own.to_dict() for name, own in adapters.items()}),
         }
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _tokenizer_state(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    # Left over from the latest call, of whoever made it.
-    del backend["truncation"], backend["padding"]
-    return {
-        "backend": backend,
-        "special_tokens": tokenizer.special_tokens_map,
-        "chat_template": tokenizer.chat_template,
-    }
 
 
 def _deciding(settings: Any) -> Any:

@@ -43,27 +43,12 @@ def answer_logits(
         shifted, width = input_ids, input_ids.shape[1]
         inputs = positions(model, mask, width)
         spans = [range(width - len(target), width) for target in targets]
-    logits, _ = logits_at(
-        model,
-        spans,
-        shifted.shape,
-        input_ids=input_ids,
-        attention_mask=mask,
-        use_cache=False,
-        **inputs,
-    )
-    return logits
+    inputs |= {"input_ids": input_ids, "attention_mask": mask}
+    return logits_at(model, spans, shifted.shape, **inputs, use_cache=False)[0]
 
 
 def mean_log_likelihoods(logits: torch.Tensor, targets: Sequence[Sequence[int]]) -> list[float]:
-    """Score answers.
-
-    Args:
-        logits: See `answer_logits`.
-        targets: The token ids of each answer, at least one.
-
-    Returns:
-        Per answer the mean natural-log probability of its tokens.
+    """Return per answer the mean natural-log probability of its tokens; see `answer_logits`.
 
     Raises:
         FloatingPointError: If a sum of log-probabilities is not finite.

@@ -1,34 +1,11 @@
-"""Generators by name: micro, or any causal or encoder-decoder model by id or folder."""
+"""Generators by name: micro, a Hugging Face model, replicas on Ray, a model behind a server."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from pcrl_gym.generators.base import Generator
-from pcrl_gym.micro import MICRO, weights_folder
-from pcrl_gym.storage.model_folder import (
-    UnusableModelError,
-    check_model,
-    check_report,
-    loading,
-    locate,
-    unused_weights,
-)
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-_EXPECTED = "a causal or an encoder-decoder language model"
-_OTHER_TASKS = (
-    "ForMaskedLM",
-    "ForSequenceClassification",
-    "ForTokenClassification",
-    "ForQuestionAnswering",
-    "ForMultipleChoice",
-)
+from pcrl_gym.generators.base import Generator, check_generator
 
 
 def load_generator(
@@ -38,13 +15,13 @@ def load_generator(
     batch_size: int | Literal["auto"] = "auto",
     cache: str | Path | None = None,
 ) -> Generator:
-    """Load a generator, or passes an object through so that environments can share it.
+    """Load a generator, or return an object as it is, so that environments can share it.
 
     Args:
         spec: "micro", "micro-seq2seq", a Hugging Face id, a folder with a saved model and
             tokenizer, "ray:NAME?replicas=4" for one of these on a Ray cluster (see
             `RayGenerator`), "openai:MODEL@BASE_URL" for a server (see `OpenAIGenerator`), or an
-            object that follows `Generator`. With the last two device, data type and batch size do
+            object derived from `Generator`. With the last two device, data type and batch size do
             nothing.
         device: "auto" (cuda, then mps, then cpu) or a torch device such as "cuda:1".
         dtype: "auto", "float32", "bfloat16" or "float16". "auto" is float32 on the CPU; on a GPU
@@ -57,45 +34,31 @@ def load_generator(
         The generator, frozen.
 
     Raises:
-        ValueError: If the spec, device or data type is unknown, or the model cannot be loaded or
-            is of another kind.
+        ValueError: If the spec, device or data type is unknown, the model cannot be loaded or is of
+            another kind, or an object lacks members of `Generator`.
         MissingExtraError: If the `openai` client for a server, or Ray, is not installed.
     """
     if not isinstance(spec, (str, Path)):
-        if isinstance(spec, Generator) and not isinstance(spec, type):
-            return spec
-        raise ValueError(
-            f"unknown generator {spec!r}: expected a name, a folder, or an object with `name`, "
-            "`max_prompt_tokens`, `generate`, `count_tokens` and `log_likelihood` "
-            "(see pcrl_gym.generators.base.Generator)"
-        )
-    if isinstance(spec, str) and spec.startswith("openai:"):
+        return check_generator(spec)
+    spec = str(spec)
+    if spec.startswith("openai:"):
         from pcrl_gym.generators.openai.generator import OpenAIGenerator
 
         return OpenAIGenerator.from_spec(spec, cache)
-    if isinstance(spec, str) and spec.startswith("ray:"):
+    if spec.startswith("ray:"):
         from pcrl_gym.generators.ray.generator import RayGenerator
 
         return RayGenerator.from_spec(spec, device, dtype, batch_size)
     from pcrl_gym.generators.hf import HFGenerator
 
-    spec = str(spec)
-    if spec not in MICRO:
-        return HFGenerator.from_pretrained(spec, device, dtype, batch_size)
-    dtype = "float32" if dtype == "auto" else dtype
-    folder = str(weights_folder(MICRO[spec]))
-    return HFGenerator.from_pretrained(folder, device, dtype, batch_size, name=spec)
+    return HFGenerator.from_pretrained(spec, device, dtype, batch_size)
 
 
 def tokenizer_name(generator: str) -> str:
     """Return which policy tokenizer a task chooses by itself for a generator that has a name.
 
-    Args:
-        generator: See `load_generator`.
-
-    Returns:
-        What `episodes.tokenizers.load_tokenizer` takes: the generator's own, also where it is
-        hosted by Ray; micro's for a generator behind a server, which has none.
+    It is the generator's own, also where it is hosted by Ray, or micro's for a generator behind a
+    server, which has none.
 
     Example:
         >>> tokenizer_name("ray:gpt2?replicas=4"), tokenizer_name("openai:llama@http://here/v1")
@@ -106,113 +69,3 @@ def tokenizer_name(generator: str) -> str:
     if generator.startswith("ray:"):
         return generator.removeprefix("ray:").partition("?")[0]
     return generator
-
-
-def load_pretrained(
-    spec: str, device: str = "auto", dtype: str = "auto"
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Load model and tokenizer from safetensors and JSON; nothing is unpickled or executed.
-
-    Args:
-        spec: A Hugging Face id or a folder.
-        device: See `load_generator`.
-        dtype: See `load_generator`.
-
-    Raises:
-        ValueError: See `load_generator`.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    from pcrl_gym.episodes.tokenizers import load_tokenizer
-    from pcrl_gym.generators.torch_state import initial_settings
-
-    torch_device = choose_device(device)
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(map(repr, DTYPES))}, got {dtype!r}")
-    with loading("generator", spec):
-        source = locate(spec, MICRO)
-        check_model(source)
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        _check_kind(config)
-    tokenizer = load_tokenizer(source)
-    auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    with loading("generator", spec, _quantization_hint(config)), initial_settings():
-        model, report = auto.from_pretrained(
-            source,
-            config=config,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told here, as transformers only logs which
-            dtype=_choose_dtype(dtype, torch_device),
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-        check_report(report, model, _EXPECTED)
-    if unused := unused_weights(report):
-        warnings.warn(
-            f"{spec!r} has weights that a {type(model).__name__} of its config.json does not use "
-            f"({unused}): check that they belong together",
-            stacklevel=2,
-        )
-    return model.to(torch_device), tokenizer
-
-
-def choose_device(device: str = "auto") -> str:
-    """Return a torch device that is there.
-
-    Raises:
-        ValueError: If the device is unknown to torch or not available here.
-    """
-    import torch
-
-    if device == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device {device!r} cannot be used: expected 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. "
-            f"Cause: {error}"
-        ) from error
-    return device
-
-
-def _choose_dtype(dtype: str, device: str) -> str:
-    import torch
-
-    if dtype != "auto":
-        return dtype
-    if device == "cpu":
-        return "float32"
-    has_bfloat16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
-    return "bfloat16" if has_bfloat16 else "auto"
-
-
-def _check_kind(config: Any) -> None:
-    from transformers import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
-    )
-
-    encoder_decoder = config.is_encoder_decoder
-    known: Any = (
-        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING if encoder_decoder else MODEL_FOR_CAUSAL_LM_MAPPING
-    )
-    name = next(iter(config.architectures or []), f"model of the type {config.model_type!r}")
-    # AutoModelForCausalLM would load BERT and the like with a head of random weights.
-    if type(config) not in known or name.endswith(_OTHER_TASKS):
-        raise UnusableModelError(
-            f"it is a {name}, which cannot answer prompts of text: expected {_EXPECTED}"
-        )
-
-
-def _quantization_hint(config: Any) -> str:
-    quantization = getattr(config, "quantization_config", None)
-    if quantization is None:
-        return ""
-    method = dict(quantization).get("quant_method", "unknown")
-    return (
-        f"Its weights are quantized ({method}): install the package that reads them, which mostly "
-        "needs a GPU, or take the model that is not quantized"
-    )

@@ -11,8 +11,8 @@ import torch
 
 
 @dataclass
-class _Wanted:
-    """Positions of (rows, columns) whose logits are wanted, and whether the head saw only them."""
+class _Positions:
+    """Rows and columns whose logits are wanted, and whether the head was given only them."""
 
     rows: torch.Tensor
     columns: torch.Tensor
@@ -21,13 +21,13 @@ class _Wanted:
 
 
 # Of this thread alone, as several may use one model.
-_wanted: ContextVar[_Wanted | None] = ContextVar("_wanted", default=None)
+_positions: ContextVar[_Positions | None] = ContextVar("_positions", default=None)
 
 
 def logits_at(
     model: Any, positions: Sequence[Sequence[int]], shape: torch.Size, **inputs: Any
 ) -> tuple[torch.Tensor, Any]:
-    """Run a forward pass and returns the logits at some positions.
+    """Run a forward pass and return the logits at some positions.
 
     The hidden states at these positions enter the head as one contiguous matrix, so that neither
     padding nor a prompt is multiplied with the vocabulary. Whatever the model does to its logits
@@ -36,15 +36,14 @@ def logits_at(
     Args:
         model: A model with a language-modelling head.
         positions: Per row of the input the columns that are wanted.
-        shape: Rows and columns of the input, of an encoder-decoder that of its decoder.
+        shape: Rows and columns of the input, or of the decoder's input.
         **inputs: What the model's forward pass takes.
 
     Returns:
-        The logits, float of shape (positions, vocabulary) in the order of the rows, and the output
-        of the model.
+        The logits, (positions, vocabulary) in the order of the rows, and the model's output.
     """
     device = model.device
-    wanted = _Wanted(
+    wanted = _Positions(
         torch.tensor([i for i, row in enumerate(positions) for _ in row], device=device),
         torch.tensor([column for row in positions for column in row], device=device),
         shape,
@@ -52,18 +51,18 @@ def logits_at(
     head = model.get_output_embeddings()
     if head is not None and _gather not in head._forward_pre_hooks.values():
         head.register_forward_pre_hook(_gather)
-    token = _wanted.set(wanted)
+    token = _positions.set(wanted)
     try:
         output = model(**inputs)
     finally:
-        _wanted.reset(token)
-    logits = output.logits
-    return logits[0] if wanted.gathered else logits[wanted.rows, wanted.columns], output
+        _positions.reset(token)
+    place = 0 if wanted.gathered else (wanted.rows, wanted.columns)
+    return output.logits[place], output
 
 
 def _gather(head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Pass on the hidden states that are wanted, if some are: a hook before a head."""
-    wanted = _wanted.get()
+    """Give a head only the hidden states that are wanted: a forward pre-hook."""
+    wanted = _positions.get()
     if wanted is None or not inputs or inputs[0].shape[:-1] != wanted.shape:
         return None
     hidden, *others = inputs

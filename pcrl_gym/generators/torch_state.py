@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,25 +15,19 @@ from pcrl_gym.process import Undo, hold
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
 
-class _Setting(NamedTuple):
-    """A setting of the whole process: how to read and write it, and the value of a new process."""
-
-    read: Callable[[], Any]
-    write: Callable[[Any], object]
-    initial: Any
-
-
-def _attribute(owner: Any, name: str, initial: Any) -> _Setting:
-    return _Setting(partial(getattr, owner, name), partial(setattr, owner, name), initial)
+# How to read and write a setting of the whole process, and its value in a new one.
+_Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
 
 
 def _precision(backend: str, operator: str, initial: str = "none") -> _Setting:
     # What torch.set_float32_matmul_precision and every `allow_tf32` come down to.
-    return _Setting(
-        partial(torch._C._get_fp32_precision_getter, backend, operator),
-        lambda value: torch._C._set_fp32_precision_setter(backend, operator, value),
-        initial,
-    )
+    read = partial(torch._C._get_fp32_precision_getter, backend, operator)
+    return read, partial(torch._C._set_fp32_precision_setter, backend, operator), initial
+
+
+def _matmul(name: str, initial: bool) -> _Setting:
+    owner = torch.backends.cuda.matmul
+    return partial(getattr, owner, name), partial(setattr, owner, name), initial
 
 
 def _read_deterministic() -> tuple[bool, bool]:
@@ -46,9 +40,9 @@ def _write_deterministic(value: tuple[bool, bool]) -> None:
 
 
 _cuda = torch.backends.cuda
-_SETTINGS = (
-    _Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-    _Setting(_read_deterministic, _write_deterministic, (False, False)),
+_SETTINGS: tuple[_Setting, ...] = (
+    (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    (_read_deterministic, _write_deterministic, (False, False)),
     # From the general to the special: one that is not set reads as the more general one.
     _precision("generic", "all"),
     _precision("mkldnn", "all"),
@@ -57,13 +51,13 @@ _SETTINGS = (
     _precision("cuda", "all"),
     _precision("cuda", "matmul"),
     _precision("cuda", "conv", "tf32"),
-    _attribute(_cuda.matmul, "allow_fp16_reduced_precision_reduction", True),
-    _attribute(_cuda.matmul, "allow_bf16_reduced_precision_reduction", True),
-    _attribute(_cuda.matmul, "allow_fp16_accumulation", False),
-    _Setting(_cuda.flash_sdp_enabled, _cuda.enable_flash_sdp, True),
-    _Setting(_cuda.mem_efficient_sdp_enabled, _cuda.enable_mem_efficient_sdp, True),
-    _Setting(_cuda.math_sdp_enabled, _cuda.enable_math_sdp, True),
-    _Setting(_cuda.cudnn_sdp_enabled, _cuda.enable_cudnn_sdp, True),
+    _matmul("allow_fp16_reduced_precision_reduction", True),
+    _matmul("allow_bf16_reduced_precision_reduction", True),
+    _matmul("allow_fp16_accumulation", False),
+    (_cuda.flash_sdp_enabled, _cuda.enable_flash_sdp, True),
+    (_cuda.mem_efficient_sdp_enabled, _cuda.enable_mem_efficient_sdp, True),
+    (_cuda.math_sdp_enabled, _cuda.enable_math_sdp, True),
+    (_cuda.cudnn_sdp_enabled, _cuda.enable_cudnn_sdp, True),
 )
 
 
@@ -96,16 +90,15 @@ def own_state(model: nn.Module) -> Iterator[None]:
 
 
 def _apply_initial() -> Undo:
-    changed: list[tuple[_Setting, Any]] = []
-    for setting in _SETTINGS:
-        value = setting.read()
-        if value != setting.initial:
-            setting.write(setting.initial)
-            changed.append((setting, value))
+    changed: list[tuple[Callable[[Any], object], Any]] = []
+    for read, write, initial in _SETTINGS:
+        if (value := read()) != initial:
+            write(initial)
+            changed.append((write, value))
 
     def undo() -> None:
-        for setting, value in reversed(changed):
-            setting.write(value)
+        for write, value in reversed(changed):
+            write(value)
 
     return undo
 

@@ -65,13 +65,14 @@ class Answers:
         self._threshold = threshold
         self._measure = measure
         self._cache = cache
-        fingerprint = getattr(generator, "fingerprint", None)
-        if cache is not None and fingerprint is None:
-            raise ValueError(
-                f"expected a generator with a `fingerprint` to keep its answers on disk, got "
-                f"{generator.name!r}: leave `cache` out, or give it to the generator itself"
-            )
-        self._scope = json.dumps(["answer", fingerprint, max_new_tokens])
+        self._scope = ""
+        if cache is not None:
+            if generator.fingerprint is None:
+                raise ValueError(
+                    f"expected a generator with a `fingerprint` to keep its answers on disk, got "
+                    f"{generator.name!r}: leave `cache` out, or give it to the generator itself"
+                )
+            self._scope = json.dumps(["answer", generator.fingerprint, max_new_tokens])
         self._originals: OrderedDict[str, Answer] = OrderedDict()
         self._compared: OrderedDict[tuple[str, str], ComparedAnswer] = OrderedDict()
 

@@ -136,7 +136,7 @@ class Scorer:
     ) -> None:
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        if reward.needs_likelihood and not getattr(generator, "gives_likelihoods", True):
+        if reward.needs_likelihood and not generator.gives_likelihoods:
             raise ValueError(
                 f"reward {reward.name!r} needs log-likelihoods, and {generator.name!r} gives none: "
                 "choose another reward, or a local generator"

@@ -33,9 +33,10 @@ from benchmarks.finetune.rows import (
 from benchmarks.finetune.run import run
 from benchmarks.finetune.shapes import Shape, build_shape
 from fakes import CountingGenerator
+from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.hf import HFGenerator
-from pcrl_gym.generators.loading import load_generator, load_pretrained
-from pcrl_gym.generators.prompt_encoder import PromptFramer
+from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.generators.pretrained import load_pretrained
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate
 
@@ -68,15 +69,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def framer_of(kind: str) -> tuple[Any, PromptFramer]:
+def codec_of(kind: str) -> tuple[Any, TokenCodec]:
     tokenizer = models.TOKENIZERS[kind]()
-    return tokenizer, PromptFramer(tokenizer, kind == "t5", 0)
+    return tokenizer, TokenCodec(tokenizer, kind == "t5", 0)
 
 
 def encoded(kind: str, prompts: list[Prompt], limit: int | None = None) -> Any:
-    tokenizer, framer = framer_of(kind)
+    tokenizer, codec = codec_of(kind)
     end = tokenizer.eos_token_id
-    return encode_rows(prompts, AlpacaTemplate(), framer, end, limit, kind == "t5")
+    return encode_rows(prompts, AlpacaTemplate(), codec, end, limit, kind == "t5")
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -94,12 +95,12 @@ def test_a_row_is_what_the_generator_reads_then_the_answer_then_the_end(folders,
     assert row.prompt == generator._encode([text], [1])[0]
     assert row.answer[-1] == generator.tokenizer.eos_token_id
     assert row.answer.count(row.answer[-1]) == 1
-    assert generator._decode(row.answer) == "plums, apple"
+    assert generator._codec.answer(row.answer).text == "plums, apple"
 
 
 def test_the_first_word_of_an_answer_has_the_token_of_a_word_in_a_sentence():
     for kind, space in (("gpt2", "Ġ"), ("llama", "▁"), ("t5", "▁")):
-        tokenizer, _ = framer_of(kind)
+        tokenizer, _ = codec_of(kind)
         (row,) = encoded(kind, [Prompt(id="0", instruction="x", output="the cat")]).rows
         first = tokenizer.convert_ids_to_tokens(row.answer)[0]
         assert first.startswith(space + "t")

@@ -199,7 +199,7 @@ def test_time_in_the_generator_excludes_what_it_calls_back(monkeypatch):
     monkeypatch.setattr("benchmarks.throughput.overhead.time.perf_counter", lambda: now[0])
 
     class Slow:
-        name, max_prompt_tokens = "slow", None
+        name, max_prompt_tokens, tokenizer = "slow", None, None
 
         def generate_from(self, prompts, drafts, max_new_tokens, decided=None):
             now[0] += 5

@@ -22,7 +22,8 @@ from pcrl_gym.errors import GeneratorError, PromptTooLongError
 from pcrl_gym.generators.base import Answer, Generator
 from pcrl_gym.generators.batching import pad_rows
 from pcrl_gym.generators.hf import HFGenerator
-from pcrl_gym.generators.loading import choose_device, load_generator
+from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.generators.pretrained import choose_device
 
 KINDS = ("gpt2", "llama", "t5")
 NEW = 12
@@ -60,7 +61,7 @@ def raw(folder: Path):  # type: ignore[no-untyped-def]
 
 
 def model_ids(generator: HFGenerator, prompt: str) -> list[int]:
-    return generator._framed([prompt])[0]
+    return generator._codec.prompts([prompt])[0]
 
 
 def test_follows_the_protocol(generator: HFGenerator) -> None:

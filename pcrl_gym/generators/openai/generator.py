@@ -5,24 +5,29 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 from pcrl_gym.errors import GeneratorError
-from pcrl_gym.generators.base import Answer, SharedGenerator
-from pcrl_gym.generators.openai.replies import Reply
+from pcrl_gym.generators.base import (
+    Answer,
+    Generator,
+    SharedGenerator,
+    check_integer,
+    check_new_tokens,
+)
 from pcrl_gym.generators.openai.sender import Sender, Usage, send_all
 from pcrl_gym.storage.disk_cache import DiskCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# Answers and token counts that are kept in memory where there is no cache on disk.
-_MEMORY_SIZE = 100_000
+_MAX_IN_MEMORY = 100_000  # answers and token counts
 
 
-class OpenAIGenerator(SharedGenerator):
+class OpenAIGenerator(SharedGenerator, Generator):
     """A model behind an OpenAI-compatible HTTP server as a `Generator`.
 
     Prompts are sent `concurrency` at a time with temperature 0, equal ones once. What may be
@@ -103,12 +108,8 @@ class OpenAIGenerator(SharedGenerator):
         api_key_env: str = "OPENAI_API_KEY",
         name: str | None = None,
     ) -> None:
-        if max_prompt_tokens is not None and not (
-            type(max_prompt_tokens) is int and max_prompt_tokens >= 1
-        ):
-            raise ValueError(
-                f"expected max_prompt_tokens to be None or at least 1, got {max_prompt_tokens!r}"
-            )
+        if max_prompt_tokens is not None:
+            check_integer("max_prompt_tokens", max_prompt_tokens, 1)
         self._sender = Sender(
             model=model,
             base_url=base_url,
@@ -153,9 +154,9 @@ class OpenAIGenerator(SharedGenerator):
         except ValueError as error:
             raise ValueError(f"expected generator 'openai:MODEL@BASE_URL': {error}") from error
 
-    @property
-    def fingerprint(self) -> str:
-        """Names the source of the answers, for those who keep them on disk."""
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """SHA-256 of server, model and request, by which answers are kept on disk."""
         return hashlib.sha256(f"openai {self._sender.identity}".encode()).hexdigest()
 
     @property
@@ -173,8 +174,7 @@ class OpenAIGenerator(SharedGenerator):
                 is its text. Answers that have arrived are kept, so the same call resumes from
                 there.
         """
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        check_new_tokens(max_new_tokens)
         texts = self._ask("answer", prompts, max_new_tokens)
         return [Answer(texts[prompt]) for prompt in prompts]
 
@@ -216,27 +216,22 @@ class OpenAIGenerator(SharedGenerator):
             self._cache.put(self._scope(kind, limit), {text: reply.text})
         if self._encoder is None and reply.prompt_tokens is not None:
             self._cache.put(self._scope("count", 1), {text: reply.prompt_tokens})
-        self._check_usage(kind, text, reply)
-        return reply.text if kind == "answer" else reply.prompt_tokens
-
-    def _check_usage(self, kind: str, text: str, reply: Reply) -> None:
-        """Raise if the server does not tell the numbers of tokens that are needed."""
         if kind == "count" and reply.prompt_tokens is None:
             raise self._sender.error(
                 text, "the server does not report usage.prompt_tokens: give a tokenizer"
             )
-        counted = reply.prompt_tokens is not None and reply.completion_tokens is not None
-        if self._sender.max_total_tokens is not None and not counted:
+        if self._sender.max_total_tokens is not None and not reply.counted:
             raise self._sender.error(
                 text, "the server does not report its usage: set max_requests, not max_total_tokens"
             )
+        return reply.text if kind == "answer" else reply.prompt_tokens
 
     def _scope(self, kind: str, limit: int) -> str:
         return f"{kind} {limit} {self._sender.identity}"
 
 
 class _Memory:
-    """Stands in for `DiskCache` where there is none; forgets the oldest, and copies are empty."""
+    """A cache in place of a `DiskCache`: it drops the oldest values, and pickled ones are empty."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], Any] = {}
@@ -252,5 +247,5 @@ class _Memory:
     def put(self, scope: str, values: Mapping[str, Any]) -> None:
         with self._lock:
             self._values.update({(scope, key): value for key, value in values.items()})
-            while len(self._values) > _MEMORY_SIZE:
+            while len(self._values) > _MAX_IN_MEMORY:
                 del self._values[next(iter(self._values))]

@@ -16,21 +16,16 @@ if TYPE_CHECKING:
 _TEMPORARY = (408, 409, 425, 429)
 # Codes of errors, in lower case, whatever their status.
 _UNPAID = {
-    "insufficient_quota",
-    "insufficient_balance",
-    "billing_not_active",
+    "insufficient_quota", "insufficient_balance", "billing_not_active",
     "billing_hard_limit_reached",
-}
+}  # fmt: skip
 _FILTERED = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
 
-# Values of finish_reason, in lower case, as several servers name them. The model ended by itself:
-_ENDED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
-# The limit of tokens, or of the context, was reached:
-_CUT = ("length", "max_tokens", "model_length")
-# A filter withheld or cut the answer:
-_WITHHELD = ("content_filter", "safety", "sensitive")
-# The server broke off:
-_BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
+# Values of finish_reason, in lower case, as several servers name them.
+_ENDED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")  # by the model itself
+_CUT = ("length", "max_tokens", "model_length")  # at the limit of tokens or of the context
+_WITHHELD = ("content_filter", "safety", "sensitive")  # or cut by a filter
+_BROKEN_OFF = ("error", "abort", "insufficient_system_resource")  # by the server
 
 # Begin and end of the thinking that a server may leave before the answer.
 _THOUGHTS = {
@@ -60,16 +55,20 @@ class Reply:
     prompt_tokens: int | None
     completion_tokens: int | None
 
+    @property
+    def counted(self) -> bool:
+        """Whether the server reported both numbers of tokens."""
+        return None not in (self.prompt_tokens, self.completion_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One request without an answer.
 
     Attributes:
-        cause: What happened, for people; ends with what the server said, which may be long and
-            may repeat the key.
+        cause: What happened, for people; it may be long and contain the key.
         temporary: Whether the same request may succeed later.
-        retry_after: Seconds that the server wants to be left alone.
+        retry_after: Seconds that the server asks to wait.
         prompt_tokens: What the server counted all the same; None if it did not say.
         completion_tokens: Likewise.
     """
@@ -86,8 +85,7 @@ def read_reply(
 ) -> Reply | Failure:
     """Read the body of a response of either API.
 
-    An answer is text, or an empty text that the model ended by itself. Thinking is no part of it,
-    in whichever field or block it comes.
+    An answer is text, or an empty text that the model ended by itself, without its thinking.
 
     Args:
         content: The body.
@@ -174,12 +172,11 @@ def _counts(body: object) -> tuple[int | None, int | None]:
     """Return the tokens of prompt and answer as a reply reports them, whatever else it holds."""
     usage = body.get("usage") if isinstance(body, dict) else None
     counts = usage if isinstance(usage, dict) else {}
-    prompt, completion = (counts.get(f"{part}_tokens") for part in ("prompt", "completion"))
-    return _count(prompt), _count(completion)
-
-
-def _count(n: object) -> int | None:
-    return n if type(n) is int and n >= 0 else None
+    prompt, completion = (
+        n if type(n := counts.get(f"{part}_tokens")) is int and n >= 0 else None
+        for part in ("prompt", "completion")
+    )
+    return prompt, completion
 
 
 def _lower(name: object) -> str:
@@ -187,12 +184,7 @@ def _lower(name: object) -> str:
 
 
 def read_failure(error: OpenAIError | UnicodeError, key_name: str) -> Failure:
-    """Tell what the client's exception means.
-
-    Args:
-        error: What the client raised, its own retries being off.
-        key_name: The environment variable of the key, to name it to the user.
-    """
+    """Return what an exception of the client means; `key_name` is the variable of the key."""
     from openai import APIConnectionError, APIStatusError, APITimeoutError
 
     if isinstance(error, APITimeoutError):
@@ -221,8 +213,8 @@ def read_failure(error: OpenAIError | UnicodeError, key_name: str) -> Failure:
 
 def _said(error: APIStatusError) -> str:
     """Return what the server said; the client repeats it in one of the usual forms only."""
-    told = isinstance(error.body, dict) and error.body.get("message")
-    return str(error) if told else f"{error} - {error.body}"
+    included = isinstance(error.body, dict) and error.body.get("message")
+    return str(error) if included else f"{error} - {error.body}"
 
 
 def _codes(error: APIStatusError) -> set[str]:

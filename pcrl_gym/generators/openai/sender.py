@@ -8,11 +8,13 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pcrl_gym.errors import BudgetExceededError, GeneratorError, MissingExtraError, excerpt
+from pcrl_gym.generators.base import check_integer
 from pcrl_gym.generators.openai.replies import Failure, Reply, read_failure, read_reply
 from pcrl_gym.generators.openai.url import parse_base_url
 
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
 
 ReplyT = TypeVar("ReplyT")
 
-# Seconds: the longest wait by our own schedule, and the longest that a server may ask for.
-_LONGEST_BACKOFF = 30.0
-_LONGEST_RETRY_AFTER = 120.0
+# Seconds: of our own schedule, and that a server may ask for.
+_MAX_BACKOFF = 30.0
+_MAX_RETRY_AFTER = 120.0
 _NO_KEY = "none"  # the client insists on a key; servers without keys ignore it
-_SHOWN = 400
+_MAX_SHOWN = 400
 # Version of the rules that turn replies into answers; answers kept by another one are not used.
 _READING = 2
 
@@ -35,10 +37,10 @@ class Usage:
     """What a generator has used since it was made.
 
     Attributes:
-        requests: Requests sent, those sent again included.
-        retries: How many of them were sent again.
+        requests: Requests sent, retries included.
+        retries: How many of them were retries.
         prompt_tokens: Sum of what the server reported.
-        completion_tokens: Sum of what the server reported.
+        completion_tokens: Likewise.
         cache_hits: Texts whose answer or token count was there already.
     """
 
@@ -93,17 +95,11 @@ class Sender:
         ):
             if getattr(self, what) not in choices:
                 raise ValueError(f"expected {what} in {choices}, got {getattr(self, what)!r}")
-        for what, least in (
-            ("concurrency", 1),
-            ("max_retries", 0),
-            ("max_requests", 0),
-            ("max_total_tokens", 0),
-        ):
-            value = getattr(self, what)
-            if value is None and what in ("max_requests", "max_total_tokens"):
-                continue
-            if type(value) is not int or value < least:
-                raise ValueError(f"expected {what} to be an integer >= {least}, got {value!r}")
+        check_integer("concurrency", self.concurrency, 1)
+        check_integer("max_retries", self.max_retries, 0)
+        for what in ("max_requests", "max_total_tokens"):
+            if getattr(self, what) is not None:
+                check_integer(what, getattr(self, what), 0)
         if not (self.timeout > 0 and self.backoff >= 0):
             raise ValueError(
                 f"expected timeout > 0 and backoff >= 0 seconds, got {self.timeout!r} and "
@@ -115,9 +111,9 @@ class Sender:
         except (TypeError, ValueError) as error:
             raise ValueError(f"expected extra_body to be JSON, got {error}") from error
         parsed = parse_base_url(self.base_url)
-        if twice := body.keys() & parsed.extra_body.keys():
+        if both := body.keys() & parsed.extra_body.keys():
             raise ValueError(
-                f"expected enable_thinking in the base URL or {', '.join(twice)} in extra_body, "
+                f"expected enable_thinking in the base URL or {', '.join(both)} in extra_body, "
                 "got both: give one"
             )
         self.base_url, self.extra_body = parsed.url, {**body, **parsed.extra_body}
@@ -129,16 +125,16 @@ class Sender:
         with self.link().lock:
             return replace(self._usage)
 
+    def count_hits(self, n: int) -> None:
+        """Count texts that needed no request."""
+        with self.link().lock:
+            self._usage.cache_hits += n
+
     @property
     def identity(self) -> str:
         """All that decides the reply to a text, its limit aside, as JSON."""
         fields = (self.base_url, self.model, self.api, self.limit_field, self.extra_body)
         return json.dumps([_READING, *fields], sort_keys=True)
-
-    def count_hits(self, n: int) -> None:
-        """Add texts that needed no request to the account."""
-        with self.link().lock:
-            self._usage.cache_hits += n
 
     def send(self, text: str, limit: int, stop: threading.Event, needs_text: bool = True) -> Reply:
         """Send a text until there is a reply or a failure that lasts.
@@ -160,16 +156,16 @@ class Sender:
                 outcome = self._attempt(text, limit, needs_text)
             if isinstance(outcome, Reply):
                 return outcome
-            cause, asked_wait = outcome.cause, outcome.retry_after
-            if asked_wait > _LONGEST_RETRY_AFTER:
-                cause = f"the server asks to wait {asked_wait:.0f} s. {cause}"
-            elif outcome.temporary and attempt < self.max_retries:
-                growing = min(self.backoff * 2.0**attempt, _LONGEST_BACKOFF)
-                wait = max(growing * self.link().chance.uniform(0.5, 1.0), asked_wait)
-                if _pause(stop, wait):
-                    raise self.error(text, f"given up, as another one has failed: {cause}", Stopped)
-                continue
-            break
+            cause = outcome.cause
+            if (wait := outcome.retry_after) > _MAX_RETRY_AFTER:
+                cause = f"the server asks to wait {wait:.0f} s. {cause}"
+                break
+            if not outcome.temporary or attempt >= self.max_retries:
+                break
+            backoff = min(self.backoff * 2.0**attempt, _MAX_BACKOFF)
+            backoff *= self.link().random.uniform(0.5, 1.0)
+            if _pause(stop, max(backoff, wait)):
+                raise self.error(text, f"given up, as another one has failed: {cause}", Stopped)
         tries = f" {attempt + 1} times" if attempt else ""
         # Outside of any `except`, so that no exception of the client, which may hold the key,
         # becomes the context of this one.
@@ -179,7 +175,7 @@ class Sender:
         """Make an error that names model, server and prompt, and does not hold the key."""
         what = what.replace(self.link().key, "***") if self.link().key != _NO_KEY else what
         return kind(
-            f"{self.model!r} at {self.base_url}, prompt {excerpt(text)!r}: {what[:_SHOWN]}",
+            f"{self.model!r} at {self.base_url}, prompt {excerpt(text)!r}: {what[:_MAX_SHOWN]}",
             prompt=text,
         )
 
@@ -193,7 +189,7 @@ class Sender:
         return {**vars(self), "_link": None, "_usage": self.usage}
 
     def _admit(self, text: str, attempt: int, stop: threading.Event) -> None:
-        """Put a request on the account, or refuses it."""
+        """Count a request, or refuse it."""
         with self.link().lock:
             used = self._usage
             tokens = used.prompt_tokens + used.completion_tokens
@@ -238,7 +234,7 @@ class Sender:
 
 
 class _Link:
-    """What belongs to one process and is never copied or stored: client, key and locks."""
+    """Client, key and locks of one process, never copied or stored."""
 
     def __init__(self, sender: Sender) -> None:
         try:
@@ -262,29 +258,22 @@ class _Link:
         )
         self.lock = threading.RLock()
         self.slots = threading.BoundedSemaphore(sender.concurrency)
-        self.chance = random.Random()  # its own: the global one may be seeded by the user
+        self.random = random.Random()  # its own: the global one may be seeded by the user
 
 
 def send_all(
     send_one: Callable[[str, threading.Event], ReplyT], texts: Sequence[str], concurrency: int
 ) -> Iterator[tuple[str, ReplyT]]:
-    """Send texts by several threads at once.
+    """Send texts by several threads at once; yield each with its reply as it arrives.
 
-    After a failure nothing more is sent, but what is in flight comes in, so that it can be kept.
+    After a failure nothing more is sent, but replies to what is in flight still come in; then it is
+    raised.
 
     Args:
         send_one: Sends a text; gives up once the event is set.
         texts: The texts, each once.
         concurrency: Most texts in flight.
-
-    Yields:
-        Texts and what `send_one` returned, in the order of arrival.
-
-    Raises:
-        Exception: The first failure of `send_one`.
     """
-    if not texts:
-        return
     stop = threading.Event()
 
     def guarded(text: str) -> ReplyT:
@@ -294,22 +283,17 @@ def send_all(
             stop.set()  # here already, so that the other threads send nothing more
             raise
 
-    pool = ThreadPoolExecutor(min(concurrency, len(texts)))
-    stopped: Stopped | None = None
+    pool = ThreadPoolExecutor(concurrency)
     try:
         sent = {pool.submit(guarded, text): text for text in texts}
         for future in as_completed(sent):
-            try:
+            with suppress(Stopped):  # the failure that caused it is in another future
                 yield sent[future], future.result()
-            except Stopped as error:  # by a failure that comes out of another future
-                stopped = error
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-    if stopped is not None:
-        raise stopped
 
 
 def _pause(stop: threading.Event, seconds: float) -> bool:
-    """Wait, but not longer than until `stop`; tells whether it is set."""
+    """Wait until `stop` is set or the seconds are over; return whether it is set."""
     return stop.wait(seconds)

@@ -22,7 +22,7 @@ _lock = threading.RLock()
 
 @dataclass
 class _Connection:
-    """The connection of this process, as far as `connect` has made it."""
+    """What `connected` has made in this process."""
 
     users: int = 0
     made_here: bool = False
@@ -33,22 +33,24 @@ class _Connection:
 _connection = _Connection()
 
 
-def connect() -> Any:
-    """Connect to a Ray cluster, unless this process is connected already.
+@contextmanager
+def connected() -> Iterator[Any]:
+    """Connect to a Ray cluster for the time of a block, unless this process is connected already.
 
     The cluster is the one that `RAY_ADDRESS` names, or else a new one on this machine: reachable
     over loopback alone, without a dashboard, usage reports or a file in the home folder (Ray would
-    keep its access token there; this one lives in the environment, unless one is set). To be
-    followed by `disconnect`. A connection that the caller has made with `ray.init` is used as
-    it is and left open.
+    keep its access token there; this one lives in the environment, unless one is set). The last
+    block to end stops it and all that runs in it. A connection that the caller has made with
+    `ray.init` is used as it is and left open.
 
-    Returns:
+    Yields:
         The module `ray`.
 
     Raises:
         MissingExtraError: If Ray is not installed.
         ConnectionError: If there is no cluster at `RAY_ADDRESS`.
     """
+    global _connection
     try:
         import ray
     except ImportError as error:
@@ -59,30 +61,15 @@ def connect() -> Any:
         if not ray.is_initialized():
             _start(ray)
         _connection.users += 1
-    return ray
-
-
-def disconnect() -> None:
-    """End what `connect` began; the last one stops the local cluster and all that runs in it."""
-    import ray
-
-    global _connection
-    with _lock:
-        _connection.users = max(0, _connection.users - 1)
-        if _connection.users == 0 and _connection.made_here:
-            ray.shutdown()  # does nothing once Ray has shut down by itself, at the program's end
-            _restore(_connection.environment)
-            _connection = _Connection()
-
-
-@contextmanager
-def connected() -> Iterator[Any]:
-    """Return a connection for the time of a block; yields the module `ray`. See `connect`."""
-    ray = connect()
     try:
         yield ray
     finally:
-        disconnect()
+        with _lock:
+            _connection.users = max(0, _connection.users - 1)
+            if _connection.users == 0 and _connection.made_here:
+                ray.shutdown()  # does nothing once Ray has shut down by itself at the program's end
+                _restore(_connection.environment)
+                _connection = _Connection()
 
 
 def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str) -> None:
@@ -91,9 +78,9 @@ def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str
     Args:
         ray: The module, connected.
         count: How many actors.
-        num_cpus: CPUs that each one takes.
-        num_gpus: GPUs that each one takes.
-        what: What the actors are called in a message.
+        num_cpus: CPUs of each one.
+        num_gpus: GPUs of each one.
+        what: What messages call the actors.
 
     Raises:
         ValueError: If the local cluster, which cannot grow, is too small.
@@ -101,26 +88,21 @@ def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str
     Warns:
         UserWarning: If another cluster is too small now; it may grow.
     """
-    there = ray.cluster_resources()
+    has = ray.cluster_resources()
     lacks = [
-        f"{count * each:g} {kind}s, and it has {there.get(kind, 0):g}"
+        f"{count * each:g} {kind}s, and it has {has.get(kind, 0):g}"
         for kind, each in (("CPU", num_cpus), ("GPU", num_gpus))
-        if count * each > there.get(kind, 0)
+        if count * each > has.get(kind, 0)
     ]
     if not lacks:
         return
-    told = f"{count} {what} need {'; '.join(lacks)}"
-    if is_local():
+    need = f"{count} {what} need {'; '.join(lacks)}"
+    if _connection.local:
         raise ValueError(
-            f"the local Ray cluster is too small: {told}. Ask for fewer, or for less of each "
+            f"the local Ray cluster is too small: {need}. Ask for fewer, or for less of each "
             "(num_cpus=0.5, num_gpus=0)"
         )
-    warnings.warn(f"waiting for the Ray cluster to grow: {told}", stacklevel=3)
-
-
-def is_local() -> bool:
-    """Return whether the cluster was started by `connect`, on this machine."""
-    return _connection.local
+    warnings.warn(f"waiting for the Ray cluster to grow: {need}", stacklevel=3)
 
 
 def _start(ray: Any) -> None:

@@ -5,36 +5,45 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from pcrl_gym.errors import GeneratorError, excerpt
-from pcrl_gym.generators.base import Answer, Generator, SharedGenerator
-from pcrl_gym.generators.ray.cluster import check_room, connect, disconnect
+from pcrl_gym.generators.base import (
+    Answer,
+    DraftingGenerator,
+    Generator,
+    SharedGenerator,
+    check_integer,
+    check_new_tokens,
+    check_pairs,
+)
+from pcrl_gym.generators.ray.cluster import check_room, connected
 from pcrl_gym.generators.ray.pool import ActorPool, Call, LostCallError, NoActorError
 from pcrl_gym.generators.ray.replica import split_by_length, starter
 from pcrl_gym.spec import check_settings
 
-_SHOWN = 5
+_MAX_SHOWN = 5
 
 
-class RayGenerator(SharedGenerator):
+class RayGenerator(SharedGenerator, DraftingGenerator):
     """Replicas of one frozen generator in the actors of a Ray cluster, as a `Generator`.
 
-    Prompts are split by length into batches of about equal work (`ray_replica.split_by_length`),
-    which go to whichever replica is free; answers come in the order of the prompts and are those of
-    the generator in one process, token for token. A replica whose process or machine dies is
-    replaced, and its batch asked again.
+    Prompts are split by length into batches of about equal work (`replica.split_by_length`), which
+    go to whichever replica is free; answers come in the order of the prompts and are those of the
+    generator in one process, token for token. A replica whose process or machine dies is replaced,
+    and its batch asked again.
 
     The cluster is the one that `RAY_ADDRESS` names (each of its machines needs this package), or a
-    local one that is gone with the last generator on it; see `ray.cluster.connect`. To be
+    local one that is gone with the last generator on it; see `ray.cluster.connected`. To be
     closed, or used in a `with` block; what is left open ends with the program.
 
     Args:
-        generator: What each replica loads (a name, an id or a folder, see `load_generator`), or a
-            `Generator` that can be pickled, of which each replica gets a copy.
+        generator: What each replica loads (a name, an id or a folder of a model), or a `Generator`
+            that can be pickled, of which each replica gets a copy.
         replicas: How many replicas.
         num_gpus: GPUs per replica, 0.5 for two replicas on one; `None`: 1 if the cluster has GPUs,
             else 0.
@@ -49,8 +58,8 @@ class RayGenerator(SharedGenerator):
     Attributes:
         name: That of the hosted generator.
         max_prompt_tokens: That of the hosted generator.
-        tokenizer: That of the hosted generator; `None` if it has none.
-        gives_likelihoods: That of the hosted generator; true if it does not say.
+        tokenizer: That of the hosted generator.
+        gives_likelihoods: That of the hosted generator.
         replicas: How many replicas.
 
     Raises:
@@ -78,11 +87,17 @@ class RayGenerator(SharedGenerator):
         retries: int = 2,
         start_timeout: float = 1800.0,
     ) -> None:
-        _check(replicas, num_gpus, num_cpus, retries, start_timeout)
+        check_integer("replicas", replicas, 1)
+        check_integer("retries", retries, 0)
+        if not (num_cpus >= 0 and (num_gpus is None or num_gpus >= 0) and start_timeout > 0):
+            raise ValueError(
+                f"expected num_cpus >= 0, num_gpus >= 0 or None and start_timeout > 0, got "
+                f"{num_cpus!r}, {num_gpus!r} and {start_timeout!r}"
+            )
         self.replicas = replicas
         self._lock = threading.RLock()
-        self._ray = connect()
-        try:
+        with ExitStack() as stack:
+            self._ray = stack.enter_context(connected())
             if num_gpus is None:
                 num_gpus = 1.0 if self._ray.cluster_resources().get("GPU") else 0.0
             check_room(self._ray, replicas, num_cpus, num_gpus, "replicas")
@@ -90,19 +105,14 @@ class RayGenerator(SharedGenerator):
                 device = "cpu"  # a GPU that the actor may see is not its own
             resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
             start = starter(self._ray, generator, (device, dtype, batch_size), resources)
-        except BaseException:
-            disconnect()
-            raise
-        self._pool = ActorPool(self._ray, start, replicas, retries, start_timeout)
-        # Runs at `close`, when the object is collected, or at the program's end.
-        self._close = weakref.finalize(self, _close, self._pool)
-        try:
-            known = self._pool.wait_until_ready()[0]
-        except BaseException as error:
-            self.close()
-            if isinstance(error, NoActorError):
+            self._pool = ActorPool(self._ray, start, replicas, retries, start_timeout)
+            stack.callback(self._pool.close)
+            try:
+                known = self._pool.wait_until_ready()[0]
+            except NoActorError as error:
                 raise GeneratorError(f"the replicas cannot be started: {error}") from error
-            raise
+            # Runs at `close`, when the object is collected, or at the program's end.
+            self._close = weakref.finalize(self, stack.pop_all().close)
         self.name: str = known["name"] if not isinstance(generator, (str, Path)) else str(generator)
         self.max_prompt_tokens: int | None = known["max_prompt_tokens"]
         self.tokenizer: Any = known["tokenizer"]
@@ -146,8 +156,8 @@ class RayGenerator(SharedGenerator):
         return cls(name, device=device, dtype=dtype, batch_size=batch_size, **options)
 
     @cached_property
-    def fingerprint(self) -> str | None:
-        """That of the hosted generator; `None` if it has none."""
+    def fingerprint(self) -> str | None:  # type: ignore[override]
+        """That of the hosted generator."""
         ((_, value),) = self._call([lambda replica: replica.fingerprint.remote()], [()])
         return None if value is None else str(value)
 
@@ -159,12 +169,8 @@ class RayGenerator(SharedGenerator):
             GeneratorError: If replicas died of a batch more often than `retries`; `prompts` are its
                 texts. What the hosted generator raises is raised here.
         """
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        return self._spread(
-            prompts,
-            lambda host, rows: host.ask.remote("generate", _take(prompts, rows), max_new_tokens),
-        )
+        check_new_tokens(max_new_tokens)
+        return self._spread("generate", [prompts], max_new_tokens)
 
     def generate_from(
         self,
@@ -183,22 +189,16 @@ class RayGenerator(SharedGenerator):
             ValueError: If there are not as many drafts as prompts, or `max_new_tokens` is below 1.
             GeneratorError: See `generate`.
         """
-        if len(drafts) != len(prompts):
-            raise ValueError(f"expected one draft per prompt, got {len(drafts)} for {len(prompts)}")
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        check_pairs("draft", drafts, prompts)
+        check_new_tokens(max_new_tokens)
         self._check_open()
         shared = None if decided is None else self._ray.put(decided)
-        found = self._spread(
-            prompts,
-            lambda host, rows: host.generate_from.remote(
-                _take(prompts, rows), _take(drafts, rows), max_new_tokens, shared, rows
-            ),
-        )
-        for i, (_, asked) in enumerate(found):
-            if decided is not None and asked is not None and not decided(i, *asked):
+        columns = [prompts, drafts, range(len(prompts))]
+        found = self._spread("generate_from", columns, max_new_tokens, shared)
+        for i, (_, reason) in enumerate(found):
+            if decided is not None and reason is not None and not decided(i, *reason):
                 raise GeneratorError(
-                    f"{self.name!r}: `decided` was true in a replica and is not here for {asked}: "
+                    f"{self.name!r}: `decided` was true in a replica and is not here for {reason}: "
                     "it must depend on its arguments alone",
                     prompt=prompts[i],
                 )
@@ -206,9 +206,7 @@ class RayGenerator(SharedGenerator):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text; see `Generator.count_tokens`."""
-        return self._spread(
-            texts, lambda host, rows: host.ask.remote("count_tokens", _take(texts, rows))
-        )
+        return self._spread("count_tokens", [texts])
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Score given answers; see `Generator.log_likelihood`.
@@ -217,16 +215,8 @@ class RayGenerator(SharedGenerator):
             ValueError: If there are not as many answers as prompts.
             GeneratorError: See `generate`.
         """
-        if len(prompts) != len(answers):
-            raise ValueError(
-                f"expected one answer per prompt, got {len(answers)} for {len(prompts)}"
-            )
-        return self._spread(
-            prompts,
-            lambda host, rows: host.ask.remote(
-                "log_likelihood", _take(prompts, rows), _take(answers, rows)
-            ),
-        )
+        check_pairs("answer", answers, prompts)
+        return self._spread("log_likelihood", [prompts, answers])
 
     def close(self) -> None:
         """End the replicas, and a local cluster with its last generator; twice is fine."""
@@ -241,17 +231,26 @@ class RayGenerator(SharedGenerator):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
-    def _spread(self, texts: Sequence[str], send: Callable[[Any, list[int]], Any]) -> list[Any]:
-        """Have the replicas handle texts in batches; the results are in the order of the texts."""
+    def _spread(self, method: str, columns: Sequence[Sequence[Any]], *options: Any) -> list[Any]:
+        """Ask the replicas about texts in batches; results come in the order of the texts.
+
+        Args:
+            method: See `Replica.ask`.
+            columns: Arguments that have an item per text, the texts first.
+            *options: The other arguments.
+        """
+        texts = columns[0]
         batches = split_by_length([len(text) for text in texts], self.replicas)
-        calls = [lambda host, rows=rows: send(host, rows) for rows in batches]
+        parts = [[[column[i] for i in rows] for column in columns] for rows in batches]
+        calls = [lambda host, part=part: host.ask.remote(method, *part, *options) for part in parts]
         results: list[Any] = [None] * len(texts)
-        for index, values in self._call(calls, [_take(texts, rows) for rows in batches]):
-            if len(values) != len(batches[index]):
+        for index, values in self._call(calls, [part[0] for part in parts]):
+            rows = batches[index]
+            if len(values) != len(rows):
                 raise GeneratorError(
-                    f"{self.name!r} returned {len(values)} values for {len(batches[index])} texts"
+                    f"{self.name!r} returned {len(values)} values for {len(rows)} texts"
                 )
-            for i, value in zip(batches[index], values, strict=True):
+            for i, value in zip(rows, values, strict=True):
                 results[i] = value
         return results
 
@@ -266,35 +265,13 @@ class RayGenerator(SharedGenerator):
             try:
                 return list(self._pool.run(calls))
             except LostCallError as error:
-                lost = texts[error.index]
-                shown = ", ".join(repr(excerpt(text)) for text in lost[:_SHOWN])
-                more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+                prompts = texts[error.index]
+                shown = ", ".join(repr(excerpt(text)) for text in prompts[:_MAX_SHOWN])
+                more = f" and {len(prompts) - _MAX_SHOWN} more" if prompts[_MAX_SHOWN:] else ""
                 raise GeneratorError(
-                    f"a replica of {self.name!r} is lost on {len(lost)} prompts, {shown}{more}: "
+                    f"a replica of {self.name!r} is lost on {len(prompts)} prompts, {shown}{more}: "
                     f"{error}",
-                    prompts=lost,
+                    prompts=prompts,
                 ) from error
             except NoActorError as error:
                 raise GeneratorError(f"no replica of {self.name!r} is left: {error}") from error
-
-
-def _check(
-    replicas: int, num_gpus: float | None, num_cpus: float, retries: int, start_timeout: float
-) -> None:
-    for what, value, least in (("replicas", replicas, 1), ("retries", retries, 0)):
-        if type(value) is not int or value < least:
-            raise ValueError(f"expected {what} to be an integer >= {least}, got {value!r}")
-    if not (num_cpus >= 0 and (num_gpus is None or num_gpus >= 0) and start_timeout > 0):
-        raise ValueError(
-            f"expected num_cpus >= 0, num_gpus >= 0 or None and start_timeout > 0, got "
-            f"{num_cpus!r}, {num_gpus!r} and {start_timeout!r}"
-        )
-
-
-def _close(pool: ActorPool) -> None:
-    pool.close()
-    disconnect()
-
-
-def _take(items: Sequence[Any], rows: Sequence[int]) -> list[Any]:
-    return [items[i] for i in rows]

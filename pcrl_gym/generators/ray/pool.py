@@ -10,7 +10,7 @@ from typing import Any
 
 from pcrl_gym.errors import PcrlError
 
-_PATIENCE = 60.0  # seconds without a sign of life before the user is told
+_QUIET_SECONDS = 60.0  # of waiting for a start before a warning
 
 Call = Callable[[Any], Any]
 """Sends a call to an actor and returns the reference of its result."""
@@ -37,7 +37,7 @@ class NoActorError(PcrlError):
 
 @dataclass
 class _Busy:
-    """What an actor does: call `index`, or with `None` something nobody waits for, as loading."""
+    """An actor at work on call `index`; `None`: on a result that nobody waits for, or loading."""
 
     actor: Any
     index: int | None = None
@@ -74,16 +74,13 @@ class ActorPool:
         self._busy: dict[Any, _Busy] = {}
 
     def wait_until_ready(self) -> list[Any]:
-        """Wait until all actors have loaded.
-
-        Returns:
-            What they loaded, one entry per actor that had not loaded before.
+        """Wait until all actors have loaded; return what each new one loaded.
 
         Raises:
             NoActorError: If one dies again and again, or the cluster has no room for it.
             Exception: What loading raised.
         """
-        self._fill()
+        self._start_missing()
         loaded = []
         while any(busy.loading for busy in self._busy.values()):
             _, result, failure = self._next(waiting=True)
@@ -93,10 +90,10 @@ class ActorPool:
         return loaded
 
     def run(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
-        """Have the actors work through calls; to be used up before it is called again.
+        """Have the actors work through calls; to be exhausted before it is called again.
 
-        After a failure nothing more is sent, but what is under way comes in, so that it can be
-        kept. If the iterator is given up, the actors finish what they do before they get new calls.
+        After a failure nothing more is sent, but results of what was sent still come in. If the
+        iterator is closed early, the actors finish what they do before they get new calls.
 
         Args:
             calls: The calls; each may be sent more than once.
@@ -109,7 +106,7 @@ class ActorPool:
             NoActorError: See `wait_until_ready`.
             Exception: What a call raised.
         """
-        self._fill()
+        self._start_missing()
         waiting = deque(range(len(calls)))
         deaths = [0] * len(calls)
         failure: BaseException | None = None
@@ -125,8 +122,8 @@ class ActorPool:
                     if deaths[done] <= self._retries:
                         waiting.append(done)  # last, should it be what kills
                     else:
-                        told = f"its process died {deaths[done]} times, the last time by {error}"
-                        failure = failure or LostCallError(told, done)
+                        died = f"its process died {deaths[done]} times, the last time by {error}"
+                        failure = failure or LostCallError(died, done)
                 elif error is not None:
                     failure = failure or error
                 elif done is not None:
@@ -149,23 +146,13 @@ class ActorPool:
     def _at_work(self) -> bool:
         return any(busy.index is not None for busy in self._busy.values())
 
-    def _fill(self) -> None:
+    def _start_missing(self, failed_starts: int = 0) -> None:
         while len(self._free) + len(self._busy) < self._size:
-            self._add()
-
-    def _add(self, failed_starts: int = 0) -> None:
-        actor, loaded = self._start()
-        self._busy[loaded] = _Busy(actor, failed_starts=failed_starts, loading=True)
+            actor, loaded = self._start()
+            self._busy[loaded] = _Busy(actor, failed_starts=failed_starts, loading=True)
 
     def _next(self, waiting: bool) -> tuple[int | None, Any, BaseException | None]:
-        """Wait until an actor has finished something.
-
-        Args:
-            waiting: Whether a call waits for an actor.
-
-        Returns:
-            The index of the call, its result, and what went wrong.
-        """
+        """Wait until an actor has finished; return index and result of the call, and its error."""
         exceptions = self._ray.exceptions
         idle = waiting and not self._at_work()
         ready = self._wait_to_start() if idle else self._ray.wait(list(self._busy))[0]
@@ -189,12 +176,10 @@ class ActorPool:
         return busy.index, result, None
 
     def _wait_to_start(self) -> list[Any]:
-        """Wait as long as an actor may take to start, and says so if it takes long."""
-        first = min(_PATIENCE, self._start_timeout)
+        first = min(_QUIET_SECONDS, self._start_timeout)
         ready, _ = self._ray.wait(list(self._busy), timeout=first)
         if not ready and (rest := self._start_timeout - first) > 0:
-            told = f"{self._nothing_within(first)}; waiting {rest:g} s more"
-            warnings.warn(told, stacklevel=2)
+            warnings.warn(f"{self._nothing_within(first)}; waiting {rest:g} s more", stacklevel=2)
             ready, _ = self._ray.wait(list(self._busy), timeout=rest)
         return list(ready)
 
@@ -206,12 +191,13 @@ class ActorPool:
         self, busy: _Busy, error: Exception
     ) -> tuple[int | None, Any, BaseException | None]:
         self._ray.kill(busy.actor)  # it may only be out of reach
-        told = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
         failed_starts = busy.failed_starts + busy.loading
         if failed_starts > self._retries:
-            return None, None, NoActorError(f"one died {failed_starts} times as it started: {told}")
-        self._add(failed_starts)
-        return busy.index, None, None if busy.index is None else _DiedError(told)
+            cause = f"one died {failed_starts} times as it started: {cause}"
+            return None, None, NoActorError(cause)
+        self._start_missing(failed_starts)
+        return busy.index, None, None if busy.index is None else _DiedError(cause)
 
 
 class _DiedError(Exception):

@@ -4,72 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from pcrl_gym.generators.base import Answer, DraftingGenerator, Generator
-from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.generators.base import Answer, DraftingGenerator, Generator, check_generator
+from pcrl_gym.generators.hf import HFGenerator
 
-MOST_PROMPTS = 256
+MAX_PROMPTS = 256
 """How many prompts a batch has on average at most: they are asked again if a replica dies."""
 
 
 class Replica:
     """What runs in an actor: the hosted generator, and how to ask it."""
 
-    def load(
-        self,
-        source: str | Generator,
-        device: str,
-        dtype: str,
-        batch_size: int | Literal["auto"],
-    ) -> dict[str, Any]:
-        """Load the generator; not at the start of the actor, where an error loses its type.
+    def load(self, source: str | Generator, *options: Any) -> dict[str, Any]:
+        """Load the generator, and return some of its attributes by name.
 
-        Returns:
-            Its `name`, `max_prompt_tokens`, `tokenizer` and `gives_likelihoods`.
+        Not done at the start of the actor, where an error loses its type.
+
+        Args:
+            source: The generator, or what `HFGenerator.from_pretrained` takes.
+            *options: Device, data type and batch size.
         """
-        self._generator = load_generator(source, device, dtype, batch_size)
-        return {
-            "name": self._generator.name,
-            "max_prompt_tokens": self._generator.max_prompt_tokens,
-            "tokenizer": getattr(self._generator, "tokenizer", None),
-            "gives_likelihoods": getattr(self._generator, "gives_likelihoods", True),
-        }
+        if isinstance(source, str):
+            source = HFGenerator.from_pretrained(source, *options)
+        self._generator = source
+        names = ("name", "max_prompt_tokens", "tokenizer", "gives_likelihoods")
+        return {name: getattr(source, name) for name in names}
 
     def fingerprint(self) -> str | None:
-        """Return the fingerprint of the generator, if it has one."""
-        return getattr(self._generator, "fingerprint", None)
+        """Return the fingerprint of the generator."""
+        return self._generator.fingerprint
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the generator."""
-        return getattr(self._generator, method)(*arguments)
+        """Call a method of the generator, or `generate_from` of the replica."""
+        owner = self if method == "generate_from" else self._generator
+        return getattr(owner, method)(*arguments)
 
     def generate_from(
         self,
         prompts: list[str],
         drafts: list[Answer | str],
+        rows: list[int],
         max_new_tokens: int,
         decided: Callable[[int, str, int], bool] | None,
-        rows: list[int],
     ) -> list[tuple[Answer, tuple[str, int] | None]]:
-        """Answers, each with what `decided`, whose index counts all prompts, was true for."""
+        """Answer from drafts, each with what `decided`, which gets its row, was true for."""
         if not isinstance(self._generator, DraftingGenerator):
             return [(answer, None) for answer in self.ask("generate", prompts, max_new_tokens)]
-        asked: dict[int, tuple[str, int]] = {}
+        reasons: dict[int, tuple[str, int]] = {}
 
         def decide(k: int, text: str, words_left: int) -> bool:
-            assert decided is not None
-            if decided(rows[k], text, words_left):
-                asked[k] = text, words_left
-                return True
-            return False
+            if decided is None or not decided(rows[k], text, words_left):
+                return False
+            reasons[k] = text, words_left
+            return True
 
         answers = self._generator.generate_from(
             prompts, drafts, max_new_tokens, None if decided is None else decide
         )
-        return [(a, asked.get(k) if a.partial else None) for k, a in enumerate(answers)]
+        return [(a, reasons.get(k) if a.partial else None) for k, a in enumerate(answers)]
 
 
 def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
@@ -89,7 +84,7 @@ def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     work = np.asarray(lengths, dtype=np.float64)[order] + 1  # an empty text is some work, too
-    parts = replicas * -(-len(order) // (replicas * MOST_PROMPTS))
+    parts = replicas * -(-len(order) // (replicas * MAX_PROMPTS))
     # Where the middle of each text lies, if all of them are laid out on a line of `parts` batches.
     batch = (work.cumsum() - work / 2) / work.sum() * parts
     batches = [order[batch.astype(int) == part].tolist() for part in range(parts)]
@@ -97,31 +92,23 @@ def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
 
 
 def starter(
-    ray: Any, generator: str | Path | Generator, loading: tuple[Any, ...], resources: dict[str, Any]
+    ray: Any, generator: str | Path | Generator, options: tuple[Any, ...], resources: dict[str, Any]
 ) -> Callable[[], tuple[Any, Any]]:
-    """Make what starts a replica, again whenever one dies.
-
-    Args:
-        ray: The module, connected.
-        generator: What the replicas host.
-        loading: The other arguments of `Replica.load`.
-        resources: Options of the actor.
-
-    Returns:
-        A function that returns the actor and the reference of what `Replica.load` returns.
+    """Return what starts a replica in an actor, for `ActorPool`; `options` are those of its `load`.
 
     Raises:
         ValueError: If the generator is neither a name nor a `Generator`.
     """
-    source: Any = generator
-    if not isinstance(generator, (str, Path)):
-        source = ray.put(load_generator(generator))  # only checks what it is
-    elif Path(generator).exists():
-        source = str(Path(generator).resolve())  # a replica may run in another folder
+    source: Any
+    if isinstance(generator, (str, Path)):
+        # Absolute, as a replica may run in another folder.
+        source = str(Path(generator).resolve() if Path(generator).exists() else generator)
+    else:
+        source = ray.put(check_generator(generator))
     actor_class = ray.remote(max_restarts=0, max_task_retries=0, **resources)(Replica)
 
     def start() -> tuple[Any, Any]:
         actor = actor_class.remote()
-        return actor, actor.load.remote(source, *loading)
+        return actor, actor.load.remote(source, *options)
 
     return start

@@ -1,12 +1,12 @@
-"""Greedy decoding from a draft: one forward pass checks it, the next go on where it fails.
+"""Verification of drafts: one forward pass checks a draft, the next continue where it fails.
 
 The answer to a compressed prompt is often the answer to the original one. With that as the draft,
 a pass over prompt and draft gives the arg-max token after each of its tokens; the longest prefix of
 the draft that equals them is what decoding token by token would have written, and one token more
-comes for free. Rows that are not finished then go on with the rest of the draft where it lines up
-again. A draft changes how many passes an answer takes, never its tokens. The idea is that of
-speculative decoding (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192), with a draft that is
-there already.
+comes for free. Unfinished answers then continue with the rest of the draft where it aligns again. A
+draft changes how many passes an answer takes, never its tokens. The idea is that of speculative
+decoding (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192), with a draft that is there
+already.
 """
 
 from __future__ import annotations
@@ -16,166 +16,163 @@ from dataclasses import dataclass, field
 
 from pcrl_gym.generators.speculative.reader import Reader
 
-SHARE = 3
-"""Guesses are read as far as one row in so many has them, as all others are padded to that."""
+ROWS_PER_LONG_PROPOSAL = 3
+"""One row in so many decides how many proposed tokens are read: others are padded to its length."""
 
 
 @dataclass
-class Trust:
-    """How far drafts are read: twice as many tokens as have held per wrong one so far.
-
-    Attributes:
-        held: How many tokens were right; what it starts with is believed in advance.
-        wrong: How many drafts had a wrong token, and one.
+class DraftLength:
+    """How far new drafts are read: twice the accepted tokens per draft with a rejected one so far.
 
     Example:
-        >>> trust = Trust(held=3)
-        >>> trust.reach
+        >>> length = DraftLength(accepted=3)
+        >>> length.max_tokens
         6
-        >>> trust.learn(held=1, wrong=True)
-        >>> trust.reach
+        >>> length.update(accepted=1, rejected=True)
+        >>> length.max_tokens
         4
     """
 
-    held: int
-    wrong: int = 1
+    accepted: int  # begins with a number that is assumed
+    rejected: int = 1
 
     @property
-    def reach(self) -> int:
-        """Most tokens of a draft to read, at least 1: drafts may begin to hold."""
-        return max(1, 2 * self.held // self.wrong)
+    def max_tokens(self) -> int:
+        """Most tokens of a draft to read, at least 1 to notice when drafts become right."""
+        return max(1, 2 * self.accepted // self.rejected)
 
-    def learn(self, held: int, wrong: bool) -> None:
-        """Take note of how many tokens of a draft held, and whether one did not."""
-        self.held += held
-        self.wrong += wrong
+    def update(self, accepted: int, rejected: bool) -> None:
+        """Count a draft: its accepted tokens, and whether one was rejected."""
+        self.accepted += accepted
+        self.rejected += rejected
 
 
 @dataclass
-class Row:
-    """An answer in the making.
+class DraftedAnswer:
+    """An answer that is being decoded from a draft.
 
     Attributes:
         index: Which prompt it answers.
-        draft: The token ids that it is expected to have; only the last may end it.
+        draft: The token ids that it is expected to have; only the last may be one of `eos_ids`.
+        limit: Most tokens of the answer, at least 1.
+        eos_ids: Ids of end-of-sequence tokens, which are part of the answer.
         tokens: The token ids that it has.
-        at: How many tokens of the draft are used up.
-        guess: Which tokens of the draft are expected to come next.
-        held: How many tokens were right of the last guess that was read.
-        wrong: Whether the next one of it was not.
-        partial: Whether it was left unfinished because `decided` said so.
+        position: How many tokens of the draft are used up.
+        proposal: Which tokens of the draft are expected next.
+        accepted: How many tokens of the last proposal that was read were right.
+        rejected: Whether the next one of it was wrong.
+        partial: Whether it was left unfinished because `decided` returned true.
     """
 
     index: int
     draft: Sequence[int]
+    limit: int
+    eos_ids: Collection[int]
     tokens: list[int] = field(default_factory=list)
-    at: int = 0
-    guess: slice = field(init=False)
-    held: int = 0
-    wrong: bool = False
+    position: int = 0
+    proposal: slice = field(init=False)
+    accepted: int = 0
+    rejected: bool = False
     partial: bool = False
 
     def __post_init__(self) -> None:
-        self.guess = slice(0, len(self.draft))
+        self.proposal = slice(0, len(self.draft))
 
-    def guessed(self, most: int, limit: int, ends: Collection[int]) -> list[int]:
-        """Return at most so many guessed tokens to read, none that would end the answer."""
-        guess = list(self.draft[self.guess])[: min(most, limit - len(self.tokens))]
-        whole = bool(guess) and (guess[-1] in ends or len(self.tokens) + len(guess) == limit)
-        return guess[:-1] if whole else guess
+    @property
+    def complete(self) -> bool:
+        """Whether it ends with an end-of-sequence token or at the limit."""
+        return self.tokens[-1] in self.eos_ids or len(self.tokens) >= self.limit
 
-    def accept(self, read: Sequence[int], predicted: Sequence[int]) -> int:
-        """Take over predictions as far as the guess holds, and the first that corrects it.
+    def proposed(self, max_tokens: int) -> list[int]:
+        """Return at most so many proposed tokens to read, none that would complete the answer."""
+        room = self.limit - len(self.tokens)
+        tokens = list(self.draft[self.proposal])[: min(max_tokens, room)]
+        whole = bool(tokens) and (tokens[-1] in self.eos_ids or len(tokens) == room)
+        return tokens[:-1] if whole else tokens
+
+    def accept(self, proposed: Sequence[int], predicted: Sequence[int]) -> int:
+        """Append predictions as far as the proposal is right, and the first that corrects it.
 
         Args:
-            read: The guessed tokens that were read.
-            predicted: The arg-max tokens after `tokens` and each of `read`; one more than those.
-
-        Returns:
-            How many of the guessed tokens were right.
+            proposed: The proposed tokens that were read; returns how many of them are right.
+            predicted: The arg-max tokens after `tokens` and each proposed one; one more than those.
         """
-        held = next((k for k, token in enumerate(read) if token != predicted[k]), len(read))
-        self.tokens += predicted[: held + 1]
-        if held:
-            self.at = self.guess.start + held
-        if read:
-            self.held, self.wrong = held, held < len(read)
-        return held
+        wrong = (k for k, token in enumerate(proposed) if token != predicted[k])
+        accepted = next(wrong, len(proposed))
+        self.tokens += predicted[: accepted + 1]
+        if accepted:
+            self.position = self.proposal.start + accepted
+        if proposed:
+            self.accepted, self.rejected = accepted, accepted < len(proposed)
+        return accepted
 
-    def line_up(self) -> None:
-        """Guess how the answer goes on after its last token.
+    def realign(self) -> None:
+        """Propose how the answer continues after its last token.
 
-        If the rest of the draft has that token, what stands before it was left out: the guess is
-        twice as long as what held last, and one. If not, it may stand in the place of another one:
-        as long as what held. So where a draft has nothing to do with the answer, decoding soon goes
-        on without it.
+        If the rest of the draft has that token, what stands before it was left out, and the
+        proposal is one token more than twice what was accepted last. If not, the token may replace
+        another one, and the proposal is as long as what was accepted. So a draft that has nothing
+        to do with the answer is soon no longer read.
         """
-        rest = list(self.draft[self.at :])
+        rest = list(self.draft[self.position :])
         if self.tokens[-1] in rest:
-            self.at += rest.index(self.tokens[-1]) + 1
-            self.guess = slice(self.at, self.at + 2 * self.held + 1)
+            self.position += rest.index(self.tokens[-1]) + 1
+            self.proposal = slice(self.position, self.position + 2 * self.accepted + 1)
         else:
-            self.guess = slice(self.at + 1, self.at + 1 + self.held)
+            self.proposal = slice(self.position + 1, self.position + 1 + self.accepted)
 
 
-def advance(
+def verify(
     reader: Reader,
-    rows: Sequence[Row],
+    answers: Sequence[DraftedAnswer],
     unread: Sequence[Sequence[int]],
-    most: int,
-    limit: int,
-    ends: Collection[int],
+    max_tokens: int,
     decided: Callable[[int, list[int]], bool] | None = None,
-) -> list[Row]:
-    """Take the answers of a batch one forward pass further.
+) -> list[DraftedAnswer]:
+    """Verify the proposals of a batch with one forward pass.
 
     Args:
-        reader: The reader of these rows; it goes on with those that are returned.
-        rows: The rows.
-        unread: Per row the token ids that stand before its guess and were not read yet.
-        most: Most tokens of a guess.
-        limit: Most tokens of an answer, at least 1.
-        ends: Ids of end-of-sequence tokens, which are part of the answer.
-        decided: Called with the index and the tokens of each row that is not finished; true leaves
-            it there, partial.
+        reader: The reader of these answers; afterwards of those that are returned.
+        answers: The answers.
+        unread: Per answer the token ids before its proposal that were not read yet.
+        max_tokens: Most tokens of a proposal.
+        decided: Called with index and tokens of each incomplete answer; true leaves it partial.
 
     Returns:
-        The rows that are to go on, in order.
+        The answers that continue, in order.
     """
-    guesses = [row.guessed(most, limit, ends) for row in rows]
+    proposals = [answer.proposed(max_tokens) for answer in answers]
     predicted = reader.read(
-        [[*new, *guess] for new, guess in zip(unread, guesses, strict=True)],
-        [len(guess) + 1 for guess in guesses],
+        [[*new, *proposal] for new, proposal in zip(unread, proposals, strict=True)],
+        [len(proposal) + 1 for proposal in proposals],
     )
-    stay, wrong = [], []
-    for k, (row, guess) in enumerate(zip(rows, guesses, strict=True)):
-        held = row.accept(guess, predicted[k])
-        if row.tokens[-1] in ends or len(row.tokens) >= limit:
+    unfinished, rejected = [], []
+    for k, (answer, proposal) in enumerate(zip(answers, proposals, strict=True)):
+        accepted = answer.accept(proposal, predicted[k])
+        if answer.complete:
             continue
-        if decided is not None and decided(row.index, row.tokens):
-            row.partial = True
+        if decided is not None and decided(answer.index, answer.tokens):
+            answer.partial = True
             continue
-        row.line_up()
-        stay.append(k)
-        wrong.append(len(guess) - held)
-    if stay:
-        reader.retain(stay, wrong)
-    return [rows[k] for k in stay]
+        answer.realign()
+        unfinished.append(k)
+        rejected.append(len(proposal) - accepted)
+    if unfinished:
+        reader.retain(unfinished, rejected)
+    return [answers[k] for k in unfinished]
 
 
-def go_on(
+def verify_next(
     reader: Reader,
-    rows: Sequence[Row],
-    free: int,
-    limit: int,
-    ends: Collection[int],
+    answers: Sequence[DraftedAnswer],
+    free_rows: int,
     decided: Callable[[int, list[int]], bool] | None = None,
-) -> list[Row]:
-    """Take answers that have begun one forward pass further.
+) -> list[DraftedAnswer]:
+    """Verify the next proposals of answers that have begun; see `verify`.
 
-    See `advance` and `SHARE`, for which the first `free` rows do not count: padding so few of them
+    The `free_rows` longest proposals do not count for `ROWS_PER_LONG_PROPOSAL`: padding so few rows
     costs little.
     """
-    sizes = sorted((len(row.guessed(limit, limit, ends)) for row in rows), reverse=True)
-    most = sizes[max(0, len(rows) - free - 1) // SHARE]
-    return advance(reader, rows, [row.tokens[-1:] for row in rows], most, limit, ends, decided)
+    sizes = sorted((len(answer.proposed(answer.limit)) for answer in answers), reverse=True)
+    max_tokens = sizes[max(0, len(answers) - free_rows - 1) // ROWS_PER_LONG_PROPOSAL]
+    return verify(reader, answers, [a.tokens[-1:] for a in answers], max_tokens, decided)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.episodes.words import ASCII_WORD, UNICODE_WORD, find_words
+from pcrl_gym.generators.base import Answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -36,7 +37,7 @@ class GrowingText:
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._backend = tokenizer.backend_tokenizer
         steps = _decoder_steps(json.loads(self._backend.to_str())["decoder"])
-        self.words_per_token = self._most_words() if _appends(steps) else None
+        self.words_per_token = self._max_words() if _appends(steps) else None
         falls_back = any(step["type"] == "ByteFallback" for step in steps)
         vocabulary = self._backend.get_vocab().items() if falls_back else ()
         self._bytes = {i for token, i in vocabulary if re.fullmatch("<0x[0-9A-F]{2}>", token)}
@@ -55,7 +56,20 @@ class GrowingText:
         text = self._backend.decode(list(tokens[:end]), skip_special_tokens=True)
         return text + UNKNOWN * unknown
 
-    def _most_words(self) -> int:
+    def partial_answer(self, tokens: Sequence[int]) -> Answer:
+        """Return an unfinished answer with what is certain of its text."""
+        return Answer(self.certain(tokens).rstrip(UNKNOWN).strip(), tuple(tokens), partial=True)
+
+    def decider(
+        self, decided: Callable[[int, str, int], bool], limit: int
+    ) -> Callable[[int, list[int]], bool] | None:
+        """Return `decided` as a function of an answer's tokens; see `DraftingGenerator`."""
+        words = self.words_per_token
+        if words is None:
+            return None
+        return lambda i, tokens: decided(i, self.certain(tokens), (limit - len(tokens)) * words)
+
+    def _max_words(self) -> int:
         ids = [[i] for i in range(self._backend.get_vocab_size(with_added_tokens=True))]
         texts = self._backend.decode_batch(ids, skip_special_tokens=True)
         # A piece of a character may complete one that is a word.

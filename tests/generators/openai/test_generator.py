@@ -719,7 +719,7 @@ def test_an_answer_is_on_disk_before_the_batch_has_ended(server: FaultServer, tm
 
 
 def test_memory_forgets_the_oldest(server: FaultServer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(openai, "_MEMORY_SIZE", 4)
+    monkeypatch.setattr(openai, "_MAX_IN_MEMORY", 4)
     generator = connect(server, concurrency=1)
     generator.generate(["a", "b", "c"], 5)  # two entries each: answer and token count
     generator.generate(["c"], 5)

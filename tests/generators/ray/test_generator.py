@@ -27,7 +27,7 @@ from pcrl_gym.generators.base import Answer, DraftingGenerator
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.ray.generator import RayGenerator
-from pcrl_gym.generators.ray.replica import MOST_PROMPTS, split_by_length
+from pcrl_gym.generators.ray.replica import MAX_PROMPTS, split_by_length
 from pcrl_gym.worlds import load_prompts
 from processes import CAN_TELL, processes_with
 
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 5))
-def test_each_text_is_in_one_batch_and_batches_are_alike(lengths: list[int], replicas: int):
+def test_each_text_is_in_one_batch_and_batches_are_equal_work(lengths: list[int], replicas: int):
     batches = split_by_length(lengths, replicas)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     assert all(batches)
@@ -51,7 +51,7 @@ def test_each_text_is_in_one_batch_and_batches_are_alike(lengths: list[int], rep
 
 
 def test_many_texts_make_rounds_of_batches():
-    batches = split_by_length([7] * (MOST_PROMPTS * 2 + 1), replicas=2)
+    batches = split_by_length([7] * (MAX_PROMPTS * 2 + 1), replicas=2)
     assert len(batches) == 4
     assert split_by_length([], replicas=3) == []
 
@@ -229,13 +229,13 @@ def test_a_replica_killed_in_mid_run_costs_no_reward(
 ):
     from ray_fakes import MortalDrafter
 
-    expected = rollout(local)
+    expected = rollout(local, early_stopping=True)
     # A word that stands in a compressed prompt of the second step and in none of the first.
     first, second = (" ".join(step["compressed_prompt"]).split() for step in expected[:2])
     fatal = next(word for word in second if len(word) > 4 and word not in " ".join(first))
     hosted = MortalDrafter(local, fatal, tmp_path / "deaths")
     with RayGenerator(hosted, replicas=2, num_cpus=0.5) as generator:
-        assert_equal(rollout(generator), expected)
+        assert_equal(rollout(generator, early_stopping=True), expected)
     assert deaths(tmp_path) == 1
 
 

@@ -17,7 +17,7 @@ from pcrl_gym.errors import GeneratorError
 from pcrl_gym.generators.base import Answer, DraftingGenerator
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import load_generator
-from pcrl_gym.generators.speculative.drafts import Row, go_on
+from pcrl_gym.generators.speculative.drafts import DraftedAnswer, verify_next
 from pcrl_gym.generators.speculative.partial_text import GrowingText
 from pcrl_gym.micro import micro_prompts
 from pcrl_gym.prompts.prompt import Prompt
@@ -248,17 +248,17 @@ def test_the_last_answers_of_a_group_go_on_with_later_ones(
     generator: HFGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = list(dict.fromkeys(e.text for e, _ in pairs_of(generator, 200, seed=7)))
-    answers = generator.generate(prompts, LIMIT)
+    expected = generator.generate(prompts, LIMIT)
     monkeypatch.setattr(generator.readings, "tokens", 256)
     monkeypatch.setattr(generator.batches, "tokens", 1024)
     groups: list[set[int]] = []
 
-    def watched(reader: Any, rows: list[Row], *others: Any) -> list[Row]:
-        groups.append({row.index for row in rows})
-        return go_on(reader, rows, *others)
+    def watched(reader: Any, answers: list[DraftedAnswer], *others: Any) -> list[DraftedAnswer]:
+        groups.append({answer.index for answer in answers})
+        return verify_next(reader, answers, *others)
 
-    monkeypatch.setattr("pcrl_gym.generators.speculative.decoding.go_on", watched)
-    assert generator.generate_from(prompts, answers[::-1], LIMIT) == answers
+    monkeypatch.setattr("pcrl_gym.generators.speculative.decoding.verify_next", watched)
+    assert generator.generate_from(prompts, expected[::-1], LIMIT) == expected
     begun: set[int] = set()
     joined = False
     for group in groups:

@@ -15,9 +15,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 import models
 from pcrl_gym.errors import PromptTooLongError
 from pcrl_gym.generators.base import Answer
+from pcrl_gym.generators.batch_invariance import difference, length_boundary
+from pcrl_gym.generators.generation_config import context_length
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.logits import logits_at
-from pcrl_gym.generators.trial import difference, length_boundary
 
 NEW = 10
 PROMPTS = [
@@ -182,7 +183,7 @@ def quietly(model: Any, tokenizer: Any) -> HFGenerator:
 def alone(model: Any, generator: HFGenerator, prompts: list[str], new: int) -> list[Answer]:
     """What `generate` of a model that has answered nothing yet says to each prompt."""
     answers = []
-    for row in generator._framed(prompts):
+    for row in generator._codec.prompts(prompts):
         fresh = copy.deepcopy(model)
         ids = torch.tensor([row])
         output = fresh.generate(
@@ -192,8 +193,11 @@ def alone(model: Any, generator: HFGenerator, prompts: list[str], new: int) -> l
             do_sample=False,
             pad_token_id=generator._ids["pad_token_id"],
         )[0]
-        tokens = generator._cut(output[1 if generator.is_encoder_decoder else len(row) :].tolist())
-        answers.append(Answer(generator._decode(tokens), tuple(tokens)))
+        answers.append(
+            generator._codec.answer(
+                output[1 if generator.is_encoder_decoder else len(row) :].tolist()
+            )
+        )
     return answers
 
 
@@ -221,7 +225,7 @@ def test_likelihoods_are_those_of_a_plain_forward_pass(kind: str) -> None:
     generator = quietly(copy.deepcopy(model), tokenizer)
     answers = generator.generate(PROMPTS[::-1], NEW)
     values = generator.log_likelihood(PROMPTS, answers)
-    for row, answer, value in zip(generator._framed(PROMPTS), answers, values, strict=True):
+    for row, answer, value in zip(generator._codec.prompts(PROMPTS), answers, values, strict=True):
         target = list(answer.token_ids)
         fresh = copy.deepcopy(model)
         with torch.no_grad():
@@ -238,7 +242,7 @@ def test_scores_of_a_model_whose_forward_pass_is_no_prediction_come_from_decodin
     """XLNet's forward pass sees the token that it is to predict."""
     model, tokenizer = build("xlnet")
     generator = quietly(model, tokenizer)
-    assert generator._can.scoring is None
+    assert generator._invariance.scoring is None
     [best] = generator.generate(PROMPTS[:1], 1)
     others = [Answer("", (i,)) for i in range(3, len(tokenizer), 40)]
     values = generator.log_likelihood(PROMPTS[:1] * (len(others) + 1), [best, *others])
@@ -250,18 +254,18 @@ def test_scores_of_a_model_whose_forward_pass_is_no_prediction_come_from_decodin
 @pytest.mark.parametrize(
     ("kind", "found"),
     [
-        ("llama", ("any", "any", True, None)),
-        ("bloom", ("any", "any", True, None)),
-        ("t5", ("any", "any", True, None)),
-        ("openai-gpt", ("any", "any", False, None)),  # no cache
-        ("mistral", ("any", "any", False, None)),  # a window
-        ("mamba", ("any", "any", False, None)),  # a state
-        ("bart", ("any", "any", False, None)),  # absolute positions
+        ("llama", ("padded", "padded", True, None)),
+        ("bloom", ("padded", "padded", True, None)),
+        ("t5", ("padded", "padded", True, None)),
+        ("openai-gpt", ("padded", "padded", False, None)),  # no cache
+        ("mistral", ("padded", "padded", False, None)),  # a window
+        ("mamba", ("padded", "padded", False, None)),  # a state
+        ("bart", ("padded", "padded", False, None)),  # absolute positions
         ("recurrent_gemma", ("equal", "equal", False, None)),
         ("xlnet", ("equal", None, False, None)),
-        ("phi3", ("any", "any", True, 32)),
-        ("qwen2", ("any", "any", True, 31)),
-        ("llama4_text", ("any", "any", False, 32)),
+        ("phi3", ("padded", "padded", True, 32)),
+        ("qwen2", ("padded", "padded", True, 31)),
+        ("llama4_text", ("padded", "padded", False, 32)),
     ],
 )
 def test_what_a_trial_finds_is_said_once(kind: str, found: tuple[Any, ...]) -> None:
@@ -273,10 +277,10 @@ def test_what_a_trial_finds_is_said_once(kind: str, found: tuple[Any, ...]) -> N
         generator = HFGenerator(model, tokenizer)
         generator.generate(PROMPTS, 2)
     assert torch.equal(torch.get_rng_state(), state)
-    can = generator._can
+    can = generator._invariance
     assert (can.decoding, can.scoring, can.drafts, can.boundary) == found
     slow = [str(w.message) for w in told if "slower" in str(w.message)]
-    assert len(slow) == (found != ("any", "any", True, None))
+    assert len(slow) == (found != ("padded", "padded", True, None))
     assert all(problem in slow[0] for problem in can.problems)
 
 
@@ -286,7 +290,7 @@ def test_a_trial_finds_the_same_in_half_precision(kind: str, dtype: torch.dtype)
     model, tokenizer = build(kind)
     whole, half = quietly(copy.deepcopy(model), tokenizer), quietly(model.to(dtype), tokenizer)
     for name in ("decoding", "scoring", "drafts", "boundary"):
-        assert getattr(half._can, name) == getattr(whole._can, name)
+        assert getattr(half._invariance, name) == getattr(whole._invariance, name)
 
 
 WORDS = [
@@ -304,7 +308,7 @@ def test_positions_that_depend_on_the_length_do_not_depend_on_company(kind: str,
     model, tokenizer = build(kind)
     generator = quietly(copy.deepcopy(model), tokenizer)
     prompts = [*WORDS, *("q" * n for n in (17, 18, 19, 20, 22, 28, 29, 30, 31))]
-    sizes = [len(row) for row in generator._framed(prompts)]
+    sizes = [len(row) for row in generator._codec.prompts(prompts)]
     assert 24 in sizes
     assert min(sizes) < 10
     assert max(sizes) > 40
@@ -368,7 +372,7 @@ def test_padding_never_enters_the_head(kind: str) -> None:
     generator.log_likelihood(PROMPTS, answers)
     assert rows == [sum(len(a.token_ids) for a in answers)]
     rows.clear()
-    if generator._can.drafts:
+    if generator._invariance.drafts:
         # The last wanted token is predicted, so of drafts of 2, 5 and 8 tokens these are read.
         generator.generate_from(PROMPTS, [Answer("", a.token_ids) for a in answers], 30)
         assert rows[0] == (2 + 1) + (5 + 1) + (8 + 1)
@@ -388,7 +392,7 @@ def test_threads_that_share_a_model_do_not_disturb_each_other() -> None:
 def test_limits_are_found_whatever_they_are_called() -> None:
     limits = {}
     for kind in ("xlnet", "bloom", "mpt", "opt", "openai-gpt", "t5", "led", "qwen2", "mamba"):
-        limits[kind] = quietly(*build(kind))._context
+        limits[kind] = context_length(quietly(*build(kind)).model.config)
     assert limits == {
         "xlnet": None,
         "bloom": None,
@@ -443,7 +447,7 @@ def test_ends_that_the_model_cannot_write_are_left_out(kind: str, end: Any) -> N
     model.generation_config.eos_token_id = end
     generator = quietly(model, tokenizer)
     assert generator._ids == expected._ids
-    assert generator._can == expected._can
+    assert generator._invariance == expected._invariance
     assert generator.generate(PROMPTS, NEW) == expected.generate(PROMPTS, NEW)
 
 

@@ -1,23 +1,22 @@
-"""What a model can do without changing its answers: tried out, not guessed from its kind."""
+"""Which batches and drafts leave a model's answers unchanged: found by probing its logits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
 
 from pcrl_gym.generators.batching import pad_rows
+from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.generation_config import greedy_config
 from pcrl_gym.generators.likelihood import answer_logits
-from pcrl_gym.generators.prompt_encoder import PromptFramer
 from pcrl_gym.generators.speculative.reader import Reader
 from pcrl_gym.generators.torch_state import own_state
 
-Company = Literal["any", "equal", "none"]
+Batching = Literal["padded", "equal", "single"]
 """Which prompts may share a batch: all of them, padded; those of equal length; none."""
 
 TEXTS = (
@@ -33,71 +32,113 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Abilities:
-    """How a model has to be asked so that each answer is the one to its prompt alone.
+class Invariance:
+    """How a model has to be run so that each answer depends on its prompt alone.
 
     Attributes:
         decoding: Which prompts `generate` may answer in one batch.
         scoring: Which prompts may share a forward pass that scores answers; `None`: it does not
             predict what `generate` does, so answers are scored by decoding them.
         drafts: Whether a `Reader` can read drafts.
-        boundary: Tokens of prompt and answer up to which positions are the same in any company;
+        boundary: Tokens of prompt and answer up to which positions do not depend on the batch;
             longer ones are answered alone. `None`: there is no such boundary.
         problems: What is answered the slow way and why, for people.
     """
 
-    decoding: Company
-    scoring: Company | None
+    decoding: Batching
+    scoring: Batching | None
     drafts: bool
     boundary: int | None
     problems: tuple[str, ...] = ()
 
+    def exceeds(self, size: int) -> bool:
+        """Return whether so many tokens exceed the boundary."""
+        return self.boundary is not None and size > self.boundary
 
-def try_out(
-    model: Any, ids: Mapping[str, Any], framer: PromptFramer, context: int | None
-) -> Abilities:
-    """Try what a model can do, by its logits on two or three short prompts.
+    def groups(
+        self, batching: Batching, sizes: Sequence[int], lengths: Sequence[tuple[int, ...]]
+    ) -> list[tuple[int, ...]]:
+        """Return groups of rows that may share a batch, see `Batcher.run`; "equal": by lengths."""
+        groups: list[tuple[int, ...]] = []
+        for i, size in enumerate(sizes):
+            if batching == "single" or self.exceeds(size):
+                groups.append((1, size, i))
+            else:
+                groups.append((0, *lengths[i]) if batching == "equal" else (0,))
+        return groups
 
-    What `generate` predicts for a prompt alone is right; that padding, company and drafts change
-    nothing is seen by doing it. Costs about a dozen forward passes over a few tokens, and leaves
-    the state of the process and of the model as it was.
+    def reset(self, model: Any, ids: Mapping[str, Any]) -> None:
+        """Undo what long prompts did to frequencies: embeddings reset them in a short pass."""
+        if self.boundary is not None:
+            answer_logits(model, ids, [[ids["pad_token_id"]]], [[ids["pad_token_id"]]])
+
+
+def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | None) -> Invariance:
+    """Compare a model's logits in batches and with drafts to those of each prompt alone.
+
+    What `generate` predicts for a prompt alone is right. Costs about a dozen forward passes over a
+    few tokens, and leaves the state of the process and of the model as it was.
 
     Args:
         model: The model, in evaluation mode.
-        ids: Its control tokens, see `greedy.control_ids`.
-        framer: Encodes its prompts.
+        ids: Its control tokens, see `generation_config.control_ids`.
+        codec: Encodes its prompts.
         context: Most tokens that it takes; `None`: any number.
 
     Raises:
-        ValueError: If `generate` cannot answer a prompt, or not twice alike, or gives NaN.
+        ValueError: If `generate` fails on a prompt, gives NaN, or other logits when asked again.
     """
     boundary = length_boundary(model)
-    most = min((limit for limit in (context, boundary) if limit is not None), default=LONG + NEW)
-    long = max(1, min(LONG, most - NEW))
-    rows = [(row * long)[:long] for row in framer(TEXTS)]
+    limits = [limit for limit in (context, boundary) if limit is not None]
+    long = max(1, min(LONG, min(limits, default=LONG + NEW) - NEW))
+    rows = [(row * long)[:long] for row in codec.prompts(TEXTS)]
     rows[1] = rows[1][: max(1, min(SHORT, long - 1))]
-    ends = ids["eos_token_id"] or ()
-    words = [i for row in framer.answers(TEXTS) for i in row if i not in ends] or [0]
+    eos = ids["eos_token_id"] or ()
+    words = [i for row in codec.answers(TEXTS) for i in row if i not in eos] or [0]
     answers = [(words[k:] * NEW)[:NEW] for k in range(len(rows))]
+    kind = type(model).__name__
     with own_state(model):
-        trial = _Trial(model, ids, rows, answers)
+        model_probe = _Probe(model, ids, rows, answers)
         try:
-            alone = [trial.alone(0), trial.alone(1)]
+            alone = [model_probe.alone(0), model_probe.alone(1)]
         except Exception as error:
             raise ValueError(
-                f"{type(model).__name__} cannot be used: its `generate` fails on a prompt of at "
-                f"most {long} tokens with {type(error).__name__}: {error}"
+                f"{kind} cannot be used: its `generate` fails on a prompt of at most {long} tokens "
+                f"with {type(error).__name__}: {error}"
             ) from error
         if any(bool(logits.isnan().any()) for logits in alone):
             raise ValueError(
-                f"{type(model).__name__} cannot be used: its logits are NaN; try dtype='float32', "
-                "or check its weights"
+                f"{kind} cannot be used: its logits are NaN; try dtype='float32', or check its "
+                "weights"
             )
-        return trial.abilities(boundary)
+        decoding, decoding_fault = model_probe.widest(decoded_logits)
+        scoring, scoring_fault = model_probe.widest(answer_logits)
+        drafts_fault = model_probe.fault(model_probe.draft_logits, [0, 1])
+    if decoding is None:
+        raise ValueError(
+            f"{kind} cannot be used: `generate` gives a prompt other logits when asked again "
+            f"({decoding_fault})"
+        )
+    problems = []
+    if decoding_fault:
+        problems.append(f"prompts are answered {_HOW[decoding]} ({decoding_fault})")
+    if scoring_fault:
+        problems.append(f"answers are scored {_HOW[scoring]} ({scoring_fault})")
+    if drafts_fault:
+        problems.append(f"drafts are not used ({drafts_fault})")
+    if boundary is not None:
+        problems.append(
+            f"prompts that exceed {boundary} tokens with their answers are answered one by one and "
+            "without drafts (positions depend on the length)"
+        )
+    return Invariance(decoding, scoring, not drafts_fault, boundary, tuple(problems))
 
 
-class _Trial:
-    """Compares ways to ask with the logits of each prompt alone; the second prompt is short."""
+_HOW = {"equal": "in batches of equal length", "single": "one by one", None: "by decoding them"}
+
+
+class _Probe:
+    """Prompts and answers of a model, and the logits of each prompt alone; the second is short."""
 
     def __init__(
         self, model: Any, ids: Mapping[str, Any], rows: list[list[int]], answers: list[list[int]]
@@ -106,108 +147,51 @@ class _Trial:
         self._ids = ids
         self._rows = rows
         self._answers = answers
-        self._known: dict[int, torch.Tensor] = {}
+        self.alone = cache(lambda i: decoded_logits(model, ids, [rows[i]], [answers[i]]))
 
-    def alone(self, i: int) -> torch.Tensor:
-        """Return the logits of one of the prompts alone."""
-        if i not in self._known:
-            self._known[i] = decoded_logits(
-                self._model, self._ids, [self._rows[i]], [self._answers[i]]
-            )
-        return self._known[i]
-
-    def abilities(self, boundary: int | None) -> Abilities:
-        """Try all ways.
-
-        Raises:
-            ValueError: If `generate` gives other logits when asked again.
-        """
-        kind = type(self._model).__name__
-        decoding, why = self._widest(decoded_logits)
-        if decoding is None:
-            raise ValueError(
-                f"{kind} cannot be used: `generate` does not answer a prompt twice alike ({why})"
-            )
-        problems = []
-        if decoding != "any":
-            problems.append(f"prompts are answered {_HOW[decoding]} ({why})")
-        scoring, why = self._widest(answer_logits)
-        if scoring != "any":
-            problems.append(f"answers are scored {_HOW[scoring]} ({why})")
-        if why := self._fault(self._read_drafts, [0, 1]):
-            problems.append(f"drafts are not used ({why})")
-        if boundary is not None:
-            problems.append(
-                f"prompts that exceed {boundary} tokens with their answers are answered one by "
-                "one and without drafts (positions depend on the length)"
-            )
-        return Abilities(decoding, scoring, not why, boundary, tuple(problems))
-
-    def _widest(self, logits: Callable[..., torch.Tensor]) -> tuple[Company | None, str]:
-        """Find the widest company that changes nothing, and what a wider one changes."""
-        companies: list[tuple[Company, list[int]]] = [
-            ("any", [0, 1]),
+    def widest(self, logits: Callable[..., torch.Tensor]) -> tuple[Batching | None, str]:
+        """Return the widest batching that changes no logits, and what a wider one changes."""
+        kinds: list[tuple[Batching, list[int]]] = [
+            ("padded", [0, 1]),
             ("equal", [0, 2]),
-            ("none", [0]),
+            ("single", [0]),
         ]
-        why = ""
-        for company, chosen in companies:
+        fault = ""
+        for batching, chosen in kinds:
             rows, answers = [self._rows[i] for i in chosen], [self._answers[i] for i in chosen]
-            fault = self._fault(partial(logits, self._model, self._ids, rows, answers), chosen)
-            if not fault:
-                return company, why
-            why = fault
-        return None, why
+            found = self.fault(partial(logits, self._model, self._ids, rows, answers), chosen)
+            if not found:
+                return batching, fault
+            fault = found
+        return None, fault
 
-    def _fault(self, logits: Callable[[], torch.Tensor], chosen: Sequence[int]) -> str:
-        """Tell how logits differ from those of the chosen prompts alone, "" if they do not."""
+    def fault(self, logits: Callable[[], torch.Tensor], chosen: Sequence[int]) -> str:
+        """Say how logits differ from those of the chosen prompts alone, "" if they do not."""
         try:
             found = difference(logits(), torch.cat([self.alone(i) for i in chosen]))
-        except Exception as error:  # the caller answers in another way and tells why
+        except Exception as error:  # it is then not done, and the warning says why
             return str(error) or type(error).__name__
         allowed = max(TOLERANCE, 8 * torch.finfo(self._model.dtype).eps)
         return "" if found <= allowed else f"logits differ by {found:.0%} of their spread"
 
-    def _read_drafts(self) -> torch.Tensor:
+    def draft_logits(self) -> torch.Tensor:
         """Read the answers of two prompts in two parts; the first has a token that is wrong."""
         (long, short), (first, second) = self._rows[:2], self._answers[:2]
         pad = self._ids["pad_token_id"]
         if (config := self._model.config).is_encoder_decoder:
-            # Where padding moves a decoder's positions, half precision may hide it in a trial.
+            # Where padding moves a decoder's positions, half precision may hide it.
             if getattr(config, "relative_attention_num_buckets", None) is None:
-                raise NotImplementedError("its decoder is not told positions")
+                raise NotImplementedError("its decoder takes no position ids")
             reader = Reader(self._model, pad, encoder_rows=[long, short])
             long = short = [self._ids["decoder_start_token_id"]]
         else:
             reader = Reader(self._model, pad)
         begun = reader.logits([[*long, first[1]], [*short, second[0]]], [2, 2])
-        if not reader.takes_back:
+        if not reader.can_rewind:
             raise NotImplementedError("its cache takes no tokens back")
         reader.retain([0, 1], [1, 0])
         rest = reader.logits([first[:2], second[1:2]], [2, 1])
         return torch.cat([begun[:1], rest[:2], begun[2:], rest[2:]])
-
-
-_HOW = {
-    "equal": "in batches of equal length",
-    "none": "one by one",
-    None: "by decoding them",
-}
-
-
-class Forced(LogitsProcessor):
-    """Lets `generate` write given answers, (rows, tokens)."""
-
-    def __init__(self, answers: torch.Tensor) -> None:
-        self._answers = answers
-        self._start: int | None = None
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> Any:
-        """Return scores, (rows, vocabulary), under which only the next token is possible."""
-        if self._start is None:
-            self._start = input_ids.shape[1]
-        tokens = self._answers[:, input_ids.shape[1] - self._start, None]
-        return torch.full_like(scores, -torch.inf).scatter(1, tokens, 0.0)
 
 
 def decoded_logits(
@@ -220,9 +204,15 @@ def decoded_logits(
 
     Slower than `likelihood.answer_logits`, which see, but right for every model.
     """
-    pad, device = ids["pad_token_id"], model.device
-    input_ids, mask = pad_rows(rows, pad, not model.config.is_encoder_decoder, device)
-    answers, _ = pad_rows(targets, pad, False, device)
+    encoder_decoder, pad = model.config.is_encoder_decoder, ids["pad_token_id"]
+    input_ids, mask = pad_rows(rows, pad, not encoder_decoder, model.device)
+    answers, _ = pad_rows(targets, pad, False, model.device)
+    start = 1 if encoder_decoder else input_ids.shape[1]
+
+    def force(read: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        tokens = answers[:, read.shape[1] - start, None]
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens, 0.0)
+
     output = model.generate(
         input_ids=input_ids,
         attention_mask=mask,
@@ -232,7 +222,7 @@ def decoded_logits(
             return_dict_in_generate=True,
             **ids,
         ),
-        logits_processor=LogitsProcessorList([Forced(answers)]),
+        logits_processor=[force],
     )
     steps = torch.stack(output.logits, dim=1)
     return torch.cat([steps[i, : len(target)] for i, target in enumerate(targets)])
@@ -261,10 +251,10 @@ def difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def length_boundary(model: Any) -> int | None:
-    """Return up to how many tokens positions are encoded alike; `None`: however many.
+    """Return up to how many tokens positions do not depend on the batch; `None`: any number.
 
     Rotary embeddings of some kinds change all frequencies when one prompt of a batch exceeds a
-    length, and Llama 4 scales attention by columns that count padding. A trial would have to be
+    length, and Llama 4 scales attention by columns that count padding. A probe would have to be
     that long to see it, so the modules are looked at: these are the kinds that
     `dynamic_rope_update` of transformers knows, and those that its models have themselves.
     """
