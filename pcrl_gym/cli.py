@@ -156,20 +156,11 @@ def _painted(compression: Compression) -> str:
     """Return the text with its dropped units struck through."""
     import numpy as np
 
-    from pcrl_gym.episodes.episode import Episode
-    from pcrl_gym.prompts.prompt import Prompt
-    from pcrl_gym.rendering.text import Frame, painted, stdout_takes_color
+    from pcrl_gym.rendering.frame import Frame
+    from pcrl_gym.rendering.text import painted, stdout_takes_color
 
-    n = len(compression.units)
-    episode = Episode(
-        prompt=Prompt("", compression.original),
-        text=compression.original,
-        spans=compression.units,
-        droppable=np.array(compression.droppable, dtype=np.bool_),
-        unit_ids=np.zeros(n, dtype=np.int64),
-        fixed=(),
-    )
-    frame = Frame(episode, np.array(compression.kept, dtype=np.bool_))
+    assert compression.episode is not None  # a compressor's own
+    frame = Frame(compression.episode, np.array(compression.kept, dtype=np.bool_))
     return painted(frame, color=stdout_takes_color())
 
 

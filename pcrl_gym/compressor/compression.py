@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pcrl_gym.episodes.episode import Episode
 from pcrl_gym.episodes.units import Span
 
 
@@ -32,6 +33,8 @@ class Compression:
         in_domain: Whether the text is like the policy's training prompts, as far as its words tell
             (see `Compressor`). If False, what is dropped may be arbitrary. None: the policy stores
             nothing about its training prompts.
+        episode: The text as it was cut into units, which `pcrl_gym.rendering` draws; not compared,
+            and no part of `to_dict()`. None: not known.
 
     Example:
         >>> done = Compression(
@@ -60,6 +63,7 @@ class Compression:
     compressed_tokens: int
     template_tokens: int = 0
     in_domain: bool | None = None
+    episode: Episode | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.text

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcrl_gym.compressor.compressor import Compressor
-from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.errors import PromptTooLongError
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.rendering.text import Frame
+from pcrl_gym.rendering.frame import Frame
 from pcrl_gym.scoring.rewards import ThresholdReward
 from pcrl_gym.scoring.scorer import Scorer
 
@@ -64,13 +63,6 @@ class PolicyAgent:
     def __init__(self, name: str, compressor: Compressor) -> None:
         self.name = name
         self._compressor = compressor
-        self._builder = EpisodeBuilder(
-            compressor.tokenizer,
-            compressor.template,
-            compressor.unit,
-            compressor.force_keep,
-            compressor.keep_digits,
-        )
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> PolicyAgent:
@@ -89,7 +81,7 @@ class PolicyAgent:
 
     def episode(self, prompt: Prompt) -> Episode:
         """Cut a prompt into units; see `DemoAgent.episode`."""
-        return self._builder([prompt])[0]
+        return self._compressor.builder([prompt])[0]
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
         """Return the policy's keep mask; see `DemoAgent.keep`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from pcrl_gym.rendering.text import Frame, State, segments, terms, visible
+from pcrl_gym.rendering.frame import Frame, State, segments, terms, visible
 
 _TAGS: dict[State, str] = {"kept": "{}", "dropped": "<del>{}</del>", "protected": "<i>{}</i>"}
 

@@ -14,10 +14,10 @@ from pcrl_gym.envs.shared_spec import SharedSpec
 from pcrl_gym.envs.spaces import Observation, flat_action_masks, parse_keep_mask
 from pcrl_gym.envs.task import check_arguments, check_reset_options, check_seed, make_task
 from pcrl_gym.envs.walk import ShuffledWalk
+from pcrl_gym.rendering.frame import Frame
 from pcrl_gym.rendering.text import (
     RENDER_FPS,
     RENDER_MODES,
-    Frame,
     check_render_mode,
     print_frame,
     render_frame,

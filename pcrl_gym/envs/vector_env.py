@@ -22,10 +22,10 @@ from pcrl_gym.envs.task import (
 )
 from pcrl_gym.envs.vector_info import stack_infos
 from pcrl_gym.envs.walk import ShuffledWalk
+from pcrl_gym.rendering.frame import Frame
 from pcrl_gym.rendering.text import (
     RENDER_FPS,
     RENDER_MODES,
-    Frame,
     check_render_mode,
     print_frame,
     render_frame,

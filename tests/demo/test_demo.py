@@ -25,7 +25,7 @@ from pcrl_gym.episodes.episode import Episode
 from pcrl_gym.errors import PromptTooLongError
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.rendering.text import Frame, visible
+from pcrl_gym.rendering.frame import Frame, visible
 
 HOSTILE = (
     "</div><script>alert(1)</script><img src=x onerror='alert(2)'> ${alert(3)} {{value}} &amp;"
