@@ -12,10 +12,8 @@ import torch
 from pcrl_gym.compressor.compression import Compression
 from pcrl_gym.compressor.domain import prompt_text, tokens_per_word
 from pcrl_gym.compressor.folder import (
-    check_fit,
     find_folder,
     read_settings,
-    stored_template,
     write_policy,
 )
 from pcrl_gym.compressor.model_card import PolicyCard
@@ -100,7 +98,15 @@ class Compressor:
     ) -> None:
         _check_count("max_units", max_units)
         self.tokenizer = load_tokenizer(tokenizer)
-        check_fit(network, len(self.tokenizer), max_units)
+        if network.vocabulary_size < len(self.tokenizer):
+            raise ValueError(
+                f"the network knows {network.vocabulary_size} token ids, but the tokenizer has "
+                f"{len(self.tokenizer)}: give the tokenizer that the policy was trained with"
+            )
+        if network.max_units is not None and network.max_units < max_units:
+            raise ValueError(
+                f"the network has {network.max_units} positions: max_units cannot be {max_units}"
+            )
         self.template = make_template(template, self.tokenizer)
         self.unit: UnitKind = unit
         self.max_units = max_units
@@ -257,29 +263,7 @@ class Compressor:
             ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
                 anything else, or the template is neither `"alpaca"` nor a `ChatTemplate`.
         """
-        self._save(Path(folder), Path(folder).resolve().name, dtype, overwrite)
-
-    def _save(
-        self, folder: Path, name: str, dtype: torch.dtype | None, overwrite: bool = False
-    ) -> None:
-        settings = {
-            **stored_template(self.template),
-            "unit": self.unit,
-            "max_units": self.max_units,
-            "force_keep": list(self.force_keep),
-            "keep_digits": self.keep_digits,
-            "max_tokens_per_word": self.max_tokens_per_word,
-        }
-        write_policy(
-            folder,
-            name,
-            self.network,
-            self.tokenizer,
-            settings,
-            self.card,
-            dtype,
-            overwrite=overwrite,
-        )
+        write_policy(self, Path(folder).resolve(), dtype=dtype, overwrite=overwrite)
 
     def push_to_hub(
         self,
@@ -306,7 +290,7 @@ class Compressor:
 
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "policy"
-            self._save(folder, repo_id, dtype)
+            write_policy(self, folder, repo_id, dtype=dtype)
             api = HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(

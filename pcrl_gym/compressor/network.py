@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "network.json"
 WEIGHTS_FILE = "network.safetensors"
-CACHED_UNITS = 2**18
+MAX_CACHED_UNITS = 2**18
 """Units whose hidden states a network with a frozen encoder remembers (0.8 GB at width 768)."""
 
 
@@ -49,7 +49,7 @@ class KeepNetwork(nn.Module):
         head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
         freeze_encoder: Whether the encoder stays as it is. Outside of `torch.inference_mode` its
             hidden states are then computed once per prompt and remembered, those of the latest
-            `CACHED_UNITS` units; only inside of it may threads share the network.
+            `MAX_CACHED_UNITS` units; only inside of it may threads share the network.
 
     Raises:
         ValueError: If `initial_keep` is not between 0 and 1, or `head_size` is below 1.
@@ -177,7 +177,7 @@ class KeepNetwork(nn.Module):
         found = [self._hidden[key] for key in keys]
         for key in keys:
             self._hidden.move_to_end(key)
-        while self._hidden_units > CACHED_UNITS and len(self._hidden) > 1:
+        while self._hidden_units > MAX_CACHED_UNITS and len(self._hidden) > 1:
             self._hidden_units -= len(self._hidden.popitem(last=False)[1])
         padding = input_ids.shape[1]
         return torch.stack([nn.functional.pad(h, (0, 0, 0, padding - len(h))) for h in found])

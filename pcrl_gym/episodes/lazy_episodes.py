@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.prompt import Prompt
 
 
-MOST_BUILT = 16_384
+MAX_BUILT = 16_384
 """How many built episodes are kept, the latest used ones: about 10 kB each."""
 
 
@@ -63,7 +63,7 @@ class LazyEpisodes(Sequence["Episode"]):
         taken = [self._built[i] for i in indices]
         for i in indices:
             self._built.move_to_end(i)
-        while len(self._built) > MOST_BUILT:
+        while len(self._built) > MAX_BUILT:
             self._built.popitem(last=False)
         return taken
 

@@ -162,14 +162,14 @@ class TextEncoder:
     def _named(self, piece: str) -> str:
         known = self._named_pieces.get(piece)
         if known is None:
-            if len(self._named_pieces) >= _MOST_PIECES:
+            if len(self._named_pieces) >= _MAX_PIECES:
                 self._named_pieces.clear()
             known = self._special.sub(lambda match: self._names[match[0]], piece)
             self._named_pieces[piece] = known
         return known
 
 
-_MOST_PIECES = 1024
+_MAX_PIECES = 1024
 """Pieces of templates that are remembered; most templates have two or three."""
 
 

@@ -40,7 +40,7 @@ def test_each_is_built_once_and_missing_ones_together(builder: CountingBuilder):
 
 
 def test_only_the_latest_used_ones_are_kept(builder: CountingBuilder, monkeypatch):
-    monkeypatch.setattr(pcrl_gym.episodes.lazy_episodes, "MOST_BUILT", 2)
+    monkeypatch.setattr(pcrl_gym.episodes.lazy_episodes, "MAX_BUILT", 2)
     episodes = LazyEpisodes(PROMPTS, builder)
     first = episodes[0]
     episodes.take([1])
