@@ -55,9 +55,8 @@ class EnvironmentAgent:
         self.name = f"{self._agent.name} (sees the answers)" if oracle else self._agent.name
         own = getattr(generator, "tokenizer", None)
         tokenizer = load_tokenizer("micro" if own is None else own)
-        self._builder = EpisodeBuilder(tokenizer, AlpacaTemplate())
         self._task = Task(
-            episodes=LazyEpisodes([], self._builder),
+            episodes=LazyEpisodes([], EpisodeBuilder(tokenizer, AlpacaTemplate())),
             scorer=Scorer(generator, ThresholdReward()),
             tokenizer=tokenizer,
             max_units=128,
@@ -69,14 +68,14 @@ class EnvironmentAgent:
 
     def episode(self, prompt: Prompt) -> Episode:
         """Cut a prompt into tokens; see `pcrl_gym.demo.compressing.DemoAgent.episode`."""
-        return self._builder([prompt])[0]
+        return self._task.episodes.builder([prompt])[0]
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
         """Return the agent's keep mask; see `pcrl_gym.demo.compressing.DemoAgent.keep`."""
         if rate != self._rate:
             settings = {} if rate is None else {"rate": rate}
             self._agent, self._rate = make_agent(self._spec, seed=0, **settings), rate
-        episodes = LazyEpisodes([episode.prompt], self._builder)
+        episodes = LazyEpisodes([episode.prompt], self._task.episodes.builder)
         task = replace(self._task, episodes=episodes)
         if hasattr(self._agent, "attach"):
             self._agent.attach(task)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
+import numpy as np
 import torch
 
 from pcrl_gym.compressor.compression import Compression
@@ -18,7 +19,7 @@ from pcrl_gym.compressor.folder import (
 )
 from pcrl_gym.compressor.model_card import PolicyCard
 from pcrl_gym.compressor.network import KeepNetwork
-from pcrl_gym.compressor.selection import dropped_units, keep_probabilities
+from pcrl_gym.compressor.selection import dropped_units
 from pcrl_gym.compressor.windows import rate_units
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.protection import ForceKeep, Protection
@@ -53,11 +54,11 @@ class Compressor:
     A unit is dropped if the policy finds it likelier dropped than kept; with `rate=` exactly that
     share of a text's droppable units is dropped, those that it would keep least. A text with more
     units than the policy reads at once goes through in windows that overlap: each unit is rated
-    once, with neighbours on both sides in sight, and nothing is lost between windows.
+    once, with neighbors on both sides in view, and nothing is lost between windows.
 
     A policy is of no use for texts of a kind that it was not trained on. It may store how many
     tokens per word its training prompts had (see `compressor.domain`); a text with more has
-    `in_domain=False`. A text of another kind may have few all the same, if its words are common.
+    `in_domain=False`. A text of another kind may still have few, if its words are common.
 
     Args:
         network: The policy; it is moved to the device and set to evaluation mode.
@@ -163,7 +164,7 @@ class Compressor:
                 as the policy finds likelier dropped.
             force_keep: Strings and compiled regular expressions whose matches are kept, as whole
                 words.
-            keep_digits: Whether numbers are kept; `pcrl_gym.episodes.protection` tells what is one.
+            keep_digits: Whether numbers are kept; see `pcrl_gym.episodes.protection`.
             batch_size: Windows that go through the network together.
 
         Returns:
@@ -211,9 +212,12 @@ class Compressor:
         batch_size: int,
     ) -> list[Compression]:
         ratings = rate_units(self.network, episodes, self.max_units, batch_size)
-        kept = [
-            ~dropped_units(logits, episode.droppable, rate)
-            for episode, logits in zip(episodes, ratings, strict=True)
+        pairs = list(zip(episodes, ratings, strict=True))
+        kept = [~dropped_units(logits, episode.droppable, rate) for episode, logits in pairs]
+        # 1 / (1 + exp(-logit)) without overflow
+        chances = [
+            np.where(episode.droppable, np.exp(-np.logaddexp(0.0, -logits)), 1.0)
+            for episode, logits in pairs
         ]
         originals = [episode.text for episode in episodes]
         texts = [episode.compress(mask) for episode, mask in zip(episodes, kept, strict=True)]
@@ -221,21 +225,18 @@ class Compressor:
         ids = self.builder.encoder.prompt_ids(
             [*originals, *texts, *templates], add_special_tokens=False
         )
-        counts = [len(row) for row in ids]
         n = len(episodes)
         return [
             Compression(
                 original=str(episode.text),
                 text=str(texts[i]),
                 units=episode.spans,
-                keep_probabilities=tuple(
-                    keep_probabilities(ratings[i], episode.droppable).tolist()
-                ),
+                keep_probabilities=tuple(chances[i].tolist()),
                 droppable=tuple(episode.droppable.tolist()),
                 kept=tuple(kept[i].tolist()),
-                original_tokens=counts[i],
-                compressed_tokens=counts[n + i],
-                template_tokens=counts[2 * n + i],
+                original_tokens=len(ids[i]),
+                compressed_tokens=len(ids[n + i]),
+                template_tokens=len(ids[2 * n + i]),
                 in_domain=in_domain[i],
                 episode=episode,
             )

@@ -177,12 +177,12 @@ def write_policy(
     with replace_folder(folder) as fresh:
         compressor.network.save_pretrained(fresh, dtype=dtype)
         compressor.tokenizer.save_pretrained(fresh)
-        for path in fresh.iterdir():  # what slow tokenizers would need besides
+        for path in fresh.iterdir():  # only slow tokenizers need these
             if path.name not in FILES:
                 path.unlink()
         for file, text in texts.items():
             (fresh / file).write_text(text, encoding="utf-8")
-        for path in fresh.iterdir():  # safetensors lets nobody but the owner read
+        for path in fresh.iterdir():  # safetensors makes files that only the owner can read
             shutil.copymode(fresh / CARD_FILE, path)
 
 

@@ -1,4 +1,4 @@
-"""Long texts in windows: every unit is rated once, with neighbours on both sides in sight."""
+"""Long texts in windows: every unit is rated once, with neighbors on both sides in view."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plan_windows(units: int, room: int, context: int) -> list[Window]:
     Args:
         units: How many units there are, 0 or more.
         room: Units per window.
-        context: Units at the inner ends of a window whose rating is left to its neighbour; below
+        context: Units at the inner ends of a window whose rating is left to its neighbor; below
             half the room.
 
     Example:

@@ -109,9 +109,9 @@ class Handlers:
         """Return the result for the fields' values, or what is wrong with them, as HTML."""
         try:
             query = Query(instruction, input, agent, None if free else rate)
-            return self._answer(query, request)
-        except (PcrlError, ValueError) as error:
+        except ValueError as error:
             return markup.problem(str(error))
+        return self._answer(query, request)
 
     def restore(self, request: gr.Request) -> list[Any]:
         """Return the fields' values that an address asks for, and the result."""
@@ -125,11 +125,14 @@ class Handlers:
             return [*skipped, markup.problem(str(error))]
         free = query.rate is None or not agent.takes_rate
         rate = gr.skip() if free else gr.Slider(value=query.rate, interactive=True)
-        try:
-            html = self._answer(query, request)
-        except (PcrlError, ValueError) as error:
-            html = markup.problem(str(error))
-        return [query.instruction, query.input, agent.name, free, rate, html]
+        return [
+            query.instruction,
+            query.input,
+            agent.name,
+            free,
+            rate,
+            self._answer(query, request),
+        ]
 
     def controls(self, agent: str, free: bool) -> list[Any]:
         """Return checkbox and slider as they go with an agent: some take no rate."""
@@ -138,13 +141,15 @@ class Handlers:
         return [gr.Checkbox(value=free, interactive=takes_rate), gr.Slider(interactive=not free)]
 
     def _answer(self, query: Query, request: gr.Request) -> str:
-        wait = self._pace.wait(str(request.session_hash))
-        if wait:
-            raise ValueError(
+        if wait := math.ceil(self._pace.wait(str(request.session_hash))):
+            return markup.problem(
                 f"At most {self._pace.most} prompts are answered in {self._pace.seconds:.0f} "
-                f"seconds: try again in {math.ceil(wait)} s"
+                f"seconds: try again in {wait} s"
             )
-        return markup.result(self._demo(query), query.address)
+        try:
+            return markup.result(self._demo(query), query.address)
+        except (PcrlError, ValueError) as error:
+            return markup.problem(str(error))
 
 
 def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
@@ -168,22 +173,18 @@ def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
         page.close(verbose=False)
 
 
-def _theme() -> gr.themes.Base:
-    """System fonts, so that none is fetched, and a button whose text has contrast."""
-    theme = gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS)
-    return theme.set(
+def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
+    """Start a server for a page in a thread of its own; see `serve`."""
+    # System fonts, so that none is fetched, and a button whose text has contrast.
+    theme = gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS).set(
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
     )
-
-
-def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
-    """Start a server for a page in a thread of its own; see `serve`."""
     try:
         page.launch(
             server_name=host,
             server_port=port,
-            theme=_theme(),
+            theme=theme,
             css_paths=[_CSS],
             footer_links=[],
             # All that would leave the machine, take files in or keep prompts is off.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from pcrl_gym.prompts.prompt_text import PromptText, RenderedPrompt, join_kept
 from pcrl_gym.prompts.template import Template
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
 
@@ -150,19 +151,14 @@ class EpisodeBuilder:
             protection: What cannot be dropped; None: what the builder's own arguments protect.
         """
         find = protection or self.protection
-        return [
-            self._cut(
-                prompt,
-                rendered,
-                encoding,
-                [
-                    (start + first, start + last)
-                    for start, end in _user_ranges(rendered)
-                    for first, last in find(rendered.text[start:end])
-                ],
-            )
-            for prompt, rendered, encoding in self._encoded(prompts)
-        ]
+        episodes = []
+        for prompt, rendered, encoding in zip(prompts, *self._encoded(prompts), strict=True):
+            protected: list[Span] = []
+            for start, end in _user_ranges(rendered):
+                found = find(rendered.text[start:end])
+                protected += [(start + first, start + last) for first, last in found]
+            episodes.append(self._cut(prompt, rendered, encoding, protected))
+        return episodes
 
     def cut_texts(
         self, texts: Sequence[str], protection: Protection | None = None
@@ -187,33 +183,33 @@ class EpisodeBuilder:
         stripped = [Prompt(str(i), text.strip()) for i, text in enumerate(texts)]
         return [
             self._cut_text(text, find(text), prompt, rendered, encoding)
-            for text, (prompt, rendered, encoding) in zip(
-                texts, self._encoded(stripped), strict=True
+            for text, prompt, rendered, encoding in zip(
+                texts, stripped, *self._encoded(stripped), strict=True
             )
         ]
 
-    def _encoded(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, RenderedPrompt, Any]]:
+    def _encoded(self, prompts: Sequence[Prompt]) -> tuple[list[RenderedPrompt], list[Encoding]]:
         rendered = [self.template.render(prompt) for prompt in prompts]
-        encodings = self.encoder.encodings([item.text for item in rendered])
-        return zip(prompts, rendered, encodings, strict=True)
+        return rendered, self.encoder.encodings([item.text for item in rendered])
 
     def _cut(
-        self, prompt: Prompt, rendered: RenderedPrompt, encoding: Any, protected: Sequence[Span]
+        self,
+        prompt: Prompt,
+        rendered: RenderedPrompt,
+        encoding: Encoding,
+        protected: Sequence[Span],
     ) -> Episode:
         text, fixed = rendered.text, rendered.fixed
-        offsets, ids = encoding.offsets, encoding.ids
         protected = [*fixed, *protected]
-        spans = split_units(text, offsets, self._unit, protected)
-        tokens = first_tokens(text, spans, offsets)
+        spans = split_units(text, encoding.offsets, self._unit, protected)
+        tokens = first_tokens(text, spans, encoding.offsets)
+        ids = [self._unknown_id if token is None else encoding.ids[token] for token in tokens]
         return Episode(
             prompt=prompt,
             text=text,
             spans=tuple(spans),
             droppable=~overlapping(len(text), spans, protected),
-            unit_ids=np.array(
-                [self._unknown_id if token is None else ids[token] for token in tokens],
-                dtype=np.int64,
-            ),
+            unit_ids=np.array(ids, dtype=np.int64),
             fixed=fixed,
         )
 
@@ -223,50 +219,60 @@ class EpisodeBuilder:
         protected: Sequence[Span],
         stripped: Prompt,
         rendered: RenderedPrompt,
-        encoding: Any,
+        encoding: Encoding,
     ) -> Episode:
         core = stripped.instruction
-        spans, free, ids = [(0, len(text))] if text else [], [False] * bool(text), [0] * bool(text)
-        around: tuple[Sequence[int], Sequence[int]] = ((), ())
-        if core:
-            users = _user_ranges(rendered)
-            if [rendered.text[start:end] for start, end in users] != [core]:
-                raise ValueError(
-                    "the template writes an instruction without an input in several pieces or "
-                    "changed; give prompts as instruction= and input="
-                )
-            [(first, last)] = users
-            begin = text.index(core)
-            by = first - begin
-            moved = [(max(start + by, first), min(end + by, last)) for start, end in protected]
-            inside = self._cut(stripped, rendered, encoding, [m for m in moved if m[0] < m[1]])
-            body, read = inside.body, inside.unit_ids.tolist()
-            around = (read[: body.start], read[body.stop :])
-            spans = [(start - by, end - by) for start, end in inside.spans[body]]
-            free, ids = inside.droppable[body].tolist(), read[body]
-            for edge, blank in ((0, (0, begin)), (-1, (begin + len(core), len(text)))):
-                if free[edge] and any(s < blank[1] and blank[0] < e for s, e in protected):
-                    place = edge % (len(spans) + 1)
-                    spans.insert(place, blank)
-                    free.insert(place, False)
-                    ids.insert(place, self._id_alone(text[slice(*blank)]))
-                else:
-                    start, end = spans[edge]
-                    spans[edge] = (min(start, blank[0]), max(end, blank[1]))
-        return Episode(
-            prompt=Prompt(stripped.id, text),
-            text=PromptText(text),  # the user's, even where it looks like a chat template's
-            spans=tuple(spans),
-            droppable=np.array(free, dtype=np.bool_),
-            unit_ids=np.array(ids, dtype=np.int64),
-            fixed=(),
-            around=around,
-        )
+        if not core:
+            n = min(len(text), 1)
+            return _without_template(text, stripped.id, [(0, len(text))][:n], [False] * n, [0] * n)
+        users = _user_ranges(rendered)
+        if [rendered.text[start:end] for start, end in users] != [core]:
+            raise ValueError(
+                "the template writes an instruction without an input in several pieces or "
+                "changed; give prompts as instruction= and input="
+            )
+        [(first, last)] = users
+        begin = text.index(core)
+        shift = first - begin  # from a place in the text to its place in the template
+        moved = [(max(start + shift, first), min(end + shift, last)) for start, end in protected]
+        inside = self._cut(stripped, rendered, encoding, [m for m in moved if m[0] < m[1]])
+        body, read = inside.body, inside.unit_ids.tolist()
+        spans = [(start - shift, end - shift) for start, end in inside.spans[body]]
+        free, ids = inside.droppable[body].tolist(), read[body]
+        for edge, blank in ((0, (0, begin)), (-1, (begin + len(core), len(text)))):
+            if free[edge] and any(start < blank[1] and blank[0] < end for start, end in protected):
+                place = 0 if edge == 0 else len(spans)
+                spans.insert(place, blank)
+                free.insert(place, False)
+                ids.insert(place, self._id_alone(text[slice(*blank)]))
+            else:
+                spans[edge] = (min(spans[edge][0], blank[0]), max(spans[edge][1], blank[1]))
+        around = (read[: body.start], read[body.stop :])
+        return _without_template(text, stripped.id, spans, free, ids, around)
 
     def _id_alone(self, text: str) -> int:
         """Return the id that stands for a unit of this text alone."""
         [encoding] = self.encoder.encodings([text])
         return int(encoding.ids[0]) if encoding.ids else self._unknown_id
+
+
+def _without_template(
+    text: str,
+    id: str,
+    spans: Sequence[Span],
+    droppable: Sequence[bool],
+    unit_ids: Sequence[int],
+    around: tuple[Sequence[int], Sequence[int]] = ((), ()),
+) -> Episode:
+    return Episode(
+        prompt=Prompt(id, text),
+        text=PromptText(text),  # the user's, even where it looks like a chat template's
+        spans=tuple(spans),
+        droppable=np.array(droppable, dtype=np.bool_),
+        unit_ids=np.array(unit_ids, dtype=np.int64),
+        fixed=(),
+        around=around,
+    )
 
 
 def _user_ranges(rendered: RenderedPrompt) -> list[Span]:

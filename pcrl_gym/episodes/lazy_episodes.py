@@ -31,13 +31,8 @@ class LazyEpisodes(Sequence["Episode"]):
 
     def __init__(self, prompts: Sequence[Prompt], builder: EpisodeBuilder) -> None:
         self._prompts = prompts
-        self._builder = builder
+        self.builder = builder
         self._built: OrderedDict[int, Episode] = OrderedDict()
-
-    @property
-    def builder(self) -> EpisodeBuilder:
-        """What makes the episodes."""
-        return self._builder
 
     def __len__(self) -> int:
         return len(self._prompts)
@@ -58,7 +53,7 @@ class LazyEpisodes(Sequence["Episode"]):
         indices = list(indices)
         new = [i for i in dict.fromkeys(indices) if i not in self._built]
         if new:
-            built = self._builder([self._prompts[i] for i in new])
+            built = self.builder([self._prompts[i] for i in new])
             self._built.update(zip(new, built, strict=True))
         taken = [self._built[i] for i in indices]
         for i in indices:

@@ -39,7 +39,7 @@ def render_frame(frame: Frame, mode: str | None) -> str | NDArray[np.uint8] | No
     if mode is None:
         logger.warn('render() needs a mode: gym.make(..., render_mode="ansi" or "rgb_array")')
     if mode == "ansi":
-        return render_ansi(frame, color=stdout_takes_color())
+        return render_ansi(frame)
     if mode == "rgb_array":
         from pcrl_gym.rendering.picture import draw_frame
 
@@ -50,7 +50,7 @@ def render_frame(frame: Frame, mode: str | None) -> str | NDArray[np.uint8] | No
 def print_frame(frame: Frame) -> None:
     """Print the frame to stdout; what its encoding cannot show is replaced."""
     encoding = sys.stdout.encoding or "utf-8"
-    text = render_ansi(frame, color=stdout_takes_color())
+    text = render_ansi(frame)
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
@@ -59,12 +59,13 @@ def stdout_takes_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def render_ansi(frame: Frame, *, color: bool) -> str:
+def render_ansi(frame: Frame, *, color: bool | None = None) -> str:
     """Return the frame as text.
 
     Args:
         frame: What to show.
-        color: Dropped units in red and struck through (ANSI SGR 9); else marked `~~so~~`.
+        color: Dropped units in red and struck through (ANSI SGR 9), else marked `~~so~~`; None:
+            if stdout takes color.
 
     Returns:
         The prompt, then, after the last step, both answers and the reward terms.
@@ -73,8 +74,9 @@ def render_ansi(frame: Frame, *, color: bool) -> str:
     return "\n".join(lines + summary(frame))
 
 
-def painted(frame: Frame, *, color: bool) -> str:
+def painted(frame: Frame, *, color: bool | None = None) -> str:
     """Return the text of the prompt with its dropped units marked; see `render_ansi`."""
+    color = stdout_takes_color() if color is None else color
     left, right = (_STRIKE, _RESET) if color else ("~~", "~~")
     parts = []
     for text, state in segments(frame):

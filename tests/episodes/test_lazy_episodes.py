@@ -67,6 +67,6 @@ def test_a_pickled_copy_starts_empty_and_builds_the_same(builder: CountingBuilde
     episodes = LazyEpisodes(PROMPTS, builder)
     first = list(episodes)
     copy = pickle.loads(pickle.dumps(episodes))
-    built_before = len(copy._builder.batches)
+    built_before = len(copy.builder.batches)
     assert [e.spans for e in copy[:]] == [e.spans for e in first]
-    assert len(copy._builder.batches) == built_before + 1
+    assert len(copy.builder.batches) == built_before + 1
