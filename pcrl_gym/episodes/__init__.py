@@ -1,1 +1,1 @@
-"""TODO."""
+"""From a prompt or a text to an episode: tokenizers, units, protection."""

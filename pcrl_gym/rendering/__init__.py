@@ -1,1 +1,1 @@
-"""TODO."""
+"""A prompt with its dropped units struck through, as text or as a picture."""
