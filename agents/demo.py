@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from agents.base import TrainableAgent, agent_class, make_agent, parse_agent
 from agents.surprisal import MICRO_PROMPTS, SurprisalRanker, ranks_units
 from pcrl_gym.envs.spaces import stack_observations
-from pcrl_gym.envs.task import make_task
+from pcrl_gym.envs.task import Task
 from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
 from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
+from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.base import Generator
 from pcrl_gym.micro import MICRO
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate
+from pcrl_gym.scoring.rewards import ThresholdReward
+from pcrl_gym.scoring.scorer import Scorer
 
 DEFAULT = ("stopwords", "self_information", "perplexity", "random", "truncation", "search")
 """Agents that need no training; the second and third only where they can rank units, see below."""
@@ -50,22 +53,30 @@ class EnvironmentAgent:
             )
         oracle = bool(getattr(self._agent, "oracle", False))
         self.name = f"{self._agent.name} (sees the answers)" if oracle else self._agent.name
-        self._task = make_task(dataset=[Prompt("none", "None yet.")], generator=generator)
+        own = getattr(generator, "tokenizer", None)
+        tokenizer = load_tokenizer("micro" if own is None else own)
+        self._task = Task(
+            episodes=LazyEpisodes([], EpisodeBuilder(tokenizer, AlpacaTemplate())),
+            scorer=Scorer(generator, ThresholdReward()),
+            tokenizer=tokenizer,
+            max_units=128,
+            max_steps=1,
+            skipped_prompts=(),
+        )
         if hasattr(self._agent, "attach"):
             self._agent.attach(self._task)
-        self._builder = EpisodeBuilder(self._task.tokenizer, AlpacaTemplate())
 
     def episode(self, prompt: Prompt) -> Episode:
         """Cut a prompt into tokens; see `pcrl_gym.demo.compressing.DemoAgent.episode`."""
-        return self._builder([prompt])[0]
+        return self._task.episodes.builder([prompt])[0]
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
         """Return the agent's keep mask; see `pcrl_gym.demo.compressing.DemoAgent.keep`."""
         if rate != self._rate:
             settings = {} if rate is None else {"rate": rate}
             self._agent, self._rate = make_agent(self._spec, seed=0, **settings), rate
-        episodes = LazyEpisodes([episode.prompt], self._builder)
-        task = dataclasses.replace(self._task, episodes=episodes)
+        episodes = LazyEpisodes([episode.prompt], self._task.episodes.builder)
+        task = replace(self._task, episodes=episodes)
         if hasattr(self._agent, "attach"):
             self._agent.attach(task)
         observation = task.observe(episode, np.ones(len(episode), np.bool_))

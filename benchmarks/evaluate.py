@@ -13,8 +13,8 @@ import numpy.typing as npt
 from benchmarks.gold import against_gold, answer_cut
 from benchmarks.records import Record
 from benchmarks.second_tokens import BYTES, token_counter
-from pcrl_gym.compressor.compression import merge_spans
 from pcrl_gym.envs.spaces import parse_keep_mask
+from pcrl_gym.episodes.units import merge_spans
 from pcrl_gym.errors import PcrlError
 
 if TYPE_CHECKING:
@@ -163,4 +163,5 @@ def dropped_ranges(episode: Episode, mask: npt.NDArray[np.bool_]) -> tuple[tuple
         Sorted ranges [start, end) of `episode.text`; ranges that touch are merged.
     """
     kept = episode.kept(mask).tolist()
-    return merge_spans(episode.spans, tuple(not keep for keep in kept))
+    dropped = (span for span, keep in zip(episode.spans, kept, strict=True) if not keep)
+    return tuple(merge_spans(dropped))

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -51,7 +51,8 @@ def _compress(options: argparse.Namespace) -> None:
     from pcrl_gym.compressor.compressor import Compressor
 
     # A missing file is reported before the model is loaded.
-    with _opened(options.file) as stream:
+    from_stdin = options.file == "-"
+    with nullcontext(sys.stdin.buffer) if from_stdin else Path(options.file).open("rb") as stream:
         compressor = Compressor.from_pretrained(options.model, device=options.device)
         if options.strict and compressor.max_tokens_per_word is None:
             raise ValueError(
@@ -78,15 +79,6 @@ def _warn(number: int, model: str) -> None:
         '("in_domain": false), --strict stops at the first.',
         file=sys.stderr,
     )
-
-
-@contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    with Path(file).open("rb") as stream:
-        yield stream
 
 
 def read_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -140,7 +132,7 @@ def _compressed_lines(
         if options.strict and not known:
             raise LineError(
                 f"line {number + i} is unlike the prompts that {options.model} was trained on; "
-                "without --strict it is compressed all the same"
+                "without --strict it is compressed anyway"
             )
         if options.json:
             row = json.dumps(compression.to_dict(), ensure_ascii=False)
@@ -156,21 +148,11 @@ def _painted(compression: Compression) -> str:
     """Return the text with its dropped units struck through."""
     import numpy as np
 
-    from pcrl_gym.episodes.episode import Episode
-    from pcrl_gym.prompts.prompt import Prompt
-    from pcrl_gym.rendering.text import Frame, painted, stdout_takes_color
+    from pcrl_gym.rendering.frame import Frame
+    from pcrl_gym.rendering.text import painted
 
-    n = len(compression.units)
-    episode = Episode(
-        prompt=Prompt("", compression.original),
-        text=compression.original,
-        spans=compression.units,
-        droppable=np.array(compression.droppable, dtype=np.bool_),
-        unit_ids=np.zeros(n, dtype=np.int64),
-        fixed=(),
-    )
-    frame = Frame(episode, np.array(compression.kept, dtype=np.bool_))
-    return painted(frame, color=stdout_takes_color())
+    assert compression.episode is not None  # a compressor's own
+    return painted(Frame(compression.episode, np.array(compression.kept, dtype=np.bool_)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -228,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def share(text: str) -> float:
-    """Return a share between 0 and 1; argparse tells what is wrong with another."""
+    """Return a share between 0 and 1."""
     value = float(text)
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be a share between 0 and 1, got {text}")

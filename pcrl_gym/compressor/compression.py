@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pcrl_gym.episodes.units import Span
+from pcrl_gym.episodes.episode import Episode
+from pcrl_gym.episodes.units import Span, merge_spans
 from pcrl_gym.scoring.ratio import compression_ratio, drop_rate
 
 
@@ -25,14 +26,16 @@ class Compression:
             unit is protected.
         droppable: Whether each unit may be dropped; False where it is protected.
         kept: Whether each unit was kept.
-        original_tokens: Tokens of `original`, counted with the policy's tokenizer and without the
+        original_tokens: Tokens of `original`, as the policy's tokenizer counts them without the
             special tokens that a model may want around a text.
-        compressed_tokens: Tokens of `text`, counted alike.
-        template_tokens: Tokens of the template's own text in `original`, counted alike; 0 in the
-            form without `instruction=`.
-        in_domain: Whether the text is like the policy's training prompts, as far as its words tell
+        compressed_tokens: Tokens of `text`.
+        template_tokens: Tokens of the template's own text in `original`; 0 in the form without
+            `instruction=`.
+        in_domain: Whether the text is like the policy's training prompts, judged by its words
             (see `Compressor`). If False, what is dropped may be arbitrary. None: the policy stores
             nothing about its training prompts.
+        episode: The text as it was cut into units, which `pcrl_gym.rendering` draws; not compared,
+            and no part of `to_dict()`. None: not known.
 
     Example:
         >>> done = Compression(
@@ -61,19 +64,24 @@ class Compression:
     compressed_tokens: int
     template_tokens: int = 0
     in_domain: bool | None = None
+    episode: Episode | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.text
 
     @cached_property
     def kept_spans(self) -> tuple[Span, ...]:
-        """Ranges that were kept; neighbours are one range."""
-        return merge_spans(self.units, self.kept)
+        """Ranges that were kept; neighbors are one range."""
+        return self._spans(kept=True)
 
     @cached_property
     def dropped_spans(self) -> tuple[Span, ...]:
-        """Ranges that were dropped; neighbours are one range."""
-        return merge_spans(self.units, tuple(not keep for keep in self.kept))
+        """Ranges that were dropped; neighbors are one range."""
+        return self._spans(kept=False)
+
+    def _spans(self, *, kept: bool) -> tuple[Span, ...]:
+        chosen = (s for s, keep in zip(self.units, self.kept, strict=True) if keep == kept)
+        return tuple(merge_spans(chosen))
 
     @property
     def compression_ratio(self) -> float:
@@ -107,22 +115,3 @@ class Compression:
             "droppable": list(self.droppable),
             "kept": list(self.kept),
         }
-
-
-def merge_spans(units: tuple[Span, ...], wanted: tuple[bool, ...]) -> tuple[Span, ...]:
-    """Return the ranges of the units that are wanted, neighbours as one range.
-
-    Args:
-        units: Range of each unit of a partition, in order.
-        wanted: Of each unit, whether it is wanted.
-
-    Example:
-        >>> merge_spans(((0, 2), (2, 3), (3, 7)), (True, True, False))
-        ((0, 3),)
-    """
-    merged: list[Span] = []
-    for (start, end), is_wanted in zip(units, wanted, strict=True):
-        if is_wanted:
-            touches = merged and merged[-1][1] == start
-            merged.append((merged.pop()[0] if touches else start, end))
-    return tuple(merged)

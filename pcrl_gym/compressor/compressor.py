@@ -13,30 +13,27 @@ import torch
 from pcrl_gym.compressor.compression import Compression
 from pcrl_gym.compressor.domain import prompt_text, tokens_per_word
 from pcrl_gym.compressor.folder import (
-    check_fit,
     find_folder,
     read_settings,
-    stored_template,
     write_policy,
 )
 from pcrl_gym.compressor.model_card import PolicyCard
 from pcrl_gym.compressor.network import KeepNetwork
-from pcrl_gym.compressor.passages import prompt_pairs, prompt_passages, text_list, text_passages
-from pcrl_gym.compressor.selection import dropped_units, keep_probabilities
-from pcrl_gym.compressor.windows import rate_passages
+from pcrl_gym.compressor.selection import dropped_units
+from pcrl_gym.compressor.windows import rate_units
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.protection import ForceKeep, Protection
-from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.episodes.units import UnitKind
 from pcrl_gym.generators.pretrained import choose_device
-from pcrl_gym.prompts.prompt_text import join_kept
+from pcrl_gym.prompts.prompt import Prompt, text_problem
 from pcrl_gym.prompts.template import make_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
     from typing_extensions import Unpack
 
-    from pcrl_gym.compressor.passages import Passage
+    from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.prompts.template import Template
 
     class Options(TypedDict, total=False):
@@ -57,11 +54,11 @@ class Compressor:
     A unit is dropped if the policy finds it likelier dropped than kept; with `rate=` exactly that
     share of a text's droppable units is dropped, those that it would keep least. A text with more
     units than the policy reads at once goes through in windows that overlap: each unit is rated
-    once, with neighbours on both sides in sight, and nothing is lost between windows.
+    once, with neighbors on both sides in view, and nothing is lost between windows.
 
     A policy is of no use for texts of a kind that it was not trained on. It may store how many
     tokens per word its training prompts had (see `compressor.domain`); a text with more has
-    `in_domain=False`. A text of another kind may have few all the same, if its words are common.
+    `in_domain=False`. A text of another kind may still have few, if its words are common.
 
     Args:
         network: The policy; it is moved to the device and set to evaluation mode.
@@ -102,11 +99,19 @@ class Compressor:
     ) -> None:
         _check_count("max_units", max_units)
         self.tokenizer = load_tokenizer(tokenizer)
-        check_fit(network, len(self.tokenizer), max_units)
+        if network.vocabulary_size < len(self.tokenizer):
+            raise ValueError(
+                f"the network knows {network.vocabulary_size} token ids, but the tokenizer has "
+                f"{len(self.tokenizer)}: give the tokenizer that the policy was trained with"
+            )
+        if network.max_units is not None and network.max_units < max_units:
+            raise ValueError(
+                f"the network has {network.max_units} positions: max_units cannot be {max_units}"
+            )
         self.template = make_template(template, self.tokenizer)
         self.unit: UnitKind = unit
         self.max_units = max_units
-        self._protection = Protection(force_keep, keep_digits)
+        self.builder = EpisodeBuilder(self.tokenizer, self.template, unit, force_keep, keep_digits)
         self.force_keep = tuple(force_keep)
         self.keep_digits = keep_digits
         if max_tokens_per_word is not None and not 0.0 < max_tokens_per_word < float("inf"):
@@ -116,8 +121,6 @@ class Compressor:
             )
         self.max_tokens_per_word = max_tokens_per_word
         self.card = card or PolicyCard()
-        self._builder = EpisodeBuilder(self.tokenizer, self.template, unit)
-        self._encoder = TextEncoder(self.tokenizer)
         self.device = torch.device(choose_device(device))
         self.network = network.to(self.device).eval()
 
@@ -161,7 +164,7 @@ class Compressor:
                 as the policy finds likelier dropped.
             force_keep: Strings and compiled regular expressions whose matches are kept, as whole
                 words.
-            keep_digits: Whether numbers are kept; `pcrl_gym.episodes.protection` tells what is one.
+            keep_digits: Whether numbers are kept; see `pcrl_gym.episodes.protection`.
             batch_size: Windows that go through the network together.
 
         Returns:
@@ -181,57 +184,63 @@ class Compressor:
         if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
             raise ValueError(f"rate must be a share between 0 and 1 or None, got {rate!r}")
         _check_count("batch_size", batch_size)
-        protection = self._protection | Protection(force_keep, keep_digits)
-        given = text if instruction is None else instruction
+        protection = self.builder.protection | Protection(force_keep, keep_digits)
         if instruction is None:
-            own = text_list("text", given)
-            passages = text_passages(self._builder, own, protection)
+            own = _texts("text", text)
+            episodes = self.builder.cut_texts(own, protection)
         else:
-            pairs = prompt_pairs(instruction, input)
+            pairs = _pairs(instruction, input)
             own = [prompt_text(*pair) for pair in pairs]
-            passages = prompt_passages(self._builder, pairs, protection)
-        done = self._compressed(passages, self._in_domain(own), rate, batch_size)
-        return done[0] if isinstance(given, str) else done
+            prompts = [Prompt(str(i), *pair) for i, pair in enumerate(pairs)]
+            episodes = self.builder(prompts, protection)
+        done = self._compressed(episodes, self._in_domain(own), rate, batch_size)
+        return done[0] if isinstance(text, str) or isinstance(instruction, str) else done
 
     def _in_domain(self, texts: list[str]) -> list[bool | None]:
         if self.max_tokens_per_word is None:
             return [None] * len(texts)
-        known: list[bool | None] = (
-            tokens_per_word(texts, self._encoder) <= self.max_tokens_per_word
-        ).tolist()
-        return known
+        return [
+            bool(value <= self.max_tokens_per_word)
+            for value in tokens_per_word(texts, self.builder.encoder)
+        ]
 
     def _compressed(
         self,
-        passages: list[Passage],
+        episodes: list[Episode],
         in_domain: list[bool | None],
         rate: float | None,
         batch_size: int,
     ) -> list[Compression]:
-        ratings = rate_passages(self.network, passages, self.max_units, batch_size)
-        kept, chances = [], []
-        for passage, rating in zip(passages, ratings, strict=True):
-            logits = rating[passage.offset : passage.offset + len(passage.units)]
-            kept.append((~dropped_units(logits, passage.droppable, rate)).tolist())
-            chances.append(keep_probabilities(logits, passage.droppable).tolist())
-        texts = [join_kept(p.text, p.units, k) for p, k in zip(passages, kept, strict=True)]
-        wholes, templates = [p.text for p in passages], [p.template_text for p in passages]
-        lengths = self._encoder.prompt_ids([*wholes, *texts, *templates], add_special_tokens=False)
-        counts = np.array([len(ids) for ids in lengths], dtype=np.int64).reshape(3, -1).tolist()
+        ratings = rate_units(self.network, episodes, self.max_units, batch_size)
+        pairs = list(zip(episodes, ratings, strict=True))
+        kept = [~dropped_units(logits, episode.droppable, rate) for episode, logits in pairs]
+        # 1 / (1 + exp(-logit)) without overflow
+        chances = [
+            np.where(episode.droppable, np.exp(-np.logaddexp(0.0, -logits)), 1.0)
+            for episode, logits in pairs
+        ]
+        originals = [episode.text for episode in episodes]
+        texts = [episode.compress(mask) for episode, mask in zip(episodes, kept, strict=True)]
+        templates = [episode.template_text for episode in episodes]
+        ids = self.builder.encoder.prompt_ids(
+            [*originals, *texts, *templates], add_special_tokens=False
+        )
+        n = len(episodes)
         return [
             Compression(
-                original=str(passage.text),
+                original=str(episode.text),
                 text=str(texts[i]),
-                units=passage.units,
-                keep_probabilities=tuple(chances[i]),
-                droppable=tuple(passage.droppable.tolist()),
-                kept=tuple(kept[i]),
-                original_tokens=counts[0][i],
-                compressed_tokens=counts[1][i],
-                template_tokens=counts[2][i],
+                units=episode.spans,
+                keep_probabilities=tuple(chances[i].tolist()),
+                droppable=tuple(episode.droppable.tolist()),
+                kept=tuple(kept[i].tolist()),
+                original_tokens=len(ids[i]),
+                compressed_tokens=len(ids[n + i]),
+                template_tokens=len(ids[2 * n + i]),
                 in_domain=in_domain[i],
+                episode=episode,
             )
-            for i, passage in enumerate(passages)
+            for i, episode in enumerate(episodes)
         ]
 
     def save_pretrained(
@@ -255,29 +264,7 @@ class Compressor:
             ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
                 anything else, or the template is neither `"alpaca"` nor a `ChatTemplate`.
         """
-        self._save(Path(folder), Path(folder).resolve().name, dtype, overwrite)
-
-    def _save(
-        self, folder: Path, name: str, dtype: torch.dtype | None, overwrite: bool = False
-    ) -> None:
-        settings = {
-            **stored_template(self.template),
-            "unit": self.unit,
-            "max_units": self.max_units,
-            "force_keep": list(self.force_keep),
-            "keep_digits": self.keep_digits,
-            "max_tokens_per_word": self.max_tokens_per_word,
-        }
-        write_policy(
-            folder,
-            name,
-            self.network,
-            self.tokenizer,
-            settings,
-            self.card,
-            dtype,
-            overwrite=overwrite,
-        )
+        write_policy(self, Path(folder).resolve(), dtype=dtype, overwrite=overwrite)
 
     def push_to_hub(
         self,
@@ -304,7 +291,7 @@ class Compressor:
 
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "policy"
-            self._save(folder, repo_id, dtype)
+            write_policy(self, folder, repo_id, dtype=dtype)
             api = HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(
@@ -338,3 +325,29 @@ class Compressor:
 def _check_count(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    """Return the texts of an argument, which is one or a list of them."""
+    if not isinstance(value, (str, list, tuple)):
+        raise ValueError(f"{name} must be a string or a list of strings, got {value!r}")
+    texts = [value] if isinstance(value, str) else list(value)
+    for i, text in enumerate(texts):
+        if problem := text_problem(text):
+            place = name if isinstance(value, str) else f"{name}[{i}]"
+            raise ValueError(f"{place} {problem}")
+    return texts
+
+
+def _pairs(instruction: Any, input: Any) -> list[tuple[str, str]]:
+    """Return (instruction, input) of each prompt; no input is an empty one."""
+    instructions = _texts("instruction", instruction)
+    if input is None:
+        return [(row, "") for row in instructions]
+    inputs = _texts("input", input)
+    if isinstance(instruction, str) != isinstance(input, str) or len(inputs) != len(instructions):
+        raise ValueError(
+            "instruction and input must both be strings or lists of the same length, got "
+            f"{len(instructions)} and {len(inputs)}"
+        )
+    return list(zip(instructions, inputs, strict=True))

@@ -55,8 +55,8 @@ def count_words(text: str, tokens: Sequence[Span] = ()) -> tuple[int, int]:
 def tokens_per_word(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float64]:
     """Return how many tokens a word of each text has on average.
 
-    Eight words of one token each are counted besides, so that one rare word in a short text weighs
-    little: a text with 4 words of 16 tokens has (16 + 8) / (4 + 8) = 2.
+    Eight words of one token each are added, so that one rare word in a short text weighs little: a
+    text with 4 words of 16 tokens has (16 + 8) / (4 + 8) = 2.
 
     Args:
         texts: The texts, without a template.

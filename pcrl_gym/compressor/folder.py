@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcrl_gym.compressor.model_card import PolicyCard, card_text
+from pcrl_gym.compressor.model_card import card_text
 from pcrl_gym.compressor.network import CONFIG_FILE, WEIGHTS_FILE
 from pcrl_gym.errors import did_you_mean
 from pcrl_gym.micro import weights_folder
@@ -19,9 +18,8 @@ from pcrl_gym.storage.model_folder import loading, read_json
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerFast
 
-    from pcrl_gym.compressor.network import KeepNetwork
+    from pcrl_gym.compressor.compressor import Compressor
     from pcrl_gym.prompts.template import Template
 
 FORMAT = 2
@@ -142,69 +140,50 @@ def stored_template(template: Template) -> dict[str, Any]:
     )
 
 
-def check_fit(network: KeepNetwork, vocabulary: int, max_units: int) -> None:
-    """Check that a policy can read what it is going to be given.
-
-    Args:
-        network: The policy.
-        vocabulary: Number of token ids of its tokenizer.
-        max_units: Most units that it reads at once.
-
-    Raises:
-        ValueError: If it knows fewer token ids or has fewer positions.
-    """
-    if network.vocabulary_size < vocabulary:
-        raise ValueError(
-            f"the network knows {network.vocabulary_size} token ids, but the tokenizer has "
-            f"{vocabulary}: give the tokenizer that the policy was trained with"
-        )
-    if network.max_units is not None and network.max_units < max_units:
-        raise ValueError(
-            f"the network has {network.max_units} positions: max_units cannot be {max_units}"
-        )
-
-
 def write_policy(
+    compressor: Compressor,
     folder: Path,
-    name: str,
-    network: KeepNetwork,
-    tokenizer: PreTrainedTokenizerFast,
-    settings: Mapping[str, Any],
-    card: PolicyCard,
-    dtype: torch.dtype | None,
+    name: str | None = None,
     *,
+    dtype: torch.dtype | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the folder of a compressor, as a whole or not at all.
 
     Args:
+        compressor: The compressor.
         folder: Where to.
-        name: Name in the model card.
-        network: The policy.
-        tokenizer: Its tokenizer.
-        settings: Those of the compressor, as JSON has them.
-        card: Where the policy comes from.
+        name: Name in the model card; None: that of the folder.
         dtype: Data type of the stored weights; None: as they are.
         overwrite: Whether to replace a compressor that is in the folder.
 
     Raises:
         ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else.
     """
-    stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
-    size = sum(weight.numel() for weight in network.parameters())
-    folder = folder.resolve()
+    settings = {
+        **stored_template(compressor.template),
+        "unit": compressor.unit,
+        "max_units": compressor.max_units,
+        "force_keep": list(compressor.force_keep),
+        "keep_digits": compressor.keep_digits,
+        "max_tokens_per_word": compressor.max_tokens_per_word,
+    }
+    stored = {"format_version": FORMAT, **settings, "card": compressor.card.to_dict()}
+    size = sum(weight.numel() for weight in compressor.network.parameters())
+    texts = {
+        SETTINGS_FILE: json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        CARD_FILE: card_text(compressor.card, settings, name or folder.name, size),
+    }
     check_replaceable(folder, overwrite)
     with replace_folder(folder) as fresh:
-        network.save_pretrained(fresh, dtype=dtype)
-        tokenizer.save_pretrained(fresh)
-        for path in fresh.iterdir():  # what slow tokenizers would need besides
+        compressor.network.save_pretrained(fresh, dtype=dtype)
+        compressor.tokenizer.save_pretrained(fresh)
+        for path in fresh.iterdir():  # only slow tokenizers need these
             if path.name not in FILES:
                 path.unlink()
-        text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        (fresh / SETTINGS_FILE).write_text(text, encoding="utf-8")
-        text = card_text(card, settings, name, size)
-        (fresh / CARD_FILE).write_text(text, encoding="utf-8")
-        for path in fresh.iterdir():  # safetensors lets nobody but the owner read
+        for file, text in texts.items():
+            (fresh / file).write_text(text, encoding="utf-8")
+        for path in fresh.iterdir():  # safetensors makes files that only the owner can read
             shutil.copymode(fresh / CARD_FILE, path)
 
 

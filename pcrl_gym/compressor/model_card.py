@@ -24,7 +24,7 @@ class PolicyCard:
         results: Rows of a table, with the names of its columns as keys.
         limits: What it is not good for, beyond what holds for every policy.
         details: Other facts, by name: command, commit, versions, hours.
-        license: Licence of the weights as the hub names it, such as "apache-2.0".
+        license: License of the weights as the hub names it, such as "apache-2.0".
         language: Language code of the prompts, such as "en".
 
     Raises:

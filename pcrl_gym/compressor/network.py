@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "network.json"
 WEIGHTS_FILE = "network.safetensors"
-CACHED_UNITS = 2**18
+MAX_CACHED_UNITS = 2**18
 """Units whose hidden states a network with a frozen encoder remembers (0.8 GB at width 768)."""
 
 
@@ -49,7 +49,7 @@ class KeepNetwork(nn.Module):
         head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
         freeze_encoder: Whether the encoder stays as it is. Outside of `torch.inference_mode` its
             hidden states are then computed once per prompt and remembered, those of the latest
-            `CACHED_UNITS` units; only inside of it may threads share the network.
+            `MAX_CACHED_UNITS` units; only inside of it may threads share the network.
 
     Raises:
         ValueError: If `initial_keep` is not between 0 and 1, or `head_size` is below 1.
@@ -142,17 +142,17 @@ class KeepNetwork(nn.Module):
             )
         # A prompt without a unit still needs a place to attend to: a softmax over nothing is NaN.
         visible = attended | ~attended.any(1, keepdim=True)
-        told = self.droppable_embedding(free.long())
+        marks = self.droppable_embedding(free.long())
         if self.freeze_encoder:
             # Threads may share a network in inference, so nothing is remembered there.
             encode = self._encode if torch.is_inference_mode_enabled() else self._remembered
-            hidden = encode(input_ids, visible).to(told.dtype) + told
+            hidden = encode(input_ids, visible).to(marks.dtype) + marks
         else:
             embeddings = _embeddings(self.encoder)(input_ids)
             hidden = self.encoder(
-                inputs_embeds=embeddings + told.to(embeddings.dtype), attention_mask=visible.long()
+                inputs_embeds=embeddings + marks.to(embeddings.dtype), attention_mask=visible.long()
             ).last_hidden_state
-            hidden = hidden.to(told.dtype)
+            hidden = hidden.to(marks.dtype)
         weights = visible.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * weights).sum(1) / weights.sum(1)
         drop, keep = self.keep_head(hidden).unbind(-1)
@@ -173,22 +173,19 @@ class KeepNetwork(nn.Module):
             with torch.no_grad():
                 states = self._encode(input_ids[new], visible[new])
             for row, state in zip(new, states, strict=True):
-                self._remember(keys[row], state)
+                if keys[row] not in self._hidden:  # the same prompt may be twice in a batch
+                    self._hidden[keys[row]] = state[: len(keys[row]) // 8].clone()
+                    self._hidden_units += len(keys[row]) // 8
         found = [self._hidden[key] for key in keys]
         for key in keys:
             self._hidden.move_to_end(key)
-        while self._hidden_units > CACHED_UNITS and len(self._hidden) > 1:
+        while self._hidden_units > MAX_CACHED_UNITS and len(self._hidden) > 1:
             self._hidden_units -= len(self._hidden.popitem(last=False)[1])
         padding = input_ids.shape[1]
         return torch.stack([nn.functional.pad(h, (0, 0, 0, padding - len(h))) for h in found])
 
-    def _remember(self, key: bytes, state: Tensor) -> None:
-        if key not in self._hidden:  # the same prompt may stand twice in a batch
-            self._hidden[key] = state[: len(key) // 8].clone()
-            self._hidden_units += len(key) // 8
-
     def forget(self) -> None:
-        """Let go of the remembered hidden states of a frozen encoder."""
+        """Drop the remembered hidden states of a frozen encoder."""
         self._hidden.clear()
         self._hidden_units = 0
 
@@ -330,7 +327,7 @@ def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
             source,
             config=config,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told here, as transformers only logs which
+            ignore_mismatched_sizes=True,  # `check_report` raises; transformers only logs
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,

@@ -36,20 +36,6 @@ def dropped_units(
     return chosen
 
 
-def keep_probabilities(
-    logits: NDArray[np.float64], droppable: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return with which probability each unit is kept, float64 (n_units,) in [0, 1].
-
-    That is `1 / (1 + exp(-logit))`, and 1.0 where a unit cannot be dropped.
-
-    Example:
-        >>> keep_probabilities(np.array([0.0, -2.0]), np.array([True, False]))
-        array([0.5, 1. ])
-    """
-    return np.where(droppable, np.exp(-np.logaddexp(0.0, -logits)), 1.0)
-
-
 def drop_highest(
     scores: NDArray[np.floating[Any]], droppable: NDArray[Any], rate: float
 ) -> NDArray[np.bool_]:

@@ -1,8 +1,8 @@
-"""Long texts in windows: every unit is rated once, with neighbours on both sides in sight."""
+"""Long texts in windows: every unit is rated once, with neighbors on both sides in view."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from pcrl_gym.generators.torch_state import own_state
 
 if TYPE_CHECKING:
     from pcrl_gym.compressor.network import KeepNetwork
-    from pcrl_gym.compressor.passages import Passage
+    from pcrl_gym.episodes.episode import Episode
 
 CONTEXT_SHARE = 8
 """One part in so many of a window's room is context on each side: it costs a third more windows."""
@@ -44,7 +44,7 @@ def plan_windows(units: int, room: int, context: int) -> list[Window]:
     Args:
         units: How many units there are, 0 or more.
         room: Units per window.
-        context: Units at the inner ends of a window whose rating is left to its neighbour; below
+        context: Units at the inner ends of a window whose rating is left to its neighbor; below
             half the room.
 
     Example:
@@ -65,82 +65,88 @@ def plan_windows(units: int, room: int, context: int) -> list[Window]:
     return windows
 
 
-def rate_passages(
-    network: KeepNetwork,
-    passages: Sequence[Passage],
-    max_units: int,
-    batch_size: int,
+class _Row(NamedTuple):
+    """What the policy reads in one window.
+
+    Attributes:
+        ids: Int64 (n_read,), ids of the units, the template's around the window included.
+        droppable: Bool (n_read,).
+        logits: Where the ratings that count go, a view of the episode's.
+        first: Place in the row of the first of them.
+    """
+
+    ids: NDArray[np.int64]
+    droppable: NDArray[np.bool_]
+    logits: NDArray[np.float64]
+    first: int
+
+
+def rate_units(
+    network: KeepNetwork, episodes: Sequence[Episode], max_units: int, batch_size: int
 ) -> list[NDArray[np.float64]]:
     """Ask the policy about every unit.
 
-    The template's units stand around every window. Windows of all passages go through the network
+    The template's units stand around every window. Windows of all episodes go through the network
     together, those of about one length in one batch.
 
     Args:
         network: The policy.
-        passages: What to rate.
+        episodes: What to rate.
         max_units: Most units that the policy reads at once, template included.
         batch_size: Windows per batch.
 
     Returns:
-        Per passage the keep logits, float64 (n_read,); 0 where a unit cannot be dropped.
+        Per episode the keep logits, float64 (n_units,); 0 where a unit cannot be dropped.
 
     Raises:
         ValueError: If the template leaves no room for a unit, or the network gives NaN.
     """
-    ratings = [np.zeros(len(passage.ids), np.float64) for passage in passages]
-    jobs = []
-    for index, passage in enumerate(passages):
-        body = passage.tail - passage.head
-        room = max_units - (len(passage.ids) - body)
-        if body and room < 1:
-            raise ValueError(
-                f"the template alone has {max_units - room} units, and the policy reads "
-                f"{max_units} at once: raise max_units"
-            )
-        jobs += [(index, window) for window in plan_windows(body, room, room // CONTEXT_SHARE)]
-    read = [_units_read(passages[index], window) for index, window in jobs]
-    order = sorted(range(len(jobs)), key=lambda job: len(read[job]))
-    for begin in range(0, len(order), batch_size):
-        chosen = order[begin : begin + batch_size]
-        logits = _logits(network, passages, [(jobs[j][0], read[j]) for j in chosen])
-        for row, job in enumerate(chosen):
-            index, window = jobs[job]
-            head = passages[index].head
-            ratings[index][head + window.first : head + window.last] = logits[
-                row, head + window.first - window.start : head + window.last - window.start
-            ]
+    ratings = [np.zeros(len(episode), np.float64) for episode in episodes]
+    rows = [
+        row
+        for episode, rating in zip(episodes, ratings, strict=True)
+        for row in _rows(episode, rating, max_units)
+    ]
+    rows.sort(key=lambda row: len(row.ids))
+    for begin in range(0, len(rows), batch_size):
+        batch = rows[begin : begin + batch_size]
+        for row, logits in zip(batch, _logits(network, batch), strict=True):
+            row.logits[:] = logits[row.first : row.first + len(row.logits)]
     return ratings
 
 
-def _units_read(passage: Passage, window: Window) -> NDArray[np.intp]:
-    """Return places of the units that are read in one window, the template's around the others."""
-    head, tail = passage.head, passage.tail
-    return np.concatenate(
-        [
-            np.arange(head),
-            np.arange(head + window.start, head + window.end),
-            np.arange(tail, len(passage.ids)),
-        ]
-    )
+def _rows(episode: Episode, rating: NDArray[np.float64], max_units: int) -> Iterator[_Row]:
+    """Yield what the policy reads of one episode, window by window."""
+    body, (before, after) = episode.body, episode.around
+    head = np.array([*before, *episode.unit_ids[: body.start]], np.int64)
+    tail = np.array([*episode.unit_ids[body.stop :], *after], np.int64)
+    ids, droppable, rating = episode.unit_ids[body], episode.droppable[body], rating[body]
+    room = max_units - len(head) - len(tail)
+    if len(ids) and room < 1:
+        raise ValueError(
+            f"the template alone has {max_units - room} units, and the policy reads "
+            f"{max_units} at once: raise max_units"
+        )
+    if not droppable.any():
+        return
+    for start, end, first, last in plan_windows(len(ids), room, room // CONTEXT_SHARE):
+        yield _Row(
+            np.concatenate([head, ids[start:end], tail]),
+            np.pad(droppable[start:end], (len(head), len(tail))),
+            rating[first:last],
+            len(head) + first - start,
+        )
 
 
-def _logits(
-    network: KeepNetwork,
-    passages: Sequence[Passage],
-    rows: Sequence[tuple[int, NDArray[np.intp]]],
-) -> NDArray[np.float64]:
-    shape = (len(rows), max(len(units) for _, units in rows))
-    ids = np.zeros(shape, np.int64)
-    attended = np.zeros(shape, np.int64)
-    free = np.zeros(shape, np.int64)
-    for row, (index, units) in enumerate(rows):
-        ids[row, : len(units)] = passages[index].ids[units]
-        attended[row, : len(units)] = 1
-        free[row, : len(units)] = passages[index].free[units]
+def _logits(network: KeepNetwork, rows: Sequence[_Row]) -> NDArray[np.float64]:
+    shape = (len(rows), max(len(row.ids) for row in rows))
+    ids, attended, droppable = (np.zeros(shape, np.int64) for _ in range(3))
+    for place, row in enumerate(rows):
+        n = len(row.ids)
+        ids[place, :n], attended[place, :n], droppable[place, :n] = row.ids, 1, row.droppable
     device = network.droppable_embedding.weight.device
     with own_state(network):
-        tensors = (torch.from_numpy(array).to(device) for array in (ids, attended, free))
+        tensors = (torch.from_numpy(array).to(device) for array in (ids, attended, droppable))
         logits: NDArray[np.float64] = network(*tensors)[0].cpu().double().numpy()
     if not np.isfinite(logits).all():
         raise ValueError("the policy rates units with NaN or infinity: its weights are broken")

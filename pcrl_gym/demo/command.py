@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="MODEL",
-        help='policy: "micro", a folder or a hub id; may be given several times, and the page lets '
-        "choose (default micro)",
+        help='policy: "micro", a folder or a hub id; give several to choose from on the page '
+        "(default micro)",
     )
     parser.add_argument(
         "--generator",
@@ -48,7 +48,7 @@ def run(
 
     Args:
         options: The arguments' values.
-        more: Makes the agents that stand on the page besides the policies, given the generator.
+        more: Makes further agents for the page, given the generator.
 
     Raises:
         MissingExtraError: If Gradio is not installed; before any model is loaded.

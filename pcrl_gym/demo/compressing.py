@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcrl_gym.compressor.compressor import Compressor
-from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.errors import PromptTooLongError
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.rendering.text import Frame
+from pcrl_gym.rendering.frame import Frame
 from pcrl_gym.scoring.rewards import ThresholdReward
 from pcrl_gym.scoring.scorer import Scorer
 
@@ -30,19 +29,17 @@ class DemoAgent(Protocol):
     @property
     def name(self) -> str:
         """What the page calls it."""
-        ...
 
     @property
     def takes_rate(self) -> bool:
-        """Whether it can be told how many units to drop."""
-        ...
+        """Whether visitors may choose how many units it drops."""
 
     def episode(self, prompt: Prompt) -> Episode:
         """Cut a prompt into the units that the agent decides about."""
         ...
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
-        """Return the keep mask of an episode, any length of `scorer.Scorer`'s masks.
+        """Return the keep mask of an episode, as `Episode.kept` takes it.
 
         Args:
             episode: What `episode` returned.
@@ -64,13 +61,6 @@ class PolicyAgent:
     def __init__(self, name: str, compressor: Compressor) -> None:
         self.name = name
         self._compressor = compressor
-        self._builder = EpisodeBuilder(
-            compressor.tokenizer,
-            compressor.template,
-            compressor.unit,
-            compressor.force_keep,
-            compressor.keep_digits,
-        )
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> PolicyAgent:
@@ -83,13 +73,13 @@ class PolicyAgent:
         Raises:
             ValueError: If there is no such compressor.
         """
-        # Where a folder lies on the server is not the visitors' business.
+        # Visitors are not shown where a folder is on the server.
         name = Path(model).resolve().name if Path(model).is_dir() else str(model)
         return cls(f"policy {name}", Compressor.from_pretrained(model, device=device))
 
     def episode(self, prompt: Prompt) -> Episode:
         """Cut a prompt into units; see `DemoAgent.episode`."""
-        return self._builder([prompt])[0]
+        return self._compressor.builder([prompt])[0]
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
         """Return the policy's keep mask; see `DemoAgent.keep`."""
@@ -126,7 +116,6 @@ class Demo:
                 f"{[agent.name for agent in agents]}"
             )
         self.generator = load_generator(generator, device=device)
-        self.reward = ThresholdReward()
 
     def agent(self, name: str) -> DemoAgent:
         """Return the agent of a name; the first one for an empty name.
@@ -136,7 +125,9 @@ class Demo:
         """
         name = name or next(iter(self.agents))
         if name not in self.agents:
-            raise ValueError(f"There is no agent {name!r:.80} here, but: {', '.join(self.agents)}")
+            raise ValueError(
+                f"There is no agent {name!r:.80}; choose one of: {', '.join(self.agents)}"
+            )
         return self.agents[name]
 
     def __call__(self, query: Query) -> Frame:
@@ -153,7 +144,7 @@ class Demo:
         agent = self.agent(query.agent)
         episode = agent.episode(Prompt("demo", query.instruction, query.input))
         # A new scorer: an old one would keep the answers to all prompts that it ever saw.
-        scorer = Scorer(self.generator, self.reward)
+        scorer = Scorer(self.generator, ThresholdReward())
         limit = scorer.max_original_tokens
         if limit is not None and scorer.longer_than(limit, [episode.text])[0]:
             raise PromptTooLongError(
@@ -163,7 +154,3 @@ class Demo:
         mask = agent.keep(episode, query.rate if agent.takes_rate else None)
         scores = scorer([episode], [mask])
         return Frame(episode, episode.kept(mask), scores.info(0), float(scores.reward[0]))
-
-    def survived(self, frame: Frame) -> bool:
-        """Return whether the answer survived, by the rule of the reward."""
-        return frame.info is not None and frame.info["survived"]

@@ -1,15 +1,15 @@
-"""The page's own HTML: pure functions, and every text that comes in is escaped."""
+"""The page's own HTML, by pure functions that escape every text they are given."""
 
 from __future__ import annotations
 
 from html import escape
 
-from pcrl_gym.rendering.text import Frame, State, segments, terms, visible
+from pcrl_gym.rendering.frame import Frame, State, segments, terms, visible
 
 _TAGS: dict[State, str] = {"kept": "{}", "dropped": "<del>{}</del>", "protected": "<i>{}</i>"}
 
-HINT = '<p class="hint">Write a prompt, or take an example.</p>'
-"""What stands in the place of a result before there is one."""
+HINT = '<p class="hint">Write a prompt or choose an example.</p>'
+"""Shown before there is a result."""
 
 
 def header(generator: str, micro: bool) -> str:
@@ -17,19 +17,17 @@ def header(generator: str, micro: bool) -> str:
 
     Args:
         generator: Name of the generator.
-        micro: Whether it is one of those that come with the package, which know little.
+        micro: Whether it is one of the tiny models that come with the package.
     """
     about = (
-        ", a tiny one for the laboratory: it knows lists of words, numbers, months and yes-or-no "
-        "questions, and its results say nothing about large models"
-        if micro
-        else ""
-    )
+        ", a tiny test model: it knows lists of words, numbers, months, and yes-or-no questions, "
+        "and its results say nothing about large models"
+    ) * micro
     return (
-        "<h1>Prompts that say it shorter</h1>"
-        '<p class="lead">An agent drops what a prompt can do without, a frozen language model '
-        "answers both versions, and what was saved counts if the answer survived. The model here "
-        f"is {escape(generator)}{about}.</p>"
+        "<h1>Shorter prompts, same answers</h1>"
+        '<p class="lead">An agent removes the words that a prompt does not need, and a frozen '
+        "language model answers both versions. The savings count only if the answer stays the "
+        f"same. The model here is {escape(generator)}{about}.</p>"
     )
 
 
@@ -42,36 +40,36 @@ def problem(message: str) -> str:
     return f'<p class="problem" role="alert">{_text(message)}</p>'
 
 
-def result(frame: Frame, *, survived: bool, address: str) -> str:
-    """Return what became of a prompt: what was dropped, both answers, the reward terms, and a link.
+def result(frame: Frame, address: str) -> str:
+    """Return the result for a prompt: what was dropped, both answers, the reward terms, and a link.
 
     Args:
         frame: A frame with the info of a finished episode.
-        survived: Whether the answer counts as the same.
         address: Where the link leads.
     """
-    if frame.info is None:
-        raise ValueError("expected the frame of a finished episode, got one without info")
     info = frame.info
-    verdict = "The answer survived" if survived else "The answer changed"
+    if info is None:
+        raise ValueError("expected the frame of a finished episode, got one without info")
+    outcome = "survived" if info["survived"] else "changed"
+    answers = "".join(
+        _box(f"Answer to the {which} prompt", f"{which}-answer", _answer(text))
+        for which, text in (
+            ("original", info["output"]),
+            ("compressed", info["compressed_output"]),
+        )
+    )
     rows = "".join(
         f"<div><dt>{name.replace('_', ' ')}</dt><dd>{value.replace('->', '→')}</dd></div>"
         for name, value in terms(frame)
     )
-    instead = _text(info["compressed_prompt"])
-    before, after = _answer(info["output"]), _answer(info["compressed_output"])
     return (
-        f'<p class="verdict {"survived" if survived else "changed"}" role="status">'
-        f"{verdict}; "
-        f"{escape(savings(info['compression_ratio']))}.</p>"
-        f"{_box('Prompt', 'prompt', marked(frame))}"
-        '<p class="legend">Struck through: dropped. Grey: the template, which always '
-        "stays and is not counted in the ratio.</p>"
-        f"{_box('What the generator reads instead', 'compressed', instead)}"
-        '<div class="answers">'
-        f"{_box('Answer to the original', 'original-answer', before)}"
-        f"{_box('Answer to the compressed', 'compressed-answer', after)}"
-        f'</div><dl class="terms">{rows}</dl>'
+        f'<p class="verdict {outcome}" role="status">The answer {outcome}; '
+        f"{savings(info['compression_ratio'])}.</p>"
+        f"{_box('Original prompt', 'prompt', marked(frame))}"
+        '<p class="legend">Struck through: dropped. Gray: the template, which is always kept and '
+        "not counted in the ratio.</p>"
+        f"{_box('Compressed prompt', 'compressed', _text(info['compressed_prompt']))}"
+        f'<div class="answers">{answers}</div><dl class="terms">{rows}</dl>'
         f'<p class="link"><a href="{escape(address)}">Link to this result</a></p>'
     )
 
@@ -93,13 +91,13 @@ def savings(compression_ratio: float) -> str:
     r"""Return the compression ratio in words.
 
     >>> savings(0.812), savings(0.0), savings(-0.25)
-    ('81\xa0% of your tokens saved', 'no token saved', '25\xa0% more tokens than before')
+    ('81% of your tokens saved', 'no tokens saved', '25% more tokens than before')
     """
     if compression_ratio < 0:
-        return f"{-compression_ratio * 100:.0f}\xa0% more tokens than before"
+        return f"{-compression_ratio * 100:.0f}% more tokens than before"
     if compression_ratio == 0:
-        return "no token saved"
-    return f"{compression_ratio * 100:.0f}\xa0% of your tokens saved"
+        return "no tokens saved"
+    return f"{compression_ratio * 100:.0f}% of your tokens saved"
 
 
 def _box(title: str, name: str, content: str) -> str:

@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("the demo page needs Gradio: pip install 'pcrl-gym[demo]'") from error
 
-WAITING = 20
+MAX_WAITING = 20
 """Requests that may wait for their turn; one more is refused."""
 
 _CSS = Path(__file__).with_name("page.css")
@@ -37,7 +37,7 @@ _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 def make_page(demo: Demo) -> gr.Blocks:
     """Return the page of a demo, not served yet.
 
-    Its prompts are answered one at a time, and at most `WAITING` may wait.
+    Its prompts are answered one at a time, and at most `MAX_WAITING` may wait.
     """
     handlers = Handlers(demo)
     names = list(demo.agents)
@@ -48,7 +48,7 @@ def make_page(demo: Demo) -> gr.Blocks:
                 instruction = gr.Textbox(label="Instruction", lines=3, elem_id="instruction")
                 input = gr.Textbox(label="Input (may be empty)", lines=2, elem_id="input")
                 agent = gr.Dropdown(names, value=names[0], label="Agent", elem_id="agent")
-                free = gr.Checkbox(True, label="Drop as much as the agent likes", elem_id="free")
+                free = gr.Checkbox(True, label="Let the agent choose the share", elem_id="free")
                 rate = gr.Slider(
                     0.0, 1.0, 0.5, step=0.05, label="Share of the units to drop",
                     interactive=False, elem_id="rate",
@@ -76,7 +76,7 @@ def make_page(demo: Demo) -> gr.Blocks:
             handlers.restore, None, [*fields, result], show_progress_on=result, **_ONE_BY_ONE,
             **_PRIVATE,
         )  # fmt: skip
-    page.queue(api_open=False, max_size=WAITING)
+    page.queue(api_open=False, max_size=MAX_WAITING)
     return page
 
 
@@ -109,9 +109,9 @@ class Handlers:
         """Return the result for the fields' values, or what is wrong with them, as HTML."""
         try:
             query = Query(instruction, input, agent, None if free else rate)
-            return self._answer(query, request)
-        except (PcrlError, ValueError) as error:
+        except ValueError as error:
             return markup.problem(str(error))
+        return self._answer(query, request)
 
     def restore(self, request: gr.Request) -> list[Any]:
         """Return the fields' values that an address asks for, and the result."""
@@ -125,11 +125,14 @@ class Handlers:
             return [*skipped, markup.problem(str(error))]
         free = query.rate is None or not agent.takes_rate
         rate = gr.skip() if free else gr.Slider(value=query.rate, interactive=True)
-        try:
-            html = self._answer(query, request)
-        except (PcrlError, ValueError) as error:
-            html = markup.problem(str(error))
-        return [query.instruction, query.input, agent.name, free, rate, html]
+        return [
+            query.instruction,
+            query.input,
+            agent.name,
+            free,
+            rate,
+            self._answer(query, request),
+        ]
 
     def controls(self, agent: str, free: bool) -> list[Any]:
         """Return checkbox and slider as they go with an agent: some take no rate."""
@@ -138,14 +141,15 @@ class Handlers:
         return [gr.Checkbox(value=free, interactive=takes_rate), gr.Slider(interactive=not free)]
 
     def _answer(self, query: Query, request: gr.Request) -> str:
-        wait = self._pace.wait(str(request.session_hash))
-        if wait:
-            raise ValueError(
-                f"These are more than {self._pace.most} prompts in {self._pace.seconds:.0f} "
-                f"seconds: wait for {math.ceil(wait)} s"
+        if wait := math.ceil(self._pace.wait(str(request.session_hash))):
+            return markup.problem(
+                f"At most {self._pace.most} prompts are answered in {self._pace.seconds:.0f} "
+                f"seconds: try again in {wait} s"
             )
-        frame = self._demo(query)
-        return markup.result(frame, survived=self._demo.survived(frame), address=query.address)
+        try:
+            return markup.result(self._demo(query), query.address)
+        except (PcrlError, ValueError) as error:
+            return markup.problem(str(error))
 
 
 def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
@@ -163,28 +167,24 @@ def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
     page = make_page(demo)
     launch(page, host, port)
     try:
-        print(f"The demo is on {page.local_url} (Ctrl-C ends it)", flush=True)
+        print(f"The demo is running at {page.local_url} (press Ctrl-C to stop it)", flush=True)
         page.block_thread()
     except KeyboardInterrupt:  # before Gradio waits for it
         page.close(verbose=False)
 
 
-def _theme() -> gr.themes.Base:
-    """System fonts, so that none is fetched, and a button whose text has contrast."""
-    theme = gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS)
-    return theme.set(
+def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
+    """Start a server for a page in a thread of its own; see `serve`."""
+    # System fonts, so that none is fetched, and a button whose text has contrast.
+    theme = gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS).set(
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
     )
-
-
-def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
-    """Start a server for a page in a thread of its own; see `serve`."""
     try:
         page.launch(
             server_name=host,
             server_port=port,
-            theme=_theme(),
+            theme=theme,
             css_paths=[_CSS],
             footer_links=[],
             # All that would leave the machine, take files in or keep prompts is off.

@@ -47,11 +47,11 @@ class Query:
         length = len(self.instruction) + len(self.input)
         if length > MAX_CHARACTERS:
             raise ValueError(
-                f"This prompt has {length:,} characters, and at most {MAX_CHARACTERS:,} are taken "
-                "here, instruction and input together: shorten it"
+                f"This prompt has {length:,} characters, but instruction and input may have at "
+                f"most {MAX_CHARACTERS:,} together: shorten it"
             )
         if not (self.instruction.strip() or self.input.strip()):
-            raise ValueError("There is no prompt yet: write an instruction")
+            raise ValueError("The prompt is empty: write an instruction")
         if self.rate is not None and not 0.0 <= self.rate <= 1.0:
             raise ValueError(f"The rate must be a share between 0 and 1, got {self.rate}")
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pcrl_gym.envs.shared_spec import SharedSpec
 from pcrl_gym.envs.spaces import Observation, flat_action_masks
 from pcrl_gym.envs.task import make_task
+from pcrl_gym.rendering.frame import Frame
 from pcrl_gym.rendering.text import (
     RENDER_FPS,
     RENDER_MODES,
-    Frame,
     check_render_mode,
     print_frame,
 )

@@ -1,10 +1,10 @@
-"""The episode: one prompt cut into units, and what a keep mask makes of it."""
+"""The episode: one prompt or text cut into units, and what a keep mask makes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,9 +17,8 @@ from pcrl_gym.prompts.prompt_text import PromptText, RenderedPrompt, join_kept
 from pcrl_gym.prompts.template import Template
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
-
-FindRanges: TypeAlias = Callable[[str], list[Span]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +27,15 @@ class Episode:
 
     Attributes:
         prompt: The prompt.
-        text: What the generator reads if every unit is kept; a `PromptText`, which tells the
+        text: What the generator reads if every unit is kept; a `PromptText`, which knows the
             template's own ranges.
         spans: Character range `(start, end)` of each unit in `text`; together a partition of it.
         droppable: Bool (n_units,); False where a unit is protected. Read-only.
         unit_ids: Int64 (n_units,); the policy tokenizer's id of the token each unit begins with.
             Read-only.
         fixed: Character ranges of `text` that are the template's own.
+        around: Ids of the units that the policy reads before and after those of a text that has
+            no template, which it reads inside one; see `EpisodeBuilder.cut_texts`.
     """
 
     prompt: Prompt
@@ -43,6 +44,7 @@ class Episode:
     droppable: NDArray[np.bool_]
     unit_ids: NDArray[np.int64]
     fixed: tuple[Span, ...]
+    around: tuple[Sequence[int], Sequence[int]] = ((), ())
 
     def __post_init__(self) -> None:
         self.droppable.flags.writeable = False
@@ -57,6 +59,12 @@ class Episode:
         """The template's own text: the fixed ranges, joined; a `PromptText`."""
         joined = "".join(self.text[start:end] for start, end in self.fixed)
         return PromptText(joined, [(0, len(joined))])
+
+    @property
+    def body(self) -> slice:
+        """The units from the user's first to the user's last one: a template's ends left out."""
+        users = np.flatnonzero(~overlapping(len(self.text), self.spans, self.fixed))
+        return slice(int(users[0]), int(users[-1]) + 1) if len(users) else slice(0, 0)
 
     def kept(self, mask: ArrayLike) -> NDArray[np.bool_]:
         """Return the effective mask: what of a keep mask the episode goes by.
@@ -96,7 +104,7 @@ class Episode:
 
 
 class EpisodeBuilder:
-    r"""Turns prompts into episodes.
+    r"""Turns prompts into episodes, and texts that have no template.
 
     Args:
         tokenizer: The policy's tokenizer (a fast one); special-token strings in prompts are text.
@@ -127,69 +135,155 @@ class EpisodeBuilder:
     ) -> None:
         check_unit_kind(unit)
         self.template = template
+        self.protection = Protection(force_keep, keep_digits)
+        self.encoder = TextEncoder(tokenizer)
         self._unit: UnitKind = unit
-        self._protection = Protection(force_keep, keep_digits)
-        self._encoder = TextEncoder(tokenizer)
         unknown = (tokenizer.unk_token_id, tokenizer.pad_token_id, 0)
         self._unknown_id = next(token_id for token_id in unknown if token_id is not None)
 
-    def __call__(self, prompts: Sequence[Prompt]) -> list[Episode]:
-        """Return one episode per prompt, in order."""
-        return self.build(prompts, [self._protection] * len(prompts))
-
-    def build(self, prompts: Sequence[Prompt], protections: Sequence[FindRanges]) -> list[Episode]:
-        """Return one episode per prompt, each with a protection of its own.
+    def __call__(
+        self, prompts: Sequence[Prompt], protection: Protection | None = None
+    ) -> list[Episode]:
+        """Return one episode per prompt, in order.
 
         Args:
             prompts: The prompts.
-            protections: What finds the protected ranges in each piece of a prompt's text that is
-                not the template's, in place of `force_keep` and `keep_digits`.
+            protection: What cannot be dropped; None: what the builder's own arguments protect.
         """
-        rendered = [self.template.render(prompt) for prompt in prompts]
-        encodings = self._encoder.encodings([item.text for item in rendered])
+        find = protection or self.protection
+        episodes = []
+        for prompt, rendered, encoding in zip(prompts, *self._encoded(prompts), strict=True):
+            protected: list[Span] = []
+            for start, end in _user_ranges(rendered):
+                found = find(rendered.text[start:end])
+                protected += [(start + first, start + last) for first, last in found]
+            episodes.append(self._cut(prompt, rendered, encoding, protected))
+        return episodes
+
+    def cut_texts(
+        self, texts: Sequence[str], protection: Protection | None = None
+    ) -> list[Episode]:
+        """Return one episode per text that has no template, in order.
+
+        The policy learned on prompts inside the template, so it reads the text as an instruction
+        there (see `Episode.around`); units, offsets and protection are those of the text itself.
+
+        White space at the ends of a text, which templates strip, belongs to its first and last
+        unit; if any of it is protected, it is a unit of its own. A text of white space alone is one
+        protected unit.
+
+        Args:
+            texts: The texts.
+            protection: What cannot be dropped; None: what the builder's own arguments protect.
+
+        Raises:
+            ValueError: If the template changes the instruction.
+        """
+        find = protection or self.protection
+        stripped = [Prompt(str(i), text.strip()) for i, text in enumerate(texts)]
         return [
-            self._build(prompt, item, encoding, protection)
-            for prompt, item, encoding, protection in zip(
-                prompts, rendered, encodings, protections, strict=True
+            self._cut_text(text, find(text), prompt, rendered, encoding)
+            for text, prompt, rendered, encoding in zip(
+                texts, stripped, *self._encoded(stripped), strict=True
             )
         ]
 
-    def unit_id(self, text: str) -> int:
-        """Return the id that stands for a unit of this text alone."""
-        [encoding] = self._encoder.encodings([text])
-        return encoding.ids[0] if encoding.ids else self._unknown_id
+    def _encoded(self, prompts: Sequence[Prompt]) -> tuple[list[RenderedPrompt], list[Encoding]]:
+        rendered = [self.template.render(prompt) for prompt in prompts]
+        return rendered, self.encoder.encodings([item.text for item in rendered])
 
-    def _build(
-        self, prompt: Prompt, rendered: RenderedPrompt, encoding: Any, protection: FindRanges
+    def _cut(
+        self,
+        prompt: Prompt,
+        rendered: RenderedPrompt,
+        encoding: Encoding,
+        protected: Sequence[Span],
     ) -> Episode:
         text, fixed = rendered.text, rendered.fixed
-        offsets, ids = encoding.offsets, encoding.ids
-        protected = [*fixed, *_in_user_text(text, fixed, protection)]
-        spans = split_units(text, offsets, self._unit, protected)
-        tokens = first_tokens(text, spans, offsets)
+        protected = [*fixed, *protected]
+        spans = split_units(text, encoding.offsets, self._unit, protected)
+        tokens = first_tokens(text, spans, encoding.offsets)
+        ids = [self._unknown_id if token is None else encoding.ids[token] for token in tokens]
         return Episode(
             prompt=prompt,
             text=text,
             spans=tuple(spans),
             droppable=~overlapping(len(text), spans, protected),
-            unit_ids=np.array(
-                [self._unknown_id if token is None else ids[token] for token in tokens],
-                dtype=np.int64,
-            ),
+            unit_ids=np.array(ids, dtype=np.int64),
             fixed=fixed,
         )
 
+    def _cut_text(
+        self,
+        text: str,
+        protected: Sequence[Span],
+        stripped: Prompt,
+        rendered: RenderedPrompt,
+        encoding: Encoding,
+    ) -> Episode:
+        core = stripped.instruction
+        if not core:
+            n = min(len(text), 1)
+            return _without_template(text, stripped.id, [(0, len(text))][:n], [False] * n, [0] * n)
+        users = _user_ranges(rendered)
+        if [rendered.text[start:end] for start, end in users] != [core]:
+            raise ValueError(
+                "the template writes an instruction without an input in several pieces or "
+                "changed; give prompts as instruction= and input="
+            )
+        [(first, last)] = users
+        begin = text.index(core)
+        shift = first - begin  # from a place in the text to its place in the template
+        moved = [(max(start + shift, first), min(end + shift, last)) for start, end in protected]
+        inside = self._cut(stripped, rendered, encoding, [m for m in moved if m[0] < m[1]])
+        body, read = inside.body, inside.unit_ids.tolist()
+        spans = [(start - shift, end - shift) for start, end in inside.spans[body]]
+        free, ids = inside.droppable[body].tolist(), read[body]
+        for edge, blank in ((0, (0, begin)), (-1, (begin + len(core), len(text)))):
+            if free[edge] and any(start < blank[1] and blank[0] < end for start, end in protected):
+                place = 0 if edge == 0 else len(spans)
+                spans.insert(place, blank)
+                free.insert(place, False)
+                ids.insert(place, self._id_alone(text[slice(*blank)]))
+            else:
+                spans[edge] = (min(spans[edge][0], blank[0]), max(spans[edge][1], blank[1]))
+        around = (read[: body.start], read[body.stop :])
+        return _without_template(text, stripped.id, spans, free, ids, around)
 
-def _in_user_text(text: str, fixed: Sequence[Span], protection: FindRanges) -> Iterable[Span]:
-    """Yield the protected ranges of what stands between the template's own ranges."""
-    borders = [0, *(border for span in fixed for border in span), len(text)]
-    for start, end in zip(borders[::2], borders[1::2], strict=True):
-        for first, last in protection(text[start:end]) if start < end else ():
-            yield start + first, start + last
+    def _id_alone(self, text: str) -> int:
+        """Return the id that stands for a unit of this text alone."""
+        [encoding] = self.encoder.encodings([text])
+        return int(encoding.ids[0]) if encoding.ids else self._unknown_id
+
+
+def _without_template(
+    text: str,
+    id: str,
+    spans: Sequence[Span],
+    droppable: Sequence[bool],
+    unit_ids: Sequence[int],
+    around: tuple[Sequence[int], Sequence[int]] = ((), ()),
+) -> Episode:
+    return Episode(
+        prompt=Prompt(id, text),
+        text=PromptText(text),  # the user's, even where it looks like a chat template's
+        spans=tuple(spans),
+        droppable=np.array(droppable, dtype=np.bool_),
+        unit_ids=np.array(unit_ids, dtype=np.int64),
+        fixed=(),
+        around=around,
+    )
+
+
+def _user_ranges(rendered: RenderedPrompt) -> list[Span]:
+    """Return what stands between the template's own ranges, none empty."""
+    borders = [0, *(border for span in rendered.fixed for border in span), len(rendered.text)]
+    between = zip(borders[::2], borders[1::2], strict=True)
+    return [(start, end) for start, end in between if start < end]
 
 
 def overlapping(length: int, spans: Sequence[Span], ranges: Iterable[Span]) -> NDArray[np.bool_]:
-    """Tell for each span of a partition of `length` characters whether a range overlaps it."""
+    """Return for each span of a partition of `length` characters whether a range overlaps it."""
     covered = np.zeros(length, dtype=np.bool_)
     for start, end in ranges:
         covered[start:end] = True

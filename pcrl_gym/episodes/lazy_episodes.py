@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.prompt import Prompt
 
 
-MOST_BUILT = 16_384
+MAX_BUILT = 16_384
 """How many built episodes are kept, the latest used ones: about 10 kB each."""
 
 
@@ -31,13 +31,8 @@ class LazyEpisodes(Sequence["Episode"]):
 
     def __init__(self, prompts: Sequence[Prompt], builder: EpisodeBuilder) -> None:
         self._prompts = prompts
-        self._builder = builder
+        self.builder = builder
         self._built: OrderedDict[int, Episode] = OrderedDict()
-
-    @property
-    def builder(self) -> EpisodeBuilder:
-        """What makes the episodes."""
-        return self._builder
 
     def __len__(self) -> int:
         return len(self._prompts)
@@ -58,12 +53,12 @@ class LazyEpisodes(Sequence["Episode"]):
         indices = list(indices)
         new = [i for i in dict.fromkeys(indices) if i not in self._built]
         if new:
-            built = self._builder([self._prompts[i] for i in new])
+            built = self.builder([self._prompts[i] for i in new])
             self._built.update(zip(new, built, strict=True))
         taken = [self._built[i] for i in indices]
         for i in indices:
             self._built.move_to_end(i)
-        while len(self._built) > MOST_BUILT:
+        while len(self._built) > MAX_BUILT:
             self._built.popitem(last=False)
         return taken
 

@@ -46,7 +46,7 @@ from unicodedata import category
 
 import regex
 
-from pcrl_gym.episodes.units import UNSPACED, Span
+from pcrl_gym.episodes.units import UNSPACED, Span, merge_spans
 
 ForceKeep: TypeAlias = Sequence[str | re.Pattern[str]]
 
@@ -136,7 +136,7 @@ class Protection:
         if self._keep_digits:
             numbers = _join(text, words)
             found += [*numbers, *_belonging(text, numbers)]
-        return _merged(_widened(text, words, *span) for span in found if span[0] < span[1])
+        return merge_spans(_widened(text, words, *span) for span in found if span[0] < span[1])
 
 
 def find_numbers(text: str) -> list[Span]:
@@ -191,17 +191,6 @@ def _widened(text: str, words: Sequence[Span], start: int, end: int) -> Span:
         while end < len(text) and category(text[end])[0] == "M":
             end += 1
     return start, end
-
-
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    """Join ranges that overlap or touch."""
-    merged: list[Span] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            start, end = merged[-1][0], max(end, merged[-1][1])
-            merged.pop()
-        merged.append((start, end))
-    return merged
 
 
 def _compiled(force_keep: ForceKeep) -> list[re.Pattern[str]]:

@@ -27,7 +27,7 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
             or a tokenizer.
 
     Raises:
-        ValueError: If there is no such tokenizer, or it cannot tell the character offsets of its
+        ValueError: If there is no such tokenizer, or it does not give the character offsets of its
             tokens (a "slow" one).
     """
     if isinstance(spec, (str, Path)):
@@ -162,19 +162,19 @@ class TextEncoder:
     def _named(self, piece: str) -> str:
         known = self._named_pieces.get(piece)
         if known is None:
-            if len(self._named_pieces) >= _MOST_PIECES:
+            if len(self._named_pieces) >= _MAX_PIECES:
                 self._named_pieces.clear()
             known = self._special.sub(lambda match: self._names[match[0]], piece)
             self._named_pieces[piece] = known
         return known
 
 
-_MOST_PIECES = 1024
+_MAX_PIECES = 1024
 """Pieces of templates that are remembered; most templates have two or three."""
 
 
 def _secret_names(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
-    """Return a name for each special token that nobody can have written into a text."""
+    """Return a name for each special token that no text can contain."""
     secret = secrets.token_hex(16)
     special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
     return {content: f"<{secret}|{i}>" for i, content in enumerate(special)}

@@ -85,7 +85,7 @@ def split_units(
         ends = []
         while index < len(pieces) and pieces[index][0] < end:
             ends.append(min(pieces[index][1], end))
-            if pieces[index][1] > end:  # goes on behind the border
+            if pieces[index][1] > end:  # continues past the border
                 break
             index += 1
         spans += _cut_range(text, start, end, ends)
@@ -122,6 +122,21 @@ def first_tokens(text: str, spans: Sequence[Span], offsets: Sequence[Span]) -> l
                 found[unit] = token
             unit += 1
     return [b if v is None else v for v, b in zip(visible, blank, strict=True)]
+
+
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
+    """Return character ranges in order, those that overlap or touch as one.
+
+    Example:
+        >>> merge_spans([(3, 7), (0, 2), (2, 3), (8, 9)])
+        [(0, 7), (8, 9)]
+    """
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            start, end = merged[-1][0], max(end, merged.pop()[1])
+        merged.append((start, end))
+    return merged
 
 
 def check_unit_kind(kind: str) -> None:

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from pcrl_gym.rendering.text import segments, summary, visible
+from pcrl_gym.rendering.frame import Frame, State, segments, summary, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from pcrl_gym.rendering.text import Frame, State
 
 WIDTH, HEIGHT = 960, 540
 _MARGIN = 28

@@ -178,7 +178,7 @@ def test_what_is_remembered_equals_what_the_encoder_says(bert_folder: Path) -> N
 def test_memory_of_a_frozen_encoder_is_bounded(
     bert_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pcrl_gym.compressor.network.CACHED_UNITS", 12)
+    monkeypatch.setattr("pcrl_gym.compressor.network.MAX_CACHED_UNITS", 12)
     network = frozen(bert_folder)
     inputs = batch((5, 9, 2))
     expected = network(*inputs)[0]

@@ -24,7 +24,7 @@ def address() -> Iterator[str]:
     """Address of the page with the policy of the package and two agents of the clone."""
     port = free_port()
     command = ["tests/loopback_only.py", "agents", "demo", "--agents", "stopwords,truncation"]
-    with served([*command, "--port", port], "The demo is on", HF_HUB_OFFLINE="0") as server:
+    with served([*command, "--port", port], "The demo is running at", HF_HUB_OFFLINE="0") as server:
         yield f"http://127.0.0.1:{port}/"
     assert REFUSED not in server.output
 
@@ -82,7 +82,7 @@ def compress(page, prompt: str) -> None:
 def test_type_compress_and_read_the_result(page, address):
     visit(page, address)
     compress(page, PROMPT)
-    assert told(page, "survived").startswith("The answer survived; 81\xa0% of your tokens saved")
+    assert told(page, "survived").startswith("The answer survived; 81% of your tokens saved")
     assert told(page, "original-answer") == told(page, "compressed-answer") == "apple, fig, pear"
     assert told(page, "compressed") == "Instruction:  sort pear fig apple\nOutput: \n"
     struck = find(page, "#result .prompt del")
@@ -131,7 +131,7 @@ def test_markup_in_a_prompt_stays_text(page, address):
 def test_what_is_too_long_is_told(page, address):
     visit(page, address)
     one(page, "#compress").click()
-    wait(page, lambda: "no prompt yet" in one(page, "#result").text)
+    wait(page, lambda: "prompt is empty" in one(page, "#result").text)
     text = "x" * 1001
     page.execute_script(
         "const field = arguments[0]; field.value = arguments[1];"

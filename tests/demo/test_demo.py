@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -25,7 +25,7 @@ from pcrl_gym.episodes.episode import Episode
 from pcrl_gym.errors import PromptTooLongError
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.rendering.text import Frame, visible
+from pcrl_gym.rendering.frame import Frame, visible
 
 HOSTILE = (
     "</div><script>alert(1)</script><img src=x onerror='alert(2)'> ${alert(3)} {{value}} &amp;"
@@ -65,8 +65,8 @@ def test_the_longest_address_fits_a_request():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (("a" * 600, "b" * 401), "This prompt has 1,001 characters, and at most 1,000 are taken"),
-        ((" \n", "\t"), "There is no prompt yet: write an instruction"),
+        (("a" * 600, "b" * 401), "has 1,001 characters, but .* may have at most 1,000 together"),
+        ((" \n", "\t"), "The prompt is empty: write an instruction"),
         (("a\ud800",), "The instruction is no valid Unicode"),
         (("a", "b\udc00"), "The input is no valid Unicode"),
         (("a", "", "", 1.5), "The rate must be a share between 0 and 1, got 1.5"),
@@ -107,6 +107,7 @@ def frame(
     whole = {
         "compressed_prompt": "x", "output": "yes", "compressed_output": "yes", "similarity": 1.0,
         "compression_ratio": 0.25, "drop_rate": 0.5, "original_tokens": 9, "compressed_tokens": 7,
+        "survived": True,
     }  # fmt: skip
     episode = Episode(
         Prompt("demo", text), text, tuple(spans), np.array(droppable), np.zeros(len(spans)), ()
@@ -124,9 +125,10 @@ def test_dropped_units_are_struck_and_protected_ones_marked():
 
 
 def test_a_result_tells_all_that_there_is_to_know():
-    made = frame("say hi", [(0, 3), (3, 6)], [True, False], [True, True], output="", similarity=0.5)
-    read = Reader(markup.result(made, survived=False, address="?a=1&b=2"))
-    assert read.texts["changed"] == "The answer changed; 25\xa0% of your tokens saved."
+    changed = {"output": "", "similarity": 0.5, "survived": False}
+    made = frame("say hi", [(0, 3), (3, 6)], [True, False], [True, True], **changed)
+    read = Reader(markup.result(made, "?a=1&b=2"))
+    assert read.texts["changed"] == "The answer changed; 25% of your tokens saved."
     assert (read.texts["prompt"], read.texts["del"]) == ("say hi", "hi")
     assert (read.texts["compressed"], read.texts["original-answer"]) == ("x", "(empty)")
     assert read.texts["compressed-answer"] == "yes"
@@ -134,9 +136,10 @@ def test_a_result_tells_all_that_there_is_to_know():
         "reward0.250similarity0.500compression ratio0.250drop rate0.500tokens9 → 7"
     )
     assert read.links == ["?a=1&b=2"]
-    assert "survived" in Reader(markup.result(made, survived=True, address="?")).texts
+    same = replace(made, info=made.info | {"survived": True})
+    assert "survived" in Reader(markup.result(same, "?")).texts
     with pytest.raises(ValueError, match="finished episode"):
-        markup.result(Frame(made.episode, made.kept), survived=True, address="?")
+        markup.result(Frame(made.episode, made.kept), "?")
 
 
 OUR_TAGS = {"p", "section", "h2", "div", "dl", "dt", "dd", "a", "del", "i", "span"}
@@ -151,7 +154,7 @@ def test_no_text_becomes_markup(text, states, answer):
         text, spans, [s != "d" for s in states], [s != "p" for s in states],
         compressed_prompt=text, output=answer + HOSTILE, compressed_output=answer,
     )  # fmt: skip
-    read = Reader(markup.result(made, survived=True, address=f"?{text}"))
+    read = Reader(markup.result(made, f"?{text}"))
     assert read.tags <= OUR_TAGS
     assert read.texts["prompt"].count("<script>") == 1
     assert read.texts["original-answer"] == visible(answer + HOSTILE)
@@ -188,7 +191,7 @@ def test_a_policy_drops_what_its_compressor_drops(compressor: Compressor):
         n, m = made.info["original_tokens"], made.info["compressed_tokens"]
         assert (n, m) == (len(done.original.split()), len(done.text.split()))
         assert made.info["compression_ratio"] == (n - m) / (n - 3)  # three words of the template
-        assert demo.survived(made)
+        assert made.info["survived"]
         assert made.reward == made.info["compression_ratio"]
 
 
@@ -200,7 +203,7 @@ def test_an_answer_that_changes_earns_the_penalty(compressor: Compressor):
     made = demo(Query("words words words", rate=1.0))
     assert made.info is not None
     assert (made.info["output"], made.info["compressed_output"]) == ("long", "short")
-    assert (made.reward, demo.survived(made)) == (-0.01, False)
+    assert (made.reward, made.info["survived"]) == (-0.01, False)
 
 
 def test_nothing_is_remembered_from_prompt_to_prompt(compressor: Compressor):
@@ -225,7 +228,7 @@ def test_agents_are_found_by_name(compressor: Compressor):
     one, other = PolicyAgent("one", compressor), PolicyAgent("two", compressor)
     demo = Demo([one, other], CountingGenerator())
     assert (demo.agent(""), demo.agent("two")) == (one, other)
-    with pytest.raises(ValueError, match="There is no agent 'three' here, but: one, two"):
+    with pytest.raises(ValueError, match="There is no agent 'three'; choose one of: one, two"):
         demo.agent("three")
     for agents in ([], [one, one]):
         with pytest.raises(ValueError, match="at least one agent, and no two of the same name"):
@@ -241,7 +244,7 @@ def test_a_policy_is_named_by_its_folder_alone(compressor: Compressor, tmp_path)
 def test_the_examples_show_answers_that_survive_and_one_that_does_not():
     demo = Demo([PolicyAgent.load("micro", device="cpu")], device="cpu")
     frames = {label: demo(query) for label, query in EXAMPLES.items()}
-    changed = [label for label, made in frames.items() if not demo.survived(made)]
+    changed = [label for label, made in frames.items() if not made.info["survived"]]
     assert changed == [list(EXAMPLES)[-1]]
     assert all(made.reward > 0.5 for label, made in frames.items() if label not in changed)
 
@@ -281,8 +284,8 @@ def test_the_search_finds_the_best_and_says_how():
     name = "search (sees the answers)"
     assert list(demo.agents) == ["policy micro", name]
     for query in list(EXAMPLES.values())[1:3]:
-        found = demo(dataclasses.replace(query, agent=name))
-        assert demo.survived(found)
+        found = demo(replace(query, agent=name))
+        assert found.info["survived"]
         assert found.reward >= demo(query).reward
 
 

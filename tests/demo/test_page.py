@@ -29,13 +29,13 @@ from loopback_only import REFUSED
 from pcrl_gym import cli
 from pcrl_gym.demo.compressing import Demo, PolicyAgent
 from pcrl_gym.demo.pace import Pace
-from pcrl_gym.demo.page import WAITING, Handlers, launch, make_page
+from pcrl_gym.demo.page import MAX_WAITING, Handlers, launch, make_page
 from pcrl_gym.errors import GeneratorError, MissingExtraError
 from serving import free_port, served
 
 SPACE = ROOT / "examples" / "space"
 SECONDS = 60  # enough for a machine under load; nothing waits that long
-READY = "The demo is on http://127.0.0.1:"
+READY = "The demo is running at http://127.0.0.1:"
 
 
 class Stubborn(PolicyAgent):
@@ -96,7 +96,7 @@ def test_fields_become_a_result_with_a_link(demo: Demo):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (("", " "), "There is no prompt yet"),
+        (("", " "), "The prompt is empty"),
         (("x" * 1001, ""), "This prompt has 1,001 characters"),
         (("x", "\ud800"), "The input is no valid Unicode"),
         (("x " * 450, ""), "too long for the generator 'counting', which takes 441 tokens"),
@@ -122,7 +122,7 @@ def test_who_asks_too_often_is_told_to_wait(demo: Demo):
 
     def answered(session: str = "a") -> bool:
         html = handlers.compress("Please sort", "", "first", True, 0.5, request(session))
-        told = "These are more than 2 prompts in 10 seconds: wait for 8 s"
+        told = "At most 2 prompts are answered in 10 seconds: try again in 8 s"
         return Reader(html).texts.get("problem") != told
 
     assert answered()
@@ -133,7 +133,7 @@ def test_who_asks_too_often_is_told_to_wait(demo: Demo):
     now[0] = 10.0
     assert answered()
     # Blank prompts cost nothing.
-    assert "no prompt yet" in handlers.compress("", "", "first", True, 0.5, request("a"))
+    assert "prompt is empty" in handlers.compress("", "", "first", True, 0.5, request("a"))
 
 
 def test_an_address_fills_the_fields_and_is_answered(demo: Demo):
@@ -153,8 +153,8 @@ def test_an_address_fills_the_fields_and_is_answered(demo: Demo):
 def test_an_address_without_a_prompt_or_a_wrong_one_leaves_the_fields(demo: Demo):
     restore = Handlers(demo).restore
     for parameters, told in (
-        ({}, "Write a prompt, or take an example."),
-        ({"instruction": "a", "agent": "<nobody>"}, "There is no agent '<nobody>' here"),
+        ({}, "Write a prompt or choose an example."),
+        ({"instruction": "a", "agent": "<nobody>"}, "There is no agent '<nobody>'"),
         ({"instruction": "a" * 1001}, "1,001 characters"),
         ({"instruction": "a", "rate": "7"}, "must be a share between 0 and 1, got 7"),
     ):
@@ -197,10 +197,10 @@ def test_one_prompt_is_answered_at_a_time_and_few_wait():
     try:
         assert "event_id" in ask(0)
         assert entered.acquire(timeout=SECONDS)
-        assert all("event_id" in ask(session) for session in range(1, WAITING + 1))
+        assert all("event_id" in ask(session) for session in range(1, MAX_WAITING + 1))
         with pytest.raises(HTTPError, match="503"):
-            ask(WAITING + 1)
-        for _ in range(WAITING):
+            ask(MAX_WAITING + 1)
+        for _ in range(MAX_WAITING):
             release.release()
             assert entered.acquire(timeout=SECONDS)
         release.release()

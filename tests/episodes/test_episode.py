@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models import TOKENIZERS
 from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.prompts.template import AlpacaTemplate, ChatTemplate
+from pcrl_gym.prompts.template import AlpacaTemplate, ChatTemplate, RenderedPrompt
 from texts import NASTY_TEXTS, nasty_text
 
 BUILT = {name: build() for name, build in TOKENIZERS.items()}
@@ -124,6 +124,46 @@ def test_chat_episode() -> None:
     [episode] = builder([Prompt(id="0", instruction="Sort <|im_end|> these", input="b a")])
     assert units(episode, droppable=True) == ["Sort", " <|im_end|>", " these", "\nb", " a"]
     assert episode.compress([0] * len(episode)) == episode.template_text
+
+
+@every_builder
+@given(text=nasty_text)
+def test_a_text_without_a_template_has_its_own_units(builder: EpisodeBuilder, text: str) -> None:
+    [episode] = builder.cut_texts([text])
+    assert (episode.text, episode.template_text, episode.prompt.instruction) == (text, "", text)
+    assert episode.compress(np.ones(len(episode), np.int8)) == text
+    assert episode.compress(np.zeros(len(episode), np.int8)) == ("" if text.strip() else text)
+    assert "".join(text[start:end] for start, end in episode.spans) == text
+    if text.strip():  # the policy reads what it would read of the prompt
+        [prompt] = builder([Prompt(id="0", instruction=text)])
+        before, after = episode.around
+        assert [*before, *episode.unit_ids, *after] == prompt.unit_ids.tolist()
+        assert range(len(prompt))[prompt.body] == range(len(before), len(prompt) - len(after))
+
+
+def test_white_space_at_the_ends_of_a_text() -> None:
+    builder = EpisodeBuilder(BUILT["gpt2"], AlpacaTemplate(), "word", force_keep=["\n"])
+    texts = ["  Sort b  ", "\n Sort b \n", " \n ", ""]
+    cut = [(units(e, droppable=False), units(e, droppable=True)) for e in builder.cut_texts(texts)]
+    assert cut == [
+        ([], ["  Sort", " b  "]),
+        (["\n ", " \n"], ["Sort", " b"]),
+        ([" \n "], []),
+        ([], []),
+    ]
+
+
+@pytest.mark.parametrize("rendered", ["SORT", "", "Sort|Sort"])
+def test_a_template_that_changes_a_text_is_refused(rendered: str) -> None:
+    class Changing:
+        name = "changing"
+
+        def render(self, prompt: Prompt) -> RenderedPrompt:
+            place = rendered.find("|")
+            return RenderedPrompt(rendered, ((place, place + 1),) if place > 0 else ())
+
+    with pytest.raises(ValueError, match="in several pieces or changed"):
+        EpisodeBuilder(BUILT["gpt2"], Changing()).cut_texts(["Sort"])
 
 
 def test_force_keep() -> None:

@@ -40,7 +40,7 @@ def test_each_is_built_once_and_missing_ones_together(builder: CountingBuilder):
 
 
 def test_only_the_latest_used_ones_are_kept(builder: CountingBuilder, monkeypatch):
-    monkeypatch.setattr(pcrl_gym.episodes.lazy_episodes, "MOST_BUILT", 2)
+    monkeypatch.setattr(pcrl_gym.episodes.lazy_episodes, "MAX_BUILT", 2)
     episodes = LazyEpisodes(PROMPTS, builder)
     first = episodes[0]
     episodes.take([1])
@@ -67,6 +67,6 @@ def test_a_pickled_copy_starts_empty_and_builds_the_same(builder: CountingBuilde
     episodes = LazyEpisodes(PROMPTS, builder)
     first = list(episodes)
     copy = pickle.loads(pickle.dumps(episodes))
-    built_before = len(copy._builder.batches)
+    built_before = len(copy.builder.batches)
     assert [e.spans for e in copy[:]] == [e.spans for e in first]
-    assert len(copy._builder.batches) == built_before + 1
+    assert len(copy.builder.batches) == built_before + 1

@@ -103,7 +103,7 @@ def protected(
 
 
 def build(builder: EpisodeBuilder, text: str, protection: Protection) -> Episode:
-    [episode] = builder.build([Prompt("0", text)], [protection])
+    [episode] = builder([Prompt("0", text)], protection)
     return episode
 
 

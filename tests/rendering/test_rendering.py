@@ -11,7 +11,8 @@ import pytest
 from env_fixtures import ID, PROMPTS, options
 from pcrl_gym.envs.env import PromptCompressionEnv
 from pcrl_gym.errors import MissingExtraError
-from pcrl_gym.rendering.text import Frame, render_ansi, segments, visible
+from pcrl_gym.rendering.frame import Frame, segments, visible
+from pcrl_gym.rendering.text import render_ansi
 
 WORDS = {"unit": "word", "max_units": 128}
 

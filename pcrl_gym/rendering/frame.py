@@ -1,0 +1,95 @@
+"""What a picture of a prompt shows, as parts that are safe to print, whatever draws them."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pcrl_gym.episodes.episode import Episode
+
+State: TypeAlias = Literal["kept", "dropped", "protected"]
+
+_TERMS = ("similarity", "compression_ratio", "drop_rate", "log_likelihood")
+# All control characters but tab and line feed: they would act on the terminal that prints them.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What one picture shows.
+
+    Attributes:
+        episode: The episode.
+        kept: Bool (n_units,), the units that are still in the prompt.
+        info: Info of the last step with the answers and reward terms; None before it.
+        reward: Reward of the last step.
+    """
+
+    episode: Episode
+    kept: NDArray[np.bool_]
+    info: dict[str, Any] | None = None
+    reward: float = 0.0
+
+
+def segments(frame: Frame) -> list[tuple[str, State]]:
+    """Return the prompt cut where the state of the units changes, safe to print."""
+    episode = frame.episode
+    states: list[State] = [
+        "dropped" if not kept else "kept" if droppable else "protected"
+        for kept, droppable in zip(frame.kept, episode.droppable, strict=True)
+    ]
+    cut = []
+    for state, units in groupby(zip(states, episode.spans, strict=True), key=itemgetter(0)):
+        spans = [span for _, span in units]
+        cut.append((visible(episode.text[spans[0][0] : spans[-1][1]]), state))
+    return cut
+
+
+def summary(frame: Frame) -> list[str]:
+    """Answer and reward terms of a finished episode, one line each; nothing before its end."""
+    info = frame.info
+    if info is None:
+        return []
+    lines = [f"answer to the original:   {_one_line(info['output'])}"]
+    if "compressed_output" in info:
+        end = " [unfinished]" if info.get("partial") else ""
+        lines.append(f"answer to the compressed: {_one_line(info['compressed_output'])}{end}")
+    return [*lines, " | ".join(" ".join(term) for term in terms(frame))]
+
+
+def terms(frame: Frame) -> list[tuple[str, str]]:
+    """Return names and values of the reward terms of a finished episode; nothing before its end."""
+    info = frame.info
+    if info is None:
+        return []
+    values = [("reward", f"{frame.reward:.3f}")]
+    if info.get("partial"):
+        values.append(("survived", str(info["survived"])))
+    measured = [(term, info.get(term, math.nan)) for term in _TERMS]
+    values += [(term, f"{value:.3f}") for term, value in measured if not math.isnan(value)]
+    return [*values, ("tokens", f"{info['original_tokens']} -> {info['compressed_tokens']}")]
+
+
+def visible(text: str) -> str:
+    r"""Return the text that is safe to print: control characters and lone surrogates are replaced.
+
+    >>> visible("a\x1b[2Jb\n")
+    'a\u241b[2Jb\n'
+    """
+    return _CONTROL.sub(
+        lambda match: chr(0x2400 + ord(match[0])) if match[0] < " " else "\ufffd",
+        text.replace("\r\n", "\n").replace("\t", "    "),
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(visible(text).split())
