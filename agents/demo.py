@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from agents.base import TrainableAgent, agent_class, make_agent, parse_agent
 from agents.surprisal import MICRO_PROMPTS, SurprisalRanker, ranks_units
-from pcrl_gym.envs.spaces import stack_observations
 from pcrl_gym.envs.task import Task
 from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
 from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
@@ -53,8 +52,7 @@ class EnvironmentAgent:
             )
         oracle = bool(getattr(self._agent, "oracle", False))
         self.name = f"{self._agent.name} (sees the answers)" if oracle else self._agent.name
-        own = getattr(generator, "tokenizer", None)
-        tokenizer = load_tokenizer("micro" if own is None else own)
+        tokenizer = load_tokenizer("micro" if generator.tokenizer is None else generator.tokenizer)
         self._task = Task(
             episodes=LazyEpisodes([], EpisodeBuilder(tokenizer, AlpacaTemplate())),
             scorer=Scorer(generator, ThresholdReward()),
@@ -79,9 +77,7 @@ class EnvironmentAgent:
         task = replace(self._task, episodes=episodes)
         if hasattr(self._agent, "attach"):
             self._agent.attach(task)
-        observation = task.observe(episode, np.ones(len(episode), np.bool_))
-        info = task.info(episode, observation)
-        mask = self._agent.act(stack_observations([observation]), [info])[0]
+        mask = self._agent.act(*task.begin([episode]))[0]
         return np.asarray(mask, dtype=np.bool_)
 
 
