@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +33,10 @@ def add_part(out: Path, part: str, status: int, seconds: int) -> dict[str, Any]:
     file = out / "on_gpu.json"
     report = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"parts": {}}
     outcome = "done" if status == 0 else "stopped" if status in STOPPED else "failed"
+    figures = FIGURES[part](out)
     report = {"machine": machine(), **report}
-    report["parts"][part] = {
-        "outcome": outcome,
-        "status": status,
-        "seconds": seconds,
-        "figures": FIGURES[part](out),
-    }
+    report["parts"][part] = {"outcome": outcome, "status": status, "seconds": seconds}
+    report["parts"][part]["figures"] = figures
     write_file(file, json.dumps(report, indent=2) + "\n")
     return report
 
@@ -85,12 +81,6 @@ def _read(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Add the part that the arguments name; exit status 0."""
-    out, part, status, seconds = arguments
-    add_part(Path(out), part, int(status), int(seconds))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    folder, name, exit_status, took = sys.argv[1:]
+    add_part(Path(folder), name, int(exit_status), int(took))

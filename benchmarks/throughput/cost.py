@@ -5,55 +5,47 @@ from __future__ import annotations
 import gc
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 
-class PassCounter:
-    """Counts forward passes of a model, weighted by the rows that take part.
+class Passes:
+    """Forward passes of a model, weighted by the rows that take part."""
+
+    passes = 0
+    rows = 0  # of all these passes
+    tokens = 0  # that they read, padding included
+    wanted = 0  # positions at which they computed logits
+
+
+@contextmanager
+def count_passes(model: Any) -> Iterator[Passes]:
+    """Count forward passes of a model of transformers within the block.
 
     Of an encoder-decoder the passes of the decoder count; the encoder works once per row in any
     way. Rows that are done but still computed, because others of their batch are not, count too.
-
-    Args:
-        model: A model of transformers.
-
-    Attributes:
-        passes: Passes within the `with` blocks so far.
-        rows: Rows of all these passes.
-        tokens: Tokens that they read, padding included.
-        wanted: Positions at which they computed logits.
     """
+    counted = Passes()
 
-    def __init__(self, model: Any) -> None:
-        self.passes = self.rows = self.tokens = self.wanted = 0
-        self._model = model
-
-    def __enter__(self) -> PassCounter:
-        head = self._model.get_output_embeddings()
-        self._hooks = (
-            self._model.register_forward_pre_hook(self._count, with_kwargs=True),
-            head.register_forward_hook(self._count_logits),
-        )
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _count(self, module: Any, arguments: Any, named: dict[str, Any]) -> None:
+    def count(module: Any, arguments: Any, named: dict[str, Any]) -> None:
         read = named.get("decoder_input_ids")
         rows, columns = (named["input_ids"] if read is None else read).shape
-        self.passes += 1
-        self.rows += rows
-        self.tokens += rows * columns
+        counted.passes += 1
+        counted.rows += rows
+        counted.tokens += rows * columns
 
-    def _count_logits(self, module: Any, arguments: Any, output: torch.Tensor) -> None:
-        self.wanted += output.shape[:-1].numel()
+    def count_logits(module: Any, arguments: Any, output: torch.Tensor) -> None:
+        counted.wanted += output.shape[:-1].numel()
+
+    with (
+        model.register_forward_pre_hook(count, with_kwargs=True),
+        model.get_output_embeddings().register_forward_hook(count_logits),
+    ):
+        yield counted
 
 
 class PeakMemory:
@@ -102,29 +94,20 @@ def _resident(key: str) -> int:
     return 1024 * int(found[1])
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """One run of one way.
+class Measured(NamedTuple):
+    """One run of one way."""
 
-    Attributes:
-        seconds: Wall-clock time.
-        passes: Forward passes, summed over rows.
-        memory_before: See `PeakMemory`.
-        memory_peak: See `PeakMemory`.
-        result: What the way returned.
-    """
-
-    seconds: float
-    passes: int
-    memory_before: int | None
+    seconds: float  # wall-clock time
+    passes: int  # forward passes, summed over rows
+    memory_before: int | None  # see `PeakMemory`
     memory_peak: int | None
-    result: Any
+    result: Any  # what the way returned
 
 
 def measure(way: Callable[[], Any], model: Any) -> Measured:
     """Run a way once."""
     gc.collect()
-    with PassCounter(model) as passes, PeakMemory(model.device) as memory:
+    with count_passes(model) as passes, PeakMemory(model.device) as memory:
         synchronize(model.device)
         began = time.perf_counter()
         result = way()

@@ -24,7 +24,7 @@ _SEED = 0
 
 
 def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent | None, str]:
-    """Load or trains the PPO agent whose masks are wanted.
+    """Load or train the PPO agent whose masks are wanted.
 
     Args:
         folder: Where a trained one was saved; None: one is trained on micro.
@@ -56,7 +56,7 @@ def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent 
 def keep_masks(
     task: Task, episodes: Sequence[Episode], names: Sequence[str], agent: Agent | None
 ) -> dict[str, list[npt.NDArray[Any]]]:
-    """Keep masks by name, one per episode; those of a policy only if there is one.
+    """Return keep masks by name, one per episode; those of a policy only if there is one.
 
     Random masks depend on the percentage and the number of episodes alone.
     """

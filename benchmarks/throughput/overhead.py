@@ -20,17 +20,20 @@ _DROP_RATE = 0.15
 
 
 class TimedGenerator:
-    """A generator that adds up the time spent in it.
+    """A generator that adds up the time spent in it, and keeps what it answered from drafts.
 
     What it calls back (whether a reward is decided) is the environment's and does not count.
 
     Args:
         generator: The generator to ask.
-        clock: What tells the seconds; None: `time.perf_counter`.
+        clock: Returns seconds; None: `time.perf_counter`.
 
     Attributes:
         spent: Seconds so far by method; under "decided" what it called back, in no method.
+        answered: Drafts and answers of the latest `generate_from`.
     """
+
+    answered: Sequence[tuple[Answer | str, Answer]] = ()
 
     def __init__(
         self, generator: DraftingGenerator, clock: Callable[[], float] | None = None
@@ -68,7 +71,9 @@ class TimedGenerator:
 
         callback = None if decided is None else own
         with self._timed("generate_from"):
-            return self._generator.generate_from(prompts, drafts, max_new_tokens, callback)
+            answers = self._generator.generate_from(prompts, drafts, max_new_tokens, callback)
+        self.answered = list(zip(drafts, answers, strict=True))
+        return answers
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count tokens; see `Generator.count_tokens`."""
@@ -95,9 +100,7 @@ class TimedGenerator:
 def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhead]:
     """Step 64 environments with random masks three times through some prompts of micro.
 
-    Args:
-        generator: The generator.
-        prompts: How many prompts, rounded up to whole steps.
+    The number of prompts is rounded up to whole steps.
 
     Returns:
         The first walk over the prompts, and the other two.

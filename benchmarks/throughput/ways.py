@@ -33,17 +33,11 @@ FLOOR_TOKENS = {
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """What every way has to do.
+    """What every way has to do."""
 
-    Attributes:
-        prompts: Compressed prompts.
-        originals: Per prompt the answer to its original, which is also the draft.
-        ratios: Float64 (prompts,), the compression ratios.
-    """
-
-    prompts: list[str]
-    originals: list[Answer]
-    ratios: npt.NDArray[np.float64]
+    prompts: list[str]  # compressed
+    originals: list[Answer]  # per prompt the answer to its original, which is also the draft
+    ratios: npt.NDArray[np.float64]  # (prompts,), the compression ratios
 
     def rewards(self, similarities: Sequence[float]) -> npt.NDArray[np.float64]:
         """Return the threshold rewards, (prompts,)."""
@@ -134,23 +128,23 @@ class Floor:
             `logits_to_keep` has it (f), and not only the tokens of the drafts.
 
     Attributes:
-        tokens: Padded tokens per batch; `choose` sets the fastest.
+        tokens: Padded tokens per batch, set by `choose`, which comes first.
     """
+
+    tokens: int
 
     def __init__(self, generator: HFGenerator, work: Work, sliced: bool = False) -> None:
         self._generator = generator
         self._sliced = sliced
         self._prompts = prompt_rows(generator, work.prompts)
         self._drafts = [list(answer.token_ids) for answer in work.originals]
-        self._tried = FLOOR_TOKENS.get(generator.model.device.type, FLOOR_TOKENS["cpu"])
-        self.tokens = self._tried[0]
         self._batches: list[tuple[list[range], dict[str, Any]]] = []
 
     def choose(self) -> None:
-        """Time every batch size once and settles for the fastest that fits into memory."""
+        """Time every batch size once and settle for the fastest that fits into memory."""
         device = self._generator.model.device
-        found: dict[int, tuple[float, list[tuple[list[range], dict[str, Any]]]]] = {}
-        for tokens in self._tried:
+        found: list[tuple[float, int]] = []
+        for tokens in FLOOR_TOKENS.get(device.type, FLOOR_TOKENS["cpu"]):
             self._batches = self._make_batches(tokens)
             try:
                 if not found:
@@ -163,11 +157,11 @@ class Floor:
                 if not is_out_of_memory(error) or not found:
                     raise
                 break
-            found[tokens] = time.perf_counter() - began, self._batches
+            found.append((time.perf_counter() - began, tokens))
             if len(self._batches) == 1:
                 break
-        self.tokens = min(found, key=lambda tokens: found[tokens][0])
-        self._batches = found[self.tokens][1]
+        self.tokens = min(found)[1]
+        self._batches = self._make_batches(self.tokens)
 
     def __call__(self) -> None:
         """Run the passes."""
