@@ -67,14 +67,11 @@ def run(options: Options) -> None:
     def generate(part: Sequence[str]) -> None:
         generator.generate(part, NEW_TOKENS)
 
-    latencies = [
-        Latency(
-            batch,
-            milliseconds(compress, prompts, batch, options.repeats),
-            milliseconds(generate, originals, batch, options.repeats),
-        )
-        for batch in BATCHES
-    ]
+    latencies = []
+    for batch in BATCHES:
+        compress_ms = milliseconds(compress, prompts, batch, options.repeats)
+        generate_ms = milliseconds(generate, originals, batch, options.repeats)
+        latencies.append(Latency(batch, compress_ms, generate_ms))
     device = device_name(compressor.device)
     print(f"{len(prompts)} prompts of micro ({SPLIT}), best of {options.repeats}, {device}\n")
     print(table(latencies))
@@ -103,12 +100,7 @@ def milliseconds(
     The first batch goes through once before the clock starts. Results on a GPU are waited for, as
     both compressor and generator give back Python objects.
 
-    Args:
-        call: Does the work for some items.
-        items: All items, at least one.
-        batch: Items per call; the last call may have fewer.
-        repeats: Repetitions.
-        clock: Returns seconds.
+    The last call may have fewer items, and there is at least one; `clock` returns seconds.
     """
     parts = [items[i : i + batch] for i in range(0, len(items), batch)]
     call(parts[0])

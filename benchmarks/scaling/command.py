@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,9 +27,8 @@ from pcrl_gym.worlds import load_prompts
 if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator
 
+# Parameters times prompt tokens, above which a case is left out: a minute on a CPU core.
 MAX_WORK = 2e11
-"""Parameters times prompt tokens, above which a case is left out: a minute on a CPU core."""
-
 _MASKS = "random-15"
 
 
@@ -131,13 +131,10 @@ def measure_replicas(generator: HFGenerator, words: Sequence[str], options: Opti
     best: dict[str, float] = {}
     for replicas in (0, *options.replicas):
         # One after the other, as all of them at once may be more than the machine has cores.
-        asked: Any = generator if not replicas else RayGenerator(generator, replicas)
-        try:
+        way = closing(RayGenerator(generator, replicas)) if replicas else nullcontext(generator)
+        with way as asked:
             stopped(asked, work)
             again = partial(stopped, asked, work)
             runs = [measure(again, generator.model) for _ in range(options.repeats)]
-        finally:
-            if replicas:
-                asked.close()
         best[str(replicas)] = min(one.seconds for one in runs)
     return Replicated(generator.name, len(work.prompts), best)

@@ -46,10 +46,7 @@ class Model:
     parallel_share: float = 1.0  # of the GPUs' speed that is left when layers are split over them
 
 
-MODELS = (
-    Model("7B", 6.74e9, 32),
-    Model("70B", 69e9, 80, gpus=4, parallel_share=0.8),
-)
+MODELS = (Model("7B", 6.74e9, 32), Model("70B", 69e9, 80, gpus=4, parallel_share=0.8))
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,7 @@ STAGES = ("tokenise", "policy", "generator", "similarity", "loop")
 """Stages of an update: prompts cut into units and compressed prompts counted; policy network, there
 and back; compressed prompts answered; answers compared; masks drawn, observations and the rest."""
 
-SAMPLES = 8
-"""Masks per prompt, each of which is a reward."""
-
+SAMPLES = 8  # masks per prompt, each of which is a reward
 _INSTRUCTION = "Say which of these words come twice."
 
 
@@ -165,7 +163,7 @@ def measure_case(
                 rewards=rewards,
                 length=length,
                 layers=model.config.num_hidden_layers,
-                body=_body(model),
+                body=model.num_parameters(exclude_embeddings=True),
                 head=model.get_input_embeddings().weight.numel(),
                 passes=work.passes,
                 tokens=work.tokens,
@@ -183,13 +181,7 @@ def measure_case(
 def prompts_of_length(
     generator: HFGenerator, words: Sequence[str], length: int, count: int
 ) -> list[Prompt]:
-    """Make prompts that have a number of tokens, or one or two less.
-
-    Args:
-        generator: What counts the tokens.
-        words: Words to take in turns.
-        length: Tokens of the rendered prompt.
-        count: How many prompts, all different.
+    """Make different prompts of some words that have `length` tokens, or one or two less.
 
     Raises:
         ValueError: If the length has no room for any of the words.
@@ -205,8 +197,3 @@ def prompts_of_length(
             raise ValueError(f"a prompt of {length} tokens has no room for a word")
         prompts.append(Prompt(f"made-{number}", _INSTRUCTION, " ".join(own[:fitting])))
     return prompts
-
-
-def _body(model: Any) -> int:
-    tables = {id(m.weight) for m in model.modules() if type(m).__name__ == "Embedding"}
-    return sum(p.numel() for p in model.parameters() if id(p) not in tables)

@@ -11,9 +11,7 @@ from benchmarks.scaling.projection import DRAFTED, H100, MODELS, SERVED, Run, gp
 from benchmarks.scaling.stages import STAGES, Case
 
 GPUS = (1, 8, 64, 1000)
-PER_REPLICA = 64
-"""Rewards per replica and update in the second half of the table of speeds."""
-
+PER_REPLICA = 64  # rewards per update in the second half of the table of speeds
 
 RUN = Run()
 ASKED = ((MODELS[0], DRAFTED), (MODELS[0], SERVED), (MODELS[1], SERVED))

@@ -150,9 +150,9 @@ def describe(generator: HFGenerator) -> str:
 
 def weights_note(model: str) -> str:
     """Return what a reader must know about a model's answers."""
-    if model not in SHAPES:
-        return "Trained weights." if model in MICRO else "Weights from this folder."
-    return (
-        "Random weights, so the answers mean nothing, have all 30 tokens, and drafts hold as it "
-        "happens: see micro for a trained model."
-    )
+    if model in SHAPES:
+        return (
+            "Random weights, so the answers mean nothing, have all 30 tokens, and drafts hold as "
+            "it happens: see micro for a trained model."
+        )
+    return "Trained weights." if model in MICRO else "Weights from this folder."

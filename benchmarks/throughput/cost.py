@@ -6,7 +6,7 @@ import gc
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,42 +48,33 @@ def count_passes(model: Any) -> Iterator[Passes]:
         yield counted
 
 
-class PeakMemory:
-    """Peak memory within a `with` block.
+class Memory:
+    """Bytes held at the start of a `with` block, and most bytes within it; None: unknown."""
+
+    before: int | None = None
+    peak: int | None = None
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[Memory]:
+    """Measure the memory of a block.
 
     On CUDA what torch has allocated on the device; on Linux the resident set of the process,
-    everything included; `None` elsewhere, or where the kernel does not let its peak be reset.
-
-    Args:
-        device: The model's device.
-
-    Attributes:
-        before: Bytes at the start of the block.
-        peak: Most bytes within it.
+    everything included; None elsewhere, or where the kernel does not let its peak be reset.
     """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.before: int | None = None
-        self.peak: int | None = None
-
-    def __enter__(self) -> PeakMemory:
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-            self.before = torch.cuda.memory_allocated(self._device)
-        elif self._device.type == "cpu":
-            try:
-                Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is held now
-                self.before = _resident("VmRSS")
-            except OSError:
-                self.before = None
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._device.type == "cuda":
-            self.peak = torch.cuda.max_memory_allocated(self._device)
-        elif self.before is not None:
-            self.peak = _resident("VmHWM")
+    memory = Memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        memory.before = torch.cuda.memory_allocated(device)
+    elif device.type == "cpu":
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is held now
+            memory.before = _resident("VmRSS")
+    yield memory
+    if device.type == "cuda":
+        memory.peak = torch.cuda.max_memory_allocated(device)
+    elif memory.before is not None:
+        memory.peak = _resident("VmHWM")
 
 
 def _resident(key: str) -> int:
@@ -99,7 +90,7 @@ class Measured(NamedTuple):
 
     seconds: float  # wall-clock time
     passes: int  # forward passes, summed over rows
-    memory_before: int | None  # see `PeakMemory`
+    memory_before: int | None  # see `Memory`
     memory_peak: int | None
     result: Any  # what the way returned
 
@@ -107,7 +98,7 @@ class Measured(NamedTuple):
 def measure(way: Callable[[], Any], model: Any) -> Measured:
     """Run a way once."""
     gc.collect()
-    with count_passes(model) as passes, PeakMemory(model.device) as memory:
+    with count_passes(model) as passes, peak_memory(model.device) as memory:
         synchronize(model.device)
         began = time.perf_counter()
         result = way()

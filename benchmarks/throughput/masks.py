@@ -18,21 +18,15 @@ if TYPE_CHECKING:
 
 DROP_PERCENTAGES = (5, 15, 30, 60)
 MASKS = ("keep-all", *(f"random-{percent}" for percent in DROP_PERCENTAGES), "policy")
-"""Names of all masks."""
-
 _SEED = 0
 
 
 def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent | None, str]:
     """Load or train the PPO agent whose masks are wanted.
 
-    Args:
-        folder: Where a trained one was saved; None: one is trained on micro.
-        minutes: How long; 0: there is none.
-        device: Device of the agent and of the generator that it is trained with.
-
-    Returns:
-        The agent, and where it comes from.
+    It is loaded from a folder, or trained on micro for some minutes if that is None; none in 0
+    minutes. The generator that it is trained with is on the same device. Beside the agent a text
+    says where it comes from.
 
     Raises:
         ValueError: If the folder holds no saved PPO agent.

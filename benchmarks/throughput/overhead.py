@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhea
         _ENVIRONMENTS, dataset=picked, generator=timed, early_stopping=True
     )
     rows = []
-    try:
+    with closing(envs):
         envs.reset(seed=0)
         for label, count in (("new", steps), ("known", 2 * steps)):
             seconds = 0.0
@@ -126,6 +126,4 @@ def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhea
                 envs.step(actions)
                 seconds += time.perf_counter() - began
             rows.append(Overhead(label, count, seconds, timed.seconds))
-    finally:
-        envs.close()
     return rows

@@ -8,14 +8,9 @@ from typing import Any
 
 from benchmarks.markdown import align
 
-NEW_TOKENS = 30
-"""Longest answer, in generator tokens."""
-
-BATCH = 32
-"""Prompts per batch of the plain way."""
-
-PADDED = 128
-"""Tokens to which the plain way pads."""
+NEW_TOKENS = 30  # longest answer, in generator tokens
+BATCH = 32  # prompts per batch of the plain way
+PADDED = 128  # tokens to which the plain way pads
 
 WAYS = {
     "a": f"`generate`, padded to {PADDED}, batches of {BATCH}",

@@ -57,25 +57,17 @@ def plain(generator: HFGenerator, work: Work) -> Result:
 
     The ids are those that the generator itself would read, so that the answers can be the same.
     """
-    model, tokenizer = generator.model, generator.tokenizer
+    model, tokenizer, seq2seq = generator.model, generator.tokenizer, generator.is_encoder_decoder
+    settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
     pad = control_ids(model, tokenizer)["pad_token_id"]
     rows = prompt_rows(generator, work.prompts)
     answers = []
     for start in range(0, len(rows), BATCH):
-        ids, mask = pad_rows(
-            # An empty prompt only stretches the batch to the fixed length.
-            [*rows[start : start + BATCH], [pad] * PADDED],
-            pad,
-            not generator.is_encoder_decoder,
-            model.device,
-        )
-        output = model.generate(
-            input_ids=ids[:-1],
-            attention_mask=mask[:-1],
-            max_new_tokens=NEW_TOKENS,
-            do_sample=False,
-        )
-        first = 1 if generator.is_encoder_decoder else ids.shape[1]
+        # An empty prompt only stretches the batch to the fixed length.
+        batch = [*rows[start : start + BATCH], [pad] * PADDED]
+        ids, mask = pad_rows(batch, pad, not seq2seq, model.device)
+        output = model.generate(input_ids=ids[:-1], attention_mask=mask[:-1], **settings)
+        first = 1 if seq2seq else ids.shape[1]
         texts = tokenizer.batch_decode(
             output[:, first:], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -110,9 +102,9 @@ def prompt_rows(generator: HFGenerator, prompts: Sequence[str]) -> list[list[int
     """Return the token ids as the model reads them: an encoder always reads an EOS at the end."""
     rows = TextEncoder(generator.tokenizer).prompt_ids(prompts)
     end = generator.tokenizer.eos_token_id
-    if not generator.is_encoder_decoder or end is None:
-        return rows
-    return [row if row[-1:] == [end] else [*row, end] for row in rows]
+    if generator.is_encoder_decoder and end is not None:
+        rows = [row if row[-1:] == [end] else [*row, end] for row in rows]
+    return rows
 
 
 class Floor:

@@ -11,7 +11,7 @@ from benchmarks.__main__ import main
 from benchmarks.throughput import models
 from benchmarks.throughput.cases import acceptance, make_work, measure_case
 from benchmarks.throughput.command import Options
-from benchmarks.throughput.cost import PeakMemory, count_passes, measure
+from benchmarks.throughput.cost import count_passes, measure, peak_memory
 from benchmarks.throughput.masks import MASKS, keep_masks
 from benchmarks.throughput.models import KNOWN, SHAPES, build_generator, widened_tokenizer
 from benchmarks.throughput.overhead import TimedGenerator
@@ -178,12 +178,12 @@ def test_random_masks_come_back_and_drop_what_they_say(gpt2_folder):
 
 
 def test_memory_is_told_or_left_out():
-    with PeakMemory(torch.device("cpu")) as memory:
+    with peak_memory(torch.device("cpu")) as memory:
         block = bytearray(64 << 20)
         block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])
     if memory.before is not None:
         assert memory.peak >= memory.before + (48 << 20)
-    with PeakMemory(torch.device("meta")) as memory:
+    with peak_memory(torch.device("meta")) as memory:
         pass
     assert memory.before is memory.peak is None
 
