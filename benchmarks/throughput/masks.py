@@ -22,11 +22,10 @@ _SEED = 0
 
 
 def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent | None, str]:
-    """Load or train the PPO agent whose masks are wanted.
+    """Return the PPO agent whose masks are wanted, and where it comes from.
 
-    It is loaded from a folder, or trained on micro for some minutes if that is None; none in 0
-    minutes. The generator that it is trained with is on the same device. Beside the agent a text
-    says where it comes from.
+    It is loaded from `folder` or, if that is None, trained on micro for `minutes`; there is none if
+    these are 0. `device` is that of the agent and of the generator that it is trained with.
 
     Raises:
         ValueError: If the folder holds no saved PPO agent.
