@@ -20,7 +20,7 @@ _DROP_RATE = 0.15
 
 
 class TimedGenerator:
-    """A generator that adds up the time spent in it, and keeps what it answered from drafts.
+    """A generator that adds up the time spent in it.
 
     What it calls back (whether a reward is decided) is the environment's and does not count.
 
