@@ -40,8 +40,8 @@ def measure(
         milliseconds of this process's processor per request.
 
     Raises:
-        ValueError: There are not enough prompts.
-        GeneratorError: The server failed.
+        ValueError: If there are not enough prompts.
+        GeneratorError: If the server failed.
     """
     rows = load_prompts("micro", SPLIT)
     warm_up = max(levels)
@@ -50,28 +50,20 @@ def measure(
     if (needed := warm_up + len(levels) * prompts) > len(texts):
         raise ValueError(f"{needed} prompts are needed, and micro has {len(texts)}: take fewer")
     texts = [texts[i] for i in pick_evenly(len(texts), needed)]
-    _connect(model, base_url, api, warm_up).generate(texts[:warm_up], max_new_tokens)
+
+    def connect(level: int) -> OpenAIGenerator:
+        return OpenAIGenerator(model, base_url, api=api, concurrency=level, timeout=600)
+
+    connect(warm_up).generate(texts[:warm_up], max_new_tokens)
     table = [["in flight", "prompts/s", "answer tokens/s", "s/request", "client ms/request"]]
     for place, level in enumerate(levels):
         start = warm_up + place * prompts
-        generator = _connect(model, base_url, api, level)
+        generator = connect(level)
         began, worked = time.perf_counter(), time.process_time()
         generator.generate(texts[start : start + prompts], max_new_tokens)
         seconds, own = time.perf_counter() - began, time.process_time() - worked
         tokens = generator.usage.completion_tokens
-        table.append(
-            [
-                str(level),
-                f"{prompts / seconds:.1f}",
-                f"{tokens / seconds:.0f}" if tokens else "not told",
-                f"{seconds * min(level, prompts) / prompts:.3f}",
-                f"{1000 * own / prompts:.1f}",
-            ]
-        )
+        rate = f"{tokens / seconds:.0f}" if tokens else "not told"
+        times = (f"{seconds * min(level, prompts) / prompts:.3f}", f"{1000 * own / prompts:.1f}")
+        table.append([str(level), f"{prompts / seconds:.1f}", rate, *times])
     return align(table)
-
-
-def _connect(
-    model: str, base_url: str, api: Literal["chat", "completions"], level: int
-) -> OpenAIGenerator:
-    return OpenAIGenerator(model, base_url, api=api, concurrency=level, timeout=600)

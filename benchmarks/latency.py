@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.provenance import machine
+from benchmarks.figures import check_new, device_name, origin, write_figures
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.storage.atomic import write_file
 from pcrl_gym.worlds import load_prompts
 
 SPLIT = "validation_seen"
@@ -30,56 +23,38 @@ BATCHES = (1, 32)
 class Options:
     """What to measure.
 
-    Attributes:
-        policy: "micro", or folder or hub id of a compressor.
-        generator: What `load_generator` takes.
-        prompts: How many prompts of micro, spread evenly over `SPLIT`.
-        repeats: Repetitions; the fastest counts.
-        device: "auto" or a torch device, of both.
-        out: File for all figures; None: none is written.
-
     Raises:
-        ValueError: A number is out of range, or the file exists.
+        ValueError: If the file exists.
     """
 
-    policy: str = "micro"
-    generator: str = "micro"
-    prompts: int = 256
-    repeats: int = 3
-    device: str = "auto"
-    out: str | None = None
+    policy: str = "micro"  # or folder or hub id of a compressor
+    generator: str = "micro"  # what `load_generator` takes
+    prompts: int = 256  # of micro, spread evenly over `SPLIT`
+    repeats: int = 3  # the fastest counts
+    device: str = "auto"  # of both
+    out: str | None = None  # file for all figures
 
     def __post_init__(self) -> None:
-        for name in ("prompts", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.out is not None and Path(self.out).exists():
-            raise ValueError(f"{self.out} exists and is not overwritten; give another file")
+        check_new(self.out)
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds per prompt at one batch size.
+    """Milliseconds per prompt at one batch size."""
 
-    Attributes:
-        batch: Prompts per call.
-        compress_ms: Time of the compressor.
-        generate_ms: Time of the generator's answers to the original prompts.
-    """
-
-    batch: int
+    batch: int  # prompts per call
     compress_ms: float
-    generate_ms: float
+    generate_ms: float  # of the generator's answers to the original prompts
 
     @property
     def share(self) -> float:
         """Compressor's time as a share of the generator's."""
-        return self.compress_ms / self.generate_ms if self.generate_ms > 0 else math.inf
+        return self.compress_ms / self.generate_ms
 
 
-def run(options: Options) -> list[Latency]:
-    """Measure, prints a table and writes the file."""
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+def run(options: Options) -> None:
+    """Measure, print a table and write the file."""
+    provenance = origin()
     compressor = Compressor.from_pretrained(options.policy, device=options.device)
     generator = load_generator(options.generator, device=options.device)
     rows = load_prompts("micro", SPLIT)
@@ -92,31 +67,25 @@ def run(options: Options) -> list[Latency]:
     def generate(part: Sequence[str]) -> None:
         generator.generate(part, NEW_TOKENS)
 
-    latencies = [
-        Latency(
-            batch,
-            milliseconds(compress, prompts, batch, options.repeats),
-            milliseconds(generate, originals, batch, options.repeats),
-        )
-        for batch in BATCHES
-    ]
-    device = _device(compressor.device)
+    latencies = []
+    for batch in BATCHES:
+        compress_ms = milliseconds(compress, prompts, batch, options.repeats)
+        generate_ms = milliseconds(generate, originals, batch, options.repeats)
+        latencies.append(Latency(batch, compress_ms, generate_ms))
+    device = device_name(compressor.device)
     print(f"{len(prompts)} prompts of micro ({SPLIT}), best of {options.repeats}, {device}\n")
     print(table(latencies))
+    figures = {
+        "settings": asdict(options) | {"split": SPLIT, "new_tokens": NEW_TOKENS},
+        "prompts_measured": len(prompts),
+        "generator": generator.name,
+        "device": str(compressor.device),
+        "provenance": provenance,
+        "latencies": [asdict(row) | {"share": row.share} for row in latencies],
+    }
+    write_figures(options.out, figures)
     if options.out is not None:
-        told = {
-            "settings": asdict(options) | {"split": SPLIT, "new_tokens": NEW_TOKENS},
-            "prompts_measured": len(prompts),
-            "generator": generator.name,
-            "device": str(compressor.device),
-            "provenance": {"started": started, **machine()},
-            "latencies": [asdict(row) | {"share": row.share} for row in latencies],
-        }
-        file = Path(options.out)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, json.dumps(told, indent=2) + "\n")
-        print(f"\nWritten to {file}")
-    return latencies
+        print(f"\nWritten to {options.out}")
 
 
 def milliseconds(
@@ -131,12 +100,7 @@ def milliseconds(
     The first batch goes through once before the clock starts. Results on a GPU are waited for, as
     both compressor and generator give back Python objects.
 
-    Args:
-        call: Does the work for some items.
-        items: All items, at least one.
-        batch: Items per call; the last call may have fewer.
-        repeats: Repetitions.
-        clock: Tells the time in seconds.
+    The last call may have fewer items, and there is at least one; `clock` returns seconds.
     """
     parts = [items[i : i + batch] for i in range(0, len(items), batch)]
     call(parts[0])
@@ -160,9 +124,3 @@ def table(latencies: Sequence[Latency]) -> str:
         for row in latencies
     ]
     return "\n".join(lines)
-
-
-def _device(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.provenance import machine
 from pcrl_gym.storage.atomic import write_file
 
-STOPPED = (124, 137)
-"""How `timeout` ends when the time is up, and when it had to kill."""
+STOPPED = (124, 137)  # how `timeout` ends when the time is up, and when it had to kill
 
 
 def add_part(out: Path, part: str, status: int, seconds: int) -> dict[str, Any]:
@@ -34,25 +32,19 @@ def add_part(out: Path, part: str, status: int, seconds: int) -> dict[str, Any]:
     file = out / "on_gpu.json"
     report = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"parts": {}}
     outcome = "done" if status == 0 else "stopped" if status in STOPPED else "failed"
+    measured = {"seconds": seconds, "figures": FIGURES[part](out)}
     report = {"machine": machine(), **report}
-    report["parts"][part] = {
-        "outcome": outcome,
-        "status": status,
-        "seconds": seconds,
-        "figures": FIGURES[part](out),
-    }
+    report["parts"][part] = {"outcome": outcome, "status": status, **measured}
     write_file(file, json.dumps(report, indent=2) + "\n")
     return report
 
 
 def _throughput(out: Path) -> Any:
-    """Return the prompts per second of each way, by model and masks."""
     told = _read(out / "throughput.json")
     return told and {"finished": told["finished"], "cases": told["cases"]}
 
 
 def _finetune(out: Path) -> Any:
-    """Return what the tuning took, and how well the result answers."""
     told = _read(out / "finetune" / "training.json")
     if told is None:
         return None
@@ -61,7 +53,6 @@ def _finetune(out: Path) -> Any:
 
 
 def _training(out: Path) -> Any:
-    """Return how many masks per second were scored and learned from, and what they earned."""
     file = out / "training" / "metrics.jsonl"
     if not file.is_file():
         return None
@@ -78,19 +69,14 @@ def _training(out: Path) -> Any:
 
 
 FIGURES = {"throughput": _throughput, "finetune": _finetune, "training": _training}
-"""What is read from a part's own files; null where it got to none."""
+"""Figures from the parts' own files, None without one: speed of each way; what tuning took, and how
+well the result answers; masks scored and learned from per second, and what they earned."""
 
 
 def _read(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Add the part that the arguments name; exit status 0."""
-    out, part, status, seconds = arguments
-    add_part(Path(out), part, int(status), int(seconds))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    folder, name, exit_status, took = sys.argv[1:]
+    add_part(Path(folder), name, int(exit_status), int(took))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -48,26 +47,22 @@ def analyse(
     Returns:
         A table per split. Times are of plain greedy decoding, without drafts: what a user pays.
     """
-    grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    grouped: dict[str, dict[str, list[Record]]] = {split: {} for split in splits}
     for record in records:
-        own = grouped[record.split, record.agent]
+        own = grouped.get(record.split, {}).setdefault(record.agent, [])
         if not own or own[0].seed == record.seed:
             own.append(record)
     tables = {}
     for split in splits:
         rows = []
         before: dict[tuple[str, ...], float] = {}
-        for (where, agent), own in grouped.items():
-            if where != split:
-                continue
+        for agent, own in grouped[split].items():
             picked = [own[i] for i in pick_evenly(len(own), prompts)]
             originals = tuple(record.prompt for record in picked)
-            if originals not in before:
-                before[originals] = measure(originals)
+            whole = before[originals] = before.get(originals) or measure(originals)
             after = measure([record.compressed_prompt for record in picked])
             compress = mean(record.compress_ms for record in own) or 0.0
-            saved = net_saved(compress, before[originals], after)
-            whole = before[originals]
+            saved = net_saved(compress, whole, after)
             rows.append((agent, len(picked), compress, whole, after, saved, saved / whole))
         tables[split] = Table(COLUMNS, tuple(sorted(rows, key=lambda row: -row[5])))
     return Analysis(
@@ -88,7 +83,7 @@ def run(
     repeats: int = 3,
     device: str = "auto",
 ) -> Analysis:
-    """Measure a result folder's prompts with its generator.
+    """Measure a result folder's prompts with its generator, and write the analysis into the folder.
 
     Args:
         folder: Result folder.
@@ -97,12 +92,9 @@ def run(
         repeats: Repetitions; the fastest counts.
         device: Where the generator runs.
 
-    Returns:
-        The analysis, which is written into the folder, too.
-
     Raises:
-        RunFolderError: There is no such result folder, or it has no records.
-        ValueError: The generator cannot be loaded.
+        RunFolderError: If there is no such result folder, or it has no records.
+        ValueError: If the generator cannot be loaded.
     """
     from pcrl_gym.generators.loading import load_generator
 

@@ -10,13 +10,7 @@ from benchmarks.finetune.evaluation import figures_tables
 def card(
     settings: dict[str, Any], report: dict[str, Any], splits: dict[str, Any] | None = None
 ) -> str:
-    """Return what the model is and is not.
-
-    Args:
-        settings: Of the run.
-        report: What the training took.
-        splits: Figures of the held-out splits, if there are any yet.
-    """
+    """Return what the model is and is not, with figures of the held-out splits if there are any."""
     if settings["from_config"] is not None:
         origin = f"trained from random weights ({settings['from_config']})"
         warning = (

@@ -13,19 +13,14 @@ RARE = 20  # training prompts: what more of them have is an instruction's wordin
 
 
 class Overlap(NamedTuple):
-    """What training knew of a held-out prompt.
+    """What training knew of a held-out prompt."""
 
-    Attributes:
-        text: A training prompt shares a rare run of words with it.
-        answer: One of those has the same answer, too: the prompt is contaminated.
-    """
-
-    text: bool
-    answer: bool
+    text: bool  # a training prompt shares a rare run of words with it
+    answer: bool  # one of those has the same answer, too: the prompt is contaminated
 
 
 def overlaps(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[Overlap]:
-    """Estimate which held-out prompts training knew, whatever it asked about them.
+    """Estimate per held-out prompt what training knew of it, whatever it asked about it.
 
     Datasets made of templates often hold one text under several: a model that has learned the
     answer under one can give it under another without reading what is asked.
@@ -35,13 +30,6 @@ def overlaps(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[Overla
     text told in other words. Answers are the same if they are equal but for white space around
     them. The n-gram test is that of Brown et al., "Language Models are Few-Shot Learners" (2020),
     appendix C, https://arxiv.org/abs/2005.14165, with shorter runs, for shorter prompts.
-
-    Args:
-        train: Training prompts.
-        held_out: Prompts to judge.
-
-    Returns:
-        One per held-out prompt.
 
     Example:
         >>> asked = ["News: ants march on Paris once more. Topic?", "Title for: bees rest"]

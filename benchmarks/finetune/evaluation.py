@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from statistics import fmean
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import chain
+from statistics import fmean, mode
 from typing import Any
 
 from benchmarks.finetune.contamination import overlaps
@@ -14,9 +15,11 @@ from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
 
+_ANSWERS = {"answer": "", "majority": "majority_"}  # prefixes of figures, by key of the rows
 
-class Majority:
-    """Answers every prompt of a source with the commonest answer of that source in training.
+
+def majority(prompts: Sequence[Prompt]) -> Callable[[Prompt], str]:
+    """Return a function that answers a prompt with the commonest answer of its source in training.
 
     What a model scores above it, it owes to reading the prompt. A source that training did not have
     gets the commonest answer of all. Of equally common answers the first in the dataset counts.
@@ -32,24 +35,18 @@ class Majority:
         ...     Prompt(id=str(i), instruction="?", output=a, source="s")
         ...     for i, a in enumerate(["yes", "no", "no"])
         ... ]
-        >>> Majority(rows)(rows[0])
+        >>> majority(rows)(rows[0])
         'no'
     """
-
-    def __init__(self, prompts: Sequence[Prompt]) -> None:
-        counts: dict[str, Counter[str]] = defaultdict(Counter)
-        for prompt in prompts:
-            if prompt.output.strip():
-                counts[prompt.source][prompt.output.strip()] += 1
-        if not counts:
-            raise ValueError("no training prompt has an answer")
-        self._of_source = {source: of.most_common(1)[0][0] for source, of in counts.items()}
-        overall: Counter[str] = sum(counts.values(), Counter())
-        self._of_all = overall.most_common(1)[0][0]
-
-    def __call__(self, prompt: Prompt) -> str:
-        """Return the answer to a prompt."""
-        return self._of_source.get(prompt.source, self._of_all)
+    answers: dict[str, list[str]] = defaultdict(list)
+    for prompt in prompts:
+        if prompt.output.strip():
+            answers[prompt.source].append(prompt.output.strip())
+    if not answers:
+        raise ValueError("no training prompt has an answer")
+    of_source = {source: mode(own) for source, own in answers.items()}
+    of_all = mode(chain.from_iterable(answers.values()))
+    return lambda prompt: of_source.get(prompt.source, of_all)
 
 
 def evaluate(
@@ -65,8 +62,7 @@ def evaluate(
         generator: Answers.
         template: Gives the text of a prompt.
         prompts: Held-out prompts; those without an answer are left out.
-        train: What the generator was tuned on: gives the commonest answers, and tells which prompts
-            are contaminated.
+        train: What the generator was tuned on, for `majority` and `overlaps`.
         max_new_tokens: Longest answer.
 
     Returns:
@@ -80,16 +76,13 @@ def evaluate(
     Raises:
         ValueError: If no prompt is left, or no training prompt has an answer.
     """
-    majority = Majority(train)
+    commonest = majority(train)
     texts = {prompt.id: template.render(prompt).text for prompt in prompts}
-    answered = [prompt for prompt in prompts if prompt.output.strip()]
-    limit = generator.max_prompt_tokens
-    if limit is not None:
+    fitting = answered = [prompt for prompt in prompts if prompt.output.strip()]
+    if generator.max_prompt_tokens is not None:
         counts = generator.count_tokens([texts[prompt.id] for prompt in answered])
-        room = limit - max_new_tokens
+        room = generator.max_prompt_tokens - max_new_tokens
         fitting = [p for p, count in zip(answered, counts, strict=True) if count <= room]
-    else:
-        fitting = answered
     if not fitting:
         raise ValueError(
             f"none of {len(prompts)} prompts has an answer and fits {generator.name!r} beside "
@@ -102,7 +95,7 @@ def evaluate(
             "source": prompt.source,
             "gold": prompt.output.strip(),
             "answer": answer.text,
-            "majority": majority(prompt),
+            "majority": commonest(prompt),
         }
         for prompt, answer in zip(fitting, answers, strict=True)
     ]
@@ -113,22 +106,23 @@ def evaluate(
         "sha256": dataset_checksum(prompts),
         "max_new_tokens": max_new_tokens,
     }
-    for key, who in (("answer", ""), ("majority", "majority_")):
-        figures[f"{who}exact_match"] = fmean(row[key] == row["gold"] for row in rows)
-        figures[f"{who}rouge_l"] = fmean(
-            against_gold(row[key], row["gold"]).rouge_l for row in rows
-        )
-    figures["distinct_answers"] = len({row["answer"] for row in rows})
     known = overlaps(train, fitting)
+    for key, who in _ANSWERS.items():
+        figures[f"{who}exact_match"] = _exact_match(rows, key)
+        scores = (against_gold(row[key], row["gold"]) for row in rows)
+        figures[f"{who}rouge_l"] = fmean(score.rouge_l for score in scores)
+    figures["distinct_answers"] = len({row["answer"] for row in rows})
     figures["known_texts"] = sum(overlap.text for overlap in known)
     figures["contaminated"] = sum(overlap.answer for overlap in known)
     for kind, name in ((True, "contaminated"), (False, "clean")):
         of_kind = [row for row, overlap in zip(rows, known, strict=True) if overlap.answer is kind]
-        for key, who in (("answer", ""), ("majority", "majority_")):
-            figures[f"{name}_{who}exact_match"] = (
-                fmean(row[key] == row["gold"] for row in of_kind) if of_kind else None
-            )
+        for key, who in _ANSWERS.items():
+            figures[f"{name}_{who}exact_match"] = _exact_match(of_kind, key)
     return figures, rows
+
+
+def _exact_match(rows: Sequence[dict[str, str]], key: str) -> float | None:
+    return fmean(row[key] == row["gold"] for row in rows) if rows else None
 
 
 def figures_tables(splits: dict[str, dict[str, Any]]) -> str:
@@ -137,25 +131,21 @@ def figures_tables(splits: dict[str, dict[str, Any]]) -> str:
         "| split | prompts | exact match | majority answer's | ROUGE-L | majority answer's |",
         f"|{'---|' * 6}",
     ]
-    lines += [
-        f"| {split} | {of['prompts']} | {_percent(of['exact_match'])} "
-        f"| {_percent(of['majority_exact_match'])} | {100 * of['rouge_l']:.1f} "
-        f"| {100 * of['majority_rouge_l']:.1f} |"
-        for split, of in splits.items()
-    ]
+    for split, of in splits.items():
+        shares = (_percent(of[f"{who}exact_match"]) for who in _ANSWERS.values())
+        rouge = (f"{100 * of[f'{who}rouge_l']:.1f}" for who in _ANSWERS.values())
+        lines.append(f"| {split} | {of['prompts']} | {' | '.join((*shares, *rouge))} |")
     lines += [
         "",
         "| split | known texts | contaminated | exact match of these | majority answer's "
         "| of the rest | majority answer's |",
         f"|{'---|' * 7}",
     ]
-    lines += [
-        f"| {split} | {of['known_texts']} | {of['contaminated']} "
-        f"| {_percent(of['contaminated_exact_match'])} "
-        f"| {_percent(of['contaminated_majority_exact_match'])} "
-        f"| {_percent(of['clean_exact_match'])} | {_percent(of['clean_majority_exact_match'])} |"
-        for split, of in splits.items()
-    ]
+    for split, of in splits.items():
+        kinds = ("contaminated_", "contaminated_majority_", "clean_", "clean_majority_")
+        shares = (_percent(of[f"{kind}exact_match"]) for kind in kinds)
+        head = f"| {split} | {of['known_texts']} | {of['contaminated']}"
+        lines.append(f"{head} | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 

@@ -49,9 +49,7 @@ def check_folder(out: Path, settings: dict[str, Any]) -> None:
 def locked(out: Path, is_main: bool) -> Iterator[None]:
     """Keep other runs out of a folder until the block ends, or the process does, however it ends.
 
-    Args:
-        out: The folder; made if it is not there.
-        is_main: Whether this is the process that writes; the others of its run do nothing.
+    The folder is made if it is not there. Processes of a run other than its main one do nothing.
 
     Raises:
         ValueError: If another run is in it.

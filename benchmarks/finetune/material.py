@@ -22,22 +22,13 @@ _LONGEST = 512  # tokens of a row where the model has no limit of its own
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What a training needs.
+    """What a training needs."""
 
-    Attributes:
-        model: With the weights to begin with, float32 on the CPU.
-        tokenizer: Its tokenizer.
-        control: Its control tokens, see `control_ids`.
-        encoded: The rows.
-        limit: Most tokens of a row, see `encode_rows`.
-        parameters: How many the model has.
-    """
-
-    model: Any
+    model: Any  # with the weights to begin with, float32 on the CPU
     tokenizer: Any
-    control: dict[str, Any]
+    control: dict[str, Any]  # control tokens, see `control_ids`
     encoded: Encoded
-    limit: int
+    limit: int  # most tokens of a row, see `encode_rows`
     parameters: int
 
     @property
@@ -71,13 +62,7 @@ class Material:
         )
 
     def save(self, model: Any, folder: Path, card: str) -> None:
-        """Write a trained model so that `generator=` takes it.
-
-        Args:
-            model: The model, or the one with adapters that was made of it; they are merged.
-            folder: Where to; replaced as a whole.
-            card: The model card.
-        """
+        """Write the trained model, adapters merged, so that `generator=` takes the folder."""
         if hasattr(model, "merge_and_unload"):
             model = model.merge_and_unload()
         model.config.use_cache = True  # off while it was trained
@@ -91,10 +76,7 @@ class Material:
 def prepare(options: Options, prompts: Sequence[Prompt], tokenizer_folder: Path) -> Material:
     """Load the model and encode the prompts as it will read them.
 
-    Args:
-        options: Of the run.
-        prompts: To be learned.
-        tokenizer_folder: See `load_start`.
+    `tokenizer_folder` is that of `load_start`.
 
     Raises:
         ValueError: If the model cannot be loaded or has no end token, or no row is left.

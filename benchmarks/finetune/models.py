@@ -20,21 +20,11 @@ from pcrl_gym.storage.atomic import replace_folder
 INSTALL = "pip install -e '.[finetune]'"
 
 
-def tokenizer_texts(prompts: Sequence[Prompt], template: str) -> list[str]:
-    """Return what a new tokenizer is trained on: prompts as they are read, and answers."""
-    layout = make_template(template)
-    texts = [layout.render(prompt).text for prompt in prompts]
-    return texts + [" " + prompt.output.strip() for prompt in prompts if prompt.output.strip()]
-
-
 def load_start(options: Options, prompts: Sequence[Prompt], folder: Path) -> tuple[Any, Any]:
     """Return the model to begin with, float32 on the CPU, and its tokenizer.
 
-    Args:
-        options: Names it.
-        prompts: Training prompts, on which a tokenizer for random weights is trained.
-        folder: Where that tokenizer is kept: the trainer orders equals by chance, and a run that
-            goes on needs the same one.
+    A tokenizer for random weights is trained on the prompts as they are read, and their answers.
+    It is kept in a folder: its trainer orders equals by chance, and a resumed run needs the same.
 
     Raises:
         ValueError: If the model cannot be loaded.
@@ -44,8 +34,10 @@ def load_start(options: Options, prompts: Sequence[Prompt], folder: Path) -> tup
     else:
         shape = SHAPES[str(options.from_config)]
         if not folder.is_dir():
+            layout = make_template(options.template)
+            texts = [layout.render(prompt).text for prompt in prompts]
+            texts += [" " + prompt.output.strip() for prompt in prompts if prompt.output.strip()]
             with replace_folder(folder) as fresh:
-                texts = tokenizer_texts(prompts, options.template)
                 tokenizer = train_byte_level(texts, shape.vocab, shape.positions)
                 tokenizer.save_pretrained(fresh)
         tokenizer = load_tokenizer(folder)
@@ -80,7 +72,7 @@ def add_adapters(model: Any, rank: int) -> Any:
 
 
 def default_rate(options: Options, is_encoder_decoder: bool) -> float:
-    """Return the learning rate of `Options.lr`."""
+    """Return the highest learning rate, by default for the kind of model and training."""
     if options.lr is not None:
         return options.lr
     if options.from_config is not None:
@@ -91,7 +83,7 @@ def default_rate(options: Options, is_encoder_decoder: bool) -> float:
 
 
 def batch_tokens(options: Options) -> int:
-    """Return the padded tokens of `Options.batch_tokens`."""
+    """Return the most padded tokens of a batch, by default what the config does well with."""
     if options.batch_tokens is not None:
         return options.batch_tokens
     return 4_096 if options.from_config is None else SHAPES[options.from_config].batch_tokens
@@ -109,11 +101,7 @@ def uses_bf16(wanted: str) -> bool:
 def training_arguments(options: Options, is_encoder_decoder: bool, steps: int, bf16: bool) -> Any:
     """Return the `TrainingArguments` of a run.
 
-    Args:
-        options: Of the run.
-        is_encoder_decoder: Whether the model is one.
-        steps: Optimizer steps of the whole training.
-        bf16: Whether to train in bfloat16.
+    `steps` are those of the whole training; `bf16` says whether to train in bfloat16.
     """
     from transformers import TrainingArguments
 

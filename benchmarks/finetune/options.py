@@ -15,55 +15,33 @@ BF16 = ("auto", "yes", "no")
 class Options:
     """Everything that decides the tuned model, and where it goes.
 
-    Attributes:
-        data: Dataset, as `pcrl_gym.load_prompts` takes it; split "train" is learned.
-        out: Folder of the run.
-        model: Model to start from, a Hugging Face id or a folder; or None.
-        from_config: Name of `shapes.SHAPES` to begin with random weights; or None.
-        template: "alpaca", or "chat" with or without settings, for a model with a chat template.
-        minutes: Budget of training time.
-        epochs: Budget of passes over the data, fractions allowed.
-        steps: Budget of optimizer steps. Of several budgets the first that is used up ends the
-            training; without any, 3 epochs.
-        lr: Highest learning rate; None: 1e-3 for random weights, 2e-4 with LoRA, else 5e-5 for
-            causal models and 1e-4 for encoder-decoders.
-        batch_tokens: Most padded tokens of a batch, per process; None: 4,096, or what the config
-            does well with.
-        accumulate: Batches per optimizer step.
-        max_tokens: Most tokens of a row; None: the model's context, 512 without a limit.
-        bf16: "auto" (where the processor has it), "yes" or "no": arithmetic of the training in
-            bfloat16; weights stay float32.
-        lora: Rank of low-rank adapters, which alone are trained and then merged; 0: all weights.
-        seed: Of weights, order and dropout.
-        checkpoint_minutes: Time between checkpoints.
-        splits: Held-out splits to evaluate; None: all that the dataset has.
-        evaluate_limit: Most prompts of a split, spread evenly; None: all.
-        max_new_tokens: Longest answer in evaluation.
+    Of several budgets the first that is used up ends the training; without any, 3 epochs.
 
     Raises:
         ValueError: If a number is out of range, a name unknown, or not exactly one of `model` and
             `from_config` given.
     """
 
-    data: str
-    out: str
-    model: str | None = None
-    from_config: str | None = None
-    template: str = "alpaca"
-    minutes: float | None = None
-    epochs: float | None = None
-    steps: int | None = None
-    lr: float | None = None
-    batch_tokens: int | None = None
-    accumulate: int = 1
-    max_tokens: int | None = None
+    data: str  # as `pcrl_gym.load_prompts` takes it; split "train" is learned
+    out: str  # folder of the run
+    model: str | None = None  # to start from: Hugging Face id or folder
+    from_config: str | None = None  # name of `shapes.SHAPES` to begin with random weights
+    template: str = "alpaca"  # "chat" with or without settings: for a model with a chat template
+    minutes: float | None = None  # budget of training time
+    epochs: float | None = None  # budget of passes over the data, fractions allowed
+    steps: int | None = None  # budget of optimizer steps
+    lr: float | None = None  # highest learning rate; None: see `default_rate`
+    batch_tokens: int | None = None  # most padded tokens of a batch, per process; None: by model
+    accumulate: int = 1  # batches per optimizer step
+    max_tokens: int | None = None  # of a row; None: the model's context, 512 without a limit
+    # Arithmetic of the training in bfloat16; weights stay float32. "auto": see `uses_bf16`.
     bf16: str = "auto"
-    lora: int = 0
-    seed: int = 0
+    lora: int = 0  # rank of adapters, which alone are trained and then merged; 0: all weights
+    seed: int = 0  # of weights, order and dropout
     checkpoint_minutes: float = 5.0
-    splits: tuple[str, ...] | None = None
-    evaluate_limit: int | None = None
-    max_new_tokens: int = 30
+    splits: tuple[str, ...] | None = None  # held-out ones to evaluate; None: all there are
+    evaluate_limit: int | None = None  # most prompts of a split, spread evenly; None: all
+    max_new_tokens: int = 30  # longest answer in evaluation
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.from_config is None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, count, islice
 from random import Random
 from typing import Any, NamedTuple
 
@@ -15,9 +16,7 @@ from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
 
-IGNORED = -100
-"""Label of a position that no loss is taken of."""
-
+IGNORED = -100  # label of a position that no loss is taken of
 # Batches that are cut from one pool are of similar length; a pool holds so many batches' tokens.
 _POOL = 32
 
@@ -35,17 +34,11 @@ class Row(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """The rows of a dataset, and how many prompts are not among them.
-
-    Attributes:
-        rows: In the order of the dataset.
-        unanswered: Prompts without an answer.
-        too_long: Prompts that with their answer do not fit.
-    """
+    """The rows of a dataset in its order, and how many prompts are not among them."""
 
     rows: list[Row]
-    unanswered: int
-    too_long: int
+    unanswered: int  # prompts without an answer
+    too_long: int  # prompts that with their answer do not fit
 
 
 def encode_rows(
@@ -92,7 +85,7 @@ class Batches(Sampler[list[int]]):
         count: How many batches to give; None: those of `epochs`.
         epochs: How many epochs make the count.
         process: Which of the processes this one is.
-        processes: How many there are: each takes every so manieth batch.
+        processes: How many there are, of P each takes every P-th batch.
     """
 
     def __init__(
@@ -117,16 +110,9 @@ class Batches(Sampler[list[int]]):
         return self._count
 
     def __iter__(self) -> Iterator[list[int]]:
-        given, epoch, place = 0, 0, 0
-        while True:
-            for batch in self._epoch(epoch):
-                if place % self._processes == self._process:
-                    yield batch
-                    given += 1
-                    if given == self._count:
-                        return
-                place += 1
-            epoch += 1
+        batches = chain.from_iterable(map(self._epoch, count()))
+        end = self._count * self._processes
+        return islice(batches, self._process, end, self._processes)
 
     def _epoch(self, epoch: int) -> Iterator[list[int]]:
         rng = Random(f"{self._seed}:epoch:{epoch}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from agents.seeding import isolated_random_state
 from benchmarks.finetune.card import card
@@ -91,7 +95,7 @@ def _held_out(options: Options) -> tuple[str, ...]:
 def _train(
     options: Options, settings: dict[str, Any], prompts: Sequence[Prompt], processes: Any
 ) -> None:
-    from benchmarks.finetune.trainer import Clock, last_checkpoint, make_trainer, quiet
+    from benchmarks.finetune.trainer import AnswerTrainer, Clock, last_checkpoint, quiet
 
     out = Path(options.out)
     with processes.main_process_first():
@@ -105,26 +109,21 @@ def _train(
     clock = Clock(seconds, steps, 60 * options.checkpoint_minutes)
     model = add_adapters(material.model, options.lora) if options.lora else material.model
     with isolated_random_state(), quiet():
-        trainer = make_trainer(
-            model,
-            material,
-            batches,
-            clock,
-            training_arguments(options, material.is_encoder_decoder, steps, settings["bf16"]),
-            even_answers=options.from_config is not None,
-        )
+        seq2seq = material.is_encoder_decoder
+        arguments = training_arguments(options, seq2seq, steps, settings["bf16"])
+        even = options.from_config is not None
+        trainer = AnswerTrainer(model, material, batches, clock, arguments, even)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if not processes.is_main_process:
         return
     report = material.report() | {
-        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "trained_parameters": model.num_parameters(only_trainable=True),
         "learning_rate": default_rate(options, material.is_encoder_decoder),
         "batch_tokens": batch_tokens(options),
         "steps": trainer.state.global_step,
         "minutes": round(clock.seconds_done / 60, 2),
         "device": _device_name(),
-        "libraries": library_versions(),
-        "git": git_state(),
+        **_code(),
         "history": [row for row in trainer.state.log_history if "loss" in row],
     }
     write_file(out / "training.json", json.dumps(report, indent=1) + "\n")
@@ -135,16 +134,14 @@ def _plan(options: Options, sizes: list[int], processes: Any) -> tuple[Batches, 
     """Return the batches of this process, and the optimizer steps that the budget allows."""
     from benchmarks.finetune.trainer import UNLIMITED
 
-    def batches(**size: Any) -> Batches:
-        return Batches(
-            sizes,
-            batch_tokens(options),
-            options.seed,
-            process=processes.process_index,
-            processes=processes.num_processes,
-            **size,
-        )
-
+    batches = partial(
+        Batches,
+        sizes,
+        batch_tokens(options),
+        options.seed,
+        process=processes.process_index,
+        processes=processes.num_processes,
+    )
     epochs = options.epochs
     if epochs is None and options.steps is None and options.minutes is None:
         epochs = 3.0
@@ -155,10 +152,7 @@ def _plan(options: Options, sizes: list[int], processes: Any) -> tuple[Batches, 
 
 
 def _evaluate(
-    options: Options,
-    settings: dict[str, Any],
-    train: Sequence[Prompt],
-    splits: Sequence[str],
+    options: Options, settings: dict[str, Any], train: Sequence[Prompt], splits: Sequence[str]
 ) -> None:
     """Evaluate the splits that have not been yet, print all figures and write them."""
     out = Path(options.out)
@@ -181,11 +175,7 @@ def _evaluate(
                 f"{split}: left out {figures['without_gold']} without a gold answer, "
                 f"{figures['too_long']} too long for the model"
             )
-            done[split] = figures | {
-                "asked": asked,
-                "libraries": library_versions(),
-                "git": git_state(),
-            }
+            done[split] = figures | {"asked": asked, **_code()}
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             write_file(out / f"answers-{split}.jsonl", lines)
             write_file(file, json.dumps(done, indent=1) + "\n")
@@ -198,11 +188,11 @@ def _evaluate(
     print(f"\ngenerator={str(out / 'model')!r}")
 
 
+def _code() -> dict[str, Any]:
+    return {"libraries": library_versions(), "git": git_state()}
+
+
 def _device_name() -> str:
-    import os
-
-    import torch
-
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     return f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores"

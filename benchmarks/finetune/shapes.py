@@ -8,28 +8,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a model.
+    """The size of a model."""
 
-    Attributes:
-        vocab: Most entries of the tokenizer.
-        width: Of the hidden states.
-        heads: Attention heads.
-        layers: Of a causal model, or of an encoder.
-        decoder_layers: 0 for a causal model.
-        dropout: Only larger models see the data often enough in their time to overfit.
-        batch_tokens: The `Options.batch_tokens` that it does well with: few steps fit into an hour
-            on a CPU, so that batches are small there.
-        positions: Context of a causal model in tokens; an encoder-decoder has relative positions.
-    """
-
-    vocab: int
-    width: int
+    vocab: int  # most entries of the tokenizer
+    width: int  # of the hidden states
     heads: int
-    layers: int
-    decoder_layers: int = 0
-    dropout: float = 0.1
+    layers: int  # of a causal model, or of an encoder
+    decoder_layers: int = 0  # 0 for a causal model
+    dropout: float = 0.1  # only larger models see the data often enough in their time to overfit
+    # Of `Options`: few steps fit into an hour on a CPU, so that batches are small there.
     batch_tokens: int = 8_192
-    positions: int = 1_024
+    positions: int = 1_024  # context of a causal model; an encoder-decoder has relative positions
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -56,31 +45,11 @@ def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
-    control: dict[str, Any] = {
-        "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
+    control = {name: getattr(tokenizer, name) for name in ("pad_token_id", "eos_token_id")}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if not shape.is_encoder_decoder:
-            return GPT2LMHeadModel(
-                GPT2Config(
-                    vocab_size=len(tokenizer),
-                    n_positions=shape.positions,
-                    n_embd=shape.width,
-                    n_layer=shape.layers,
-                    n_head=shape.heads,
-                    activation_function="gelu_pytorch_tanh",
-                    resid_pdrop=shape.dropout,
-                    embd_pdrop=shape.dropout,
-                    attn_pdrop=shape.dropout,
-                    bos_token_id=None,
-                    **control,
-                )
-            )
-        control["decoder_start_token_id"] = tokenizer.pad_token_id
-        return T5ForConditionalGeneration(
-            T5Config(
+        if shape.is_encoder_decoder:
+            t5 = T5Config(
                 vocab_size=len(tokenizer),
                 d_model=shape.width,
                 d_kv=shape.width // shape.heads,
@@ -89,6 +58,20 @@ def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
                 num_decoder_layers=shape.decoder_layers,
                 num_heads=shape.heads,
                 dropout_rate=shape.dropout,
-                **control,
+                **control | {"decoder_start_token_id": tokenizer.pad_token_id},
             )
+            return T5ForConditionalGeneration(t5)
+        gpt2 = GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=shape.positions,
+            n_embd=shape.width,
+            n_layer=shape.layers,
+            n_head=shape.heads,
+            activation_function="gelu_pytorch_tanh",
+            resid_pdrop=shape.dropout,
+            embd_pdrop=shape.dropout,
+            attn_pdrop=shape.dropout,
+            bos_token_id=None,
+            **control,
         )
+        return GPT2LMHeadModel(gpt2)

@@ -23,11 +23,8 @@ from benchmarks.finetune.rows import Batches, Row, answer_loss, typical_length
 from pcrl_gym.errors import PcrlError
 from pcrl_gym.progress import progress_bar
 
-WARM_UP = 0.05
-"""Share of the budget in which the learning rate rises."""
-
-UNLIMITED = 10**9
-"""Steps of a training that only time ends."""
+WARM_UP = 0.05  # share of the budget in which the learning rate rises
+UNLIMITED = 10**9  # steps of a training that only time ends
 
 
 class DivergedError(PcrlError, RuntimeError):
@@ -64,9 +61,7 @@ class Clock(TrainerCallback, ExportableState):
 
     def __init__(self, seconds: float | None, steps: int, save_every: float) -> None:
         self.seconds, self.steps, self.save_every = seconds, steps, save_every
-        self.seconds_done = 0.0
-        self.done = 0.0
-        self._began = self._saved = 0.0
+        self.seconds_done = self.done = self._began = self._saved = 0.0
         self._bar: Any = None
 
     def state(self) -> dict[str, Any]:
@@ -83,7 +78,6 @@ class Clock(TrainerCallback, ExportableState):
             by_time = self.steps == UNLIMITED
             self._bar = progress_bar(
                 total=round((self.seconds or 0) / 60, 2) if by_time else self.steps,
-                initial=0,
                 desc="finetune",
                 unit="min" if by_time else "step",
                 bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} {unit} "
@@ -123,12 +117,8 @@ class Clock(TrainerCallback, ExportableState):
                 "--bf16 no; the last checkpoint is from before"
             )
         if self._bar is not None:
-            self._bar.set_postfix(
-                step=state.global_step,
-                loss=f"{logs['loss']:.3f}",
-                lr=f"{logs['learning_rate']:.1e}",
-                refresh=False,
-            )
+            loss, lr = f"{logs['loss']:.3f}", f"{logs['learning_rate']:.1e}"
+            self._bar.set_postfix(step=state.global_step, loss=loss, lr=lr, refresh=False)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Close the bar."""
@@ -148,17 +138,36 @@ class Clock(TrainerCallback, ExportableState):
 
 
 class AnswerTrainer(Trainer):
-    """A `Trainer` that takes batches as they are planned and its learning rate from a clock.
+    """A `Trainer` with planned batches, a learning rate from a clock and `answer_loss`.
 
-    Args:
-        clock: Counts the budget.
-        batches: The batches of this process.
-        others: What `Trainer` takes.
+    What is trained is the material's model, or that with adapters; the batches are those of this
+    process. With `even_answers` tokens of long answers count less, see `answer_loss`.
     """
 
-    def __init__(self, clock: Clock, batches: Batches, **others: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        material: Material,
+        batches: Batches,
+        clock: Clock,
+        arguments: TrainingArguments,
+        even_answers: bool,
+    ) -> None:
+        rows, seq2seq = material.encoded.rows, material.is_encoder_decoder
+        typical = typical_length(rows) if even_answers else None
+
+        def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+            return answer_loss(outputs["logits"], labels, seq2seq, num_items_in_batch, typical)
+
         self._clock, self._batches = clock, batches
-        super().__init__(callbacks=[clock], **others)
+        super().__init__(
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            data_collator=material.collate(),
+            compute_loss_func=loss,
+            callbacks=[clock],
+        )
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[Row]:
@@ -174,41 +183,6 @@ class AnswerTrainer(Trainer):
         )
         self._created_lr_scheduler = True
         return self.lr_scheduler
-
-
-def make_trainer(
-    model: Any,
-    material: Material,
-    batches: Batches,
-    clock: Clock,
-    arguments: TrainingArguments,
-    even_answers: bool,
-) -> AnswerTrainer:
-    """Put a trainer together whose loss is `answer_loss`.
-
-    Args:
-        model: What is trained: the material's model, or that with adapters.
-        material: Gives rows and collator.
-        batches: The batches of this process.
-        clock: Counts the budget.
-        arguments: All else.
-        even_answers: Whether tokens of long answers count less, see `answer_loss`.
-    """
-    rows, seq2seq = material.encoded.rows, material.is_encoder_decoder
-    typical = typical_length(rows) if even_answers else None
-
-    def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        return answer_loss(outputs["logits"], labels, seq2seq, num_items_in_batch, typical)
-
-    return AnswerTrainer(
-        clock,
-        batches,
-        model=model,
-        args=arguments,
-        train_dataset=rows,
-        data_collator=material.collate(),
-        compute_loss_func=loss,
-    )
 
 
 @contextlib.contextmanager
@@ -231,10 +205,8 @@ def last_checkpoint(folder: Path) -> Path | None:
     """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     for path in reversed(found):
-        try:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            shutil.rmtree(path)
-        else:
             return path
+        shutil.rmtree(path)
     return None

@@ -37,19 +37,15 @@ def evaluate(
     for split in GOALS:
         prompts = micro_prompts(split)
         shares, misses[split] = exact_match(generator, prompts)
-        checksum = dataset_checksum(prompts)
-        results[split] = {"prompts": len(prompts), "sha256": checksum, "exact_match": shares}
+        results[split] = {"prompts": len(prompts), "sha256": dataset_checksum(prompts)}
+        results[split]["exact_match"] = shares
     return results, misses
 
 
 def exact_match(
     generator: HFGenerator, prompts: list[Prompt]
 ) -> tuple[dict[str, float], list[dict[str, str]]]:
-    """Compare greedy answers with the gold ones.
-
-    Returns:
-        The share of equal answers under "all" and by family, and the misses.
-    """
+    """Return the shares of greedy answers that are the gold ones, "all" and by family; misses."""
     answers = generator.generate([prompt_text(p) for p in prompts], MAX_NEW_TOKENS)
     hits: dict[str, list[bool]] = defaultdict(list)
     misses = []

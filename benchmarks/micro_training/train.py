@@ -175,9 +175,8 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
             # Between pools only: there a resumed run draws the same batches as an unbroken one.
             if time.monotonic() - saved_at > 60 * minutes_between_saves or step >= config.steps:
                 seconds, saved_at = time.monotonic() - began, time.monotonic()
-                state = {"config": asdict(config), "step": step, "seconds": seconds}
-                state["model"] = model.state_dict()
-                state["optimizers"] = [opt.state_dict() for opt in opts]
+                states = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in opts]}
+                state = {"config": asdict(config), "step": step, "seconds": seconds, **states}
                 save_checkpoint(checkpoint, state)
     return model.eval(), tokenizer, seconds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +35,9 @@ FEATURES: dict[str, dict[str, Feature]] = {
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model.
+    """A fitted model."""
 
-    Attributes:
-        seconds: By stage and what it is proportional to, seconds per piece of that.
-    """
-
-    seconds: dict[str, dict[str, float]]
+    seconds: dict[str, dict[str, float]]  # per stage and piece of what it is proportional to
 
     def stage(self, stage: str, case: Case) -> float:
         """Return the seconds of a stage."""
@@ -103,14 +100,8 @@ def nonnegative(
     return best
 
 
-@dataclass(frozen=True)
-class Errors:
-    """How far predictions are from what was measured, as shares of that.
-
-    Attributes:
-        mean: Mean of the absolute errors.
-        worst: The largest of them.
-    """
+class Errors(NamedTuple):
+    """How far predictions are from what was measured: absolute errors as shares of that."""
 
     mean: float
     worst: float
@@ -130,11 +121,12 @@ def errors(predicted: Sequence[float], measured: Sequence[float]) -> Errors:
 def stage_errors(cases: Sequence[Case]) -> dict[str, Errors]:
     """Return errors of the fit on the cases that it was made from, by stage, and under "total"."""
     model = fit(cases)
-    found = {
-        stage: errors([model.stage(stage, c) for c in cases], [c.seconds[stage] for c in cases])
-        for stage in FEATURES
-    }
+    found = {stage: _stage_errors(model, stage, cases) for stage in FEATURES}
     return found | {"total": errors([model.total(c) for c in cases], [c.total for c in cases])}
+
+
+def _stage_errors(model: Fit, stage: str, cases: Sequence[Case]) -> Errors:
+    return errors([model.stage(stage, c) for c in cases], [c.seconds[stage] for c in cases])
 
 
 def left_out_errors(cases: Sequence[Case]) -> dict[str, Errors]:
@@ -144,9 +136,5 @@ def left_out_errors(cases: Sequence[Case]) -> dict[str, Errors]:
         own = [case for case in cases if case.model == name]
         others = [case for case in cases if case.model != name]
         if others:
-            model = fit(others)
-            found[name] = errors(
-                [model.stage("generator", case) for case in own],
-                [case.seconds["generator"] for case in own],
-            )
+            found[name] = _stage_errors(fit(others), "generator", own)
     return found

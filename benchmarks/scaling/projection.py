@@ -10,27 +10,16 @@ from benchmarks.scaling.fit import Fit
 
 @dataclass(frozen=True)
 class Gpu:
-    """A kind of GPU.
-
-    Attributes:
-        name: What it is called.
-        flops: Operations per second in bfloat16, dense, by its data sheet.
-        bandwidth: Bytes per second from its memory, by its data sheet.
-        memory: Bytes of its memory.
-        dollars: Price of an hour.
-        flops_share: Share of `flops` that reading many prompts at once reaches.
-        bandwidth_share: Share of `bandwidth` that reading the weights reaches.
-        launch: Seconds that a layer takes even if it has nothing to do.
-    """
+    """A kind of GPU; `flops`, `bandwidth` and `memory` are those of its data sheet."""
 
     name: str
-    flops: float
-    bandwidth: float
-    memory: float
-    dollars: float
-    flops_share: float
-    bandwidth_share: float
-    launch: float
+    flops: float  # operations per second in bfloat16, dense
+    bandwidth: float  # bytes per second from its memory
+    memory: float  # bytes
+    dollars: float  # price of an hour
+    flops_share: float  # share of `flops` that reading many prompts at once reaches
+    bandwidth_share: float  # share of `bandwidth` that reading the weights reaches
+    launch: float  # seconds that a layer takes even if it has nothing to do
 
 
 H100 = Gpu(
@@ -48,46 +37,27 @@ H100 = Gpu(
 
 @dataclass(frozen=True)
 class Model:
-    """A generator.
-
-    Attributes:
-        name: What it is called.
-        parameters: Their number.
-        layers: Layers.
-        gpus: GPUs per replica: two bytes per parameter have to fit, and leave room to work in.
-        parallel_share: Share of the GPUs' speed that is left when its layers are split over them.
-    """
+    """A generator."""
 
     name: str
     parameters: float
     layers: int
-    gpus: int = 1
-    parallel_share: float = 1.0
+    gpus: int = 1  # per replica: two bytes per parameter have to fit, and leave room to work in
+    parallel_share: float = 1.0  # of the GPUs' speed that is left when layers are split over them
 
 
-MODELS = (
-    Model("7B", 6.74e9, 32),
-    Model("70B", 69e9, 80, gpus=4, parallel_share=0.8),
-)
+MODELS = (Model("7B", 6.74e9, 32), Model("70B", 69e9, 80, gpus=4, parallel_share=0.8))
 
 
 @dataclass(frozen=True)
 class Way:
-    """How answers come about.
-
-    Attributes:
-        name: What it is called.
-        drafted: Whether the answer to the original is verified first, in the pass over the prompt.
-        passes: Passes per batch after the first.
-        row_passes: Passes per reward after the first, on average.
-        client: Processor seconds of the driver per reward, for requests.
-    """
+    """How answers come about."""
 
     name: str
-    drafted: bool
-    passes: int
-    row_passes: float
-    client: float = 0.0
+    drafted: bool  # the answer to the original is verified first, in the pass over the prompt
+    passes: int  # per batch after the first
+    row_passes: float  # per reward after the first, on average
+    client: float = 0.0  # processor seconds of the driver per reward, for requests
 
 
 DRAFTED = Way("this engine, drafts", drafted=True, passes=29, row_passes=0.44)
@@ -99,23 +69,14 @@ SERVED = Way("server, whole answers", drafted=False, passes=29, row_passes=29, c
 
 @dataclass(frozen=True)
 class Run:
-    """A training run by self-critical policy gradient.
-
-    Attributes:
-        updates: Number of updates.
-        prompts: Prompts per update.
-        masks: Masks per prompt and update, the greedy one included.
-        length: Generator tokens per prompt.
-        new_tokens: Tokens per answer.
-        policy: Parameters of the policy's encoder, which is frozen.
-    """
+    """A training run by self-critical policy gradient."""
 
     updates: int = 4000
-    prompts: int = 32
-    masks: int = 5
-    length: int = 100
-    new_tokens: int = 30
-    policy: float = 82e6
+    prompts: int = 32  # per update
+    masks: int = 5  # per prompt and update, the greedy one included
+    length: int = 100  # generator tokens per prompt
+    new_tokens: int = 30  # per answer
+    policy: float = 82e6  # parameters of the policy's encoder, which is frozen
 
     @property
     def batch(self) -> int:
@@ -130,21 +91,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a number of GPUs achieves.
-
-    Attributes:
-        gpus: How many.
-        batch: Rewards per update.
-        rewards_per_second: Of one run that uses them all.
-        bottleneck: What most of an update is spent on.
-        dollars_per_million: Price of a million rewards.
-    """
+    """What a number of GPUs achieves."""
 
     gpus: int
-    batch: int
-    rewards_per_second: float
-    bottleneck: str
-    dollars_per_million: float
+    rewards_per_second: float  # of one run that uses them all
+    bottleneck: str  # what most of an update is spent on
+    dollars_per_million: float  # price of a million rewards
 
 
 def replica_seconds(
@@ -206,7 +158,6 @@ def speed(
     rate = batch / (answering + learning)
     return Speed(
         gpus=gpus,
-        batch=batch,
         rewards_per_second=rate,
         bottleneck="the driver" if learning > answering else f"generator: {bottleneck}",
         dollars_per_million=gpus * gpu.dollars / 3600 / rate * 1e6,
@@ -214,5 +165,5 @@ def speed(
 
 
 def gpu_hours(run: Run, reached: Speed) -> float:
-    """GPU hours of a whole run; the answers to original prompts, once each, are left out."""
+    """Return GPU hours of a whole run; the answers to original prompts, once each, are left out."""
     return reached.gpus * run.rewards / reached.rewards_per_second / 3600

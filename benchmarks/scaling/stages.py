@@ -1,4 +1,4 @@
-"""Measures the stages of an update: what each of its rewards costs."""
+"""Measurement of the stages of an update: what each of its rewards costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from agents.scst import SCSTAgent
 from agents.scst_training import prompts_of_update
-from benchmarks.throughput.cost import PassCounter
+from benchmarks.throughput.cost import count_passes
 from benchmarks.throughput.overhead import TimedGenerator
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 from pcrl_gym.prompts.prompt import Prompt
@@ -22,48 +22,31 @@ from pcrl_gym.prompts.template import AlpacaTemplate
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
 
 if TYPE_CHECKING:
-    from pcrl_gym.generators.base import Answer
     from pcrl_gym.generators.hf import HFGenerator
 
 STAGES = ("tokenise", "policy", "generator", "similarity", "loop")
 """Stages of an update: prompts cut into units and compressed prompts counted; policy network, there
 and back; compressed prompts answered; answers compared; masks drawn, observations and the rest."""
 
-SAMPLES = 8
-"""Masks per prompt, each of which is a reward."""
-
+SAMPLES = 8  # masks per prompt, each of which is a reward
 _INSTRUCTION = "Say which of these words come twice."
 
 
 @dataclass(frozen=True)
 class Case:
-    """One measured update.
-
-    Attributes:
-        model: Name of the generator.
-        rewards: Rewards of the update, `SAMPLES` per prompt.
-        length: Generator tokens of an original prompt.
-        layers: Layers of the generator.
-        body: Its parameters that work on every token it reads: all but the embeddings.
-        head: Parameters that work where a next token is wanted: width times vocabulary.
-        passes: Forward passes of the generator.
-        tokens: Tokens that it read, padding included.
-        wanted: Positions at which it computed logits.
-        rows: Rows of all passes.
-        seconds: Per stage, of a processor: those of the fastest of the repeated updates.
-    """
+    """One measured update."""
 
     model: str
-    rewards: int
-    length: int
+    rewards: int  # `SAMPLES` per prompt
+    length: int  # generator tokens of an original prompt
     layers: int
-    body: int
-    head: int
-    passes: int
-    tokens: int
-    wanted: int
-    rows: int
-    seconds: dict[str, float]
+    body: int  # parameters that work on every token the generator reads: all but the embeddings
+    head: int  # parameters that work where a next token is wanted: width times vocabulary
+    passes: int  # forward passes of the generator
+    tokens: int  # that it read, padding included
+    wanted: int  # positions at which it computed logits
+    rows: int  # of all passes
+    seconds: dict[str, float]  # per stage, of a processor: the fastest of the repeated updates
 
     @property
     def total(self) -> float:
@@ -81,62 +64,45 @@ class Case:
         return 2.0 * (self.body * self.tokens + self.head * self.wanted)
 
 
-class RecordingGenerator(TimedGenerator):
-    """A timed generator that keeps what it answered from drafts.
+class Clocked:
+    """Processor seconds of a `with` block, or of parts of it."""
 
-    Attributes:
-        answered: Drafts and answers of the latest call.
+    seconds = 0.0
+
+
+@contextmanager
+def clock() -> Iterator[Clocked]:
+    """Time a block, up to its end."""
+    clocked, began = Clocked(), time.process_time()
+    yield clocked
+    clocked.seconds = time.process_time() - began
+
+
+@contextmanager
+def network_clock(network: torch.nn.Module) -> Iterator[Clocked]:
+    """Time a network on the CPU within a block, there and back.
+
+    The way back begins with the gradient of its first output and ends before the optimizer's step.
     """
+    clocked, began = Clocked(), 0.0
 
-    answered: list[tuple[Answer | str, Answer]]
+    def start(*_: Any) -> None:
+        nonlocal began
+        began = time.process_time()
 
-    def generate_from(
-        self, prompts: Any, drafts: Any, max_new_tokens: int, decided: Any = None
-    ) -> list[Answer]:
-        """Answer from drafts; see `DraftingGenerator.generate_from`."""
-        answers = super().generate_from(prompts, drafts, max_new_tokens, decided)
-        self.answered = list(zip(drafts, answers, strict=True))
-        return answers
+    def stop(*_: Any) -> None:
+        clocked.seconds += time.process_time() - began
 
+    def turn(module: Any, arguments: Any, output: Any) -> None:
+        stop()
+        output[0].register_hook(start)
 
-class NetworkClock:
-    """Adds up the processor seconds of a network within a `with` block, there and back.
-
-    The way back begins with the gradient of its first output and ends before the optimiser's step.
-
-    Args:
-        network: The network; it has to be on the CPU.
-
-    Attributes:
-        seconds: Seconds so far.
-    """
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        self.seconds = 0.0
-        self._network = network
-        self._began = 0.0
-
-    def __enter__(self) -> NetworkClock:
-        self._hooks: list[Any] = [
-            self._network.register_forward_pre_hook(lambda *_: self._start()),
-            self._network.register_forward_hook(lambda *a: self._turn(a[-1])),
-            register_optimizer_step_pre_hook(lambda *_: self._stop()),
-        ]
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _start(self) -> None:
-        self._began = time.process_time()
-
-    def _stop(self) -> None:
-        self.seconds += time.process_time() - self._began
-
-    def _turn(self, output: Any) -> None:
-        self._stop()
-        output[0].register_hook(lambda _: self._start())
+    with (
+        network.register_forward_pre_hook(start),
+        network.register_forward_hook(turn),
+        register_optimizer_step_pre_hook(stop),
+    ):
+        yield clocked
 
 
 def measure_case(
@@ -153,42 +119,33 @@ def measure_case(
         words: What prompts are made of.
         rewards: Rewards per update, a multiple of `SAMPLES`.
         length: Generator tokens per original prompt.
-        repeats: How many updates.
-
-    Returns:
-        The figures of the fastest update.
+        repeats: How many updates; the figures are those of the fastest.
     """
     count = rewards // SAMPLES
     prompts = prompts_of_length(generator, words, length, count * repeats)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    timed = RecordingGenerator(generator, time.process_time)
-    env = PromptCompressionVectorEnv(
-        1,
-        dataset=prompts,
-        generator=timed,
-        tokenizer="micro",
-        max_units=length,
-        early_stopping=True,
-    )
+    timed = TimedGenerator(generator, time.process_time)
+    task = {"dataset": prompts, "generator": timed, "tokenizer": "micro", "max_units": length}
+    env = PromptCompressionVectorEnv(1, early_stopping=True, **task)
     agent = SCSTAgent(seed=0, device="cpu", batch_size=count, samples=SAMPLES)
     learner = agent.start(lambda _: env)
     found = []
     try:
         for update in range(repeats):
             picked = prompts_of_update(0, update, count, len(prompts))
-            with _clock() as cutting:
+            with clock() as cutting:
                 episodes = env.task.episodes.take(picked)
             env.task.scorer(episodes, [np.ones(length, np.bool_)] * count)
             timed.spent.clear()
-            timed.answered = []
+            timed.answered = ()
             with (
-                PassCounter(generator.model) as work,
-                NetworkClock(learner.network) as network,
-                _clock() as whole,
+                count_passes(generator.model) as work,
+                network_clock(learner.network) as network,
+                clock() as whole,
             ):
                 learner.update(0.0)
-            with _clock() as comparing:
+            with clock() as comparing:
                 for draft, answer in timed.answered:
                     if not answer.partial:
                         UNICODE_ROUGE_L(answer.text, getattr(draft, "text", ""))
@@ -201,22 +158,20 @@ def measure_case(
             # The prompts were cut before the update, so that is no part of the whole.
             rest = whole.seconds + cutting.seconds - sum(seconds.values())
             model = generator.model
-            embedded = model.get_input_embeddings().weight.shape
-            found.append(
-                Case(
-                    model=generator.name,
-                    rewards=rewards,
-                    length=length,
-                    layers=model.config.num_hidden_layers,
-                    body=_body(model),
-                    head=int(embedded[0] * embedded[1]),
-                    passes=work.passes,
-                    tokens=work.tokens,
-                    wanted=work.wanted,
-                    rows=work.rows,
-                    seconds=seconds | {"loop": rest},
-                )
+            case = Case(
+                model=generator.name,
+                rewards=rewards,
+                length=length,
+                layers=model.config.num_hidden_layers,
+                body=model.num_parameters(exclude_embeddings=True),
+                head=model.get_input_embeddings().weight.numel(),
+                passes=work.passes,
+                tokens=work.tokens,
+                wanted=work.wanted,
+                rows=work.rows,
+                seconds=seconds | {"loop": rest},
             )
+            found.append(case)
     finally:
         learner.close()
         torch.set_num_threads(threads)
@@ -226,13 +181,7 @@ def measure_case(
 def prompts_of_length(
     generator: HFGenerator, words: Sequence[str], length: int, count: int
 ) -> list[Prompt]:
-    """Make prompts that have a number of tokens, or one or two less.
-
-    Args:
-        generator: What counts the tokens.
-        words: Words to take in turns.
-        length: Tokens of the rendered prompt.
-        count: How many prompts, all different.
+    """Make different prompts of some words that have `length` tokens, or one or two less.
 
     Raises:
         ValueError: If the length has no room for any of the words.
@@ -241,30 +190,10 @@ def prompts_of_length(
     prompts = []
     for number in range(count):
         own = [words[(7 * number + k * (1 + number % 5)) % len(words)] for k in range(length)]
-        sizes = generator.count_tokens(
-            [
-                template.render(Prompt("", _INSTRUCTION, " ".join(own[:k]))).text
-                for k in range(1, length + 1)
-            ]
-        )
+        made = [Prompt("", _INSTRUCTION, " ".join(own[:k])) for k in range(1, length + 1)]
+        sizes = generator.count_tokens([template.render(prompt).text for prompt in made])
         fitting = sum(size <= length for size in sizes)
         if not fitting:
             raise ValueError(f"a prompt of {length} tokens has no room for a word")
         prompts.append(Prompt(f"made-{number}", _INSTRUCTION, " ".join(own[:fitting])))
     return prompts
-
-
-def _body(model: Any) -> int:
-    tables = {id(m.weight) for m in model.modules() if type(m).__name__ == "Embedding"}
-    return sum(p.numel() for p in model.parameters() if id(p) not in tables)
-
-
-class _Clocked:
-    seconds = 0.0
-
-
-@contextmanager
-def _clock() -> Iterator[_Clocked]:
-    clocked, began = _Clocked(), time.process_time()
-    yield clocked
-    clocked.seconds = time.process_time() - began

@@ -79,8 +79,10 @@ def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -
         for way, answer in ways.items():
             runs[way].append(measure(answer, generator.model))
     results = {way: own[0].result for way, own in runs.items()}
-    held, accepted = acceptance(work.originals, results["c"].answers)
     model = generator.model
+    held, accepted = acceptance(work.originals, results["c"].answers)
+    rewards = {way: results[way].rewards for way in "abcd"}
+    texts = {way: [answer.text for answer in results[way].answers] for way in "abc"}
     return Case(
         model=generator.name,
         device=model.device.type,
@@ -89,16 +91,8 @@ def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -
         prompts=len(work.prompts),
         drafts_held=held,
         draft_accepted=accepted,
-        rewards_equal={
-            way: int((results[way].rewards == results["a"].rewards).sum()) for way in "bcd"
-        },
-        answers_equal={
-            way: sum(
-                own.text == plainly.text
-                for own, plainly in zip(results[way].answers, results["a"].answers, strict=True)
-            )
-            for way in "bc"
-        },
+        rewards_equal={way: int((rewards[way] == rewards["a"]).sum()) for way in "bcd"},
+        answers_equal={way: sum(map(str.__eq__, texts[way], texts["a"])) for way in "bc"},
         floor_tokens=floor.tokens,
         ways={way: _figures(own, len(work.prompts)) for way, own in runs.items()},
     )
@@ -109,9 +103,8 @@ def acceptance(drafts: Sequence[Answer], answers: Sequence[Answer]) -> tuple[flo
     shares = []
     for draft, answer in zip(drafts, answers, strict=True):
         pairs = zip(draft.token_ids, answer.token_ids, strict=False)
-        common = next((k for k, (a, b) in enumerate(pairs) if a != b), None)
-        if common is None:
-            common = min(len(draft.token_ids), len(answer.token_ids))
+        fewest = min(len(draft.token_ids), len(answer.token_ids))
+        common = next((k for k, (a, b) in enumerate(pairs) if a != b), fewest)
         shares.append(common / max(1, len(draft.token_ids)))
     held = [d.token_ids == a.token_ids for d, a in zip(drafts, answers, strict=True)]
     return float(np.mean(held)), float(np.mean(shares))

@@ -16,21 +16,14 @@ if TYPE_CHECKING:
 
 DROP_PERCENTAGES = (5, 15, 30, 60)
 MASKS = ("keep-all", *(f"random-{percent}" for percent in DROP_PERCENTAGES), "policy")
-"""Names of all masks."""
-
 _SEED = 0
 
 
 def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent | None, str]:
-    """Load or trains the PPO agent whose masks are wanted.
+    """Return the PPO agent whose masks are wanted, and where it comes from.
 
-    Args:
-        folder: Where a trained one was saved; None: one is trained on micro.
-        minutes: How long; 0: there is none.
-        device: Device of the agent and of the generator that it is trained with.
-
-    Returns:
-        The agent, and where it comes from.
+    It is loaded from `folder` or, if that is None, trained on micro for `minutes`; there is none if
+    these are 0. `device` is that of the agent and of the generator that it is trained with.
 
     Raises:
         ValueError: If the folder holds no saved PPO agent.
@@ -54,7 +47,7 @@ def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent 
 def keep_masks(
     task: Task, episodes: Sequence[Episode], names: Sequence[str], agent: Agent | None
 ) -> dict[str, list[npt.NDArray[Any]]]:
-    """Keep masks by name, one per episode; those of a policy only if there is one.
+    """Return keep masks by name, one per episode; those of a policy only if there is one.
 
     Random masks depend on the percentage and the number of episodes alone.
     """

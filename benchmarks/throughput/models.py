@@ -2,29 +2,28 @@
 
 Weights of shapes are drawn in memory, nothing is downloaded. The speed of a pass depends on the
 shape alone; how many passes an answer takes depends on how often drafts hold, of which random
-weights tell nothing. They are not drawn as the library does it: T5 would repeat one token for ever,
-so that all answers were alike and every draft held. Nor much wider, or else rounding would decide
-answers.
+weights say nothing. They are not drawn as the library does it: T5 would repeat one token for ever,
+so that all answers were the same and every draft held. Nor much wider, or else rounding would
+decide answers.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     T5Config,
-    T5ForConditionalGeneration,
 )
 
 from pcrl_gym.episodes.tokenizers import load_tokenizer
@@ -33,39 +32,27 @@ from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.micro import MICRO
 
-
-@dataclass(frozen=True)
-class Shape:
-    """A model to build.
-
-    Attributes:
-        config: Makes its configuration.
-        model: Makes the model of a configuration.
-        gpu: Whether it is meant for a GPU, in bfloat16 unless told otherwise; others are float32.
-    """
-
-    config: Callable[[], Any]
-    model: Callable[[Any], Any]
-    gpu: bool = False
+# Those of the micro tokenizer.
+_IDS: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1}
 
 
-def _gpt2(width: int, layers: int, heads: int) -> Callable[[], Any]:
-    return lambda: GPT2Config(
+def _gpt2(width: int, layers: int, heads: int) -> Any:
+    return GPT2Config(
         vocab_size=50_257,
         n_embd=width,
         n_layer=layers,
         n_head=heads,
         initializer_range=width**-0.5,
         bos_token_id=None,
-        **_control_ids(),
+        **_IDS,
     )
 
 
-def _t5(width: int, inner: int, layers: int, heads: int, gated: bool) -> Callable[[], Any]:
+def _t5(width: int, inner: int, layers: int, heads: int, gated: bool) -> Any:
     # Missing in the signature. The second decides only whether logits are scaled: transformers 5
     # ties the embeddings of every new T5, which takes FLAN's parameters from 2.85 to 2.78 G.
     others: dict[str, Any] = {"decoder_start_token_id": 0, "tie_word_embeddings": not gated}
-    return lambda: T5Config(
+    return T5Config(
         vocab_size=32_128,
         d_model=width,
         d_kv=64,
@@ -75,21 +62,9 @@ def _t5(width: int, inner: int, layers: int, heads: int, gated: bool) -> Callabl
         num_heads=heads,
         feed_forward_proj="gated-gelu" if gated else "relu",
         initializer_factor=1.0 if gated else 1.4,
-        **_control_ids(),
+        **_IDS,
         **others,
     )
-
-
-def _t5_model(config: Any) -> Any:
-    model = T5ForConditionalGeneration(config)
-    # As drawn, embeddings outweigh what the layers add to them, and each token predicts itself.
-    model.shared.weight.data.mul_(0.1)
-    return model
-
-
-def _llama_7b() -> Any:
-    # The defaults of the class are the sizes of Llama 7B.
-    return LlamaConfig(vocab_size=32_000, bos_token_id=None, **_control_ids())
 
 
 def _llama_135m() -> Any:
@@ -103,25 +78,24 @@ def _llama_135m() -> Any:
         tie_word_embeddings=True,
         initializer_range=576**-0.5,
         bos_token_id=None,
-        **_control_ids(),
+        **_IDS,
     )
 
 
-def _control_ids() -> dict[str, Any]:
-    """Return those of the micro tokenizer."""
-    return {"pad_token_id": 0, "eos_token_id": 1}
-
-
-SHAPES = {
-    "gpt2-29m": Shape(_gpt2(384, 5, 6), GPT2LMHeadModel),
-    "gpt2-124m": Shape(_gpt2(768, 12, 12), GPT2LMHeadModel),
-    "llama-135m": Shape(_llama_135m, LlamaForCausalLM),
-    "t5-60m": Shape(_t5(512, 2048, 6, 8, gated=False), _t5_model),
-    "gpt2-xl": Shape(_gpt2(1600, 48, 25), GPT2LMHeadModel, gpu=True),
-    "llama-7b": Shape(_llama_7b, LlamaForCausalLM, gpu=True),
-    "flan-t5-xl": Shape(_t5(2048, 5120, 24, 32, gated=True), _t5_model, gpu=True),
+SHAPES: dict[str, Callable[[], Any]] = {
+    "gpt2-29m": partial(_gpt2, 384, 5, 6),
+    "gpt2-124m": partial(_gpt2, 768, 12, 12),
+    "llama-135m": _llama_135m,
+    "t5-60m": partial(_t5, 512, 2048, 6, 8, gated=False),
+    "gpt2-xl": partial(_gpt2, 1600, 48, 25),
+    # The defaults of the class are the sizes of Llama 7B.
+    "llama-7b": partial(LlamaConfig, vocab_size=32_000, bos_token_id=None, **_IDS),
+    "flan-t5-xl": partial(_t5, 2048, 5120, 24, 32, gated=True),
 }
-"""Models with random weights by name; a number in a name counts the parameters."""
+"""Configurations of models with random weights; a number in a name counts the parameters."""
+
+GPU_SHAPES = ("gpt2-xl", "llama-7b", "flan-t5-xl")
+"""Those meant for a GPU, in bfloat16 unless another type is asked for; others are float32."""
 
 KNOWN = (*MICRO, *SHAPES)
 """All names that `build_generator` takes, besides folders."""
@@ -141,7 +115,7 @@ def check_names(names: list[str], device: str) -> None:
             f"There is no model {', '.join(unknown)}; there are: {', '.join(KNOWN)}, and folders "
             "of models"
         )
-    large = [name for name in names if name in SHAPES and SHAPES[name].gpu]
+    large = [name for name in names if name in GPU_SHAPES]
     if large and device == "cpu":
         raise ValueError(f"Model {', '.join(large)} is too large for a CPU")
 
@@ -159,22 +133,25 @@ def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
         generator = load_generator(name, device=device, dtype=dtype)
         assert isinstance(generator, HFGenerator)
         return generator
-    shape = SHAPES[name]
-    config = shape.config()
+    config = SHAPES[name]()
     if dtype == "auto":
-        dtype = "bfloat16" if shape.gpu else "float32"
+        dtype = "bfloat16" if name in GPU_SHAPES else "float32"
     place = torch.device(choose_device(device))
-    forked = [place] if place.type == "cuda" else []
-    default = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=forked), place:
+    # Made where and as it is used: two copies of the largest would be tight.
+    with torch.random.fork_rng([place] if place.type == "cuda" else []), place:
         torch.manual_seed(0)
-        try:
-            # Made where and as it is used: two copies of the largest would be tight.
-            torch.set_default_dtype(getattr(torch, dtype))
-            model = shape.model(config)
-        finally:
-            torch.set_default_dtype(default)
+        model = random_model(config, getattr(torch, dtype))
     return HFGenerator(model, widened_tokenizer(config.vocab_size), name=name)
+
+
+def random_model(config: Any, dtype: torch.dtype) -> Any:
+    """Return a model of one of the `SHAPES` with weights from torch's current random state."""
+    if not config.is_encoder_decoder:
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model = AutoModelForSeq2SeqLM.from_config(config, dtype=dtype)
+    # As drawn, embeddings outweigh what the layers add to them, and each token predicts itself.
+    model.shared.weight.data.mul_(0.1)
+    return model
 
 
 def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
@@ -182,7 +159,7 @@ def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
 
     Texts are encoded as micro does, since no merge leads to the new words. An answer of random
     weights is made of nearly only such words, and is decoded to as many words as it has tokens:
-    without them it would be decoded to nothing, and all answers would be alike.
+    without them it would be decoded to nothing, and all answers would be the same.
 
     Args:
         size: How many ids there are to be, at least as many as micro has.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 
@@ -26,11 +26,14 @@ class TimedGenerator(DraftingGenerator):
 
     Args:
         generator: The generator to ask.
-        clock: What tells the seconds; None: `time.perf_counter`.
+        clock: Returns seconds; None: `time.perf_counter`.
 
     Attributes:
         spent: Seconds so far by method; under "decided" what it called back, in no method.
+        answered: Drafts and answers of the latest `generate_from`.
     """
+
+    answered: Sequence[tuple[Answer | str, Answer]] = ()
 
     def __init__(
         self, generator: DraftingGenerator, clock: Callable[[], float] | None = None
@@ -68,7 +71,9 @@ class TimedGenerator(DraftingGenerator):
 
         callback = None if decided is None else own
         with self._timed("generate_from"):
-            return self._generator.generate_from(prompts, drafts, max_new_tokens, callback)
+            answers = self._generator.generate_from(prompts, drafts, max_new_tokens, callback)
+        self.answered = list(zip(drafts, answers, strict=True))
+        return answers
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count tokens; see `Generator.count_tokens`."""
@@ -95,9 +100,7 @@ class TimedGenerator(DraftingGenerator):
 def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhead]:
     """Step 64 environments with random masks three times through some prompts of micro.
 
-    Args:
-        generator: The generator.
-        prompts: How many prompts, rounded up to whole steps.
+    The number of prompts is rounded up to whole steps.
 
     Returns:
         The first walk over the prompts, and the other two.
@@ -111,7 +114,7 @@ def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhea
         _ENVIRONMENTS, dataset=picked, generator=timed, early_stopping=True
     )
     rows = []
-    try:
+    with closing(envs):
         envs.reset(seed=0)
         for label, count in (("new", steps), ("known", 2 * steps)):
             seconds = 0.0
@@ -123,6 +126,4 @@ def measure_overhead(generator: DraftingGenerator, prompts: int) -> list[Overhea
                 envs.step(actions)
                 seconds += time.perf_counter() - began
             rows.append(Overhead(label, count, seconds, timed.seconds))
-    finally:
-        envs.close()
     return rows

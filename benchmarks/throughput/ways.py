@@ -33,17 +33,11 @@ FLOOR_TOKENS = {
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """What every way has to do.
+    """What every way has to do."""
 
-    Attributes:
-        prompts: Compressed prompts.
-        originals: Per prompt the answer to its original, which is also the draft.
-        ratios: Float64 (prompts,), the compression ratios.
-    """
-
-    prompts: list[str]
-    originals: list[Answer]
-    ratios: npt.NDArray[np.float64]
+    prompts: list[str]  # compressed
+    originals: list[Answer]  # per prompt the answer to its original, which is also the draft
+    ratios: npt.NDArray[np.float64]  # (prompts,), the compression ratios
 
     def rewards(self, similarities: Sequence[float]) -> npt.NDArray[np.float64]:
         """Return the threshold rewards, (prompts,)."""
@@ -65,25 +59,17 @@ def plain(generator: HFGenerator, work: Work) -> Result:
 
     The ids are those that the generator itself would read, so that the answers can be the same.
     """
-    model, tokenizer = generator.model, generator.tokenizer
+    model, tokenizer, seq2seq = generator.model, generator.tokenizer, generator.is_encoder_decoder
+    settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
     pad = control_ids(model, tokenizer)["pad_token_id"]
     rows = prompt_rows(generator, work.prompts)
     answers = []
     for start in range(0, len(rows), BATCH):
-        ids, mask = pad_rows(
-            # An empty prompt only stretches the batch to the fixed length.
-            [*rows[start : start + BATCH], [pad] * PADDED],
-            pad,
-            not generator.is_encoder_decoder,
-            model.device,
-        )
-        output = model.generate(
-            input_ids=ids[:-1],
-            attention_mask=mask[:-1],
-            max_new_tokens=NEW_TOKENS,
-            do_sample=False,
-        )
-        first = 1 if generator.is_encoder_decoder else ids.shape[1]
+        # An empty prompt only stretches the batch to the fixed length.
+        batch = [*rows[start : start + BATCH], [pad] * PADDED]
+        ids, mask = pad_rows(batch, pad, not seq2seq, model.device)
+        output = model.generate(input_ids=ids[:-1], attention_mask=mask[:-1], **settings)
+        first = 1 if seq2seq else ids.shape[1]
         texts = tokenizer.batch_decode(
             output[:, first:], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -118,9 +104,9 @@ def prompt_rows(generator: HFGenerator, prompts: Sequence[str]) -> list[list[int
     """Return the token ids as the model reads them: an encoder always reads an EOS at the end."""
     rows = TextEncoder(generator.tokenizer).prompt_ids(prompts)
     end = generator.tokenizer.eos_token_id
-    if not generator.is_encoder_decoder or end is None:
-        return rows
-    return [row if row[-1:] == [end] else [*row, end] for row in rows]
+    if generator.is_encoder_decoder and end is not None:
+        rows = [row if row[-1:] == [end] else [*row, end] for row in rows]
+    return rows
 
 
 class Floor:
@@ -136,23 +122,23 @@ class Floor:
             `logits_to_keep` has it (f), and not only the tokens of the drafts.
 
     Attributes:
-        tokens: Padded tokens per batch; `choose` sets the fastest.
+        tokens: Padded tokens per batch, set by `choose`, which comes first.
     """
+
+    tokens: int
 
     def __init__(self, generator: HFGenerator, work: Work, sliced: bool = False) -> None:
         self._generator = generator
         self._sliced = sliced
         self._prompts = prompt_rows(generator, work.prompts)
         self._drafts = [list(answer.token_ids) for answer in work.originals]
-        self._tried = FLOOR_TOKENS.get(generator.model.device.type, FLOOR_TOKENS["cpu"])
-        self.tokens = self._tried[0]
         self._batches: list[tuple[list[range], dict[str, Any]]] = []
 
     def choose(self) -> None:
-        """Time every batch size once and settles for the fastest that fits into memory."""
+        """Time every batch size once and settle for the fastest that fits into memory."""
         device = self._generator.model.device
-        found: dict[int, tuple[float, list[tuple[list[range], dict[str, Any]]]]] = {}
-        for tokens in self._tried:
+        found: list[tuple[float, int]] = []
+        for tokens in FLOOR_TOKENS.get(device.type, FLOOR_TOKENS["cpu"]):
             self._batches = self._make_batches(tokens)
             try:
                 if not found:
@@ -165,11 +151,11 @@ class Floor:
                 if not is_out_of_memory(error) or not found:
                     raise
                 break
-            found[tokens] = time.perf_counter() - began, self._batches
+            found.append((time.perf_counter() - began, tokens))
             if len(self._batches) == 1:
                 break
-        self.tokens = min(found, key=lambda tokens: found[tokens][0])
-        self._batches = found[self.tokens][1]
+        self.tokens = min(found)[1]
+        self._batches = self._make_batches(self.tokens)
 
     def __call__(self) -> None:
         """Run the passes."""

@@ -19,7 +19,7 @@ import models
 from benchmarks.__main__ import main
 from benchmarks.finetune import run as run_module
 from benchmarks.finetune import trainer
-from benchmarks.finetune.evaluation import Majority, evaluate
+from benchmarks.finetune.evaluation import evaluate, majority
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.rows import (
     IGNORED,
@@ -220,11 +220,11 @@ def test_the_majority_answer_is_that_of_the_source_or_of_all():
             [("no", "a"), ("yes", "a"), (" yes ", "a"), ("no", "b"), ("no", "b"), ("", "c")]
         )
     ]
-    majority = Majority(train)
+    answer = majority(train)
     asked = [Prompt(id=s, instruction="?", source=s) for s in ("a", "b", "c", "never seen")]
-    assert [majority(prompt) for prompt in asked] == ["yes", "no", "no", "no"]
+    assert [answer(prompt) for prompt in asked] == ["yes", "no", "no", "no"]
     with pytest.raises(ValueError, match="no training prompt"):
-        Majority([train[-1]])
+        majority([train[-1]])
 
 
 def test_figures_by_hand():

@@ -29,8 +29,8 @@ from benchmarks.scaling.projection import (
 from benchmarks.scaling.stages import (
     STAGES,
     Case,
-    NetworkClock,
     measure_case,
+    network_clock,
     prompts_of_length,
 )
 from benchmarks.scaling.tables import Replicated, format_all, format_replicated
@@ -220,7 +220,7 @@ def test_the_clock_of_a_network_runs_there_and_back(monkeypatch: pytest.MonkeyPa
     network = Slow(2, 1)
     network.weight.register_hook(lambda _: now.__setitem__(0, now[0] + 5))
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
-    with NetworkClock(network) as clock:
+    with network_clock(network) as clock:
         now[0] += 100
         output, _ = network(torch.ones(1, 2))
         now[0] += 100

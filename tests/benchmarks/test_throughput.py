@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.__main__ import main
+from benchmarks.throughput import models
 from benchmarks.throughput.cases import acceptance, make_work, measure_case
 from benchmarks.throughput.command import Options
-from benchmarks.throughput.cost import PassCounter, PeakMemory, measure
+from benchmarks.throughput.cost import count_passes, measure, peak_memory
 from benchmarks.throughput.masks import MASKS, keep_masks
 from benchmarks.throughput.models import KNOWN, SHAPES, build_generator, widened_tokenizer
 from benchmarks.throughput.overhead import TimedGenerator
@@ -72,12 +72,12 @@ def case(seconds: dict[str, float], **changes) -> Case:
 
 
 def test_passes_are_counted_per_row(generator):
-    with PassCounter(generator.model) as counted:
+    with count_passes(generator.model) as counted:
         answers = generator.generate(["hot", "the cat", "is it true"], 5)
     assert counted.rows == 3 * max(len(answer.token_ids) for answer in answers)
     prompts = ["hot", "the cat", "is it true"]
     whole = generator.generate(prompts, 5)
-    with PassCounter(generator.model) as counted:
+    with count_passes(generator.model) as counted:
         assert generator.generate_from(prompts, whole, 5) == whole
     assert counted.rows == 3  # a draft that holds takes one pass
     generator.generate(prompts, 5)
@@ -99,7 +99,7 @@ def test_all_ways_pay_the_same(generator):
 def test_the_plain_way_answers_like_the_generator(generator):
     """Answers, not only rewards: these hide differences."""
     work = works(generator)["random-30"]
-    with PassCounter(generator.model) as counted:
+    with count_passes(generator.model) as counted:
         found = plain(generator, work)
     assert [a.text for a in found.answers] == [a.text for a in dynamic(generator, work).answers]
     assert counted.rows <= 30 * len(work.prompts)
@@ -113,7 +113,7 @@ def test_the_floor_predicts_every_token_of_the_draft(generator, sliced):
     floor.choose()
     seen = []
     hook = generator.model.register_forward_hook(lambda *a: seen.append(a[-1].logits.argmax(-1)))
-    with PassCounter(generator.model) as counted:
+    with count_passes(generator.model) as counted:
         floor()
     hook.remove()
     drafts = [list(answer.token_ids) for answer in work.originals]
@@ -178,12 +178,12 @@ def test_random_masks_come_back_and_drop_what_they_say(gpt2_folder):
 
 
 def test_memory_is_told_or_left_out():
-    with PeakMemory(torch.device("cpu")) as memory:
+    with peak_memory(torch.device("cpu")) as memory:
         block = bytearray(64 << 20)
         block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])
     if memory.before is not None:
         assert memory.peak >= memory.before + (48 << 20)
-    with PeakMemory(torch.device("meta")) as memory:
+    with peak_memory(torch.device("meta")) as memory:
         pass
     assert memory.before is memory.peak is None
 
@@ -232,10 +232,10 @@ def test_widened_tokenizer_reads_like_micro_and_writes_a_word_per_id():
 
 
 def test_random_models_are_the_same_every_time(monkeypatch):
-    tiny = SHAPES["gpt2-29m"].config()
+    tiny = SHAPES["gpt2-29m"]()
     tiny.vocab_size, tiny.n_embd, tiny.n_layer, tiny.n_head = 1_600, 8, 1, 1
-    shape = SimpleNamespace(config=lambda: tiny, model=SHAPES["gpt2-29m"].model, gpu=True)
-    monkeypatch.setitem(SHAPES, "tiny", shape)
+    monkeypatch.setitem(SHAPES, "tiny", lambda: tiny)
+    monkeypatch.setattr(models, "GPU_SHAPES", ("tiny",))
     before = torch.random.get_rng_state()
     first, again = (build_generator("tiny", "cpu").model.state_dict() for _ in range(2))
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -257,7 +257,7 @@ def test_random_models_are_the_same_every_time(monkeypatch):
 )
 def test_shapes_have_the_sizes_of_their_models(name, millions):
     with torch.device("meta"):
-        model = SHAPES[name].model(SHAPES[name].config())
+        model = models.random_model(SHAPES[name](), torch.float32)
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
