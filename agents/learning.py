@@ -112,7 +112,7 @@ def run(
         the learner reports.
 
     Raises:
-        TrainingDivergedError: As `Learner.update`.
+        TrainingDivergedError: If `Learner.update` raises one.
     """
     history: list[Figures] = []
     with progress_bar(

@@ -45,7 +45,7 @@ class TrainingBudget:
             so equal numbers are not equal times.
 
     Raises:
-        ValueError: A number is not positive.
+        ValueError: If a number is not positive.
 
     Example:
         >>> budget = TrainingBudget(episodes={"scst": 32000})
@@ -92,7 +92,7 @@ def parse_episodes(text: str) -> int | dict[str, int]:
     """Read a number of episodes, or one by agent.
 
     Raises:
-        ValueError: The text is something else.
+        ValueError: If the text is something else.
 
     Example:
         >>> parse_episodes("8000")

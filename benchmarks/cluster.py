@@ -43,9 +43,9 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
         The leaderboard's rows, those of earlier runs included.
 
     Raises:
-        LostCallError: The workers of a job died again and again.
-        NoActorError, ValueError: the workers cannot be started.
-        Exception: See `Benchmark.run`. Finished parts are kept.
+        LostCallError: If the workers of a job died again and again.
+        NoActorError, ValueError: If the workers cannot be started.
+        Exception: If `Benchmark.run` raises one; finished parts are kept.
     """
     jobs, out = benchmark.jobs(), benchmark.out
     begun = _begun(out)

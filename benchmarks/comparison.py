@@ -88,7 +88,7 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
         A number in [0, 1].
 
     Raises:
-        ValueError: One of the two is not one-dimensional, is empty or has entries that are not
+        ValueError: If one of the two is not one-dimensional, is empty or has entries that are not
             finite.
 
     Example:
@@ -123,8 +123,8 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
         The p-value, how it was found, and a note where n is less than 10.
 
     Raises:
-        ValueError: The differences are not one-dimensional, are none or are not finite, or draws is
-            not positive.
+        ValueError: If the differences are not one-dimensional, are none or are not finite, or draws
+            is not positive.
 
     Example:
         >>> sign_flip_p_value([1.0, 2.0, 0.0, 3.0])
@@ -196,8 +196,8 @@ def compare(
         All figures, with numbers of seeds and prompts.
 
     Raises:
-        ValueError: A grid is not two-dimensional, is empty or has entries that are not finite, the
-            grids differ in their number of prompts, or level or replicates are out of range.
+        ValueError: If a grid is not two-dimensional, is empty or has entries that are not finite,
+            the grids differ in their number of prompts, or level or replicates are out of range.
 
     Example:
         >>> result = compare([[1.0, 1.0, 0.5, 0.5]], [[0.5, 0.5, 0.5, 0.5]])

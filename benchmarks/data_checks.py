@@ -13,7 +13,7 @@ def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
     """Refuse data that is not what a frozen suite was made of.
 
     Raises:
-        ValueError: A split has another checksum.
+        ValueError: If a split has another checksum.
     """
     for split, checksum in checksums.items():
         if suite.checksums.get(split, checksum) != checksum:
@@ -38,7 +38,7 @@ def check_held_out(
         suite: What is evaluated; one whose data is frozen may share no prompt at all.
 
     Raises:
-        ValueError: Too many prompts are the same.
+        ValueError: If too many prompts are the same.
     """
     frozen = suite.id in SUITES and not SUITES[suite.id].open
     seen = {(prompt.instruction, prompt.input) for prompt in trained_on}

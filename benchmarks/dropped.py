@@ -156,8 +156,8 @@ def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = 
         splits: The splits to look at; none given: all.
 
     Raises:
-        RunFolderError: There is no such result folder.
-        ValueError: An agent or split has no results.
+        RunFolderError: If there is no such result folder.
+        ValueError: If an agent or split has no results.
     """
     source = RunFolder(folder)
     analysis = analyse(select(source, agents, splits))

@@ -44,7 +44,7 @@ class Prices:
         output: For a million tokens of verdicts; None if not known.
 
     Raises:
-        ValueError: A price is negative or not finite.
+        ValueError: If a price is negative or not finite.
     """
 
     input: float | None = None
@@ -123,11 +123,11 @@ def run(
         The analysis, which is written into the folder, too.
 
     Raises:
-        RunFolderError: There is no such result folder, or it is damaged.
-        ValueError: An agent or split has no results, or an argument is out of range.
-        BudgetExceededError: The budget is used up; verdicts that arrived are kept.
-        GeneratorError: A request has finally failed; agent, split and prompt are named.
-        MissingExtraError: The `openai` client is not installed.
+        RunFolderError: If there is no such result folder, or it is damaged.
+        ValueError: If an agent or split has no results, or an argument is out of range.
+        BudgetExceededError: If the budget is used up; verdicts that arrived are kept.
+        GeneratorError: If a request has finally failed; agent, split and prompt are named.
+        MissingExtraError: If the `openai` client is not installed.
     """
     for name, value in (("limit", limit), ("verdict_tokens", verdict_tokens)):
         if value is not None and value < 1:
@@ -205,8 +205,8 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
         The replies by question.
 
     Raises:
-        BudgetExceededError: The sender's budget is used up.
-        GeneratorError: A request has finally failed, or tokens are to be limited that the server
+        BudgetExceededError: If the sender's budget is used up.
+        GeneratorError: If a request has finally failed, or tokens are to be limited that the server
             does not report.
     """
     scope = json.dumps(["judge", sender.identity, limit])

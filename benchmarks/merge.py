@@ -27,7 +27,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
         Rows of the joined leaderboard, which is written, too.
 
     Raises:
-        RunFolderError, ValueError: see `join`.
+        RunFolderError, ValueError: If `join` raises one.
     """
     return write_leaderboard(join(folders, out))
 
@@ -43,9 +43,9 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
         The joined folder.
 
     Raises:
-        RunFolderError: Settings differ, or two folders hold different results of one part; nothing
-            is written then.
-        ValueError: No folder is given, or one of them is `out`.
+        RunFolderError: If settings differ, or two folders hold different results of one part;
+            nothing is written then.
+        ValueError: If no folder is given, or one of them is `out`.
     """
     sources = [RunFolder(folder) for folder in folders]
     if not sources:

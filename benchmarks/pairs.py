@@ -25,9 +25,9 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
         agents: The agents to compare; none given: all.
 
     Raises:
-        RunFolderError: There is no such result folder, or two agents were not evaluated on the same
-            prompts.
-        ValueError: An agent has no records, or there are not two.
+        RunFolderError: If there is no such result folder, or two agents were not evaluated on the
+            same prompts.
+        ValueError: If an agent has no records, or there are not two.
     """
     source = RunFolder(folder)
     order = source.settings["splits"].index
@@ -48,8 +48,8 @@ def compare_agents(records: Iterable[Record], agents: Sequence[str] = ()) -> Ana
         A table per split, see `benchmarks.comparison.compare` for the figures.
 
     Raises:
-        RunFolderError: Two agents were not evaluated on the same prompts.
-        ValueError: An agent has no records, or there are not two.
+        RunFolderError: If two agents were not evaluated on the same prompts.
+        ValueError: If an agent has no records, or there are not two.
     """
     rewards: Grids = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for record in records:

@@ -114,9 +114,9 @@ def run(
         The analysis, which is written into the folder, too.
 
     Raises:
-        RunFolderError: There is no such result folder, or a trained agent is missing in it.
-        ValueError: An agent is unknown or takes no rate, or a rate is no share.
-        MissingExtraError: Matplotlib is not installed.
+        RunFolderError: If there is no such result folder, or a trained agent is missing in it.
+        ValueError: If an agent is unknown or takes no rate, or a rate is no share.
+        MissingExtraError: If Matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark

@@ -124,7 +124,7 @@ class Record:
         """Return record as one line of ASCII, so that lone surrogates and line separators survive.
 
         Raises:
-            ValueError: A figure is not finite.
+            ValueError: If a figure is not finite.
         """
         return json.dumps(asdict(self), allow_nan=False)
 
@@ -133,7 +133,7 @@ class Record:
         """Read a line written by `to_json`.
 
         Raises:
-            ValueError: The line is no JSON object with exactly the keys of a record.
+            ValueError: If the line is no JSON object with exactly the keys of a record.
         """
         values = json.loads(line)
         expected = {field.name for field in fields(cls)}
@@ -154,7 +154,7 @@ class RunFolder:
         path: Folder that holds `settings.json`; use `RunFolder.open` to make or resume one.
 
     Raises:
-        RunFolderError: There is no readable `settings.json`.
+        RunFolderError: If there is no readable `settings.json`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -173,7 +173,7 @@ class RunFolder:
             The folder, with the settings stored and the agents joined.
 
         Raises:
-            RunFolderError: As in `check_settings`.
+            RunFolderError: If `check_settings` raises one.
         """
         path = Path(path)
         settings = json.loads(json.dumps(settings))
@@ -231,7 +231,7 @@ class RunFolder:
         """Return all records of finished parts, in the order of agent, split and seed.
 
         Raises:
-            RunFolderError: A line cannot be read; file and line are named.
+            RunFolderError: If a line cannot be read; file and line are named.
         """
         for part in sorted((self.path / "records").glob("*/*.jsonl")):
             with part.open(encoding="ascii") as file:
@@ -256,8 +256,8 @@ def select(
         splits: Names of splits; none given: all.
 
     Raises:
-        ValueError: An agent or split has no results, or nothing has.
-        RunFolderError: A line cannot be read.
+        ValueError: If an agent or split has no results, or nothing has.
+        RunFolderError: If a line cannot be read.
     """
     records = list(folder.records())
     if not records:
@@ -292,7 +292,7 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
         The folder's settings, or None if no run got as far as writing any.
 
     Raises:
-        RunFolderError: The folder holds other settings (each difference is named) or something
+        RunFolderError: If the folder holds other settings (each difference is named) or something
             else.
     """
     path = Path(path)
@@ -310,7 +310,7 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
         raise RunFolderError(
             f"{path} holds results of other settings, and one table must not mix them:\n"
             + "\n".join(f"  {line}" for line in found)
-            + "\nRepeat the settings of the folder to resume it, or give another folder."
+            + "\nRepeat the settings of the folder to resume it, or give another folder"
         )
     return stored
 
@@ -319,7 +319,7 @@ def check_agent_name(name: str) -> str:
     """Return the name if it can be part of a file name.
 
     Raises:
-        ValueError: It holds anything but letters, digits, dot, underscore and hyphen.
+        ValueError: If it holds anything but letters, digits, dot, underscore and hyphen.
     """
     if not isinstance(name, str) or not _AGENT_NAME.fullmatch(name):
         raise ValueError(

@@ -41,8 +41,8 @@ def bootstrap_interval(
         Lower and upper end, in the unit of the figures.
 
     Raises:
-        ValueError: The grid is not two-dimensional, is empty or has entries that are not finite, or
-            level or replicates are out of range.
+        ValueError: If the grid is not two-dimensional, is empty or has entries that are not finite,
+            or level or replicates are out of range.
 
     Example:
         >>> bootstrap_interval([[0.0, 1.0]])
@@ -79,7 +79,7 @@ def interquartile_mean(values: npt.ArrayLike) -> float:
         The mean, in the unit of the figures.
 
     Raises:
-        ValueError: There are no values, or some are not finite.
+        ValueError: If there are no values, or some are not finite.
 
     Example:
         >>> interquartile_mean([0.0, 1.0, 2.0, 100.0])
@@ -110,8 +110,8 @@ def bootstrap_iqm_interval(
         Lower and upper end, in the unit of the figures.
 
     Raises:
-        ValueError: The grid is not two-dimensional, is empty or has entries that are not finite, or
-            level or replicates are out of range.
+        ValueError: If the grid is not two-dimensional, is empty or has entries that are not finite,
+            or level or replicates are out of range.
 
     Example:
         >>> bootstrap_iqm_interval([[0.5, 0.5], [0.5, 0.5]])

@@ -54,10 +54,10 @@ def train(
         identity: What tells these prompts and this generator from others of the same name.
 
     Raises:
-        TrainingError: There was no update, figures are no longer finite, or the disk is full.
-        ValueError: An interrupted training had other settings of the agent, or another device.
-        ImportError: A library that the agent learns with is not installed.
-        GeneratorError: The generator failed.
+        TrainingError: If there was no update, figures are no longer finite, or the disk is full.
+        ValueError: If an interrupted training had other settings of the agent, or another device.
+        ImportError: If a library that the agent learns with is not installed.
+        GeneratorError: If the generator failed.
     """
     amount = budget.tell(entry.name)
     print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
@@ -94,7 +94,7 @@ def _train_in_run(
     from agents.runs.material import Material
     from agents.runs.run import RunError
     from agents.runs.run import train as train_in_run
-    from benchmarks.policies import find_policies
+    from benchmarks.policy import find_policies
 
     try:
         run = train_in_run(config, path, material=Material(make_env, None, identity), agent=agent)

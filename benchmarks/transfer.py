@@ -35,10 +35,10 @@ def run(
         The analysis, which is written into `out`, too.
 
     Raises:
-        RunFolderError: There is no such result folder, or a trained agent is missing in it.
-        ValueError: An agent is unknown or does not learn, two folders have one name, or the
+        RunFolderError: If there is no such result folder, or a trained agent is missing in it.
+        ValueError: If an agent is unknown or does not learn, two folders have one name, or the
             tokenizers differ.
-        MissingExtraError: Matplotlib is not installed.
+        MissingExtraError: If Matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark

@@ -135,7 +135,7 @@ class RunFolder:
             if changed:
                 raise RunFolderError(
                     f"{self.path} was begun with other prompts or another generator of the same "
-                    "name:\n" + _lines(changed) + "\nPut them back, or give another folder."
+                    "name:\n" + _lines(changed) + "\nPut them back, or give another folder"
                 )
 
     def save_checkpoint(self, agent: Savable, learner: Learner, budget: Budget) -> None:

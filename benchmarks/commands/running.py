@@ -131,7 +131,8 @@ def _run(options: argparse.Namespace) -> int:
                 )
             episodes = default_episodes((entry.name for entry in entries), quick=True)
         if options.policies:
-            from benchmarks.policies import find_policies, tokenizer_of, with_policies
+            from benchmarks.policies import tokenizer_of, with_policies
+            from benchmarks.policy import find_policies
 
             policies = find_policies(options.policies)
             entries = with_policies(entries, policies, suite)

@@ -27,9 +27,9 @@ def run(folders: Sequence[Path], out: Path | None) -> list[Path]:
         The files: `index.html`, `leaderboard.md`, `.csv` and `.tex`, `ratio-similarity.png`.
 
     Raises:
-        RunFolderError: A folder cannot be read, or `out` holds something else.
-        ValueError: The page would be too large.
-        MissingExtraError: Matplotlib is not installed.
+        RunFolderError: If a folder cannot be read, or `out` holds something else.
+        ValueError: If the page would be too large.
+        MissingExtraError: If Matplotlib is not installed.
     """
     if not folders:
         raise RunFolderError("report needs at least one result folder")

@@ -57,7 +57,7 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
     """Read result folders.
 
     Raises:
-        RunFolderError: One is no result folder, is damaged or holds no finished results.
+        RunFolderError: If one is no result folder, is damaged or holds no finished results.
     """
     opened = [RunFolder(folder) for folder in folders]
     titles = [suite_title(folder.settings) for folder in opened]

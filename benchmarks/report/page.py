@@ -33,7 +33,7 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
         The page, in UTF-8.
 
     Raises:
-        ValueError: Even without prompts it would not be.
+        ValueError: If it would not be even without prompts.
     """
     bare = _assemble(boards, 0)
     room = max_bytes - len(bare) - 100  # the counts of prompts grow by some digits

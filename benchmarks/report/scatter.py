@@ -26,7 +26,7 @@ def scatter_png(boards: Sequence[Board]) -> bytes:
         A PNG file.
 
     Raises:
-        MissingExtraError: Matplotlib is not installed.
+        MissingExtraError: If Matplotlib is not installed.
     """
     panels = [(board, split) for board in boards for split in board.splits]
     columns = min(3, len(panels))
