@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.judging import Outcome, agrees, both_orders, combine, parse_verdict, preference
+from benchmarks.markdown import cell
 from benchmarks.records import Record, RunFolder, select
 from benchmarks.stats import mean
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
@@ -29,6 +30,11 @@ COLUMNS = (
     "agent", "split", "prompts", "equal", "win", "tie", "loss", "win rate", "interval",
     "unparsable", "agree", "requests", "input tokens", "output tokens", "cost",
 )  # fmt: skip
+SENDING: dict[str, Any] = {
+    "concurrency": 8, "timeout": 60.0, "max_retries": 6, "backoff": 0.5, "extra_body": {},
+    "limit_field": "max_tokens", "api_key_env": "OPENAI_API_KEY",
+}  # fmt: skip
+"""How requests are sent, as by `pcrl_gym.generators.openai.generator`."""
 # Of Okabe and Ito's palette, which the colour-blind can tell apart.
 _COLOURS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
 
@@ -83,19 +89,12 @@ def run(
     price_per_million_input: float | None = None,
     price_per_million_output: float | None = None,
     verdict_tokens: int = 64,
-    concurrency: int = 8,
-    timeout: float = 60.0,
-    max_retries: int = 6,
-    backoff: float = 0.5,
-    extra_body: Mapping[str, Any] | None = None,
-    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
-    api_key_env: str = "OPENAI_API_KEY",
+    **sending: Any,
 ) -> Analysis:
     """Ask a chat model which answer it prefers, in both orders, and write the analysis "judge".
 
     Verdicts are kept in `judge.db` of the folder as soon as they arrive: the same call, after an
-    interruption of any kind, asks only what is missing. The requests are those of
-    `pcrl_gym.generators.openai.generator`, with its retries; see there for the last six arguments.
+    interruption of any kind, asks only what is missing.
 
     Args:
         folder: Result folder.
@@ -111,13 +110,7 @@ def run(
         price_per_million_input: Price of a million tokens of questions.
         price_per_million_output: Price of a million tokens of verdicts.
         verdict_tokens: Most tokens of one verdict; a judge that thinks aloud needs more.
-        concurrency: Most requests in flight.
-        timeout: Seconds that the server may stay silent.
-        max_retries: How often a request is sent again.
-        backoff: Seconds before the first retry.
-        extra_body: Further fields of every request.
-        limit_field: The field that limits the verdict.
-        api_key_env: Environment variable that holds the key, which is stored nowhere.
+        **sending: Other fields of `pcrl_gym.generators.openai.sender.Sender`; see `SENDING`.
 
     Returns:
         The analysis, which is written into the folder, too.
@@ -139,16 +132,10 @@ def run(
         model=model,
         base_url=base_url,
         api="chat",
-        concurrency=concurrency,
-        timeout=timeout,
-        max_retries=max_retries,
-        backoff=backoff,
         max_requests=max_requests,
         max_total_tokens=max_tokens,
-        extra_body=extra_body or {},
-        limit_field=limit_field,
-        api_key_env=api_key_env,
         limit_name="verdict_tokens (--verdict-tokens)",
+        **(SENDING | sending),
     )
     with DiskCache(source.path / CACHE) as cache:
         replies = ask(sender, cache, questions(groups), verdict_tokens)
@@ -201,13 +188,9 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
         about: What errors say about a question, by question.
         limit: Most tokens of a reply.
 
-    Returns:
-        The replies by question.
-
     Raises:
-        BudgetExceededError: If the sender's budget is used up.
         GeneratorError: If a request has finally failed, or tokens are to be limited that the server
-            does not report.
+            does not report; `BudgetExceededError` if the budget is used up.
     """
     scope = json.dumps(["judge", sender.identity, limit])
     found = {text: Reply(*value) for text, value in cache.get(scope, list(about)).items()}
@@ -243,16 +226,8 @@ def analyse(
 ) -> Analysis:
     """Return the preferences of the judge, a row per split and agent.
 
-    Args:
-        groups: What was judged.
-        replies: The judge's replies, by question.
-        judge: What the note calls the judge.
-        prices: What its tokens cost.
-        seed: Seed of the bootstrap intervals.
-
-    Returns:
-        The table of `COLUMNS` and one of the account. Tokens are those of all verdicts, whenever
-        they arrived, so that a resumed analysis equals an unbroken one.
+    A table of `COLUMNS` and one of the account. Tokens are those of all verdicts, whenever they
+    arrived, so that a resumed analysis equals an unbroken one.
     """
     prices = prices or Prices()
     paid: set[str] = set()  # agents may share a question, which only costs once
@@ -271,24 +246,10 @@ def analyse(
                 outcomes.append("equal")
             new += [text for text in both if text not in paid]
             paid.update(both)
-        figures = preference(outcomes, seed=seed)
-        ends = figures.interval
-        rows.append(
-            (
-                agent,
-                split,
-                figures.prompts,
-                figures.equal,
-                figures.win,
-                figures.tie,
-                figures.loss,
-                figures.win_rate,
-                None if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
-                figures.unparsable,
-                mean(same),
-                *_account([replies[text] for text in new], prices),
-            )
-        )
+        *figures, ends, unparsable = preference(outcomes, seed=seed)
+        account = _account([replies[text] for text in new], prices)
+        interval = None if ends is None else cell(ends)
+        rows.append((agent, split, *figures, interval, unparsable, mean(same), *account))
     total = _account([replies[text] for text in sorted(paid)], prices)
     return Analysis(
         name="judge",

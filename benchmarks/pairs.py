@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.comparison import compare
+from benchmarks.markdown import cell
 from benchmarks.records import Record, RunFolder, RunFolderError
 
 Grids = dict[str, dict[str, dict[int, dict[str, float]]]]
@@ -25,9 +26,8 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
         agents: The agents to compare; none given: all.
 
     Raises:
-        RunFolderError: If there is no such result folder, or two agents were not evaluated on the
-            same prompts.
-        ValueError: If an agent has no records, or there are not two.
+        RunFolderError: If there is no such result folder.
+        RunFolderError, ValueError: If `compare_agents` raises one.
     """
     source = RunFolder(folder)
     order = source.settings["splits"].index
@@ -40,12 +40,7 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
 def compare_agents(records: Iterable[Record], agents: Sequence[str] = ()) -> Analysis:
     """Return every two agents against each other, in mean reward on each split.
 
-    Args:
-        records: Records of one result folder.
-        agents: The agents to compare; none given: all.
-
-    Returns:
-        A table per split, see `benchmarks.comparison.compare` for the figures.
+    A table per split; see `benchmarks.comparison.compare` for the figures.
 
     Raises:
         RunFolderError: If two agents were not evaluated on the same prompts.
@@ -88,7 +83,7 @@ def _row(
         b,
         result.prompts,
         result.mean_difference,
-        f"{result.low:.3f} to {result.high:.3f}",
+        cell((result.low, result.high)),
         result.probability_of_improvement,
         f"{result.sign_flip.p_value:.2g}",
         "yes" if result.sign_flip.exact else "no",
