@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents.budget import Budget
@@ -21,11 +22,11 @@ class TrainingDivergedError(RuntimeError):
     """A reward, loss or weight is no longer a finite number; nothing after it can be trusted."""
 
 
-class Learner(Protocol):
+class Learner(ABC):
     """One training in progress.
 
     What an update does depends on the network, `state()`, the seed and the number of updates done,
-    on nothing else. So a learner that gets network and state of another one goes on as that one
+    on nothing else. So a learner that gets network and state of another one continues as that one
     would have.
 
     Attributes:
@@ -35,7 +36,11 @@ class Learner(Protocol):
 
     network: KeepNetwork
     updates: int
+    _env: VectorEnv
+    _steering: EntropySteering
+    _optimizer: torch.optim.Optimizer
 
+    @abstractmethod
     def update(self, used: float) -> Figures:
         """Collect masks and their rewards, and learn from them.
 
@@ -49,34 +54,9 @@ class Learner(Protocol):
         Raises:
             TrainingDivergedError: If a figure is not finite.
         """
-        ...
 
     def state(self) -> dict[str, Tensor]:
-        """Return what updates depend on besides the network: optimiser, steering, counters."""
-        ...
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
-        ...
-
-    def close(self) -> None:
-        """Close the environment."""
-        ...
-
-
-class SteeredLearner:
-    """State of a learner with an optimiser and a steered entropy.
-
-    Attributes:
-        updates: Number of updates done.
-    """
-
-    updates: int
-    _steering: EntropySteering
-    _optimizer: torch.optim.Optimizer
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the optimiser, steering and the number of updates."""
+        """Return what updates depend on besides the network: optimiser, steering, counter."""
         return {
             "updates": torch.tensor(self.updates),
             **self._steering.state(),
@@ -84,10 +64,14 @@ class SteeredLearner:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self.updates = int(state["updates"])
         self._steering.load_state(state)
         load_optimizer_tensors(self._optimizer, state)
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
 
 
 def run(
@@ -102,7 +86,7 @@ def run(
 
     Args:
         learner: What learns.
-        budget: How long; its count of episodes goes on from where it is.
+        budget: How long; its counts continue from where they are.
         name: What the progress bar calls it.
         progress: Whether to show a progress bar on stderr.
         after_update: Called with the figures of each update: to store, log or evaluate.
@@ -126,15 +110,10 @@ def run(
         while budget.used < 1.0:
             figures = learner.update(budget.used)
             budget.add(int(figures["episodes"]))
-            history.append(
-                figures
-                | {
-                    "updates": learner.updates,
-                    "episodes": budget.episodes_done,
-                    "seconds": budget.seconds_done,
-                }
-            )
-            _show(bar, budget, history[-1])
+            history.append(figures | budget.progress)
+            episodes = str(int(history[-1]["episodes"]))
+            bar.set_postfix({"episodes": episodes, **shown(history[-1])}, refresh=False)
+            bar.update(100 * budget.used - bar.n)
             if after_update is not None:
                 after_update(history[-1])
     return history
@@ -191,8 +170,6 @@ _SHOWN = {
 }
 
 
-def _show(bar: Any, budget: Budget, figures: Figures) -> None:
-    shown = {"episodes": str(int(figures["episodes"]))}
-    shown |= {label: f"{figures[key]:.3f}" for key, label in _SHOWN.items() if key in figures}
-    bar.set_postfix(shown, refresh=False)
-    bar.update(100 * budget.used - bar.n)
+def shown(figures: Figures) -> dict[str, str]:
+    """Return the figures to show while training lasts, by their short names."""
+    return {label: f"{figures[key]:.3f}" for key, label in _SHOWN.items() if key in figures}

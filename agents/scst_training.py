@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv
 from agents.distribution import MaskedBernoulli
 from agents.entropy import EntropySteering
 from agents.learner_configs import SCSTConfig
-from agents.learning import Figures, SteeredLearner, check_finite, check_logits
+from agents.learning import Figures, Learner, check_finite, check_logits
 from agents.network_agent import tensors
 from agents.seeding import update_seed
 from pcrl_gym.compressor.network import KeepNetwork
@@ -61,7 +61,7 @@ def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
     return rewards - others
 
 
-class SCSTLearner(SteeredLearner):
+class SCSTLearner(Learner):
     """Trains a network by self-critical policy gradient; see `agents.learning.Learner`.
 
     Args:
@@ -144,7 +144,3 @@ class SCSTLearner(SteeredLearner):
             figures["survived"] = float(scores.survived[drawn].mean())
         check_finite(figures, self.network)
         return figures
-
-    def close(self) -> None:
-        """Close the environment."""
-        self._env.close()

@@ -30,7 +30,7 @@ DEFAULT_BUDGET = 64
 EXHAUSTIVE_UNITS = 12
 """Most droppable units for which all masks are scored: 4,096 of them."""
 
-MOST_AT_ONCE = 8_192
+MAX_AT_ONCE = 8_192
 """Most masks in one call of the scorer; more would not be faster and fill the memory."""
 
 
@@ -94,20 +94,24 @@ def search(
         ("exhaustive_units", exhaustive_units, 0),
         ("max_units", 0 if max_units is None else max_units, 0),
     ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        _check_integer(name, value, least)
     tracks = [_Track(e, budget, seed, max_units, width, exhaustive_units) for e in episodes]
     while active := [track for track in tracks if track.wanted]:
         owners = [(track, mask) for track in active for mask in track.wanted]
         rewards: list[float] = []
-        for start in range(0, len(owners), MOST_AT_ONCE):
-            part = owners[start : start + MOST_AT_ONCE]
+        for start in range(0, len(owners), MAX_AT_ONCE):
+            part = owners[start : start + MAX_AT_ONCE]
             scores = scorer([t.episode for t, _ in part], [t.full(mask) for t, mask in part])
             rewards += scores.reward.tolist()
         told = iter(rewards)
         for track in active:
             track.tell([next(told) for _ in track.wanted])
     return [track.result() for track in tracks]
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 class _Track:
@@ -184,9 +188,8 @@ class SearchAgent:
     oracle = True
 
     def __init__(self, budget: int = DEFAULT_BUDGET, seed: int = 0) -> None:
-        for name, value, least in (("budget", budget, 1), ("seed", seed, 0)):
-            if value < least:
-                raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        _check_integer("budget", budget, 1)
+        _check_integer("seed", seed, 0)
         self.budget = budget
         self.seed = seed
         self._task: Task | None = None
@@ -214,13 +217,8 @@ class SearchAgent:
                 "benchmarks.evaluate does"
             )
         episodes = [self._episode(self._task, info) for info in infos]
-        found = search(
-            self._scorer,
-            episodes,
-            budget=self.budget,
-            seed=self.seed,
-            max_units=self._task.max_units,
-        )
+        limits = {"budget": self.budget, "seed": self.seed, "max_units": self._task.max_units}
+        found = search(self._scorer, episodes, **limits)
         drop = np.zeros(observations["droppable"].shape, np.bool_)
         for row, result in zip(drop, found, strict=True):
             n = min(len(row), len(result.mask))

@@ -122,11 +122,7 @@ def unbatch_infos(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
         present = infos.get(f"_{key}")
         if present is None:
             continue
-        rows = _rows(values, num_envs)
+        rows = unbatch_infos(values, num_envs) if isinstance(values, dict) else values
         for i in np.flatnonzero(present):
             single[i][key] = rows[i]
     return single
-
-
-def _rows(values: Any, num_envs: int) -> Sequence[Any]:
-    return unbatch_infos(values, num_envs) if isinstance(values, dict) else values

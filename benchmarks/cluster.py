@@ -73,13 +73,7 @@ class Worker:
     """What runs in an actor: a generator, and shards of one job each."""
 
     def load(self, options: dict[str, Any], out: str, node: str) -> None:
-        """Load the generator.
-
-        Args:
-            options: Arguments of `Benchmark`.
-            out: The result folder, on the machine of the driver.
-            node: That machine.
-        """
+        """Load the generator; `out` is the result folder on the machine `node` of the driver."""
         import ray
 
         from pcrl_gym.generators.loading import load_generator
@@ -88,26 +82,19 @@ class Worker:
         # On the same machine workers share the file of a local run, else each has its own.
         here = ray.get_runtime_context().get_node_id() == node
         answers = (Path(out) if here else Path(self._home.name)) / "answers.db"
-        suite, device = options["suite"], options["device"]
-        generator = load_generator(
-            options["generator"] or suite.generator,
-            device=device,
-            dtype=suite.dtype,
-            cache=answers,
-        )
+        suite = options["suite"]
+        name, device = options["generator"] or suite.generator, options["device"]
+        generator = load_generator(name, device=device, dtype=suite.dtype, cache=answers)
         self._options = options | {"generator": generator, "answers": answers}
 
     def work(self, what: str, number: int, count: int, given: Files) -> Files:
-        """Train the agent of a job, or do all of it.
+        """Train the agent of a job, or do all of it, and return the files of this job alone.
 
         Args:
             what: "train" or "run", the method of `Benchmark`.
             number: Which job, from 1.
             count: Number of jobs.
             given: What the result folder holds of it.
-
-        Returns:
-            The files of a result folder with this job alone.
         """
         with TemporaryDirectory() as folder:
             write_files(Path(folder), given)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.judging import Outcome, agrees, both_orders, combine, parse_verdict, preference
 from benchmarks.markdown import cell
@@ -35,8 +37,8 @@ SENDING: dict[str, Any] = {
     "limit_field": "max_tokens", "api_key_env": "OPENAI_API_KEY",
 }  # fmt: skip
 """How requests are sent, as by `pcrl_gym.generators.openai.generator`."""
-# Of Okabe and Ito's palette, which the colour-blind can tell apart.
-_COLOURS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
+# Of Okabe and Ito's palette, which the color-blind can distinguish.
+_COLORS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
 
 Groups = Mapping[tuple[str, str], Sequence[Record]]
 
@@ -156,11 +158,9 @@ def choose(
     for record in select(folder, agents, splits):
         found[record.split, record.agent][record.seed].append(record)
     groups: dict[tuple[str, str], Sequence[Record]] = {}
-    there = {split for split, _ in found}
-    for split in splits or [name for name in folder.settings["splits"] if name in there]:
+    for split in splits or folder.settings["splits"]:
         for agent in agents or sorted({agent for _, agent in found}):
-            if (split, agent) in found:
-                seeds = found[split, agent]
+            if seeds := found.get((split, agent)):
                 first = seeds[min(seeds)]
                 groups[split, agent] = [first[place] for place in pick_evenly(len(first), limit)]
     return groups
@@ -169,7 +169,7 @@ def choose(
 def questions(groups: Groups) -> dict[str, str]:
     """Return all questions, each once, with what the first of its kind is about.
 
-    Equal answers, white space around them aside, need no question.
+    Equal answers, but for white space around them, need no question.
     """
     about: dict[str, str] = {}
     for (split, agent), records in groups.items():
@@ -297,7 +297,7 @@ def _over_budget(sender: Sender, about: str, text: str) -> BudgetExceededError:
 
 
 def _draw(figure: Figure, analysis: Analysis) -> None:
-    """Return the stacked bars of wins, ties and losses, a panel per split."""
+    """Draw the stacked bars of wins, ties and losses, a panel per split."""
     by_split: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in analysis.tables["preferences"].rows:
         cells = dict(zip(COLUMNS, row, strict=True))
@@ -305,11 +305,11 @@ def _draw(figure: Figure, analysis: Analysis) -> None:
     panels = figure.subplots(1, len(by_split), squeeze=False)[0]
     for axes, (split, rows) in zip(panels, by_split.items(), strict=True):
         labels = [f"{row['agent']} (n={row['prompts'] - row['unparsable']})" for row in rows]
-        left = [0.0] * len(rows)
-        for name, colour in _COLOURS.items():
+        left = np.zeros(len(rows))
+        for name, color in _COLORS.items():
             widths = [row[name] or 0.0 for row in rows]
-            axes.barh(range(len(rows)), widths, left=left, color=colour, label=name)
-            left = [start + width for start, width in zip(left, widths, strict=True)]
+            axes.barh(range(len(rows)), widths, left=left, color=color, label=name)
+            left = left + widths
         axes.set_yticks(range(len(rows)), labels)
         axes.invert_yaxis()  # the first agent on top, as in the table
         axes.set_xlim(0.0, 1.0)

@@ -14,6 +14,11 @@ from pcrl_gym.storage.atomic import write_file
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
+    """Join result folders as `join` does, and return the rows of the leaderboard written there."""
+    return write_leaderboard(join(folders, out))
+
+
+def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
     """Join the finished parts of several result folders in one that equals an unsharded run.
 
     Records, trained agents and the runs of the provenance are copied; the folders stay as they are.
@@ -24,23 +29,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
         out: Folder for all of it, new or merged from the same settings before.
 
     Returns:
-        Rows of the joined leaderboard, which is written, too.
-
-    Raises:
-        RunFolderError, ValueError: If `join` raises one.
-    """
-    return write_leaderboard(join(folders, out))
-
-
-def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
-    """Do what `merge` does, but write no leaderboard, which takes reading all records.
-
-    Args:
-        folders: See `merge`.
-        out: See `merge`.
-
-    Returns:
-        The joined folder.
+        The joined folder, without a leaderboard, which takes reading all records.
 
     Raises:
         RunFolderError: If settings differ, or two folders hold different results of one part;

@@ -78,14 +78,7 @@ def _row(
         raise RunFolderError(f"{a} and {b} were evaluated on different prompts of {split}")
     grids = [[[seed[p] for p in prompts] for seed in rewards[name].values()] for name in (a, b)]
     result = compare(*grids)
-    return (
-        a,
-        b,
-        result.prompts,
-        result.mean_difference,
-        cell((result.low, result.high)),
-        result.probability_of_improvement,
-        f"{result.sign_flip.p_value:.2g}",
-        "yes" if result.sign_flip.exact else "no",
-        result.note,
-    )
+    interval, test = cell((result.low, result.high)), result.sign_flip
+    figures = (result.mean_difference, interval, result.probability_of_improvement)
+    exact = "yes" if test.exact else "no"
+    return (a, b, result.prompts, *figures, f"{test.p_value:.2g}", exact, result.note)

@@ -80,21 +80,24 @@ def trained_on(policies: Sequence[Policy]) -> Iterator[tuple[str, list[Prompt]]]
 def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str:
     """Return the policy tokenizer that a benchmark of these policies needs.
 
-    Returns:
-        The suite's, or that of the policies if the suite names none.
+    It is the suite's, or that of the policies if the suite names none.
 
     Raises:
         ValueError: If the tokenizers differ, or one cannot be loaded.
     """
-    from pcrl_gym.episodes.tokenizers import load_tokenizer
-
     names = dict.fromkeys(policy.tokenizer for policy in policies)
     if suite.tokenizer is not None:
         names = {suite.tokenizer: None, **names}
-    vocabularies = {frozenset(load_tokenizer(name).get_vocab().items()) for name in names}
-    if len(vocabularies) > 1:
+    if not one_vocabulary(names):
         raise ValueError(
             f"The policies read the tokens of {', '.join(names)}, which differ: evaluate those of "
             "one tokenizer together, with --tokenizer or none"
         )
     return next(iter(names))
+
+
+def one_vocabulary(tokenizers: Iterable[str]) -> bool:
+    """Return whether tokenizers, by name, give every token the same id."""
+    from pcrl_gym.episodes.tokenizers import load_tokenizer
+
+    return len({frozenset(load_tokenizer(name).get_vocab().items()) for name in tokenizers}) <= 1

@@ -23,14 +23,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pcrl_gym.storage.atomic import write_file
+from pcrl_gym.storage.atomic import replace_folder, write_file
 
 # What a run that was stopped before it wrote its settings may leave behind.
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
@@ -136,9 +135,9 @@ class Record:
             ValueError: If the line is no JSON object with exactly the keys of a record.
         """
         values = json.loads(line)
-        expected = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != expected:
-            got = set(values) if isinstance(values, dict) else set()
+        expected = set(cls.__slots__)
+        got = set(values) if isinstance(values, dict) else set()
+        if got != expected:
             raise ValueError(
                 f"a record needs exactly its {len(expected)} keys; "
                 f"missing {sorted(expected - got)}, unknown {sorted(got - expected)}"
@@ -212,20 +211,9 @@ class RunFolder:
             os.fsync(file.fileno())
         temporary.replace(part)
 
-    @contextmanager
-    def write_trained_agent(self, agent: str, seed: int) -> Iterator[Path]:
-        """Save a trained agent: its folder appears once the block ends without an exception.
-
-        Yields:
-            An empty folder to save into.
-        """
-        final = self.trained_agent(agent, seed)
-        temporary = final.with_name(final.name + ".tmp")
-        if temporary.exists():
-            shutil.rmtree(temporary)  # left behind by a run that was killed while saving
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.replace(final)
+    def write_trained_agent(self, agent: str, seed: int) -> AbstractContextManager[Path]:
+        """Return a block that saves a trained agent into an empty folder; see `replace_folder`."""
+        return replace_folder(self.trained_agent(agent, seed))
 
     def records(self) -> Iterator[Record]:
         """Return all records of finished parts, in the order of agent, split and seed.
@@ -262,10 +250,8 @@ def select(
     records = list(folder.records())
     if not records:
         raise ValueError(f"{folder.path} has no results yet")
-    for what, wanted, there in (
-        ("agents", agents, {record.agent for record in records}),
-        ("splits", splits, {record.split for record in records}),
-    ):
+    for what, wanted in (("agents", agents), ("splits", splits)):
+        there = {getattr(record, what[:-1]) for record in records}
         if missing := [name for name in wanted if name not in there]:
             raise ValueError(
                 f"{folder.path} has no results of the {what} {', '.join(missing)}, only of "

@@ -39,7 +39,7 @@ def train(
     """Train an agent and store it in a result folder, with its figures as `training.json`.
 
     An agent whose `train` is that of `agents.network_agent.NetworkAgent` is trained in a run of its
-    own, see `agents.runs`, and goes on from the run's newest checkpoint: with a budget of episodes
+    own, see `agents.runs`, and resumes from the run's newest checkpoint: with a budget of episodes
     it ends with the same weights as without an interruption. Others train in memory and begin
     anew.
 

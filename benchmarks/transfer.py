@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agents.runs.drawing import check_drawing
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.leaderboard import Row
+from benchmarks.policies import one_vocabulary
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
 
@@ -28,7 +29,7 @@ def run(
         folders: Result folders that trained the agents; one or more.
         agents: Agents that learn.
         out: Folder for the evaluations, one result folder per generator; an interrupted analysis
-            goes on there.
+            resumes there.
         device: Where the generators run.
 
     Returns:
@@ -102,15 +103,13 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
 
 
 def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
-    from pcrl_gym.episodes.tokenizers import load_tokenizer
     from pcrl_gym.generators.loading import tokenizer_name
 
     names = dict.fromkeys(
         source.settings.get("tokenizer") or tokenizer_name(source.settings["generator"])
         for source in sources
     )
-    vocabularies = {frozenset(load_tokenizer(name).get_vocab().items()) for name in names}
-    if len(vocabularies) > 1:
+    if not one_vocabulary(names):
         raise ValueError(
             f"{', '.join(names)} have different tokenizers, and a policy knows the token ids of "
             "its own alone. Give runs that share one, by their generators or by --tokenizer"

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gymnasium.vector import VectorEnv
@@ -75,13 +76,10 @@ def load_material(config: RunConfig) -> Material:
 
     evaluation = None
     if split is not None:
-        answered = {"dataset": held_out, "split": split, "early_stopping": False}
-        if config.run.evaluate_max_new_tokens is not None:
-            answered["max_new_tokens"] = config.run.evaluate_max_new_tokens
-        evaluation_task = make_task(**(options | answered))
-
-        def evaluation(agent: Agent) -> Figures:
-            return evaluate(agent, evaluation_task)
+        longest = config.run.evaluate_max_new_tokens or task.max_new_tokens
+        whole = {"dataset": held_out, "split": split, "early_stopping": False}
+        evaluation_task = make_task(**(options | whole | {"max_new_tokens": longest}))
+        evaluation = partial(evaluate, task=evaluation_task)
 
     identity: dict[str, Any] = {
         "prompts": dataset_checksum(prompts),

@@ -36,7 +36,7 @@ def run(folders: Sequence[Path], out: Path | None) -> list[Path]:
     out = folders[0] / "report" if out is None else out
     boards = read_boards(folders)
     contents = {
-        # First: it tells the next report whose files these are.
+        # First: it shows the next report whose files these are.
         "index.html": make_page(boards),
         "leaderboard.md": _encode(markdown(boards)),
         "leaderboard.csv": _encode(comma_separated(boards)),

@@ -1,4 +1,4 @@
-"""What a report tells of a result folder, read from its files."""
+"""What a report shows of a result folder, read from its files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ from benchmarks.records import Record, RunFolder, RunFolderError
 MAX_POINTS = 100
 _TRAINED = re.compile(r"(?P<agent>.+)-seed(?P<seed>\d+)")
 # The first that the trained agents of a folder have is the x axis of their curves.
-_PROGRESS = {
-    "episodes": "episodes of training",
-    "seconds": "seconds of training",
-    "updates": "updates",
-}
+_PROGRESS = {"episodes": "episodes of training", "seconds": "seconds of training"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,7 @@ class Board:
         generator: Name of the generator.
         rows: Leaderboard rows, best reward first within a split.
         records: All records.
-        runs: What `provenance.json` tells of each run.
+        runs: What `provenance.json` says of each run.
         analyses: The folder's analyses, as JSON objects.
         learning: Curves of training, see `learning_curves`.
     """
@@ -122,7 +118,7 @@ def learning_curves(agents: Path) -> dict[str, Any]:
         if points:
             line = {"name": f"{agent}, seed {seed}", "group": agent, "points": thin(points)}
             series.append(line)
-    return {"x_label": _PROGRESS[key], "series": series}
+    return {"x_label": _PROGRESS.get(key, key), "series": series}
 
 
 def thin(
