@@ -29,8 +29,11 @@ class Learner(ABC):
     on nothing else. So a learner that gets network and state of another one continues as that one
     would have.
 
+    A learner is made of an environment, which `close` closes, a network, which is trained in place,
+    settings, and the seed of masks, batches and the order of prompts.
+
     Attributes:
-        network: What is trained, in place.
+        network: What is trained.
         updates: Number of updates done.
     """
 
@@ -99,14 +102,8 @@ def run(
         TrainingDivergedError: If `Learner.update` raises one.
     """
     history: list[Figures] = []
-    with progress_bar(
-        total=100,
-        desc=f"train {name}",
-        unit="%",
-        leave=None,  # below another bar it makes room
-        disable=not progress,
-        bar_format=_BAR,
-    ) as bar:
+    options = {"unit": "%", "leave": None, "bar_format": _BAR}  # below another bar it makes room
+    with progress_bar(total=100, desc=f"train {name}", disable=not progress, **options) as bar:
         while budget.used < 1.0:
             figures = learner.update(budget.used)
             budget.add(int(figures["episodes"]))
@@ -163,11 +160,8 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 _SHOWN = {
-    "reward": "reward",
-    "compression_ratio": "ratio",
-    "survived": "survived",
-    "entropy": "entropy",
-}
+    "reward": "reward", "compression_ratio": "ratio", "survived": "survived", "entropy": "entropy",
+}  # fmt: skip
 
 
 def shown(figures: Figures) -> dict[str, str]:

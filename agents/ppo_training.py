@@ -63,14 +63,7 @@ class Rollout(BaseCallback):
 
 
 class PPOLearner(Learner):
-    """Trains a network by PPO in a vector environment; see `agents.learning.Learner`.
-
-    Args:
-        env: The environment, which `close` closes.
-        network: What is trained, in place.
-        config: Settings.
-        seed: Seed of masks, batches and the order of prompts.
-    """
+    """Trains a network by PPO in a vector environment; see `agents.learning.Learner`."""
 
     def __init__(self, env: VectorEnv, network: KeepNetwork, config: PPOConfig, seed: int) -> None:
         self.network = network

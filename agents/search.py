@@ -6,7 +6,7 @@ The search knows nothing of the reward's form: it asks the scorer what a mask ea
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,9 +103,9 @@ def search(
             part = owners[start : start + MAX_AT_ONCE]
             scores = scorer([t.episode for t, _ in part], [t.full(mask) for t, mask in part])
             rewards += scores.reward.tolist()
-        told = iter(rewards)
+        rest = iter(rewards)
         for track in active:
-            track.tell([next(told) for _ in track.wanted])
+            track.take([next(rest) for _ in track.wanted])
     return [track.result() for track in tracks]
 
 
@@ -118,26 +118,16 @@ class _Track:
     """The search of one prompt: which masks it wants scored next, and the best so far."""
 
     def __init__(
-        self,
-        episode: Episode,
-        budget: int,
-        seed: int,
-        max_units: int | None,
-        width: int,
-        exhaustive_units: int,
+        self, episode: Episode, budget: int, seed: int, window: int | None, width: int, few: int
     ) -> None:
         self.episode = episode
-        self._free = np.flatnonzero(episode.droppable[:max_units])
+        self._free = np.flatnonzero(episode.droppable[:window])
         n = len(self._free)
-        self._proposals: Generator[list[BoolArray], list[float], None]
-        self._exhaustive = n <= exhaustive_units
-        if self._exhaustive:
-            self._left = 2**n
-            self._proposals = everything(n)
-        else:
-            self._left = budget
-            rng = np.random.default_rng([seed, zlib.crc32(episode.text.encode())])
-            self._proposals = Climb(n, width, rng).proposals()
+        self._exhaustive = n <= few
+        self._left = 2**n if self._exhaustive else budget
+        rng = np.random.default_rng([seed, zlib.crc32(episode.text.encode())])
+        climb = Climb(n, width, rng)
+        self._proposals = everything(n) if self._exhaustive else climb.proposals()
         self._evaluations = 0
         self._best: tuple[float, BoolArray] | None = None
         self.wanted: list[BoolArray] = next(self._proposals)[: self._left]
@@ -148,7 +138,7 @@ class _Track:
         kept[self._free] = mask
         return kept
 
-    def tell(self, rewards: list[float]) -> None:
+    def take(self, rewards: list[float]) -> None:
         """Take the rewards of the masks in `wanted`, and choose the next ones."""
         for mask, reward in zip(self.wanted, rewards, strict=True):
             if self._best is None or reward > self._best[0]:

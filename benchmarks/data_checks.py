@@ -29,13 +29,8 @@ def check_held_out(
 ) -> None:
     """Refuse agents that train on what is evaluated.
 
-    Other people's data may hold a few prompts in two splits: a warning on stderr says so.
-
-    Args:
-        who: The agents, for the message.
-        trained_on: Prompts that they train on.
-        evaluated: Prompts by split.
-        suite: What is evaluated; one whose data is frozen may share no prompt at all.
+    A suite whose data is frozen may share no prompt at all. Other people's data may hold a few
+    prompts in two splits: a warning on stderr says so. `who` names the agents in messages.
 
     Raises:
         ValueError: If too many prompts are the same.

@@ -23,10 +23,7 @@ def with_policies(
 ) -> list[Entry]:
     """Give agents what training runs trained.
 
-    Args:
-        entries: The agents of a benchmark.
-        policies: See `benchmarks.policy.find_policies`; each one's agent must be among the entries.
-        suite: What is evaluated; there must be a policy of every one of its seeds.
+    Each policy's agent must be among the entries, with a policy of every one of the suite's seeds.
 
     Raises:
         ValueError: If a policy's agent is not evaluated or it was trained for other units, a seed

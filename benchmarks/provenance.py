@@ -24,9 +24,7 @@ _LIBRARIES = (
 def git_state() -> dict[str, Any]:
     """Return the commit of this clone, and whether its files differ from it.
 
-    Returns:
-        `{"commit": str | None, "dirty": bool | None}`; None where this is no git clone or has no
-        commit.
+    `{"commit": str | None, "dirty": bool | None}`: None if this is no git clone or has no commit.
     """
     commit = _git("rev-parse", "--verify", "HEAD")
     status = _git("status", "--porcelain")

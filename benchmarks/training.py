@@ -50,8 +50,8 @@ def train(
         suite: What the agent is trained for.
         budget: For how long.
         device: Where the generator runs.
-        make_env: Number of parallel environments -> vector environment over the training prompts.
-        identity: What tells these prompts and this generator from others of the same name.
+        make_env: See `agents.runs.material.Material`.
+        identity: See `agents.runs.material.Material`.
 
     Raises:
         TrainingError: If there was no update, figures are no longer finite, or the disk is full.

@@ -24,15 +24,7 @@ def check_drawing() -> None:
 
 
 def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options: Any) -> bytes:
-    """Draw a picture.
-
-    Args:
-        draw: Draws into an empty figure.
-        figsize: Width and height in inches.
-        **options: Other arguments of the figure.
-
-    Returns:
-        A PNG file.
+    """Return a PNG file of what `draw` draws into an empty figure of width and height in inches.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.

@@ -56,13 +56,8 @@ def load_material(config: RunConfig) -> Material:
     if split is not None:
         held_out = _load_held_out(task.dataset, split, config.run.evaluate_limit)
         _warn_of_shared(prompts, held_out, split)
-    generator = load_generator(
-        task.generator,
-        device=task.device,
-        dtype=task.dtype,
-        batch_size=task.batch_size,
-        cache=task.cache,
-    )
+    running = {key: getattr(task, key) for key in ("device", "dtype", "batch_size", "cache")}
+    generator = load_generator(task.generator, **running)
     fingerprint = getattr(generator, "fingerprint", None)
     template = make_template(task.template, getattr(generator, "tokenizer", None))
     options = dataclasses.asdict(task) | {

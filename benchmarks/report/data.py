@@ -93,19 +93,16 @@ def _runs(file: Path) -> list[dict[str, Any]]:
 def learning_curves(agents: Path) -> dict[str, Any]:
     """Return the reward in training, one line per trained agent and seed.
 
-    Args:
-        agents: Folder with one folder `<agent>-seed<k>` per trained agent.
+    In the folder `agents` each trained agent has a folder `<agent>-seed<k>`.
 
     Returns:
         `{"x_label": str, "series": [{"name", "group", "points"}]}` with the agent as group.
     """
     histories = {}
     for file in sorted(agents.glob("*/training.json")):
-        name = _TRAINED.fullmatch(file.parent.name)
-        if name:
-            histories[name["agent"], int(name["seed"])] = json.loads(
-                file.read_text(encoding="utf-8")
-            )
+        if name := _TRAINED.fullmatch(file.parent.name):
+            history = json.loads(file.read_text(encoding="utf-8"))
+            histories[name["agent"], int(name["seed"])] = history
     updates = [update for history in histories.values() for update in history]
     key = next((key for key in _PROGRESS if any(key in update for update in updates)), "updates")
     series = []

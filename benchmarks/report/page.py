@@ -23,17 +23,10 @@ _SCRIPTS = ("page.js", "charts.js", "leaderboard.js", "prompts.js")
 
 
 def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
-    """Assemble the page; it holds as many prompts as there is room for.
-
-    Args:
-        boards: Result folders, read.
-        max_bytes: The page is smaller than this.
-
-    Returns:
-        The page, in UTF-8.
+    """Return the page in UTF-8, with as many prompts as there is room for.
 
     Raises:
-        ValueError: If it would not be even without prompts.
+        ValueError: If it would have more than `max_bytes` even without prompts.
     """
     bare = _assemble(boards, 0)
     room = max_bytes - len(bare) - 100  # the counts of prompts grow by some digits
