@@ -154,7 +154,7 @@ class NetworkAgent(ABC):
 
         Returns:
             Per update: updates, episodes and seconds so far, means over the update's masks of
-            reward, of the reward terms that the environment tells, and of entropy (joint, nats per
+            reward, of the reward terms that the environment gives, and of entropy (joint, nats per
             prompt), and what else the learner reports.
 
         Raises:

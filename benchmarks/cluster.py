@@ -49,16 +49,14 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
     """
     jobs, out = benchmark.jobs(), benchmark.out
     begun = _begun(out)
-    unfinished = [i for i, job in enumerate(jobs) if begun is None or job.unfinished(begun)]
-    untrained = [
-        i
-        for i in unfinished
-        if jobs[i].entry.trainable and (begun is None or not _trained(begun, jobs[i]).exists())
-    ]
-    ready = [i for i in unfinished if i not in untrained]
-    if unfinished:
+    untrained, ready = [], []
+    for i, job in enumerate(jobs):
+        if begun is None or job.unfinished(begun):
+            trained = begun is not None and _trained(begun, job).exists()
+            (untrained if job.entry.trainable and not trained else ready).append(i)
+    if untrained or ready:
         with connected() as ray:
-            pool = _pool(ray, benchmark, workers, len(unfinished))
+            pool = _pool(ray, benchmark, workers, len(untrained) + len(ready))
             try:
                 # Training takes longest, so it begins first.
                 first = [*(("train", i) for i in untrained), *(("run", i) for i in ready)]
@@ -123,16 +121,12 @@ def _pool(ray: Any, benchmark: Benchmark, workers: int | None, most: int) -> Act
     wanted = workers or int(there.get("GPU") or there.get("CPU", 1))
     size = max(1, min(wanted, most))
     check_room(ray, size, 1, num_gpus, "workers")
-    options = ray.put(
-        {
-            "suite": benchmark.suite,
-            "entries": benchmark.entries,
-            "train_minutes": benchmark.budget.minutes,
-            "train_episodes": benchmark.budget.episodes,
-            "device": benchmark.device,
-            "generator": benchmark.generator,
-        }
-    )
+    given = {name: getattr(benchmark, name) for name in ("suite", "entries", "device", "generator")}
+    budget = {
+        "train_minutes": benchmark.budget.minutes,
+        "train_episodes": benchmark.budget.episodes,
+    }
+    options = ray.put(given | budget)
     out = str(benchmark.out.resolve())
     node = ray.get_runtime_context().get_node_id()
     actor_class = ray.remote(num_cpus=1, num_gpus=num_gpus, max_restarts=0)(Worker)

@@ -97,8 +97,8 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: int = 0) -> SignFlip:
     """Paired two-sided permutation test: is the mean difference 0?
 
-    If the two agents were alike, each difference could as well have the other sign. With T the sum
-    of the differences and T* that with other signs:
+    If the two agents were equally good, each difference could as well have the other sign. With T
+    the sum of the differences and T* that with other signs:
 
         `p = #{|T*| >= |T|} / 2^n`  over all signs, for n of at most 20 differences other than 0
         `p = (1 + #{|T*| >= |T|}) / (1 + draws)`  over random signs, for more

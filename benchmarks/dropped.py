@@ -9,6 +9,7 @@ from pathlib import Path
 from string import digits
 from typing import TYPE_CHECKING, NamedTuple
 
+from agents.runs.drawing import line_style
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.records import Record, RunFolder, select
 from benchmarks.word_classes import CLASSES, word_class, words
@@ -38,7 +39,7 @@ class Word(NamedTuple):
 def user_ranges(prompt: str) -> list[tuple[int, int]]:
     r"""Return the character ranges that the user wrote, where the prompt has the form of "alpaca".
 
-    Of several "\nInput: " the last one counts as the template's: a record does not tell. A prompt
+    Of several "\nInput: " the last one counts as the template's: a record does not show. A prompt
     of another form is the user's as a whole.
 
     Example:
@@ -158,11 +159,9 @@ def draw(figure: Figure, analysis: Analysis) -> None:
     # Classes have no order, so nothing joins them.
     for axes, table, width in ((left, by_class, 0.0), (right, by_position, 0.8)):
         names = [str(row[0]) for row in table.rows]
-        for column, agent in enumerate(table.columns[2:], start=2):
-            place = column - 2
-            rates = [row[column] for row in table.rows]
-            style = {"color": f"C{place % 10}", "marker": "os^Dv*PX"[place % 8]}
-            axes.plot(names, rates, label=agent, linewidth=width, **style)
+        for place, agent in enumerate(table.columns[2:]):
+            rates = [row[2 + place] for row in table.rows]
+            axes.plot(names, rates, label=agent, linewidth=width, **line_style(place))
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
     left.tick_params(axis="x", rotation=30)

@@ -88,7 +88,7 @@ def _join_provenance(sources: Sequence[RunFolder], folder: RunFolder) -> None:
     for source in (folder, *sources):
         file = source.path / "provenance.json"
         if file.is_file():
-            told = json.loads(file.read_text(encoding="utf-8"))["runs"]
-            runs += [run for run in told if run not in runs]
+            found = json.loads(file.read_text(encoding="utf-8"))["runs"]
+            runs += [run for run in found if run not in runs]
     joined = {"runs": sorted(runs, key=lambda run: run["started"]), "settings": folder.settings}
     write_file(folder.path / "provenance.json", json.dumps(joined, indent=2) + "\n")

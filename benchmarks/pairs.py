@@ -31,8 +31,7 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
     """
     source = RunFolder(folder)
     order = source.settings["splits"].index
-    records = sorted(source.records(), key=lambda record: order(record.split))
-    analysis = compare_agents(records, agents)
+    analysis = compare_agents(sorted(source.records(), key=lambda r: order(r.split)), agents)
     write_analysis(source.path, analysis)
     return analysis
 

@@ -103,7 +103,7 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
     stored["settings"] = folder.settings
     here = machine()
     code = here["git"]
-    # Of two states with uncommitted changes nobody can tell whether they are the same.
+    # Of two states with uncommitted changes nobody knows whether they are the same.
     if stored["runs"] and (code["dirty"] or stored["runs"][-1]["git"] != code):
         before, now = _describe(stored["runs"][-1]["git"]), _describe(code)
         print(

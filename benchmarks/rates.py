@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.runs.drawing import check_drawing
+from agents.runs.drawing import check_drawing, line_style
 from benchmarks.analysis import Analysis, Series, Table, write_analysis
 from benchmarks.records import Record, RunFolder
 from benchmarks.stats import survival_rate
@@ -45,7 +45,7 @@ def area(points: Sequence[tuple[float, float]]) -> float | None:
 
 
 def analyse(records: Iterable[Record], splits: Sequence[str]) -> Analysis:
-    """Return the curves and their areas from records of agents that were told a rate.
+    """Return the curves and their areas from records of agents that were given a rate.
 
     Args:
         records: Records with `requested_rate`, of agents named `<agent>-rate<rate>`.
@@ -178,8 +178,7 @@ def _draw(figure: Figure, panels: Mapping[str, Sequence[Series]]) -> None:
     for panel, (title, lines) in zip(axes, panels.items(), strict=True):
         for line in lines:
             x, y = zip(*line.points, strict=True)
-            place = names.index(line.name)
-            panel.plot(x, y, label=line.name, color=f"C{place % 10}", marker="os^Dv*PX"[place % 8])
+            panel.plot(x, y, label=line.name, **line_style(names.index(line.name)))
         panel.set_title(title)
         panel.set_xlabel("share of units to drop")
         panel.grid(alpha=0.3)

@@ -11,7 +11,7 @@ Layout of a folder:
     answers.db                          the generator's answers to original prompts, all of them if
                                         it is behind an API
     analyses/                           tables and pictures of analyses; rates/ and judge.db hold
-                                        what they go on from
+                                        what they resume from
 
 A part appears under its name only when it is complete, so that a run killed at any moment loses the
 part it was working on and nothing else. This module imports neither torch nor transformers: tables

@@ -58,10 +58,10 @@ def run(
         for entry in entries
         for source, label in zip(sources, labels, strict=True)
     ]
-    rows: dict[str, list[Row]] = {}
-    for source, label in zip(sources, labels, strict=True):
-        where = Path(out) / label
-        rows[label] = Benchmark(suite_of(source.settings), moved, where, device=device).run()
+    rows = {
+        label: Benchmark(suite_of(own.settings), moved, Path(out) / label, device=device).run()
+        for own, label in zip(sources, labels, strict=True)
+    }
     analysis = analyse(rows, [entry.name for entry in entries])
     write_analysis(out, analysis, lambda figure: _draw(figure, analysis))
     return analysis

@@ -39,3 +39,8 @@ def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options:
     picture = io.BytesIO()
     canvas.print_png(picture)
     return picture.getvalue()
+
+
+def line_style(place: int) -> dict[str, str]:
+    """Return color and marker of one of several lines in a chart."""
+    return {"color": f"C{place % 10}", "marker": "os^Dv*PX"[place % 8]}

@@ -5,7 +5,7 @@
                           chat template writes around a prompt, compared too
     metrics.jsonl         a line per update and per evaluation
     last/                 the newest checkpoint: the agent as `save` wrote it, and what its training
-                          needs to go on: training.safetensors, progress.json
+                          needs to resume: training.safetensors, progress.json
     best/                 the agent with the best evaluation so far, and evaluation.json
     learning_curve.png    tensorboard/
 

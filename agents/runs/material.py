@@ -30,7 +30,7 @@ class Material:
     Attributes:
         make_env: Number of parallel environments -> vector environment over the training prompts.
         evaluate: Agent -> figures on the evaluation prompts; None: no evaluation.
-        identity: What tells these prompts and this generator from others of the same name.
+        identity: What distinguishes these prompts and this generator from others of the same name.
     """
 
     make_env: Callable[[int], VectorEnv]

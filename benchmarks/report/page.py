@@ -16,7 +16,7 @@ from benchmarks.stats import SURVIVAL_THRESHOLD
 
 MAX_BYTES = 2_000_000
 MARK = '<meta name="generator" content="pcrl_gym benchmarks report">'
-"""Stands in every page made here, and tells it from files of others."""
+"""Stands in every page made here, by which it differs from files of others."""
 
 _HERE = Path(__file__).resolve().parent
 _SCRIPTS = ("page.js", "charts.js", "leaderboard.js", "prompts.js")
