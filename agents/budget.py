@@ -41,12 +41,10 @@ class Budget:
             raise ValueError(
                 "training needs a budget: give updates=..., episodes=..., seconds=... or several"
             )
-        for name, value in limits.items():
-            if value is not None and value <= 0:
+        self._limits = {name: value for name, value in limits.items() if value is not None}
+        for name, value in self._limits.items():
+            if value <= 0:
                 raise ValueError(f"the training budget {name}={value!r} must be positive")
-        self.updates = updates
-        self.episodes = episodes
-        self.seconds = seconds
         self.updates_done = 0
         self.episodes_done = 0
         self._seconds_before = 0.0
@@ -59,13 +57,7 @@ class Budget:
         self._start = self._clock()
 
     def resume(self, updates: int, episodes: int, seconds: float) -> None:
-        """Go on from what an interrupted training had used up.
-
-        Args:
-            updates: Updates it had done.
-            episodes: Episodes it had finished.
-            seconds: Seconds it had taken.
-        """
+        """Continue from what an interrupted training had used up, see `progress`."""
         self.updates_done, self.episodes_done = updates, episodes
         self._seconds_before = seconds
         self.restart()
@@ -92,13 +84,16 @@ class Budget:
         return self._seconds_before + now - self._start
 
     @property
+    def progress(self) -> dict[str, float]:
+        """Updates, episodes and seconds so far."""
+        return {
+            "updates": self.updates_done,
+            "episodes": self.episodes_done,
+            "seconds": self.seconds_done,
+        }
+
+    @property
     def used(self) -> float:
         """Share of the budget that is gone, 0 to 1."""
-        shares = [0.0]
-        if self.updates:
-            shares.append(self.updates_done / self.updates)
-        if self.episodes:
-            shares.append(self.episodes_done / self.episodes)
-        if self.seconds:
-            shares.append(self.seconds_done / self.seconds)
-        return min(1.0, max(shares))
+        done = self.progress
+        return min(1.0, max(done[name] / limit for name, limit in self._limits.items()))

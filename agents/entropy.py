@@ -12,16 +12,14 @@ class EntropySteering:
     """Steers the weight of the entropy bonus so that the joint entropy follows a falling line.
 
     The target falls linearly from the first entropy to a share of it, and the coefficient is
-    multiplied by `exp(gain * (target - entropy) / first entropy)` at every update. In the manner of
+    multiplied by `exp((target - entropy) / first entropy)` at every update, within 1e-4 and 0.03
+    unless it starts outside. In the manner of
     the temperature of SAC (Haarnoja et al. 2018, arXiv 1812.05905), with a target that moves.
 
     Args:
         coefficient: Where the coefficient starts.
         final_share: Target at the end as a share of the first entropy; None: the coefficient stays
             where it is.
-        gain: How fast the coefficient follows; 1 multiplies it by e when the entropy is gone.
-        lowest: Lower bound of a steered coefficient, unless it starts below.
-        highest: Upper bound of a steered coefficient, unless it starts above.
 
     Example:
         >>> steering = EntropySteering(0.01, final_share=0.5)
@@ -33,19 +31,11 @@ class EntropySteering:
         0.0128
     """
 
-    def __init__(
-        self,
-        coefficient: float,
-        final_share: float | None,
-        gain: float = 1.0,
-        lowest: float = 1e-4,
-        highest: float = 0.03,
-    ) -> None:
+    def __init__(self, coefficient: float, final_share: float | None) -> None:
         self.coefficient = coefficient
         self.final_share = final_share
-        self.gain = gain
-        self.lowest = min(lowest, coefficient)
-        self.highest = max(highest, coefficient)
+        self.lowest = min(1e-4, coefficient)
+        self.highest = max(0.03, coefficient)
         self.first_entropy = math.nan
 
     def update(self, entropy: float, used: float) -> None:
@@ -56,7 +46,7 @@ class EntropySteering:
         if self.final_share is None or math.isnan(self.first_entropy):
             return
         target = self.first_entropy * (1 - (1 - self.final_share) * used)
-        step = self.gain * (target - entropy) / self.first_entropy
+        step = (target - entropy) / self.first_entropy
         self.coefficient = min(self.highest, max(self.lowest, self.coefficient * math.exp(step)))
 
     def state(self) -> dict[str, Tensor]:
@@ -67,6 +57,6 @@ class EntropySteering:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self.coefficient = state["steering.coefficient"].item()
         self.first_entropy = state["steering.first_entropy"].item()

@@ -13,5 +13,5 @@ class KeepAllAgent:
     name = "keep_all"
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
-        """Return masks that keep everything; see `agents.base.Agent.act`."""
+        """Return masks that keep every unit; see `agents.base.Agent.act`."""
         return keep_masks(observations, np.zeros(observations["droppable"].shape, dtype=bool))

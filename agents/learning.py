@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents.budget import Budget
@@ -21,21 +22,28 @@ class TrainingDivergedError(RuntimeError):
     """A reward, loss or weight is no longer a finite number; nothing after it can be trusted."""
 
 
-class Learner(Protocol):
+class Learner(ABC):
     """One training in progress.
 
     What an update does depends on the network, `state()`, the seed and the number of updates done,
-    on nothing else. So a learner that gets network and state of another one goes on as that one
+    on nothing else. So a learner that gets network and state of another one continues as that one
     would have.
 
+    A learner is made of an environment, which `close` closes, a network, which is trained in place,
+    settings, and the seed of masks, batches and the order of prompts.
+
     Attributes:
-        network: What is trained, in place.
+        network: What is trained.
         updates: Number of updates done.
     """
 
     network: KeepNetwork
     updates: int
+    _env: VectorEnv
+    _steering: EntropySteering
+    _optimizer: torch.optim.Optimizer
 
+    @abstractmethod
     def update(self, used: float) -> Figures:
         """Collect masks and their rewards, and learn from them.
 
@@ -49,34 +57,9 @@ class Learner(Protocol):
         Raises:
             TrainingDivergedError: If a figure is not finite.
         """
-        ...
 
     def state(self) -> dict[str, Tensor]:
-        """Return what updates depend on besides the network: optimiser, steering, counters."""
-        ...
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
-        ...
-
-    def close(self) -> None:
-        """Close the environment."""
-        ...
-
-
-class SteeredLearner:
-    """State of a learner with an optimiser and a steered entropy.
-
-    Attributes:
-        updates: Number of updates done.
-    """
-
-    updates: int
-    _steering: EntropySteering
-    _optimizer: torch.optim.Optimizer
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the optimiser, steering and the number of updates."""
+        """Return what updates depend on besides the network: optimiser, steering, counter."""
         return {
             "updates": torch.tensor(self.updates),
             **self._steering.state(),
@@ -84,10 +67,14 @@ class SteeredLearner:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self.updates = int(state["updates"])
         self._steering.load_state(state)
         load_optimizer_tensors(self._optimizer, state)
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
 
 
 def run(
@@ -102,7 +89,7 @@ def run(
 
     Args:
         learner: What learns.
-        budget: How long; its count of episodes goes on from where it is.
+        budget: How long; its counts continue from where they are.
         name: What the progress bar calls it.
         progress: Whether to show a progress bar on stderr.
         after_update: Called with the figures of each update: to store, log or evaluate.
@@ -112,29 +99,18 @@ def run(
         the learner reports.
 
     Raises:
-        TrainingDivergedError: As `Learner.update`.
+        TrainingDivergedError: If `Learner.update` raises one.
     """
     history: list[Figures] = []
-    with progress_bar(
-        total=100,
-        desc=f"train {name}",
-        unit="%",
-        leave=None,  # below another bar it makes room
-        disable=not progress,
-        bar_format=_BAR,
-    ) as bar:
+    options = {"unit": "%", "leave": None, "bar_format": _BAR}  # below another bar it makes room
+    with progress_bar(total=100, desc=f"train {name}", disable=not progress, **options) as bar:
         while budget.used < 1.0:
             figures = learner.update(budget.used)
             budget.add(int(figures["episodes"]))
-            history.append(
-                figures
-                | {
-                    "updates": learner.updates,
-                    "episodes": budget.episodes_done,
-                    "seconds": budget.seconds_done,
-                }
-            )
-            _show(bar, budget, history[-1])
+            history.append(figures | budget.progress)
+            episodes = str(int(history[-1]["episodes"]))
+            bar.set_postfix({"episodes": episodes, **shown(history[-1])}, refresh=False)
+            bar.update(100 * budget.used - bar.n)
             if after_update is not None:
                 after_update(history[-1])
     return history
@@ -184,15 +160,10 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 _SHOWN = {
-    "reward": "reward",
-    "compression_ratio": "ratio",
-    "survived": "survived",
-    "entropy": "entropy",
-}
+    "reward": "reward", "compression_ratio": "ratio", "survived": "survived", "entropy": "entropy",
+}  # fmt: skip
 
 
-def _show(bar: Any, budget: Budget, figures: Figures) -> None:
-    shown = {"episodes": str(int(figures["episodes"]))}
-    shown |= {label: f"{figures[key]:.3f}" for key, label in _SHOWN.items() if key in figures}
-    bar.set_postfix(shown, refresh=False)
-    bar.update(100 * budget.used - bar.n)
+def shown(figures: Figures) -> dict[str, str]:
+    """Return the figures to show while training lasts, by their short names."""
+    return {label: f"{figures[key]:.3f}" for key, label in _SHOWN.items() if key in figures}

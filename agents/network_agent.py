@@ -23,6 +23,7 @@ from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.generators.torch_state import initial_settings, own_state
 from pcrl_gym.spec import check_settings
+from pcrl_gym.storage.atomic import write_file
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
 
@@ -131,11 +132,9 @@ class NetworkAgent(ABC):
         with own_state(self.network):
             logits, _ = self.network(*tensors(observations, self.device))
         scores = -check_logits(logits).cpu().numpy()
-        if self.rate is not None:
-            drop = drop_highest(scores, observations["droppable"], self.rate)
-        else:
-            drop = scores >= 0
-        return keep_masks(observations, drop)
+        if self.rate is None:
+            return keep_masks(observations, scores >= 0)
+        return keep_masks(observations, drop_highest(scores, observations["droppable"], self.rate))
 
     def train(
         self,
@@ -147,11 +146,11 @@ class NetworkAgent(ABC):
     ) -> list[Figures]:
         """Learn until the budget is used up; see `agents.base.TrainableAgent.train`.
 
-        An agent that has been trained or loaded before goes on from its weights.
+        An agent that has been trained or loaded before starts from its weights.
 
         Returns:
             Per update: updates, episodes and seconds so far, means over the update's masks of
-            reward, of the reward terms that the environment tells, and of entropy (joint, nats per
+            reward, of the reward terms that the environment gives, and of entropy (joint, nats per
             prompt), and what else the learner reports.
 
         Raises:
@@ -170,11 +169,7 @@ class NetworkAgent(ABC):
                 learner.network.eval()
 
     def start(self, make_env: Callable[[int], VectorEnv]) -> Learner:
-        """Return a learner that trains this agent's network in place.
-
-        Args:
-            make_env: See `agents.base.TrainableAgent.train`; the learner closes what it makes.
-        """
+        """Return a learner that trains this agent's network in place, and closes what is made."""
         env = make_env(self._num_envs)
         try:
             with isolated_random_state():
@@ -186,9 +181,9 @@ class NetworkAgent(ABC):
             raise
 
     @property
-    @abstractmethod
     def _num_envs(self) -> int:
         """Number of parallel environments to learn from."""
+        return int(getattr(self.config, "num_envs", 1))
 
     @abstractmethod
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
@@ -206,13 +201,9 @@ class NetworkAgent(ABC):
             )
         folder = Path(folder)
         self.network.save_pretrained(folder)
-        settings = {
-            "agent": self.name,
-            "seed": self.seed,
-            "config": dataclasses.asdict(self.config),
-        }
-        path = folder / f"{self.name}.json"
-        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        config = dataclasses.asdict(self.config)
+        settings = {"agent": self.name, "seed": self.seed, "config": config}
+        write_file(folder / f"{self.name}.json", json.dumps(settings, indent=2) + "\n")
 
     @classmethod
     def load(

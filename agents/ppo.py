@@ -33,10 +33,6 @@ class PPOAgent(NetworkAgent):
     name = "ppo"
     config_class = PPOConfig
 
-    @property
-    def _num_envs(self) -> int:
-        return self.config.num_envs
-
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
         try:
             from agents.ppo_training import PPOLearner

@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import Logger
 
 from agents.entropy import EntropySteering
 from agents.learner_configs import PPOConfig
-from agents.learning import Figures, SteeredLearner, check_finite
+from agents.learning import Figures, Learner, check_finite
 from agents.sb3_policy import KeepPolicy
 from agents.seeding import isolated_random_state, update_seed
 from agents.vec_adapter import SB3VecEnv
@@ -34,12 +34,11 @@ class Rollout(BaseCallback):
         super().__init__()
         self._steering = steering
         self._used = used
-        self._values: dict[str, list[float]] = {}
-        self.episodes = 0
         self.entropy = math.nan
+        self._on_rollout_start()
 
     def _on_rollout_start(self) -> None:
-        self._values = {}
+        self._values: dict[str, list[float]] = {}
         self.episodes = 0
 
     def _on_step(self) -> bool:
@@ -63,20 +62,13 @@ class Rollout(BaseCallback):
         return {key: float(np.mean(values)) for key, values in self._values.items()}
 
 
-class PPOLearner(SteeredLearner):
-    """Trains a network by PPO in a vector environment; see `agents.learning.Learner`.
-
-    Args:
-        env: The environment, which `close` closes.
-        network: What is trained, in place.
-        config: Settings.
-        seed: Seed of masks, batches and the order of prompts.
-    """
+class PPOLearner(Learner):
+    """Trains a network by PPO in a vector environment; see `agents.learning.Learner`."""
 
     def __init__(self, env: VectorEnv, network: KeepNetwork, config: PPOConfig, seed: int) -> None:
         self.network = network
         self.updates = 0
-        self._config = config
+        self._env = env
         self._seed = seed
         self._used = 0.0
         self._steering = EntropySteering(config.entropy_coefficient, config.final_entropy)
@@ -117,7 +109,3 @@ class PPOLearner(SteeredLearner):
         }
         check_finite(figures, self.network)
         return figures
-
-    def close(self) -> None:
-        """Close the environment."""
-        self.model.env.close()

@@ -22,6 +22,7 @@ from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.prompts.template import make_template
+from pcrl_gym.storage.atomic import write_file
 from pcrl_gym.worlds import load_prompts
 
 CONTEXT = 256
@@ -59,9 +60,7 @@ def main() -> int:
         "parameters": sum(p.numel() for p in model.parameters()),
         "validation_seen_nats_per_token": round(held_out, 3),
     }
-    (PROMPT_MODEL / "training.json").write_text(
-        json.dumps(facts, indent=2) + "\n", encoding="utf-8"
-    )
+    write_file(PROMPT_MODEL / "training.json", json.dumps(facts, indent=2) + "\n")
     return 0
 
 
@@ -88,10 +87,8 @@ def _train(model, texts: list[list[int]], start: int) -> None:
 @torch.inference_mode()
 def _nats(model, texts: list[list[int]], start: int) -> float:
     parts = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
-    tokens = [sum(map(len, part)) for part in parts]
-    return sum(float(_loss(model, p, start)) * n for p, n in zip(parts, tokens, strict=True)) / sum(
-        tokens
-    )
+    nats = sum(float(_loss(model, part, start)) * sum(map(len, part)) for part in parts)
+    return nats / sum(map(len, texts))
 
 
 def _loss(model, texts: list[list[int]], start: int) -> torch.Tensor:

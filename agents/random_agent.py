@@ -34,14 +34,10 @@ class RandomAgent:
     ) -> None:
         if drop_probability is not None and rate is not None:
             raise ValueError("give drop_probability or rate, not both")
-        if rate is not None:
-            self.rate: float | None = check_share("rate", rate)
-        else:
-            self.rate = None
-            self.drop_probability = check_share(
-                "drop_probability",
-                DEFAULT_DROP_PROBABILITY if drop_probability is None else drop_probability,
-            )
+        if drop_probability is None:
+            drop_probability = DEFAULT_DROP_PROBABILITY
+        self.rate = None if rate is None else check_share("rate", rate)
+        self.drop_probability = check_share("drop_probability", drop_probability)
         self.seed = seed
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:

@@ -34,10 +34,6 @@ class SCSTAgent(NetworkAgent):
     name = "scst"
     config_class = SCSTConfig
 
-    @property
-    def _num_envs(self) -> int:
-        return 1  # masks are scored by the task's scorer, several per prompt
-
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
         from agents.scst_training import SCSTLearner
 

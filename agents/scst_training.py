@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv
 from agents.distribution import MaskedBernoulli
 from agents.entropy import EntropySteering
 from agents.learner_configs import SCSTConfig
-from agents.learning import Figures, SteeredLearner, check_finite, check_logits
+from agents.learning import Figures, Learner, check_finite, check_logits
 from agents.network_agent import tensors
 from agents.seeding import update_seed
 from pcrl_gym.compressor.network import KeepNetwork
@@ -61,17 +61,11 @@ def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
     return rewards - others
 
 
-class SCSTLearner(SteeredLearner):
+class SCSTLearner(Learner):
     """Trains a network by self-critical policy gradient; see `agents.learning.Learner`.
 
-    Args:
-        env: A vector environment of `PromptCompression-v0`, whose task is used; `close` closes it.
-        network: What is trained, in place.
-        config: Settings.
-        seed: Seed of masks and the order of prompts.
-
     Raises:
-        ValueError: If the environment has no task.
+        ValueError: If the environment has no task: it must be one of `PromptCompression-v0`.
     """
 
     def __init__(self, env: VectorEnv, network: KeepNetwork, config: SCSTConfig, seed: int) -> None:
@@ -112,9 +106,8 @@ class SCSTLearner(SteeredLearner):
         scores = task.scorer(episodes * len(keep), keep.reshape(-1, keep.shape[-1]))
         rewards = scores.reward.reshape(len(keep), -1)
         greedy = rewards[config.samples] if config.baseline == "greedy" else None
-        advantage = torch.as_tensor(
-            advantages(rewards[: config.samples].T, greedy).T, dtype=torch.float32
-        ).to(self._device)
+        gains = advantages(rewards[: config.samples].T, greedy).T
+        advantage = torch.as_tensor(gains, dtype=torch.float32).to(self._device)
 
         log_probs = torch.stack([policy.log_prob(mask) for mask in masks])
         entropy = policy.entropy().mean()
@@ -129,11 +122,10 @@ class SCSTLearner(SteeredLearner):
         self.updates += 1
 
         drawn = slice(0, config.samples * len(episodes))
+        names = ("reward", "compression_ratio", "drop_rate")
         figures = {
             "episodes": float(len(scores)),
-            "reward": float(scores.reward[drawn].mean()),
-            "compression_ratio": float(scores.compression_ratio[drawn].mean()),
-            "drop_rate": float(scores.drop_rate[drawn].mean()),
+            **{name: float(getattr(scores, name)[drawn].mean()) for name in names},
             "entropy": float(entropy.detach()),
             "entropy_coefficient": self._steering.coefficient,
             "loss": float(loss.detach()),
@@ -142,7 +134,3 @@ class SCSTLearner(SteeredLearner):
             figures["survived"] = float(scores.survived[drawn].mean())
         check_finite(figures, self.network)
         return figures
-
-    def close(self) -> None:
-        """Close the environment."""
-        self._env.close()

@@ -6,7 +6,7 @@ The search knows nothing of the reward's form: it asks the scorer what a mask ea
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ DEFAULT_BUDGET = 64
 EXHAUSTIVE_UNITS = 12
 """Most droppable units for which all masks are scored: 4,096 of them."""
 
-MOST_AT_ONCE = 8_192
+MAX_AT_ONCE = 8_192
 """Most masks in one call of the scorer; more would not be faster and fill the memory."""
 
 
@@ -94,46 +94,40 @@ def search(
         ("exhaustive_units", exhaustive_units, 0),
         ("max_units", 0 if max_units is None else max_units, 0),
     ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        _check_integer(name, value, least)
     tracks = [_Track(e, budget, seed, max_units, width, exhaustive_units) for e in episodes]
     while active := [track for track in tracks if track.wanted]:
         owners = [(track, mask) for track in active for mask in track.wanted]
         rewards: list[float] = []
-        for start in range(0, len(owners), MOST_AT_ONCE):
-            part = owners[start : start + MOST_AT_ONCE]
+        for start in range(0, len(owners), MAX_AT_ONCE):
+            part = owners[start : start + MAX_AT_ONCE]
             scores = scorer([t.episode for t, _ in part], [t.full(mask) for t, mask in part])
             rewards += scores.reward.tolist()
-        told = iter(rewards)
+        rest = iter(rewards)
         for track in active:
-            track.tell([next(told) for _ in track.wanted])
+            track.take([next(rest) for _ in track.wanted])
     return [track.result() for track in tracks]
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 class _Track:
     """The search of one prompt: which masks it wants scored next, and the best so far."""
 
     def __init__(
-        self,
-        episode: Episode,
-        budget: int,
-        seed: int,
-        max_units: int | None,
-        width: int,
-        exhaustive_units: int,
+        self, episode: Episode, budget: int, seed: int, window: int | None, width: int, few: int
     ) -> None:
         self.episode = episode
-        self._free = np.flatnonzero(episode.droppable[:max_units])
+        self._free = np.flatnonzero(episode.droppable[:window])
         n = len(self._free)
-        self._proposals: Generator[list[BoolArray], list[float], None]
-        self._exhaustive = n <= exhaustive_units
-        if self._exhaustive:
-            self._left = 2**n
-            self._proposals = everything(n)
-        else:
-            self._left = budget
-            rng = np.random.default_rng([seed, zlib.crc32(episode.text.encode())])
-            self._proposals = Climb(n, width, rng).proposals()
+        self._exhaustive = n <= few
+        self._left = 2**n if self._exhaustive else budget
+        rng = np.random.default_rng([seed, zlib.crc32(episode.text.encode())])
+        climb = Climb(n, width, rng)
+        self._proposals = everything(n) if self._exhaustive else climb.proposals()
         self._evaluations = 0
         self._best: tuple[float, BoolArray] | None = None
         self.wanted: list[BoolArray] = next(self._proposals)[: self._left]
@@ -144,7 +138,7 @@ class _Track:
         kept[self._free] = mask
         return kept
 
-    def tell(self, rewards: list[float]) -> None:
+    def take(self, rewards: list[float]) -> None:
         """Take the rewards of the masks in `wanted`, and choose the next ones."""
         for mask, reward in zip(self.wanted, rewards, strict=True):
             if self._best is None or reward > self._best[0]:
@@ -184,9 +178,8 @@ class SearchAgent:
     oracle = True
 
     def __init__(self, budget: int = DEFAULT_BUDGET, seed: int = 0) -> None:
-        for name, value, least in (("budget", budget, 1), ("seed", seed, 0)):
-            if value < least:
-                raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        _check_integer("budget", budget, 1)
+        _check_integer("seed", seed, 0)
         self.budget = budget
         self.seed = seed
         self._task: Task | None = None
@@ -214,13 +207,8 @@ class SearchAgent:
                 "benchmarks.evaluate does"
             )
         episodes = [self._episode(self._task, info) for info in infos]
-        found = search(
-            self._scorer,
-            episodes,
-            budget=self.budget,
-            seed=self.seed,
-            max_units=self._task.max_units,
-        )
+        limits = {"budget": self.budget, "seed": self.seed, "max_units": self._task.max_units}
+        found = search(self._scorer, episodes, **limits)
         drop = np.zeros(observations["droppable"].shape, np.bool_)
         for row, result in zip(drop, found, strict=True):
             n = min(len(row), len(result.mask))

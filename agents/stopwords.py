@@ -19,7 +19,7 @@ from pcrl_gym.errors import MissingExtraError
 
 WORD_LIST = Path(__file__).with_name("stopwords.txt")
 
-# A word goes on over an apostrophe or hyphen between letters ("don't", "e-mail") and over a mark
+# A word continues over an apostrophe or hyphen between letters ("don't", "e-mail") and over a mark
 # between digits ("3.5", "12:30").
 _WORD = re.compile(r"\w+(?:(?:['\u2019-]|(?<=\d)[.,:/](?=\d))\w+)*")
 
@@ -44,7 +44,15 @@ class StopWordAgent:
     name = "stopwords"
 
     def __init__(self, words: str | Collection[str] = "project", punctuation: bool = True) -> None:
-        self.words = _named_list(words) if isinstance(words, str) else _normalised(words)
+        lists = {"project": project_stopwords, "nltk": _nltk_stopwords}
+        if not isinstance(words, str):
+            self.words = _normalised(words)
+        elif words in lists:
+            self.words = lists[words]()
+        else:
+            raise ValueError(
+                f"unknown stop-word list {words!r}: use 'project', 'nltk' or a collection of words"
+            )
         self.punctuation = punctuation
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
@@ -56,15 +64,10 @@ class StopWordAgent:
         return keep_masks(observations, drop)
 
     def _stop_units(self, text: str, spans: np.ndarray) -> np.ndarray:
-        """Return which spans hold stop characters and else white space only, bool (n_units,)."""
+        """Return which spans hold stop characters and besides only white space, bool (n_units,)."""
         stop = self._stop_characters(text)
-        content = np.fromiter((not c.isspace() for c in text), dtype=bool, count=len(text)) & ~stop
-        stops_before = np.concatenate([[0], np.cumsum(stop)])
-        content_before = np.concatenate([[0], np.cumsum(content)])
-        start, end = spans[:, 0], spans[:, 1]
-        return (stops_before[end] > stops_before[start]) & (
-            content_before[end] == content_before[start]
-        )
+        content = ~stop & ~np.array([character.isspace() for character in text], dtype=bool)
+        return np.array([stop[a:b].any() and not content[a:b].any() for a, b in spans], dtype=bool)
 
     def _stop_characters(self, text: str) -> np.ndarray:
         """Return which characters belong to stop words or punctuation, bool (len(text),)."""
@@ -82,16 +85,6 @@ def _normalise(word: str) -> str:
 
 def _normalised(words: Collection[str]) -> frozenset[str]:
     return frozenset(_normalise(word) for word in words)
-
-
-def _named_list(name: str) -> frozenset[str]:
-    if name == "project":
-        return project_stopwords()
-    if name == "nltk":
-        return _nltk_stopwords()
-    raise ValueError(
-        f"unknown stop-word list {name!r}: use 'project', 'nltk' or a collection of words"
-    )
 
 
 @cache

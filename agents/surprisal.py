@@ -27,7 +27,7 @@ MICRO_PROMPTS = "micro-prompts"
 """Name of the language model of micro's prompts, which comes with this package."""
 PROMPT_MODEL = Path(__file__).with_name("prompt_model")
 BATCH = 32
-MOST_LOGITS = 2**26
+MAX_LOGITS = 2**26
 """Most logits of a batch: 256 MB in float32."""
 
 
@@ -158,12 +158,12 @@ class Surprisal:
         windows = [
             (text, max(0, start - (self._context - step)), start)
             for text, ids in enumerate(texts)
-            for start in _starts(len(ids), self._context, step)
+            for start in ([0, *range(self._context, len(ids), step)] if ids else ())
         ]
         windows.sort(key=lambda w: len(texts[w[0]]))
         rest = iter(windows)
         longest = min(self._context, max(map(len, texts), default=0)) + 1
-        rows = MOST_LOGITS // (longest * self._model.get_input_embeddings().num_embeddings)
+        rows = MAX_LOGITS // (longest * self._model.get_input_embeddings().num_embeddings)
         while batch := list(islice(rest, min(BATCH, max(1, rows)))):
             pieces = [texts[text][first : first + self._context] for text, first, _ in batch]
             with own_state(self._model):
@@ -195,11 +195,6 @@ class Surprisal:
             ]
             told = np.concatenate([np.array(means)[:, None], told], axis=1)
         return [row[: len(piece)] for row, piece in zip(told, pieces, strict=True)]
-
-
-def _starts(length: int, context: int, step: int) -> list[int]:
-    """Return the first scored token of each window over a text."""
-    return [0, *range(context, length, step)] if length else []
 
 
 def _share_out(offsets: Sequence[Span], nats: FloatArray, spans: NDArray[np.int64]) -> FloatArray:

@@ -103,15 +103,10 @@ class SB3VecEnv(VecEnv):
 
 
 def unbatch_infos(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
-    """Take the infos of a vector environment apart.
+    """Return one mapping per environment from the infos of a vector environment.
 
-    Args:
-        infos: Gymnasium's form: per key a batch of values and, under `_key`, which environments
-            have it.
-        num_envs: Number of environments.
-
-    Returns:
-        One mapping per environment with the keys it has; batched mappings are taken apart as well.
+    In these, Gymnasium's form, a key has a batch of values and `_key` shows which environments have
+    it. Batched mappings are taken apart as well.
 
     Example:
         >>> unbatch_infos({"n": np.array([3, 0]), "_n": np.array([True, False])}, 2)
@@ -122,11 +117,7 @@ def unbatch_infos(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
         present = infos.get(f"_{key}")
         if present is None:
             continue
-        rows = _rows(values, num_envs)
+        rows = unbatch_infos(values, num_envs) if isinstance(values, dict) else values
         for i in np.flatnonzero(present):
             single[i][key] = rows[i]
     return single
-
-
-def _rows(values: Any, num_envs: int) -> Sequence[Any]:
-    return unbatch_infos(values, num_envs) if isinstance(values, dict) else values

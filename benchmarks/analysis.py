@@ -74,13 +74,7 @@ class Analysis:
 def write_analysis(
     folder: str | Path, analysis: Analysis, draw: Callable[[Figure], None] | None = None
 ) -> None:
-    """Write `analyses/<name>.json`, `.md` and, if there is something to draw, `.png`.
-
-    Args:
-        folder: Result folder.
-        analysis: What is written; files of an earlier one of that name are replaced.
-        draw: Draws into an empty figure.
-    """
+    """Write `analyses/<name>.json`, `.md` and, with `draw`, `.png`, in place of earlier ones."""
     place = Path(folder) / "analyses"
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(analysis), indent=1, allow_nan=False)

@@ -20,11 +20,7 @@ class TrainingError(PcrlError, RuntimeError):
 
 
 def default_episodes(agents: Iterable[str], *, quick: bool = False) -> dict[str, int]:
-    """Return the episodes by agent where whoever runs a benchmark gives no budget.
-
-    Args:
-        agents: Names of agents.
-        quick: Whether to train briefly, to try things out.
+    """Return the episodes by agent where no budget is given; `quick` is to try things out.
 
     Example:
         >>> default_episodes(["ppo", "mine"], quick=True)
@@ -45,7 +41,7 @@ class TrainingBudget:
             so equal numbers are not equal times.
 
     Raises:
-        ValueError: A number is not positive.
+        ValueError: If a number is not positive.
 
     Example:
         >>> budget = TrainingBudget(episodes={"scst": 32000})
@@ -72,10 +68,9 @@ class TrainingBudget:
 
     def check(self, agents: Iterable[str]) -> None:
         """Raise a `ValueError` that names the agents without a limit."""
-        without = [
-            agent for agent in agents if self.minutes is None and self.episodes_of(agent) is None
-        ]
-        if without:
+        if self.minutes is not None:
+            return
+        if without := [agent for agent in agents if self.episodes_of(agent) is None]:
             raise ValueError(
                 f"There is no training budget for {', '.join(without)}: give episodes for each "
                 "agent that learns, or minutes"
@@ -92,7 +87,7 @@ def parse_episodes(text: str) -> int | dict[str, int]:
     """Read a number of episodes, or one by agent.
 
     Raises:
-        ValueError: The text is something else.
+        ValueError: If the text is something else.
 
     Example:
         >>> parse_episodes("8000")

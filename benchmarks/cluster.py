@@ -43,22 +43,20 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
         The leaderboard's rows, those of earlier runs included.
 
     Raises:
-        LostCallError: The workers of a job died again and again.
-        NoActorError, ValueError: the workers cannot be started.
-        Exception: See `Benchmark.run`. Finished parts are kept.
+        LostCallError: If the workers of a job died again and again.
+        NoActorError, ValueError: If the workers cannot be started.
+        Exception: If `Benchmark.run` raises one; finished parts are kept.
     """
     jobs, out = benchmark.jobs(), benchmark.out
     begun = _begun(out)
-    unfinished = [i for i, job in enumerate(jobs) if begun is None or job.unfinished(begun)]
-    untrained = [
-        i
-        for i in unfinished
-        if jobs[i].entry.trainable and (begun is None or not _trained(begun, jobs[i]).exists())
-    ]
-    ready = [i for i in unfinished if i not in untrained]
-    if unfinished:
+    untrained, ready = [], []
+    for i, job in enumerate(jobs):
+        if begun is None or job.unfinished(begun):
+            trained = begun is not None and _trained(begun, job).exists()
+            (untrained if job.entry.trainable and not trained else ready).append(i)
+    if untrained or ready:
         with connected() as ray:
-            pool = _pool(ray, benchmark, workers, len(unfinished))
+            pool = _pool(ray, benchmark, workers, len(untrained) + len(ready))
             try:
                 # Training takes longest, so it begins first.
                 first = [*(("train", i) for i in untrained), *(("run", i) for i in ready)]
@@ -73,13 +71,7 @@ class Worker:
     """What runs in an actor: a generator, and shards of one job each."""
 
     def load(self, options: dict[str, Any], out: str, node: str) -> None:
-        """Load the generator.
-
-        Args:
-            options: Arguments of `Benchmark`.
-            out: The result folder, on the machine of the driver.
-            node: That machine.
-        """
+        """Load the generator; `out` is the result folder on the machine `node` of the driver."""
         import ray
 
         from pcrl_gym.generators.loading import load_generator
@@ -88,26 +80,19 @@ class Worker:
         # On the same machine workers share the file of a local run, else each has its own.
         here = ray.get_runtime_context().get_node_id() == node
         answers = (Path(out) if here else Path(self._home.name)) / "answers.db"
-        suite, device = options["suite"], options["device"]
-        generator = load_generator(
-            options["generator"] or suite.generator,
-            device=device,
-            dtype=suite.dtype,
-            cache=answers,
-        )
+        suite = options["suite"]
+        name, device = options["generator"] or suite.generator, options["device"]
+        generator = load_generator(name, device=device, dtype=suite.dtype, cache=answers)
         self._options = options | {"generator": generator, "answers": answers}
 
     def work(self, what: str, number: int, count: int, given: Files) -> Files:
-        """Train the agent of a job, or do all of it.
+        """Train the agent of a job, or do all of it, and return the files of this job alone.
 
         Args:
             what: "train" or "run", the method of `Benchmark`.
             number: Which job, from 1.
             count: Number of jobs.
             given: What the result folder holds of it.
-
-        Returns:
-            The files of a result folder with this job alone.
         """
         with TemporaryDirectory() as folder:
             write_files(Path(folder), given)
@@ -136,16 +121,12 @@ def _pool(ray: Any, benchmark: Benchmark, workers: int | None, most: int) -> Act
     wanted = workers or int(there.get("GPU") or there.get("CPU", 1))
     size = max(1, min(wanted, most))
     check_room(ray, size, 1, num_gpus, "workers")
-    options = ray.put(
-        {
-            "suite": benchmark.suite,
-            "entries": benchmark.entries,
-            "train_minutes": benchmark.budget.minutes,
-            "train_episodes": benchmark.budget.episodes,
-            "device": benchmark.device,
-            "generator": benchmark.generator,
-        }
-    )
+    given = {name: getattr(benchmark, name) for name in ("suite", "entries", "device", "generator")}
+    budget = {
+        "train_minutes": benchmark.budget.minutes,
+        "train_episodes": benchmark.budget.episodes,
+    }
+    options = ray.put(given | budget)
     out = str(benchmark.out.resolve())
     node = ray.get_runtime_context().get_node_id()
     actor_class = ray.remote(num_cpus=1, num_gpus=num_gpus, max_restarts=0)(Worker)

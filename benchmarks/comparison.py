@@ -13,14 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import resampling
-from benchmarks.resampling import (
-    FloatArray,
-    check_resampling,
-    draw_counts,
-    grid_of,
-    percentiles,
-    runs_of,
-)
+from benchmarks.resampling import FloatArray, IntArray, figures_of, percentile_interval
 
 ENUMERATED = 20  # differences up to which all 2^n signs are tried: 2^19 sums, 4 MB
 FEW = 10  # pairs or prompts below which a result gets a note
@@ -88,14 +81,14 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
         A number in [0, 1].
 
     Raises:
-        ValueError: One of the two is not one-dimensional, is empty or has entries that are not
+        ValueError: If one of the two is not one-dimensional, is empty or has entries that are not
             finite.
 
     Example:
         >>> probability_of_improvement([1.0, 2.0], [0.0, 1.0])
         0.875
     """
-    first, second = runs_of(x, "x"), np.sort(runs_of(y, "y"))
+    first, second = figures_of(x, "x", 1), np.sort(figures_of(y, "y", 1))
     below = np.searchsorted(second, first, side="left").sum()
     not_above = np.searchsorted(second, first, side="right").sum()
     return int(below + not_above) / (2 * first.size * second.size)
@@ -104,8 +97,8 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: int = 0) -> SignFlip:
     """Paired two-sided permutation test: is the mean difference 0?
 
-    If the two agents were alike, each difference could as well have the other sign. With T the sum
-    of the differences and T* that with other signs:
+    If the two agents were equally good, each difference could as well have the other sign. With T
+    the sum of the differences and T* that with other signs:
 
         `p = #{|T*| >= |T|} / 2^n`  over all signs, for n of at most 20 differences other than 0
         `p = (1 + #{|T*| >= |T|}) / (1 + draws)`  over random signs, for more
@@ -123,14 +116,14 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
         The p-value, how it was found, and a note where n is less than 10.
 
     Raises:
-        ValueError: The differences are not one-dimensional, are none or are not finite, or draws is
-            not positive.
+        ValueError: If the differences are not one-dimensional, are none or are not finite, or draws
+            is not positive.
 
     Example:
         >>> sign_flip_p_value([1.0, 2.0, 0.0, 3.0])
         SignFlip(p_value=0.25, exact=True, n=3, note='small n: 3, so the p-value is at least 0.25')
     """
-    values = runs_of(differences, "differences")
+    values = figures_of(differences, "differences", 1)
     if draws < 1:
         raise ValueError(f"draws must be positive, got {draws}")
     values = values[values != 0.0]
@@ -196,20 +189,30 @@ def compare(
         All figures, with numbers of seeds and prompts.
 
     Raises:
-        ValueError: A grid is not two-dimensional, is empty or has entries that are not finite, the
-            grids differ in their number of prompts, or level or replicates are out of range.
+        ValueError: If a grid is not two-dimensional, is empty or has entries that are not finite,
+            the grids differ in their number of prompts, or level or replicates are out of range.
 
     Example:
         >>> result = compare([[1.0, 1.0, 0.5, 0.5]], [[0.5, 0.5, 0.5, 0.5]])
         >>> result.mean_difference, result.probability_of_improvement, result.sign_flip.p_value
         (0.25, 0.75, 0.5)
     """
-    a, b = grid_of(a_grid, "a_grid"), grid_of(b_grid, "b_grid")
-    check_resampling(level, replicates)
+    a, b = figures_of(a_grid, "a_grid", 2), figures_of(b_grid, "b_grid", 2)
     (seeds_a, prompts), seeds_b = a.shape, b.shape[0]
     if b.shape[1] != prompts:
         raise ValueError(f"Both grids must have the same prompts, got {prompts} and {b.shape[1]}")
-    low, high = percentiles(_resampled_differences(a, b, replicates, seed), level)
+
+    def differences(of_prompts: IntArray, of_a: IntArray, of_b: IntArray) -> FloatArray:
+        mean_a, mean_b = (
+            np.einsum("bs,bs->b", of_seeds, of_prompts @ grid.T) / grid.size
+            for of_seeds, grid in ((of_a, a), (of_b, b))
+        )
+        return mean_a - mean_b
+
+    sizes = (prompts, seeds_a, seeds_b)
+    low, high = percentile_interval(
+        differences, sizes, cells=max(sizes), level=level, replicates=replicates, seed=seed
+    )
     a_means, b_means = _without_rounding(a.mean(axis=0), b.mean(axis=0))
     sign_flip = sign_flip_p_value(a_means - b_means, seed=seed)
     notes = []
@@ -235,24 +238,6 @@ def compare(
         prompts=prompts,
         note="; ".join(notes),
     )
-
-
-def _resampled_differences(a: FloatArray, b: FloatArray, replicates: int, seed: int) -> FloatArray:
-    prompts = a.shape[1]
-    # One stream each, so that the size of the chunks changes nothing.
-    for_prompts, *for_seeds = np.random.default_rng(seed).spawn(3)
-    differences = np.empty(replicates, dtype=np.float64)
-    chunk = max(1, resampling.CHUNK_CELLS // max(len(a), len(b), prompts))
-    for start in range(0, replicates, chunk):
-        size = min(chunk, replicates - start)
-        drawn_prompts = draw_counts(for_prompts, prompts, size)
-        mean_a, mean_b = (
-            np.einsum("bs,bs->b", draw_counts(rng, len(grid), size), drawn_prompts @ grid.T)
-            / grid.size
-            for rng, grid in zip(for_seeds, (a, b), strict=True)
-        )
-        differences[start : start + size] = mean_a - mean_b
-    return differences
 
 
 def _without_rounding(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -13,7 +13,7 @@ def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
     """Refuse data that is not what a frozen suite was made of.
 
     Raises:
-        ValueError: A split has another checksum.
+        ValueError: If a split has another checksum.
     """
     for split, checksum in checksums.items():
         if suite.checksums.get(split, checksum) != checksum:
@@ -29,16 +29,11 @@ def check_held_out(
 ) -> None:
     """Refuse agents that train on what is evaluated.
 
-    Other people's data may hold a few prompts in two splits: a warning on stderr says so.
-
-    Args:
-        who: The agents, for the message.
-        trained_on: Prompts that they train on.
-        evaluated: Prompts by split.
-        suite: What is evaluated; one whose data is frozen may share no prompt at all.
+    A suite whose data is frozen may share no prompt at all. Other people's data may hold a few
+    prompts in two splits: a warning on stderr says so. `who` names the agents in messages.
 
     Raises:
-        ValueError: Too many prompts are the same.
+        ValueError: If too many prompts are the same.
     """
     frozen = suite.id in SUITES and not SUITES[suite.id].open
     seen = {(prompt.instruction, prompt.input) for prompt in trained_on}

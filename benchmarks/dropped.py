@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from string import digits
 from typing import TYPE_CHECKING, NamedTuple
 
+from agents.runs.drawing import line_style
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.records import Record, RunFolder, select
 from benchmarks.word_classes import CLASSES, word_class, words
@@ -14,9 +17,7 @@ from benchmarks.word_classes import CLASSES, word_class, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TENTHS = 10
-MIN_COUNT = 20
-MOST_SHOWN = 15
+MAX_SHOWN = 15
 
 _BEFORE, _BETWEEN, _AFTER = "Instruction: ", "\nInput: ", "\nOutput: \n"
 
@@ -38,7 +39,7 @@ class Word(NamedTuple):
 def user_ranges(prompt: str) -> list[tuple[int, int]]:
     r"""Return the character ranges that the user wrote, where the prompt has the form of "alpaca".
 
-    Of several "\nInput: " the last one counts as the template's: a record does not tell. A prompt
+    Of several "\nInput: " the last one counts as the template's: a record does not show. A prompt
     of another form is the user's as a whole.
 
     Example:
@@ -66,44 +67,36 @@ def kept_words(record: Record) -> list[Word]:
         text = record.prompt[start:end]
         for first, last in words(text):
             gone = sum(lost[start + first : start + last])
-            found.append(
-                Word(
-                    text[first:last].lower(),
-                    (before + (first + last) / 2) / length,
-                    1.0 - gone / (last - first),
-                )
-            )
+            position = (before + (first + last) / 2) / length
+            found.append(Word(text[first:last].lower(), position, 1.0 - gone / (last - first)))
         before += end - start
     return found
 
 
+@dataclass
 class KeepRate:
-    """Mean share that was kept of some words: `sum(kept) / words`."""
+    """Mean share that was kept of some words: `kept / count`."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._kept = 0.0
+    count: int = 0
+    kept: float = 0.0
 
     def add(self, kept: float) -> None:
         """Count one more word."""
         self.count += 1
-        self._kept += kept
+        self.kept += kept
 
     @property
     def value(self) -> float:
-        """The rate, in [0, 1]; 0 without words."""
-        return self._kept / self.count if self.count else 0.0
+        """The rate, in [0, 1]."""
+        return self.kept / self.count
 
 
-def analyse(
-    records: Iterable[Record], *, min_count: int = MIN_COUNT, shown: int = MOST_SHOWN
-) -> Analysis:
-    """Keep rates of all agents.
+def analyse(records: Iterable[Record], *, min_count: int = 20) -> Analysis:
+    """Return the keep rates of all agents.
 
     Args:
         records: Records of one or more agents; splits and seeds are pooled.
         min_count: Words that are rarer are not in the lists of most and least kept ones.
-        shown: Length of these lists.
 
     Returns:
         Tables by word class, position in tenths of the user's text and task family (an agent per
@@ -114,28 +107,22 @@ def analyse(
         own = tallies[record.agent]
         family = record.source.partition("/")[0]
         for word in kept_words(record):
-            tenth = min(TENTHS - 1, int(word.position * TENTHS))
-            for kind, key in (
-                ("class", word_class(word.text)),
-                ("position", f"{tenth}"),
-                ("family", family),
-                ("word", word.text),
-            ):
-                own[kind, key].add(word.kept)
+            tenth = min(9, int(word.position * 10))
+            own["class", word_class(word.text)].add(word.kept)
+            own["position", str(tenth)].add(word.kept)
+            own["family", family].add(word.kept)
+            own["word", word.text].add(word.kept)
     agents = sorted(tallies)
     families = sorted({key for own in tallies.values() for kind, key in own if kind == "family"})
     tables = {
         "by word class": _table(tallies, agents, "class", CLASSES),
-        "by position, in tenths of the text": _table(
-            tallies, agents, "position", [str(tenth) for tenth in range(TENTHS)]
-        ),
+        "by position, in tenths of the text": _table(tallies, agents, "position", digits),
         "by task family": _table(tallies, agents, "family", families),
     }
     for agent in agents:
         tables[f"words most and least kept by {agent}"] = _extremes(
             {key: rate for (kind, key), rate in tallies[agent].items() if kind == "word"},
             min_count,
-            shown,
         )
     return Analysis(
         name="dropped",
@@ -156,8 +143,8 @@ def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = 
         splits: The splits to look at; none given: all.
 
     Raises:
-        RunFolderError: There is no such result folder.
-        ValueError: An agent or split has no results.
+        RunFolderError: If there is no such result folder.
+        ValueError: If an agent or split has no results.
     """
     source = RunFolder(folder)
     analysis = analyse(select(source, agents, splits))
@@ -172,11 +159,9 @@ def draw(figure: Figure, analysis: Analysis) -> None:
     # Classes have no order, so nothing joins them.
     for axes, table, width in ((left, by_class, 0.0), (right, by_position, 0.8)):
         names = [str(row[0]) for row in table.rows]
-        for column, agent in enumerate(table.columns[2:], start=2):
-            place = column - 2
-            rates = [row[column] for row in table.rows]
-            style = {"color": f"C{place % 10}", "marker": "os^Dv*PX"[place % 8]}
-            axes.plot(names, rates, label=agent, linewidth=width, **style)
+        for place, agent in enumerate(table.columns[2:]):
+            rates = [row[2 + place] for row in table.rows]
+            axes.plot(names, rates, label=agent, linewidth=width, **line_style(place))
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
     left.tick_params(axis="x", rotation=30)
@@ -202,12 +187,12 @@ def _table(
     return Table((kind, "words", *agents), tuple(rows))
 
 
-def _extremes(rates: dict[str, KeepRate], min_count: int, shown: int) -> Table:
+def _extremes(rates: dict[str, KeepRate], min_count: int) -> Table:
     common = [(word, rate) for word, rate in rates.items() if rate.count >= min_count]
     least = sorted(common, key=lambda entry: (entry[1].value, -entry[1].count, entry[0]))
     most = sorted(common, key=lambda entry: (-entry[1].value, -entry[1].count, entry[0]))
     rows = tuple(
         (kept, high.value, high.count, gone, low.value, low.count)
-        for (kept, high), (gone, low) in zip(most[:shown], least[:shown], strict=True)
+        for (kept, high), (gone, low) in zip(most[:MAX_SHOWN], least[:MAX_SHOWN], strict=True)
     )
     return Table(("most kept", "rate", "times", "least kept", "rate", "times"), rows)

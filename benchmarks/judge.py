@@ -9,10 +9,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.judging import Outcome, agrees, both_orders, combine, parse_verdict, preference
+from benchmarks.markdown import cell
 from benchmarks.records import Record, RunFolder, select
 from benchmarks.stats import mean
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
@@ -29,8 +32,13 @@ COLUMNS = (
     "agent", "split", "prompts", "equal", "win", "tie", "loss", "win rate", "interval",
     "unparsable", "agree", "requests", "input tokens", "output tokens", "cost",
 )  # fmt: skip
-# Of Okabe and Ito's palette, which the colour-blind can tell apart.
-_COLOURS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
+SENDING: dict[str, Any] = {
+    "concurrency": 8, "timeout": 60.0, "max_retries": 6, "backoff": 0.5, "extra_body": {},
+    "limit_field": "max_tokens", "api_key_env": "OPENAI_API_KEY",
+}  # fmt: skip
+"""How requests are sent, as by `pcrl_gym.generators.openai.generator`."""
+# Of Okabe and Ito's palette, which the color-blind can distinguish.
+_COLORS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
 
 Groups = Mapping[tuple[str, str], Sequence[Record]]
 
@@ -44,7 +52,7 @@ class Prices:
         output: For a million tokens of verdicts; None if not known.
 
     Raises:
-        ValueError: A price is negative or not finite.
+        ValueError: If a price is negative or not finite.
     """
 
     input: float | None = None
@@ -83,19 +91,12 @@ def run(
     price_per_million_input: float | None = None,
     price_per_million_output: float | None = None,
     verdict_tokens: int = 64,
-    concurrency: int = 8,
-    timeout: float = 60.0,
-    max_retries: int = 6,
-    backoff: float = 0.5,
-    extra_body: Mapping[str, Any] | None = None,
-    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
-    api_key_env: str = "OPENAI_API_KEY",
+    **sending: Any,
 ) -> Analysis:
     """Ask a chat model which answer it prefers, in both orders, and write the analysis "judge".
 
     Verdicts are kept in `judge.db` of the folder as soon as they arrive: the same call, after an
-    interruption of any kind, asks only what is missing. The requests are those of
-    `pcrl_gym.generators.openai.generator`, with its retries; see there for the last six arguments.
+    interruption of any kind, asks only what is missing.
 
     Args:
         folder: Result folder.
@@ -111,23 +112,17 @@ def run(
         price_per_million_input: Price of a million tokens of questions.
         price_per_million_output: Price of a million tokens of verdicts.
         verdict_tokens: Most tokens of one verdict; a judge that thinks aloud needs more.
-        concurrency: Most requests in flight.
-        timeout: Seconds that the server may stay silent.
-        max_retries: How often a request is sent again.
-        backoff: Seconds before the first retry.
-        extra_body: Further fields of every request.
-        limit_field: The field that limits the verdict.
-        api_key_env: Environment variable that holds the key, which is stored nowhere.
+        **sending: Other fields of `pcrl_gym.generators.openai.sender.Sender`; see `SENDING`.
 
     Returns:
         The analysis, which is written into the folder, too.
 
     Raises:
-        RunFolderError: There is no such result folder, or it is damaged.
-        ValueError: An agent or split has no results, or an argument is out of range.
-        BudgetExceededError: The budget is used up; verdicts that arrived are kept.
-        GeneratorError: A request has finally failed; agent, split and prompt are named.
-        MissingExtraError: The `openai` client is not installed.
+        RunFolderError: If there is no such result folder, or it is damaged.
+        ValueError: If an agent or split has no results, or an argument is out of range.
+        BudgetExceededError: If the budget is used up; verdicts that arrived are kept.
+        GeneratorError: If a request has finally failed; agent, split and prompt are named.
+        MissingExtraError: If the `openai` client is not installed.
     """
     for name, value in (("limit", limit), ("verdict_tokens", verdict_tokens)):
         if value is not None and value < 1:
@@ -139,16 +134,10 @@ def run(
         model=model,
         base_url=base_url,
         api="chat",
-        concurrency=concurrency,
-        timeout=timeout,
-        max_retries=max_retries,
-        backoff=backoff,
         max_requests=max_requests,
         max_total_tokens=max_tokens,
-        extra_body=extra_body or {},
-        limit_field=limit_field,
-        api_key_env=api_key_env,
         limit_name="verdict_tokens (--verdict-tokens)",
+        **(SENDING | sending),
     )
     with DiskCache(source.path / CACHE) as cache:
         replies = ask(sender, cache, questions(groups), verdict_tokens)
@@ -169,11 +158,9 @@ def choose(
     for record in select(folder, agents, splits):
         found[record.split, record.agent][record.seed].append(record)
     groups: dict[tuple[str, str], Sequence[Record]] = {}
-    there = {split for split, _ in found}
-    for split in splits or [name for name in folder.settings["splits"] if name in there]:
+    for split in splits or folder.settings["splits"]:
         for agent in agents or sorted({agent for _, agent in found}):
-            if (split, agent) in found:
-                seeds = found[split, agent]
+            if seeds := found.get((split, agent)):
                 first = seeds[min(seeds)]
                 groups[split, agent] = [first[place] for place in pick_evenly(len(first), limit)]
     return groups
@@ -182,7 +169,7 @@ def choose(
 def questions(groups: Groups) -> dict[str, str]:
     """Return all questions, each once, with what the first of its kind is about.
 
-    Equal answers, white space around them aside, need no question.
+    Equal answers, but for white space around them, need no question.
     """
     about: dict[str, str] = {}
     for (split, agent), records in groups.items():
@@ -201,13 +188,9 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
         about: What errors say about a question, by question.
         limit: Most tokens of a reply.
 
-    Returns:
-        The replies by question.
-
     Raises:
-        BudgetExceededError: The sender's budget is used up.
-        GeneratorError: A request has finally failed, or tokens are to be limited that the server
-            does not report.
+        GeneratorError: If a request has finally failed, or tokens are to be limited that the server
+            does not report; `BudgetExceededError` if the budget is used up.
     """
     scope = json.dumps(["judge", sender.identity, limit])
     found = {text: Reply(*value) for text, value in cache.get(scope, list(about)).items()}
@@ -243,16 +226,8 @@ def analyse(
 ) -> Analysis:
     """Return the preferences of the judge, a row per split and agent.
 
-    Args:
-        groups: What was judged.
-        replies: The judge's replies, by question.
-        judge: What the note calls the judge.
-        prices: What its tokens cost.
-        seed: Seed of the bootstrap intervals.
-
-    Returns:
-        The table of `COLUMNS` and one of the account. Tokens are those of all verdicts, whenever
-        they arrived, so that a resumed analysis equals an unbroken one.
+    A table of `COLUMNS` and one of the account. Tokens are those of all verdicts, whenever they
+    arrived, so that a resumed analysis equals an unbroken one.
     """
     prices = prices or Prices()
     paid: set[str] = set()  # agents may share a question, which only costs once
@@ -271,24 +246,10 @@ def analyse(
                 outcomes.append("equal")
             new += [text for text in both if text not in paid]
             paid.update(both)
-        figures = preference(outcomes, seed=seed)
-        ends = figures.interval
-        rows.append(
-            (
-                agent,
-                split,
-                figures.prompts,
-                figures.equal,
-                figures.win,
-                figures.tie,
-                figures.loss,
-                figures.win_rate,
-                None if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}",
-                figures.unparsable,
-                mean(same),
-                *_account([replies[text] for text in new], prices),
-            )
-        )
+        *figures, ends, unparsable = preference(outcomes, seed=seed)
+        account = _account([replies[text] for text in new], prices)
+        interval = None if ends is None else cell(ends)
+        rows.append((agent, split, *figures, interval, unparsable, mean(same), *account))
     total = _account([replies[text] for text in sorted(paid)], prices)
     return Analysis(
         name="judge",
@@ -336,7 +297,7 @@ def _over_budget(sender: Sender, about: str, text: str) -> BudgetExceededError:
 
 
 def _draw(figure: Figure, analysis: Analysis) -> None:
-    """Return the stacked bars of wins, ties and losses, a panel per split."""
+    """Draw the stacked bars of wins, ties and losses, a panel per split."""
     by_split: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in analysis.tables["preferences"].rows:
         cells = dict(zip(COLUMNS, row, strict=True))
@@ -344,11 +305,11 @@ def _draw(figure: Figure, analysis: Analysis) -> None:
     panels = figure.subplots(1, len(by_split), squeeze=False)[0]
     for axes, (split, rows) in zip(panels, by_split.items(), strict=True):
         labels = [f"{row['agent']} (n={row['prompts'] - row['unparsable']})" for row in rows]
-        left = [0.0] * len(rows)
-        for name, colour in _COLOURS.items():
+        left = np.zeros(len(rows))
+        for name, color in _COLORS.items():
             widths = [row[name] or 0.0 for row in rows]
-            axes.barh(range(len(rows)), widths, left=left, color=colour, label=name)
-            left = [start + width for start, width in zip(left, widths, strict=True)]
+            axes.barh(range(len(rows)), widths, left=left, color=color, label=name)
+            left = left + widths
         axes.set_yticks(range(len(rows)), labels)
         axes.invert_yaxis()  # the first agent on top, as in the table
         axes.set_xlim(0.0, 1.0)

@@ -6,8 +6,7 @@ import ast
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from benchmarks.resampling import bootstrap_interval
 
@@ -37,14 +36,6 @@ def question(prompt: str, answer_a: str, answer_b: str) -> str:
     The texts are encoded as JSON, so that nothing in them can end the data, and lone surrogates
     become escapes, as they could not be sent.
 
-    Args:
-        prompt: The original prompt.
-        answer_a: One answer.
-        answer_b: The other one.
-
-    Returns:
-        The only message of the chat.
-
     Example:
         >>> data = question("Say hi", "hi", '"}').partition("Data:")[2].partition("End of")[0]
         >>> json.loads(data)["answer_b"]
@@ -61,17 +52,11 @@ def both_orders(prompt: str, original: str, compressed: str) -> tuple[str, str]:
 
 
 def parse_verdict(text: str) -> Verdict | None:
-    """Read the judge's reply, without guessing.
+    """Return the judge's verdict; None if there is none to be read, or several that differ.
 
     The reply is JSON as asked for, or else what stands from its first "{" to its last "}" is: one
     object, as JSON or with single quotes or a comma too many. Letters may be of either case, and
     other fields may be there.
-
-    Args:
-        text: The reply.
-
-    Returns:
-        The verdict; None if there is none to be read, or several that contradict each other.
 
     Example:
         >>> parse_verdict('{"winner": "A"}')
@@ -100,14 +85,12 @@ _Fields = list[tuple[str, object]]
 def combine(first: Verdict | None, second: Verdict | None) -> Decision:
     """Return what two verdicts on one pair amount to, for the answer to the compressed prompt.
 
-    A judge that prefers a place whatever stands there disagrees with itself, which is a tie.
+    "win" or "loss" if both say so, "unparsable" if one could not be read, else "tie": a judge that
+    prefers a place whatever stands there disagrees with itself.
 
     Args:
         first: Verdict with the compressed prompt's answer as B; None if it could not be read.
         second: Verdict with the same answer as A.
-
-    Returns:
-        "win" or "loss" if both say so, "unparsable" if one could not be read, else "tie".
 
     Example:
         >>> combine("B", "A"), combine("A", "B"), combine("A", "A"), combine("tie", "A")
@@ -121,7 +104,7 @@ def combine(first: Verdict | None, second: Verdict | None) -> Decision:
 
 
 def agrees(first: Verdict | None, second: Verdict | None) -> bool | None:
-    """Return whether the judge answers alike in both orders; None if unreadable.
+    """Return whether the judge prefers the same answer in both orders; None if unreadable.
 
     Example:
         >>> agrees("B", "A"), agrees("tie", "tie"), agrees("A", "A"), agrees("A", None)
@@ -132,59 +115,47 @@ def agrees(first: Verdict | None, second: Verdict | None) -> bool | None:
     return (first, second) in {("B", "A"), ("A", "B"), ("tie", "tie")}
 
 
-@dataclass(frozen=True, slots=True)
-class Preference:
+class Preference(NamedTuple):
     """Figures over the prompts whose outcome is known; None where there is no such prompt.
 
     Attributes:
         prompts: All prompts, those with unparsable verdicts included.
         equal: Prompts with equal answers, which are ties.
-        unparsable: Prompts with a verdict that could not be read, in no share.
         win: Share of wins of the answer to the compressed prompt.
         tie: Share of ties.
         loss: Share of losses.
         win_rate: `(wins + ties / 2) / n`, n the prompts whose outcome is known; 0.5 is par.
         interval: 95 % percentile bootstrap interval of `win_rate` over those prompts.
+        unparsable: Prompts with a verdict that could not be read, in no share.
     """
 
     prompts: int
     equal: int
+    win: float | None
+    tie: float | None
+    loss: float | None
+    win_rate: float | None
+    interval: tuple[float, float] | None
     unparsable: int
-    win: float | None = None
-    tie: float | None = None
-    loss: float | None = None
-    win_rate: float | None = None
-    interval: tuple[float, float] | None = None
 
 
 def preference(outcomes: Sequence[Outcome], *, seed: int = 0) -> Preference:
-    """Return the shares, win rate and interval of the outcomes of one agent.
-
-    Args:
-        outcomes: One per prompt.
-        seed: Seed of the bootstrap.
+    """Return the shares, win rate and interval of an agent's outcomes, one per prompt.
 
     Example:
         >>> preference(["win", "equal", "loss", "win", "unparsable"]).win_rate
         0.625
-        >>> preference(["unparsable"])
-        Preference(prompts=1, equal=0, unparsable=1, win=None, tie=None, loss=None, win_rate=None, \
-interval=None)
+        >>> preference(["unparsable"]).win_rate is None
+        True
     """
     scores = [_SCORES[outcome] for outcome in outcomes if outcome != "unparsable"]
     n, equal = len(scores), outcomes.count("equal")
     if not n:
-        return Preference(len(outcomes), equal, len(outcomes))
-    return Preference(
-        prompts=len(outcomes),
-        equal=equal,
-        unparsable=len(outcomes) - n,
-        win=scores.count(1.0) / n,
-        tie=scores.count(0.5) / n,
-        loss=scores.count(0.0) / n,
-        win_rate=sum(scores) / n,
-        interval=bootstrap_interval([scores], seed=seed),
-    )
+        return Preference(len(outcomes), equal, None, None, None, None, None, len(outcomes))
+    win, tie, loss = (scores.count(score) / n for score in (1.0, 0.5, 0.0))
+    ends = bootstrap_interval([scores], seed=seed)
+    unparsable = len(outcomes) - n
+    return Preference(len(outcomes), equal, win, tie, loss, sum(scores) / n, ends, unparsable)
 
 
 _SCORES: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "equal": 0.5, "loss": 0.0}

@@ -14,6 +14,11 @@ from pcrl_gym.storage.atomic import write_file
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
+    """Join result folders as `join` does, and return the rows of the leaderboard written there."""
+    return write_leaderboard(join(folders, out))
+
+
+def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
     """Join the finished parts of several result folders in one that equals an unsharded run.
 
     Records, trained agents and the runs of the provenance are copied; the folders stay as they are.
@@ -24,28 +29,12 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
         out: Folder for all of it, new or merged from the same settings before.
 
     Returns:
-        Rows of the joined leaderboard, which is written, too.
+        The joined folder, without a leaderboard, which takes reading all records.
 
     Raises:
-        RunFolderError, ValueError: see `join`.
-    """
-    return write_leaderboard(join(folders, out))
-
-
-def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
-    """Do what `merge` does, but write no leaderboard, which takes reading all records.
-
-    Args:
-        folders: See `merge`.
-        out: See `merge`.
-
-    Returns:
-        The joined folder.
-
-    Raises:
-        RunFolderError: Settings differ, or two folders hold different results of one part; nothing
-            is written then.
-        ValueError: No folder is given, or one of them is `out`.
+        RunFolderError: If settings differ, or two folders hold different results of one part;
+            nothing is written then.
+        ValueError: If no folder is given, or one of them is `out`.
     """
     sources = [RunFolder(folder) for folder in folders]
     if not sources:
@@ -99,7 +88,7 @@ def _join_provenance(sources: Sequence[RunFolder], folder: RunFolder) -> None:
     for source in (folder, *sources):
         file = source.path / "provenance.json"
         if file.is_file():
-            told = json.loads(file.read_text(encoding="utf-8"))["runs"]
-            runs += [run for run in told if run not in runs]
+            found = json.loads(file.read_text(encoding="utf-8"))["runs"]
+            runs += [run for run in found if run not in runs]
     joined = {"runs": sorted(runs, key=lambda run: run["started"]), "settings": folder.settings}
     write_file(folder.path / "provenance.json", json.dumps(joined, indent=2) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.comparison import compare
+from benchmarks.markdown import cell
 from benchmarks.records import Record, RunFolder, RunFolderError
 
 Grids = dict[str, dict[str, dict[int, dict[str, float]]]]
@@ -25,14 +26,12 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
         agents: The agents to compare; none given: all.
 
     Raises:
-        RunFolderError: There is no such result folder, or two agents were not evaluated on the same
-            prompts.
-        ValueError: An agent has no records, or there are not two.
+        RunFolderError: If there is no such result folder.
+        RunFolderError, ValueError: If `compare_agents` raises one.
     """
     source = RunFolder(folder)
     order = source.settings["splits"].index
-    records = sorted(source.records(), key=lambda record: order(record.split))
-    analysis = compare_agents(records, agents)
+    analysis = compare_agents(sorted(source.records(), key=lambda r: order(r.split)), agents)
     write_analysis(source.path, analysis)
     return analysis
 
@@ -40,16 +39,11 @@ def run(folder: str | Path, agents: Sequence[str] = ()) -> Analysis:
 def compare_agents(records: Iterable[Record], agents: Sequence[str] = ()) -> Analysis:
     """Return every two agents against each other, in mean reward on each split.
 
-    Args:
-        records: Records of one result folder.
-        agents: The agents to compare; none given: all.
-
-    Returns:
-        A table per split, see `benchmarks.comparison.compare` for the figures.
+    A table per split; see `benchmarks.comparison.compare` for the figures.
 
     Raises:
-        RunFolderError: Two agents were not evaluated on the same prompts.
-        ValueError: An agent has no records, or there are not two.
+        RunFolderError: If two agents were not evaluated on the same prompts.
+        ValueError: If an agent has no records, or there are not two.
     """
     rewards: Grids = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for record in records:
@@ -83,14 +77,7 @@ def _row(
         raise RunFolderError(f"{a} and {b} were evaluated on different prompts of {split}")
     grids = [[[seed[p] for p in prompts] for seed in rewards[name].values()] for name in (a, b)]
     result = compare(*grids)
-    return (
-        a,
-        b,
-        result.prompts,
-        result.mean_difference,
-        f"{result.low:.3f} to {result.high:.3f}",
-        result.probability_of_improvement,
-        f"{result.sign_flip.p_value:.2g}",
-        "yes" if result.sign_flip.exact else "no",
-        result.note,
-    )
+    interval, test = cell((result.low, result.high)), result.sign_flip
+    figures = (result.mean_difference, interval, result.probability_of_improvement)
+    exact = "yes" if test.exact else "no"
+    return (a, b, result.prompts, *figures, f"{test.p_value:.2g}", exact, result.note)

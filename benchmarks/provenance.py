@@ -24,9 +24,7 @@ _LIBRARIES = (
 def git_state() -> dict[str, Any]:
     """Return the commit of this clone, and whether its files differ from it.
 
-    Returns:
-        `{"commit": str | None, "dirty": bool | None}`; None where this is no git clone or has no
-        commit.
+    `{"commit": str | None, "dirty": bool | None}`: None if this is no git clone or has no commit.
     """
     commit = _git("rev-parse", "--verify", "HEAD")
     status = _git("status", "--porcelain")
@@ -92,7 +90,7 @@ def _describe(git: dict[str, Any]) -> str:
 
 
 def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
-    """Add one run to the folder's `provenance.json`: a resumed folder tells all its runs.
+    """Add one run to the folder's `provenance.json`: a resumed folder lists all its runs.
 
     Warns on stderr where the run before may have used other code.
 
@@ -101,23 +99,18 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
         run: What the caller knows: agents, device, data checksums, skipped prompts.
     """
     file = folder.path / "provenance.json"
-    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
-    told["settings"] = folder.settings
+    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
+    stored["settings"] = folder.settings
     here = machine()
     code = here["git"]
-    # Of two states with uncommitted changes nobody can tell whether they are the same.
-    if told["runs"] and (code["dirty"] or told["runs"][-1]["git"] != code):
-        before, now = _describe(told["runs"][-1]["git"]), _describe(code)
+    # Of two states with uncommitted changes nobody knows whether they are the same.
+    if stored["runs"] and (code["dirty"] or stored["runs"][-1]["git"] != code):
+        before, now = _describe(stored["runs"][-1]["git"]), _describe(code)
         print(
             f"warning: {folder.path} may hold results of other code ({before}; now {now}); "
             "give a new folder for one code's table",
             file=sys.stderr,
         )
-    told["runs"].append(
-        {
-            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **here,
-            **run,
-        }
-    )
-    write_file(file, json.dumps(told, indent=2) + "\n")
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    stored["runs"].append({"started": started, **here, **run})
+    write_file(file, json.dumps(stored, indent=2) + "\n")

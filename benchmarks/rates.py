@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.runs.drawing import check_drawing
+from agents.runs.drawing import check_drawing, line_style
 from benchmarks.analysis import Analysis, Series, Table, write_analysis
 from benchmarks.records import Record, RunFolder
 from benchmarks.stats import survival_rate
@@ -45,7 +45,7 @@ def area(points: Sequence[tuple[float, float]]) -> float | None:
 
 
 def analyse(records: Iterable[Record], splits: Sequence[str]) -> Analysis:
-    """Return the curves and their areas from records of agents that were told a rate.
+    """Return the curves and their areas from records of agents that were given a rate.
 
     Args:
         records: Records with `requested_rate`, of agents named `<agent>-rate<rate>`.
@@ -102,7 +102,7 @@ def run(
     """Evaluate agents at several rates, on the suite of a result folder.
 
     Agents that learn are those that the folder trained. The records go to `rates/` in the folder,
-    where an interrupted analysis goes on.
+    where an interrupted analysis resumes.
 
     Args:
         folder: Result folder.
@@ -114,9 +114,9 @@ def run(
         The analysis, which is written into the folder, too.
 
     Raises:
-        RunFolderError: There is no such result folder, or a trained agent is missing in it.
-        ValueError: An agent is unknown or takes no rate, or a rate is no share.
-        MissingExtraError: Matplotlib is not installed.
+        RunFolderError: If there is no such result folder, or a trained agent is missing in it.
+        ValueError: If an agent is unknown or takes no rate, or a rate is no share.
+        MissingExtraError: If Matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
@@ -145,11 +145,7 @@ def run(
         for split in source.settings["splits"]
         if analysis.tables[split].rows
     }
-    write_analysis(
-        source.path,
-        analysis,
-        lambda figure: _draw(figure, panels, "share of units to drop", "similarity"),
-    )
+    write_analysis(source.path, analysis, lambda figure: _draw(figure, panels))
     return analysis
 
 
@@ -164,12 +160,10 @@ def _figures(records: Sequence[Record]) -> tuple[float, ...]:
 
 def _areas(rows: Sequence[tuple]) -> list[tuple]:
     agents = dict.fromkeys(row[0] for row in rows)
-    found = {
-        agent: [
-            area([(row[1], row[column]) for row in rows if row[0] == agent]) for column in (4, 5, 6)
-        ]
-        for agent in agents
-    }
+    found = {}
+    for agent in agents:
+        own = [row for row in rows if row[0] == agent]
+        found[agent] = [area([(row[1], row[column]) for row in own]) for column in (4, 5, 6)]
     base = found.get(BASELINE, [None])[0]
     return [
         (agent, *own, None if base is None or own[0] is None else own[0] - base)
@@ -177,19 +171,16 @@ def _areas(rows: Sequence[tuple]) -> list[tuple]:
     ]
 
 
-def _draw(
-    figure: Figure, panels: Mapping[str, Sequence[Series]], x_label: str, y_label: str
-) -> None:
+def _draw(figure: Figure, panels: Mapping[str, Sequence[Series]]) -> None:
     """Draw line charts side by side, with one legend for the lines of equal names."""
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     names = list(dict.fromkeys(line.name for lines in panels.values() for line in lines))
     for panel, (title, lines) in zip(axes, panels.items(), strict=True):
         for line in lines:
             x, y = zip(*line.points, strict=True)
-            place = names.index(line.name)
-            panel.plot(x, y, label=line.name, color=f"C{place % 10}", marker="os^Dv*PX"[place % 8])
+            panel.plot(x, y, label=line.name, **line_style(names.index(line.name)))
         panel.set_title(title)
-        panel.set_xlabel(x_label)
+        panel.set_xlabel("share of units to drop")
         panel.grid(alpha=0.3)
-    axes[0].set_ylabel(y_label)
+    axes[0].set_ylabel("similarity")
     axes[-1].legend(loc="best", fontsize="small")

@@ -11,7 +11,7 @@ Layout of a folder:
     answers.db                          the generator's answers to original prompts, all of them if
                                         it is behind an API
     analyses/                           tables and pictures of analyses; rates/ and judge.db hold
-                                        what they go on from
+                                        what they resume from
 
 A part appears under its name only when it is complete, so that a run killed at any moment loses the
 part it was working on and nothing else. This module imports neither torch nor transformers: tables
@@ -23,14 +23,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pcrl_gym.storage.atomic import write_file
+from pcrl_gym.storage.atomic import replace_folder, write_file
 
 # What a run that was stopped before it wrote its settings may leave behind.
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
@@ -124,7 +123,7 @@ class Record:
         """Return record as one line of ASCII, so that lone surrogates and line separators survive.
 
         Raises:
-            ValueError: A figure is not finite.
+            ValueError: If a figure is not finite.
         """
         return json.dumps(asdict(self), allow_nan=False)
 
@@ -133,12 +132,12 @@ class Record:
         """Read a line written by `to_json`.
 
         Raises:
-            ValueError: The line is no JSON object with exactly the keys of a record.
+            ValueError: If the line is no JSON object with exactly the keys of a record.
         """
         values = json.loads(line)
-        expected = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != expected:
-            got = set(values) if isinstance(values, dict) else set()
+        expected = set(cls.__slots__)
+        got = set(values) if isinstance(values, dict) else set()
+        if got != expected:
             raise ValueError(
                 f"a record needs exactly its {len(expected)} keys; "
                 f"missing {sorted(expected - got)}, unknown {sorted(got - expected)}"
@@ -154,7 +153,7 @@ class RunFolder:
         path: Folder that holds `settings.json`; use `RunFolder.open` to make or resume one.
 
     Raises:
-        RunFolderError: There is no readable `settings.json`.
+        RunFolderError: If there is no readable `settings.json`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -173,7 +172,7 @@ class RunFolder:
             The folder, with the settings stored and the agents joined.
 
         Raises:
-            RunFolderError: As in `check_settings`.
+            RunFolderError: If `check_settings` raises one.
         """
         path = Path(path)
         settings = json.loads(json.dumps(settings))
@@ -212,26 +211,15 @@ class RunFolder:
             os.fsync(file.fileno())
         temporary.replace(part)
 
-    @contextmanager
-    def write_trained_agent(self, agent: str, seed: int) -> Iterator[Path]:
-        """Save a trained agent: its folder appears once the block ends without an exception.
-
-        Yields:
-            An empty folder to save into.
-        """
-        final = self.trained_agent(agent, seed)
-        temporary = final.with_name(final.name + ".tmp")
-        if temporary.exists():
-            shutil.rmtree(temporary)  # left behind by a run that was killed while saving
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.replace(final)
+    def write_trained_agent(self, agent: str, seed: int) -> AbstractContextManager[Path]:
+        """Return a block that saves a trained agent into an empty folder; see `replace_folder`."""
+        return replace_folder(self.trained_agent(agent, seed))
 
     def records(self) -> Iterator[Record]:
         """Return all records of finished parts, in the order of agent, split and seed.
 
         Raises:
-            RunFolderError: A line cannot be read; file and line are named.
+            RunFolderError: If a line cannot be read; file and line are named.
         """
         for part in sorted((self.path / "records").glob("*/*.jsonl")):
             with part.open(encoding="ascii") as file:
@@ -256,16 +244,14 @@ def select(
         splits: Names of splits; none given: all.
 
     Raises:
-        ValueError: An agent or split has no results, or nothing has.
-        RunFolderError: A line cannot be read.
+        ValueError: If an agent or split has no results, or nothing has.
+        RunFolderError: If a line cannot be read.
     """
     records = list(folder.records())
     if not records:
         raise ValueError(f"{folder.path} has no results yet")
-    for what, wanted, there in (
-        ("agents", agents, {record.agent for record in records}),
-        ("splits", splits, {record.split for record in records}),
-    ):
+    for what, wanted in (("agents", agents), ("splits", splits)):
+        there = {getattr(record, what[:-1]) for record in records}
         if missing := [name for name in wanted if name not in there]:
             raise ValueError(
                 f"{folder.path} has no results of the {what} {', '.join(missing)}, only of "
@@ -292,7 +278,7 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
         The folder's settings, or None if no run got as far as writing any.
 
     Raises:
-        RunFolderError: The folder holds other settings (each difference is named) or something
+        RunFolderError: If the folder holds other settings (each difference is named) or something
             else.
     """
     path = Path(path)
@@ -310,7 +296,7 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
         raise RunFolderError(
             f"{path} holds results of other settings, and one table must not mix them:\n"
             + "\n".join(f"  {line}" for line in found)
-            + "\nRepeat the settings of the folder to resume it, or give another folder."
+            + "\nRepeat the settings of the folder to resume it, or give another folder"
         )
     return stored
 
@@ -319,7 +305,7 @@ def check_agent_name(name: str) -> str:
     """Return the name if it can be part of a file name.
 
     Raises:
-        ValueError: It holds anything but letters, digits, dot, underscore and hyphen.
+        ValueError: If it holds anything but letters, digits, dot, underscore and hyphen.
     """
     if not isinstance(name, str) or not _AGENT_NAME.fullmatch(name):
         raise ValueError(

@@ -6,10 +6,13 @@ seed is evaluated on the same prompts.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 CHUNK_CELLS = 1_000_000
 """Resampled cells held at once: 8 MB per array, whatever the number of prompts."""
@@ -41,8 +44,8 @@ def bootstrap_interval(
         Lower and upper end, in the unit of the figures.
 
     Raises:
-        ValueError: The grid is not two-dimensional, is empty or has entries that are not finite, or
-            level or replicates are out of range.
+        ValueError: If the grid is not two-dimensional, is empty or has entries that are not finite,
+            or level or replicates are out of range.
 
     Example:
         >>> bootstrap_interval([[0.0, 1.0]])
@@ -50,20 +53,14 @@ def bootstrap_interval(
         >>> bootstrap_interval([[0.5, 0.5], [0.5, 0.5]])
         (0.5, 0.5)
     """
-    values = grid_of(grid, "grid")
-    check_resampling(level, replicates)
-    seeds, prompts = values.shape
-    # One stream each, so that the size of the chunks changes nothing.
-    for_seeds, for_prompts = np.random.default_rng(seed).spawn(2)
-    means = np.empty(replicates, dtype=np.float64)
-    chunk = max(1, CHUNK_CELLS // max(seeds, prompts))
-    for start in range(0, replicates, chunk):
-        size = min(chunk, replicates - start)
-        drawn_seeds = draw_counts(for_seeds, seeds, size)
-        drawn_prompts = draw_counts(for_prompts, prompts, size)
-        sums = np.einsum("bs,bs->b", drawn_seeds, drawn_prompts @ values.T)
-        means[start : start + size] = sums / (seeds * prompts)
-    return percentiles(means, level)
+    values = figures_of(grid, "grid", 2)
+
+    def means(drawn_seeds: IntArray, drawn_prompts: IntArray) -> FloatArray:
+        return np.einsum("bs,bs->b", drawn_seeds, drawn_prompts @ values.T) / values.size
+
+    return percentile_interval(
+        means, values.shape, cells=max(values.shape), level=level, replicates=replicates, seed=seed
+    )
 
 
 def interquartile_mean(values: npt.ArrayLike) -> float:
@@ -79,7 +76,7 @@ def interquartile_mean(values: npt.ArrayLike) -> float:
         The mean, in the unit of the figures.
 
     Raises:
-        ValueError: There are no values, or some are not finite.
+        ValueError: If there are no values, or some are not finite.
 
     Example:
         >>> interquartile_mean([0.0, 1.0, 2.0, 100.0])
@@ -95,95 +92,89 @@ def bootstrap_iqm_interval(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the interquartile mean over all cells of a grid.
 
-    Resamples as `bootstrap_interval` does: seeds and prompts are drawn apart, so
-    cell (s, p) counts `u_s * v_p` times in a replicate, and its figure is the interquartile mean of
-    the S x P drawn cells. Sources: Agarwal et al. 2021, https://arxiv.org/abs/2108.13264, for the
-    interval; Owen 2007, https://arxiv.org/abs/0712.1111, for the resampling.
-
-    Args:
-        grid: One figure per seed and prompt, shape (seeds, prompts), finite.
-        level: Coverage of the interval, in (0, 1).
-        replicates: Number of resamples.
-        seed: Seed of the resampling, which uses a generator of its own.
-
-    Returns:
-        Lower and upper end, in the unit of the figures.
-
-    Raises:
-        ValueError: The grid is not two-dimensional, is empty or has entries that are not finite, or
-            level or replicates are out of range.
+    Arguments, errors and resampling are those of `bootstrap_interval`: cell (s, p) counts
+    `u_s * v_p` times in a replicate, and its figure is the interquartile mean of the S x P drawn
+    cells. Source: Agarwal et al. 2021, https://arxiv.org/abs/2108.13264.
 
     Example:
         >>> bootstrap_iqm_interval([[0.5, 0.5], [0.5, 0.5]])
         (0.5, 0.5)
     """
-    values = grid_of(grid, "grid")
-    check_resampling(level, replicates)
-    seeds, prompts = values.shape
-    cells = values.size
-    cut = cells // 4
+    values = figures_of(grid, "grid", 2)
+    cells, cut = values.size, values.size // 4
     order = np.argsort(values, axis=None)
     ordered = values.ravel()[order]
-    seed_of, prompt_of = np.divmod(order, prompts)
-    # One stream each, so that the size of the chunks changes nothing.
-    for_seeds, for_prompts = np.random.default_rng(seed).spawn(2)
-    figures = np.empty(replicates, dtype=np.float64)
-    chunk = max(1, CHUNK_CELLS // cells)
-    for start in range(0, replicates, chunk):
-        size = min(chunk, replicates - start)
-        drawn_seeds = draw_counts(for_seeds, seeds, size)
-        drawn_prompts = draw_counts(for_prompts, prompts, size)
+    seed_of, prompt_of = np.divmod(order, values.shape[1])
+
+    def middle_means(drawn_seeds: IntArray, drawn_prompts: IntArray) -> FloatArray:
         # Ranks of the drawn cells, in order of their figures, without writing the cells out: what
         # of each run of equal ones lies between the cuts is kept.
         ranks = np.cumsum(drawn_seeds[:, seed_of] * drawn_prompts[:, prompt_of], axis=1)
         kept = np.diff(np.clip(ranks, cut, cells - cut), axis=1, prepend=cut)
         # Not a matrix product, whose rounding depends on the size of the chunk.
-        figures[start : start + size] = (kept * ordered).sum(axis=1) / (cells - 2 * cut)
-    return percentiles(figures, level)
+        means: FloatArray = (kept * ordered).sum(axis=1) / (cells - 2 * cut)
+        return means
+
+    return percentile_interval(
+        middle_means, values.shape, cells=cells, level=level, replicates=replicates, seed=seed
+    )
 
 
-def draw_counts(rng: np.random.Generator, n: int, size: int) -> npt.NDArray[np.int64]:
-    """Return how often each of n was drawn in n draws with replacement, shape (size, n)."""
-    return rng.multinomial(n, np.full(n, 1.0 / n), size=size)
+def percentile_interval(
+    statistic: Callable[..., FloatArray],
+    sizes: Sequence[int],
+    *,
+    cells: int,
+    level: float,
+    replicates: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a statistic of what was drawn.
 
+    Args:
+        statistic: Takes per size n how often each of n was drawn in n draws with replacement, int
+            (chunk, n), and returns the figures of these replicates, shape (chunk,).
+        sizes: From how many is drawn, each apart from the others.
+        cells: Most numbers per replicate that the statistic holds at once.
+        level: Coverage of the interval.
+        replicates: Number of resamples.
+        seed: Seed of the resampling.
 
-def percentiles(figures: FloatArray, level: float) -> tuple[float, float]:
-    """Return the ends of the middle part of the figures that holds a share `level` of them."""
-    low, high = np.quantile(figures, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
-
-
-def figures_of(values: npt.ArrayLike, name: str) -> FloatArray:
-    """Return the values as float64, if there are any and all are finite; else `ValueError`."""
-    figures = np.asarray(values, dtype=np.float64)
-    if figures.size == 0:
-        raise ValueError(f"{name} must hold at least one figure, got none")
-    if not np.isfinite(figures).all():
-        raise ValueError(f"{name} must be finite: leave out prompts without a figure first")
-    return figures
-
-
-def runs_of(values: npt.ArrayLike, name: str) -> FloatArray:
-    """Return the same of one dimension."""
-    runs = figures_of(values, name)
-    if runs.ndim != 1:
-        raise ValueError(f"{name} must have one dimension, got shape {runs.shape}")
-    return runs
-
-
-def grid_of(values: npt.ArrayLike, name: str) -> FloatArray:
-    """Return the same of shape (seeds, prompts)."""
-    grid = np.asarray(values, dtype=np.float64)
-    if grid.ndim != 2 or grid.size == 0:
-        raise ValueError(
-            f"{name} must have shape (seeds, prompts) with at least one figure, got {grid.shape}"
-        )
-    return figures_of(grid, name)
-
-
-def check_resampling(level: float, replicates: int) -> None:
-    """Raise `ValueError` where there is no such interval."""
+    Raises:
+        ValueError: If level or replicates are out of range.
+    """
     if not 0.0 < level < 1.0 or replicates < 1:
         raise ValueError(
             f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}"
         )
+    # One stream each, so that the size of the chunks changes nothing.
+    streams = np.random.default_rng(seed).spawn(len(sizes))
+    chunk = max(1, CHUNK_CELLS // cells)
+    parts = []
+    for start in range(0, replicates, chunk):
+        size = min(chunk, replicates - start)
+        draws = zip(streams, sizes, strict=True)
+        parts.append(statistic(*(r.multinomial(n, np.full(n, 1.0 / n), size) for r, n in draws)))
+    figures = np.concatenate(parts)
+    low, high = np.quantile(figures, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)
+
+
+def figures_of(values: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray:
+    """Return the values as float64; with `ndim` 1 of one run each, with 2 a grid as above.
+
+    Raises:
+        ValueError: If there are none, some are not finite, or the dimensions are others.
+    """
+    figures = np.asarray(values, dtype=np.float64)
+    if ndim == 2 and (figures.ndim != 2 or figures.size == 0):
+        raise ValueError(
+            f"{name} must have shape (seeds, prompts) with at least one figure, got {figures.shape}"
+        )
+    if figures.size == 0:
+        raise ValueError(f"{name} must hold at least one figure, got none")
+    if ndim not in (None, figures.ndim):
+        raise ValueError(f"{name} must have one dimension, got shape {figures.shape}")
+    if not np.isfinite(figures).all():
+        raise ValueError(f"{name} must be finite: leave out prompts without a figure first")
+    return figures

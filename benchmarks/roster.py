@@ -15,7 +15,7 @@ from agents.base import parse_agent
 from benchmarks.records import check_agent_name
 
 if TYPE_CHECKING:
-    from benchmarks.policies import Policy
+    from benchmarks.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)

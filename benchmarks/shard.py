@@ -19,7 +19,7 @@ class Shard:
         count: How many there are.
 
     Raises:
-        ValueError: The number is not in 1 to count.
+        ValueError: If the number is not in 1 to count.
 
     Example:
         >>> Shard.parse("3/8")
@@ -52,7 +52,7 @@ class Shard:
         """Read a shard as `str` writes it.
 
         Raises:
-            ValueError: The text is something else.
+            ValueError: If the text is something else.
         """
         found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if not found:

@@ -39,7 +39,7 @@ def train(
     """Train an agent and store it in a result folder, with its figures as `training.json`.
 
     An agent whose `train` is that of `agents.network_agent.NetworkAgent` is trained in a run of its
-    own, see `agents.runs`, and goes on from the run's newest checkpoint: with a budget of episodes
+    own, see `agents.runs`, and resumes from the run's newest checkpoint: with a budget of episodes
     it ends with the same weights as without an interruption. Others train in memory and begin
     anew.
 
@@ -50,14 +50,14 @@ def train(
         suite: What the agent is trained for.
         budget: For how long.
         device: Where the generator runs.
-        make_env: Number of parallel environments -> vector environment over the training prompts.
-        identity: What tells these prompts and this generator from others of the same name.
+        make_env: See `agents.runs.material.Material`.
+        identity: See `agents.runs.material.Material`.
 
     Raises:
-        TrainingError: There was no update, figures are no longer finite, or the disk is full.
-        ValueError: An interrupted training had other settings of the agent, or another device.
-        ImportError: A library that the agent learns with is not installed.
-        GeneratorError: The generator failed.
+        TrainingError: If there was no update, figures are no longer finite, or the disk is full.
+        ValueError: If an interrupted training had other settings of the agent, or another device.
+        ImportError: If a library that the agent learns with is not installed.
+        GeneratorError: If the generator failed.
     """
     amount = budget.tell(entry.name)
     print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
@@ -94,7 +94,7 @@ def _train_in_run(
     from agents.runs.material import Material
     from agents.runs.run import RunError
     from agents.runs.run import train as train_in_run
-    from benchmarks.policies import find_policies
+    from benchmarks.policy import find_policies
 
     try:
         run = train_in_run(config, path, material=Material(make_env, None, identity), agent=agent)

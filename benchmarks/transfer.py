@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agents.runs.drawing import check_drawing
 from benchmarks.analysis import Analysis, Table, write_analysis
 from benchmarks.leaderboard import Row
+from benchmarks.policies import one_vocabulary
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
 
@@ -28,17 +29,17 @@ def run(
         folders: Result folders that trained the agents; one or more.
         agents: Agents that learn.
         out: Folder for the evaluations, one result folder per generator; an interrupted analysis
-            goes on there.
+            resumes there.
         device: Where the generators run.
 
     Returns:
         The analysis, which is written into `out`, too.
 
     Raises:
-        RunFolderError: There is no such result folder, or a trained agent is missing in it.
-        ValueError: An agent is unknown or does not learn, two folders have one name, or the
+        RunFolderError: If there is no such result folder, or a trained agent is missing in it.
+        ValueError: If an agent is unknown or does not learn, two folders have one name, or the
             tokenizers differ.
-        MissingExtraError: Matplotlib is not installed.
+        MissingExtraError: If Matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
@@ -57,10 +58,10 @@ def run(
         for entry in entries
         for source, label in zip(sources, labels, strict=True)
     ]
-    rows: dict[str, list[Row]] = {}
-    for source, label in zip(sources, labels, strict=True):
-        where = Path(out) / label
-        rows[label] = Benchmark(suite_of(source.settings), moved, where, device=device).run()
+    rows = {
+        label: Benchmark(suite_of(own.settings), moved, Path(out) / label, device=device).run()
+        for own, label in zip(sources, labels, strict=True)
+    }
     analysis = analyse(rows, [entry.name for entry in entries])
     write_analysis(out, analysis, lambda figure: _draw(figure, analysis))
     return analysis
@@ -102,15 +103,13 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
 
 
 def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
-    from pcrl_gym.episodes.tokenizers import load_tokenizer
     from pcrl_gym.generators.loading import tokenizer_name
 
     names = dict.fromkeys(
         source.settings.get("tokenizer") or tokenizer_name(source.settings["generator"])
         for source in sources
     )
-    vocabularies = {frozenset(load_tokenizer(name).get_vocab().items()) for name in names}
-    if len(vocabularies) > 1:
+    if not one_vocabulary(names):
         raise ValueError(
             f"{', '.join(names)} have different tokenizers, and a policy knows the token ids of "
             "its own alone. Give runs that share one, by their generators or by --tokenizer"

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 SHARE = 0.05
 """Share of the records whose answers are asked for again."""
 
-_MOST_TOLD = 5
+_MAX_NAMED = 5
 
 
 @dataclass
@@ -50,8 +51,8 @@ class Report:
     def text(self) -> str:
         """Return the notes and problems, and the verdict as the last line."""
         verdict = f"{len(self.problems)} problem(s)." if self.problems else "The folder is valid."
-        told = [f"problem: {problem}" for problem in self.problems]
-        return "\n".join([*self.notes, *told, verdict]) + "\n"
+        problems = [f"problem: {problem}" for problem in self.problems]
+        return "\n".join([*self.notes, *problems, verdict]) + "\n"
 
 
 def validate(
@@ -90,22 +91,26 @@ def validate(
         return report
     _check_suite(opened.settings, report)
     _check_prompts(records, opened.settings, template, _skipped(opened.path), report)
-    _tell(report, _wrong_figures(records, opened.settings))
-    told = _read_json(opened.path / "summary.json")
-    if not _equal(_in_order(told), _in_order(json.loads(json.dumps(rows)))):
+    _add(report, _wrong_figures(records, opened.settings))
+    summary = _read_json(opened.path / "summary.json")
+    if not _equal(_in_order(summary), _in_order(json.loads(json.dumps(rows)))):
         report.problems.append("summary.json does not follow from the records")
     report.notes.append("suite, prompts, figures and summary checked")
-    _check_answers(
-        records, opened.settings, template, report, device=device, seed=seed, share=share
-    )
+    count = min(len(records), math.ceil(share * len(records)))
+    chosen = np.random.default_rng(seed).choice(len(records), size=count, replace=False)
+    sample = [records[i] for i in sorted(chosen)]
+    if generator := _generator(opened.settings, device, report):
+        limit = opened.settings["max_new_tokens"]
+        _add(report, _other_answers(sample, generator, limit, template))
+        report.notes.append(f"{count} records ({share:.0%}) answered again by {generator.name}")
     return report
 
 
 def _skipped(folder: Path) -> dict[str, list[str]]:
     """Return the ids of the prompts of each split that the first run left out."""
-    told = _read_json(folder / "provenance.json")
+    provenance = _read_json(folder / "provenance.json")
     try:
-        return dict(told["runs"][0]["skipped_prompts"])
+        return dict(provenance["runs"][0]["skipped_prompts"])
     except (KeyError, IndexError, TypeError, ValueError):
         return {}
 
@@ -118,18 +123,14 @@ def _read_json(file: Path) -> Any:
 
 
 def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
-    """Return the figures of a record that do not follow from its texts and counts.
+    """Return the names of a record's figures that do not follow from its texts and counts.
 
     Args:
         record: The record.
         reward: The suite's reward, see `pcrl_gym.scoring.rewards.make_reward`.
         measure: The suite's similarity of two answers.
-
-    Returns:
-        Names of the figures, see `benchmarks.records.Record`.
     """
-    wrong = []
-    left, end = [], 0
+    wrong, left, end = [], [], 0
     for start, stop in record.dropped:
         if not end <= start < stop <= len(record.prompt):
             return ["dropped"]
@@ -137,25 +138,15 @@ def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
         end = stop
     if "".join([*left, record.prompt[end:]]) != record.compressed_prompt:
         wrong.append("compressed_prompt")
-    expected: dict[str, float | None] = {
-        "similarity": measure(record.compressed_output, record.output)
-    }
-    expected["compression_ratio"] = compression_ratio(
-        record.original_tokens, record.compressed_tokens, record.template_tokens
-    )
     likelihood = math.nan if record.log_likelihood is None else record.log_likelihood
-    terms = RewardInputs(
-        *(
-            np.array([value], dtype=np.float64)
-            for value in (
-                record.similarity,
-                record.compression_ratio,
-                record.drop_rate,
-                likelihood,
-            )
-        )
-    )
-    expected["reward"] = float(reward(terms)[0])
+    terms = (record.similarity, record.compression_ratio, record.drop_rate, likelihood)
+    expected: dict[str, float | None] = {
+        "similarity": measure(record.compressed_output, record.output),
+        "compression_ratio": compression_ratio(
+            record.original_tokens, record.compressed_tokens, record.template_tokens
+        ),
+        "reward": float(reward(RewardInputs(*(np.array([term]) for term in terms)))[0]),
+    }
     for prefix, answer in (
         ("gold", record.compressed_output if record.gold else None),
         ("cut", None if record.gold_cut is None else record.compressed_output[: record.gold_cut]),
@@ -163,9 +154,7 @@ def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
         figures = (None,) * 3 if answer is None else against_gold(answer, record.gold)
         for name, value in zip(("1", "2", "l"), figures, strict=True):
             expected[f"{prefix}_rouge_{name}"] = value
-    for name, value in expected.items():
-        if not _equal(getattr(record, name), value):
-            wrong.append(name)
+    wrong += [name for name, value in expected.items() if not _equal(getattr(record, name), value)]
     if not 0.0 <= record.drop_rate <= 1.0 or (record.drop_rate == 0.0) != (not record.dropped):
         wrong.append("drop_rate")
     return wrong
@@ -200,12 +189,12 @@ def _place(record: Record) -> str:
     return f"{record.agent}, {record.split}, seed {record.seed}, prompt {record.prompt_id}"
 
 
-def _tell(report: Report, problems: Iterable[str]) -> None:
+def _add(report: Report, problems: Iterable[str]) -> None:
     """Add problems, the first ones in words and the others as a number."""
     found = list(problems)
-    report.problems += found[:_MOST_TOLD]
-    if len(found) > _MOST_TOLD:
-        report.problems.append(f"and {len(found) - _MOST_TOLD} more of this kind")
+    report.problems += found[:_MAX_NAMED]
+    if len(found) > _MAX_NAMED:
+        report.problems.append(f"and {len(found) - _MAX_NAMED} more of this kind")
 
 
 def _check_suite(settings: dict[str, Any], report: Report) -> None:
@@ -217,10 +206,10 @@ def _check_suite(settings: dict[str, Any], report: Report) -> None:
     rules = ("version", "splits", "dtype", "reward", "measure", "template", "unit", "max_units",
              "max_new_tokens", "limit", "second_tokenizer")  # fmt: skip
     for name in (rule for rule in rules if rule not in frozen.open):
-        if getattr(made, name) != getattr(frozen, name):
+        own, needed = getattr(made, name), getattr(frozen, name)
+        if own != needed:
             report.problems.append(
-                f"{name} is {getattr(made, name)!r}, but suite {frozen.id} v{frozen.version} has "
-                f"{getattr(frozen, name)!r}"
+                f"{name} is {own!r}, but suite {frozen.id} v{frozen.version} has {needed!r}"
             )
     if made.seeds < frozen.seeds:
         report.problems.append(f"{made.seeds} seeds, but the suite has {frozen.seeds}")
@@ -268,7 +257,7 @@ def _check_prompts(
             elif ids and (missing := len(set(known) - left_out - set(ids))):
                 report.problems.append(f"{agent}, seed {seed}: {split} lacks {missing} prompts")
         own_records = [r for r in records if r.split == split and r.prompt_id in known]
-        _tell(report, _other_prompts(own_records, known, template))
+        _add(report, _other_prompts(own_records, known, template))
 
 
 def _template(settings: dict[str, Any]) -> Template | None:
@@ -289,25 +278,16 @@ def _other_prompts(
             yield f"{_place(record)}: gold answer or source is not the dataset's"
         if record.prompt_id not in rendered:
             continue
-        text, fixed = rendered[record.prompt_id].text, rendered[record.prompt_id].fixed
-        if record.prompt != text:
+        original = rendered[record.prompt_id]
+        pairs = product(record.dropped, original.fixed)
+        if record.prompt != original.text:
             yield f"{_place(record)}: the prompt is not the dataset's"
-        elif any(
-            start < end_ and start_ < end for start, end in record.dropped for start_, end_ in fixed
-        ):
+        elif any(start < end_ and start_ < end for (start, end), (start_, end_) in pairs):
             yield f"{_place(record)}: parts of the template were dropped"
 
 
-def _check_answers(
-    records: list[Record],
-    settings: dict[str, Any],
-    template: Template | None,
-    report: Report,
-    *,
-    device: str,
-    seed: int,
-    share: float,
-) -> None:
+def _generator(settings: dict[str, Any], device: str, report: Report) -> Generator | None:
+    """Return the generator of a run; None if it cannot be had, which the report then says."""
     from pcrl_gym.generators.loading import load_generator
 
     try:
@@ -315,15 +295,11 @@ def _check_answers(
         generator = load_generator(settings["generator"], device=device, dtype=dtype)
     except (ValueError, OSError, ImportError) as error:
         report.notes.append(f"the generator is not available, no answers were repeated: {error}")
-        return
+        return None
     if generator.fingerprint != settings["generator_fingerprint"]:
         report.problems.append("the generator has other weights than the one of the run")
-        return
-    count = min(len(records), math.ceil(share * len(records)))
-    chosen = np.random.default_rng(seed).choice(len(records), size=count, replace=False)
-    sample = [records[i] for i in sorted(chosen)]
-    _tell(report, _other_answers(sample, generator, settings["max_new_tokens"], template))
-    report.notes.append(f"{count} records ({share:.0%}) answered again by {generator.name}")
+        return None
+    return generator
 
 
 def _other_answers(

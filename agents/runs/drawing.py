@@ -24,15 +24,7 @@ def check_drawing() -> None:
 
 
 def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options: Any) -> bytes:
-    """Draw a picture.
-
-    Args:
-        draw: Draws into an empty figure.
-        figsize: Width and height in inches.
-        **options: Other arguments of the figure.
-
-    Returns:
-        A PNG file.
+    """Return a PNG file of what `draw` draws into an empty figure of width and height in inches.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -47,3 +39,8 @@ def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options:
     picture = io.BytesIO()
     canvas.print_png(picture)
     return picture.getvalue()
+
+
+def line_style(place: int) -> dict[str, str]:
+    """Return color and marker of one of several lines in a chart."""
+    return {"color": f"C{place % 10}", "marker": "os^Dv*PX"[place % 8]}

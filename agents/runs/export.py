@@ -76,8 +76,6 @@ def export(
     if not path.is_dir():
         other = "last" if which == "best" else "best"
         raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
-    tokenizer = task["tokenizer"]
-    template = _template(source, task)
     agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
     if getattr(agent, "network", None) is None:
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
@@ -99,13 +97,13 @@ def export(
     )
     compressor = Compressor(
         agent.network,
-        tokenizer,
-        template=template,
+        task["tokenizer"],
+        template=_template(source, task),
         unit=task["unit"],
         max_units=task["max_units"],
         force_keep=task["force_keep"],
         keep_digits=task["keep_digits"],
-        max_tokens_per_word=_max_tokens_per_word(task, tokenizer),
+        max_tokens_per_word=_max_tokens_per_word(task),
         card=card,
         device="cpu",
     )
@@ -135,7 +133,7 @@ def check_exportable(env: VectorEnv) -> None:
         )
 
 
-def _max_tokens_per_word(task: Mapping[str, Any], tokenizer: str) -> float | None:
+def _max_tokens_per_word(task: Mapping[str, Any]) -> float | None:
     try:
         prompts = load_prompts(task["dataset"], task["split"])
     except (ValueError, OSError, ImportError) as error:
@@ -146,15 +144,15 @@ def _max_tokens_per_word(task: Mapping[str, Any], tokenizer: str) -> float | Non
         )
         return None
     texts = [prompt_text(prompt.instruction, prompt.input) for prompt in prompts]
-    return domain_limit(texts, TextEncoder(load_tokenizer(tokenizer)))
+    return domain_limit(texts, TextEncoder(load_tokenizer(task["tokenizer"])))
 
 
 def _progress(path: Path) -> Mapping[str, Any]:
     """Return how long a stored agent had learned: `updates`, `episodes` and `seconds`."""
     names = ("progress.json", "evaluation.json")
     file = next(path / name for name in names if (path / name).exists())
-    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return told
+    progress: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return progress
 
 
 def _template(run: RunFolder, task: Mapping[str, Any]) -> Template:
@@ -170,11 +168,11 @@ def _template(run: RunFolder, task: Mapping[str, Any]) -> Template:
 
 def _evaluation(path: Path, run: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """Return evaluation of the stored agent, as a row; none if it was not evaluated as it is."""
-    told = _progress(path)
+    figures = _progress(path)
     if path.name != "best":
         rows = [r for r in RunFolder(path.parent).rows() if r["kind"] == "evaluation"]
-        told = next((r for r in reversed(rows) if r["updates"] == told["updates"]), {})
-    figures = {key: round(told[key], 3) for key in FIGURES if told.get(key) is not None}
+        figures = next((r for r in reversed(rows) if r["updates"] == figures["updates"]), {})
+    figures = {key: round(figures[key], 3) for key in FIGURES if figures.get(key) is not None}
     if not figures:
         return ()
     limit = run.get("evaluate_limit")

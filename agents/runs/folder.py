@@ -5,7 +5,7 @@
                           chat template writes around a prompt, compared too
     metrics.jsonl         a line per update and per evaluation
     last/                 the newest checkpoint: the agent as `save` wrote it, and what its training
-                          needs to go on: training.safetensors, progress.json
+                          needs to resume: training.safetensors, progress.json
     best/                 the agent with the best evaluation so far, and evaluation.json
     learning_curve.png    tensorboard/
 
@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import filelock
 import yaml
@@ -45,14 +45,6 @@ _BEFORE_UPDATES = {
 
 class RunFolderError(ValueError):
     """The folder holds another run, something else, or is in use."""
-
-
-class Savable(Protocol):
-    """An agent that can be stored."""
-
-    def save(self, folder: str | Path) -> None:
-        """Write everything that loading needs."""
-        ...
 
 
 class RunFolder:
@@ -119,14 +111,7 @@ class RunFolder:
         file = self.path / "config.yaml"
         if not file.is_file():
             raise RunFolderError(f"{self.path} holds no run: config.yaml is missing")
-        try:
-            config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunFolderError(f"{file} is damaged: {error}") from error
-        missing = {"name", "seed", "task", "run"} - set(config if isinstance(config, dict) else ())
-        if missing:
-            raise RunFolderError(f"{file} is damaged: {', '.join(sorted(missing))} is missing")
-        return dict(config) | {"task": _with_tokenizer(config["task"])}
+        return _read_config(file)
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         file = self.path / "identity.json"
@@ -135,29 +120,24 @@ class RunFolder:
             if changed:
                 raise RunFolderError(
                     f"{self.path} was begun with other prompts or another generator of the same "
-                    "name:\n" + _lines(changed) + "\nPut them back, or give another folder."
+                    "name:\n" + _lines(changed) + "\nPut them back, or give another folder"
                 )
 
-    def save_checkpoint(self, agent: Savable, learner: Learner, budget: Budget) -> None:
+    def save_checkpoint(self, agent: Any, learner: Learner, budget: Budget) -> None:
         """Store agent and training as they are between two updates, in place of `last`.
 
         Raises:
             OSError: If that cannot be written; `last` is then as it was.
         """
-        progress = {
-            "updates": budget.updates_done,
-            "episodes": budget.episodes_done,
-            "seconds": budget.seconds_done,
-        }
         # safetensors refuses tensors that share memory or have gaps.
         state = {key: value.detach().clone().contiguous() for key, value in learner.state().items()}
         with _as_os_errors(), replace_folder(self.last) as fresh:
             agent.save(fresh)
             save_file(state, fresh / TRAINING_FILE)
-            write_file(fresh / "progress.json", json.dumps(progress) + "\n")
+            write_file(fresh / "progress.json", json.dumps(budget.progress) + "\n")
 
     def load_checkpoint(self, learner: Learner, budget: Budget) -> None:
-        """Go on from `last`, or from the start if there is none.
+        """Continue from `last`, or begin anew if there is none.
 
         Raises:
             RunFolderError: If it cannot be read.
@@ -175,7 +155,7 @@ class RunFolder:
                 "start, or give another folder"
             ) from error
 
-    def save_best(self, agent: Savable, figures: Figures) -> bool:
+    def save_best(self, agent: Any, figures: Figures) -> bool:
         """Store the agent in place of `best` if its evaluation earned more than that one's.
 
         Returns:
@@ -239,12 +219,8 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
         raise RunFolderError(
             f"{path} holds files but no config.yaml, so it is no run; give another"
         )
-    try:
-        stored = yaml.safe_load(file.read_text(encoding="utf-8"))
-        stored["run"] = stored["run"] | {"loggers": list(config.run.loggers)}
-        stored["task"] = _with_tokenizer(stored["task"])
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise RunFolderError(f"{file} is damaged: {error}") from error
+    stored = _read_config(file)
+    stored["run"]["loggers"] = list(config.run.loggers)
     changed = differences(stored, config.to_mapping())
     if changed:
         raise RunFolderError(
@@ -253,9 +229,20 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
         )
 
 
-def _with_tokenizer(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the task of a run; older runs were stored without the tokenizer that was chosen."""
-    return {**task, "tokenizer": task.get("tokenizer") or tokenizer_name(task["generator"])}
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunFolderError(f"{file} is damaged: {error}") from error
+    missing = {"name", "seed", "task", "run"} - set(config if isinstance(config, dict) else ())
+    if missing:
+        raise RunFolderError(f"{file} is damaged: {', '.join(sorted(missing))} is missing")
+    task, run = config["task"], config["run"]
+    if not isinstance(run, dict) or not isinstance(task, dict) or "generator" not in task:
+        raise RunFolderError(f"{file} is damaged: task or run has no settings")
+    # Older runs were stored without the tokenizer that was chosen.
+    task["tokenizer"] = task.get("tokenizer") or tokenizer_name(task["generator"])
+    return dict(config)
 
 
 def row_to_line(row: Mapping[str, Any]) -> str:

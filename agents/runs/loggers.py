@@ -6,9 +6,10 @@ import hashlib
 import importlib
 import importlib.util
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from agents.runs.config import RunConfig
 from agents.runs.folder import Row, RunFolder, row_to_line
@@ -22,23 +23,22 @@ _INSTALL = {
 _PROJECT = "pcrl_gym"
 
 
-class Logger(Protocol):
+class Logger(ABC):
     """Takes the rows of a run."""
 
+    @abstractmethod
     def log(self, row: Row) -> None:
         """Take one row: `kind` ("update" or "evaluation"), `updates`, and figures."""
-        ...
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027
         """Make what was taken survive the process."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Take no more rows."""
-        ...
 
 
-class JsonLines:
+class JsonLines(Logger):
     """Appends to `metrics.jsonl`, which the learning curve and a resumed run read."""
 
     def __init__(self, folder: RunFolder) -> None:
@@ -58,7 +58,7 @@ class JsonLines:
         self._file.close()
 
 
-class TensorBoard:
+class TensorBoard(Logger):
     """Writes scalars for TensorBoard, over updates.
 
     Args:
@@ -85,7 +85,7 @@ class TensorBoard:
         self._writer.close()
 
 
-class Tracker:
+class Tracker(Logger):
     """Sends figures to wandb, or to trackio, which has the same functions.
 
     Args:
@@ -100,9 +100,6 @@ class Tracker:
     def log(self, row: Row) -> None:
         """Send the figures of a row."""
         self._library.log(_scalars(row), step=row["updates"])
-
-    def flush(self) -> None:
-        """Nothing: the library sends by itself."""
 
     def close(self) -> None:
         """Tell the library that the run has ended."""

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gymnasium.vector import VectorEnv
@@ -29,7 +30,7 @@ class Material:
     Attributes:
         make_env: Number of parallel environments -> vector environment over the training prompts.
         evaluate: Agent -> figures on the evaluation prompts; None: no evaluation.
-        identity: What tells these prompts and this generator from others of the same name.
+        identity: What distinguishes these prompts and this generator from others of the same name.
     """
 
     make_env: Callable[[int], VectorEnv]
@@ -55,13 +56,8 @@ def load_material(config: RunConfig) -> Material:
     if split is not None:
         held_out = _load_held_out(task.dataset, split, config.run.evaluate_limit)
         _warn_of_shared(prompts, held_out, split)
-    generator = load_generator(
-        task.generator,
-        device=task.device,
-        dtype=task.dtype,
-        batch_size=task.batch_size,
-        cache=task.cache,
-    )
+    running = {key: getattr(task, key) for key in ("device", "dtype", "batch_size", "cache")}
+    generator = load_generator(task.generator, **running)
     fingerprint = generator.fingerprint
     template = make_template(task.template, generator.tokenizer)
     options = dataclasses.asdict(task) | {
@@ -75,13 +71,10 @@ def load_material(config: RunConfig) -> Material:
 
     evaluation = None
     if split is not None:
-        answered = {"dataset": held_out, "split": split, "early_stopping": False}
-        if config.run.evaluate_max_new_tokens is not None:
-            answered["max_new_tokens"] = config.run.evaluate_max_new_tokens
-        evaluation_task = make_task(**(options | answered))
-
-        def evaluation(agent: Agent) -> Figures:
-            return evaluate(agent, evaluation_task)
+        longest = config.run.evaluate_max_new_tokens or task.max_new_tokens
+        whole = {"dataset": held_out, "split": split, "early_stopping": False}
+        evaluation_task = make_task(**(options | whole | {"max_new_tokens": longest}))
+        evaluation = partial(evaluate, task=evaluation_task)
 
     identity: dict[str, Any] = {
         "prompts": dataset_checksum(prompts),

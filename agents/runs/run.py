@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 from tqdm.auto import tqdm
 
 from agents import learning
-from agents.base import Agent, agent_class
+from agents.base import agent_class
 from agents.budget import Budget
 from agents.learning import Figures, Learner, TrainingDivergedError
 from agents.runs.config import RunConfig
@@ -82,21 +82,13 @@ class _Session:
     """One process's part of a run."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        folder: RunFolder,
-        material: Material,
-        agent: Any,
-        progress: bool,
+        self, config: RunConfig, folder: RunFolder, material: Material, agent: Any, progress: bool
     ) -> None:
-        self._config = config
-        self._folder = folder
-        self._material = material
-        self._progress = progress
+        self._config, self._folder, self._material = config, folder, material
+        self._agent, self._progress = agent, progress
         run = config.run
         seconds = None if run.minutes is None else 60.0 * run.minutes
         self._budget = Budget(run.episodes, seconds, updates=run.updates)
-        self._agent = agent
         self._loggers: list[Logger] = []
         self._rows: list[dict[str, Any]] = []
         self._stored_at = 0
@@ -140,7 +132,7 @@ class _Session:
             with self._budget.paused():
                 self._log("update", figures)
                 if learner.updates % run.evaluate_every == 0:
-                    self._evaluate(figures)
+                    self._evaluate()
                 if learner.updates % run.checkpoint_every == 0:
                     self._store(learner)
 
@@ -158,13 +150,7 @@ class _Session:
             raise RunError("the budget was over before the first update: give more minutes")
         with self._budget.paused():
             if self._evaluated_at != learner.updates:
-                self._evaluate(
-                    {
-                        "updates": learner.updates,
-                        "episodes": self._budget.episodes_done,
-                        "seconds": self._budget.seconds_done,
-                    }
-                )
+                self._evaluate()
             if self._stored_at != learner.updates:
                 self._store(learner)
             draw(self._rows, self._folder.curve)
@@ -175,22 +161,14 @@ class _Session:
         for logger in self._loggers:
             logger.log(row)
 
-    def _evaluate(self, now: Figures) -> None:
+    def _evaluate(self) -> None:
         if self._material.evaluate is None:
             return
-        agent: Agent = self._agent
-        figures = {key: now[key] for key in ("updates", "episodes", "seconds")}
-        figures |= self._material.evaluate(agent)
+        figures = self._budget.progress | self._material.evaluate(self._agent)
         self._log("evaluation", figures)
         self._evaluated_at = int(figures["updates"])
         best = self._folder.save_best(self._agent, figures)
-        shown = ", ".join(
-            f"{label} {figures[key]:.3f}"
-            for key, label in (
-                ("reward", "reward"), ("compression_ratio", "ratio"), ("survived", "survived"),
-            )
-            if key in figures
-        )  # fmt: skip
+        shown = ", ".join(f"{label} {value}" for label, value in learning.shown(figures).items())
         self._say(f"update {figures['updates']}: evaluation {shown}{' (best)' if best else ''}")
         draw(self._rows, self._folder.curve)
 

@@ -120,7 +120,8 @@ def _run(
                 )
             episodes = default_episodes((entry.name for entry in entries), quick=True)
         if policies:
-            from benchmarks.policies import find_policies, tokenizer_of, with_policies
+            from benchmarks.policies import tokenizer_of, with_policies
+            from benchmarks.policy import find_policies
 
             found = find_policies(policies)
             entries = with_policies(entries, found, chosen)

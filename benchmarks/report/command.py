@@ -27,16 +27,16 @@ def run(folders: Sequence[Path], out: Path | None) -> list[Path]:
         The files: `index.html`, `leaderboard.md`, `.csv` and `.tex`, `ratio-similarity.png`.
 
     Raises:
-        RunFolderError: A folder cannot be read, or `out` holds something else.
-        ValueError: The page would be too large.
-        MissingExtraError: Matplotlib is not installed.
+        RunFolderError: If a folder cannot be read, or `out` holds something else.
+        ValueError: If the page would be too large.
+        MissingExtraError: If Matplotlib is not installed.
     """
     if not folders:
         raise RunFolderError("report needs at least one result folder")
     out = folders[0] / "report" if out is None else out
     boards = read_boards(folders)
     contents = {
-        # First: it tells the next report whose files these are.
+        # First: it shows the next report whose files these are.
         "index.html": make_page(boards),
         "leaderboard.md": _encode(markdown(boards)),
         "leaderboard.csv": _encode(comma_separated(boards)),

@@ -1,4 +1,4 @@
-"""What a report tells of a result folder, read from its files."""
+"""What a report shows of a result folder, read from its files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ from benchmarks.records import Record, RunFolder, RunFolderError
 MAX_POINTS = 100
 _TRAINED = re.compile(r"(?P<agent>.+)-seed(?P<seed>\d+)")
 # The first that the trained agents of a folder have is the x axis of their curves.
-_PROGRESS = {
-    "episodes": "episodes of training",
-    "seconds": "seconds of training",
-    "updates": "updates",
-}
+_PROGRESS = {"episodes": "episodes of training", "seconds": "seconds of training"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,7 @@ class Board:
         generator: Name of the generator.
         rows: Leaderboard rows, best reward first within a split.
         records: All records.
-        runs: What `provenance.json` tells of each run.
+        runs: What `provenance.json` says of each run.
         analyses: The folder's analyses, as JSON objects.
         learning: Curves of training, see `learning_curves`.
     """
@@ -57,7 +53,7 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
     """Read result folders.
 
     Raises:
-        RunFolderError: One is no result folder, is damaged or holds no finished results.
+        RunFolderError: If one is no result folder, is damaged or holds no finished results.
     """
     opened = [RunFolder(folder) for folder in folders]
     titles = [suite_title(folder.settings) for folder in opened]
@@ -97,19 +93,16 @@ def _runs(file: Path) -> list[dict[str, Any]]:
 def learning_curves(agents: Path) -> dict[str, Any]:
     """Return the reward in training, one line per trained agent and seed.
 
-    Args:
-        agents: Folder with one folder `<agent>-seed<k>` per trained agent.
+    In the folder `agents` each trained agent has a folder `<agent>-seed<k>`.
 
     Returns:
         `{"x_label": str, "series": [{"name", "group", "points"}]}` with the agent as group.
     """
     histories = {}
     for file in sorted(agents.glob("*/training.json")):
-        name = _TRAINED.fullmatch(file.parent.name)
-        if name:
-            histories[name["agent"], int(name["seed"])] = json.loads(
-                file.read_text(encoding="utf-8")
-            )
+        if name := _TRAINED.fullmatch(file.parent.name):
+            history = json.loads(file.read_text(encoding="utf-8"))
+            histories[name["agent"], int(name["seed"])] = history
     updates = [update for history in histories.values() for update in history]
     key = next((key for key in _PROGRESS if any(key in update for update in updates)), "updates")
     series = []
@@ -122,7 +115,7 @@ def learning_curves(agents: Path) -> dict[str, Any]:
         if points:
             line = {"name": f"{agent}, seed {seed}", "group": agent, "points": thin(points)}
             series.append(line)
-    return {"x_label": _PROGRESS[key], "series": series}
+    return {"x_label": _PROGRESS.get(key, key), "series": series}
 
 
 def thin(

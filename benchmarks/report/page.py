@@ -16,24 +16,17 @@ from benchmarks.stats import SURVIVAL_THRESHOLD
 
 MAX_BYTES = 2_000_000
 MARK = '<meta name="generator" content="pcrl_gym benchmarks report">'
-"""Stands in every page made here, and tells it from files of others."""
+"""Stands in every page made here, by which it differs from files of others."""
 
 _HERE = Path(__file__).resolve().parent
 _SCRIPTS = ("page.js", "charts.js", "leaderboard.js", "prompts.js")
 
 
 def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
-    """Assemble the page; it holds as many prompts as there is room for.
-
-    Args:
-        boards: Result folders, read.
-        max_bytes: The page is smaller than this.
-
-    Returns:
-        The page, in UTF-8.
+    """Return the page in UTF-8, with as many prompts as there is room for.
 
     Raises:
-        ValueError: Even without prompts it would not be.
+        ValueError: If it would have more than `max_bytes` even without prompts.
     """
     bare = _assemble(boards, 0)
     room = max_bytes - len(bare) - 100  # the counts of prompts grow by some digits

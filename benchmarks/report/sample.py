@@ -29,21 +29,17 @@ FIGURES = (
 
 
 def prompt_sample(boards: Sequence[Board], budget: int) -> dict[str, Any]:
-    """Choose prompts whose JSON takes at most so many bytes.
+    """Choose prompts whose `script_json` takes at most `budget` bytes.
 
     The same number of prompts is picked from each split of each folder, at even distances, and each
     comes with the records of all agents and seeds, so that agents can be compared on it.
-
-    Args:
-        boards: Result folders.
-        budget: Most bytes of `page.script_json` of the entries.
 
     Returns:
         `{"prompts", "of_prompts", "records", "of_records", "figures", "entries"}`: how many of how
         many, titles of the figures, and the prompts.
     """
     groups = [group for place, board in enumerate(boards) for group in _splits(place, board)]
-    sizes = [[script_size(entry) + 1 for entry in group] for group in groups]
+    sizes = [[len(script_json(entry)) + 1 for entry in group] for group in groups]
     fits, too_many = 0, max((len(group) for group in groups), default=0) + 1
     while too_many - fits > 1:
         count = (fits + too_many) // 2
@@ -76,11 +72,6 @@ def script_json(value: Any) -> str:
     return text.replace("<", "\\u003c")
 
 
-def script_size(value: Any) -> int:
-    """Return the bytes of `script_json`."""
-    return len(script_json(value))
-
-
 def utf16_ranges(text: str, ranges: Iterable[tuple[int, int]]) -> list[int]:
     """Return starts and ends of ranges as JavaScript counts: characters past U+FFFF are two.
 
@@ -96,33 +87,28 @@ def _splits(board_place: int, board: Board) -> list[list[dict[str, Any]]]:
     by_split: dict[str, dict[str, dict[str, Any]]] = {split: {} for split in board.splits}
     for record in board.records:
         own = by_split[record.split]
-        if record.prompt_id not in own:
-            own[record.prompt_id] = {
-                "board": board_place,
-                "split": record.split,
-                "id": record.prompt_id,
-                "family": record.source,
-                "prompt": record.prompt,
-                "output": record.output,
-                "gold": record.gold,
-                "views": [],
-            }
-        own[record.prompt_id]["views"].append(_view(record))
+        entry = {
+            "board": board_place,
+            "split": record.split,
+            "id": record.prompt_id,
+            "family": record.source,
+            "prompt": record.prompt,
+            "output": record.output,
+            "gold": record.gold,
+            "views": [],
+        }
+        own.setdefault(record.prompt_id, entry)["views"].append(_view(record))
     return [list(own.values()) for own in by_split.values()]
 
 
 def _view(record: Record) -> list[Any]:
     # A list, not an object: the keys would take more room than the values.
+    figures = (getattr(record, key) for key, _ in FIGURES)
     same = record.compressed_output == record.output
     return [
         record.agent,
         record.seed,
         utf16_ranges(record.prompt, record.dropped),
         None if same else record.compressed_output,
-        [_rounded(getattr(record, key, None)) for key, _ in FIGURES],
+        [round(v, 4) if isinstance(v, float) else v for v in map(finite, figures)],
     ]
-
-
-def _rounded(value: Any) -> Any:
-    value = finite(value)
-    return round(value, 4) if isinstance(value, float) else value

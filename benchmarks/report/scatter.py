@@ -17,16 +17,10 @@ _Box = tuple[float, float, float, float]  # left, bottom, right, top in points
 
 
 def scatter_png(boards: Sequence[Board]) -> bytes:
-    """Draw one panel per split: an agent is a point, the Pareto front a line.
-
-    Args:
-        boards: Result folders, read.
-
-    Returns:
-        A PNG file.
+    """Draw one panel per split: an agent is a point, the Pareto front a line; as PNG.
 
     Raises:
-        MissingExtraError: Matplotlib is not installed.
+        MissingExtraError: If Matplotlib is not installed.
     """
     panels = [(board, split) for board in boards for split in board.splits]
     columns = min(3, len(panels))
@@ -50,17 +44,13 @@ def _draw(panel: Any, rows: Sequence[dict[str, Any]]) -> None:
     )
     if best:
         panel.plot(*zip(*best, strict=True), color="0.6", linewidth=1, zorder=1)
+    styles = {
+        True: {"marker": "D", "color": "C3", "fillstyle": "none"},
+        False: {"marker": "o", "color": "C0", "fillstyle": "full"},
+    }
     for row in rows:
-        oracle = row["oracle"]
-        panel.plot(
-            row["compression_ratio"],
-            row["similarity"],
-            marker="D" if oracle else "o",
-            markersize=5,
-            linestyle="",
-            color="C3" if oracle else "C0",
-            fillstyle="none" if oracle else "full",
-        )
+        style = styles[row["oracle"]] | {"markersize": 5, "linestyle": ""}
+        panel.plot(row["compression_ratio"], row["similarity"], **style)
     panel.margins(x=0.12, y=0.12)
     panel.set_xlabel("compression ratio")
     panel.set_ylabel("similarity")
@@ -81,28 +71,24 @@ def _label(panel: Any, rows: Sequence[dict[str, Any]]) -> None:
         name = row["agent"] + (" *" if row["oracle"] else "")
         length = 4.6 * len(name)
         share = (row["compression_ratio"] - x_low) / (x_high - x_low)
-        places = [
-            place
-            for place in _LABEL_PLACES
-            if (place[0] > 0 and share * width + length < width)
-            or (place[0] < 0 and share * width > length)
-        ] or list(_LABEL_PLACES)
-        boxes = []
+        fits = {True: share * width + length < width, False: share * width > length}
+        places = [place for place in _LABEL_PLACES if fits[place[0] > 0]] or list(_LABEL_PLACES)
+        boxes = {}
         for dx, dy in places:
             left = at[0] + dx - (length if dx < 0 else 0)
-            boxes.append((left, at[1] + dy - 4, left + length, at[1] + dy + 4))
-        free = [i for i, box in enumerate(boxes) if not any(_meet(box, other) for other in taken)]
-        best = free[0] if free else 0
+            boxes[dx, dy] = (left, at[1] + dy - 4, left + length, at[1] + dy + 4)
+        free = (p for p in places if not any(_meet(boxes[p], other) for other in taken))
+        best = next(free, places[0])
         taken.append(boxes[best])
         panel.annotate(
             name,
             (row["compression_ratio"], row["similarity"]),
-            xytext=places[best],
+            xytext=best,
             textcoords="offset points",
             fontsize=8,
             va="center",
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
-            ha="left" if places[best][0] > 0 else "right",
+            ha="left" if best[0] > 0 else "right",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from string import Template
 from typing import Any, cast
 
 from benchmarks.columns import COLUMNS, Column, columns_of, measured
@@ -23,16 +24,30 @@ _LATEX = {
     '"': r"\textquotedbl{}",
 } | {mark: f"\\{mark}" for mark in "&%$#_{}"}
 
+_TABLE = r"""\begin{table}
+\centering
+\footnotesize
+\setlength{\tabcolsep}{1.8pt}
+\caption{$caption}
+\begin{tabular}{@{}$kinds@{}}
+\toprule
+$header
+\midrule
+$body
+\bottomrule
+\end{tabular}
+\end{table}
+"""
+
 
 def markdown(boards: Sequence[Board]) -> str:
     """Return two tables per split: the main figures and the further ones."""
     blocks = []
     for board, _, rows in _tables(boards):
-        names = {"suite": board.title, "generator": board.generator}
-        named = [
-            cast("Row", row | {key: markdown_text(name) for key, name in names.items()})
-            for row in rows
-        ]
+        names = {
+            "suite": markdown_text(board.title), "generator": markdown_text(board.generator),
+        }  # fmt: skip
+        named = [cast("Row", row | names) for row in rows]
         blocks += [format_leaderboard(named, details=details) for details in (False, True)]
     return "\n".join(blocks)
 
@@ -56,26 +71,9 @@ def latex(boards: Sequence[Board]) -> str:
             f"seeds of agents with chance: {seeds}. {notes(rows)}"
         ).strip()
         kinds = "".join("l" if column.kind == "text" else "r" for column in columns)
-        blocks.append(
-            "\n".join(
-                [
-                    r"\begin{table}",
-                    r"\centering",
-                    r"\footnotesize",
-                    r"\setlength{\tabcolsep}{1.8pt}",
-                    rf"\caption{{{latex_text(caption)}}}",
-                    rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
-                    r"\toprule",
-                    header,
-                    r"\midrule",
-                    *lines,
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\end{table}",
-                    "",
-                ]
-            )
-        )
+        body = "\n".join(lines)
+        parts = {"caption": latex_text(caption), "kinds": kinds, "header": header, "body": body}
+        blocks.append(Template(_TABLE).substitute(parts))
     return "\n".join(blocks)
 
 
@@ -143,6 +141,4 @@ def _keys(column: Column) -> list[str]:
 
 def _values(row: dict[str, Any], column: Column) -> list[Any]:
     value = finite(row.get(column.key))
-    if column.kind == "interval":
-        return list(value or (None, None))
-    return [value]
+    return list(value or (None, None)) if column.kind == "interval" else [value]

@@ -15,7 +15,8 @@ from agents.__main__ import main as agents
 from agents.scst import SCSTAgent
 from benchmarks.__main__ import main
 from benchmarks.analysis import read_analyses
-from benchmarks.policies import find_policies, tokenizer_of
+from benchmarks.policies import tokenizer_of
+from benchmarks.policy import find_policies
 from benchmarks.records import RunFolder
 from benchmarks.suites import SUITES
 from pcrl_gym import make_task
