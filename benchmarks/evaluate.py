@@ -81,8 +81,8 @@ def evaluate(
         One record per prompt, in the task's order.
 
     Raises:
-        AgentError: The agent returned something else than keep masks.
-        GeneratorError: The generator failed.
+        AgentError: If the agent returned something else than keep masks.
+        GeneratorError: If the generator failed.
     """
     attach(agent, task)
     count = token_counter(second_tokenizer)

@@ -81,7 +81,7 @@ def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
         Rows in the order of the settings' splits.
 
     Raises:
-        RunFolderError: The seeds of a row were not evaluated on the same prompts.
+        RunFolderError: If the seeds of a row were not evaluated on the same prompts.
     """
     grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:

@@ -47,11 +47,11 @@ class Benchmark:
             the result folder.
 
     Raises:
-        DatasetError: A split cannot be read.
-        RunFolderError: The folder holds results of other settings, or something else.
-        ValueError: The reward is unknown, the budget is not positive, or a trainable agent has no
-            budget, no training split or one that is evaluated (for a frozen suite a single prompt
-            is enough).
+        DatasetError: If a split cannot be read.
+        RunFolderError: If the folder holds results of other settings, or something else.
+        ValueError: If the reward is unknown, the budget is not positive, or a trainable agent has
+            no budget, no training split or one that is evaluated (for a frozen suite a single
+            prompt is enough).
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class Benchmark:
             The folder, with this run in its provenance.
 
         Raises:
-            ValueError: The generator cannot be loaded, or has no chat template for "chat".
-            RunFolderError: The folder holds results of a generator with other weights.
+            ValueError: If the generator cannot be loaded, or has no chat template for "chat".
+            RunFolderError: If the folder holds results of a generator with other weights.
         """
         from pcrl_gym.envs.task import make_task
         from pcrl_gym.generators.loading import load_generator
@@ -158,10 +158,10 @@ class Benchmark:
             The leaderboard's rows, those of earlier runs included.
 
         Raises:
-            AgentError: An agent returned no keep masks.
-            TrainingError: An agent made no update in its training, or diverged.
-            RunFolderError: A trained agent is missing in the run that it comes from.
-            GeneratorError: The generator failed. Finished parts are kept.
+            AgentError: If an agent returned no keep masks.
+            TrainingError: If an agent made no update in its training, or diverged.
+            RunFolderError: If a trained agent is missing in the run that it comes from.
+            GeneratorError: If the generator failed. Finished parts are kept.
         """
         folder = self._folder or self.prepare()
         todo = [(job, splits) for job in self.jobs() if (splits := job.unfinished(folder))]
@@ -177,7 +177,7 @@ class Benchmark:
         """Train the agents of this shard that learn and are not trained yet; evaluate nothing.
 
         Raises:
-            TrainingError, RunFolderError, GeneratorError: see `run`.
+            TrainingError, RunFolderError, GeneratorError: If a part fails; see `run`.
         """
         folder = self._folder or self.prepare()
         for job in self.jobs():

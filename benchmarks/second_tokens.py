@@ -17,7 +17,7 @@ def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
             https://arxiv.org/abs/2105.13626), or what `episodes.tokenizers.load_tokenizer` takes.
 
     Raises:
-        ValueError: There is no such tokenizer.
+        ValueError: If there is no such tokenizer.
 
     Example:
         >>> token_counter("bytes")(["fig", "\u00e9"])

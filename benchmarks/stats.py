@@ -49,7 +49,7 @@ def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRES
         A number in [0, 1].
 
     Raises:
-        ValueError: There are no similarities.
+        ValueError: If there are no similarities.
 
     Example:
         >>> survival_rate([1.0, 0.9, 0.95, 0.2])
@@ -75,7 +75,7 @@ def exact_match(answers: Iterable[str], golds: Iterable[str]) -> float | None:
         A number in [0, 1], or None without any gold answer.
 
     Raises:
-        ValueError: There are not as many of both.
+        ValueError: If there are not as many of both.
 
     Example:
         >>> exact_match(["fig", "pear", "?"], ["fig", "Pear", ""])
@@ -103,7 +103,7 @@ def micro_compression_ratio(
         A number of at most 1; negative where re-tokenising inflated the prompts.
 
     Raises:
-        ValueError: The three arrays differ in shape.
+        ValueError: If the three arrays differ in shape.
 
     Example:
         >>> micro_compression_ratio([12, 102], [7, 102], [2, 2])

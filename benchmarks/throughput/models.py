@@ -105,7 +105,7 @@ def check_names(names: list[str], device: str) -> None:
     """Check that models are known or folders, given once each, and meant for a type of device.
 
     Raises:
-        ValueError: One is not.
+        ValueError: If one is not.
     """
     if not names or len(set(names)) != len(names):
         raise ValueError(f"Give models, each once; there are: {', '.join(KNOWN)}")

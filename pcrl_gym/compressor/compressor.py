@@ -15,6 +15,7 @@ from pcrl_gym.compressor.domain import prompt_text, tokens_per_word
 from pcrl_gym.compressor.folder import (
     find_folder,
     read_settings,
+    stored_template,
     write_policy,
 )
 from pcrl_gym.compressor.model_card import PolicyCard
@@ -264,7 +265,21 @@ class Compressor:
             ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
                 anything else, or the template is neither `"alpaca"` nor a `ChatTemplate`.
         """
-        write_policy(self, Path(folder).resolve(), dtype=dtype, overwrite=overwrite)
+        self._write(Path(folder).resolve(), Path(folder).resolve().name, dtype, overwrite)
+
+    def _write(
+        self, folder: Path, name: str, dtype: torch.dtype | None, overwrite: bool = False
+    ) -> None:
+        settings = {
+            **stored_template(self.template),
+            "unit": self.unit,
+            "max_units": self.max_units,
+            "force_keep": list(self.force_keep),
+            "keep_digits": self.keep_digits,
+            "max_tokens_per_word": self.max_tokens_per_word,
+        }
+        parts = (self.network, self.tokenizer, settings, self.card)
+        write_policy(folder, name, *parts, dtype=dtype, overwrite=overwrite)
 
     def push_to_hub(
         self,
@@ -291,7 +306,7 @@ class Compressor:
 
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "policy"
-            write_policy(self, folder, repo_id, dtype=dtype)
+            self._write(folder, repo_id, dtype)
             api = HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(

@@ -17,9 +17,13 @@ from pcrl_gym.storage.atomic import replace_folder
 from pcrl_gym.storage.model_folder import loading, read_json
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Mapping
 
-    from pcrl_gym.compressor.compressor import Compressor
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from pcrl_gym.compressor.model_card import PolicyCard
+    from pcrl_gym.compressor.network import KeepNetwork
     from pcrl_gym.prompts.template import Template
 
 FORMAT = 2
@@ -141,43 +145,41 @@ def stored_template(template: Template) -> dict[str, Any]:
 
 
 def write_policy(
-    compressor: Compressor,
     folder: Path,
-    name: str | None = None,
+    name: str,
+    network: KeepNetwork,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: Mapping[str, Any],
+    card: PolicyCard,
     *,
     dtype: torch.dtype | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the folder of a compressor, as a whole or not at all.
+    """Write the folder of a compressor, as a whole or not at all; see its `save_pretrained`.
 
     Args:
-        compressor: The compressor.
         folder: Where to.
-        name: Name in the model card; None: that of the folder.
+        name: Name in the model card.
+        network: The policy.
+        tokenizer: Its tokenizer.
+        settings: The other arguments of the compressor, as `read_settings` returns them.
+        card: Where the policy comes from.
         dtype: Data type of the stored weights; None: as they are.
         overwrite: Whether to replace a compressor that is in the folder.
 
     Raises:
         ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else.
     """
-    settings = {
-        **stored_template(compressor.template),
-        "unit": compressor.unit,
-        "max_units": compressor.max_units,
-        "force_keep": list(compressor.force_keep),
-        "keep_digits": compressor.keep_digits,
-        "max_tokens_per_word": compressor.max_tokens_per_word,
-    }
-    stored = {"format_version": FORMAT, **settings, "card": compressor.card.to_dict()}
-    size = sum(weight.numel() for weight in compressor.network.parameters())
+    stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
+    size = sum(weight.numel() for weight in network.parameters())
     texts = {
         SETTINGS_FILE: json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        CARD_FILE: card_text(compressor.card, settings, name or folder.name, size),
+        CARD_FILE: card_text(card, settings, name, size),
     }
     check_replaceable(folder, overwrite)
     with replace_folder(folder) as fresh:
-        compressor.network.save_pretrained(fresh, dtype=dtype)
-        compressor.tokenizer.save_pretrained(fresh)
+        network.save_pretrained(fresh, dtype=dtype)
+        tokenizer.save_pretrained(fresh)
         for path in fresh.iterdir():  # only slow tokenizers need these
             if path.name not in FILES:
                 path.unlink()

@@ -117,7 +117,7 @@ class PromptCompressionVectorEnv(
 
         Raises:
             ValueError: If the actions have another shape or other values.
-            ResetNeeded: Before the first reset.
+            ResetNeeded: If no episode was started.
             GeneratorError: If the generator failed; a failure never becomes a reward.
         """
         self._check_started()

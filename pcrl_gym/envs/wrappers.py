@@ -175,7 +175,7 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
         """Step every sub-environment, or in NEXT_STEP mode start the episodes that follow.
 
         Raises:
-            ResetNeeded: In DISABLED mode, if the episodes are over.
+            ResetNeeded: If the episodes are over, in DISABLED mode.
         """
         if self._next is not None:
             if self.autoreset_mode is AutoresetMode.DISABLED:

@@ -98,7 +98,7 @@ class Episode:
         Keeping every unit gives `text` to the byte. The template's ranges move with its text.
 
         Raises:
-            ValueError: As `kept` does.
+            ValueError: If the mask is none, as in `kept`.
         """
         return join_kept(self.text, self.spans, self.kept(mask).tolist())
 

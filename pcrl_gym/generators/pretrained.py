@@ -37,7 +37,7 @@ def load_pretrained(
         dtype: See `load_generator`.
 
     Raises:
-        ValueError: See `load_generator`.
+        ValueError: If the model cannot be loaded; see `load_generator`.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 

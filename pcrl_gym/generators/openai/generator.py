@@ -182,7 +182,7 @@ class OpenAIGenerator(SharedGenerator, Generator):
         """Count the tokens of each text, by the tokenizer or else as the server does.
 
         Raises:
-            GeneratorError: See `generate`; also if the server does not report its usage.
+            GeneratorError: If a request has failed, or the server does not report its usage.
         """
         if self._encoder is not None:
             return [len(ids) for ids in self._encoder.prompt_ids(texts, add_special_tokens=False)]

@@ -187,7 +187,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
 
         Raises:
             ValueError: If there are not as many drafts as prompts, or `max_new_tokens` is below 1.
-            GeneratorError: See `generate`.
+            GeneratorError: If the replicas fail; see `generate`.
         """
         check_pairs("draft", drafts, prompts)
         check_new_tokens(max_new_tokens)
@@ -213,7 +213,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
 
         Raises:
             ValueError: If there are not as many answers as prompts.
-            GeneratorError: See `generate`.
+            GeneratorError: If the replicas fail; see `generate`.
         """
         check_pairs("answer", answers, prompts)
         return self._spread("log_likelihood", [prompts, answers])

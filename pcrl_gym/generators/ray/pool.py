@@ -78,7 +78,7 @@ class ActorPool:
 
         Raises:
             NoActorError: If one dies again and again, or the cluster has no room for it.
-            Exception: What loading raised.
+            Exception: If loading failed: what it raised.
         """
         self._start_missing()
         loaded = []
@@ -103,8 +103,8 @@ class ActorPool:
 
         Raises:
             LostCallError: If an actor died of a call more often than `retries`.
-            NoActorError: See `wait_until_ready`.
-            Exception: What a call raised.
+            NoActorError: If no actor is left; see `wait_until_ready`.
+            Exception: If a call failed: what it raised.
         """
         self._start_missing()
         waiting = deque(range(len(calls)))
