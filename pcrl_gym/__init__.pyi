@@ -20,6 +20,7 @@ from pcrl_gym.generators.base import Generator as Generator
 from pcrl_gym.generators.hf import HFGenerator as HFGenerator
 from pcrl_gym.generators.loading import load_generator as load_generator
 from pcrl_gym.generators.openai.generator import OpenAIGenerator as OpenAIGenerator
+from pcrl_gym.generators.ray.generator import RayGenerator as RayGenerator
 from pcrl_gym.prompts.datasets import SPLITS as SPLITS
 from pcrl_gym.prompts.prompt import Prompt as Prompt
 from pcrl_gym.prompts.template import Template as Template
