@@ -11,7 +11,7 @@ import torch
 
 from pcrl_gym.generators.batching import pad_rows
 from pcrl_gym.generators.codec import TokenCodec
-from pcrl_gym.generators.generation_config import greedy_config
+from pcrl_gym.generators.generation_config import greedy_config, refuse_nan
 from pcrl_gym.generators.likelihood import answer_logits
 from pcrl_gym.generators.speculative.reader import Reader
 from pcrl_gym.generators.torch_state import own_state
@@ -77,13 +77,8 @@ def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | 
     """Compare a model's logits in batches and with drafts to those of each prompt alone.
 
     What `generate` predicts for a prompt alone is right. Costs about a dozen forward passes over a
-    few tokens, and leaves the state of the process and of the model as it was.
-
-    Args:
-        model: The model, in evaluation mode.
-        ids: Its control tokens, see `generation_config.control_ids`.
-        codec: Encodes its prompts.
-        context: Most tokens that it takes; `None`: any number.
+    few tokens, and leaves the state of the process and of the model as it was. `ids` are its
+    control tokens; `context` is the most tokens that it takes, `None` for any number.
 
     Raises:
         ValueError: If `generate` fails on a prompt, gives NaN, or other logits when asked again.
@@ -100,17 +95,13 @@ def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | 
     with own_state(model):
         model_probe = _Probe(model, ids, rows, answers)
         try:
-            alone = [model_probe.alone(0), model_probe.alone(1)]
+            for i in (0, 1):
+                model_probe.alone(i)
         except Exception as error:
             raise ValueError(
                 f"{kind} cannot be used: its `generate` fails on a prompt of at most {long} tokens "
                 f"with {type(error).__name__}: {error}"
             ) from error
-        if any(bool(logits.isnan().any()) for logits in alone):
-            raise ValueError(
-                f"{kind} cannot be used: its logits are NaN; try dtype='float32', or check its "
-                "weights"
-            )
         decoding, decoding_fault = model_probe.widest(decoded_logits)
         scoring, scoring_fault = model_probe.widest(answer_logits)
         drafts_fault = model_probe.fault(model_probe.draft_logits, [0, 1])
@@ -143,21 +134,15 @@ class _Probe:
     def __init__(
         self, model: Any, ids: Mapping[str, Any], rows: list[list[int]], answers: list[list[int]]
     ) -> None:
-        self._model = model
-        self._ids = ids
-        self._rows = rows
-        self._answers = answers
+        self._model, self._ids = model, ids
+        self._rows, self._answers = rows, answers
         self.alone = cache(lambda i: decoded_logits(model, ids, [rows[i]], [answers[i]]))
 
     def widest(self, logits: Callable[..., torch.Tensor]) -> tuple[Batching | None, str]:
         """Return the widest batching that changes no logits, and what a wider one changes."""
-        kinds: list[tuple[Batching, list[int]]] = [
-            ("padded", [0, 1]),
-            ("equal", [0, 2]),
-            ("single", [0]),
-        ]
+        kinds: dict[Batching, list[int]] = {"padded": [0, 1], "equal": [0, 2], "single": [0]}
         fault = ""
-        for batching, chosen in kinds:
+        for batching, chosen in kinds.items():
             rows, answers = [self._rows[i] for i in chosen], [self._answers[i] for i in chosen]
             found = self.fault(partial(logits, self._model, self._ids, rows, answers), chosen)
             if not found:
@@ -213,16 +198,12 @@ def decoded_logits(
         tokens = answers[:, read.shape[1] - start, None]
         return torch.full_like(scores, -torch.inf).scatter(1, tokens, 0.0)
 
+    recorded = {"output_logits": True, "return_dict_in_generate": True}
     output = model.generate(
         input_ids=input_ids,
         attention_mask=mask,
-        generation_config=greedy_config(
-            max_new_tokens=answers.shape[1],
-            output_logits=True,
-            return_dict_in_generate=True,
-            **ids,
-        ),
-        logits_processor=[force],
+        generation_config=greedy_config(max_new_tokens=answers.shape[1], **recorded, **ids),
+        logits_processor=[refuse_nan, force],
     )
     steps = torch.stack(output.logits, dim=1)
     return torch.cat([steps[i, : len(target)] for i, target in enumerate(targets)])

@@ -48,7 +48,7 @@ class Batcher:
 
         Args:
             sizes: Tokens of each row, answer included.
-            run: Handles a batch; called again with part of it if it runs out of memory.
+            run: Handles a batch.
             keys: Rows with near keys share a batch, the largest first; `None`: their sizes.
             groups: Only rows of the same group share a batch; `None`: all of them may.
             rows: Which rows; `None`: all of them.
@@ -68,7 +68,7 @@ class Batcher:
         while waiting:
             batch = self._take(waiting, sizes)
             batch = [i for i in batch if groups[i] == groups[batch[0]]]  # sorted: the first ones
-            if self._fits(batch, run):
+            if _fits(batch, run):
                 del waiting[: len(batch)]
             elif len(batch) == 1:
                 raise MemoryError(f"one row of {sizes[batch[0]]} tokens does not fit into memory")
@@ -87,19 +87,18 @@ class Batcher:
                 return waiting[:n]
         return waiting[:]
 
-    def _fits(self, batch: list[int], run: RunBatch) -> bool:
-        try:
-            run(batch)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
-            return True
-        # Only here: as long as the error lives, so do the tensors of the frames it came through.
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return False
+
+def _fits(batch: list[int], run: RunBatch) -> bool:
+    try:
+        run(batch)
+        return True
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Only here: as long as the error lives, so do the tensors of the frames it came through.
+    gc.collect()
+    torch.cuda.empty_cache()  # does nothing where there is no GPU
+    return False
 
 
 def is_out_of_memory(error: BaseException) -> bool:

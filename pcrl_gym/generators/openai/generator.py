@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -204,13 +204,10 @@ class OpenAIGenerator(SharedGenerator, Generator):
         found = self._cache.get(self._scope(kind, limit), texts)
         self._sender.count_hits(len(found))
         missing = [text for text in dict.fromkeys(texts) if text not in found]
-
-        def ask_one(text: str, stop: threading.Event) -> object:
-            return self._ask_one(kind, text, limit, stop)
-
+        ask_one = partial(self._ask_one, kind, limit)
         return found | dict(send_all(ask_one, missing, self._sender.concurrency))
 
-    def _ask_one(self, kind: str, text: str, limit: int, stop: threading.Event) -> object:
+    def _ask_one(self, kind: str, limit: int, text: str, stop: threading.Event) -> object:
         reply = self._sender.send(text, limit, stop, needs_text=kind == "answer")
         if kind == "answer":
             self._cache.put(self._scope(kind, limit), {text: reply.text})

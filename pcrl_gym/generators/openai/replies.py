@@ -85,12 +85,8 @@ def read_reply(
 ) -> Reply | Failure:
     """Read the body of a response of either API.
 
-    An answer is text, or an empty text that the model ended by itself, without its thinking.
-
-    Args:
-        content: The body.
-        needs_text: Whether a reply without an answer is a failure.
-        limit_name: What the advice calls the limit of the answer.
+    An answer is text, or an empty text that the model ended by itself, without its thinking. Advice
+    calls the limit of the answer `limit_name`.
 
     Returns:
         The reply; a temporary failure if the body is not what the API promises or the server broke

@@ -137,13 +137,7 @@ class Sender:
         return json.dumps([_READING, *fields], sort_keys=True)
 
     def send(self, text: str, limit: int, stop: threading.Event, needs_text: bool = True) -> Reply:
-        """Send a text until there is a reply or a failure that lasts.
-
-        Args:
-            text: The prompt.
-            limit: Most tokens of the answer.
-            stop: Once set, nothing more is sent.
-            needs_text: Whether a reply without text is a failure.
+        """Send a text until there is a reply or a failure that lasts; nothing once `stop` is set.
 
         Raises:
             BudgetExceededError: If the budget does not allow a request, before it is sent.
@@ -264,15 +258,10 @@ class _Link:
 def send_all(
     send_one: Callable[[str, threading.Event], ReplyT], texts: Sequence[str], concurrency: int
 ) -> Iterator[tuple[str, ReplyT]]:
-    """Send texts by several threads at once; yield each with its reply as it arrives.
+    """Send different texts by several threads at once; yield each with its reply as it arrives.
 
-    After a failure nothing more is sent, but replies to what is in flight still come in; then it is
-    raised.
-
-    Args:
-        send_one: Sends a text; gives up once the event is set.
-        texts: The texts, each once.
-        concurrency: Most texts in flight.
+    After a failure nothing more is sent (`send_one` gives up once its event is set), but replies to
+    what is in flight still come in; then it is raised.
     """
     stop = threading.Event()
 
@@ -294,6 +283,4 @@ def send_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _pause(stop: threading.Event, seconds: float) -> bool:
-    """Wait until `stop` is set or the seconds are over; return whether it is set."""
-    return stop.wait(seconds)
+_pause = threading.Event.wait

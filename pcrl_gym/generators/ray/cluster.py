@@ -73,14 +73,7 @@ def connected() -> Iterator[Any]:
 
 
 def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str) -> None:
-    """Check that a cluster has room for actors before it is asked for them.
-
-    Args:
-        ray: The module, connected.
-        count: How many actors.
-        num_cpus: CPUs of each one.
-        num_gpus: GPUs of each one.
-        what: What messages call the actors.
+    """Check that a cluster has room for so many actors, which messages call `what`.
 
     Raises:
         ValueError: If the local cluster, which cannot grow, is too small.

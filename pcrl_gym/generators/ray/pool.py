@@ -95,9 +95,6 @@ class ActorPool:
         After a failure nothing more is sent, but results of what was sent still come in. If the
         iterator is closed early, the actors finish what they do before they get new calls.
 
-        Args:
-            calls: The calls; each may be sent more than once.
-
         Yields:
             Indices of calls and their results, in the order of arrival.
 

@@ -91,11 +91,9 @@ class DraftedAnswer:
         return tokens[:-1] if whole else tokens
 
     def accept(self, proposed: Sequence[int], predicted: Sequence[int]) -> int:
-        """Append predictions as far as the proposal is right, and the first that corrects it.
+        """Append predictions while the proposal is right, and the next; return how many were right.
 
-        Args:
-            proposed: The proposed tokens that were read; returns how many of them are right.
-            predicted: The arg-max tokens after `tokens` and each proposed one; one more than those.
+        Predicted are the arg-max tokens after `tokens` and after each proposed one.
         """
         wrong = (k for k, token in enumerate(proposed) if token != predicted[k])
         accepted = next(wrong, len(proposed))
@@ -129,7 +127,7 @@ def verify(
     max_tokens: int,
     decided: Callable[[int, list[int]], bool] | None = None,
 ) -> list[DraftedAnswer]:
-    """Verify the proposals of a batch with one forward pass.
+    """Verify the proposals of a batch with one forward pass; return the answers that continue.
 
     Args:
         reader: The reader of these answers; afterwards of those that are returned.
@@ -137,9 +135,6 @@ def verify(
         unread: Per answer the token ids before its proposal that were not read yet.
         max_tokens: Most tokens of a proposal.
         decided: Called with index and tokens of each incomplete answer; true leaves it partial.
-
-    Returns:
-        The answers that continue, in order.
     """
     proposals = [answer.proposed(max_tokens) for answer in answers]
     predicted = reader.read(

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer
 
 from pcrl_gym.generators.batching import pad_rows
+from pcrl_gym.generators.generation_config import refuse_nan
 from pcrl_gym.generators.logits import logits_at
 
 
@@ -20,12 +21,7 @@ class Reader:
 
     Rows are kept so that each one's last valid token stands in the last column of the cache, with
     padding before its first: new blocks then follow without a gap, which models with relative
-    positions need.
-
-    Args:
-        model: A model that can read drafts, see `batch_invariance.probe`.
-        pad_id: Id to pad with; masks hide it.
-        encoder_rows: For an encoder-decoder, the token ids of each prompt.
+    positions need. An encoder-decoder gets the token ids of the prompts as `encoder_rows`.
     """
 
     def __init__(
@@ -43,23 +39,13 @@ class Reader:
             self._encoded = encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
 
     def read(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> list[list[int]]:
-        """Read one block per row.
-
-        Args:
-            blocks: Token ids, at least one per row.
-            wanted: After how many of its last tokens each row's next token is wanted, at least 1.
-
-        Returns:
-            Per row the arg-max tokens that follow its last `wanted` tokens.
+        """Read a block per row; return the arg-max tokens after its last `wanted` tokens.
 
         Raises:
             FloatingPointError: If a logit that was looked at is NaN.
         """
         best, at = self.logits(blocks, wanted).max(dim=-1)
-        if torch.isnan(best).any():
-            raise FloatingPointError(
-                "the model's logits are NaN; try dtype='float32', or check its weights"
-            )
+        refuse_nan(blocks, best)
         tokens = iter(at.tolist())
         return [list(islice(tokens, count)) for count in wanted]
 
@@ -103,12 +89,7 @@ class Reader:
         return self._cache if self._encoded is None else self._cache.self_attention_cache
 
     def retain(self, rows: Sequence[int], wrong: Sequence[int]) -> None:
-        """Continue with some of the rows only, without their last tokens.
-
-        Args:
-            rows: Which rows stay, in order.
-            wrong: How many of the last tokens of each of these rows are taken back.
-        """
+        """Continue with some of the rows, each without so many `wrong` tokens at its end."""
         before, device = self._mask.shape, self._mask.device
         chosen, back = torch.tensor([rows, wrong], device=device)
         mask = self._mask[chosen]
