@@ -35,21 +35,15 @@ TOLERANCE = 1e-3
 class Invariance:
     """How a model has to be run so that each answer depends on its prompt alone.
 
-    Attributes:
-        decoding: Which prompts `generate` may answer in one batch.
-        scoring: Which prompts may share a forward pass that scores answers; `None`: it does not
-            predict what `generate` does, so answers are scored by decoding them.
-        drafts: Whether a `Reader` can read drafts.
-        boundary: Tokens of prompt and answer up to which positions do not depend on the batch;
-            longer ones are answered alone. `None`: there is no such boundary.
-        problems: What is answered the slow way and why, for people.
+    A model without `scoring` does not predict in one forward pass what `generate` does, so its
+    answers are scored by decoding them. Prompts that exceed the boundary are answered alone.
     """
 
-    decoding: Batching
-    scoring: Batching | None
-    drafts: bool
-    boundary: int | None
-    problems: tuple[str, ...] = ()
+    decoding: Batching  # which prompts `generate` may answer in one batch
+    scoring: Batching | None  # which prompts may share a forward pass that scores answers
+    drafts: bool  # whether a `Reader` can read drafts
+    boundary: int | None  # tokens, with the answer, up to which positions ignore the batch, if any
+    problems: tuple[str, ...] = ()  # what is answered the slow way and why, for people
 
     def exceeds(self, size: int) -> bool:
         """Return whether so many tokens exceed the boundary."""
@@ -161,16 +155,13 @@ class _Probe:
 
     def draft_logits(self) -> torch.Tensor:
         """Read the answers of two prompts in two parts; the first has a token that is wrong."""
-        (long, short), (first, second) = self._rows[:2], self._answers[:2]
-        pad = self._ids["pad_token_id"]
-        if (config := self._model.config).is_encoder_decoder:
+        config = self._model.config
+        relative = getattr(config, "relative_attention_num_buckets", None) is not None
+        if config.is_encoder_decoder and not relative:
             # Where padding moves a decoder's positions, half precision may hide it.
-            if getattr(config, "relative_attention_num_buckets", None) is None:
-                raise NotImplementedError("its decoder takes no position ids")
-            reader = Reader(self._model, pad, encoder_rows=[long, short])
-            long = short = [self._ids["decoder_start_token_id"]]
-        else:
-            reader = Reader(self._model, pad)
+            raise NotImplementedError("its decoder takes no position ids")
+        reader = Reader(self._model, self._ids, self._rows[:2])
+        (long, short), (first, second) = reader.unread, self._answers[:2]
         begun = reader.logits([[*long, first[1]], [*short, second[0]]], [2, 2])
         if not reader.can_rewind:
             raise NotImplementedError("its cache takes no tokens back")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -20,18 +21,12 @@ FREE_ROWS = {"cpu": 16, "mps": 64, "cuda": 512}
 """Rows of a few tokens that add little to the time of a forward pass; measured on a CPU alone."""
 
 
+@dataclass(eq=False)
 class Batcher:
-    """Runs a function on rows in batches of similar length, smaller ones where memory is short.
+    """Runs a function on rows in batches of similar length, smaller ones where memory is short."""
 
-    Args:
-        batch_size: Rows per batch, or "auto": as many as the token budget allows. Halved when a
-            batch of it runs out of memory.
-        tokens: The token budget, at least 1; see `token_budget`. Halved likewise.
-    """
-
-    def __init__(self, batch_size: int | Literal["auto"], tokens: int) -> None:
-        self.batch_size = batch_size
-        self.tokens = tokens
+    batch_size: int | Literal["auto"]  # rows; "auto": as many as the token budget allows
+    tokens: int  # the token budget, at least 1; see `token_budget`
 
     def run(
         self,

@@ -138,10 +138,8 @@ class OpenAIGenerator(SharedGenerator, Generator):
     def from_spec(cls, spec: str, cache: str | Path | None = None) -> OpenAIGenerator:
         """Make the generator that a short form stands for.
 
-        Args:
-            spec: "openai:MODEL@BASE_URL", or "openai:MODEL" where OPENAI_BASE_URL is set. The
-                last "@" separates, as a model's name may hold one.
-            cache: A file for the answers.
+        That is "openai:MODEL@BASE_URL", or "openai:MODEL" where OPENAI_BASE_URL is set. The last
+        "@" separates, as a model's name may hold one.
 
         Raises:
             ValueError: If there is no model or no server, or what follows the last "@" is not a
@@ -217,7 +215,8 @@ class OpenAIGenerator(SharedGenerator, Generator):
             raise self._sender.error(
                 text, "the server does not report usage.prompt_tokens: give a tokenizer"
             )
-        if self._sender.max_total_tokens is not None and not reply.counted:
+        counts = reply.prompt_tokens, reply.completion_tokens
+        if self._sender.max_total_tokens is not None and None in counts:
             raise self._sender.error(
                 text, "the server does not report its usage: set max_requests, not max_total_tokens"
             )

@@ -62,9 +62,6 @@ class Sender:
     The client's own retries are off: it waits without a way to be stopped, leaves unreadable
     replies alone, and would send more requests than the budget allows.
 
-    Attributes:
-        limit_name: What error messages call the limit of an answer.
-
     Raises:
         ValueError: If a field is out of range, the URL is none or no server is named.
         MissingExtraError: If the `openai` client is not installed.
@@ -82,7 +79,7 @@ class Sender:
     extra_body: Mapping[str, Any]
     limit_field: Literal["max_tokens", "max_completion_tokens"]
     api_key_env: str
-    limit_name: str = "max_new_tokens"
+    limit_name: str = "max_new_tokens"  # what error messages call the limit of an answer
     _usage: Usage = field(default_factory=Usage, init=False)
     _link: _Link | None = field(default=None, init=False, repr=False)
 

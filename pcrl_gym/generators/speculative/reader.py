@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -21,22 +21,25 @@ class Reader:
 
     Rows are kept so that each one's last valid token stands in the last column of the cache, with
     padding before its first: new blocks then follow without a gap, which models with relative
-    positions need. An encoder-decoder gets the token ids of the prompts as `encoder_rows`.
+    positions need. `unread` are the tokens to begin with: the prompts, or after an encoder has read
+    these the start of each answer.
     """
 
     def __init__(
-        self, model: Any, pad_id: int, encoder_rows: Sequence[Sequence[int]] | None = None
+        self, model: Any, control: Mapping[str, Any], prompts: Sequence[Sequence[int]]
     ) -> None:
         self._model = model
-        self._pad_id = pad_id
+        self._pad_id = control["pad_token_id"]
         self._cache: Any = None
         self._mask = torch.zeros(0, dtype=torch.int64)  # of the cache, (rows, columns)
         # Hidden states of the prompts, (rows, columns, width), and their mask.
         self._encoded: tuple[torch.Tensor, torch.Tensor] | None = None
-        if encoder_rows is not None:
-            ids, mask = pad_rows(encoder_rows, pad_id, False, model.device)
+        self.unread = prompts
+        if model.config.is_encoder_decoder:
+            ids, mask = pad_rows(prompts, self._pad_id, False, model.device)
             encoder = model.get_encoder()
             self._encoded = encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+            self.unread = [[control["decoder_start_token_id"]]] * len(prompts)
 
     def read(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> list[list[int]]:
         """Read a block per row; return the arg-max tokens after its last `wanted` tokens.
