@@ -233,7 +233,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             self._growing.partial_answer(answer.tokens)
             if answer.partial
             else self._codec.answer(answer.tokens)
-            for answer in map(decoder.answers.__getitem__, range(len(rows)))
+            for answer in (decoder.answers[i] for i in range(len(rows)))
         ]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
