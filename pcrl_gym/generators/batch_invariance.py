@@ -11,7 +11,7 @@ import torch
 
 from pcrl_gym.generators.batching import pad_rows
 from pcrl_gym.generators.codec import TokenCodec
-from pcrl_gym.generators.generation_config import greedy_config
+from pcrl_gym.generators.generation_config import greedy_config, refuse_nan
 from pcrl_gym.generators.likelihood import answer_logits
 from pcrl_gym.generators.speculative.reader import Reader
 from pcrl_gym.generators.torch_state import own_state
@@ -35,21 +35,15 @@ TOLERANCE = 1e-3
 class Invariance:
     """How a model has to be run so that each answer depends on its prompt alone.
 
-    Attributes:
-        decoding: Which prompts `generate` may answer in one batch.
-        scoring: Which prompts may share a forward pass that scores answers; `None`: it does not
-            predict what `generate` does, so answers are scored by decoding them.
-        drafts: Whether a `Reader` can read drafts.
-        boundary: Tokens of prompt and answer up to which positions do not depend on the batch;
-            longer ones are answered alone. `None`: there is no such boundary.
-        problems: What is answered the slow way and why, for people.
+    A model without `scoring` does not predict in one forward pass what `generate` does, so its
+    answers are scored by decoding them. Prompts that exceed the boundary are answered alone.
     """
 
-    decoding: Batching
-    scoring: Batching | None
-    drafts: bool
-    boundary: int | None
-    problems: tuple[str, ...] = ()
+    decoding: Batching  # which prompts `generate` may answer in one batch
+    scoring: Batching | None  # which prompts may share a forward pass that scores answers
+    drafts: bool  # whether a `Reader` can read drafts
+    boundary: int | None  # tokens, with the answer, up to which positions ignore the batch, if any
+    problems: tuple[str, ...] = ()  # what is answered the slow way and why, for people
 
     def exceeds(self, size: int) -> bool:
         """Return whether so many tokens exceed the boundary."""
@@ -77,13 +71,8 @@ def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | 
     """Compare a model's logits in batches and with drafts to those of each prompt alone.
 
     What `generate` predicts for a prompt alone is right. Costs about a dozen forward passes over a
-    few tokens, and leaves the state of the process and of the model as it was.
-
-    Args:
-        model: The model, in evaluation mode.
-        ids: Its control tokens, see `generation_config.control_ids`.
-        codec: Encodes its prompts.
-        context: Most tokens that it takes; `None`: any number.
+    few tokens, and leaves the state of the process and of the model as it was. `ids` are its
+    control tokens; `context` is the most tokens that it takes, `None` for any number.
 
     Raises:
         ValueError: If `generate` fails on a prompt, gives NaN, or other logits when asked again.
@@ -100,17 +89,13 @@ def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | 
     with own_state(model):
         model_probe = _Probe(model, ids, rows, answers)
         try:
-            alone = [model_probe.alone(0), model_probe.alone(1)]
+            for i in (0, 1):
+                model_probe.alone(i)
         except Exception as error:
             raise ValueError(
                 f"{kind} cannot be used: its `generate` fails on a prompt of at most {long} tokens "
                 f"with {type(error).__name__}: {error}"
             ) from error
-        if any(bool(logits.isnan().any()) for logits in alone):
-            raise ValueError(
-                f"{kind} cannot be used: its logits are NaN; try dtype='float32', or check its "
-                "weights"
-            )
         decoding, decoding_fault = model_probe.widest(decoded_logits)
         scoring, scoring_fault = model_probe.widest(answer_logits)
         drafts_fault = model_probe.fault(model_probe.draft_logits, [0, 1])
@@ -143,21 +128,15 @@ class _Probe:
     def __init__(
         self, model: Any, ids: Mapping[str, Any], rows: list[list[int]], answers: list[list[int]]
     ) -> None:
-        self._model = model
-        self._ids = ids
-        self._rows = rows
-        self._answers = answers
+        self._model, self._ids = model, ids
+        self._rows, self._answers = rows, answers
         self.alone = cache(lambda i: decoded_logits(model, ids, [rows[i]], [answers[i]]))
 
     def widest(self, logits: Callable[..., torch.Tensor]) -> tuple[Batching | None, str]:
         """Return the widest batching that changes no logits, and what a wider one changes."""
-        kinds: list[tuple[Batching, list[int]]] = [
-            ("padded", [0, 1]),
-            ("equal", [0, 2]),
-            ("single", [0]),
-        ]
+        kinds: dict[Batching, list[int]] = {"padded": [0, 1], "equal": [0, 2], "single": [0]}
         fault = ""
-        for batching, chosen in kinds:
+        for batching, chosen in kinds.items():
             rows, answers = [self._rows[i] for i in chosen], [self._answers[i] for i in chosen]
             found = self.fault(partial(logits, self._model, self._ids, rows, answers), chosen)
             if not found:
@@ -176,16 +155,13 @@ class _Probe:
 
     def draft_logits(self) -> torch.Tensor:
         """Read the answers of two prompts in two parts; the first has a token that is wrong."""
-        (long, short), (first, second) = self._rows[:2], self._answers[:2]
-        pad = self._ids["pad_token_id"]
-        if (config := self._model.config).is_encoder_decoder:
+        config = self._model.config
+        relative = getattr(config, "relative_attention_num_buckets", None) is not None
+        if config.is_encoder_decoder and not relative:
             # Where padding moves a decoder's positions, half precision may hide it.
-            if getattr(config, "relative_attention_num_buckets", None) is None:
-                raise NotImplementedError("its decoder takes no position ids")
-            reader = Reader(self._model, pad, encoder_rows=[long, short])
-            long = short = [self._ids["decoder_start_token_id"]]
-        else:
-            reader = Reader(self._model, pad)
+            raise NotImplementedError("its decoder takes no position ids")
+        reader = Reader(self._model, self._ids, self._rows[:2])
+        (long, short), (first, second) = reader.unread, self._answers[:2]
         begun = reader.logits([[*long, first[1]], [*short, second[0]]], [2, 2])
         if not reader.can_rewind:
             raise NotImplementedError("its cache takes no tokens back")
@@ -213,16 +189,12 @@ def decoded_logits(
         tokens = answers[:, read.shape[1] - start, None]
         return torch.full_like(scores, -torch.inf).scatter(1, tokens, 0.0)
 
+    recorded = {"output_logits": True, "return_dict_in_generate": True}
     output = model.generate(
         input_ids=input_ids,
         attention_mask=mask,
-        generation_config=greedy_config(
-            max_new_tokens=answers.shape[1],
-            output_logits=True,
-            return_dict_in_generate=True,
-            **ids,
-        ),
-        logits_processor=[force],
+        generation_config=greedy_config(max_new_tokens=answers.shape[1], **recorded, **ids),
+        logits_processor=[refuse_nan, force],
     )
     steps = torch.stack(output.logits, dim=1)
     return torch.cat([steps[i, : len(target)] for i, target in enumerate(targets)])

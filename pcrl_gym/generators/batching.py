@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -20,18 +21,12 @@ FREE_ROWS = {"cpu": 16, "mps": 64, "cuda": 512}
 """Rows of a few tokens that add little to the time of a forward pass; measured on a CPU alone."""
 
 
+@dataclass(eq=False)
 class Batcher:
-    """Runs a function on rows in batches of similar length, smaller ones where memory is short.
+    """Runs a function on rows in batches of similar length, smaller ones where memory is short."""
 
-    Args:
-        batch_size: Rows per batch, or "auto": as many as the token budget allows. Halved when a
-            batch of it runs out of memory.
-        tokens: The token budget, at least 1; see `token_budget`. Halved likewise.
-    """
-
-    def __init__(self, batch_size: int | Literal["auto"], tokens: int) -> None:
-        self.batch_size = batch_size
-        self.tokens = tokens
+    batch_size: int | Literal["auto"]  # rows; "auto": as many as the token budget allows
+    tokens: int  # the token budget, at least 1; see `token_budget`
 
     def run(
         self,
@@ -48,7 +43,7 @@ class Batcher:
 
         Args:
             sizes: Tokens of each row, answer included.
-            run: Handles a batch; called again with part of it if it runs out of memory.
+            run: Handles a batch.
             keys: Rows with near keys share a batch, the largest first; `None`: their sizes.
             groups: Only rows of the same group share a batch; `None`: all of them may.
             rows: Which rows; `None`: all of them.
@@ -68,7 +63,7 @@ class Batcher:
         while waiting:
             batch = self._take(waiting, sizes)
             batch = [i for i in batch if groups[i] == groups[batch[0]]]  # sorted: the first ones
-            if self._fits(batch, run):
+            if _fits(batch, run):
                 del waiting[: len(batch)]
             elif len(batch) == 1:
                 raise MemoryError(f"one row of {sizes[batch[0]]} tokens does not fit into memory")
@@ -87,19 +82,18 @@ class Batcher:
                 return waiting[:n]
         return waiting[:]
 
-    def _fits(self, batch: list[int], run: RunBatch) -> bool:
-        try:
-            run(batch)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
-            return True
-        # Only here: as long as the error lives, so do the tensors of the frames it came through.
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return False
+
+def _fits(batch: list[int], run: RunBatch) -> bool:
+    try:
+        run(batch)
+        return True
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Only here: as long as the error lives, so do the tensors of the frames it came through.
+    gc.collect()
+    torch.cuda.empty_cache()  # does nothing where there is no GPU
+    return False
 
 
 def is_out_of_memory(error: BaseException) -> bool:

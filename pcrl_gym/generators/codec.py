@@ -16,13 +16,8 @@ class TokenCodec:
     """Encodes prompts and decodes answers of a generator.
 
     A causal model reads the BOS that its tokenizer adds, if any, and no EOS, since it continues the
-    text; an encoder always reads an EOS at the end. An empty prompt is BOS, or EOS without one.
-
-    Args:
-        tokenizer: The model's fast tokenizer.
-        is_encoder_decoder: Whether prompts go to an encoder.
-        pad_token_id: What an empty prompt is where the tokenizer has neither BOS nor EOS.
-        eos_ids: End-of-sequence tokens of answers.
+    text; an encoder always reads an EOS at the end. An empty prompt is BOS, else EOS, else padding.
+    Answers end with one of `eos_ids`.
     """
 
     def __init__(

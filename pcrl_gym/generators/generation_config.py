@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-def refuse_nan(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Return the scores, (batch, vocabulary), as they are: a logits processor for `generate`.
+def refuse_nan(input_ids: object, scores: torch.Tensor) -> torch.Tensor:
+    """Return the scores as they are: a logits processor for `generate`.
 
     Raises:
         FloatingPointError: If one is NaN, which arg-max would take for the best token.
@@ -105,12 +105,7 @@ def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def context_length(config: Any, decoder: bool = False) -> int | None:
-    """Return how many tokens a model can take, `None` if its positions have no limit.
-
-    Args:
-        config: The model's configuration.
-        decoder: Of an encoder-decoder, whether the decoder is meant instead of the encoder.
-    """
+    """Return how many tokens a model, or the decoder, can take; `None` if there is no limit."""
     # The `n_positions` that T5 saves is the length it was trained with.
     if getattr(config, "relative_attention_num_buckets", None) is not None:
         return None

@@ -111,10 +111,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         pad, eos = self._ids["pad_token_id"], self._ids["eos_token_id"] or ()
         self._codec = TokenCodec(self.tokenizer, self.is_encoder_decoder, pad, eos)
         context = context_length(model.config)
-        self.max_prompt_tokens: int | None = None
-        if context is not None:
-            [framed], [bare] = self._codec.prompts(["a"]), self.count_tokens(["a"])
-            self.max_prompt_tokens = context - (len(framed) - bare)
+        [framed], [bare] = self._codec.prompts(["a"]), self.count_tokens(["a"])
+        self.max_prompt_tokens = None if context is None else context - (len(framed) - bare)
         if dropped := dropped_settings(self.model.generation_config):
             warnings.warn(
                 f"{self.name!r}: answers are plain arg-max decoding, without the saved generation "
@@ -235,7 +233,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             self._growing.partial_answer(answer.tokens)
             if answer.partial
             else self._codec.answer(answer.tokens)
-            for answer in decoder.answers
+            for answer in (decoder.answers[i] for i in range(len(rows)))
         ]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:

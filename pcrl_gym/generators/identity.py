@@ -30,12 +30,8 @@ def model_identity(
     That is: class, configuration, implementation of attention and weights of the model (name, data
     type, shape and bytes of each), and the settings of adapters of peft that are not merged; the
     tokenizer with its special tokens and chat template; and the generation settings. Where the
-    model was loaded from and its device do not count.
-
-    Args:
-        model: A model of the transformers library.
-        tokenizer: Its tokenizer.
-        control: The control tokens and settings that it generates with.
+    model was loaded from and its device do not count. `control` is what
+    `generation_config.control_ids` returns.
     """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     del backend["truncation"], backend["padding"]  # left by the latest call, whoever made it

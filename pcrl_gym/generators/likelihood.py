@@ -18,13 +18,7 @@ def answer_logits(
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
 ) -> torch.Tensor:
-    """Predict the tokens of given answers with one forward pass.
-
-    Args:
-        model: A causal or encoder-decoder model.
-        ids: Its `pad_token_id` and, for an encoder-decoder, `decoder_start_token_id`.
-        rows: The token ids of each prompt, at least one.
-        targets: The token ids of each answer, at least one.
+    """Predict the tokens of given answers (`targets`) to prompts (`rows`) with one forward pass.
 
     Returns:
         The logits before each token of the answers, (tokens of all answers, vocabulary).

@@ -31,13 +31,8 @@ def logits_at(
 
     The hidden states at these positions enter the head as one contiguous matrix, so that neither
     padding nor a prompt is multiplied with the vocabulary. Whatever the model does to its logits
-    after the head (scaling, soft caps, biases) it still does.
-
-    Args:
-        model: A model with a language-modelling head.
-        positions: Per row of the input the columns that are wanted.
-        shape: Rows and columns of the input, or of the decoder's input.
-        **inputs: What the model's forward pass takes.
+    after the head (scaling, soft caps, biases) it still does. Positions are columns per row of the
+    input, whose shape (an encoder-decoder's: of the decoder's input) is given.
 
     Returns:
         The logits, (positions, vocabulary) in the order of the rows, and the model's output.

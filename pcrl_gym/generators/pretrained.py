@@ -31,13 +31,8 @@ def load_pretrained(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Load model and tokenizer from safetensors and JSON; nothing is unpickled or executed.
 
-    Args:
-        spec: A Hugging Face id or a folder.
-        device: See `load_generator`.
-        dtype: See `load_generator`.
-
     Raises:
-        ValueError: If the model cannot be loaded; see `load_generator`.
+        ValueError: If the model cannot be loaded; see `load_generator`, also for the arguments.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 

@@ -80,36 +80,24 @@ def initial_settings() -> Iterator[None]:
 
 @contextmanager
 def own_state(model: nn.Module) -> Iterator[None]:
-    """Run a block in which a model answers: `initial_settings`, no gradients, no dropout.
-
-    Args:
-        model: In evaluation mode inside the block; modules that were being trained are put back.
-    """
+    """Run a block in which a model answers: `initial_settings`, no gradients, no dropout."""
     with initial_settings(), hold(id(model), partial(_evaluate, model)), torch.inference_mode():
         yield
 
 
 def _apply_initial() -> Undo:
-    changed: list[tuple[Callable[[Any], object], Any]] = []
+    stack = ExitStack()
     for read, write, initial in _SETTINGS:
         if (value := read()) != initial:
             write(initial)
-            changed.append((write, value))
-
-    def undo() -> None:
-        for write, value in reversed(changed):
-            write(value)
-
-    return undo
+            stack.callback(write, value)
+    return stack.close
 
 
 def _evaluate(model: nn.Module) -> Undo:
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-
-    def undo() -> None:
-        for module in training:
-            module.training = True
-
-    return undo
+    stack = ExitStack()
+    for module in model.modules():
+        if module.training:
+            module.training = False
+            stack.callback(setattr, module, "training", True)
+    return stack.close

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,10 +138,8 @@ class OpenAIGenerator(SharedGenerator, Generator):
     def from_spec(cls, spec: str, cache: str | Path | None = None) -> OpenAIGenerator:
         """Make the generator that a short form stands for.
 
-        Args:
-            spec: "openai:MODEL@BASE_URL", or "openai:MODEL" where OPENAI_BASE_URL is set. The
-                last "@" separates, as a model's name may hold one.
-            cache: A file for the answers.
+        That is "openai:MODEL@BASE_URL", or "openai:MODEL" where OPENAI_BASE_URL is set. The last
+        "@" separates, as a model's name may hold one.
 
         Raises:
             ValueError: If there is no model or no server, or what follows the last "@" is not a
@@ -204,13 +202,10 @@ class OpenAIGenerator(SharedGenerator, Generator):
         found = self._cache.get(self._scope(kind, limit), texts)
         self._sender.count_hits(len(found))
         missing = [text for text in dict.fromkeys(texts) if text not in found]
-
-        def ask_one(text: str, stop: threading.Event) -> object:
-            return self._ask_one(kind, text, limit, stop)
-
+        ask_one = partial(self._ask_one, kind, limit)
         return found | dict(send_all(ask_one, missing, self._sender.concurrency))
 
-    def _ask_one(self, kind: str, text: str, limit: int, stop: threading.Event) -> object:
+    def _ask_one(self, kind: str, limit: int, text: str, stop: threading.Event) -> object:
         reply = self._sender.send(text, limit, stop, needs_text=kind == "answer")
         if kind == "answer":
             self._cache.put(self._scope(kind, limit), {text: reply.text})
@@ -220,7 +215,8 @@ class OpenAIGenerator(SharedGenerator, Generator):
             raise self._sender.error(
                 text, "the server does not report usage.prompt_tokens: give a tokenizer"
             )
-        if self._sender.max_total_tokens is not None and not reply.counted:
+        counts = reply.prompt_tokens, reply.completion_tokens
+        if self._sender.max_total_tokens is not None and None in counts:
             raise self._sender.error(
                 text, "the server does not report its usage: set max_requests, not max_total_tokens"
             )

@@ -43,39 +43,20 @@ _THOUGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer as the server gave it.
+    """One answer as the server gave it; numbers of tokens are None if it did not say."""
 
-    Attributes:
-        text: Without thinking and without white space around it.
-        prompt_tokens: None if the server did not say.
-        completion_tokens: None if the server did not say.
-    """
-
-    text: str
+    text: str  # without thinking and without white space around it
     prompt_tokens: int | None
     completion_tokens: int | None
-
-    @property
-    def counted(self) -> bool:
-        """Whether the server reported both numbers of tokens."""
-        return None not in (self.prompt_tokens, self.completion_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One request without an answer.
+    """One request without an answer, with what the server counted all the same."""
 
-    Attributes:
-        cause: What happened, for people; it may be long and contain the key.
-        temporary: Whether the same request may succeed later.
-        retry_after: Seconds that the server asks to wait.
-        prompt_tokens: What the server counted all the same; None if it did not say.
-        completion_tokens: Likewise.
-    """
-
-    cause: str
-    temporary: bool
-    retry_after: float = 0.0
+    cause: str  # for people; it may be long and contain the key
+    temporary: bool  # whether the same request may succeed later
+    retry_after: float = 0.0  # seconds that the server asks to wait
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -85,12 +66,8 @@ def read_reply(
 ) -> Reply | Failure:
     """Read the body of a response of either API.
 
-    An answer is text, or an empty text that the model ended by itself, without its thinking.
-
-    Args:
-        content: The body.
-        needs_text: Whether a reply without an answer is a failure.
-        limit_name: What the advice calls the limit of the answer.
+    An answer is text, or an empty text that the model ended by itself, without its thinking. Advice
+    calls the limit of the answer `limit_name`.
 
     Returns:
         The reply; a temporary failure if the body is not what the API promises or the server broke

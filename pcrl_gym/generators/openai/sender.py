@@ -62,9 +62,6 @@ class Sender:
     The client's own retries are off: it waits without a way to be stopped, leaves unreadable
     replies alone, and would send more requests than the budget allows.
 
-    Attributes:
-        limit_name: What error messages call the limit of an answer.
-
     Raises:
         ValueError: If a field is out of range, the URL is none or no server is named.
         MissingExtraError: If the `openai` client is not installed.
@@ -82,7 +79,7 @@ class Sender:
     extra_body: Mapping[str, Any]
     limit_field: Literal["max_tokens", "max_completion_tokens"]
     api_key_env: str
-    limit_name: str = "max_new_tokens"
+    limit_name: str = "max_new_tokens"  # what error messages call the limit of an answer
     _usage: Usage = field(default_factory=Usage, init=False)
     _link: _Link | None = field(default=None, init=False, repr=False)
 
@@ -137,13 +134,7 @@ class Sender:
         return json.dumps([_READING, *fields], sort_keys=True)
 
     def send(self, text: str, limit: int, stop: threading.Event, needs_text: bool = True) -> Reply:
-        """Send a text until there is a reply or a failure that lasts.
-
-        Args:
-            text: The prompt.
-            limit: Most tokens of the answer.
-            stop: Once set, nothing more is sent.
-            needs_text: Whether a reply without text is a failure.
+        """Send a text until there is a reply or a failure that lasts; nothing once `stop` is set.
 
         Raises:
             BudgetExceededError: If the budget does not allow a request, before it is sent.
@@ -264,15 +255,10 @@ class _Link:
 def send_all(
     send_one: Callable[[str, threading.Event], ReplyT], texts: Sequence[str], concurrency: int
 ) -> Iterator[tuple[str, ReplyT]]:
-    """Send texts by several threads at once; yield each with its reply as it arrives.
+    """Send different texts by several threads at once; yield each with its reply as it arrives.
 
-    After a failure nothing more is sent, but replies to what is in flight still come in; then it is
-    raised.
-
-    Args:
-        send_one: Sends a text; gives up once the event is set.
-        texts: The texts, each once.
-        concurrency: Most texts in flight.
+    After a failure nothing more is sent (`send_one` gives up once its event is set), but replies to
+    what is in flight still come in; then it is raised.
     """
     stop = threading.Event()
 
@@ -294,6 +280,4 @@ def send_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _pause(stop: threading.Event, seconds: float) -> bool:
-    """Wait until `stop` is set or the seconds are over; return whether it is set."""
-    return stop.wait(seconds)
+_pause = threading.Event.wait

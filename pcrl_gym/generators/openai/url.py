@@ -14,29 +14,19 @@ _BOOLEANS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class BaseURL:
-    """A base URL, taken apart.
+    """A base URL, taken apart."""
 
-    Attributes:
-        url: The whole of it, without a slash at the end of the path.
-        endpoint: The part before the query.
-        query: Query parameters of every request.
-        extra_body: Fields of every request.
-    """
-
-    url: str
-    endpoint: str
-    query: dict[str, str]
-    extra_body: dict[str, Any]
+    url: str  # the whole of it, without a slash at the end of the path
+    endpoint: str  # the part before the query
+    query: dict[str, str]  # parameters of every request
+    extra_body: dict[str, Any]  # fields of every request
 
 
 def parse_base_url(url: str | None) -> BaseURL:
-    """Check a base URL and takes it apart.
+    """Check a base URL, by default that in OPENAI_BASE_URL, and take it apart.
 
-    Args:
-        url: Such as "http://localhost:8000/v1". Its query may hold `api-version=VERSION`, which is
-            sent as it is (Azure wants it), and `enable_thinking=false` (or `true`), which becomes
-            the field {"chat_template_kwargs": {"enable_thinking": false}}. `None`: the
-            environment variable OPENAI_BASE_URL.
+    Its query may hold `api-version=VERSION`, which is sent as it is (Azure wants it), and
+    `enable_thinking=false` (or `true`), which becomes a field of requests.
 
     Raises:
         ValueError: If no server is named, or the URL cannot be the base URL of one.

@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,8 @@ class _Connection:
     """What `connected` has made in this process."""
 
     users: int = 0
-    made_here: bool = False
     local: bool = False
-    environment: dict[str, str | None] = field(default_factory=dict)  # as it was before
+    undo: ExitStack = field(default_factory=ExitStack)
 
 
 _connection = _Connection()
@@ -66,21 +65,13 @@ def connected() -> Iterator[Any]:
     finally:
         with _lock:
             _connection.users = max(0, _connection.users - 1)
-            if _connection.users == 0 and _connection.made_here:
-                ray.shutdown()  # does nothing once Ray has shut down by itself at the program's end
-                _restore(_connection.environment)
+            if _connection.users == 0:
+                _connection.undo.close()
                 _connection = _Connection()
 
 
 def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str) -> None:
-    """Check that a cluster has room for actors before it is asked for them.
-
-    Args:
-        ray: The module, connected.
-        count: How many actors.
-        num_cpus: CPUs of each one.
-        num_gpus: GPUs of each one.
-        what: What messages call the actors.
+    """Check that a cluster has room for so many actors, which messages call `what`.
 
     Raises:
         ValueError: If the local cluster, which cannot grow, is too small.
@@ -109,7 +100,7 @@ def _start(ray: Any) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address := os.environ.get("RAY_ADDRESS"):
         ray.init(address=address, **quiet)
-        _connection.made_here = True
+        _connection.undo.callback(ray.shutdown)
         return
     # By default workers are so nice (15) that beside other busy processes they hardly run.
     wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
@@ -117,11 +108,11 @@ def _start(ray: Any) -> None:
         wanted["RAY_AUTH_TOKEN"] = _TOKEN
     # Ray sets the last two by itself.
     names = (*wanted, "RAY_AUTH_MODE", "PYTHONBREAKPOINT")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(wanted)
     # Workers are to find the modules that this process finds, those of a script's folder included.
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    try:
+    with ExitStack() as undo:
+        undo.callback(_restore, {name: os.environ.get(name) for name in names})
+        os.environ.update(wanted)
         ray.init(
             # As Ray would else join a cluster that somebody else has started on this machine.
             address="local",
@@ -130,16 +121,13 @@ def _start(ray: Any) -> None:
             _node_ip_address="127.0.0.1",
             **quiet,
         )
-    except BaseException:
-        _restore(before)
-        raise
-    _connection.made_here = _connection.local = True
-    _connection.environment = before
+        undo.callback(ray.shutdown)  # does nothing once Ray has shut down at the program's end
+        _connection.undo = undo.pop_all()
+    _connection.local = True
 
 
 def _restore(environment: dict[str, str | None]) -> None:
     for name, value in environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
+        os.environ.pop(name, None)
+        if value is not None:
             os.environ[name] = value

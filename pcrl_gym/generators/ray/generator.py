@@ -126,14 +126,10 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         dtype: str = "auto",
         batch_size: int | Literal["auto"] = "auto",
     ) -> RayGenerator:
-        """Make the generator that a short form stands for.
+        """Make the generator that a short form stands for; see the class for other arguments.
 
-        Args:
-            spec: "ray:NAME", or "ray:NAME?replicas=4&num_gpus=1&num_cpus=2" with any of these
-                options.
-            device: See the class.
-            dtype: See the class.
-            batch_size: See the class.
+        The form is "ray:NAME", or "ray:NAME?replicas=4&num_gpus=1&num_cpus=2" with any of these
+        options.
 
         Raises:
             ValueError: If the name is empty or stands for a server or for replicas itself, an
@@ -232,12 +228,9 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
     def _spread(self, method: str, columns: Sequence[Sequence[Any]], *options: Any) -> list[Any]:
-        """Ask the replicas about texts in batches; results come in the order of the texts.
+        """Call a method of the replicas on texts in batches; results come in the texts' order.
 
-        Args:
-            method: See `Replica.ask`.
-            columns: Arguments that have an item per text, the texts first.
-            *options: The other arguments.
+        The columns are the arguments with an item per text, the texts first.
         """
         texts = columns[0]
         batches = split_by_length([len(text) for text in texts], self.replicas)

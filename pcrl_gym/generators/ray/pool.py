@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pcrl_gym.errors import PcrlError
@@ -17,18 +17,11 @@ Call = Callable[[Any], Any]
 
 
 class LostCallError(PcrlError):
-    """A call was sent as often as allowed, and every time its actor died.
-
-    Attributes:
-        index: Which call it was.
-    """
+    """A call was sent as often as allowed, and every time its actor died; `index` says which."""
 
     def __init__(self, message: str, index: int) -> None:
-        super().__init__(message, index)
+        super().__init__(message)
         self.index = index
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class NoActorError(PcrlError):
@@ -45,33 +38,21 @@ class _Busy:
     loading: bool = False
 
 
+@dataclass(eq=False)
 class ActorPool:
     """Actors that take calls one at a time, whichever is free.
 
-    Args:
-        ray: The module, connected to a cluster.
-        start: Makes an actor and has it load; returns its handle and the reference of a result that
-            is there once it has loaded.
-        size: How many actors there are.
-        retries: How often a call is sent again, and an actor started again, after a death.
-        start_timeout: Seconds that an actor may take to start where no other one is at work.
+    `start` makes an actor and has it load; it returns its handle and the reference of a result that
+    is there once it has loaded.
     """
 
-    def __init__(
-        self,
-        ray: Any,
-        start: Callable[[], tuple[Any, Any]],
-        size: int,
-        retries: int,
-        start_timeout: float,
-    ) -> None:
-        self._ray = ray
-        self._start = start
-        self._size = size
-        self._retries = retries
-        self._start_timeout = start_timeout
-        self._free: deque[Any] = deque()
-        self._busy: dict[Any, _Busy] = {}
+    ray: Any  # the module, connected to a cluster
+    start: Callable[[], tuple[Any, Any]]
+    size: int  # how many actors there are
+    retries: int  # how often a call is sent again, and an actor started again, after a death
+    start_timeout: float  # seconds that an actor may take to start where no other is at work
+    _free: deque[Any] = field(default_factory=deque, init=False)
+    _busy: dict[Any, _Busy] = field(default_factory=dict, init=False)
 
     def wait_until_ready(self) -> list[Any]:
         """Wait until all actors have loaded; return what each new one loaded.
@@ -95,9 +76,6 @@ class ActorPool:
         After a failure nothing more is sent, but results of what was sent still come in. If the
         iterator is closed early, the actors finish what they do before they get new calls.
 
-        Args:
-            calls: The calls; each may be sent more than once.
-
         Yields:
             Indices of calls and their results, in the order of arrival.
 
@@ -119,7 +97,7 @@ class ActorPool:
                 if isinstance(error, _DiedError):
                     assert done is not None
                     deaths[done] += 1
-                    if deaths[done] <= self._retries:
+                    if deaths[done] <= self.retries:
                         waiting.append(done)  # last, should it be what kills
                     else:
                         died = f"its process died {deaths[done]} times, the last time by {error}"
@@ -137,9 +115,9 @@ class ActorPool:
     def close(self) -> None:
         """End the actors."""
         # Once Ray has shut down at the program's end, asking it to kill would start it again.
-        if self._ray.is_initialized():
+        if self.ray.is_initialized():
             for actor in (*self._free, *(busy.actor for busy in self._busy.values())):
-                self._ray.kill(actor)
+                self.ray.kill(actor)
         self._free.clear()
         self._busy.clear()
 
@@ -147,26 +125,26 @@ class ActorPool:
         return any(busy.index is not None for busy in self._busy.values())
 
     def _start_missing(self, failed_starts: int = 0) -> None:
-        while len(self._free) + len(self._busy) < self._size:
-            actor, loaded = self._start()
+        while len(self._free) + len(self._busy) < self.size:
+            actor, loaded = self.start()
             self._busy[loaded] = _Busy(actor, failed_starts=failed_starts, loading=True)
 
     def _next(self, waiting: bool) -> tuple[int | None, Any, BaseException | None]:
         """Wait until an actor has finished; return index and result of the call, and its error."""
-        exceptions = self._ray.exceptions
+        exceptions = self.ray.exceptions
         idle = waiting and not self._at_work()
-        ready = self._wait_to_start() if idle else self._ray.wait(list(self._busy))[0]
+        ready = self._wait_to_start() if idle else self.ray.wait(list(self._busy))[0]
         if not ready:
-            return None, None, NoActorError(self._nothing_within(self._start_timeout))
+            return None, None, NoActorError(self._nothing_within(self.start_timeout))
         busy = self._busy.pop(ready[0])
         try:
-            result = self._ray.get(ready[0])
+            result = self.ray.get(ready[0])
         except exceptions.RayTaskError as error:
             # Ray's own if the arguments could not be unpickled there.
             of_ray = isinstance(error.cause, exceptions.RayError)
             cause = error.cause if isinstance(error.cause, Exception) and not of_ray else error
             if busy.loading:
-                self._ray.kill(busy.actor)
+                self.ray.kill(busy.actor)
                 return None, None, NoActorError(str(error)) if cause is error else cause
             self._free.append(busy.actor)
             return busy.index, None, None if busy.index is None else cause
@@ -176,24 +154,24 @@ class ActorPool:
         return busy.index, result, None
 
     def _wait_to_start(self) -> list[Any]:
-        first = min(_QUIET_SECONDS, self._start_timeout)
-        ready, _ = self._ray.wait(list(self._busy), timeout=first)
-        if not ready and (rest := self._start_timeout - first) > 0:
+        first = min(_QUIET_SECONDS, self.start_timeout)
+        ready, _ = self.ray.wait(list(self._busy), timeout=first)
+        if not ready and (rest := self.start_timeout - first) > 0:
             warnings.warn(f"{self._nothing_within(first)}; waiting {rest:g} s more", stacklevel=2)
-            ready, _ = self._ray.wait(list(self._busy), timeout=rest)
+            ready, _ = self.ray.wait(list(self._busy), timeout=rest)
         return list(ready)
 
     def _nothing_within(self, seconds: float) -> str:
-        free = self._ray.available_resources()
+        free = self.ray.available_resources()
         return f"none started or loaded within {seconds:g} s; of the cluster are free: {free}"
 
     def _replace(
         self, busy: _Busy, error: Exception
     ) -> tuple[int | None, Any, BaseException | None]:
-        self._ray.kill(busy.actor)  # it may only be out of reach
+        self.ray.kill(busy.actor)  # it may only be out of reach
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
         failed_starts = busy.failed_starts + busy.loading
-        if failed_starts > self._retries:
+        if failed_starts > self.retries:
             cause = f"one died {failed_starts} times as it started: {cause}"
             return None, None, NoActorError(cause)
         self._start_missing(failed_starts)

@@ -21,11 +21,8 @@ class Replica:
     def load(self, source: str | Generator, *options: Any) -> dict[str, Any]:
         """Load the generator, and return some of its attributes by name.
 
-        Not done at the start of the actor, where an error loses its type.
-
-        Args:
-            source: The generator, or what `HFGenerator.from_pretrained` takes.
-            *options: Device, data type and batch size.
+        Not done at the start of the actor, where an error loses its type. The options are device,
+        data type and batch size.
         """
         if isinstance(source, str):
             source = HFGenerator.from_pretrained(source, *options)
@@ -68,15 +65,11 @@ class Replica:
 
 
 def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
-    """Split texts into batches of similar length and about equal work.
-
-    Args:
-        lengths: Length of each text, in any unit.
-        replicas: How many batches are worked on at once; there are at most a multiple of it, so
-            that no replica stands idle while another one has two.
+    """Split texts into batches of similar length and about equal work, the longest texts first.
 
     Returns:
-        Batches of indices, the longest texts first; none is empty.
+        Batches of indices, none empty: at most a multiple of the replicas, so that none of these
+        stands idle while another one has two.
 
     Example:
         >>> split_by_length([1, 9, 1, 8, 1, 1, 1, 1], replicas=2)

@@ -49,31 +49,18 @@ class DraftLength:
 
 @dataclass
 class DraftedAnswer:
-    """An answer that is being decoded from a draft.
+    """The answer to one prompt, which is being decoded from a draft."""
 
-    Attributes:
-        index: Which prompt it answers.
-        draft: The token ids that it is expected to have; only the last may be one of `eos_ids`.
-        limit: Most tokens of the answer, at least 1.
-        eos_ids: Ids of end-of-sequence tokens, which are part of the answer.
-        tokens: The token ids that it has.
-        position: How many tokens of the draft are used up.
-        proposal: Which tokens of the draft are expected next.
-        accepted: How many tokens of the last proposal that was read were right.
-        rejected: Whether the next one of it was wrong.
-        partial: Whether it was left unfinished because `decided` returned true.
-    """
-
-    index: int
-    draft: Sequence[int]
-    limit: int
-    eos_ids: Collection[int]
-    tokens: list[int] = field(default_factory=list)
-    position: int = 0
-    proposal: slice = field(init=False)
-    accepted: int = 0
-    rejected: bool = False
-    partial: bool = False
+    index: int  # of the prompt
+    draft: Sequence[int]  # token ids that it is expected to have; only the last may end it
+    limit: int  # most tokens, at least 1
+    eos_ids: Collection[int]  # ids of end-of-sequence tokens, which are part of the answer
+    tokens: list[int] = field(default_factory=list)  # token ids that it has
+    position: int = 0  # how many tokens of the draft are used up
+    proposal: slice = field(init=False)  # tokens of the draft that are expected next
+    accepted: int = 0  # how many tokens of the last proposal that was read were right
+    rejected: bool = False  # whether the next one of it was wrong
+    partial: bool = False  # whether it was left unfinished because `decided` returned true
 
     def __post_init__(self) -> None:
         self.proposal = slice(0, len(self.draft))
@@ -91,11 +78,9 @@ class DraftedAnswer:
         return tokens[:-1] if whole else tokens
 
     def accept(self, proposed: Sequence[int], predicted: Sequence[int]) -> int:
-        """Append predictions as far as the proposal is right, and the first that corrects it.
+        """Append predictions while the proposal is right, and the next; return how many were right.
 
-        Args:
-            proposed: The proposed tokens that were read; returns how many of them are right.
-            predicted: The arg-max tokens after `tokens` and each proposed one; one more than those.
+        Predicted are the arg-max tokens after `tokens` and after each proposed one.
         """
         wrong = (k for k, token in enumerate(proposed) if token != predicted[k])
         accepted = next(wrong, len(proposed))
@@ -129,17 +114,11 @@ def verify(
     max_tokens: int,
     decided: Callable[[int, list[int]], bool] | None = None,
 ) -> list[DraftedAnswer]:
-    """Verify the proposals of a batch with one forward pass.
+    """Verify the proposals of a batch with one forward pass; return the answers that continue.
 
-    Args:
-        reader: The reader of these answers; afterwards of those that are returned.
-        answers: The answers.
-        unread: Per answer the token ids before its proposal that were not read yet.
-        max_tokens: Most tokens of a proposal.
-        decided: Called with index and tokens of each incomplete answer; true leaves it partial.
-
-    Returns:
-        The answers that continue, in order.
+    Afterwards the reader is that of these. `unread` are per answer the token ids before its
+    proposal that were not read yet. If `decided` is true for the index and the tokens of an
+    incomplete answer, it is left partial.
     """
     proposals = [answer.proposed(max_tokens) for answer in answers]
     predicted = reader.read(

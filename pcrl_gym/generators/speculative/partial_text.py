@@ -21,9 +21,6 @@ APPENDING = frozenset({"ByteLevel", "Metaspace", "ByteFallback", "Fuse", "Strip"
 class GrowingText:
     """Reads unfinished answers.
 
-    Args:
-        tokenizer: The tokenizer that decodes them.
-
     Attributes:
         words_per_token: The most words, of either kind, that a token can add; `None` if
             a token may change the text before it, so that nothing is certain.
@@ -36,7 +33,8 @@ class GrowingText:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._backend = tokenizer.backend_tokenizer
-        steps = _decoder_steps(json.loads(self._backend.to_str())["decoder"])
+        decoder = json.loads(self._backend.to_str())["decoder"] or {"decoders": []}
+        steps = decoder.get("decoders", [decoder])
         self.words_per_token = self._max_words() if _appends(steps) else None
         falls_back = any(step["type"] == "ByteFallback" for step in steps)
         vocabulary = self._backend.get_vocab().items() if falls_back else ()
@@ -77,13 +75,6 @@ class GrowingText:
         return max(
             1, *(len(find_words(t, word)) for word in (UNICODE_WORD, ASCII_WORD) for t in pieces)
         )
-
-
-def _decoder_steps(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if decoder is None:
-        return []
-    steps: list[dict[str, Any]] = decoder.get("decoders", [decoder])
-    return steps
 
 
 def _appends(steps: list[dict[str, Any]]) -> bool:

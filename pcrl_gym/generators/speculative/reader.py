@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer
 
 from pcrl_gym.generators.batching import pad_rows
+from pcrl_gym.generators.generation_config import refuse_nan
 from pcrl_gym.generators.logits import logits_at
 
 
@@ -20,46 +21,34 @@ class Reader:
 
     Rows are kept so that each one's last valid token stands in the last column of the cache, with
     padding before its first: new blocks then follow without a gap, which models with relative
-    positions need.
-
-    Args:
-        model: A model that can read drafts, see `batch_invariance.probe`.
-        pad_id: Id to pad with; masks hide it.
-        encoder_rows: For an encoder-decoder, the token ids of each prompt.
+    positions need. `unread` are the tokens to begin with: the prompts, or after an encoder has read
+    these the start of each answer.
     """
 
     def __init__(
-        self, model: Any, pad_id: int, encoder_rows: Sequence[Sequence[int]] | None = None
+        self, model: Any, control: Mapping[str, Any], prompts: Sequence[Sequence[int]]
     ) -> None:
         self._model = model
-        self._pad_id = pad_id
+        self._pad_id = control["pad_token_id"]
         self._cache: Any = None
         self._mask = torch.zeros(0, dtype=torch.int64)  # of the cache, (rows, columns)
         # Hidden states of the prompts, (rows, columns, width), and their mask.
         self._encoded: tuple[torch.Tensor, torch.Tensor] | None = None
-        if encoder_rows is not None:
-            ids, mask = pad_rows(encoder_rows, pad_id, False, model.device)
+        self.unread = prompts
+        if model.config.is_encoder_decoder:
+            ids, mask = pad_rows(prompts, self._pad_id, False, model.device)
             encoder = model.get_encoder()
             self._encoded = encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+            self.unread = [[control["decoder_start_token_id"]]] * len(prompts)
 
     def read(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> list[list[int]]:
-        """Read one block per row.
-
-        Args:
-            blocks: Token ids, at least one per row.
-            wanted: After how many of its last tokens each row's next token is wanted, at least 1.
-
-        Returns:
-            Per row the arg-max tokens that follow its last `wanted` tokens.
+        """Read a block per row; return the arg-max tokens after its last `wanted` tokens.
 
         Raises:
             FloatingPointError: If a logit that was looked at is NaN.
         """
         best, at = self.logits(blocks, wanted).max(dim=-1)
-        if torch.isnan(best).any():
-            raise FloatingPointError(
-                "the model's logits are NaN; try dtype='float32', or check its weights"
-            )
+        refuse_nan(blocks, best)
         tokens = iter(at.tolist())
         return [list(islice(tokens, count)) for count in wanted]
 
@@ -103,12 +92,7 @@ class Reader:
         return self._cache if self._encoded is None else self._cache.self_attention_cache
 
     def retain(self, rows: Sequence[int], wrong: Sequence[int]) -> None:
-        """Continue with some of the rows only, without their last tokens.
-
-        Args:
-            rows: Which rows stay, in order.
-            wrong: How many of the last tokens of each of these rows are taken back.
-        """
+        """Continue with some of the rows, each without so many `wrong` tokens at its end."""
         before, device = self._mask.shape, self._mask.device
         chosen, back = torch.tensor([rows, wrong], device=device)
         mask = self._mask[chosen]
