@@ -31,10 +31,6 @@ class EnvironmentAgent:
 
     It decides about the tokens of the environment's default task with the given generator.
 
-    Args:
-        spec: An agent as `agents.base.make_agent` takes it.
-        generator: What answers on the page; `search` asks it too.
-
     Raises:
         ValueError: If there is no such agent, it has to be trained first, or it needs another
             generator.
@@ -82,12 +78,10 @@ class EnvironmentAgent:
 
 
 def demo_agents(specs: Sequence[str] | None, generator: Generator) -> list[EnvironmentAgent]:
-    """Return agents for the page; see `EnvironmentAgent`.
+    """Return agents for the page; None: those of `DEFAULT`.
 
-    Args:
-        specs: The agents; None: those of `DEFAULT`. With micro's generators, which know answers
-            alone, units are ranked by a model of micro's prompts, else by the generator if it can.
-        generator: What answers on the page.
+    With micro's generators, which know answers alone, units are ranked by a model of micro's
+    prompts, else by the generator if it can.
     """
     if specs is not None:
         return [EnvironmentAgent(spec, generator) for spec in specs]

@@ -64,30 +64,25 @@ def _compress(options: argparse.Namespace) -> None:
             try:
                 for text, known in _compressed_lines(compressor, lines, number, options):
                     if known is False and not warned:
-                        _warn(number, options.model)
                         warned = True
+                        print(
+                            f"warning: line {number} is unlike the prompts that {options.model} "
+                            "was trained on, and what is dropped may be arbitrary. Later lines are "
+                            'not reported: --json marks each ("in_domain": false), --strict stops '
+                            "at the first.",
+                            file=sys.stderr,
+                        )
                     sys.stdout.buffer.write(text)
                     number += 1
             finally:
                 sys.stdout.buffer.flush()
 
 
-def _warn(number: int, model: str) -> None:
-    print(
-        f"warning: line {number} is unlike the prompts that {model} was trained on, and what is "
-        "dropped may be arbitrary. Later lines are not reported: --json marks each "
-        '("in_domain": false), --strict stops at the first.',
-        file=sys.stderr,
-    )
-
-
 def read_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
     r"""Yield the lines of a stream with their ends, as many at a time as there are.
 
-    What comes in slowly is handed on line by line; a file comes in large portions.
-
-    Args:
-        stream: A buffered binary stream; only `\n` ends a line.
+    What comes in slowly is handed on line by line; a file comes in large portions. Only `\n` ends
+    a line.
     """
     rest = bytearray()
     while chunk := stream.read1(_CHUNK):  # type: ignore[attr-defined]
@@ -120,13 +115,8 @@ def _compressed_lines(
             )
             break
         ends.append(line[len(content) :])
-    done = compressor(
-        texts,
-        rate=options.rate,
-        force_keep=options.force_keep,
-        keep_digits=options.keep_digits,
-        batch_size=options.batch_size,
-    )
+    names = ("rate", "force_keep", "keep_digits", "batch_size")
+    done = compressor(texts, **{name: getattr(options, name) for name in names})
     for i, (compression, end) in enumerate(zip(done, ends, strict=True)):
         known = compression.in_domain
         if options.strict and not known:

@@ -99,19 +99,15 @@ class Compression:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, rates and spans included, as JSON has it (lists for tuples)."""
-        return {
-            "text": self.text,
-            "original": self.original,
-            "original_tokens": self.original_tokens,
-            "compressed_tokens": self.compressed_tokens,
-            "template_tokens": self.template_tokens,
-            "compression_ratio": self.compression_ratio,
-            "drop_rate": self.drop_rate,
-            "in_domain": self.in_domain,
-            "kept_spans": [list(span) for span in self.kept_spans],
-            "dropped_spans": [list(span) for span in self.dropped_spans],
-            "units": [list(span) for span in self.units],
-            "keep_probabilities": list(self.keep_probabilities),
-            "droppable": list(self.droppable),
-            "kept": list(self.kept),
-        }
+        return {name: _with_lists(getattr(self, name)) for name in _ENTRIES}
+
+
+_ENTRIES = (
+    "text", "original", "original_tokens", "compressed_tokens", "template_tokens",
+    "compression_ratio", "drop_rate", "in_domain", "kept_spans", "dropped_spans", "units",
+    "keep_probabilities", "droppable", "kept",
+)  # fmt: skip
+
+
+def _with_lists(value: Any) -> Any:
+    return [_with_lists(item) for item in value] if isinstance(value, tuple) else value

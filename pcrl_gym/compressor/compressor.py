@@ -12,12 +12,7 @@ import torch
 
 from pcrl_gym.compressor.compression import Compression
 from pcrl_gym.compressor.domain import prompt_text, tokens_per_word
-from pcrl_gym.compressor.folder import (
-    find_folder,
-    read_settings,
-    stored_template,
-    write_policy,
-)
+from pcrl_gym.compressor.folder import find_folder, read_settings, stored_template, write_policy
 from pcrl_gym.compressor.model_card import PolicyCard
 from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.compressor.selection import dropped_units
@@ -245,11 +240,7 @@ class Compressor:
         ]
 
     def save_pretrained(
-        self,
-        folder: str | Path,
-        dtype: torch.dtype | None = None,
-        *,
-        overwrite: bool = False,
+        self, folder: str | Path, dtype: torch.dtype | None = None, *, overwrite: bool = False
     ) -> None:
         """Write a folder of safetensors and JSON, with the tokenizer and a model card.
 

@@ -33,11 +33,8 @@ def prompt_text(instruction: str, input: str) -> str:
 def count_words(text: str, tokens: Sequence[Span] = ()) -> tuple[int, int]:
     """Count the words of a text, and the tokens that they are cut into.
 
-    A word is a run of letters and digits, or any other visible character that is not ASCII.
-
-    Args:
-        text: The text.
-        tokens: Character range of each token; may overlap.
+    A word is a run of letters and digits, or any other visible character that is not ASCII. The
+    character ranges of the tokens may overlap.
 
     Example:
         >>> count_words("Sort: b, a1", [(0, 2), (2, 4), (4, 5), (5, 7), (7, 8), (8, 11)])
@@ -53,30 +50,17 @@ def count_words(text: str, tokens: Sequence[Span] = ()) -> tuple[int, int]:
 
 
 def tokens_per_word(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float64]:
-    """Return how many tokens a word of each text has on average.
+    """Return how many tokens a word of each text has on average, float64 (n_texts,).
 
     Eight words of one token each are added, so that one rare word in a short text weighs little: a
-    text with 4 words of 16 tokens has (16 + 8) / (4 + 8) = 2.
-
-    Args:
-        texts: The texts, without a template.
-        encoder: Encoder of the policy's tokenizer.
-
-    Returns:
-        float64 (n_texts,), positive.
+    text with 4 words of 16 tokens has (16 + 8) / (4 + 8) = 2. Texts have no template, and the
+    encoder is that of the policy's tokenizer.
     """
-    encodings = encoder.encodings(texts)
-    counts = [
-        count_words(text, encoding.offsets) for text, encoding in zip(texts, encodings, strict=True)
-    ]
+    pairs = zip(texts, encoder.encodings(texts), strict=True)
+    counts = [count_words(text, encoding.offsets) for text, encoding in pairs]
     return np.array([(tokens + _WHOLE_WORDS) / (words + _WHOLE_WORDS) for words, tokens in counts])
 
 
 def domain_limit(texts: Sequence[str], encoder: TextEncoder) -> float:
-    """Return the most tokens per word that 99.5 % of a policy's training prompts have.
-
-    Args:
-        texts: The training prompts, see `prompt_text`; at least one.
-        encoder: Encoder of the policy's tokenizer.
-    """
+    """Return the most tokens per word that 99.5 % of a policy's training prompts have."""
     return float(np.quantile(tokens_per_word(texts, encoder), QUANTILE))

@@ -32,12 +32,8 @@ SETTINGS_FILE = "compressor.json"
 CARD_FILE = "README.md"
 REQUIRED = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, "tokenizer.json", "tokenizer_config.json")
 FILES = (
-    *REQUIRED,
-    CARD_FILE,
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-)
+    *REQUIRED, CARD_FILE, "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+)  # fmt: skip
 """All that is ever written, and all that is ever fetched from a hub: no pickle and no code."""
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -45,10 +41,6 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 def find_folder(spec: str | Path, revision: str | None = None) -> Path:
     """Return the folder of a saved compressor, fetched from the Hugging Face hub if need be.
-
-    Args:
-        spec: "micro", a folder, or a hub id.
-        revision: Branch, tag or commit on the hub; None: its main branch.
 
     Raises:
         ValueError: If there is no such folder or repository, or files are missing in it.
@@ -65,7 +57,12 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
     if not folder.is_dir():
         if folder.exists() or not isinstance(spec, str) or not _HUB_ID.fullmatch(spec):
             raise ValueError(f"there is no folder {str(spec)!r} with a saved compressor")
-        folder = _fetched(spec, revision)
+        from huggingface_hub import snapshot_download
+
+        hint = "There is no such folder either" + did_you_mean(spec, ["micro"])
+        with loading("a compressor from", spec, hint):
+            fetched = snapshot_download(spec, revision=revision, allow_patterns=list(FILES))
+        folder = Path(str(fetched))
     missing = [name for name in REQUIRED if not (folder / name).is_file()]
     if missing:
         trained = any((folder / name).exists() for name in ("config.yaml", "training.safetensors"))
@@ -76,14 +73,6 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
             f"{hint if trained else ''}"
         )
     return folder
-
-
-def _fetched(repo_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
-    hint = "There is no such folder either" + did_you_mean(repo_id, ["micro"])
-    with loading("a compressor from", repo_id, hint):
-        return Path(str(snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES))))
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -113,8 +102,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
             f"{path} has format version {settings['format_version']}, and this pcrl_gym knows "
             f"versions up to {FORMAT}: install a newer one"
         )
-    known = {name: settings[name] for name in wanted if name != "format_version"}
-    known["max_tokens_per_word"] = limit
+    del wanted["format_version"]
+    known = {name: settings[name] for name in wanted} | {"max_tokens_per_word": limit}
     frame = settings.get("template_frame")  # not in version 1
     if frame is not None:
         try:
@@ -127,21 +116,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
 def stored_template(template: Template) -> dict[str, Any]:
     """Return the entries of `compressor.json` that give a template back.
 
-    Returns:
-        `template`, its name, and `template_frame`, what stands before and after a user's message in
-        a chat template and None for `"alpaca"`.
+    These are `template`, its name, and `template_frame`, what stands before and after a user's
+    message in a chat template and None for `"alpaca"`.
 
     Raises:
         ValueError: If the template is of another kind.
     """
-    if type(template) is ChatTemplate:
-        return {"template": template.name, "template_frame": list(template.frame)}
-    if type(template) is AlpacaTemplate:
-        return {"template": template.name, "template_frame": None}
-    raise ValueError(
-        f"template {template.name!r} is an object of its own and cannot be saved: only 'alpaca' "
-        "and chat templates (`ChatTemplate`) can"
-    )
+    if type(template) not in (AlpacaTemplate, ChatTemplate):
+        raise ValueError(
+            f"template {template.name!r} is an object of its own and cannot be saved: only "
+            "'alpaca' and chat templates (`ChatTemplate`) can"
+        )
+    frame = list(template.frame) if isinstance(template, ChatTemplate) else None
+    return {"template": template.name, "template_frame": frame}
 
 
 def write_policy(
@@ -157,25 +144,14 @@ def write_policy(
 ) -> None:
     """Write the folder of a compressor, as a whole or not at all; see its `save_pretrained`.
 
-    Args:
-        folder: Where to.
-        name: Name in the model card.
-        network: The policy.
-        tokenizer: Its tokenizer.
-        settings: The other arguments of the compressor, as `read_settings` returns them.
-        card: Where the policy comes from.
-        dtype: Data type of the stored weights; None: as they are.
-        overwrite: Whether to replace a compressor that is in the folder.
+    The model card has the `name`; `settings` are what `read_settings` returns.
 
     Raises:
         ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else.
     """
     stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
+    text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     size = sum(weight.numel() for weight in network.parameters())
-    texts = {
-        SETTINGS_FILE: json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        CARD_FILE: card_text(card, settings, name, size),
-    }
     check_replaceable(folder, overwrite)
     with replace_folder(folder) as fresh:
         network.save_pretrained(fresh, dtype=dtype)
@@ -183,19 +159,15 @@ def write_policy(
         for path in fresh.iterdir():  # only slow tokenizers need these
             if path.name not in FILES:
                 path.unlink()
-        for file, text in texts.items():
-            (fresh / file).write_text(text, encoding="utf-8")
+        (fresh / SETTINGS_FILE).write_text(text, encoding="utf-8")
+        card_file = fresh / CARD_FILE
+        card_file.write_text(card_text(card, settings, name, size), encoding="utf-8")
         for path in fresh.iterdir():  # safetensors makes files that only the owner can read
-            shutil.copymode(fresh / CARD_FILE, path)
+            shutil.copymode(card_file, path)
 
 
 def check_replaceable(folder: Path, overwrite: bool) -> None:
-    """Raise `ValueError` if a folder holds what must not be replaced.
-
-    Args:
-        folder: The folder; it need not exist.
-        overwrite: Whether a saved compressor may be replaced.
-    """
+    """Raise `ValueError` if a folder holds what must not be replaced; it need not exist."""
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -75,17 +75,16 @@ class PolicyCard:
 def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, parameters: int) -> str:
     """Return the model card as Markdown with the front matter of the Hugging Face hub.
 
-    Args:
-        card: Where the policy comes from.
-        settings: `template`, `unit`, `max_units` and perhaps `max_tokens_per_word`.
-        name: Name of the folder or of the repository.
-        parameters: Number of weights of the network.
+    Of the settings, `template`, `unit`, `max_units` and perhaps `max_tokens_per_word` are read.
     """
-    front: dict[str, Any] = {"library_name": "pcrl_gym"}
-    front |= {key: value for key in ("license", "language") if (value := getattr(card, key))}
-    front["tags"] = ["prompt-compression", "reinforcement-learning"]
+    front = {
+        "library_name": "pcrl_gym",
+        "license": card.license,
+        "language": card.language,
+        "tags": ["prompt-compression", "reinforcement-learning"],
+    }
     # JSON is YAML, and quotes whatever a field may hold.
-    lines = [f"{key}: {json.dumps(value)}" for key, value in front.items()]
+    lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]
     facts = {
         "Training data": card.dataset,
         "Generator": card.generator,
@@ -103,10 +102,12 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
             "more has `in_domain=False`"
         )
     limits = f"\n\n{card.limits}" if card.limits else ""
+    columns = list(dict.fromkeys(column for row in card.results for column in row))
+    rows = [[format_cell(row.get(column)) for column in columns] for row in card.results]
     return f"""---
 {chr(10).join(lines)}
 ---
-# {_one_line(name)}
+# {" ".join(name.split())}
 
 A prompt compressor of {parameters:,} parameters for
 [pcrl_gym](https://pypi.org/project/pcrl-gym/): it deletes the parts of a prompt that, by what it
@@ -122,11 +123,11 @@ print(compressor("Could you please sort these words for me: pear, fig, apple", r
 
 ## Training
 
-{_table(("", ""), [(fact, value) for fact, value in facts.items()])}
+{_table(("", ""), facts.items())}
 
 ## Results
 
-{_results(card)}
+{_table(columns, rows) if rows else "None are recorded."}
 
 ## Limits
 
@@ -149,21 +150,9 @@ def format_cell(value: str | int | float | None) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _results(card: PolicyCard) -> str:
-    if not card.results:
-        return "None are recorded."
-    columns = list(dict.fromkeys(column for row in card.results for column in row))
-    rows = [[format_cell(row.get(column)) for column in columns] for row in card.results]
-    return _table(columns, rows)
-
-
 def _table(columns: Any, rows: Any) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(
-        "| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in line) + " |"
+        "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line) + " |"
         for line in lines
     )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -124,7 +124,8 @@ class KeepNetwork(nn.Module):
         # Prompts of about one length go through together: little is computed on padding.
         order = lengths.argsort(stable=True)
         logits, values = [], []
-        for rows in order.split(self._rows_per_pass):
+        # A GPU prefers few large passes to many exact ones.
+        for rows in order.split(32 if attended.device.type == "cpu" else 1024):
             used = max(1, int(lengths[rows[-1]]))
             part = self._rate(
                 input_ids[rows, :used], attended[rows, :used], droppable[rows, :used].bool()
@@ -151,25 +152,21 @@ class KeepNetwork(nn.Module):
             embeddings = _embeddings(self.encoder)(input_ids)
             hidden = self.encoder(
                 inputs_embeds=embeddings + marks.to(embeddings.dtype), attention_mask=visible.long()
-            ).last_hidden_state
-            hidden = hidden.to(marks.dtype)
+            ).last_hidden_state.to(marks.dtype)
         weights = visible.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * weights).sum(1) / weights.sum(1)
         drop, keep = self.keep_head(hidden).unbind(-1)
         return (keep - drop).masked_fill(~free, 0.0), self.value_head(pooled).squeeze(-1)
 
     def _encode(self, input_ids: Tensor, visible: Tensor) -> Tensor:
-        states: Tensor = self.encoder(
-            input_ids=input_ids, attention_mask=visible.long()
-        ).last_hidden_state
-        return states
+        done = self.encoder(input_ids=input_ids, attention_mask=visible.long())
+        return cast("Tensor", done.last_hidden_state)
 
     def _remembered(self, input_ids: Tensor, visible: Tensor) -> Tensor:
         """Return the hidden states of a frozen encoder, float (batch, used, width)."""
         shown = input_ids.masked_fill(~visible, -1).cpu().numpy()
         keys = [row[: row.nonzero()[0][-1] + 1].tobytes() for row in shown + 1]
-        new = [row for row, key in enumerate(keys) if key not in self._hidden]
-        if new:
+        if new := [row for row, key in enumerate(keys) if key not in self._hidden]:
             with torch.no_grad():
                 states = self._encode(input_ids[new], visible[new])
             for row, state in zip(new, states, strict=True):
@@ -195,11 +192,6 @@ class KeepNetwork(nn.Module):
         return cast("KeepNetwork", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     @property
-    def _rows_per_pass(self) -> int:
-        # A GPU prefers few large passes to many exact ones.
-        return 32 if self.droppable_embedding.weight.device.type == "cpu" else 1024
-
-    @property
     def vocabulary_size(self) -> int:
         """Number of ids the encoder knows."""
         return _embeddings(self.encoder).num_embeddings
@@ -215,13 +207,7 @@ class KeepNetwork(nn.Module):
         return table.num_embeddings - first
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write the network as safetensors and JSON; the folder is made if it is not there.
-
-        Args:
-            folder: Where to.
-            dtype: Data type of the stored weights, such as `torch.float16` to halve the file; None:
-                as they are. They are float32 again when they are loaded.
-        """
+        """Write the network as safetensors and JSON; see `Compressor.save_pretrained`."""
         from safetensors.torch import save_model
 
         folder = Path(folder)
@@ -270,11 +256,7 @@ def small_encoder(
 ) -> PreTrainedModel:
     """Return an untrained T5 encoder; its positions are relative, so no prompt is too long.
 
-    Args:
-        vocabulary_size: Number of ids of the policy tokenizer.
-        hidden_size: Width; the feed-forward layers are four times as wide.
-        num_layers: Number of layers.
-        num_heads: Number of attention heads, which share the width evenly.
+    The feed-forward layers are four times as wide as the others, and the heads share the width.
 
     Raises:
         ValueError: If the width is no multiple of the number of heads.
@@ -306,11 +288,7 @@ def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
         ValueError: If there is no such model, it cannot be loaded, or it has no bidirectional text
             encoder, as causal models.
     """
-    from transformers import (
-        MODEL_FOR_TEXT_ENCODING_MAPPING,
-        AutoConfig,
-        AutoModelForTextEncoding,
-    )
+    from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoConfig, AutoModelForTextEncoding
 
     with loading("the encoder", spec), initial_settings():
         name = "micro-seq2seq"

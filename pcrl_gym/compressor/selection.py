@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 def dropped_units(
     logits: NDArray[np.float64], droppable: NDArray[np.bool_], rate: float | None
 ) -> NDArray[np.bool_]:
-    """Choose the units of one text that a policy drops.
+    """Return where a policy drops the units of one text, bool (n_units,), from its keep logits.
 
     Args:
         logits: Keep logits, float64 (n_units,).
         droppable: Bool (n_units,).
         rate: Share of the droppable units to drop exactly, rounded down: those with the lowest
             logits, of equal ones the first. None: those that are not likelier kept, logit <= 0.
-
-    Returns:
-        bool (n_units,), true where a unit is dropped.
 
     Example:
         >>> logits, droppable = np.array([2.0, -1.0, 1.0]), np.array([True, True, True])
@@ -58,7 +55,5 @@ def drop_highest(
     # The nudge keeps e.g. 0.29 * 100 (28.999...) from losing a unit.
     count = np.floor(rate * allowed.sum(axis=1) + 1e-9)
     order = np.argsort(np.where(allowed, -scores, np.inf), axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(order.shape[1])[None, :], axis=1)
-    dropped: NDArray[np.bool_] = allowed & (rank < count[:, None])
+    dropped: NDArray[np.bool_] = allowed & (order.argsort(axis=1) < count[:, None])
     return dropped

@@ -20,14 +20,7 @@ CONTEXT_SHARE = 8
 
 
 class Window(NamedTuple):
-    """A range of units that the policy reads together.
-
-    Attributes:
-        start: First unit that is read.
-        end: Behind the last unit that is read.
-        first: First unit whose rating counts.
-        last: Behind the last unit whose rating counts.
-    """
+    """The units `start` to `end` are read together, and the ratings of `first` to `last` count."""
 
     start: int
     end: int
@@ -43,9 +36,8 @@ def plan_windows(units: int, room: int, context: int) -> list[Window]:
 
     Args:
         units: How many units there are, 0 or more.
-        room: Units per window.
-        context: Units at the inner ends of a window whose rating is left to its neighbor; below
-            half the room.
+        room: Units per window, more than twice the context.
+        context: Units at the inner ends of a window whose rating is left to its neighbor.
 
     Example:
         >>> plan_windows(8, room=8, context=2)
@@ -66,37 +58,22 @@ def plan_windows(units: int, room: int, context: int) -> list[Window]:
 
 
 class _Row(NamedTuple):
-    """What the policy reads in one window.
-
-    Attributes:
-        ids: Int64 (n_read,), ids of the units, the template's around the window included.
-        droppable: Bool (n_read,).
-        logits: Where the ratings that count go, a view of the episode's.
-        first: Place in the row of the first of them.
-    """
+    """What the policy reads in one window, the template's units around it included."""
 
     ids: NDArray[np.int64]
     droppable: NDArray[np.bool_]
     logits: NDArray[np.float64]
+    """Where the ratings that count go, a view of the episode's; the first is of place `first`."""
     first: int
 
 
 def rate_units(
     network: KeepNetwork, episodes: Sequence[Episode], max_units: int, batch_size: int
 ) -> list[NDArray[np.float64]]:
-    """Ask the policy about every unit.
+    """Return each episode's keep logits, float64 (n_units,); 0 where a unit cannot be dropped.
 
-    The template's units stand around every window. Windows of all episodes go through the network
-    together, those of about one length in one batch.
-
-    Args:
-        network: The policy.
-        episodes: What to rate.
-        max_units: Most units that the policy reads at once, template included.
-        batch_size: Windows per batch.
-
-    Returns:
-        Per episode the keep logits, float64 (n_units,); 0 where a unit cannot be dropped.
+    The template's units stand around every window of at most `max_units`. Windows of all episodes
+    go through the network together, those of about one length in one batch.
 
     Raises:
         ValueError: If the template leaves no room for a unit, or the network gives NaN.

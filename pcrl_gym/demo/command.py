@@ -46,9 +46,7 @@ def run(
 ) -> None:
     """Serve the page until Ctrl-C.
 
-    Args:
-        options: The arguments' values.
-        more: Makes further agents for the page, given the generator.
+    `more` makes further agents for the page, given the generator.
 
     Raises:
         MissingExtraError: If Gradio is not installed; before any model is loaded.

@@ -41,20 +41,13 @@ class DemoAgent(Protocol):
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
         """Return the keep mask of an episode, as `Episode.kept` takes it.
 
-        Args:
-            episode: What `episode` returned.
-            rate: Share of the droppable units to drop, in [0, 1]; None: as the agent decides.
+        `rate` is the share of the droppable units to drop, in [0, 1]; None: as the agent decides.
         """
         ...
 
 
 class PolicyAgent:
-    """A trained policy on the page.
-
-    Args:
-        name: What the page calls it.
-        compressor: The policy.
-    """
+    """A trained policy on the page."""
 
     takes_rate = True
 
@@ -64,15 +57,7 @@ class PolicyAgent:
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> PolicyAgent:
-        """Return a saved compressor as an agent, named "policy" and its folder or hub id.
-
-        Args:
-            model: See `Compressor.from_pretrained`.
-            device: "auto" (a GPU if there is one), "cpu", "cuda", ...
-
-        Raises:
-            ValueError: If there is no such compressor.
-        """
+        """Return a saved compressor as an agent; see `Compressor.from_pretrained`."""
         # Visitors are not shown where a folder is on the server.
         name = Path(model).resolve().name if Path(model).is_dir() else str(model)
         return cls(f"policy {name}", Compressor.from_pretrained(model, device=device))
@@ -131,10 +116,7 @@ class Demo:
         return self.agents[name]
 
     def __call__(self, query: Query) -> Frame:
-        """Compress a prompt and have both versions answered in full.
-
-        Returns:
-            The prompt with what was kept, both answers and the terms of the threshold reward.
+        """Return a prompt with what was kept, both full answers and the threshold reward's terms.
 
         Raises:
             ValueError: If there is no such agent.

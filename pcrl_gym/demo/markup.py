@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from pcrl_gym.rendering.frame import Frame, State, segments, terms, visible
+from pcrl_gym.rendering.frame import Frame, State, mark, terms, visible
 
 _TAGS: dict[State, str] = {"kept": "{}", "dropped": "<del>{}</del>", "protected": "<i>{}</i>"}
 
@@ -13,12 +13,7 @@ HINT = '<p class="hint">Write a prompt or choose an example.</p>'
 
 
 def header(generator: str, micro: bool) -> str:
-    """Return what the page is about.
-
-    Args:
-        generator: Name of the generator.
-        micro: Whether it is one of the tiny models that come with the package.
-    """
+    """Return what the page is about; `micro`: the generator is one of the package's tiny models."""
     about = (
         ", a tiny test model: it knows lists of words, numbers, months, and yes-or-no questions, "
         "and its results say nothing about large models"
@@ -41,22 +36,18 @@ def problem(message: str) -> str:
 
 
 def result(frame: Frame, address: str) -> str:
-    """Return the result for a prompt: what was dropped, both answers, the reward terms, and a link.
-
-    Args:
-        frame: A frame with the info of a finished episode.
-        address: Where the link leads.
-    """
+    """Return the result for a prompt, of a frame with info, and a link to its address."""
     info = frame.info
     if info is None:
         raise ValueError("expected the frame of a finished episode, got one without info")
     outcome = "survived" if info["survived"] else "changed"
     answers = "".join(
-        _box(f"Answer to the {which} prompt", f"{which}-answer", _answer(text))
-        for which, text in (
-            ("original", info["output"]),
-            ("compressed", info["compressed_output"]),
+        _box(
+            f"Answer to the {which} prompt",
+            f"{which}-answer",
+            _text(info[name]) if info[name].strip() else '<span class="empty">(empty)</span>',
         )
+        for which, name in (("original", "output"), ("compressed", "compressed_output"))
     )
     rows = "".join(
         f"<div><dt>{name.replace('_', ' ')}</dt><dd>{value.replace('->', '→')}</dd></div>"
@@ -65,26 +56,13 @@ def result(frame: Frame, address: str) -> str:
     return (
         f'<p class="verdict {outcome}" role="status">The answer {outcome}; '
         f"{savings(info['compression_ratio'])}.</p>"
-        f"{_box('Original prompt', 'prompt', marked(frame))}"
+        f"{_box('Original prompt', 'prompt', mark(frame, _TAGS, escape))}"
         '<p class="legend">Struck through: dropped. Gray: the template, which is always kept and '
         "not counted in the ratio.</p>"
         f"{_box('Compressed prompt', 'compressed', _text(info['compressed_prompt']))}"
         f'<div class="answers">{answers}</div><dl class="terms">{rows}</dl>'
         f'<p class="link"><a href="{escape(address)}">Link to this result</a></p>'
     )
-
-
-def marked(frame: Frame) -> str:
-    """Return the prompt with dropped units in `del` and protected ones in `i`.
-
-    White space in front of what is dropped is not struck through.
-    """
-    parts = []
-    for text, state in segments(frame):
-        word = text.lstrip() if state == "dropped" else text
-        space = text[: len(text) - len(word)] if word else ""
-        parts.append(space + _TAGS[state].format(escape(word or text)))
-    return "".join(parts)
 
 
 def savings(compression_ratio: float) -> str:
@@ -102,10 +80,6 @@ def savings(compression_ratio: float) -> str:
 
 def _box(title: str, name: str, content: str) -> str:
     return f'<section><h2>{title}</h2><div class="words {name}">{content}</div></section>'
-
-
-def _answer(text: str) -> str:
-    return _text(text) if text.strip() else '<span class="empty">(empty)</span>'
 
 
 def _text(text: str) -> str:

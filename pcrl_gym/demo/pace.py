@@ -10,11 +10,7 @@ from collections.abc import Callable
 class Pace:
     """Lets each session through at most so many times within so many seconds.
 
-    Args:
-        most: Requests that pass within a window.
-        seconds: Length of the window, which slides.
-        sessions: How many sessions are remembered, the latest ones.
-        clock: Tells the time in seconds; it must not go back.
+    The window slides. The latest `sessions` are remembered, and the clock must not go back.
 
     Example:
         >>> clock = iter([0.0, 1.0, 2.0, 10.0]).__next__

@@ -86,25 +86,14 @@ def _html(name: str) -> dict[str, Any]:
 
 
 class Handlers:
-    """What the page's events call.
-
-    Args:
-        demo: What answers.
-        pace: How often a visitor may ask.
-    """
+    """What the page's events call."""
 
     def __init__(self, demo: Demo, pace: Pace | None = None) -> None:
         self._demo = demo
         self._pace = pace or Pace()
 
     def compress(
-        self,
-        instruction: str,
-        input: str,
-        agent: str,
-        free: bool,
-        rate: float,
-        request: gr.Request,
+        self, instruction: str, input: str, agent: str, free: bool, rate: float, request: gr.Request
     ) -> str:
         """Return the result for the fields' values, or what is wrong with them, as HTML."""
         try:

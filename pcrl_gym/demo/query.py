@@ -67,8 +67,7 @@ class Query:
     def from_parameters(cls, parameters: Mapping[str, str]) -> Query | None:
         """Return what an address asks for, or None if it holds no prompt.
 
-        Args:
-            parameters: The address's parameters by name; unknown ones are ignored.
+        Unknown parameters are ignored.
 
         Raises:
             ValueError: If a value is wrong; see the class.

@@ -115,8 +115,7 @@ class EpisodeBuilder:
         keep_digits: Whether numbers cannot be dropped either; see `pcrl_gym.episodes.protection`.
 
     Raises:
-        ValueError: If `unit` is unknown, or `force_keep` is a lone string, or holds an empty
-            string or anything but strings and compiled regular expressions of text.
+        ValueError: If `unit` is unknown, or as `Protection` raises.
 
     Example:
         >>> builder = EpisodeBuilder(tokenizer, AlpacaTemplate(), unit="word")  # doctest: +SKIP
@@ -146,9 +145,7 @@ class EpisodeBuilder:
     ) -> list[Episode]:
         """Return one episode per prompt, in order.
 
-        Args:
-            prompts: The prompts.
-            protection: What cannot be dropped; None: what the builder's own arguments protect.
+        `protection` finds what cannot be dropped; None: what the builder's own arguments protect.
         """
         find = protection or self.protection
         episodes = []
@@ -171,10 +168,6 @@ class EpisodeBuilder:
         White space at the ends of a text, which templates strip, belongs to its first and last
         unit; if any of it is protected, it is a unit of its own. A text of white space alone is one
         protected unit.
-
-        Args:
-            texts: The texts.
-            protection: What cannot be dropped; None: what the builder's own arguments protect.
 
         Raises:
             ValueError: If the template changes the instruction.
@@ -199,18 +192,19 @@ class EpisodeBuilder:
         encoding: Encoding,
         protected: Sequence[Span],
     ) -> Episode:
-        text, fixed = rendered.text, rendered.fixed
-        protected = [*fixed, *protected]
-        spans = split_units(text, encoding.offsets, self._unit, protected)
-        tokens = first_tokens(text, spans, encoding.offsets)
-        ids = [self._unknown_id if token is None else encoding.ids[token] for token in tokens]
+        text = rendered.text
+        protected = [*rendered.fixed, *protected]
+        offsets, token_ids = encoding.offsets, encoding.ids  # each access makes a new list
+        spans = split_units(text, offsets, self._unit, protected)
+        tokens = first_tokens(text, spans, offsets)
+        ids = [self._unknown_id if token is None else token_ids[token] for token in tokens]
         return Episode(
             prompt=prompt,
             text=text,
             spans=tuple(spans),
             droppable=~overlapping(len(text), spans, protected),
             unit_ids=np.array(ids, dtype=np.int64),
-            fixed=fixed,
+            fixed=rendered.fixed,
         )
 
     def _cut_text(
@@ -222,57 +216,43 @@ class EpisodeBuilder:
         encoding: Encoding,
     ) -> Episode:
         core = stripped.instruction
-        if not core:
-            n = min(len(text), 1)
-            return _without_template(text, stripped.id, [(0, len(text))][:n], [False] * n, [0] * n)
-        users = _user_ranges(rendered)
-        if [rendered.text[start:end] for start, end in users] != [core]:
-            raise ValueError(
-                "the template writes an instruction without an input in several pieces or "
-                "changed; give prompts as instruction= and input="
-            )
-        [(first, last)] = users
-        begin = text.index(core)
-        shift = first - begin  # from a place in the text to its place in the template
-        moved = [(max(start + shift, first), min(end + shift, last)) for start, end in protected]
-        inside = self._cut(stripped, rendered, encoding, [m for m in moved if m[0] < m[1]])
-        body, read = inside.body, inside.unit_ids.tolist()
-        spans = [(start - shift, end - shift) for start, end in inside.spans[body]]
-        free, ids = inside.droppable[body].tolist(), read[body]
-        for edge, blank in ((0, (0, begin)), (-1, (begin + len(core), len(text)))):
-            if free[edge] and any(start < blank[1] and blank[0] < end for start, end in protected):
-                place = 0 if edge == 0 else len(spans)
-                spans.insert(place, blank)
-                free.insert(place, False)
-                ids.insert(place, self._id_alone(text[slice(*blank)]))
-            else:
-                spans[edge] = (min(spans[edge][0], blank[0]), max(spans[edge][1], blank[1]))
-        around = (read[: body.start], read[body.stop :])
-        return _without_template(text, stripped.id, spans, free, ids, around)
-
-    def _id_alone(self, text: str) -> int:
-        """Return the id that stands for a unit of this text alone."""
-        [encoding] = self.encoder.encodings([text])
-        return int(encoding.ids[0]) if encoding.ids else self._unknown_id
-
-
-def _without_template(
-    text: str,
-    id: str,
-    spans: Sequence[Span],
-    droppable: Sequence[bool],
-    unit_ids: Sequence[int],
-    around: tuple[Sequence[int], Sequence[int]] = ((), ()),
-) -> Episode:
-    return Episode(
-        prompt=Prompt(id, text),
-        text=PromptText(text),  # the user's, even where it looks like a chat template's
-        spans=tuple(spans),
-        droppable=np.array(droppable, dtype=np.bool_),
-        unit_ids=np.array(unit_ids, dtype=np.int64),
-        fixed=(),
-        around=around,
-    )
+        spans = [(0, len(text))] if text else []
+        free, ids = [False] * len(spans), [0] * len(spans)
+        around: tuple[Sequence[int], Sequence[int]] = ((), ())
+        if core:
+            users = _user_ranges(rendered)
+            if [rendered.text[start:end] for start, end in users] != [core]:
+                raise ValueError(
+                    "the template writes an instruction without an input in several pieces or "
+                    "changed; give prompts as instruction= and input="
+                )
+            [(first, last)] = users
+            begin = text.index(core)
+            shift = first - begin  # from a place in the text to its place in the template
+            moved = [(max(a + shift, first), min(b + shift, last)) for a, b in protected]
+            inside = self._cut(stripped, rendered, encoding, [m for m in moved if m[0] < m[1]])
+            body, read = inside.body, inside.unit_ids.tolist()
+            around = (read[: body.start], read[body.stop :])
+            spans = [(start - shift, end - shift) for start, end in inside.spans[body]]
+            free, ids = inside.droppable[body].tolist(), read[body]
+            for edge, (left, right) in ((0, (0, begin)), (-1, (begin + len(core), len(text)))):
+                if free[edge] and any(start < right and left < end for start, end in protected):
+                    place = 0 if edge == 0 else len(spans)
+                    spans.insert(place, (left, right))
+                    free.insert(place, False)
+                    [alone] = self.encoder.encodings([text[left:right]])
+                    ids.insert(place, alone.ids[0] if alone.ids else self._unknown_id)
+                else:
+                    spans[edge] = (min(spans[edge][0], left), max(spans[edge][1], right))
+        return Episode(
+            prompt=Prompt(stripped.id, text),
+            text=PromptText(text),  # the user's, even where it looks like a chat template's
+            spans=tuple(spans),
+            droppable=np.array(free, dtype=np.bool_),
+            unit_ids=np.array(ids, dtype=np.int64),
+            fixed=(),
+            around=around,
+        )
 
 
 def _user_ranges(rendered: RenderedPrompt) -> list[Span]:

@@ -23,10 +23,6 @@ class LazyEpisodes(Sequence["Episode"]):
     Cutting a large split into units takes seconds, and an environment may need a few episodes only.
     However large the split is, memory stays flat. A copy made by pickling starts without built
     episodes.
-
-    Args:
-        prompts: The prompts of the split.
-        builder: Makes the episodes.
     """
 
     def __init__(self, prompts: Sequence[Prompt], builder: EpisodeBuilder) -> None:

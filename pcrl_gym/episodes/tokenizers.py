@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pcrl_gym.micro import MICRO, weights_folder
 from pcrl_gym.prompts.chat_template import chat_frame
@@ -45,8 +45,7 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
             f"the tokenizer {str(spec)[:80]!r} has no fast version, so it cannot map tokens to "
             "characters; choose one that is backed by the `tokenizers` library"
         )
-    fast: PreTrainedTokenizerFast = tokenizer
-    return fast
+    return cast("PreTrainedTokenizerFast", tokenizer)
 
 
 def train_byte_level(
@@ -57,10 +56,7 @@ def train_byte_level(
     It has the special tokens `<pad>` (id 0) and `</s>` (id 1, the end of a text) and puts none
     around a text.
 
-    Args:
-        texts: What to train on.
-        vocab_size: Most token ids, at least 258: the bytes and the special tokens.
-        max_length: Tokens that the model takes, kept as `model_max_length`.
+    `vocab_size`, the most token ids, is at least 258: the bytes and the special tokens.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -106,8 +102,10 @@ class TextEncoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.tokenizer = tokenizer
-        self._names = _secret_names(tokenizer)
+        added = tokenizer.added_tokens_decoder.values()
+        special = (token.content for token in added if token.special)
+        secret = secrets.token_hex(16)  # makes names that no text can contain
+        self._names = {content: f"<{secret}|{i}>" for i, content in enumerate(special)}
         longest_first = sorted(self._names, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._named_pieces: dict[str, str] = {}
@@ -129,12 +127,12 @@ class TextEncoder:
 
         A plain string in the frame of the tokenizer's own chat template is taken for what the chat
         template wrote.
-
-        Args:
-            texts: The texts; may be empty.
-            add_special_tokens: Whether to put the model's special tokens around ordinary text.
         """
-        known = [self._recognized(text) for text in texts]
+        frame = self._chat_frame
+        known = [
+            text if frame is None or isinstance(text, PromptText) else framed(text, frame)
+            for text in texts
+        ]
         named = [self._with_names(text) for text in known]
         encodings = self._backend.encode_batch_fast(named, add_special_tokens=False)
         return [
@@ -143,11 +141,6 @@ class TextEncoder:
             else encoding.ids
             for text, written, encoding in zip(known, named, encodings, strict=True)
         ]
-
-    def _recognized(self, text: str) -> str:
-        if self._chat_frame is None or isinstance(text, PromptText):
-            return text
-        return framed(text, self._chat_frame)
 
     def _with_names(self, text: str) -> str:
         """Write the control tokens in fixed ranges by their secret names."""
@@ -171,13 +164,6 @@ class TextEncoder:
 
 _MAX_PIECES = 1024
 """Pieces of templates that are remembered; most templates have two or three."""
-
-
-def _secret_names(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
-    """Return a name for each special token that no text can contain."""
-    secret = secrets.token_hex(16)
-    special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-    return {content: f"<{secret}|{i}>" for i, content in enumerate(special)}
 
 
 def _renamed_backend(tokenizer: PreTrainedTokenizerFast, names: Mapping[str, str]) -> Tokenizer:

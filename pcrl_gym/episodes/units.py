@@ -98,11 +98,6 @@ def first_tokens(text: str, spans: Sequence[Span], offsets: Sequence[Span]) -> l
     That is the first token with a visible character in the unit; where there is none, the first
     token with any character in it; None if the tokenizer left all of the unit's characters out.
 
-    Args:
-        text: The text.
-        spans: Units from `split_units`.
-        offsets: Character range of each token, in the tokenizer's order.
-
     Example:
         >>> first_tokens("a  b", [(0, 1), (1, 4)], [(0, 1), (1, 2), (2, 4)])
         [0, 2]
@@ -163,12 +158,12 @@ def _merge_overlapping(text: str, offsets: Iterable[Span]) -> Iterator[Span]:
             continue
         if start < last:
             last = max(last, end)
-            continue
-        if last:
-            while last < start and not text[last].isspace():
-                last += 1
-            yield first, last
-        first, last = start, end
+        else:
+            if last:
+                while last < start and not text[last].isspace():
+                    last += 1
+                yield first, last
+            first, last = start, end
     if last:
         yield first, last
 

@@ -31,8 +31,7 @@ def find_words(text: str, word: Any) -> list[str]:
         >>> find_words("Fig, 3 €", UNICODE_WORD), find_words("Fig, 3 €", ASCII_WORD)
         (['fig', ',', '3', '€'], ['fig', '3'])
     """
-    found: list[str] = word.findall(lowered(text))
-    return found
+    return list(word.findall(lowered(text)))
 
 
 def lowered(text: str) -> str:

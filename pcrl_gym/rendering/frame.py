@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -47,11 +48,24 @@ def segments(frame: Frame) -> list[tuple[str, State]]:
         "dropped" if not kept else "kept" if droppable else "protected"
         for kept, droppable in zip(frame.kept, episode.droppable, strict=True)
     ]
-    cut = []
-    for state, units in groupby(zip(states, episode.spans, strict=True), key=itemgetter(0)):
-        spans = [span for _, span in units]
-        cut.append((visible(episode.text[spans[0][0] : spans[-1][1]]), state))
-    return cut
+    units = zip(states, (episode.text[start:end] for start, end in episode.spans), strict=True)
+    return [
+        (visible("".join(text for _, text in group)), state)
+        for state, group in groupby(units, key=itemgetter(0))
+    ]
+
+
+def mark(frame: Frame, marks: Mapping[State, str], escape: Callable[[str], str] = str) -> str:
+    """Return the prompt with each part in the mark of its state, such as `"~~{}~~"`.
+
+    White space in front of what is dropped is not marked.
+    """
+    parts = []
+    for text, state in segments(frame):
+        word = text.lstrip() if state == "dropped" else text
+        space = text[: len(text) - len(word)] if word else ""
+        parts.append(space + marks[state].format(escape(word or text)))
+    return "".join(parts)
 
 
 def summary(frame: Frame) -> list[str]:

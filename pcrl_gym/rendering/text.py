@@ -10,7 +10,7 @@ from gymnasium import logger
 from numpy.typing import NDArray
 
 from pcrl_gym.errors import MissingExtraError
-from pcrl_gym.rendering.frame import Frame, segments, summary, visible
+from pcrl_gym.rendering.frame import Frame, mark, summary, visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RENDER_MODES = ["ansi", "human", "rgb_array"]
 RENDER_FPS = 1
 
-_STRIKE, _RESET = "\x1b[9;31m", "\x1b[0m"
+_STRIKE = "\x1b[9;31m{}\x1b[0m"
 
 
 def check_render_mode(mode: str | None) -> None:
@@ -50,8 +50,7 @@ def render_frame(frame: Frame, mode: str | None) -> str | NDArray[np.uint8] | No
 def print_frame(frame: Frame) -> None:
     """Print the frame to stdout; what its encoding cannot show is replaced."""
     encoding = sys.stdout.encoding or "utf-8"
-    text = render_ansi(frame)
-    print(text.encode(encoding, "replace").decode(encoding), flush=True)
+    print(render_ansi(frame).encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def stdout_takes_color() -> bool:
@@ -60,15 +59,12 @@ def stdout_takes_color() -> bool:
 
 
 def render_ansi(frame: Frame, *, color: bool | None = None) -> str:
-    """Return the frame as text.
+    """Return the prompt as text, then, after the last step, both answers and the reward terms.
 
     Args:
         frame: What to show.
         color: Dropped units in red and struck through (ANSI SGR 9), else marked `~~so~~`; None:
             if stdout takes color.
-
-    Returns:
-        The prompt, then, after the last step, both answers and the reward terms.
     """
     lines = [f"[{visible(frame.episode.prompt.id)}]", painted(frame, color=color).rstrip("\n")]
     return "\n".join(lines + summary(frame))
@@ -77,13 +73,5 @@ def render_ansi(frame: Frame, *, color: bool | None = None) -> str:
 def painted(frame: Frame, *, color: bool | None = None) -> str:
     """Return the text of the prompt with its dropped units marked; see `render_ansi`."""
     color = stdout_takes_color() if color is None else color
-    left, right = (_STRIKE, _RESET) if color else ("~~", "~~")
-    parts = []
-    for text, state in segments(frame):
-        if state == "dropped":
-            word = text.lstrip()
-            space = text[: len(text) - len(word)]
-            parts.append(f"{space}{left}{word}{right}" if word else f"{left}{text}{right}")
-        else:
-            parts.append(text)
-    return "".join(parts)
+    dropped = _STRIKE if color else "~~{}~~"
+    return mark(frame, {"kept": "{}", "dropped": dropped, "protected": "{}"})

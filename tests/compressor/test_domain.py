@@ -39,7 +39,7 @@ def test_tokens_of_words_by_hand():
 
 
 def test_tokens_per_word_by_hand():
-    assert ENCODER.tokenizer.tokenize("Please sort:") == ["P", "lease", "\u0120sort", ":"]
+    assert MICRO.tokenizer.tokenize("Please sort:") == ["P", "lease", "\u0120sort", ":"]
     values = tokens_per_word(["Please sort:", "\n\nPlease sort:\n ", ":", ""], ENCODER)
     assert values.tolist() == [(3 + 8) / (2 + 8)] * 2 + [1.0, 1.0]
 
