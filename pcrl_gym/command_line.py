@@ -44,15 +44,9 @@ def print_error(error: BaseException) -> None:
 
 
 def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
-    """Do the work of a command and return its exit status.
+    """Do the work of a command and return its exit status, by the rule of this module.
 
-    Args:
-        work: The work; returns the exit status, None being 0.
-        resumable: Whether the same command continues what is unfinished.
-
-    Returns:
-        What the work returned; else, with a line on stderr, 2 after an error in `WRONG_USE`, 1
-        after another one in `FAILURES`, 130 after Ctrl-C. 0 if the reader of stdout left.
+    Errors are lines on stderr; with `resumable`, Ctrl-C says that the same command continues.
     """
     try:
         status = work() or 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from pcrl_gym.episodes.units import UnitKind, check_unit_kind
-from pcrl_gym.errors import did_you_mean
 from pcrl_gym.generators.base import Generator
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template, check_template
@@ -118,20 +117,6 @@ class TaskArguments(TypedDict, total=False):
     batch_size: int | Literal["auto"]
     cache: str | Path | None
     early_stopping: bool
-
-
-def check_names(arguments: Mapping[str, Any]) -> None:
-    """Check that arguments are names of `TaskOptions`.
-
-    Raises:
-        ValueError: If one is not; the message names similar ones.
-    """
-    known = [*TaskArguments.__annotations__, "render_mode"]
-    for name in arguments:
-        if name not in known:
-            raise ValueError(
-                f"PromptCompression-v0 has no argument {name!r}{did_you_mean(name, known)}"
-            )
 
 
 def check_positive(name: str, value: object) -> None:
