@@ -87,14 +87,9 @@ def add_command(
 ) -> argparse.ArgumentParser:
     """Add a command that calls a function with those of its options that are given.
 
-    Args:
-        commands: From `make_parser`.
-        name: What the user types.
-        run: The function, which has the defaults; returns the exit status, None being 0.
-        purpose: Its help, and its description if `settings` hold no other one.
-        *shared: Arguments that it shares with other commands, from `shared`.
-        resumable: See `attempt`.
-        **settings: Of `argparse.ArgumentParser`.
+    The function has the defaults, and returns the exit status, None being 0. `purpose` is the help,
+    and the description if `settings` (of `argparse.ArgumentParser`) hold no other one; see also
+    `shared` and `attempt`.
     """
     settings.setdefault("description", f"{purpose[0].upper()}{purpose[1:]}.")
     settings.setdefault("argument_default", argparse.SUPPRESS)

@@ -1,23 +1,15 @@
-"""Batches of observations, and the forms of keep masks and action masks, as pure functions."""
+"""The forms of observations, keep masks and action masks, as pure functions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 Observation: TypeAlias = "dict[str, NDArray[Any]]"
 
 FREE, FORCED_KEEP, PADDING = 2, 1, 0
-
-
-def stack_observations(observations: Sequence[Observation]) -> Observation:
-    """Return a batch of observations: every array (max_units,) becomes (batch, max_units)."""
-    return {key: np.stack([o[key] for o in observations]) for key in observations[0]}
 
 
 def action_mask(observation: Observation) -> NDArray[np.int8]:

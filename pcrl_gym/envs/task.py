@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pcrl_gym.envs.options import TaskArguments, TaskOptions
-from pcrl_gym.envs.spaces import Observation, action_mask, stack_observations
+from pcrl_gym.envs.spaces import Observation, action_mask
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
 from pcrl_gym.episodes.tokenizers import load_tokenizer
@@ -97,7 +97,8 @@ class Task:
         """Return the same as `begin` with only the units `kept` (bool (n_units,) each) left."""
         observations = [self.observe(e, mask) for e, mask in zip(episodes, kept, strict=True)]
         infos = [self.info(e, o) for e, o in zip(episodes, observations, strict=True)]
-        return stack_observations(observations), infos
+        batch = {key: np.stack([o[key] for o in observations]) for key in observations[0]}
+        return batch, infos
 
     def info(self, episode: Episode, observation: Observation) -> dict[str, Any]:
         """Return what an agent may know besides; see "Info" of `PromptCompressionEnv`."""
