@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.gold import against_gold, answer_cut
+from benchmarks.gold import GoldFigures, against_gold, answer_cut
 from benchmarks.records import Record
 from benchmarks.second_tokens import BYTES, token_counter
 from pcrl_gym.envs.spaces import parse_keep_mask
@@ -20,11 +20,14 @@ from pcrl_gym.errors import PcrlError
 if TYPE_CHECKING:
     from agents import Agent
     from pcrl_gym.envs.task import Task
-    from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.scoring.rewards import Reward, RewardInputs
 
 # Fixed, not an option: an agent may draw for a whole batch at once, so another size is another run.
 EVALUATION_BATCH = 64
+_FIGURES = (
+    "reward", "similarity", "compression_ratio", "drop_rate", "original_tokens",
+    "compressed_tokens", "template_tokens",
+)  # fmt: skip
 
 
 class AgentError(PcrlError, RuntimeError):
@@ -34,11 +37,8 @@ class AgentError(PcrlError, RuntimeError):
 class AnsweredReward:
     """A reward that pays the same, but always has the generator answer.
 
-    Rewards that ask for no answers leave no similarity behind, and every leaderboard row shows one.
-
-    Args:
-        reward: What pays.
-        measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
+    Rewards that ask for no answers leave no similarity behind, and every leaderboard row shows one,
+    by `measure`.
     """
 
     needs_answers = True
@@ -65,20 +65,11 @@ def evaluate(
     seed: int,
     second_tokenizer: str = BYTES,
 ) -> Iterator[Record]:
-    """Let an agent compress every prompt of a task, and score what it did.
+    """Let an agent compress every prompt of a task, and yield a record of each, in order.
 
-    The time of an agent is that of `act` alone, neither building observations nor scoring.
-
-    Args:
-        agent: The agent. One with a method `attach(task)` is given the task first.
-        task: Prompts and scorer, with a reward that asks for answers.
-        name: The agent's name in the records.
-        split: The split's name in the records.
-        seed: The agent's seed, for the records.
-        second_tokenizer: See `benchmarks.second_tokens.token_counter`.
-
-    Yields:
-        One record per prompt, in the task's order.
+    An agent with a method `attach(task)` is given the task first. Its time is that of `act` alone,
+    neither building observations nor scoring. The task's reward must ask for answers; `name`,
+    `split` and `seed` are for the records.
 
     Raises:
         AgentError: If the agent returned something else than keep masks.
@@ -105,10 +96,7 @@ def evaluate(
             compressed = scores.compressed_prompts[i]
             second = count([episode.text, compressed, episode.template_text])
             gold_cut = cut(answer, prompt.output) if cut is not None and prompt.output else None
-            whole = against_gold(answer, prompt.output) if prompt.output else (None,) * 3
-            part = (
-                (None,) * 3 if gold_cut is None else against_gold(answer[:gold_cut], prompt.output)
-            )
+            dropped = zip(episode.spans, ~episode.kept(masks[i]), strict=True)
             likelihood = float(scores.log_likelihood[i])
             yield Record(
                 agent=name,
@@ -117,32 +105,28 @@ def evaluate(
                 prompt_id=prompt.id,
                 source=prompt.source,
                 prompt=str(episode.text),
-                dropped=dropped_ranges(episode, masks[i]),
+                dropped=tuple(merge_spans(span for span, gone in dropped if gone)),
                 compressed_prompt=str(compressed),
                 output=scores.outputs[i],
                 compressed_output=answer,
                 gold=prompt.output,
-                reward=float(scores.reward[i]),
-                similarity=float(scores.similarity[i]),
-                compression_ratio=float(scores.compression_ratio[i]),
-                drop_rate=float(scores.drop_rate[i]),
+                **{name: getattr(scores, name)[i].item() for name in _FIGURES},
                 log_likelihood=None if math.isnan(likelihood) else likelihood,
-                original_tokens=int(scores.original_tokens[i]),
-                compressed_tokens=int(scores.compressed_tokens[i]),
-                template_tokens=int(scores.template_tokens[i]),
                 second_original_tokens=second[0],
                 second_compressed_tokens=second[1],
                 second_template_tokens=second[2],
-                gold_rouge_1=whole[0],
-                gold_rouge_2=whole[1],
-                gold_rouge_l=whole[2],
+                **_rouge("gold", answer if prompt.output else None, prompt.output),
                 gold_cut=gold_cut,
-                cut_rouge_1=part[0],
-                cut_rouge_2=part[1],
-                cut_rouge_l=part[2],
+                **_rouge("cut", None if gold_cut is None else answer[:gold_cut], prompt.output),
                 requested_rate=None if rate is None else float(rate),
                 compress_ms=compress_ms,
             )
+
+
+def _rouge(prefix: str, answer: str | None, gold: str) -> dict[str, float | None]:
+    figures = (None,) * 3 if answer is None else against_gold(answer, gold)
+    names = [f"{prefix}_{name}" for name in GoldFigures._fields]
+    return dict(zip(names, figures, strict=True))
 
 
 def attach(agent: Agent, task: Task) -> None:
@@ -150,18 +134,3 @@ def attach(agent: Agent, task: Task) -> None:
     take = getattr(agent, "attach", None)
     if take is not None:
         take(task)
-
-
-def dropped_ranges(episode: Episode, mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
-    """Return the character ranges of the prompt that a keep mask drops.
-
-    Args:
-        episode: The prompt and its units.
-        mask: Keep mask, shape (max_units,); protected units and units past it stay.
-
-    Returns:
-        Sorted ranges [start, end) of `episode.text`; ranges that touch are merged.
-    """
-    kept = episode.kept(mask).tolist()
-    dropped = (span for span, keep in zip(episode.spans, kept, strict=True) if not keep)
-    return tuple(merge_spans(dropped))

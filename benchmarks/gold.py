@@ -12,13 +12,7 @@ if TYPE_CHECKING:
 
 
 class GoldFigures(NamedTuple):
-    """ROUGE F1 against the gold answer, each in [0, 1].
-
-    Attributes:
-        rouge_1: unigrams.
-        rouge_2: bigrams.
-        rouge_l: Longest common subsequence.
-    """
+    """ROUGE F1 against the gold answer, each in [0, 1]."""
 
     rouge_1: float
     rouge_2: float

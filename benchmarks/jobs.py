@@ -11,13 +11,7 @@ from benchmarks.suites import Suite
 
 
 class Job(NamedTuple):
-    """An agent and seed on one split, or on all of them if it learns: it is trained once.
-
-    Attributes:
-        entry: The agent.
-        seed: Its seed.
-        splits: The splits.
-    """
+    """An agent and seed on one split, or on all of them if it learns: it is trained once."""
 
     entry: Entry
     seed: int

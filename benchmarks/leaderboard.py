@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
-from benchmarks.columns import Column, columns_of
+from benchmarks.columns import columns_of
 from benchmarks.markdown import align, cell
 from benchmarks.records import ORACLE, RANKS_BY, Record, RunFolder, RunFolderError
 from benchmarks.resampling import bootstrap_interval, bootstrap_iqm_interval, interquartile_mean
@@ -23,6 +23,9 @@ from benchmarks.stats import (
 )
 from pcrl_gym.scoring.ratio import compression_ratio
 from pcrl_gym.storage.atomic import write_file
+
+_MEASURED = ("reward", "compression_ratio", "drop_rate", "similarity", "compress_ms")
+_ROUGE = tuple(f"{kind}_rouge_{n}" for kind in ("gold", "cut") for n in "12l")
 
 
 class Row(TypedDict):
@@ -70,15 +73,9 @@ class Row(TypedDict):
 
 
 def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
-    """Summarise records: a row per agent and split, best reward first within a split.
+    """Summarise the records of one folder and its settings: a row per agent and split.
 
-    Args:
-        records: Finished parts of one folder.
-        settings: The folder's settings; "suite", "version", "limit", "splits",
-            "generator_name" and "agents" are used.
-
-    Returns:
-        Rows in the order of the settings' splits.
+    They are in the order of the settings' splits, within one the best reward first.
 
     Raises:
         RunFolderError: If the seeds of a row were not evaluated on the same prompts.
@@ -110,52 +107,44 @@ def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
             f"records/{agent} and run again"
         )
     rewards = [[record.reward for record in part] for part in parts]
-    similarities = [record.similarity for record in records]
-    return Row(
+    row: dict[str, Any] = {
+        key: mean(getattr(record, key) for record in records)
+        for key in (*_MEASURED, "requested_rate", *_ROUGE)
+    }
+    if any(row[key] is None for key in _MEASURED):
+        raise RunFolderError("A part holds no figures; delete it and run again")
+    row |= dict(
         agent=agent,
         suite=suite_title(settings),
         split=split,
         generator=settings["generator_name"],
         seeds=len(parts),
         n=len(prompt_ids),
-        reward=_mean(record.reward for record in records),
         reward_ci=bootstrap_interval(rewards),
         reward_iqm=interquartile_mean(rewards),
         reward_iqm_ci=bootstrap_iqm_interval(rewards),
         normalised_score=None,  # needs the other agents
-        compression_ratio=_mean(record.compression_ratio for record in records),
         compression_ratio_micro=micro_compression_ratio(
             [record.original_tokens for record in records],
             [record.compressed_tokens for record in records],
             [record.template_tokens for record in records],
         ),
-        compression_ratio_second=_mean(map(_second_ratio, records)),
-        requested_rate=mean(record.requested_rate for record in records),
-        drop_rate=_mean(record.drop_rate for record in records),
-        similarity=_mean(similarities),
-        survival_rate=survival_rate(similarities),
+        compression_ratio_second=mean(
+            compression_ratio(
+                record.second_original_tokens,
+                record.second_compressed_tokens,
+                record.second_template_tokens,
+            )
+            for record in records
+        ),
+        survival_rate=survival_rate([record.similarity for record in records]),
         exact_match=exact_match(
             (record.compressed_output for record in records), (record.gold for record in records)
         ),
-        gold_rouge_1=mean(record.gold_rouge_1 for record in records),
-        gold_rouge_2=mean(record.gold_rouge_2 for record in records),
-        gold_rouge_l=mean(record.gold_rouge_l for record in records),
-        cut_rouge_1=mean(record.cut_rouge_1 for record in records),
-        cut_rouge_2=mean(record.cut_rouge_2 for record in records),
-        cut_rouge_l=mean(record.cut_rouge_l for record in records),
-        compress_ms=_mean(record.compress_ms for record in records),
         oracle=settings["agents"].get(agent, "").endswith(ORACLE),
         ranks_by=settings["agents"].get(agent, "").partition(RANKS_BY)[2],
     )
-
-
-def _second_ratio(record: Record) -> float:
-    """Return the compression ratio of a record in the second tokenizer."""
-    return compression_ratio(
-        record.second_original_tokens,
-        record.second_compressed_tokens,
-        record.second_template_tokens,
-    )
+    return cast("Row", {key: row[key] for key in Row.__annotations__})
 
 
 def suite_title(settings: dict[str, Any]) -> str:
@@ -167,13 +156,6 @@ def suite_title(settings: dict[str, Any]) -> str:
     """
     title = f"{settings['suite']} v{settings['version']}"
     return title if settings["limit"] is None else f"{title}, limit {settings['limit']}"
-
-
-def _mean(values: Iterable[float]) -> float:
-    result = mean(values)
-    if result is None:
-        raise RunFolderError("A part holds no figures; delete it and run again")
-    return result
 
 
 # No line starts with the mark: Markdown would take it for a list.
@@ -188,24 +170,12 @@ def notes(rows: Sequence[Row]) -> str:
     return " ".join(sentences)
 
 
-def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
-    agent, *figures = [cell(dict(row)[column.key]) for column in columns]
-    return [agent + ORACLE_MARK if row["oracle"] else agent, *figures]
-
-
 def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
     """Return tables in Markdown that also read well in a terminal: one per split, columns aligned.
 
     Agents that see the generator's answers are marked; notes below the table say so, and by which
-    model an agent ranks.
-
-    Args:
-        rows: Rows of one folder, in the order of `make_rows`.
-        details: Whether to show the figures beside the main ones instead: interquartile mean,
-            rates, second tokenizer, exact match and ROUGE against the gold answers.
-
-    Returns:
-        The text, ending in a newline. It says so if there are no rows.
+    model an agent ranks. With `details` the tables show the figures beside the main ones instead:
+    interquartile mean, rates, second tokenizer, exact match and ROUGE against the gold answers.
     """
     if not rows:
         return "No finished results yet.\n"
@@ -216,18 +186,16 @@ def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
         subject = f"{split}, further figures" if details else split
         title = f"### {own[0]['suite']}, {subject} (generator: {own[0]['generator']})"
         table = [[column.title for column in columns]]
-        table += [_cells(row, columns) for row in own]
+        for row in own:
+            agent, *figures = [cell(dict(row)[column.key]) for column in columns]
+            table.append([agent + ORACLE_MARK if row["oracle"] else agent, *figures])
         note = notes(own)
         blocks.append(title + "\n\n" + align(table) + (f"\n{note}\n" if note else ""))
     return "\n".join(blocks)
 
 
 def write_leaderboard(folder: RunFolder) -> list[Row]:
-    """Write `summary.json`, `leaderboard.md` and `details.md` from the folder's finished parts.
-
-    Returns:
-        The rows written.
-    """
+    """Write `summary.json`, `leaderboard.md` and `details.md` of the rows, and return these."""
     rows = make_rows(folder.records(), folder.settings)
     summary = json.dumps(rows, indent=2, allow_nan=False) + "\n"
     write_file(folder.path / "summary.json", summary)

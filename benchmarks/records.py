@@ -236,12 +236,7 @@ class RunFolder:
 def select(
     folder: RunFolder, agents: Sequence[str] = (), splits: Sequence[str] = ()
 ) -> list[Record]:
-    """Return the records of some agents and splits.
-
-    Args:
-        folder: Result folder.
-        agents: Names of agents; none given: all.
-        splits: Names of splits; none given: all.
+    """Return the records of some agents and splits, of all if none are given.
 
     Raises:
         ValueError: If an agent or split has no results, or nothing has.
@@ -265,17 +260,11 @@ def select(
 
 
 def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """See whether results of these settings may go into a folder. Changes nothing.
+    """Check that results of these settings may go into a folder, and return what it has.
 
-    Every wanted setting must be the folder's, except that agents may join an existing folder as
-    long as no name gets a second meaning.
-
-    Args:
-        path: Result folder, existing or not.
-        wanted: Settings, all or some.
-
-    Returns:
-        The folder's settings, or None if no run got as far as writing any.
+    Every wanted setting (all or some) must be the folder's, except that agents may join an existing
+    folder as long as no name gets a second meaning. None is returned if no run got as far as
+    writing settings. Changes nothing.
 
     Raises:
         RunFolderError: If the folder holds other settings (each difference is named) or something

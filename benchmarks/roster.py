@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,12 +91,8 @@ class Entry:
 def find_agents(specs: Sequence[str]) -> list[Entry]:
     """Find agents and check that they can be built, without building them.
 
-    Args:
-        specs: Names of `agents.AGENTS` or `module:Class`, also with settings: "random:rate=0.2" is
-            called "random-rate0.2". A class is named after its `name`, or else after itself.
-
-    Returns:
-        One entry per specification, in order.
+    `specs` are names of `agents.AGENTS` or `module:Class`, also with settings: "random:rate=0.2" is
+    called "random-rate0.2". A class is named after its `name`, or else after itself.
 
     Raises:
         ValueError: If an agent or a setting is unknown, a constructor needs arguments, two agents
@@ -104,10 +101,9 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
     if not specs:
         raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class")
     entries = [_find(spec) for spec in specs]
-    names = [entry.name for entry in entries]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"Two agents are called {name!r}; give each class a `name` of its own")
+    [(name, count)] = Counter(entry.name for entry in entries).most_common(1)
+    if count > 1:
+        raise ValueError(f"Two agents are called {name!r}; give each class a `name` of its own")
     return entries
 
 

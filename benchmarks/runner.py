@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from pcrl_gym.envs.task import Task
     from pcrl_gym.generators.base import Generator
     from pcrl_gym.prompts.prompt import Prompt
+
+
+_TASK = ("template", "tokenizer", "unit", "max_units", "max_new_tokens")
+"""What a suite's tasks take from it under the same name."""
 
 
 class Benchmark:
@@ -259,24 +264,15 @@ class Benchmark:
     def _settings(self) -> dict[str, Any]:
         """Return what must be equal for results to share a folder, as known from the start."""
         suite = self.suite
+        rules = {field.name: getattr(suite, field.name) for field in dataclasses.fields(suite)}
+        del rules["id"], rules["checksums"], rules["tags"]
         return {
             "suite": suite.id,
             "version": suite.version,
             "dataset": suite.dataset,
             "checksums": {split: self.checksums[split] for split in suite.splits},
+            **rules,
             "splits": list(suite.splits),
-            "generator": suite.generator,
-            "dtype": suite.dtype,
-            "reward": suite.reward,
-            "measure": suite.measure,
-            "template": suite.template,
-            "tokenizer": suite.tokenizer,
-            "unit": suite.unit,
-            "max_units": suite.max_units,
-            "max_new_tokens": suite.max_new_tokens,
-            "limit": suite.limit,
-            "seeds": suite.seeds,
-            "second_tokenizer": suite.second_tokenizer,
             "agents": {entry.name: self._meaning(entry) for entry in self.entries},
         }
 
@@ -301,11 +297,7 @@ class Benchmark:
         return {
             "generator": self.generator,
             "reward": self.reward,
-            "template": self.suite.template,
-            "tokenizer": self.suite.tokenizer,
-            "unit": self.suite.unit,
-            "max_units": self.suite.max_units,
-            "max_new_tokens": self.suite.max_new_tokens,
+            **{name: getattr(self.suite, name) for name in _TASK},
             # All agents and seeds meet the same original prompts.
             "cache": self._answers if self._fingerprint else None,
         }

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pcrl_gym.scoring.ratio import compression_ratio
-
-SURVIVAL_THRESHOLD = 0.9
+from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from pcrl_gym.envs.options import TaskOptions
@@ -141,17 +140,3 @@ def suite_of(settings: Mapping[str, Any]) -> Suite:
     # Folders without a measure are older than the choice.
     taken |= {"splits": tuple(settings["splits"]), "measure": settings.get("measure", "rouge_l")}
     return Suite(**taken, id=settings["suite"], checksums=settings["checksums"])
-
-
-def dataset_suite_id(dataset: str) -> str:
-    """Return the name of a suite made on the command line from a dataset.
-
-    The prefix keeps such rows apart from those of frozen suites.
-
-    Example:
-        >>> dataset_suite_id("../data/t0_short")
-        'dataset:t0_short'
-        >>> dataset_suite_id("prompts.jsonl")
-        'dataset:prompts'
-    """
-    return f"dataset:{Path(dataset).stem or dataset}"

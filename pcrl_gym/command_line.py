@@ -44,15 +44,9 @@ def print_error(error: BaseException) -> None:
 
 
 def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
-    """Do the work of a command and return its exit status.
+    """Do the work of a command and return its exit status, by the rule of this module.
 
-    Args:
-        work: The work; returns the exit status, None being 0.
-        resumable: Whether the same command continues what is unfinished.
-
-    Returns:
-        What the work returned; else, with a line on stderr, 2 after an error in `WRONG_USE`, 1
-        after another one in `FAILURES`, 130 after Ctrl-C. 0 if the reader of stdout left.
+    Errors are lines on stderr; with `resumable`, Ctrl-C says that the same command continues.
     """
     try:
         status = work() or 0
@@ -93,14 +87,9 @@ def add_command(
 ) -> argparse.ArgumentParser:
     """Add a command that calls a function with those of its options that are given.
 
-    Args:
-        commands: From `make_parser`.
-        name: What the user types.
-        run: The function, which has the defaults; returns the exit status, None being 0.
-        purpose: Its help, and its description if `settings` hold no other one.
-        *shared: Arguments that it shares with other commands, from `shared`.
-        resumable: See `attempt`.
-        **settings: Of `argparse.ArgumentParser`.
+    The function has the defaults, and returns the exit status, None being 0. `purpose` is the help,
+    and the description if `settings` (of `argparse.ArgumentParser`) hold no other one; see also
+    `shared` and `attempt`.
     """
     settings.setdefault("description", f"{purpose[0].upper()}{purpose[1:]}.")
     settings.setdefault("argument_default", argparse.SUPPRESS)

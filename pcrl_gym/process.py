@@ -21,11 +21,7 @@ def hold(key: Hashable, apply: Callable[[], Undo]) -> Iterator[None]:
     """Change a setting that threads share for the time of a block.
 
     Where blocks of several threads overlap, the first one applies the change and the last one
-    undoes it.
-
-    Args:
-        key: What is changed.
-        apply: Makes the change and returns what undoes it.
+    undoes it, by what `apply` returned.
     """
     with _lock:
         users, undo = _held.get(key) or (0, apply())

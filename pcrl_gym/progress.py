@@ -12,14 +12,11 @@ SECONDS = 60.0
 
 
 def progress_bar(**options: Any) -> Any:
-    """Return a `tqdm` bar on stderr.
+    """Return a `tqdm` bar of these options on stderr.
 
     On a terminal and in a notebook it is tqdm's own. Elsewhere, such as in a log file, each state
     is a line: when the bar begins, when it gets another description, at most every minute, and when
     it ends.
-
-    Args:
-        **options: Arguments of `tqdm`.
     """
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
         return tqdm(**options)

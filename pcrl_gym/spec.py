@@ -82,11 +82,7 @@ def check_settings(
 ) -> dict[str, Any]:
     """Return settings as the types that a function or the constructor of a class asks for.
 
-    Args:
-        settings: Values from JSON, YAML or a command line.
-        target: What they are passed to.
-        owner: What messages call it.
-        allowed: The parameters that may be set; none given: all.
+    Messages call it `owner`. Without names in `allowed`, all its parameters may be set.
 
     Raises:
         ValueError: If a setting is unknown or has the wrong type.

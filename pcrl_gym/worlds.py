@@ -67,13 +67,10 @@ def load_prompts(
 
 
 def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return which of `SPLITS` a dataset has.
+    """Return which of `SPLITS` a dataset has: a name, path or id as in `load_prompts`.
 
     A single file serves every split with the same prompts, and so does a dataset that was saved to
     disk without splits: it counts as "train" alone.
-
-    Args:
-        dataset: A name, path or id as in `load_prompts`.
 
     Raises:
         DatasetError: If there is no such dataset.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.budget import default_episodes, parse_episodes
 from benchmarks.commands import common
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
-from benchmarks.suites import SUITES, Suite, dataset_suite_id
+from benchmarks.suites import SUITES, Suite
 from pcrl_gym.command_line import (
     FAILURES,
     add_command,
@@ -150,11 +151,7 @@ def _run(
 
 
 def choose_suite(name: str | None, given: Mapping[str, Any]) -> Suite:
-    """Return the frozen suite of a name, or one made from a dataset.
-
-    Args:
-        name: Name of the suite; None: one is made.
-        given: Fields of the suite that are not to be the default.
+    """Return the frozen suite of a name, or (None) one of a dataset, with the fields `given`.
 
     Raises:
         ValueError: If a suite is unknown or comes with fields that it fixes, or neither suite nor
@@ -167,7 +164,9 @@ def choose_suite(name: str | None, given: Mapping[str, Any]) -> Suite:
             )
         if not given.get("splits") or "generator" not in given:
             raise ValueError("--dataset without --suite needs --split and --generator")
-        return Suite(id=dataset_suite_id(given["dataset"]), version=1, **given)
+        # The prefix keeps its rows apart from those of frozen suites.
+        stem = Path(given["dataset"]).stem or given["dataset"]
+        return Suite(id=f"dataset:{stem}", version=1, **given)
     if name not in SUITES:
         raise ValueError(f"There is no suite {name!r}{did_you_mean(name, list(SUITES))}")
     suite = SUITES[name]

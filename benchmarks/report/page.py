@@ -12,7 +12,7 @@ from benchmarks.columns import COLUMNS
 from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE
 from benchmarks.report.data import Board, board_facts
 from benchmarks.report.sample import prompt_sample, script_json
-from benchmarks.stats import SURVIVAL_THRESHOLD
+from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
 MAX_BYTES = 2_000_000
 MARK = '<meta name="generator" content="pcrl_gym benchmarks report">'

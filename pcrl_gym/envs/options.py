@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from pcrl_gym.episodes.units import UnitKind, check_unit_kind
-from pcrl_gym.errors import did_you_mean
-from pcrl_gym.generators.base import Generator
+from pcrl_gym.generators.base import Generator, check_integer
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template, check_template
 from pcrl_gym.scoring.rewards import Reward, make_reward
@@ -88,9 +87,9 @@ class TaskOptions:
 
     def __post_init__(self) -> None:
         for name in ("max_units", "max_new_tokens", "max_steps"):
-            check_positive(name, getattr(self, name))
+            check_integer(name, getattr(self, name), 1)
         if self.max_prompt_tokens is not None:
-            check_positive("max_prompt_tokens", self.max_prompt_tokens)
+            check_integer("max_prompt_tokens", self.max_prompt_tokens, 1)
         check_unit_kind(self.unit)
         if isinstance(self.template, str):
             check_template(self.template)
@@ -118,27 +117,3 @@ class TaskArguments(TypedDict, total=False):
     batch_size: int | Literal["auto"]
     cache: str | Path | None
     early_stopping: bool
-
-
-def check_names(arguments: Mapping[str, Any]) -> None:
-    """Check that arguments are names of `TaskOptions`.
-
-    Raises:
-        ValueError: If one is not; the message names similar ones.
-    """
-    known = [*TaskArguments.__annotations__, "render_mode"]
-    for name in arguments:
-        if name not in known:
-            raise ValueError(
-                f"PromptCompression-v0 has no argument {name!r}{did_you_mean(name, known)}"
-            )
-
-
-def check_positive(name: str, value: object) -> None:
-    """Check that an argument is a positive integer.
-
-    Raises:
-        ValueError: If it is not; the message names the argument.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"expected {name} to be an integer >= 1, got {value!r}")

@@ -1,33 +1,21 @@
-"""Batches of observations, and the forms of keep masks and action masks, as pure functions."""
+"""The forms of observations, keep masks and action masks, as pure functions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Observation: TypeAlias = "dict[str, NDArray[Any]]"
 
 FREE, FORCED_KEEP, PADDING = 2, 1, 0
 
 
-def stack_observations(observations: Sequence[Observation]) -> Observation:
-    """Return a batch of observations: every array (max_units,) becomes (batch, max_units)."""
-    return {key: np.stack([o[key] for o in observations]) for key in observations[0]}
-
-
 def action_mask(observation: Observation) -> NDArray[np.int8]:
     """Return the mask in Gymnasium's form, as `MultiBinary.sample(mask=...)` takes it.
 
-    Args:
-        observation: Of one environment, or a batch of them.
-
-    Returns:
-        int8, shaped as `observation["droppable"]`: 2 free, 1 forced keep, 0 padding.
+    It is int8, shaped as `observation["droppable"]`: 2 free, 1 forced keep, 0 padding.
 
     >>> obs = {"attention_mask": np.array([1, 1, 0]), "droppable": np.array([0, 1, 0])}
     >>> action_mask(obs)
@@ -42,12 +30,8 @@ def action_mask(observation: Observation) -> NDArray[np.int8]:
 def flat_action_masks(observation: Observation) -> NDArray[np.bool_]:
     """Return the mask of sb3-contrib for `MultiBinary`: is 0 allowed, is 1 allowed, per unit.
 
-    Args:
-        observation: Of one environment, or a batch of them.
-
-    Returns:
-        bool (..., 2 * max_units). Protected units allow 1 alone, padding allows 0 alone, so that
-        every unit allows something: sb3-contrib turns a unit without a choice into a coin toss.
+    It is bool (..., 2 * max_units). Protected units allow 1 alone, padding allows 0 alone, so that
+    every unit allows something: sb3-contrib turns a unit without a choice into a coin toss.
 
     >>> obs = {"attention_mask": np.array([1, 1, 0]), "droppable": np.array([0, 1, 0])}
     >>> flat_action_masks(obs)
@@ -59,11 +43,7 @@ def flat_action_masks(observation: Observation) -> NDArray[np.bool_]:
 
 
 def parse_keep_mask(action: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Check an action and turn it into booleans (a copy), True = keep.
-
-    Args:
-        action: Zeros and ones of any numeric or boolean type, 1 = keep.
-        shape: (max_units,) or (num_envs, max_units).
+    """Check zeros and ones of any numeric or boolean type and return bools (a copy), True = keep.
 
     Raises:
         ValueError: If the shape is another one or a value is neither 0 nor 1.

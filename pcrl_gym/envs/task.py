@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
-from pcrl_gym.envs.options import TaskOptions, check_names
-from pcrl_gym.envs.spaces import Observation, action_mask, stack_observations
+from pcrl_gym.envs.options import TaskArguments, TaskOptions
+from pcrl_gym.envs.spaces import Observation, action_mask
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
 from pcrl_gym.episodes.tokenizers import load_tokenizer
@@ -19,6 +19,7 @@ from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.scoring.rewards import make_reward
 from pcrl_gym.scoring.scorer import Scorer
+from pcrl_gym.spec import check_names
 from pcrl_gym.storage.disk_cache import DiskCache
 from pcrl_gym.worlds import load_prompts
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
     from typing_extensions import Unpack
 
-    from pcrl_gym.envs.options import TaskArguments
     from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.prompts.prompt import Prompt
     from pcrl_gym.prompts.template import Template
@@ -97,7 +97,8 @@ class Task:
         """Return the same as `begin` with only the units `kept` (bool (n_units,) each) left."""
         observations = [self.observe(e, mask) for e, mask in zip(episodes, kept, strict=True)]
         infos = [self.info(e, o) for e, o in zip(episodes, observations, strict=True)]
-        return stack_observations(observations), infos
+        batch = {key: np.stack([o[key] for o in observations]) for key in observations[0]}
+        return batch, infos
 
     def info(self, episode: Episode, observation: Observation) -> dict[str, Any]:
         """Return what an agent may know besides; see "Info" of `PromptCompressionEnv`."""
@@ -128,9 +129,9 @@ def make_task(**arguments: Unpack[TaskArguments]) -> Task:
     Warns:
         UserWarning: If prompts were left out because they are too long.
     """
-    check_names(arguments)
+    known = [*TaskArguments.__annotations__, "render_mode"]
+    check_names(arguments, TaskOptions, "PromptCompression-v0", known)
     options = TaskOptions(**arguments)
-    reward = make_reward(options.reward)
     prompts = load_prompts(options.dataset, options.split)
     # A server's generator keeps all its answers in that file, others those to original prompts.
     behind_api = isinstance(options.generator, str) and options.generator.startswith("openai:")
@@ -141,12 +142,9 @@ def make_task(**arguments: Unpack[TaskArguments]) -> Task:
         batch_size=options.batch_size,
         cache=options.cache,
     )
-    own_tokenizer = generator.tokenizer
-    tokenizer = options.tokenizer
-    if tokenizer is None:
-        tokenizer = "micro" if own_tokenizer is None else own_tokenizer
-    tokenizer = load_tokenizer(tokenizer)
-    template = make_template(options.template, own_tokenizer)
+    chosen = (options.tokenizer, generator.tokenizer, "micro")
+    tokenizer = load_tokenizer(next(one for one in chosen if one is not None))
+    template = make_template(options.template, generator.tokenizer)
     builder = EpisodeBuilder(
         tokenizer,
         template,
@@ -156,7 +154,7 @@ def make_task(**arguments: Unpack[TaskArguments]) -> Task:
     )
     scorer = Scorer(
         generator,
-        reward,
+        make_reward(options.reward),
         options.max_new_tokens,
         early_stopping=options.early_stopping,
         cache=None if options.cache is None or behind_api else DiskCache(options.cache),

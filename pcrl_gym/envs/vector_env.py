@@ -11,8 +11,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from pcrl_gym.envs.base import PromptCompressionBase, check_seed
-from pcrl_gym.envs.options import check_positive
 from pcrl_gym.envs.spaces import Observation, parse_keep_mask
+from pcrl_gym.generators.base import check_integer
 from pcrl_gym.rendering.text import render_frame
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class PromptCompressionVectorEnv(
         render_mode: str | None = None,
         **options: Unpack[TaskArguments],
     ) -> None:
-        check_positive("num_envs", num_envs)
+        check_integer("num_envs", num_envs, 1)
         super().__init__(render_mode, **options)
         self.num_envs = num_envs
         self.single_observation_space = self.task.observation_space()

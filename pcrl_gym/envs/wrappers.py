@@ -196,10 +196,7 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
             del infos["_final_obs"], infos["_final_info"]
             self._next = observations, infos
             infos = final["final_info"]
-            observations = self._batch(final["final_obs"])
+            space = self.single_observation_space
+            batch: Any = create_empty_array(space, self.num_envs)
+            observations = concatenate(space, final["final_obs"], batch)
         return observations, rewards, terminated, truncated, infos
-
-    def _batch(self, observations: NDArray[np.object_]) -> Any:
-        space = self.single_observation_space
-        empty: Any = create_empty_array(space, self.num_envs)
-        return concatenate(space, observations, empty)

@@ -15,35 +15,21 @@ from pcrl_gym.micro import lexicon as lx
 
 
 class Instance(NamedTuple):
-    """One drawn task.
+    """One drawn task; op, slots and input determine the answer."""
 
-    Attributes:
-        slots: Values for the `{...}` slots of the family's phrasings.
-        input: A list of items (formatted later) or a finished text.
-        answer: The answer, determined by op, slots and input.
-    """
-
-    slots: dict[str, str]
-    input: list[str] | str
+    slots: dict[str, str]  # values for the `{...}` of the family's phrasings
+    input: list[str] | str  # items (formatted later) or a finished text
     answer: str
 
 
 class Family(NamedTuple):
-    """A task family.
+    """A task family."""
 
-    Attributes:
-        name: Key of the family in `phrasings.txt`.
-        make: `(random stream, op) -> Instance`.
-        ops: The questions that it can ask about a draw; phrasings name them.
-        function_word: True where the ops differ in function words alone ("before", "not", ...).
-        unseen: True for families that agents never train on.
-    """
-
-    name: str
+    name: str  # its key in `phrasings.txt`
     make: Callable[[Random, str], Instance]
-    ops: tuple[str, ...] = ("",)
-    function_word: bool = False
-    unseen: bool = False
+    ops: tuple[str, ...] = ("",)  # the questions that it can ask about a draw; phrasings name them
+    function_word: bool = False  # the ops differ in function words alone ("before", "not", ...)
+    unseen: bool = False  # agents never train on it
 
 
 def _join(items: list[str]) -> str:

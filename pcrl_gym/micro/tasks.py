@@ -53,16 +53,13 @@ class Draft(NamedTuple):
 def draft(
     rng: Random, families: tuple[Family, ...], held_out: bool | None = None, short: bool = False
 ) -> Draft:
-    """Draw one task and put it into words.
+    """Draw one task and put it into words; its `source` is `family/op`, or `family` for one op.
 
     Args:
         rng: Source of randomness.
         families: Families to draw from.
         held_out: Held-out phrasings only (True), the others only (False), or any (None).
         short: Leave out filler and restatement.
-
-    Returns:
-        The draft, whose `source` is `family/op`, or `family` where there is one op.
     """
     family = rng.choices(families, weights=_weights(families))[0]
     op = rng.choice(family.ops)

@@ -63,19 +63,12 @@ class Word(NamedTuple):
 
 
 class Phrasing(NamedTuple):
-    """One line of `phrasings.txt`.
+    """One line of `phrasings.txt`."""
 
-    Attributes:
-        op: The op it asks, "" for every op.
-        held_out: True where agents never train on it.
-        shared: True where synonyms can make the same words out of a phrasing that is not held out.
-        text: The text with its marks.
-    """
-
-    op: str
-    held_out: bool
-    shared: bool
-    text: str
+    op: str  # "": every one
+    held_out: bool  # agents never train on it
+    shared: bool  # synonyms can make the same words out of a phrasing that is not held out
+    text: str  # with its marks
 
 
 def data_lines(name: str) -> list[str]:

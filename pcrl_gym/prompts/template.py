@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pcrl_gym.prompts.chat_template import ChatTemplate, check_chat_settings
+from pcrl_gym.prompts.chat_template import ChatTemplate as ChatTemplate
+from pcrl_gym.prompts.chat_template import check_chat_settings
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.prompts.prompt_text import PromptText, RenderedPrompt, join_pieces
+from pcrl_gym.prompts.prompt_text import PromptText as PromptText
+from pcrl_gym.prompts.prompt_text import RenderedPrompt as RenderedPrompt
+from pcrl_gym.prompts.prompt_text import join_pieces
 from pcrl_gym.spec import parse_spec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-__all__ = [
-    "AlpacaTemplate",
-    "ChatTemplate",
-    "PromptText",
-    "RenderedPrompt",
-    "Template",
-    "check_template",
-    "make_template",
-]
 
 
 @runtime_checkable

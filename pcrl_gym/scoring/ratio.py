@@ -46,9 +46,7 @@ def compression_ratio(
 def drop_rate(droppable: ArrayLike, kept: ArrayLike) -> float:
     """Return the share of the droppable units that was dropped, in [0, 1]; 0.0 without any.
 
-    Args:
-        droppable: Bool (n_units,), whether each unit may be dropped.
-        kept: Bool (n_units,), whether each unit was kept; True where it is protected.
+    Both are bool (n_units,); `kept` is True where a unit is protected.
 
     Example:
         >>> drop_rate([False, True, True, True], [True, True, False, False])

@@ -280,9 +280,6 @@ def make_reward(spec: str | Reward) -> Reward:
         spec: "threshold", "linear", "band" or "likelihood", also with settings such as
             "threshold:threshold=0.8", or an object that follows `Reward`.
 
-    Returns:
-        The reward.
-
     Raises:
         ValueError: If the name or a setting is unknown, a setting is of the wrong type or out of
             range, or the object lacks a member of `Reward`.

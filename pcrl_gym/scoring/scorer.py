@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pcrl_gym.errors import GeneratorError, PromptTooLongError
+from pcrl_gym.generators.base import check_new_tokens
 from pcrl_gym.scoring.answers import Answers, check_count, generator_errors
 from pcrl_gym.scoring.ratio import compression_ratio, drop_rate
 from pcrl_gym.scoring.rewards import FloatArray, RewardInputs
@@ -134,8 +135,7 @@ class Scorer:
         early_stopping: bool = False,
         cache: DiskCache | None = None,
     ) -> None:
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        check_new_tokens(max_new_tokens)
         if reward.needs_likelihood and not generator.gives_likelihoods:
             raise ValueError(
                 f"reward {reward.name!r} needs log-likelihoods, and {generator.name!r} gives none: "
@@ -242,11 +242,7 @@ class Scorer:
     def answer_ahead(self, episodes: Sequence[Episode]) -> int:
         """Answer original prompts before they are scored, so that only the cache file holds them.
 
-        Args:
-            episodes: The prompts; what the file holds already is not asked again.
-
-        Returns:
-            How many prompts were answered.
+        What the file holds already is not asked again; returns how many prompts were answered.
 
         Raises:
             GeneratorError: If the generator fails.

@@ -45,14 +45,10 @@ class UnusableModelError(ValueError):
 
 
 def locate(spec: str | Path, names: Iterable[str]) -> str:
-    """Find a saved model before anything is loaded.
+    """Return the folder of a saved model, or its id if the hub has it.
 
-    Args:
-        spec: A folder or a Hugging Face id.
-        names: Names that the caller takes besides, suggested where the spec is none of them.
-
-    Returns:
-        The folder, in the hub's cache if the hub cannot be reached, or the id if the hub has it.
+    Without the hub that is the folder in its cache. Messages suggest `names`, which the caller
+    takes besides folders and ids.
 
     Raises:
         UnusableModelError: If there is no such folder, or the hub does not have the model.
@@ -100,10 +96,7 @@ def _cached(repo_id: str) -> str | None:
 
 
 def check_model(source: str) -> None:
-    """Check the files of a model's folder, before a library tries to read them.
-
-    Args:
-        source: A folder, or an id of the hub, which is not checked.
+    """Check the files of a model's folder, before a library tries to read them; ids pass.
 
     Raises:
         UnusableModelError: If configuration or weights are missing, incomplete or of another kind.
@@ -151,12 +144,7 @@ def check_weights(file: Path) -> None:
 
 
 def check_report(report: Mapping[str, Any], model: object, expected: str) -> None:
-    """Check that a model was loaded with all its weights.
-
-    Args:
-        report: What transformers returns with `output_loading_info=True`.
-        model: The model.
-        expected: What it should have been.
+    """Check a report of transformers (`output_loading_info=True`): were all weights loaded?
 
     Raises:
         UnusableModelError: If some are missing, which transformers fills with random numbers, or
@@ -199,11 +187,6 @@ def check_tokenizer(source: str) -> None:
 @contextmanager
 def loading(what: str, spec: str | Path, hint: str = "") -> Iterator[None]:
     """Run a library's loading: no progress bars, and a failure is reported in a few lines.
-
-    Args:
-        what: What is loaded, such as "generator".
-        spec: Where from.
-        hint: What to do if it fails.
 
     Raises:
         ValueError: If loading fails.

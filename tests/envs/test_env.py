@@ -319,7 +319,7 @@ def test_numbers_are_checked_before_anything_is_loaded(name: str, value: Any):
     ],
 )
 def test_unknown_arguments_are_refused_before_anything_is_loaded(make: Any, name: str, hint: str):
-    with pytest.raises(ValueError, match=f"PromptCompression-v0 has no argument '{name}'{hint}"):
+    with pytest.raises(ValueError, match=f"PromptCompression-v0 has no setting '{name}'{hint}"):
         make(ID, dataset="/nowhere.json", **{name: 3})
 
 

@@ -38,5 +38,5 @@ def test_wrong_options_are_refused_before_anything_is_loaded(name: str, value: A
 
 
 def test_unknown_options_are_refused_with_similar_names():
-    with pytest.raises(ValueError, match="has no argument 'max_unit'; did you mean max_units"):
+    with pytest.raises(ValueError, match="has no setting 'max_unit'; did you mean max_units"):
         make_task(max_unit=3)  # type: ignore[call-arg]
