@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pcrl_gym.command_line import add_command, add_options, make_parser, parse
+from pcrl_gym.cli_tools import add_command, add_options, make_parser, parse
 from pcrl_gym.demo import command as demo
 
 _EXAMPLES = """\
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `python -m agents`; None for the process's own.
 
     Returns:
-        Exit status, see `pcrl_gym.command_line`. Arguments of wrong form raise `SystemExit(2)`.
+        Exit status, see `pcrl_gym.cli_tools`. Arguments of wrong form raise `SystemExit(2)`.
     """
     options = parse(_parser(), arguments)
     return options.handler(options)

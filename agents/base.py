@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 
 from pcrl_gym.compressor.selection import drop_highest as drop_highest
 from pcrl_gym.errors import did_you_mean
-from pcrl_gym.spec import check_names, check_settings, parse_spec
+from pcrl_gym.spec_strings import check_names, check_settings, parse_spec
 
 Observations = Mapping[str, np.ndarray]
 Infos = Sequence[Mapping[str, Any]]
@@ -127,7 +127,7 @@ def check_share(name: str, value: float) -> float:
 
 
 def parse_agent(spec: str) -> tuple[str, dict[str, Any]]:
-    """Split an agent from its settings, see `pcrl_gym.spec.parse_spec`.
+    """Split an agent from its settings, see `pcrl_gym.spec_strings.parse_spec`.
 
     Example:
         >>> parse_agent("random:rate=0.2"), parse_agent("my_module:MyAgent")

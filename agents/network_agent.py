@@ -22,7 +22,7 @@ from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder, small_e
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.generators.torch_state import initial_settings, own_state
-from pcrl_gym.spec import check_settings
+from pcrl_gym.spec_strings import check_settings
 from pcrl_gym.storage.atomic import write_file
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")

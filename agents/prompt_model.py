@@ -19,11 +19,11 @@ import torch
 
 from agents.surprisal import PROMPT_MODEL
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.storage.atomic import write_file
-from pcrl_gym.worlds import load_prompts
 
 CONTEXT = 256
 UPDATES, BATCH, LR, SEED = 1_500, 64, 3e-3, 0

@@ -10,7 +10,7 @@ from benchmarks.commands.running import add_run
 from benchmarks.commands.speed import add_speed
 from benchmarks.commands.tables import add_tables
 from benchmarks.commands.tuning import add_tuning
-from pcrl_gym.command_line import make_parser, parse
+from pcrl_gym.cli_tools import make_parser, parse
 
 _EXAMPLES = """\
   python -m benchmarks run --suite micro --agents keep_all random:rate=0.3 --out results/mine
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `python -m benchmarks`; None for the process's own.
 
     Returns:
-        Exit status, see `pcrl_gym.command_line`. Arguments of wrong form raise `SystemExit(2)`.
+        Exit status, see `pcrl_gym.cli_tools`. Arguments of wrong form raise `SystemExit(2)`.
     """
     parser, commands = make_parser("python -m benchmarks", "Benchmark agents.", _EXAMPLES)
     for add in (add_run, add_tuning, add_tables, add_analyses, add_speed):

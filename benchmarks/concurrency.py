@@ -8,9 +8,9 @@ from typing import Literal
 
 from benchmarks.markdown import align
 from pcrl_gym.generators.openai.generator import OpenAIGenerator
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.prompts.template import AlpacaTemplate
-from pcrl_gym.worlds import load_prompts
 
 SPLIT = "train"
 

@@ -10,9 +10,9 @@ from typing import Any
 from benchmarks.figures import check_new, device_name, origin, write_figures
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.worlds import load_prompts
 
 SPLIT = "validation_seen"
 NEW_TOKENS = 30

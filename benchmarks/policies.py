@@ -12,7 +12,7 @@ from benchmarks.policy import Policy
 from benchmarks.roster import Entry
 from benchmarks.suites import Suite
 from pcrl_gym.errors import DatasetError
-from pcrl_gym.worlds import load_prompts
+from pcrl_gym.named_datasets import load_prompts
 
 if TYPE_CHECKING:
     from pcrl_gym.prompts.prompt import Prompt

@@ -18,11 +18,11 @@ from benchmarks.records import ORACLE, RANKS_BY, RunFolder, RunFolderError, chec
 from benchmarks.roster import Entry
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import Suite
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.template import ChatTemplate, check_template, make_template
 from pcrl_gym.scoring.rewards import make_reward, with_measure
-from pcrl_gym.worlds import load_prompts
 
 if TYPE_CHECKING:
     from pcrl_gym.envs.task import Task

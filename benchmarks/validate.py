@@ -17,13 +17,13 @@ from benchmarks.gold import against_gold
 from benchmarks.leaderboard import make_rows
 from benchmarks.records import Record, RunFolder, RunFolderError
 from benchmarks.suites import SUITES, suite_of
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.prompt_text import framed
 from pcrl_gym.prompts.template import ChatTemplate, make_template
 from pcrl_gym.scoring.ratio import compression_ratio
 from pcrl_gym.scoring.rewards import RewardInputs, make_reward
 from pcrl_gym.scoring.rouge import MEASURES, Measure
-from pcrl_gym.worlds import load_prompts
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.base import Generator

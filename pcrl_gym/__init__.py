@@ -13,8 +13,8 @@ from typing import Any
 
 from gymnasium.envs.registration import register
 
-from pcrl_gym import process as process  # registers what torch needs after a fork
-from pcrl_gym.envs.shared_spec import SharedKwargs
+from pcrl_gym import process_state as process_state  # registers what torch needs after a fork
+from pcrl_gym.envs.shared_kwargs import SharedKwargs
 
 __version__ = "0.1.0"
 

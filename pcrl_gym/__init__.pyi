@@ -21,6 +21,7 @@ from pcrl_gym.generators.hf import HFGenerator as HFGenerator
 from pcrl_gym.generators.loading import load_generator as load_generator
 from pcrl_gym.generators.openai.generator import OpenAIGenerator as OpenAIGenerator
 from pcrl_gym.generators.ray.generator import RayGenerator as RayGenerator
+from pcrl_gym.named_datasets import load_prompts as load_prompts
 from pcrl_gym.prompts.datasets import SPLITS as SPLITS
 from pcrl_gym.prompts.prompt import Prompt as Prompt
 from pcrl_gym.prompts.template import Template as Template
@@ -33,7 +34,6 @@ from pcrl_gym.scoring.rewards import ThresholdReward as ThresholdReward
 from pcrl_gym.scoring.scorer import Scorer as Scorer
 from pcrl_gym.scoring.scorer import Scores as Scores
 from pcrl_gym.storage.disk_cache import DiskCache as DiskCache
-from pcrl_gym.worlds import load_prompts as load_prompts
 
 __version__: str
 __all__: list[str]

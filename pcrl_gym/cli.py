@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pcrl_gym.command_line import attempt, make_parser, parse, positive
+from pcrl_gym.cli_tools import attempt, make_parser, parse, positive
 from pcrl_gym.demo import command as demo
 from pcrl_gym.errors import PcrlError
 

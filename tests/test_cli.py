@@ -18,7 +18,7 @@ import benchmarks.__main__
 import models
 from imports import ROOT
 from pcrl_gym.cli import main, read_lines
-from pcrl_gym.command_line import attempt
+from pcrl_gym.cli_tools import attempt
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.errors import DatasetError, GeneratorError, MissingExtraError
 from policies import TEXT, compressor

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pcrl_gym.command_line import ListAction, add_command, make_parser, parse, shared, split_list
+from pcrl_gym.cli_tools import ListAction, add_command, make_parser, parse, shared, split_list
 
 NAMES = shared("--names", action=ListAction)
 

@@ -24,11 +24,11 @@ import pytest
 import models
 from fakes import CountingGenerator
 from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate
 from pcrl_gym.scoring.rewards import make_reward
 from pcrl_gym.scoring.scorer import Scorer, Scores
-from pcrl_gym.worlds import load_prompts
 
 DATA = Path(os.environ.get("PCRL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 """Prompts that other people wrote, where somebody put them."""

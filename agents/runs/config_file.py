@@ -12,7 +12,7 @@ from typing import Any
 from agents.base import agent_class, parse_agent
 from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
 from pcrl_gym.errors import MissingExtraError, did_you_mean
-from pcrl_gym.spec import check_settings, convert
+from pcrl_gym.spec_strings import check_settings, convert
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -17,9 +17,9 @@ from pcrl_gym.compressor.model_card import PolicyCard
 from pcrl_gym.envs.task import Task
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 from pcrl_gym.generators.loading import tokenizer_name
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import ChatTemplate, check_template, make_template
-from pcrl_gym.worlds import load_prompts
 
 if TYPE_CHECKING:
     import torch

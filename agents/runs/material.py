@@ -15,8 +15,8 @@ from agents.base import Agent
 from agents.learning import Figures
 from agents.runs.evaluation import evaluate
 from pcrl_gym.errors import DatasetError
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
-from pcrl_gym.worlds import load_prompts
 
 if TYPE_CHECKING:
     from agents.runs.config import RunConfig

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.commands import common
-from pcrl_gym.command_line import add_command, add_options, positive
+from pcrl_gym.cli_tools import add_command, add_options, positive
 
 
 def add_analyses(commands: Any) -> None:

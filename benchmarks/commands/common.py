@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcrl_gym.command_line import ListAction, positive, readable, shared
+from pcrl_gym.cli_tools import ListAction, positive, readable, shared
 from pcrl_gym.generators.openai.url import parse_base_url
 from pcrl_gym.prompts.template import check_template
 

@@ -13,7 +13,7 @@ from benchmarks.commands import common
 from benchmarks.leaderboard import format_leaderboard
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite
-from pcrl_gym.command_line import (
+from pcrl_gym.cli_tools import (
     FAILURES,
     add_command,
     add_options,

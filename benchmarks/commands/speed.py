@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.commands import common
-from pcrl_gym.command_line import add_command, add_options, positive
+from pcrl_gym.cli_tools import add_command, add_options, positive
 
 
 def add_speed(commands: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.commands import common
 from benchmarks.leaderboard import format_leaderboard, make_rows
 from benchmarks.records import RunFolder
-from pcrl_gym.command_line import add_command, add_options
+from pcrl_gym.cli_tools import add_command, add_options
 
 
 def add_tables(commands: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.commands import common
 from benchmarks.finetune.shapes import SHAPES
-from pcrl_gym.command_line import add_command, add_options, positive
+from pcrl_gym.cli_tools import add_command, add_options, positive
 
 
 def add_tuning(commands: Any) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.finetune.models import load_start
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.rows import Encoded, Row, collator, encode_rows
-from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.generation_config import context_length, control_ids, greedy_config
+from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.storage.atomic import replace_folder

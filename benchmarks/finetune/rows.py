@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from pcrl_gym.generators.batching import pad_rows
-from pcrl_gym.generators.codec import TokenCodec
+from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
 

@@ -32,11 +32,11 @@ from benchmarks.provenance import git_state, library_versions
 from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.pretrained import choose_device
+from pcrl_gym.named_datasets import dataset_splits, load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.storage.atomic import recover_folder, write_file
-from pcrl_gym.worlds import dataset_splits, load_prompts
 
 
 def run(options: Options) -> None:

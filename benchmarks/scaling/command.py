@@ -22,7 +22,7 @@ from benchmarks.throughput.models import KNOWN, build_generator, check_names
 from benchmarks.throughput.tables import NEW_TOKENS
 from benchmarks.throughput.ways import stopped
 from pcrl_gym.envs.task import make_task
-from pcrl_gym.worlds import load_prompts
+from pcrl_gym.named_datasets import load_prompts
 
 if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator

@@ -12,8 +12,8 @@ import numpy as np
 from benchmarks.throughput.tables import Overhead
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 from pcrl_gym.generators.base import Answer, DraftingGenerator
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import pick_evenly
-from pcrl_gym.worlds import load_prompts
 
 _ENVIRONMENTS = 64
 _DROP_RATE = 0.15

@@ -13,8 +13,8 @@ from typing import Any
 
 from pcrl_gym.demo import markup
 from pcrl_gym.demo.compressing import Demo
-from pcrl_gym.demo.pace import Pace
 from pcrl_gym.demo.query import EXAMPLES, Query
+from pcrl_gym.demo.rate_limit import RateLimit
 from pcrl_gym.errors import MissingExtraError, PcrlError
 from pcrl_gym.micro import MICRO
 
@@ -88,9 +88,9 @@ def _html(name: str) -> dict[str, Any]:
 class Handlers:
     """What the page's events call."""
 
-    def __init__(self, demo: Demo, pace: Pace | None = None) -> None:
+    def __init__(self, demo: Demo, pace: RateLimit | None = None) -> None:
         self._demo = demo
-        self._pace = pace or Pace()
+        self._pace = pace or RateLimit()
 
     def compress(
         self, instruction: str, input: str, agent: str, free: bool, rate: float, request: gr.Request

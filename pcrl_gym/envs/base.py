@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from pcrl_gym.envs.shared_spec import SharedSpec
+from pcrl_gym.envs.shared_kwargs import SharedSpec
 from pcrl_gym.envs.spaces import Observation, flat_action_masks
 from pcrl_gym.envs.task import make_task
 from pcrl_gym.rendering.frame import Frame

@@ -16,12 +16,12 @@ from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.errors import DatasetError
 from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.scoring.rewards import make_reward
 from pcrl_gym.scoring.scorer import Scorer
-from pcrl_gym.spec import check_names
+from pcrl_gym.spec_strings import check_names
 from pcrl_gym.storage.disk_cache import DiskCache
-from pcrl_gym.worlds import load_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

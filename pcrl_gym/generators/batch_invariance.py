@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 
 from pcrl_gym.generators.batching import pad_rows
-from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.generation_config import greedy_config, refuse_nan
 from pcrl_gym.generators.likelihood import answer_logits
-from pcrl_gym.generators.speculative.reader import Reader
+from pcrl_gym.generators.speculative.kv_cache import Reader
+from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.generators.torch_state import own_state
 
 Batching = Literal["padded", "equal", "single"]

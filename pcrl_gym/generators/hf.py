@@ -25,7 +25,7 @@ from pcrl_gym.generators.batching import (
     reading_budget,
     token_budget,
 )
-from pcrl_gym.generators.codec import TokenCodec
+from pcrl_gym.generators.fingerprint import model_identity
 from pcrl_gym.generators.generation_config import (
     STEERING,
     check_context,
@@ -37,11 +37,11 @@ from pcrl_gym.generators.generation_config import (
     greedy_config,
     refuse_nan,
 )
-from pcrl_gym.generators.identity import model_identity
 from pcrl_gym.generators.likelihood import answer_logits, mean_log_likelihoods
 from pcrl_gym.generators.pretrained import load_pretrained
 from pcrl_gym.generators.speculative.decoding import DraftDecoder, length_keys
 from pcrl_gym.generators.speculative.partial_text import GrowingText
+from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.generators.torch_state import own_state
 from pcrl_gym.micro import MICRO, weights_folder
 

@@ -9,7 +9,7 @@ import torch
 
 from pcrl_gym.generators.batching import pad_rows
 from pcrl_gym.generators.logits import logits_at
-from pcrl_gym.generators.speculative.reader import positions
+from pcrl_gym.generators.speculative.kv_cache import positions
 
 
 def answer_logits(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pcrl_gym.process import Undo, hold
+from pcrl_gym.process_state import Undo, hold
 
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.prompts.prompt_text import RenderedPrompt, join_pieces
-from pcrl_gym.spec import check_settings, format_spec
+from pcrl_gym.spec_strings import check_settings, format_spec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

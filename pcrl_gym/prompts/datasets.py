@@ -55,7 +55,7 @@ def read_prompts(
 
 
 def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return which of `SPLITS` a dataset has; see `pcrl_gym.worlds.dataset_splits`."""
+    """Return which of `SPLITS` a dataset has; see `pcrl_gym.named_datasets.dataset_splits`."""
     name = os.fspath(dataset)
     path = _path(name)
     if name == "alpaca_plus":

@@ -10,7 +10,7 @@ from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.prompt_text import PromptText as PromptText
 from pcrl_gym.prompts.prompt_text import RenderedPrompt as RenderedPrompt
 from pcrl_gym.prompts.prompt_text import join_pieces
-from pcrl_gym.spec import parse_spec
+from pcrl_gym.spec_strings import parse_spec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -63,7 +63,7 @@ def make_template(
     Args:
         spec: `"alpaca"`, `"chat"`, `"chat:system=You are terse.,enable_thinking=false"` with any
             settings of `ChatTemplate`, or an object with `name` and `render`. A value that holds a
-            comma stands in double quotes, see `pcrl_gym.spec.parse_spec`.
+            comma stands in double quotes, see `pcrl_gym.spec_strings.parse_spec`.
         tokenizer: The generator's tokenizer; only `"chat"` needs it.
 
     Raises:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pcrl_gym.errors import did_you_mean
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L, measure_by_name
-from pcrl_gym.spec import check_settings, parse_spec
+from pcrl_gym.spec_strings import check_settings, parse_spec
 
 FloatArray = NDArray[np.float64]
 

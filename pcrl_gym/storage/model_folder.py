@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pcrl_gym.errors import PcrlError, did_you_mean, excerpt
-from pcrl_gym.process import Undo, hold
+from pcrl_gym.process_state import Undo, hold
 
 HUB_SECONDS = 5.0
 """How long the Hugging Face hub may take to say whether it has a model."""

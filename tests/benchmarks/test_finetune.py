@@ -33,10 +33,10 @@ from benchmarks.finetune.rows import (
 from benchmarks.finetune.run import run
 from benchmarks.finetune.shapes import Shape, build_shape
 from fakes import CountingGenerator
-from pcrl_gym.generators.codec import TokenCodec
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.pretrained import load_pretrained
+from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate
 

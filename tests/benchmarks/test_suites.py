@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from benchmarks.suites import SUITES
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
-from pcrl_gym.worlds import load_prompts
 
 DEFAULT = UNICODE_ROUGE_L.name
 FULL = ("micro", "micro-seq2seq", "micro-word", "alpaca-plus", "t0-short")

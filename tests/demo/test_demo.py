@@ -18,8 +18,8 @@ from html_reader import Reader
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.demo import markup
 from pcrl_gym.demo.compressing import Demo, PolicyAgent
-from pcrl_gym.demo.pace import Pace
 from pcrl_gym.demo.query import EXAMPLES, MAX_CHARACTERS, Query
+from pcrl_gym.demo.rate_limit import RateLimit
 from pcrl_gym.envs.task import make_task
 from pcrl_gym.episodes.episode import Episode
 from pcrl_gym.errors import PromptTooLongError
@@ -89,7 +89,7 @@ def test_a_rate_that_is_no_number_is_told_in_short():
 
 def test_each_session_has_its_own_pace_and_old_ones_are_forgotten():
     now = [0.0]
-    pace = Pace(most=2, seconds=10, sessions=2, clock=lambda: now[0])
+    pace = RateLimit(most=2, seconds=10, sessions=2, clock=lambda: now[0])
     assert [pace.wait("a"), pace.wait("a"), pace.wait("a"), pace.wait("b")] == [0, 0, 10, 0]
     now[0] = 4.0
     assert pace.wait("a") == 6

@@ -28,8 +28,8 @@ from imports import EXTRAS, ROOT
 from loopback_only import REFUSED
 from pcrl_gym import cli
 from pcrl_gym.demo.compressing import Demo, PolicyAgent
-from pcrl_gym.demo.pace import Pace
 from pcrl_gym.demo.page import MAX_WAITING, Handlers, launch, make_page
+from pcrl_gym.demo.rate_limit import RateLimit
 from pcrl_gym.errors import GeneratorError, MissingExtraError
 from serving import free_port, served
 
@@ -118,7 +118,7 @@ def test_a_generator_that_fails_is_told_on_the_page(demo: Demo, monkeypatch: pyt
 
 def test_who_asks_too_often_is_told_to_wait(demo: Demo):
     now = [0.0]
-    handlers = Handlers(demo, Pace(most=2, seconds=10.0, clock=lambda: now[0]))
+    handlers = Handlers(demo, RateLimit(most=2, seconds=10.0, clock=lambda: now[0]))
 
     def answered(session: str = "a") -> bool:
         html = handlers.compress("Please sort", "", "first", True, 0.5, request(session))

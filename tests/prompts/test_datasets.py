@@ -10,10 +10,10 @@ import datasets as hub
 import pytest
 
 from pcrl_gym.errors import DatasetError
+from pcrl_gym.named_datasets import dataset_splits, load_prompts
 from pcrl_gym.prompts import datasets
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.worlds import dataset_splits, load_prompts
 from texts import NASTY_TEXTS
 
 ROWS = [

@@ -24,7 +24,7 @@ from pcrl_gym.generators.base import (
 from pcrl_gym.generators.ray.cluster import check_room, connected
 from pcrl_gym.generators.ray.pool import ActorPool, Call, LostCallError, NoActorError
 from pcrl_gym.generators.ray.replica import split_by_length, starter
-from pcrl_gym.spec import check_settings
+from pcrl_gym.spec_strings import check_settings
 
 _MAX_SHOWN = 5
 

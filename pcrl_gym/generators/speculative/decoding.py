@@ -8,7 +8,7 @@ from typing import Any
 
 from pcrl_gym.generators.batching import FREE_ROWS, is_out_of_memory
 from pcrl_gym.generators.speculative.drafts import DraftedAnswer, DraftLength, verify, verify_next
-from pcrl_gym.generators.speculative.reader import Reader
+from pcrl_gym.generators.speculative.kv_cache import Reader
 
 
 @dataclass(eq=False)

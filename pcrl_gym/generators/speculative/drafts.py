@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from pcrl_gym.generators.speculative.reader import Reader
+from pcrl_gym.generators.speculative.kv_cache import Reader
 
 ROWS_PER_LONG_PROPOSAL = 3
 """One row in so many decides how many proposed tokens are read: others are padded to its length."""

@@ -28,7 +28,7 @@ from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.ray.generator import RayGenerator
 from pcrl_gym.generators.ray.replica import MAX_PROMPTS, split_by_length
-from pcrl_gym.worlds import load_prompts
+from pcrl_gym.named_datasets import load_prompts
 from processes import CAN_TELL, processes_with
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcrl_gym.spec import check_settings, format_spec, parse_spec
+from pcrl_gym.spec_strings import check_settings, format_spec, parse_spec
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from pcrl_gym import __version__
 from pcrl_gym.errors import PcrlError
-from pcrl_gym.spec import parse_spec
+from pcrl_gym.spec_strings import parse_spec
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pcrl_gym.process import hold
+from pcrl_gym.process_state import hold
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,14 +7,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 
-class Pace:
+class RateLimit:
     """Lets each session through at most so many times within so many seconds.
 
     The window slides. The latest `sessions` are remembered, and the clock must not go back.
 
     Example:
         >>> clock = iter([0.0, 1.0, 2.0, 10.0]).__next__
-        >>> pace = Pace(most=2, seconds=10.0, clock=clock)
+        >>> pace = RateLimit(most=2, seconds=10.0, clock=clock)
         >>> [pace.wait("a") for _ in range(4)]
         [0.0, 0.0, 8.0, 0.0]
     """
