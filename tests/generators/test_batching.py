@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import build_gpt2
@@ -43,6 +43,7 @@ def test_a_fixed_batch_size_is_taken_as_it_is() -> None:
     assert [len(b) for b in batches_of(Batcher(2, 10), [5, 1, 9, 9, 3])] == [2, 2, 1]
 
 
+@settings(max_examples=30)  # each out-of-memory error collects garbage
 @given(
     st.lists(st.integers(1, 50), min_size=1, max_size=40),
     st.integers(50, 400),
