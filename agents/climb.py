@@ -20,7 +20,7 @@ IDLE_ROUNDS = 20
 """Rounds without a new mask after which a climb ends: what is near has been seen."""
 
 
-def everything(n: int, at_once: int = 512) -> Proposals:
+def all_masks(n: int, at_once: int = 512) -> Proposals:
     """Yield all 2**n masks: first the one that keeps all units, then counting in binary.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, keep_masks
-from agents.climb import Climb, everything
+from agents.climb import Climb, all_masks
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class _Track:
         self._left = 2**n if self._exhaustive else budget
         rng = np.random.default_rng([seed, zlib.crc32(episode.text.encode())])
         climb = Climb(n, width, rng)
-        self._proposals = everything(n) if self._exhaustive else climb.proposals()
+        self._proposals = all_masks(n) if self._exhaustive else climb.proposals()
         self._evaluations = 0
         self._best: tuple[float, BoolArray] | None = None
         self.wanted: list[BoolArray] = next(self._proposals)[: self._left]

@@ -187,14 +187,14 @@ class Surprisal:
         nats = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2), ids[:, 1:], reduction="none"
         )
-        told = nats.double().cpu().numpy()
+        surprisals = nats.double().cpu().numpy()
         if not prefix:  # nothing tells how likely a first token is: let it be an average one
             means = [
                 row[: len(p) - 1].mean() if len(p) > 1 else 0.0
-                for row, p in zip(told, pieces, strict=True)
+                for row, p in zip(surprisals, pieces, strict=True)
             ]
-            told = np.concatenate([np.array(means)[:, None], told], axis=1)
-        return [row[: len(piece)] for row, piece in zip(told, pieces, strict=True)]
+            surprisals = np.concatenate([np.array(means)[:, None], surprisals], axis=1)
+        return [row[: len(piece)] for row, piece in zip(surprisals, pieces, strict=True)]
 
 
 def _share_out(offsets: Sequence[Span], nats: FloatArray, spans: NDArray[np.int64]) -> FloatArray:

@@ -45,7 +45,7 @@ class TrainingBudget:
 
     Example:
         >>> budget = TrainingBudget(episodes={"scst": 32000})
-        >>> budget.tell("scst")
+        >>> budget.describe("scst")
         '32000 episodes'
     """
 
@@ -76,7 +76,7 @@ class TrainingBudget:
                 "agent that learns, or minutes"
             )
 
-    def tell(self, agent: str) -> str:
+    def describe(self, agent: str) -> str:
         """Return what one agent gets, in words."""
         episodes, minutes = self.episodes_of(agent), self.minutes
         limits = [] if episodes is None else [f"{episodes} episodes"]

@@ -63,7 +63,7 @@ def measure(
         generator.generate(texts[start : start + prompts], max_new_tokens)
         seconds, own = time.perf_counter() - began, time.process_time() - worked
         tokens = generator.usage.completion_tokens
-        rate = f"{tokens / seconds:.0f}" if tokens else "not told"
+        rate = f"{tokens / seconds:.0f}" if tokens else "not reported"
         times = (f"{seconds * min(level, prompts) / prompts:.3f}", f"{1000 * own / prompts:.1f}")
         table.append([str(level), f"{prompts / seconds:.1f}", rate, *times])
     return align(table)

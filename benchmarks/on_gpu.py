@@ -40,15 +40,15 @@ def add_part(out: Path, part: str, status: int, seconds: int) -> dict[str, Any]:
 
 
 def _throughput(out: Path) -> Any:
-    told = _read(out / "throughput.json")
-    return told and {"finished": told["finished"], "cases": told["cases"]}
+    stored = _read(out / "throughput.json")
+    return stored and {"finished": stored["finished"], "cases": stored["cases"]}
 
 
 def _finetune(out: Path) -> Any:
-    told = _read(out / "finetune" / "training.json")
-    if told is None:
+    stored = _read(out / "finetune" / "training.json")
+    if stored is None:
         return None
-    kept = {key: value for key, value in told.items() if key not in ("git", "libraries")}
+    kept = {key: value for key, value in stored.items() if key not in ("git", "libraries")}
     return kept | {"evaluation": _read(out / "finetune" / "evaluation.json")}
 
 

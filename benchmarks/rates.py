@@ -75,7 +75,7 @@ def analyse(records: Iterable[Record], splits: Sequence[str]) -> Analysis:
     return Analysis(
         name="rates",
         title="Rate-quality curves",
-        note="Each agent is told to drop the same share of every prompt's droppable units, rounded "
+        note="Each agent drops the same share of every prompt's droppable units, rounded "
         "down. Areas are means over the range of rates; random at the same rates is the baseline.",
         tables=tables,
         series=curves(tables[splits[0]]),
@@ -125,7 +125,7 @@ def run(
     source = RunFolder(folder)
     entries = find_agents(agents)
     if stubborn := [entry.name for entry in entries if not entry.takes_rate]:
-        raise ValueError(f"{', '.join(stubborn)} cannot be told a rate; leave such agents out")
+        raise ValueError(f"{', '.join(stubborn)} take no rate; leave such agents out")
     if wrong := [rate for rate in rates if not 0.0 <= rate <= 1.0]:
         raise ValueError(f"Rates are shares from 0 to 1, got {wrong}")
     if not rates:

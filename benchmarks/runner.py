@@ -280,7 +280,7 @@ class Benchmark:
         """Return what a name in the table stands for; if the agent learns, data and budget too."""
         meaning = entry.spec
         if entry.trained_here:
-            meaning += f", train {self.checksums['train']}, {self.budget.tell(entry.name)}"
+            meaning += f", train {self.checksums['train']}, {self.budget.describe(entry.name)}"
         elif entry.policies:
             seeds = entry.seeds(self.suite.seeds)
             digests = ", ".join(entry.policies[seed].digest()[:12] for seed in seeds)

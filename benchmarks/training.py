@@ -59,7 +59,7 @@ def train(
         ImportError: If a library that the agent learns with is not installed.
         GeneratorError: If the generator failed.
     """
-    amount = budget.tell(entry.name)
+    amount = budget.describe(entry.name)
     print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
     agent: Any = entry.build(seed)
     run = folder.training(entry.name, seed)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.prompt import Prompt
     from pcrl_gym.prompts.template import Template
 
-SHARE = 0.05
+REPEATED_SHARE = 0.05
 """Share of the records whose answers are asked for again."""
 
 _MAX_NAMED = 5
@@ -56,7 +56,7 @@ class Report:
 
 
 def validate(
-    folder: str | Path, *, device: str = "auto", seed: int = 0, share: float = SHARE
+    folder: str | Path, *, device: str = "auto", seed: int = 0, share: float = REPEATED_SHARE
 ) -> Report:
     """Check a result folder, from its schema to the rewards.
 

@@ -89,10 +89,11 @@ def test_what_is_raised_begins_with_if(package: str):
     assert not found, "\n".join(found)
 
 
-def test_no_name_of_the_core_is_a_riddle():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_name_is_a_riddle(package: str):
     found = {
         f"{file}: {name}"
-        for file, node in nodes("pcrl_gym")
+        for file, node in nodes(package)
         for name in names(node)
         if any(f"_{riddle}_" in words(name) for riddle in RIDDLES)
     }

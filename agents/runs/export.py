@@ -65,7 +65,7 @@ def export(
             holds something.
 
     Warns:
-        UserWarning: If the training prompts cannot be read again: the compressor then cannot tell
+        UserWarning: If the training prompts cannot be read again: the compressor then cannot say
             texts of another kind (`Compression.in_domain` is None).
     """
     check_replaceable(Path(folder), overwrite)
@@ -138,7 +138,7 @@ def _max_tokens_per_word(task: Mapping[str, Any]) -> float | None:
         prompts = load_prompts(task["dataset"], task["split"])
     except (ValueError, OSError, ImportError) as error:
         warnings.warn(
-            f"the training prompts cannot be read again ({error}): the compressor will not tell "
+            f"the training prompts cannot be read again ({error}): the compressor will not say "
             "texts of another kind",
             stacklevel=3,
         )

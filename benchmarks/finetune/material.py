@@ -54,11 +54,11 @@ class Material:
 
     def summary(self) -> str:
         """Return the report as a line of text."""
-        told = self.report()
+        report = self.report()
         return (
-            f"{told['parameters']:,} parameters, {told['rows']:,} rows of {told['tokens']:,} "
-            f"tokens; left out: {told['left_out']['without_answer']} without an answer, "
-            f"{told['left_out']['too_long']} of more than {self.limit} tokens"
+            f"{report['parameters']:,} parameters, {report['rows']:,} rows of {report['tokens']:,} "
+            f"tokens; left out: {report['left_out']['without_answer']} without an answer, "
+            f"{report['left_out']['too_long']} of more than {self.limit} tokens"
         )
 
     def save(self, model: Any, folder: Path, card: str) -> None:

@@ -158,9 +158,9 @@ def _evaluate(
     out = Path(options.out)
     report = json.loads((out / "training.json").read_text(encoding="utf-8"))
     file = out / "evaluation.json"
-    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     # An evaluation of before `known_texts` is made again.
-    done = {split: of for split, of in told.items() if "known_texts" in of}
+    done = {split: of for split, of in stored.items() if "known_texts" in of}
     asked = {"limit": options.evaluate_limit, "max_new_tokens": options.max_new_tokens}
     wanted = [split for split in splits if done.get(split, {}).get("asked") != asked]
     if wanted:

@@ -46,7 +46,7 @@ def learning_rate_factor(done: float) -> float:
 class Clock(TrainerCallback, ExportableState):
     """Counts the budget, ends the training with it, asks for checkpoints and shows progress.
 
-    The time is that of the main process, told to the others in every step, so that all of them
+    The time is that of the main process, sent to the others in every step, so that all of them
     learn at the same rate and stop at the same step. Time of earlier sittings counts.
 
     Args:

@@ -61,7 +61,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Measure, print all tables and write the file."""
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "settings": asdict(options) | {"samples": SAMPLES, "most_work": MAX_WORK},
         "provenance": origin(),
     }
@@ -78,7 +78,7 @@ def run(options: Options) -> None:
                     cases.append(measure_case(generator, words, rewards, length, options.repeats))
         if options.replicas:
             replicated.append(measure_replicas(generator, words, options))
-    told |= {
+    figures |= {
         "cases": [asdict(case) for case in cases],
         "replicated": [asdict(row) for row in replicated],
         "assumptions": {
@@ -87,7 +87,7 @@ def run(options: Options) -> None:
             "run": asdict(RUN),
         },
     }
-    write_figures(options.out, told)
+    write_figures(options.out, figures)
     print(format_all(cases, replicated), end="")
     if options.out is not None:
         print(f"\nWritten to {options.out}")
@@ -105,9 +105,9 @@ def show(file: str | Path) -> str:
         ValueError: If the file is none of these.
     """
     try:
-        told = json.loads(Path(file).read_text(encoding="utf-8"))
-        cases = [Case(**case) for case in told["cases"]]
-        replicated = [Replicated(**row) for row in told["replicated"]]
+        figures = json.loads(Path(file).read_text(encoding="utf-8"))
+        cases = [Case(**case) for case in figures["cases"]]
+        replicated = [Replicated(**row) for row in figures["replicated"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} holds no figures of this command: {error!r}") from error
     return format_all(cases, replicated)

@@ -72,12 +72,12 @@ class Case:
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures, derived ones included."""
-        told = asdict(self)
-        for way, figures in told["ways"].items():
+        values = asdict(self)
+        for way, figures in values["ways"].items():
             figures["prompts_per_second"] = self.speed(way)
             figures["ratio_to_a"] = self.ratio(way, "a")
             figures["share_of_e"] = self.ratio(way, "e")
-        return told
+        return values
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from agents.climb import Climb, everything
+from agents.climb import Climb, all_masks
 from agents.search import SearchAgent, search
 from fakes import CountingGenerator
 from pcrl_gym.envs.task import Task, make_task
@@ -98,7 +98,7 @@ def test_many_units_are_not_proven() -> None:
 
 
 def test_everything_is_each_mask_once_beginning_with_all_kept() -> None:
-    rounds = rounds_of(everything(5, at_once=12))
+    rounds = rounds_of(all_masks(5, at_once=12))
     assert rounds[0][0].all()
     assert [len(masks) for masks in rounds] == [12, 12, 8]
     assert len({mask.tobytes() for masks in rounds for mask in masks}) == 32

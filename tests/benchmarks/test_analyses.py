@@ -159,7 +159,7 @@ def test_rates_use_the_agents_that_the_run_trained(
 def test_agents_without_a_rate_have_no_curve(suite: Suite, tmp_path: Path, capsys):
     run(suite, tmp_path / "out", ["keep_all"])
     assert main(["rates", str(tmp_path / "out"), "--agents", "keep_all"]) == 2
-    assert "keep_all cannot be told a rate" in capsys.readouterr().err
+    assert "keep_all take no rate" in capsys.readouterr().err
     assert main(["rates", str(tmp_path / "out"), "--agents", "random", "--rates", "2"]) == 2
     assert "shares from 0 to 1" in capsys.readouterr().err
 
