@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from importlib import import_module
-from pathlib import Path
+from pkgutil import get_data
 from typing import Any
 
 from gymnasium.envs.registration import register
@@ -18,7 +18,7 @@ from pcrl_gym.envs.shared_kwargs import SharedKwargs
 
 __version__ = "0.1.0"
 
-_STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+_STUB = ast.parse(get_data(__name__, "__init__.pyi") or b"")
 _MODULE_OF = {
     alias.name: str(node.module)
     for node in _STUB.body

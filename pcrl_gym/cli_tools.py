@@ -150,7 +150,8 @@ class ListAction(argparse.Action):
             items = tuple(self._item(part) for word in values for part in split_list(word))
         except (ValueError, argparse.ArgumentTypeError) as error:
             raise argparse.ArgumentError(self, str(error)) from error
-        setattr(namespace, self.dest, items)
+        if items or self.required:  # an empty word is no list: a default stays
+            setattr(namespace, self.dest, items)
 
 
 def split_list(word: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Datasets by name, path or id: the worlds that the package makes itself, and all others."""
+"""Datasets by name, path or id: micro, which comes with the package, and all others."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def convert(value: Any, kind: Any) -> Any:
         value: What JSON or YAML made of it. YAML takes `1e-4` for a string, so numbers may be
             strings.
         kind: `bool`, `int`, `float`, `str`, `None`, a `Literal`, `tuple[<one of these>, ...]` or a
-            union of these. A value for another generic type is returned as it is.
+            union of these. A value for any other type is returned as it is.
 
     Raises:
         ValueError: If the value is no such thing; the message says what was expected.
@@ -135,6 +135,8 @@ def convert(value: Any, kind: Any) -> Any:
     Example:
         >>> convert("1e-4", float), convert([1, 2], tuple[int, ...]), convert(None, int | None)
         (0.0001, (1, 2), None)
+        >>> convert(["a"], list[str]), convert("a", bytes)
+        (['a'], 'a')
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
@@ -148,14 +150,14 @@ def convert(value: Any, kind: Any) -> Any:
     elif origin is typing.Literal:
         if value in inner:
             return value
-    elif origin is tuple:
+    elif origin is tuple and inner[1:] == (...,):
         if isinstance(value, (list, tuple)):
             return tuple(convert(item, inner[0]) for item in value)
     elif kind in (int, float):
         number = _number(value)
         if number is not None and (kind is float or number == int(number)):
             return kind(number)
-    elif not isinstance(kind, type) or isinstance(value, kind):
+    elif kind not in (bool, str, types.NoneType) or isinstance(value, kind):
         return value
     text = str in (kind, *inner) and not isinstance(value, (list, dict))
     hint = "; put it in quotes" if text else ""

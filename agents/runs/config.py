@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from pcrl_gym.envs.options import TaskOptions
@@ -117,7 +117,8 @@ class RunConfig:
         sections: dict[str, dict[str, Any]] = {}
         for name in SECTIONS:
             section = getattr(self, name)
-            values = {f.name: getattr(section, f.name) for f in fields(section) if f.init}
+            stored = {field.name for field in fields(section) if field.init}
+            values = {k: v for k, v in asdict(section).items() if k in stored}
             sections[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
         return {"name": self.name, "seed": self.seed, **sections}
 

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from pcrl_gym.envs.options import TaskArguments
 from pcrl_gym.envs.shared_kwargs import SharedSpec
 from pcrl_gym.envs.spaces import Observation, flat_action_masks
 from pcrl_gym.envs.task import make_task
@@ -19,11 +20,11 @@ from pcrl_gym.rendering.text import (
     check_render_mode,
     print_frame,
 )
+from pcrl_gym.spec_strings import check_names
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pcrl_gym.envs.options import TaskArguments
     from pcrl_gym.episodes.episode import Episode
 
 
@@ -35,6 +36,8 @@ class PromptCompressionBase(SharedSpec):
     def __init__(self, render_mode: str | None, **options: Unpack[TaskArguments]) -> None:
         check_render_mode(render_mode)
         self.render_mode = render_mode
+        known = [*TaskArguments.__annotations__, "render_mode"]
+        check_names(options, make_task, "PromptCompression-v0", known)
         self.task = make_task(**options)
         self._upcoming: deque[int] = deque()
         self._episodes: list[Episode] = []
@@ -69,10 +72,10 @@ class PromptCompressionBase(SharedSpec):
             while len(self._upcoming) < n:
                 self._upcoming.extend(rng.permutation(len(self.task.episodes)).tolist())
             indices = [self._upcoming.popleft() for _ in range(n)]
-        self._episodes = self.task.episodes.take(indices)
-        self._kept = [np.ones(len(episode), np.bool_) for episode in self._episodes]
-        self._steps = 0
-        self._observations, infos = self.task.begin(self._episodes)
+        episodes = self.task.episodes.take(indices)
+        self._observations, infos = self.task.begin(episodes)
+        self._episodes, self._steps = episodes, 0
+        self._kept = [np.ones(len(episode), np.bool_) for episode in episodes]
         return _copied(self._observations), infos
 
     def _advance(
@@ -89,7 +92,6 @@ class PromptCompressionBase(SharedSpec):
             rewards += scores.reward
             for i, info in enumerate(infos):
                 info |= scores.info(i)
-        self._kept, self._steps, self._observations = kept, self._steps + 1, observations
         played = zip(self._episodes, kept, infos, rewards.tolist(), strict=True)
         self._frames = [
             Frame(episode, mask, info if terminated else None, reward)
@@ -98,6 +100,7 @@ class PromptCompressionBase(SharedSpec):
         if self.render_mode == "human":
             for frame in self._frames:
                 print_frame(frame)
+        self._kept, self._steps, self._observations = kept, self._steps + 1, observations
         return _copied(observations), rewards, terminated, infos
 
     def _action_masks(self) -> NDArray[np.bool_]:

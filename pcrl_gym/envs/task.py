@@ -129,8 +129,7 @@ def make_task(**arguments: Unpack[TaskArguments]) -> Task:
     Warns:
         UserWarning: If prompts were left out because they are too long.
     """
-    known = [*TaskArguments.__annotations__, "render_mode"]
-    check_names(arguments, TaskOptions, "PromptCompression-v0", known)
+    check_names(arguments, TaskOptions, "make_task")
     options = TaskOptions(**arguments)
     prompts = load_prompts(options.dataset, options.split)
     # A server's generator keeps all its answers in that file, others those to original prompts.

@@ -131,6 +131,7 @@ class PromptCompressionVectorEnv(
                 for i in range(self.num_envs)
             ]
             finished = {"final_info": stacked, "_final_info": np.ones(self.num_envs, np.bool_)}
+            self._steps -= 1  # if the next episodes cannot begin, the step can be repeated
             observations, infos = self._begin(self.num_envs, self.np_random)
             stacked = stack_infos(infos) | stack_infos(final) | finished
         done = np.full(self.num_envs, terminated)

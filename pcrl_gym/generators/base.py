@@ -124,9 +124,13 @@ def check_generator(generator: Any) -> Generator:
     Raises:
         ValueError: If it lacks some, or is a class.
     """
-    # Static: some generators compute their fingerprint from all weights.
+    # Static first: some generators compute their fingerprint from all weights.
     names = sorted({*Generator.__annotations__, *Generator.__abstractmethods__})
-    missing = [name for name in names if inspect.getattr_static(generator, name, names) is names]
+    missing = [
+        name
+        for name in names
+        if inspect.getattr_static(generator, name, names) is names and not hasattr(generator, name)
+    ]
     if missing or isinstance(generator, type):
         lacks = f"an object without {', '.join(missing)}" if missing else "a class"
         raise ValueError(

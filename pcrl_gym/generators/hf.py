@@ -151,7 +151,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
-        """SHA-256 of all that decides answers, see `identity.model_identity`."""
+        """SHA-256 of all that decides answers, see `fingerprint.model_identity`."""
         return model_identity(self.model, self.tokenizer, self._ids)
 
     @cached_property

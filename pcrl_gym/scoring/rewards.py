@@ -6,7 +6,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,39 +43,24 @@ class RewardInputs:
 class Reward(Protocol):
     """A rule that turns measured terms into rewards.
 
-    Your own derives from it; all members but `measure` and `similarity_threshold` are a must.
+    Derive from this class and define the first three attributes and the call; the other attributes
+    have defaults.
+
+    Attributes:
+        name: What tables call the reward.
+        needs_answers: Whether compressed prompts must be answered, so that `similarity` is set.
+        needs_likelihood: Whether `log_likelihood` must be set.
+        measure: Name of the similarity of two answers, see `scoring.rouge.MEASURES`.
+        similarity_threshold: The t of a reward that looks at `similarity` only through
+            `similarity > t`, or None. Early stopping leaves an answer unfinished as soon as that is
+            decided.
     """
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """What tables call the reward."""
-        ...
-
-    @property
-    @abstractmethod
-    def needs_answers(self) -> bool:
-        """Whether compressed prompts must be answered, so that `similarity` is set."""
-        ...
-
-    @property
-    @abstractmethod
-    def needs_likelihood(self) -> bool:
-        """Whether `log_likelihood` must be set."""
-        ...
-
-    @property
-    def measure(self) -> str:
-        """Name of the similarity of two answers, see `scoring.rouge.MEASURES`."""
-        return UNICODE_ROUGE_L.name
-
-    @property
-    def similarity_threshold(self) -> float | None:
-        """The t of a reward that looks at `similarity` only through `similarity > t`, or None.
-
-        Early stopping leaves an answer unfinished as soon as that is decided.
-        """
-        return None
+    name: str
+    needs_answers: bool
+    needs_likelihood: bool
+    measure: str = UNICODE_ROUGE_L.name
+    similarity_threshold: float | None = None
 
     @abstractmethod
     def __call__(self, x: RewardInputs) -> FloatArray:
@@ -111,12 +96,10 @@ class ThresholdReward(Reward):
     threshold: float = 0.9
     penalty: float = -0.01
     measure: str = UNICODE_ROUGE_L.name
-    name: ClassVar[str] = "threshold"
-    needs_answers: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
+    name, needs_answers, needs_likelihood = "threshold", True, False
 
     @property
-    def similarity_threshold(self) -> float:
+    def similarity_threshold(self) -> float:  # type: ignore[override]
         """The number that a similarity is compared with, and all that is done with it."""
         return self.threshold
 
@@ -156,9 +139,7 @@ class LinearReward(Reward):
     similarity_weight: float = 0.5
     ratio_weight: float = 0.5
     measure: str = UNICODE_ROUGE_L.name
-    name: ClassVar[str] = "linear"
-    needs_answers: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
+    name, needs_answers, needs_likelihood = "linear", True, False
 
     def __post_init__(self) -> None:
         _check_finite(similarity_weight=self.similarity_weight, ratio_weight=self.ratio_weight)
@@ -209,9 +190,7 @@ class BandReward(Reward):
     collapse_ratio: float = 0.9
     collapse_penalty: float = -0.4
     measure: str = UNICODE_ROUGE_L.name
-    name: ClassVar[str] = "band"
-    needs_answers: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
+    name, needs_answers, needs_likelihood = "band", True, False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.target_ratio <= 1.0:
@@ -261,9 +240,7 @@ class LikelihoodReward(Reward):
     """
 
     ratio_weight: float = 0.0
-    name: ClassVar[str] = "likelihood"
-    needs_answers: ClassVar[bool] = False
-    needs_likelihood: ClassVar[bool] = True
+    name, needs_answers, needs_likelihood = "likelihood", False, True
 
     def __post_init__(self) -> None:
         _check_finite(ratio_weight=self.ratio_weight)
@@ -293,13 +270,21 @@ def make_reward(spec: str | Reward) -> Reward:
     name, settings = parse_spec(spec) if isinstance(spec, str) else ("", {})
     if name in kinds:
         return kinds[name](**check_settings(settings, kinds[name], name))
+    if isinstance(spec, str):
+        raise ValueError(
+            f"unknown reward {spec!r}{did_you_mean(name, list(kinds))} (or an object of a class "
+            "that derives from pcrl_gym.Reward)"
+        )
+    members = [*Reward.__annotations__, "__call__"]
+    missing = [member for member in members if not hasattr(spec, member)]
     # A class has the members as well, but calling it would build a reward instead of paying one.
-    if isinstance(spec, Reward) and not isinstance(spec, type):
-        return spec
-    raise ValueError(
-        f"unknown reward {spec!r}{did_you_mean(name, list(kinds))} (or an object with `name`, "
-        "`needs_answers`, `needs_likelihood` and `__call__`, derived from pcrl_gym.Reward)"
-    )
+    if missing or isinstance(spec, type):
+        lacks = f"an object without {', '.join(missing)}" if missing else "a class"
+        raise ValueError(
+            f"unknown reward {spec!r}, {lacks}: expected one of {', '.join(kinds)}, or an object "
+            "of a class that derives from pcrl_gym.Reward"
+        )
+    return spec
 
 
 def with_measure(reward: Reward, measure: str) -> Reward:

@@ -16,6 +16,8 @@ from fakes import CountingGenerator
 from pcrl_gym.envs.env import PromptCompressionEnv
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv, stack_infos
 from pcrl_gym.errors import GeneratorError
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.prompts.template import AlpacaTemplate, RenderedPrompt
 
 ORDER = [3, 0, 4, 0]
 
@@ -323,3 +325,21 @@ def assert_same_batch(one: dict[str, Any], two: dict[str, Any]) -> None:
         else:
             assert (value.dtype, value.shape) == (two[key].dtype, two[key].shape)
             assert data_equivalence(list(value), list(two[key]), exact=True)
+
+
+def test_a_step_can_be_repeated_if_the_next_episode_could_not_begin(make):
+    class Fragile(AlpacaTemplate):
+        broken = True
+
+        def render(self, prompt: Prompt) -> RenderedPrompt:
+            if self.broken and prompt.id == "1":
+                raise RuntimeError("no template")
+            return super().render(prompt)
+
+    prompts = [Prompt(str(i), f"Sort the words b a {i}") for i in range(2)]
+    envs = make(1, dataset=prompts, template=(template := Fragile()))
+    observation, _ = envs.reset(options={"index": [0]})
+    with pytest.raises(RuntimeError, match="no template"):
+        [envs.step(observation["attention_mask"]) for _ in prompts]  # each comes next once
+    template.broken = False
+    assert envs.step(observation["attention_mask"])[2].all()

@@ -18,6 +18,7 @@ from transformers import (
 )
 
 import models
+from fakes import CountingGenerator
 from pcrl_gym.errors import GeneratorError, PromptTooLongError
 from pcrl_gym.generators.base import Answer, Generator
 from pcrl_gym.generators.batching import pad_rows
@@ -349,3 +350,15 @@ def test_padding_goes_to_the_chosen_side() -> None:
     ids, mask = pad_rows([[1, 2], [3]], 9, left=False, device=torch.device("cpu"))
     assert ids.tolist() == [[1, 2], [3, 9]]
     assert mask.tolist() == [[1, 1], [1, 0]]
+
+
+def test_an_object_that_passes_all_on_to_a_generator_is_one() -> None:
+    class Proxy:
+        def __init__(self, inner: CountingGenerator) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.inner, name)
+
+    proxy = Proxy(CountingGenerator())
+    assert load_generator(proxy) is proxy

@@ -72,19 +72,27 @@ def test_a_reward_of_ones_own_has_the_default_measure_and_no_threshold() -> None
         def __call__(self, x: RewardInputs) -> np.ndarray:
             return x.similarity
 
-    assert make_reward(mine := Mine()) is mine
+    mine = Mine()
+    assert make_reward(mine) is mine
     assert (mine.measure, mine.similarity_threshold) == ("unicode_rouge_l", None)
+    mine.measure = "rouge_l"
+    assert make_reward(mine).measure == "rouge_l"
 
     class Unfinished(Reward):
         name, needs_answers = "unfinished", True
 
-    with pytest.raises(TypeError, match="needs_likelihood"):
-        Unfinished()  # type: ignore[abstract]
+        def __call__(self, x: RewardInputs) -> np.ndarray:
+            return x.similarity
+
+    with pytest.raises(
+        ValueError, match=r"without needs_likelihood: .*derives from pcrl_gym\.Reward"
+    ):
+        make_reward(Unfinished())
 
 
 @pytest.mark.parametrize("spec", ["fame", "", None, object(), ThresholdReward])
 def test_unknown_rewards_are_refused_with_the_known_names(spec: object) -> None:
-    with pytest.raises(ValueError, match="known: threshold, linear, band, likelihood"):
+    with pytest.raises(ValueError, match="threshold, linear, band, likelihood"):
         make_reward(spec)  # type: ignore[arg-type]
 
 
