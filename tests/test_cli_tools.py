@@ -35,13 +35,16 @@ def run(*words: str) -> dict[str, Any]:
         (['b:x="u,v"'], ('b:x="u,v"',)),
         (["m:Class:x=1", "m:Other,n:Class"], ("m:Class:x=1", "m:Other", "n:Class")),
         (["x=1,y=2"], ("x=1", "y=2")),
-        ([""], ()),
     ],
 )
 def test_lists_are_words_or_between_commas_where_there_are_no_settings(
     words: list[str], names: tuple[str, ...]
 ) -> None:
     assert run("here", "--names", *words) == {"folder": "here", "names": names}
+
+
+def test_an_empty_word_leaves_the_default() -> None:
+    assert run("here", "--names", "") == {"folder": "here"}
 
 
 @pytest.mark.parametrize(
