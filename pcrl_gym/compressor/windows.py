@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
 
 CONTEXT_SHARE = 8
-"""One part in so many of a window's room is context on each side: it costs a third more windows."""
+"""On each side, 1 / CONTEXT_SHARE of a window is context, which costs a third more windows."""
 
 
 class Window(NamedTuple):

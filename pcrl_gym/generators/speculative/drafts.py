@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pcrl_gym.generators.speculative.kv_cache import Reader
 
 ROWS_PER_LONG_PROPOSAL = 3
-"""One row in so many decides how many proposed tokens are read: others are padded to its length."""
+"""One row in three may be longer than what is read of the proposals: all are padded to one length."""
 
 
 @dataclass
