@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pcrl_gym.generators.speculative.kv_cache import Reader
 
 ROWS_PER_LONG_PROPOSAL = 3
-"""One row in three may be longer than what is read of the proposals: all are padded to one length."""
+"""One row in three may have more proposed tokens than are read: rows are padded to one length."""
 
 
 @dataclass
