@@ -34,7 +34,7 @@ test-slow: $(INSTALLED)
 # On a local Ray cluster; Ray, 250 MB, is installed here alone.
 test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[ray]'
-	$(BIN)/python -m pytest -m 'slow or not slow' tests/generators/ray/test_generator.py tests/benchmarks/test_cluster.py
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/generators/ray/test_generator.py tests/benchmarks/cluster/test_ray.py
 
 # The examples of other libraries, in a .venv of their own: RLlib holds Gymnasium back, MoviePy holds Pillow
 # back. So this also tests the environment with an older Gymnasium.

@@ -47,7 +47,7 @@ part() { # NAME LIMIT COMMAND...: run a part, report it, remember if it went wro
     printf '\n=== %s: at most %s s\n' "$name" "$limit"
     timeout --signal=INT --kill-after=15 "$limit" "$@" 2>&1 | tee "$OUT/$name.log"
     status=${PIPESTATUS[0]}
-    "$PYTHON" -m benchmarks.on_gpu "$OUT" "$name" "$status" $((SECONDS - began)) || status=1
+    "$PYTHON" -m benchmarks.speed.on_gpu "$OUT" "$name" "$status" $((SECONDS - began)) || status=1
     ((status == 0)) || wrong+=("$name (exit status $status)")
 }
 minutes() { awk -v s="$1" 'BEGIN { print s / 60 }'; }

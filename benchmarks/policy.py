@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.runs.folder import TRAINING_FILE, RunFolder
+from agents.runs.folder import TRAINING_FILE, TrainingFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def find_policies(runs: Sequence[str | Path]) -> list[Policy]:
     """
     found = []
     for run in runs:
-        folder = RunFolder(run)
+        folder = TrainingFolder(run)
         config = folder.stored_config()
         weights = folder.best if folder.best.is_dir() else folder.last
         if not weights.is_dir():

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import replace_folder, write_file
 
 # What a run that was stopped before it wrote its settings may leave behind.
@@ -39,10 +40,6 @@ RANKS_BY = ", ranks by "
 """What stands in an agent's entry before the language model by which it ranks units."""
 
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class RunFolderError(ValueError):
-    """The result folder holds other settings, something else, or damaged files."""
 
 
 @dataclass(frozen=True, slots=True)

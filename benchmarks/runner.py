@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.budget import TrainingBudget, default_episodes
+from benchmarks.cluster.jobs import Job, all_jobs
+from benchmarks.cluster.shard import WHOLE, Shard
 from benchmarks.data_checks import check_data, check_held_out
 from benchmarks.evaluate import AnsweredReward, attach, evaluate
-from benchmarks.jobs import Job, all_jobs
-from benchmarks.leaderboard import Row, write_leaderboard
 from benchmarks.provenance import record_run
-from benchmarks.records import ORACLE, RANKS_BY, RunFolder, RunFolderError, check_settings
+from benchmarks.records import ORACLE, RANKS_BY, RunFolder, check_settings
 from benchmarks.roster import Entry
-from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import Suite
+from benchmarks.tables import Row, write_leaderboard
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
@@ -45,7 +46,7 @@ class Benchmark:
         out: Result folder, new or with the same settings.
         train_minutes, train_episodes: training per trainable agent and seed, see
             `benchmarks.budget.TrainingBudget`; without both, `default_episodes` of that module.
-        shard: The part of the work that is done here; `benchmarks.merge` joins the folders.
+        shard: The part of the work that is done here; `benchmarks.cluster.merge` joins the folders.
         device: Where the generator runs: "auto", "cpu", "cuda", ...
         generator: The generator the suite names, where that is an object or loaded already.
         answers: File for the generator's answers, which other runs may share; None: answers.db in

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.gold import against_gold
-from benchmarks.leaderboard import make_rows
-from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.records import Record, RunFolder
 from benchmarks.suites import SUITES, suite_of
+from benchmarks.tables import make_rows
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.prompt_text import framed

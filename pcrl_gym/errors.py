@@ -18,6 +18,10 @@ class PromptTooLongError(PcrlError, ValueError):
     """A prompt does not fit into the context of the generator."""
 
 
+class RunFolderError(PcrlError, ValueError):
+    """The folder of a training or a benchmark holds another run, is damaged or is in use."""
+
+
 class GeneratorError(PcrlError, RuntimeError):
     """A generator failed to answer; a failure never becomes a reward.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_fixtures import SETTINGS, record
-from benchmarks.analysis import Analysis, Series, Table, write_analysis
+from benchmarks.analyses.analysis import Analysis, Series, Table, write_analysis
 from benchmarks.records import RunFolder
 
 HOSTILE = "<script>alert(1)</script></script><img src=x onerror=alert(2)> \u2028 😀 fig\ud800 pear"

@@ -18,7 +18,7 @@ from agents.learning import (
 from agents.network_agent import NetworkAgent, NetworkConfig, tensors
 from agents.runs.config import RunConfig
 from agents.runs.config_file import load_config
-from agents.runs.folder import RunFolder
+from agents.runs.folder import TrainingFolder
 from agents.runs.material import Material
 from agents.runs.run import train
 from agents.seeding import update_seed
@@ -111,7 +111,7 @@ def material(**changes: Any) -> Material:
     return Material(**(options | changes))
 
 
-def run(path: Path, *settings: str, **changes: Any) -> RunFolder:
+def run(path: Path, *settings: str, **changes: Any) -> TrainingFolder:
     return train(config(*settings), path, material=material(**changes), progress=False)
 
 
@@ -119,6 +119,6 @@ def weights(folder: Path) -> bytes:
     return (folder / "network.safetensors").read_bytes()
 
 
-def figures(folder: RunFolder) -> list[dict[str, Any]]:
+def figures(folder: TrainingFolder) -> list[dict[str, Any]]:
     """All rows, without what the clock says."""
     return [{k: v for k, v in row.items() if k != "seconds"} for row in folder.rows()]

@@ -20,7 +20,7 @@ import torch
 
 import agents.runs.run
 import run_agents
-from agents.runs.folder import RunFolder
+from agents.runs.folder import TrainingFolder
 from pcrl_gym.storage.atomic import recover_folder, write_file
 
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
@@ -57,9 +57,9 @@ def main(folder: Path, step: int) -> None:
     counts = folder / "count"
     assert forked(folder / "unbroken", None, counts) == 0
     total = int(counts.read_text())
-    unbroken = RunFolder(folder / "unbroken")
+    unbroken = TrainingFolder(folder / "unbroken")
     for kill_before in range(1, total + 1, step):
-        run = RunFolder(folder / f"killed-{kill_before}")
+        run = TrainingFolder(folder / f"killed-{kill_before}")
         assert forked(run.path, kill_before, counts) == signal.SIGKILL
         done = max((row["updates"] for row in run.rows()), default=0)
         for stored in (run.last, run.best):

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from agents.base import agent_class
-from agents.runs.folder import RunFolder, RunFolderError
+from agents.runs.folder import TrainingFolder
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.domain import domain_limit, prompt_text
 from pcrl_gym.compressor.folder import check_replaceable, stored_template
 from pcrl_gym.compressor.model_card import PolicyCard
 from pcrl_gym.envs.task import Task
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.prompt import Prompt
@@ -69,7 +70,7 @@ def export(
             texts of another kind (`Compression.in_domain` is None).
     """
     check_replaceable(Path(folder), overwrite)
-    source = RunFolder(run)
+    source = TrainingFolder(run)
     config = source.stored_config()
     task: Mapping[str, Any] = config["task"]
     path = source.path / which
@@ -155,7 +156,7 @@ def _progress(path: Path) -> Mapping[str, Any]:
     return progress
 
 
-def _template(run: RunFolder, task: Mapping[str, Any]) -> Template:
+def _template(run: TrainingFolder, task: Mapping[str, Any]) -> Template:
     """Return the template that a run was trained in: a chat template as it was rendered then."""
     if check_template(task["template"]) is None:
         return make_template(task["template"])
@@ -170,7 +171,7 @@ def _evaluation(path: Path, run: Mapping[str, Any]) -> tuple[Mapping[str, Any], 
     """Return evaluation of the stored agent, as a row; none if it was not evaluated as it is."""
     figures = _progress(path)
     if path.name != "best":
-        rows = [r for r in RunFolder(path.parent).rows() if r["kind"] == "evaluation"]
+        rows = [r for r in TrainingFolder(path.parent).rows() if r["kind"] == "evaluation"]
         figures = next((r for r in reversed(rows) if r["updates"] == figures["updates"]), {})
     figures = {key: round(figures[key], 3) for key in FIGURES if figures.get(key) is not None}
     if not figures:

@@ -30,6 +30,7 @@ from agents.budget import Budget
 from agents.learning import Figures, Learner
 from agents.runs.config import RunConfig, differences
 from pcrl_gym.compressor.network import WEIGHTS_FILE
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.storage.atomic import recover_folder, replace_folder, write_file
 
@@ -43,12 +44,8 @@ _BEFORE_UPDATES = {
 }  # fmt: skip
 
 
-class RunFolderError(ValueError):
-    """The folder holds another run, something else, or is in use."""
-
-
-class RunFolder:
-    """A run's folder that is open; `RunFolder.open` makes or resumes one.
+class TrainingFolder:
+    """A run's folder that is open; `TrainingFolder.open` makes or resumes one.
 
     Args:
         path: The folder.
@@ -66,7 +63,7 @@ class RunFolder:
     @contextmanager
     def open(
         cls, path: str | Path, config: RunConfig, identity: Mapping[str, Any]
-    ) -> Iterator[RunFolder]:
+    ) -> Iterator[TrainingFolder]:
         """Make the folder, or resume it where configuration and identity match.
 
         Nobody else can open it until the block ends, or the process does, however it ends.

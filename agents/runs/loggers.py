@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from agents.runs.config import RunConfig
-from agents.runs.folder import Row, RunFolder, row_to_line
+from agents.runs.folder import Row, TrainingFolder, row_to_line
 from pcrl_gym.errors import MissingExtraError
 
 _INSTALL = {
@@ -41,7 +41,7 @@ class Logger(ABC):
 class JsonLines(Logger):
     """Appends to `metrics.jsonl`, which the learning curve and a resumed run read."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: TrainingFolder) -> None:
         self._file = folder.metrics.open("a", encoding="utf-8", newline="\n")
 
     def log(self, row: Row) -> None:
@@ -66,7 +66,7 @@ class TensorBoard(Logger):
         updates: Updates done so far; later ones that an interrupted run wrote are hidden.
     """
 
-    def __init__(self, folder: RunFolder, updates: int) -> None:
+    def __init__(self, folder: TrainingFolder, updates: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder.tensorboard), purge_step=updates + 1)
@@ -120,7 +120,7 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def open_loggers(folder: RunFolder, config: RunConfig, updates: int) -> Iterator[list[Logger]]:
+def open_loggers(folder: TrainingFolder, config: RunConfig, updates: int) -> Iterator[list[Logger]]:
     """Open the loggers that a configuration asks for, JSON lines first; closed after the block.
 
     Args:

@@ -17,7 +17,7 @@ from agents.runs.config import RunConfig
 from agents.runs.curve import draw
 from agents.runs.drawing import check_drawing
 from agents.runs.export import check_exportable
-from agents.runs.folder import RunFolder, check_folder
+from agents.runs.folder import TrainingFolder, check_folder
 from agents.runs.loggers import Logger, check_loggers, open_loggers
 from agents.runs.material import Material, load_material
 from pcrl_gym.errors import PcrlError
@@ -34,7 +34,7 @@ def train(
     material: Material | None = None,
     agent: Any = None,
     progress: bool = True,
-) -> RunFolder:
+) -> TrainingFolder:
     """Begin a run, or resume it, until its budget is used up.
 
     A run with a budget of updates or episodes ends with the same weights however often it was
@@ -68,13 +68,13 @@ def train(
     )
     material = material or load_material(config)
     try:
-        with RunFolder.open(path, config, material.identity) as folder:
+        with TrainingFolder.open(path, config, material.identity) as folder:
             _Session(config, folder, material, agent, progress).run()
             return folder
     except OSError as error:
         raise RunError(
-            f"cannot write to {path}: {error}. {_stored(RunFolder(path))} Free some space or mend "
-            "what is wrong; the same command then resumes from there"
+            f"cannot write to {path}: {error}. {_stored(TrainingFolder(path))} Free some "
+            "space or mend what is wrong; the same command then resumes from there"
         ) from error
 
 
@@ -82,7 +82,12 @@ class _Session:
     """One process's part of a run."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, material: Material, agent: Any, progress: bool
+        self,
+        config: RunConfig,
+        folder: TrainingFolder,
+        material: Material,
+        agent: Any,
+        progress: bool,
     ) -> None:
         self._config, self._folder, self._material = config, folder, material
         self._agent, self._progress = agent, progress
@@ -196,7 +201,7 @@ class _Session:
         )
 
 
-def _stored(folder: RunFolder) -> str:
+def _stored(folder: TrainingFolder) -> str:
     """Say where the newest checkpoint is."""
     if not folder.last.is_dir():
         return "No checkpoint was stored yet."

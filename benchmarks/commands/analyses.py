@@ -15,7 +15,7 @@ def add_analyses(commands: Any) -> None:
     """Add the commands to the subparsers of `argparse`."""
 
     def add(name: str, purpose: str, *shared: ArgumentParser, **settings: Any) -> ArgumentParser:
-        run = _analysis("pairs" if name == "compare" else name)
+        run = _analysis(name)
         settings["usage"] = "%(prog)s dir [options]"  # a list would take what follows it
         return add_command(commands, name, run, purpose, *shared, resumable=True, **settings)
 
@@ -61,7 +61,7 @@ def add_analyses(commands: Any) -> None:
 
 def _analysis(module: str) -> Callable[..., None]:
     def run(**options: Any) -> None:
-        analysis = importlib.import_module(f"benchmarks.{module}").run(**options)
+        analysis = importlib.import_module(f"benchmarks.analyses.{module}").run(**options)
         print(analysis.markdown(), end="")
 
     return run

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.budget import default_episodes, parse_episodes
+from benchmarks.cluster.shard import WHOLE, Shard
 from benchmarks.commands import common
-from benchmarks.leaderboard import format_leaderboard
-from benchmarks.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite
+from benchmarks.tables import format_leaderboard
 from pcrl_gym.cli_tools import (
     FAILURES,
     add_command,
@@ -138,7 +138,7 @@ def _run(
         if ray is None:
             rows = benchmark.run()
         else:
-            from benchmarks.cluster import run_on_cluster
+            from benchmarks.cluster.ray import run_on_cluster
 
             rows = run_on_cluster(benchmark, ray or None)
     except FAILURES as error:

@@ -70,13 +70,13 @@ def add_speed(commands: Any) -> None:
 
 
 def _throughput(**options: Any) -> int:
-    from benchmarks.throughput.command import Options, run
+    from benchmarks.speed.throughput.command import Options, run
 
     return 0 if run(Options(**options)) else 1
 
 
 def _latency(**options: Any) -> None:
-    from benchmarks.latency import Options, run
+    from benchmarks.speed.latency import Options, run
 
     run(Options(**options))
 
@@ -91,6 +91,6 @@ def _scaling(figures: str | None = None, **options: Any) -> None:
 
 
 def _concurrency(**options: Any) -> None:
-    from benchmarks.concurrency import measure
+    from benchmarks.speed.concurrency import measure
 
     print(measure(**options), end="")

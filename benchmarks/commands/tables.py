@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import common
-from benchmarks.leaderboard import format_leaderboard, make_rows
 from benchmarks.records import RunFolder
+from benchmarks.tables import format_leaderboard, make_rows
 from pcrl_gym.cli_tools import add_command, add_options
 
 
@@ -36,7 +36,7 @@ def _table(folder: str, details: bool = False) -> None:
 
 
 def _merge(folders: Sequence[str], out: str) -> None:
-    from benchmarks.merge import merge
+    from benchmarks.cluster.merge import merge
 
     print(format_leaderboard(merge(folders, out)), end="")
     print(f"\nWritten to {out}")

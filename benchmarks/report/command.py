@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records import RunFolderError
 from benchmarks.report.data import read_boards
 from benchmarks.report.page import MARK, make_page
 from benchmarks.report.scatter import scatter_png
 from benchmarks.report.tables import comma_separated, latex, markdown
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import write_file
 
 

@@ -10,10 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.analysis import read_analyses
-from benchmarks.leaderboard import make_rows, suite_title
+from benchmarks.analyses.analysis import read_analyses
 from benchmarks.markdown import finite
-from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.records import Record, RunFolder
+from benchmarks.tables import make_rows, suite_title
+from pcrl_gym.errors import RunFolderError
 
 MAX_POINTS = 100
 _TRAINED = re.compile(r"(?P<agent>.+)-seed(?P<seed>\d+)")

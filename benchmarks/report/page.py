@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.columns import COLUMNS
-from benchmarks.leaderboard import ORACLE_MARK, ORACLE_NOTE
 from benchmarks.report.data import Board, board_facts
 from benchmarks.report.sample import prompt_sample, script_json
+from benchmarks.tables import ORACLE_MARK, ORACLE_NOTE
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
 MAX_BYTES = 2_000_000

@@ -9,9 +9,9 @@ from string import Template
 from typing import Any, cast
 
 from benchmarks.columns import COLUMNS, Column, columns_of, measured
-from benchmarks.leaderboard import ORACLE_MARK, Row, format_leaderboard, notes
 from benchmarks.markdown import cell, finite
 from benchmarks.report.data import Board
+from benchmarks.tables import ORACLE_MARK, Row, format_leaderboard, notes
 
 _LATEX_OMITS = ("seeds", "n", "compression_ratio_micro", "compress_ms")
 _LATEX = {

@@ -12,7 +12,7 @@ import yaml
 
 from agents.__main__ import main
 from agents.learning import TrainingDivergedError
-from agents.runs.folder import RunFolder
+from agents.runs.folder import TrainingFolder
 from agents.scst import SCSTAgent
 from agents.scst_training import SCSTLearner
 from pcrl_gym import Compressor, make_task
@@ -56,7 +56,7 @@ def test_the_data_type_of_the_generator_is_an_option(
     assert "'float17'" in told
     assert not (tmp_path / "run").exists()
     assert main([*command, "bfloat16"]) == 0
-    assert RunFolder(tmp_path / "run").stored_config()["task"]["dtype"] == "bfloat16"
+    assert TrainingFolder(tmp_path / "run").stored_config()["task"]["dtype"] == "bfloat16"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_run_ends_the_same_whether_stopped_or_not(
     monkeypatch.undo()
     assert main(arguments(tmp_path / "b", *settings)) == 0
     assert "going on after update 2" in capsys.readouterr().err
-    a, b = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
+    a, b = TrainingFolder(tmp_path / "a"), TrainingFolder(tmp_path / "b")
     assert weights(a.last) == weights(b.last)
     assert figures(a) == figures(b)
 

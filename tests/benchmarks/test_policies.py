@@ -14,7 +14,7 @@ import yaml
 from agents.__main__ import main as agents
 from agents.scst import SCSTAgent
 from benchmarks.__main__ import main
-from benchmarks.analysis import read_analyses
+from benchmarks.analyses.analysis import read_analyses
 from benchmarks.policies import tokenizer_of
 from benchmarks.policy import find_policies
 from benchmarks.records import RunFolder

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.columns import COLUMNS, columns_of, measured
-from benchmarks.records import RunFolder, RunFolderError
+from benchmarks.records import RunFolder
 from benchmarks.report.command import run
 from benchmarks.report.data import learning_curves, pareto_front, read_boards, thin
 from benchmarks.report.page import MAX_BYTES, make_page
 from benchmarks.report.sample import prompt_sample, script_json, utf16_ranges
 from benchmarks.report.tables import comma_separated, latex, latex_text, markdown, markdown_text
+from pcrl_gym.errors import RunFolderError
 from report_fixtures import AGENTS, HOSTILE, report_folder
 
 

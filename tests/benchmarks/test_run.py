@@ -17,13 +17,14 @@ from bench_fixtures import PROMPTS_PER_SPLIT, make_generator, untimed
 from benchmarks.__main__ import main
 from benchmarks.budget import TrainingError
 from benchmarks.evaluate import AgentError
-from benchmarks.records import RunFolder, RunFolderError
+from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
 from benchmarks.suites import SUITES, Suite
 from benchmarks.training import CHECKPOINT_EVERY
 from fakes import CountingGenerator
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
+from pcrl_gym.errors import RunFolderError
 
 
 def run(

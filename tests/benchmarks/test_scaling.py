@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.__main__ import main
-from benchmarks.concurrency import measure as measure_server
 from benchmarks.scaling.command import Options, run, show
 from benchmarks.scaling.fit import FEATURES, Fit, errors, fit, left_out_errors, nonnegative
 from benchmarks.scaling.projection import (
@@ -34,6 +33,7 @@ from benchmarks.scaling.stages import (
     prompts_of_length,
 )
 from benchmarks.scaling.tables import Replicated, format_all, format_replicated
+from benchmarks.speed.concurrency import measure as measure_server
 from fault_server import FaultServer
 from imports import ROOT
 from pcrl_gym.generators.loading import load_generator
@@ -285,7 +285,7 @@ def test_requests_in_flight_are_measured(monkeypatch: pytest.MonkeyPatch):
             levels.append(options["concurrency"])
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr("benchmarks.concurrency.OpenAIGenerator", Watched)
+    monkeypatch.setattr("benchmarks.speed.concurrency.OpenAIGenerator", Watched)
     with FaultServer() as server:
         table = measure_server("m", server.url, levels=(1, 3), prompts=5, max_new_tokens=4)
         assert len(server.log) == 3 + 2 * 5

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.leaderboard import format_leaderboard
 from benchmarks.suites import SUITES, suite_of
+from benchmarks.tables import format_leaderboard
 from imports import ROOT
 
 PAGE = ROOT / "benchmarks" / "leaderboard"

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import models
 from agents.__main__ import main as agents
-from agents.runs.folder import RunFolder
+from agents.runs.folder import TrainingFolder
 from agents.runs.run import train
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.records import RunFolder as Results
@@ -259,4 +259,4 @@ def test_what_could_not_be_used_is_not_trained(data: Path, tmp_path: Path) -> No
 
         with pytest.raises(ValueError, match=message):
             train(config(), tmp_path / "run", material=material(make_env=make_env), progress=False)
-        assert not RunFolder(tmp_path / "run").last.exists()
+        assert not TrainingFolder(tmp_path / "run").last.exists()

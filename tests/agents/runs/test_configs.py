@@ -10,7 +10,7 @@ import pytest
 
 from agents.__main__ import main
 from agents.runs.config_file import load_config
-from agents.runs.folder import RunFolder
+from agents.runs.folder import TrainingFolder
 from agents.runs.material import load_material
 from pcrl_gym.scoring.rewards import make_reward
 
@@ -95,7 +95,7 @@ def test_two_updates_with_a_model_of_the_same_architecture(
         "jsonl",
     ]
     assert main([*command, "--set", *settings]) == 0
-    folder = RunFolder(out)
+    folder = TrainingFolder(out)
     updates = [row for row in folder.rows() if row["kind"] == "update"]
     # Per update 32 prompts with four drawn masks and the likeliest one each.
     assert [row["episodes"] for row in updates] == [160, 320]

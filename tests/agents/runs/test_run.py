@@ -15,22 +15,22 @@ import pytest
 
 from agents.budget import Budget
 from agents.runs import loggers as run_loggers
-from agents.runs.folder import RunFolder, RunFolderError
+from agents.runs.folder import TrainingFolder
 from agents.runs.loggers import Tracker, check_loggers
 from agents.runs.run import RunError, train
 from imports import ROOT
 from keyword_env import KeywordVectorEnv, rewards_of
-from pcrl_gym.errors import MissingExtraError
+from pcrl_gym.errors import MissingExtraError, RunFolderError
 from pcrl_gym.storage.atomic import recover_folder, replace_folder
 from run_agents import TinyAgent, config, figures, material, run, weights
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> TrainingFolder:
     return run(tmp_path_factory.mktemp("runs") / "unbroken")
 
 
-def test_a_run_stores_figures_agents_and_a_picture(unbroken: RunFolder):
+def test_a_run_stores_figures_agents_and_a_picture(unbroken: TrainingFolder):
     rows = unbroken.rows()
     assert [r["updates"] for r in rows if r["kind"] == "update"] == [1, 2, 3, 4, 5]
     evaluations = [r for r in rows if r["kind"] == "evaluation"]
@@ -46,7 +46,7 @@ def test_a_run_stores_figures_agents_and_a_picture(unbroken: RunFolder):
 
 
 def test_a_run_stopped_between_checkpoints_ends_as_an_unbroken_one(
-    unbroken: RunFolder, tmp_path: Path
+    unbroken: TrainingFolder, tmp_path: Path
 ):
     calls = []
 
@@ -59,7 +59,7 @@ def test_a_run_stopped_between_checkpoints_ends_as_an_unbroken_one(
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", make_env=Stopped)
-    folder = RunFolder(tmp_path / "run")
+    folder = TrainingFolder(tmp_path / "run")
     assert [r["updates"] for r in folder.rows() if r["kind"] == "update"] == [1, 2, 3]
     with folder.metrics.open("a") as file:
         file.write('{"kind": "upd')  # a line torn by a power cut
@@ -69,7 +69,7 @@ def test_a_run_stopped_between_checkpoints_ends_as_an_unbroken_one(
     assert figures(folder) == figures(unbroken)
 
 
-def test_a_finished_run_is_left_as_it_is(unbroken: RunFolder, tmp_path: Path):
+def test_a_finished_run_is_left_as_it_is(unbroken: TrainingFolder, tmp_path: Path):
     before = weights(unbroken.last), unbroken.metrics.read_bytes()
     run(unbroken.path)
     assert (weights(unbroken.last), unbroken.metrics.read_bytes()) == before
@@ -94,7 +94,7 @@ def test_kill_9_loses_at_most_the_updates_since_a_checkpoint(tmp_path: Path, ste
 
 
 def test_a_full_disk_is_said_and_costs_nothing(
-    unbroken: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unbroken: TrainingFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     saves = []
     original = TinyAgent.save
@@ -109,7 +109,7 @@ def test_a_full_disk_is_said_and_costs_nothing(
     monkeypatch.setattr(TinyAgent, "save", save)
     with pytest.raises(RunError, match=r"No space left.*newest checkpoint, .*last, is intact"):
         run(tmp_path / "run")
-    folder = RunFolder(tmp_path / "run")
+    folder = TrainingFolder(tmp_path / "run")
     assert json.loads((folder.last / "progress.json").read_text())["updates"] == 2
     run(folder.path)
     assert weights(folder.last) == weights(unbroken.last)
@@ -144,7 +144,7 @@ def test_divergence_leaves_the_last_good_checkpoint_and_names_what_to_lower(tmp_
     assert TinyAgent.load(tmp_path / "run" / "last", device="cpu")
 
 
-def test_another_configuration_or_data_is_refused(unbroken: RunFolder, tmp_path: Path):
+def test_another_configuration_or_data_is_refused(unbroken: TrainingFolder, tmp_path: Path):
     with pytest.raises(RunFolderError, match=r"agent\.lr: 0\.01 in the folder, 0\.5 now"):
         run(unbroken.path, "lr=0.5")
     with pytest.raises(RunFolderError, match="prompts: 'keywords' in the folder, 'others' now"):
@@ -156,7 +156,7 @@ def test_another_configuration_or_data_is_refused(unbroken: RunFolder, tmp_path:
         run(tmp_path / "photo.jpg")
 
 
-def test_a_run_that_is_going_on_is_left_alone(unbroken: RunFolder):
+def test_a_run_that_is_going_on_is_left_alone(unbroken: TrainingFolder):
     with (
         filelock.FileLock(unbroken.path / "lock"),
         pytest.raises(RunFolderError, match="is in use by another run"),

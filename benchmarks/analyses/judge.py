@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.analysis import Analysis, Table, write_analysis
-from benchmarks.judging import Outcome, agrees, both_orders, combine, parse_verdict, preference
+from benchmarks.analyses.analysis import Analysis, Table, write_analysis
+from benchmarks.analyses.judging import (
+    Outcome,
+    agrees,
+    both_orders,
+    combine,
+    parse_verdict,
+    preference,
+)
 from benchmarks.markdown import cell
 from benchmarks.records import Record, RunFolder, select
 from benchmarks.stats import mean

@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.figures import check_new, device_name, origin, write_figures
-from benchmarks.throughput.cases import measure_model
-from benchmarks.throughput.masks import MASKS, find_policy, keep_masks
-from benchmarks.throughput.models import GPU_SHAPES, KNOWN, SHAPES, build_generator, check_names
-from benchmarks.throughput.overhead import measure_overhead
-from benchmarks.throughput.tables import (
+from benchmarks.speed.figures import check_new, device_name, origin, write_figures
+from benchmarks.speed.throughput.cases import measure_model
+from benchmarks.speed.throughput.masks import MASKS, find_policy, keep_masks
+from benchmarks.speed.throughput.models import (
+    GPU_SHAPES,
+    KNOWN,
+    SHAPES,
+    build_generator,
+    check_names,
+)
+from benchmarks.speed.throughput.overhead import measure_overhead
+from benchmarks.speed.throughput.tables import (
     NEW_TOKENS,
     Case,
     Overhead,

@@ -7,12 +7,13 @@ import pytest
 
 from bench_agents import Learner
 from bench_fixtures import AGENTS, make_generator, tree, untimed
-from benchmarks.merge import merge
-from benchmarks.records import RunFolder, RunFolderError
+from benchmarks.cluster.merge import merge
+from benchmarks.cluster.shard import Shard
+from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
-from benchmarks.shard import Shard
 from benchmarks.suites import Suite
+from pcrl_gym.errors import RunFolderError
 
 
 def run(suite: Suite, out: Path, shard: str = "1/1", agents: list[str] = AGENTS) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.runs.drawing import check_drawing
-from benchmarks.analysis import Analysis, Table, write_analysis
-from benchmarks.leaderboard import Row
+from benchmarks.analyses.analysis import Analysis, Table, write_analysis
 from benchmarks.policies import one_vocabulary
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
+from benchmarks.tables import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.leaderboard import Row, write_leaderboard
-from benchmarks.records import RunFolder, RunFolderError, check_settings
+from benchmarks.records import RunFolder, check_settings
+from benchmarks.tables import Row, write_leaderboard
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import write_file
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.figures import check_new, device_name, origin, write_figures
+from benchmarks.speed.figures import check_new, device_name, origin, write_figures
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.named_datasets import load_prompts

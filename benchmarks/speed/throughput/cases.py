@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.throughput.cost import Measured, measure
-from benchmarks.throughput.tables import NEW_TOKENS, Case, Figures
-from benchmarks.throughput.ways import Floor, Work, drafted, dynamic, plain, stopped
+from benchmarks.speed.throughput.cost import Measured, measure
+from benchmarks.speed.throughput.tables import NEW_TOKENS, Case, Figures
+from benchmarks.speed.throughput.ways import Floor, Work, drafted, dynamic, plain, stopped
 from pcrl_gym.scoring.ratio import compression_ratio
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench_fixtures import SETTINGS, record
 from benchmarks.__main__ import main
-from benchmarks.analysis import Analysis, read_analyses
-from benchmarks.judge import COLUMNS, Prices, run
-from benchmarks.judging import combine, parse_verdict, preference, question
-from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.analyses.analysis import Analysis, read_analyses
+from benchmarks.analyses.judge import COLUMNS, Prices, run
+from benchmarks.analyses.judging import combine, parse_verdict, preference, question
+from benchmarks.records import Record, RunFolder
 from benchmarks.resampling import bootstrap_interval
 from fault_server import FaultServer
-from pcrl_gym.errors import BudgetExceededError, GeneratorError
+from pcrl_gym.errors import BudgetExceededError, GeneratorError, RunFolderError
 from pcrl_gym.micro import weights_folder
 from serving import needs_serving, transformers_serve
 
@@ -402,7 +402,7 @@ def test_a_request_that_finally_fails_names_the_prompt_and_the_others_stay(
 
 RESUMABLE = """
 import sys
-from benchmarks.judge import run
+from benchmarks.analyses.judge import run
 run(sys.argv[1], model="m", base_url=sys.argv[2], concurrency=4)
 print("finished")
 """

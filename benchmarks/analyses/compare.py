@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from benchmarks.analysis import Analysis, Table, write_analysis
+from benchmarks.analyses.analysis import Analysis, Table, write_analysis
 from benchmarks.comparison import compare
 from benchmarks.markdown import cell
-from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.records import Record, RunFolder
+from pcrl_gym.errors import RunFolderError
 
 Grids = dict[str, dict[str, dict[int, dict[str, float]]]]
 COLUMNS = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.on_gpu import add_part
+from benchmarks.speed.on_gpu import add_part
 from imports import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "on_gpu.sh"
@@ -60,7 +60,7 @@ def test_parts_run_one_after_the_other_and_are_reported(stand_in: Path, tmp_path
     assert f"finetune --from-config gpt2-mini --data {tmp_path}/data --minutes 2 " in finetune
     assert f"task.generator={tmp_path}/out/finetune/model run.minutes=0.5" in training
     for name, report in zip(("throughput", "finetune", "training"), notes[1::2], strict=True):
-        assert report.startswith(f"-m benchmarks.on_gpu {tmp_path}/out {name} 0 ")
+        assert report.startswith(f"-m benchmarks.speed.on_gpu {tmp_path}/out {name} 0 ")
     again = run(stand_in, "out")
     assert again.returncode == 2
     assert "exists; give a new folder" in again.stderr
@@ -73,7 +73,7 @@ def test_a_part_that_fails_is_named_and_the_others_are_done(stand_in: Path, tmp_
     assert "error: failed or stopped: finetune (exit status 3)" in done.stderr
     notes = (tmp_path / "notes").read_text().splitlines()
     assert "--data micro" in notes[2]
-    assert notes[3].startswith(f"-m benchmarks.on_gpu {tmp_path}/out finetune 3 ")
+    assert notes[3].startswith(f"-m benchmarks.speed.on_gpu {tmp_path}/out finetune 3 ")
     assert "task.generator=micro " in notes[4]  # there is no tuned one
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from bench_fixtures import SETTINGS, record
 from benchmarks.__main__ import main
-from benchmarks.analysis import read_analyses, write_analysis
-from benchmarks.dropped import analyse, kept_words, user_ranges
+from benchmarks.analyses.analysis import read_analyses, write_analysis
+from benchmarks.analyses.dropped import analyse, kept_words, user_ranges
+from benchmarks.analyses.word_classes import CLASSES, word_class, words
 from benchmarks.records import RunFolder
-from benchmarks.word_classes import CLASSES, word_class, words
 
 PROMPT = "Instruction: Sort the figs\nInput: a b\nOutput: \n"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.jobs import Job
-from benchmarks.leaderboard import Row, write_leaderboard
-from benchmarks.merge import join
+from benchmarks.cluster.jobs import Job
+from benchmarks.cluster.merge import join
+from benchmarks.cluster.shard import Shard
 from benchmarks.records import RunFolder
 from benchmarks.runner import Benchmark
-from benchmarks.shard import Shard
+from benchmarks.tables import Row, write_leaderboard
 from pcrl_gym.generators.ray.cluster import check_room, connected
 from pcrl_gym.generators.ray.pool import ActorPool, LostCallError
 from pcrl_gym.progress import progress_bar

@@ -11,7 +11,7 @@ import torch
 
 from bench_fixtures import AGENTS, make_generator, tree, untimed
 from benchmarks.__main__ import main
-from benchmarks.cluster import read_files, run_on_cluster, write_files
+from benchmarks.cluster.ray import read_files, run_on_cluster, write_files
 from benchmarks.evaluate import AgentError
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents

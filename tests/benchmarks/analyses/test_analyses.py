@@ -8,14 +8,15 @@ import pytest
 import models
 from bench_agents import Learner
 from bench_fixtures import make_generator, record
-from benchmarks import rates, timing, transfer
 from benchmarks.__main__ import main
-from benchmarks.analysis import Analysis, Series, Table, read_analyses, write_analysis
-from benchmarks.pairs import compare_agents
-from benchmarks.records import RunFolder, RunFolderError
+from benchmarks.analyses import rates, timing, transfer
+from benchmarks.analyses.analysis import Analysis, Series, Table, read_analyses, write_analysis
+from benchmarks.analyses.compare import compare_agents
+from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
 from benchmarks.suites import Suite, suite_of
+from pcrl_gym.errors import RunFolderError
 
 
 class RatedLearner(Learner):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.latency import Latency, milliseconds, table
+from benchmarks.speed.latency import Latency, milliseconds, table
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from policies import compressor
 

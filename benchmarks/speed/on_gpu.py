@@ -1,6 +1,6 @@
 """The report of `benchmarks/on_gpu.sh`: what each part measured, and with what.
 
-`python -m benchmarks.on_gpu OUTDIR PART STATUS SECONDS` adds a part to OUTDIR/on_gpu.json.
+`python -m benchmarks.speed.on_gpu OUTDIR PART STATUS SECONDS` adds a part to OUTDIR/on_gpu.json.
 """
 
 from __future__ import annotations

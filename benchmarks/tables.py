@@ -12,7 +12,7 @@ from typing import Any, TypedDict, cast
 
 from benchmarks.columns import columns_of
 from benchmarks.markdown import align, cell
-from benchmarks.records import ORACLE, RANKS_BY, Record, RunFolder, RunFolderError
+from benchmarks.records import ORACLE, RANKS_BY, Record, RunFolder
 from benchmarks.resampling import bootstrap_interval, bootstrap_iqm_interval, interquartile_mean
 from benchmarks.stats import (
     exact_match,
@@ -21,6 +21,7 @@ from benchmarks.stats import (
     normalised_score,
     survival_rate,
 )
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.scoring.ratio import compression_ratio
 from pcrl_gym.storage.atomic import write_file
 

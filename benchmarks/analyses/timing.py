@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.analysis import Analysis, Table, write_analysis
-from benchmarks.latency import milliseconds
-from benchmarks.records import Record, RunFolder, RunFolderError
+from benchmarks.analyses.analysis import Analysis, Table, write_analysis
+from benchmarks.records import Record, RunFolder
+from benchmarks.speed.latency import milliseconds
 from benchmarks.stats import mean
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.prompts.datasets import pick_evenly
 
 COLUMNS = (

@@ -10,9 +10,9 @@ from string import digits
 from typing import TYPE_CHECKING, NamedTuple
 
 from agents.runs.drawing import line_style
-from benchmarks.analysis import Analysis, Table, write_analysis
+from benchmarks.analyses.analysis import Analysis, Table, write_analysis
+from benchmarks.analyses.word_classes import CLASSES, word_class, words
 from benchmarks.records import Record, RunFolder, select
-from benchmarks.word_classes import CLASSES, word_class, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 
 import numpy as np
 
-from benchmarks.throughput.tables import Overhead
+from benchmarks.speed.throughput.tables import Overhead
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 from pcrl_gym.generators.base import Answer, DraftingGenerator
 from pcrl_gym.named_datasets import load_prompts

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench_fixtures import SETTINGS, record
-from benchmarks.leaderboard import ORACLE_NOTE, format_leaderboard, make_rows, write_leaderboard
-from benchmarks.records import RunFolder, RunFolderError
+from benchmarks.records import RunFolder
+from benchmarks.tables import ORACLE_NOTE, format_leaderboard, make_rows, write_leaderboard
+from pcrl_gym.errors import RunFolderError
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.throughput import models
-from benchmarks.throughput.cases import acceptance, make_work, measure_case
-from benchmarks.throughput.command import Options
-from benchmarks.throughput.cost import count_passes, measure, peak_memory
-from benchmarks.throughput.masks import MASKS, keep_masks
-from benchmarks.throughput.models import KNOWN, SHAPES, build_generator, widened_tokenizer
-from benchmarks.throughput.overhead import TimedGenerator
-from benchmarks.throughput.tables import (
+from benchmarks.speed.throughput import models
+from benchmarks.speed.throughput.cases import acceptance, make_work, measure_case
+from benchmarks.speed.throughput.command import Options
+from benchmarks.speed.throughput.cost import count_passes, measure, peak_memory
+from benchmarks.speed.throughput.masks import MASKS, keep_masks
+from benchmarks.speed.throughput.models import KNOWN, SHAPES, build_generator, widened_tokenizer
+from benchmarks.speed.throughput.overhead import TimedGenerator
+from benchmarks.speed.throughput.tables import (
     Case,
     Figures,
     Overhead,
@@ -23,7 +23,7 @@ from benchmarks.throughput.tables import (
     format_cases,
     format_targets,
 )
-from benchmarks.throughput.ways import Floor, Work, dynamic, plain
+from benchmarks.speed.throughput.ways import Floor, Work, dynamic, plain
 from imports import ROOT
 from pcrl_gym.envs.task import make_task
 from pcrl_gym.episodes.tokenizers import load_tokenizer
@@ -196,7 +196,7 @@ def test_measure_returns_what_the_way_returned(generator):
 
 def test_time_in_the_generator_excludes_what_it_calls_back(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("benchmarks.throughput.overhead.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("benchmarks.speed.throughput.overhead.time.perf_counter", lambda: now[0])
 
     class Slow:
         name, max_prompt_tokens, tokenizer = "slow", None, None
@@ -332,7 +332,7 @@ def test_wrong_arguments_are_told_before_slow_work(arguments, message, capsys, m
     def build_generator(*args):
         raise AssertionError("a model was built before the arguments were checked")
 
-    monkeypatch.setattr("benchmarks.throughput.command.build_generator", build_generator)
+    monkeypatch.setattr("benchmarks.speed.throughput.command.build_generator", build_generator)
     assert main(["throughput", "--device", "cpu", *arguments]) == 2
     assert message in capsys.readouterr().err
 
@@ -387,7 +387,7 @@ def test_a_folder_of_a_model_and_one_of_prompts(tmp_path: Path, gpt2_folder: Pat
 
 def test_differing_rewards_are_an_error(monkeypatch, capsys):
     wrong = case({way: 1.0 for way in "abcde"})
-    monkeypatch.setattr("benchmarks.throughput.command.measure_model", lambda *args: [wrong])
+    monkeypatch.setattr("benchmarks.speed.throughput.command.measure_model", lambda *args: [wrong])
     arguments = ["throughput", "--models", "micro-seq2seq", "--prompts", "1", "--device", "cpu"]
     assert main([*arguments, "--masks", "keep-all"]) == 1
     told = capsys.readouterr()

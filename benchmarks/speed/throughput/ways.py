@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.throughput.cost import synchronize
-from benchmarks.throughput.tables import BATCH, NEW_TOKENS, PADDED
+from benchmarks.speed.throughput.cost import synchronize
+from benchmarks.speed.throughput.tables import BATCH, NEW_TOKENS, PADDED
 from pcrl_gym.episodes.tokenizers import TextEncoder
 from pcrl_gym.generators.base import Answer
 from pcrl_gym.generators.batching import Batcher, is_out_of_memory, pad_rows

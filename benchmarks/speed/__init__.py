@@ -1,0 +1,1 @@
+"""What answering and compressing cost, measured."""
