@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pcrl_gym.micro import micro_prompts
 from pcrl_gym.prompts.datasets import SPLITS, read_prompts, read_splits
@@ -11,7 +11,9 @@ from pcrl_gym.prompts.prompt import Prompt
 
 
 def load_prompts(
-    dataset: str | os.PathLike[str] | Sequence[Prompt], split: str = "train"
+    dataset: str | os.PathLike[str] | Sequence[Prompt],
+    split: str = "train",
+    columns: Mapping[str, str] | None = None,
 ) -> list[Prompt]:
     """Load the prompts of one split.
 
@@ -50,12 +52,16 @@ def load_prompts(
             * the id of a dataset on the Hugging Face hub;
             * a sequence of `Prompt`, which serves whichever split is asked for.
         split: One of `SPLITS`.
+        columns: What to read further keys as, `instruction`, `input`, `output`, `source`, `id`,
+            `messages` or `conversations`: `{"task": "instruction"}`. The other keys that may stand
+            for one of these are then ignored. Not for prompts that are no rows: `"micro"` and
+            sequences.
 
     Returns:
         The prompts in the order of the dataset, at least one, with distinct ids.
 
     Raises:
-        ValueError: If the split is unknown.
+        ValueError: If the split is unknown, or columns are to be read as something else.
         DatasetError: If the dataset or the split cannot be found or read, is empty, or has a row
             that breaks the schema or has an empty prompt; the message names file, row and key.
 
@@ -63,7 +69,10 @@ def load_prompts(
         UserWarning: If conversations have more turns than the first; it says how many.
     """
     world = _world(dataset)
-    return world(split) if world else read_prompts(dataset, split)
+    if columns and (world or not isinstance(dataset, (str, os.PathLike))):
+        what = f"dataset {str(dataset)!r}" if world else "a sequence of prompts"
+        raise ValueError(f"{what} has no columns, got columns={dict(columns)}; leave them out")
+    return world(split) if world else read_prompts(dataset, split, columns)
 
 
 def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -31,6 +31,8 @@ class TaskOptions:
             `.parquet` file, a folder of split files or of `save_to_disk`, a Hugging Face dataset
             id, or a sequence of `pcrl_gym.Prompt`.
         split: `"train"`, `"validation_seen"`, `"validation_unseen"` or `"validation_human"`.
+        columns: What to read keys of the dataset's rows as, `{"task": "instruction"}`; see
+            `pcrl_gym.load_prompts`.
         generator: `"micro"`, `"micro-seq2seq"`, a Hugging Face id or folder (causal or
             encoder-decoder), `"ray:NAME?replicas=4"` for one of these on a Ray cluster,
             `"openai:MODEL@BASE_URL"` for a server, or a `Generator` object, which several
@@ -68,6 +70,7 @@ class TaskOptions:
 
     dataset: str | Path | Sequence[Prompt] = "micro"
     split: str = "train"
+    columns: Mapping[str, str] | None = None
     generator: str | Path | Generator = "micro"
     tokenizer: str | Path | PreTrainedTokenizerFast | None = None
     unit: UnitKind = "token"
@@ -101,6 +104,7 @@ class TaskArguments(TypedDict, total=False):
 
     dataset: str | Path | Sequence[Prompt]
     split: str
+    columns: Mapping[str, str] | None
     generator: str | Path | Generator
     tokenizer: str | Path | PreTrainedTokenizerFast | None
     unit: UnitKind

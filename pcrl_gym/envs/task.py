@@ -131,7 +131,7 @@ def make_task(**arguments: Unpack[TaskArguments]) -> Task:
     """
     check_names(arguments, TaskOptions, "make_task")
     options = TaskOptions(**arguments)
-    prompts = load_prompts(options.dataset, options.split)
+    prompts = load_prompts(options.dataset, options.split, options.columns)
     # A server's generator keeps all its answers in that file, others those to original prompts.
     behind_api = isinstance(options.generator, str) and options.generator.startswith("openai:")
     generator = load_generator(

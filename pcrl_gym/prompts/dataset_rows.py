@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pcrl_gym.errors import DatasetError
+from pcrl_gym.errors import DatasetError, did_you_mean
 from pcrl_gym.prompts.dataset_files import Table, json_type
 from pcrl_gym.prompts.prompt import Prompt, text_problem
 
@@ -30,22 +30,32 @@ _ROLES = {
 _ROLE_OF = {name: role for role, names in _ROLES.items() for name in names}
 
 
-def prompts_from_rows(stem: str, tables: Sequence[Table]) -> list[Prompt]:
+def prompts_from_rows(
+    stem: str, tables: Sequence[Table], columns: Mapping[str, str] | None = None
+) -> list[Prompt]:
     """Turn rows into prompts; the id of a row without one begins with `stem`.
 
     Raises:
-        DatasetError: If a row breaks the schema, an id is not unique or there are no rows.
+        DatasetError: If a row breaks the schema, an id is not unique, there are no rows, or no row
+            has one of the columns (see `pcrl_gym.load_prompts`).
 
     Warns:
         UserWarning: If conversations have more turns than the first.
     """
     prompts: list[Prompt] = []
     cut = 0
+    columns = columns or {}
+    for column, field in columns.items():
+        if not any(isinstance(row, dict) and column in row for _, rows in tables for row in rows):
+            raise DatasetError(
+                f"{tables[0][0]}: no row has the column {column!r}, which is to be read as {field}"
+            )
     for origin, rows in tables:
         for number, row in enumerate(rows):
             try:
                 if not isinstance(row, dict):
                     raise ValueError(f"expected an object, got {json_type(row)}")
+                row = rename_columns(row, columns) if columns else row
                 texts, has_later_turns = read_row(row)
                 row_id = _row_id(row, f"{stem}:{len(prompts)}")
             except ValueError as error:
@@ -82,6 +92,36 @@ def check_prompts(prompts: Sequence[Prompt], origin: str) -> list[Prompt]:
     if count > 1:
         raise DatasetError(f"{origin}: key 'id': {count} rows have the id {most_common!r}")
     return list(prompts)
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Check what columns are to be read as.
+
+    Raises:
+        ValueError: If that is no field of a prompt and no conversation, or one field twice.
+    """
+    known = (*COLUMNS, "id", *CONVERSATIONS)
+    for column, field in columns.items():
+        if field not in known:
+            raise ValueError(
+                f"columns: {column!r} cannot be read as {field!r}{did_you_mean(str(field), known)}"
+            )
+    if len(set(columns.values())) < len(columns):
+        raise ValueError(f"columns: each field may have one column, got {dict(columns)}")
+
+
+def rename_columns(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return a row with some columns under the names of fields, without other keys for these.
+
+    Example:
+        >>> rename_columns({"prompt": "Old.", "task": "New."}, {"task": "instruction"})
+        {'instruction': 'New.'}
+    """
+    replaced = {name for field in columns.values() for name in COLUMNS.get(field, (field,))}
+    if replaced.intersection(COLUMNS["instruction"]):
+        replaced.update(CONVERSATIONS)
+    kept = {name: value for name, value in row.items() if name not in replaced | columns.keys()}
+    return kept | {field: row[column] for column, field in columns.items() if column in row}
 
 
 def _row_id(row: Mapping[str, Any], default: str) -> str:

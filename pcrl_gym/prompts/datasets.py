@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pcrl_gym.errors import DatasetError, excerpt
 from pcrl_gym.prompts.dataset_files import SPLITS as SPLITS
 from pcrl_gym.prompts.dataset_files import SUFFIXES, Table, folder_splits, read_file, read_folder
-from pcrl_gym.prompts.dataset_rows import check_prompts, prompts_from_rows
+from pcrl_gym.prompts.dataset_rows import check_columns, check_prompts, prompts_from_rows
 from pcrl_gym.prompts.prompt import Prompt
 
 NAMES = ("micro", "alpaca_plus", "gpteacher")
@@ -26,11 +26,14 @@ GPTEACHER_ID = "teknium/GPTeacher-General-Instruct"
 
 
 def read_prompts(
-    dataset: str | os.PathLike[str] | Sequence[Prompt], split: str = "train"
+    dataset: str | os.PathLike[str] | Sequence[Prompt],
+    split: str = "train",
+    columns: Mapping[str, str] | None = None,
 ) -> list[Prompt]:
     """Read the prompts of one split of any dataset that no world makes; see `load_prompts`."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    check_columns(columns or {})
     if isinstance(dataset, Sequence) and not isinstance(dataset, str):
         return check_prompts(dataset, "the sequence of prompts")
     if not isinstance(dataset, (str, os.PathLike)):
@@ -51,7 +54,7 @@ def read_prompts(
         raise DatasetError(f"there is no file or folder {name!r} (in {Path.cwd()})")
     else:
         stem, tables = _read_hub(name, split)
-    return prompts_from_rows(stem, tables)
+    return prompts_from_rows(stem, tables, columns)
 
 
 def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -530,3 +530,46 @@ def test_folders_of_save_to_disk(tmp_path: Path) -> None:
         file.write_bytes(b"")
     with pytest.raises(DatasetError, match="not a valid `save_to_disk` folder"):
         load_prompts(tmp_path / "rows")
+
+
+COLUMN_ROWS = [
+    {"prompt": "Old.", "task": "Sort.", "text": "b a", "nr": "x", "completion": "a b"},
+    {"task": "Sing.", "messages": [{"role": "user", "content": "Ignored."}], "nr": "y"},
+]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".parquet"])
+def test_columns_are_read_as_fields(tmp_path: Path, suffix: str) -> None:
+    rows = COLUMN_ROWS if suffix in (".json", ".jsonl") else COLUMN_ROWS[:1]
+    columns = {"task": "instruction", "text": "input", "nr": "id"}
+    prompts = load_prompts(write(tmp_path / f"rows{suffix}", rows), "train", columns)
+    expected = [Prompt("x", "Sort.", "b a", "a b"), Prompt("y", "Sing.")]
+    assert prompts == expected[: len(rows)]
+
+
+def test_columns_may_hold_conversations(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Say a."}, {"role": "assistant", "content": "a"}]
+    path = write(tmp_path / "rows.json", [{"chat": turns}])
+    assert load_prompts(path, columns={"chat": "messages"}) == [
+        Prompt("rows:0", "Say a.", output="a")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"task": "instructoin"}, "did you mean instruction"),
+        ({"task": "input", "text": "input"}, "each field may have one column"),
+        ({"tsk": "instruction"}, "no row has the column 'tsk'"),
+    ],
+)
+def test_wrong_columns(tmp_path: Path, columns: dict[str, str], message: str) -> None:
+    rows = [{"instruction": "Sort.", "task": "a", "text": "b"}]
+    with pytest.raises(ValueError, match=message):
+        load_prompts(write(tmp_path / "rows.json", rows), "train", columns)
+
+
+@pytest.mark.parametrize("dataset", ["micro", [Prompt("0", "Sort.")]])
+def test_prompts_that_are_no_rows_have_no_columns(dataset: object) -> None:
+    with pytest.raises(ValueError, match="has no columns"):
+        load_prompts(dataset, "train", {"task": "instruction"})
