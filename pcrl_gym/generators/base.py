@@ -28,6 +28,11 @@ class Answer:
     partial: bool = False
 
 
+Drafts = Sequence[Answer | str]
+Decided = Callable[[int, str, int], bool] | None
+"""Whether an answer may be left unfinished; see `DraftingGenerator.generate_from`."""
+
+
 @runtime_checkable
 class Generator(Protocol):
     """A frozen, deterministic model: text in, text out.
@@ -81,11 +86,7 @@ class DraftingGenerator(Generator):
 
     @abstractmethod
     def generate_from(
-        self,
-        prompts: Sequence[str],
-        drafts: Sequence[Answer | str],
-        max_new_tokens: int,
-        decided: Callable[[int, str, int], bool] | None = None,
+        self, prompts: Sequence[str], drafts: Drafts, max_new_tokens: int, decided: Decided = None
     ) -> list[Answer]:
         """Answer each prompt exactly as `generate` does; the drafts only save time.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -11,7 +11,9 @@ from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.errors import GeneratorError, PcrlError
 from pcrl_gym.generators.base import (
     Answer,
+    Decided,
     DraftingGenerator,
+    Drafts,
     SharedGenerator,
     check_new_tokens,
     check_pairs,
@@ -196,11 +198,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         return answers
 
     def generate_from(
-        self,
-        prompts: Sequence[str],
-        drafts: Sequence[Answer | str],
-        max_new_tokens: int,
-        decided: Callable[[int, str, int], bool] | None = None,
+        self, prompts: Sequence[str], drafts: Drafts, max_new_tokens: int, decided: Decided = None
     ) -> list[Answer]:
         """Answer each prompt greedily, faster the more of its draft is right.
 

@@ -12,7 +12,7 @@ import pcrl_gym.scoring.answers
 from fakes import CountingGenerator
 from pcrl_gym import make_task
 from pcrl_gym.errors import GeneratorError
-from pcrl_gym.generators.base import Answer
+from pcrl_gym.generators.base import Answer, Decided, Drafts
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.scoring.answers import Answers
@@ -32,11 +32,7 @@ class Drafted(CountingGenerator):
         self.drafts: list[Answer | str] = []
 
     def generate_from(
-        self,
-        prompts: Sequence[str],
-        drafts: Sequence[Answer | str],
-        max_new_tokens: int,
-        decided: Callable[[int, str, int], bool] | None = None,
+        self, prompts: Sequence[str], drafts: Drafts, max_new_tokens: int, decided: Decided = None
     ) -> list[Answer]:
         self.drafts += drafts
         answers = self.generate(prompts, max_new_tokens)

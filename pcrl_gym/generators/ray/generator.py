@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,9 @@ from urllib.parse import parse_qsl
 from pcrl_gym.errors import GeneratorError, excerpt
 from pcrl_gym.generators.base import (
     Answer,
+    Decided,
     DraftingGenerator,
+    Drafts,
     Generator,
     SharedGenerator,
     check_integer,
@@ -169,11 +171,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         return self._spread("generate", [prompts], max_new_tokens)
 
     def generate_from(
-        self,
-        prompts: Sequence[str],
-        drafts: Sequence[Answer | str],
-        max_new_tokens: int,
-        decided: Callable[[int, str, int], bool] | None = None,
+        self, prompts: Sequence[str], drafts: Drafts, max_new_tokens: int, decided: Decided = None
     ) -> list[Answer]:
         """Answer each prompt greedily; see `DraftingGenerator.generate_from`.
 
