@@ -8,7 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -27,34 +27,19 @@ hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 
-@pytest.fixture(scope="session")
-def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny GPT-2 with random weights."""
-    return models.build_gpt2(tmp_path_factory.mktemp("gpt2"))
+def _folder(architecture: str) -> Any:
+    """A fixture: the folder of a tiny model with random weights, see `models.ARCHITECTURES`."""
+
+    @pytest.fixture(scope="session", name=f"{architecture}_folder")
+    def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return models.build(architecture, tmp_path_factory.mktemp(architecture))
+
+    return folder
 
 
-@pytest.fixture(scope="session")
-def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny Llama with random weights and a chat template."""
-    return models.build_llama(tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture(scope="session")
-def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny T5 with random weights."""
-    return models.build_t5(tmp_path_factory.mktemp("t5"))
-
-
-@pytest.fixture(scope="session")
-def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny BERT encoder (uncased) with random weights."""
-    return models.build_bert(tmp_path_factory.mktemp("bert"))
-
-
-@pytest.fixture(scope="session")
-def roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny RoBERTa encoder with random weights."""
-    return models.build_roberta(tmp_path_factory.mktemp("roberta"))
+gpt2_folder, llama_folder, t5_folder, bert_folder, roberta_folder = map(
+    _folder, ("gpt2", "llama", "t5", "bert", "roberta")
+)
 
 
 @pytest.fixture(scope="session", params=sorted(models.TOKENIZERS))

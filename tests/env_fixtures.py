@@ -17,6 +17,12 @@ PROMPTS = [
     Prompt("long", "List all of these: " + "word " * 90),
 ]
 
+SCORE_KEYS = {
+    "compressed_prompt", "output", "compressed_output", "similarity", "partial", "survived",
+    "compression_ratio", "drop_rate", "original_tokens", "compressed_tokens",
+}  # fmt: skip
+"""What `info` holds of a scored prompt that every reward's has."""
+
 
 def options(tokenizer: Any, **changes: Any) -> dict[str, Any]:
     """Keyword arguments for `gym.make`: five prompts and a fake generator of their own."""

@@ -216,91 +216,40 @@ def save(
     return folder
 
 
-def build_gpt2(folder: Path, seed: int = 0) -> Path:
-    """Write a GPT-2-architecture generator with a context of `CONTEXT` tokens."""
-    tokenizer = gpt2_tokenizer()
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=CONTEXT,
-        n_embd=32,
-        n_layer=2,
-        n_head=2,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        # Wide enough that greedy answers differ from prompt to prompt.
-        initializer_range=0.5,
-    )
-    return save(folder, tokenizer, GPT2LMHeadModel, config, seed)
+_HEADS = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64}
+_BERT = _HEADS | {"num_attention_heads": 2}
+ARCHITECTURES: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
+    # Weights wide enough that greedy answers differ from prompt to prompt.
+    "gpt2": (gpt2_tokenizer, GPT2Config, GPT2LMHeadModel, {
+        "n_positions": CONTEXT, "n_embd": 32, "n_layer": 2, "n_head": 2, "initializer_range": 0.5,
+    }),
+    "llama": (llama_tokenizer, LlamaConfig, LlamaForCausalLM, _HEADS | {
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": CONTEXT,
+        "initializer_range": 0.3,
+    }),
+    # Tied embeddings would make a random decoder repeat its start token for ever.
+    "t5": (t5_tokenizer, T5Config, T5ForConditionalGeneration, {
+        "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2,
+        "num_heads": 4, "tie_word_embeddings": False, "initializer_factor": 3.0,
+        "decoder_start_token_id": 0,
+    }),
+    "bert": (bert_tokenizer, BertConfig, BertModel, _BERT | {"max_position_embeddings": CONTEXT}),
+    # RoBERTa counts positions from padding_idx + 1 on.
+    "roberta": (roberta_tokenizer, RobertaConfig, RobertaModel, _BERT | {
+        "max_position_embeddings": CONTEXT + 2, "type_vocab_size": 1,
+    }),
+}  # fmt: skip
+"""Tokenizer, classes and sizes by name. T5's positions are relative; Llama has a chat template."""
 
 
-def build_llama(folder: Path, seed: int = 0) -> Path:
-    """Write a Llama-architecture generator with a chat template."""
-    tokenizer = llama_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        initializer_range=0.3,
-    )
-    return save(folder, tokenizer, LlamaForCausalLM, config, seed)
-
-
-def build_t5(folder: Path, seed: int = 0) -> Path:
-    """Write a T5-architecture generator (encoder-decoder; relative positions, so no limit)."""
-    tokenizer = t5_tokenizer()
-    config = T5Config(
-        vocab_size=len(tokenizer),
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_layers=2,
-        num_decoder_layers=2,
-        num_heads=4,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
-        # Tied embeddings would make a random decoder repeat its start token for ever.
-        tie_word_embeddings=False,
-        initializer_factor=3.0,
-    )
-    return save(folder, tokenizer, T5ForConditionalGeneration, config, seed)
-
-
-def build_bert(folder: Path, seed: int = 0) -> Path:
-    """Write a BERT-architecture encoder with an uncased WordPiece tokenizer."""
-    tokenizer = bert_tokenizer()
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=CONTEXT,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return save(folder, tokenizer, BertModel, config, seed)
-
-
-def build_roberta(folder: Path, seed: int = 0) -> Path:
-    """Write a RoBERTa-architecture encoder with a byte-level BPE tokenizer."""
-    tokenizer = roberta_tokenizer()
-    config = RobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        # RoBERTa counts positions from padding_idx + 1 on.
-        max_position_embeddings=CONTEXT + 2,
-        type_vocab_size=1,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return save(folder, tokenizer, RobertaModel, config, seed)
+def build(architecture: str, folder: Path, seed: int = 0) -> Path:
+    """Write a tiny model of one of `ARCHITECTURES`, with contexts of `CONTEXT` tokens."""
+    make_tokenizer, config_class, model_class, sizes = ARCHITECTURES[architecture]
+    tokenizer = make_tokenizer()
+    special = {
+        name: getattr(tokenizer, name)
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id")
+        if getattr(tokenizer, name) is not None
+    }
+    config = config_class(vocab_size=len(tokenizer), **special, **sizes)
+    return save(folder, tokenizer, model_class, config, seed)

@@ -211,9 +211,9 @@ def test_odd_prompts_with_any_architecture(dataset, kind, unit, request, capsys)
 def test_other_weights_under_the_same_name_are_refused(dataset, tmp_path, capsys):
     folder = tmp_path / "model"
     arguments = custom(dataset, generator=str(folder), limit="2", max_new_tokens="4")
-    models.build_gpt2(folder, seed=0)
+    models.build("gpt2", folder, seed=0)
     assert main(arguments) == 0
-    models.build_gpt2(folder, seed=1)
+    models.build("gpt2", folder, seed=1)
     assert main(arguments) == 2
     assert "generator_fingerprint" in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.monitor import Monitor
 
-from env_fixtures import ID, PROMPTS, options
+from env_fixtures import ID, PROMPTS, SCORE_KEYS, options
 from fakes import CountingGenerator
 from pcrl_gym.envs.env import PromptCompressionEnv
 from pcrl_gym.envs.task import make_task
@@ -33,18 +33,6 @@ RESET_KEYS = {
     "spans",
     "action_mask",
     "units_beyond_window",
-}
-SCORE_KEYS = {
-    "compressed_prompt",
-    "output",
-    "compressed_output",
-    "similarity",
-    "partial",
-    "survived",
-    "compression_ratio",
-    "drop_rate",
-    "original_tokens",
-    "compressed_tokens",
 }
 
 
@@ -315,7 +303,7 @@ def test_numbers_are_checked_before_anything_is_loaded(name: str, value: Any):
         ("generater", "; did you mean generator?"),
         ("max_unit", "; did you mean max_units"),
         ("templat", "; did you mean template?"),
-        ("foo", "; known: dataset, split, generator, .*, render_mode$"),
+        ("foo", "; known: dataset, split, columns, .*, render_mode$"),
     ],
 )
 def test_unknown_arguments_are_refused_before_anything_is_loaded(make: Any, name: str, hint: str):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import build_gpt2
+import models
 from pcrl_gym.errors import GeneratorError
 from pcrl_gym.generators.batching import TOKEN_BUDGET, Batcher, is_out_of_memory, token_budget
 from pcrl_gym.generators.hf import HFGenerator
@@ -97,7 +97,7 @@ def test_what_memory_errors_look_like() -> None:
 
 
 def test_a_generator_answers_all_prompts_although_memory_runs_out(tmp_path, monkeypatch) -> None:
-    generator = HFGenerator.from_pretrained(str(build_gpt2(tmp_path)), device="cpu")
+    generator = HFGenerator.from_pretrained(str(models.build("gpt2", tmp_path)), device="cpu")
     prompts = [f"Write the {n} words" for n in range(12)]
     expected = generator.generate(prompts, 5)
     forward, largest = generator.model.forward, []
@@ -117,7 +117,7 @@ def test_a_generator_answers_all_prompts_although_memory_runs_out(tmp_path, monk
 
 
 def test_a_prompt_for_which_there_is_no_memory_is_an_error(tmp_path, monkeypatch) -> None:
-    generator = HFGenerator.from_pretrained(str(build_gpt2(tmp_path)), device="cpu")
+    generator = HFGenerator.from_pretrained(str(models.build("gpt2", tmp_path)), device="cpu")
 
     def no_memory(*args: object, **kwargs: object) -> object:
         raise MemoryError
@@ -128,5 +128,5 @@ def test_a_prompt_for_which_there_is_no_memory_is_an_error(tmp_path, monkeypatch
 
 
 def test_the_budget_of_a_cpu_is_fixed(tmp_path) -> None:
-    generator = HFGenerator.from_pretrained(str(build_gpt2(tmp_path)), device="cpu")
+    generator = HFGenerator.from_pretrained(str(models.build("gpt2", tmp_path)), device="cpu")
     assert token_budget(generator.model) == TOKEN_BUDGET["cpu"]
