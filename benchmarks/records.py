@@ -27,10 +27,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import replace_folder, write_file
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # What a run that was stopped before it wrote its settings may leave behind.
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
@@ -228,6 +231,13 @@ class RunFolder:
                             f"{part}, line {number}: {error}. Delete the file; the same run "
                             "command evaluates that part again"
                         ) from error
+
+
+    def frame(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> DataFrame:
+        """Return the records as a data frame with the columns of `Record`, in their order."""
+        import pandas
+
+        return pandas.DataFrame(map(asdict, select(self, agents, splits)))
 
 
 def select(
