@@ -8,23 +8,19 @@ from collections.abc import Sequence
 from string import Template
 from typing import Any, cast
 
-from benchmarks.columns import COLUMNS, Column, columns_of, measured
+from benchmarks.columns import COLUMNS, columns_of, measured
 from benchmarks.markdown import cell, finite
 from benchmarks.report.data import Board
 from benchmarks.tables import ORACLE_MARK, Row, format_leaderboard, notes
 
-_LATEX_OMITS = ("seeds", "n", "compression_ratio_micro", "compress_ms")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-} | {mark: f"\\{mark}" for mark in "&%$#_{}"}
+MARK = "<!-- pcrl_gym benchmarks report -->"
+"""Ends the Markdown of every report, by which its folder differs from those of others."""
 
-_TABLE = r"""\begin{table}
+_LATEX_OMITS = ("seeds", "n", "compression_ratio_micro", "compress_ms")
+_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX = str.maketrans(_ESCAPES | {mark: f"\\{mark}" for mark in "&%$#_{}"})
+
+_TABLE = Template(r"""\begin{table}
 \centering
 \footnotesize
 \setlength{\tabcolsep}{1.8pt}
@@ -37,19 +33,18 @@ $body
 \bottomrule
 \end{tabular}
 \end{table}
-"""
+""")
 
 
 def markdown(boards: Sequence[Board]) -> str:
     """Return two tables per split: the main figures and the further ones."""
     blocks = []
-    for board, _, rows in _tables(boards):
-        names = {
-            "suite": markdown_text(board.title), "generator": markdown_text(board.generator),
-        }  # fmt: skip
-        named = [cast("Row", row | names) for row in rows]
-        blocks += [format_leaderboard(named, details=details) for details in (False, True)]
-    return "\n".join(blocks)
+    for board in boards:
+        names = {"suite": _markdown(board.title), "generator": _markdown(board.generator)}
+        for rows in board.rows.values():
+            named = [cast("Row", row | names) for row in rows]
+            blocks += [format_leaderboard(named, details=details) for details in (False, True)]
+    return "\n".join([*blocks, MARK + "\n"])
 
 
 def latex(boards: Sequence[Board]) -> str:
@@ -59,86 +54,55 @@ def latex(boards: Sequence[Board]) -> str:
     and seeds stand in the caption.
     """
     blocks = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}.\n"]
-    for board, split, rows in _tables(boards):
-        main = [column for column in columns_of("main") if column.key not in _LATEX_OMITS]
-        columns = measured(rows, main)
-        header, *lines = [
-            " & ".join(line).replace(" to ", "--") + r" \\" for line in _texts(rows, columns)
-        ]
+    for board, split, rows in ((b, split, rows) for b in boards for split, rows in b.rows.items()):
+        columns = [c for c in measured(rows, columns_of("main")) if c.key not in _LATEX_OMITS]
+        lines = [[column.title for column in columns]]
+        for row in rows:
+            name = row["agent"] + ORACLE_MARK * row["oracle"]
+            lines.append([name, *(cell(row[c.key]).replace(" to ", "--") for c in columns[1:])])
+        header, *body = [" & ".join(map(latex_text, line)) + r" \\" for line in lines]
         prompts, seeds = max(row["n"] for row in rows), max(row["seeds"] for row in rows)
         caption = (
             f"{board.title}, {split} (generator: {board.generator}): {prompts} prompts, "
-            f"seeds of agents with chance: {seeds}. {notes(rows)}"
-        ).strip()
+            f"seeds of agents with chance: {seeds}. {notes(cast('list[Row]', rows))}"
+        )
         kinds = "".join("l" if column.kind == "text" else "r" for column in columns)
-        body = "\n".join(lines)
-        parts = {"caption": latex_text(caption), "kinds": kinds, "header": header, "body": body}
-        blocks.append(Template(_TABLE).substitute(parts))
+        parts = {"caption": latex_text(caption), "kinds": kinds, "header": header}
+        blocks.append(_TABLE.substitute(parts, body="\n".join(body)))
     return "\n".join(blocks)
 
 
 def comma_separated(boards: Sequence[Board]) -> str:
     """Return all figures in full precision; an interval is two columns, `_low` and `_high`."""
-    rows = [row for board in boards for row in board.rows]
-    columns = measured(rows, COLUMNS)
+    all_rows = [(board, row) for board in boards for rows in board.rows.values() for row in rows]
+    columns = measured([row for _, row in all_rows], COLUMNS)
+    lines = []
+    for board, row in all_rows:
+        line: dict[str, Any] = {"suite": board.title, "split": row["split"]}
+        line |= {"generator": board.generator, "oracle": str(row["oracle"]).lower()}
+        for key, kind in ((column.key, column.kind) for column in columns):
+            value = finite(row[key])
+            if kind == "interval":
+                line[f"{key}_low"], line[f"{key}_high"] = value or (None, None)
+            else:
+                line[key] = value
+        lines.append(line)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    keys = [key for column in columns for key in _keys(column)]
-    writer.writerow(["suite", "split", "generator", "oracle", *keys])
-    for board in boards:
-        for row in board.rows:
-            context = [board.title, row["split"], board.generator, str(row["oracle"]).lower()]
-            figures = [value for column in columns for value in _values(row, column)]
-            writer.writerow(context + figures)
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return text.getvalue()
 
 
 def latex_text(text: str) -> str:
-    r"""Escape what LaTeX would take for a command.
+    r"""Escape what LaTeX would take for a command, with the encoding T1.
 
     Example:
         >>> print(latex_text(r"keep_all & 95 % \input{x}"))
         keep\_all \& 95 \% \textbackslash{}input\{x\}
     """
-    return "".join(_LATEX.get(letter, letter) for letter in _one_line(text))
+    return " ".join(text.split()).translate(_LATEX)
 
 
-def markdown_text(text: str) -> str:
-    r"""Escape what would end a cell of a Markdown table, or start HTML in it.
-
-    Example:
-        >>> print(markdown_text("a|b <i>"))
-        a\|b &lt;i>
-    """
-    return _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _tables(boards: Sequence[Board]) -> list[tuple[Board, str, list[dict[str, Any]]]]:
-    return [
-        (board, split, [row for row in board.rows if row["split"] == split])
-        for board in boards
-        for split in board.splits
-    ]
-
-
-def _texts(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> list[list[str]]:
-    table = [[latex_text(column.title) for column in columns]]
-    for row in rows:
-        agent = row["agent"] + ORACLE_MARK if row["oracle"] else row["agent"]
-        cells = [agent, *(cell(row.get(column.key)) for column in columns[1:])]
-        table.append([latex_text(text) for text in cells])
-    return table
-
-
-def _keys(column: Column) -> list[str]:
-    ends = ("_low", "_high") if column.kind == "interval" else ("",)
-    return [column.key + end for end in ends]
-
-
-def _values(row: dict[str, Any], column: Column) -> list[Any]:
-    value = finite(row.get(column.key))
-    return list(value or (None, None)) if column.kind == "interval" else [value]
+def _markdown(text: str) -> str:
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
