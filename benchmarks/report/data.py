@@ -56,29 +56,28 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
 
 
 def _read(folder: RunFolder, title: str) -> Board:
-    path, records = folder.path, None
-    if any(path.glob("records*")):
-        records = folder.frame()
-        found = make_rows(folder.records(), folder.settings)
-    elif (path / "summary.json").is_file():
-        found = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    else:
-        raise RunFolderError(f"{path} holds no finished results to report")
+    path, records, runs = folder.path, None, [{}]
     rows: dict[str, list[dict[str, Any]]] = {}
-    for row in found:
-        rows.setdefault(row["split"], []).append(dict(row))
+    summary, provenance = path / "summary.json", path / "provenance.json"
     try:
+        if folder.has_results or not summary.is_file():
+            records = folder.frame()
+            found = make_rows(folder.records(), folder.settings)
+        else:
+            found = json.loads(summary.read_text(encoding="utf-8"))
+        for row in found:
+            rows.setdefault(row["split"], []).append(dict(row))
         analyses = read_analyses(path)
-        provenance = path / "provenance.json"
-        runs = json.loads(provenance.read_text("utf-8"))["runs"] if provenance.is_file() else []
-        if (path / "training").is_dir():
+        if provenance.is_file():
+            runs = json.loads(provenance.read_text(encoding="utf-8"))["runs"]
+        if any(path.glob("training/*/metrics.jsonl")):
             analyses = [one for one in analyses if one.name != "learning"] + [learning(path)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(
-            f"{path}: provenance, analyses or training cannot be read: {error!r}"
-        ) from error
-    run = runs[-1] if runs else {}
-    return Board(title, folder.settings["generator_name"], rows, records, run, analyses)
+        if isinstance(error, RunFolderError):
+            raise
+        raise RunFolderError(f"{path}: a file cannot be read: {error!r}") from error
+    generator = folder.settings["generator_name"]
+    return Board(title, generator, rows, records, runs[-1] if runs else {}, analyses)
 
 
 def learning(folder: Path) -> Analysis:
