@@ -12,6 +12,10 @@ from benchmarks.report.tables import MARK, comma_separated, latex, markdown
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import write_file
 
+FILES = (
+    "leaderboard.md", "leaderboard.csv", "leaderboard.tex", "ratio-similarity.png", "index.html",
+)  # fmt: skip
+
 
 def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
     """Write leaderboard, picture and page of result folders, in place of those of before.
@@ -21,7 +25,7 @@ def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
         out: Folder for the report; None for `report` in the first result folder.
 
     Returns:
-        The files: `leaderboard.md`, `.csv` and `.tex`, `ratio-similarity.png`, `index.html`.
+        The files, see `FILES`.
 
     Raises:
         RunFolderError: If a folder cannot be read, or `out` holds something else.
@@ -31,28 +35,19 @@ def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
     if not folders:
         raise RunFolderError("report needs at least one result folder")
     out = folders[0] / "report" if out is None else out
-    boards = read_boards(folders)
-    contents = {
-        "leaderboard.md": _encode(markdown(boards)),  # first: it shows whose files these are
-        "leaderboard.csv": _encode(comma_separated(boards)),
-        "leaderboard.tex": _encode(latex(boards)),
-        "ratio-similarity.png": scatter_png(boards),
-        "index.html": make_page(boards),
-    }
     if out.exists() and not out.is_dir():
         raise RunFolderError(f"{out} is a file; give a folder for the report")
     if (out / "settings.json").exists():
         raise RunFolderError(f"{out} is a result folder; give another for the report")
-    found = [name for name in contents if (out / name).exists()]
+    found = [name for name in FILES if (out / name).exists()]
     if found and not ("leaderboard.md" in found and MARK in (out / "leaderboard.md").read_text()):
         raise RunFolderError(
             f"{out} holds {', '.join(found)} but no report; give another folder for it"
         )
+    boards = read_boards(folders)
+    texts = [make(boards).encode("utf-8", "replace") for make in (markdown, comma_separated, latex)]
+    contents = [*texts, scatter_png(boards), make_page(boards)]
     out.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
+    for name, content in zip(FILES, contents, strict=True):
         write_file(out / name, content)
-    return [out / name for name in contents]
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "replace")  # names may hold lone surrogates
+    return [out / name for name in FILES]

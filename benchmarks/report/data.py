@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ class Board:
 
     title: str
     generator: str
-    rows: dict[str, list[dict[str, Any]]]
+    rows: dict[str, list[Any]]
     records: DataFrame | None
     run: dict[str, Any]
     analyses: list[Analysis]
@@ -48,7 +47,7 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
         RunFolderError: If one is no result folder, is damaged or holds no finished results.
     """
     opened = [RunFolder(folder) for folder in folders]
-    titles = [suite_title(folder.settings) for folder in opened]
+    titles = [suite_title(one.settings).encode("utf-8", "replace").decode() for one in opened]
     return [
         _read(folder, title if titles.count(title) == 1 else f"{title} ({folder.path.name})")
         for folder, title in zip(opened, titles, strict=True)
@@ -56,35 +55,31 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
 
 
 def _read(folder: RunFolder, title: str) -> Board:
-    path, records, runs = folder.path, None, [{}]
-    rows: dict[str, list[dict[str, Any]]] = {}
+    path, runs = folder.path, [{}]
     summary, provenance = path / "summary.json", path / "provenance.json"
+    records = folder.frame() if folder.has_results or not summary.is_file() else None
     try:
-        if folder.has_results or not summary.is_file():
-            records = folder.frame()
-            found = make_rows(folder.records(), folder.settings)
-        else:
-            found = json.loads(summary.read_text(encoding="utf-8"))
-        for row in found:
-            rows.setdefault(row["split"], []).append(dict(row))
-        analyses = read_analyses(path)
+        published = json.loads(summary.read_bytes()) if records is None else []
         if provenance.is_file():
-            runs = json.loads(provenance.read_text(encoding="utf-8"))["runs"]
+            runs = json.loads(provenance.read_bytes())["runs"]
+        analyses = read_analyses(path)
         if any(path.glob("training/*/metrics.jsonl")):
-            analyses = [one for one in analyses if one.name != "learning"] + [learning(path)]
+            analyses.append(learning(path))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, RunFolderError):
-            raise
-        raise RunFolderError(f"{path}: a file cannot be read: {error!r}") from error
-    generator = folder.settings["generator_name"]
-    return Board(title, generator, rows, records, runs[-1] if runs else {}, analyses)
+        raise RunFolderError(
+            f"{path}: summary, provenance, analyses or training cannot be read: {error!r}"
+        ) from error
+    rows: dict[str, list[Any]] = {}
+    for row in published or make_rows(folder.records(), folder.settings):
+        rows.setdefault(row["split"], []).append(row)
+    return Board(title, folder.settings["generator_name"], rows, records, runs[-1], analyses)
 
 
 def learning(folder: Path) -> Analysis:
     """Return the reward in training, a line per trained agent and seed.
 
-    Each has a folder `training/<agent>-seed<k>` with `metrics.jsonl`. A last line that is torn, as
-    while training, is left out.
+    Each has a folder `training/<agent>-seed<k>` with `metrics.jsonl`, of which a last line that is
+    torn, as while training, is left out.
     """
     import numpy as np
     import pandas
@@ -92,15 +87,14 @@ def learning(folder: Path) -> Analysis:
     lines = []
     for file in sorted(folder.glob("training/*-seed*/metrics.jsonl")):
         whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
-        rows = pandas.read_json(io.StringIO(whole), lines=True)
+        rows = pandas.DataFrame(map(json.loads, whole.splitlines()))
         rows = rows.reindex(columns=["kind", "episodes", "reward"])
-        rows = rows[rows["kind"] == "update"].dropna()
+        rows = rows.query("kind == 'update'").dropna()
         bins = np.arange(len(rows)) * MAX_POINTS // max(len(rows), MAX_POINTS)
         points = rows.groupby(bins)[["episodes", "reward"]].mean().round(4)
-        agent, _, seed = file.parent.name.rpartition("-seed")
         if len(points):
-            values = tuple(points.itertuples(index=False, name=None))
-            lines.append(Series(f"{agent}, seed {seed}", values))
+            name = file.parent.name.replace("-seed", ", seed ")
+            lines.append(Series(name, tuple(points.itertuples(index=False, name=None))))
     note = "Mean reward in training, a line per seed; neighboring updates are averaged."
     labels = {"x_label": "episodes of training", "y_label": "reward"}
     return Analysis("learning", "Learning curves", note, {}, tuple(lines), **labels)
@@ -114,15 +108,14 @@ def pareto_front(rows: Sequence[Mapping[str, Any]]) -> set[str]:
 
     Example:
         >>> a = {"agent": "a", "compression_ratio": 0.5, "similarity": 0.7, "oracle": False}
-        >>> b = {"agent": "b", "compression_ratio": 0.2, "similarity": 0.9, "oracle": False}
-        >>> c = {"agent": "c", "compression_ratio": 0.2, "similarity": 0.8, "oracle": False}
-        >>> sorted(pareto_front([a, b, c]))
-        ['a', 'b']
+        >>> b = {"agent": "b", "compression_ratio": 0.4, "similarity": 0.7, "oracle": False}
+        >>> pareto_front([a, b])
+        {'a'}
     """
     fair = [row for row in rows if not row["oracle"]]
-    places = {row["agent"]: (row["compression_ratio"], row["similarity"]) for row in fair}
-    return {
-        agent
-        for agent, (x, y) in places.items()
-        if not any(u >= x and v >= y and (u, v) != (x, y) for u, v in places.values())
-    }
+    at = {row["agent"]: (row["compression_ratio"], row["similarity"]) for row in fair}
+
+    def beaten(x: float, y: float) -> bool:
+        return any(u >= x and v >= y and (u, v) != (x, y) for u, v in at.values())
+
+    return {agent for agent, place in at.items() if not beaten(*place)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.analyses import dropped
 from benchmarks.analyses.analysis import Analysis
@@ -14,6 +16,9 @@ from benchmarks.report.data import Board, pareto_front
 from benchmarks.report.sample import prompt_sample, script_json
 from benchmarks.tables import ORACLE_MARK, notes
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_BYTES = 2_000_000
 
@@ -34,14 +39,15 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
     splits = [
         {"key": f"{place}.{split}", "board": board, "name": split, "rows": rows}
         | {"columns": measured(rows, COLUMNS), "front": sorted(pareto_front(rows))}
-        | {"chart": _scatter(f"Compression ratio and similarity, {board.title}, {split}", rows)}
+        | {"chart": svg(partial(draw_scatter, rows=rows), (7, 4), f"{board.title}, {split}")}
         for place, board in enumerate(boards)
         for split, rows in board.rows.items()
     ]
     analyses = [
-        (board, one, _chart(f"{one.title}, {board.title}", one))
+        (board, analysis, svg(draw, (9, 4.5), f"{analysis.title}, {board.title}") if draw else "")
         for board in boards
-        for one in board.analyses
+        for analysis in board.analyses
+        for draw in [_drawing(analysis)]
     ]
 
     def render(room: int) -> bytes:
@@ -59,19 +65,7 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
     return render(room)
 
 
-def _scatter(title: str, rows: Sequence[dict]) -> str:
-    words = "; ".join(
-        f"{row['agent']}: ratio {row['compression_ratio']:.3f}, similarity {row['similarity']:.3f}"
-        for row in rows
-    )
-    return svg(lambda figure: draw_scatter(figure.subplots(), rows), (7, 4), title, words)
-
-
-def _chart(title: str, analysis: Analysis) -> str:
+def _drawing(analysis: Analysis) -> Callable[[Figure], None] | None:
     if analysis.name == "dropped":
-        return svg(lambda figure: dropped.draw(figure, analysis), (9, 4.5), title, analysis.note)
-    if not analysis.series:
-        return ""
-    ends = [(line.name, line.points[0][1], line.points[-1][1]) for line in analysis.series]
-    words = "; ".join(f"{name} goes from {first:.3f} to {last:.3f}" for name, first, last in ends)
-    return svg(lambda figure: draw_lines(figure, analysis), (7, 4.5), title, words)
+        return partial(dropped.draw, analysis=analysis)
+    return partial(draw_lines, analysis=analysis) if analysis.series else None

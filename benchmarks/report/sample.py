@@ -27,12 +27,10 @@ def prompt_sample(boards: Sequence[Board], budget: int) -> dict[str, Any]:
     """
     groups = [group for place, board in enumerate(boards) for group in _splits(place, board)]
     sizes = [[len(script_json(entry)) + 1 for entry in group] for group in groups]
-    fits, too_many = 0, max(map(len, groups), default=0) + 1
-    while too_many - fits > 1:
-        count = (fits + too_many) // 2
-        needed = sum(own[place] for own in sizes for place in pick_evenly(len(own), count))
-        fits, too_many = (count, too_many) if needed <= budget else (fits, count)
-    entries = [group[place] for group in groups for place in pick_evenly(len(group), fits)]
+    count = max(map(len, groups), default=0)
+    while sum(own[at] for own in sizes for at in pick_evenly(len(own), count)) > budget:
+        count = count * 49 // 50
+    entries = [group[at] for group in groups for at in pick_evenly(len(group), count)]
     return {"of_prompts": sum(map(len, groups)), "figures": FIGURES, "entries": entries}
 
 
