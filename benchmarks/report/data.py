@@ -70,7 +70,7 @@ def _read(folder: RunFolder, title: str) -> Board:
             f"{path}: summary, provenance, analyses or training cannot be read: {error!r}"
         ) from error
     rows: dict[str, list[Any]] = {}
-    for row in published or make_rows(folder.records(), folder.settings):
+    for row in published if records is None else make_rows(records, folder.settings):
         rows.setdefault(row["split"], []).append(row)
     return Board(title, folder.settings["generator_name"], rows, records, runs[-1], analyses)
 
