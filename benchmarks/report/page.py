@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.analyses import dropped
 from benchmarks.analyses.analysis import Analysis
@@ -13,7 +13,7 @@ from benchmarks.columns import COLUMNS, measured
 from benchmarks.markdown import cell, finite
 from benchmarks.report.charts import draw_lines, draw_scatter, svg
 from benchmarks.report.data import Board, pareto_front
-from benchmarks.report.sample import prompt_sample, script_json
+from benchmarks.report.sample import FIGURES, choose_prompts, prompt_groups, script_json
 from benchmarks.tables import ORACLE_MARK, notes
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
@@ -50,19 +50,22 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
         for draw in [_drawing(analysis)]
     ]
 
-    def render(room: int) -> bytes:
-        sample = prompt_sample(boards, room) | {"survival": SURVIVAL_THRESHOLD}
-        values = {"sample": sample, "data": script_json(sample), "splits": splits}
-        page = template.render(values, boards=boards, analyses=analyses, columns=COLUMNS)
+    groups = prompt_groups(boards)
+    values = {"boards": boards, "splits": splits, "analyses": analyses, "columns": COLUMNS}
+    values["of_prompts"] = sum(map(len, groups))
+
+    def render(prompts: list[dict[str, Any]]) -> bytes:
+        data = {"figures": FIGURES, "survival": SURVIVAL_THRESHOLD, "prompts": prompts}
+        page = template.render(values, prompts=len(prompts), data=script_json(data))
         return page.encode("utf-8", "replace")
 
-    room = max_bytes - len(render(0)) - 20  # the number of prompts may take more digits
+    room = max_bytes - len(render([])) - 20  # their number may take more digits
     if room < 0:
         raise ValueError(
             f"Without any prompts the page takes more than {max_bytes:,} bytes, by {-room:,}; "
             "report fewer folders at once, or remove large analyses"
         )
-    return render(room)
+    return render(choose_prompts(groups, room))
 
 
 def _drawing(analysis: Analysis) -> Callable[[Figure], None] | None:

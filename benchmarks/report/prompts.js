@@ -1,10 +1,10 @@
 // The browser of prompts. Whatever comes from results is shown as text: nodes are made one by one, and
 // no text is ever parsed as HTML.
 
-const sample = JSON.parse(byId("data").textContent);
+const data = JSON.parse(byId("data").textContent);
 const PAGE = 20;
-const similarityAt = sample.figures.indexOf("similarity");
-const rewardAt = sample.figures.indexOf("reward");
+const similarityAt = data.figures.indexOf("similarity");
+const rewardAt = data.figures.indexOf("reward");
 const splitNames = Object.fromEntries(all("#split option").map((option) => [option.value, option.textContent]));
 
 function make(tag, name, ...children) {
@@ -17,12 +17,12 @@ function make(tag, name, ...children) {
 const format = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(3));
 
 // One entry per prompt, agent and seed.
-const views = sample.entries.flatMap((entry) =>
+const views = data.prompts.flatMap((entry) =>
   entry.views.map(([agent, seed, dropped, answer, figures]) => ({
     entry, agent, seed, dropped, figures,
     answer: answer === null ? entry.output : answer,
     split: entry.split, family: entry.source,
-    survived: figures[similarityAt] > sample.survival ? "yes" : "no",
+    survived: figures[similarityAt] > data.survival ? "yes" : "no",
     key: [entry.split, entry.id, agent, seed].join("/"),
   })),
 );
@@ -81,7 +81,7 @@ function body(view) {
     answer("Answer to the original prompt", view.entry.output, "original"),
     answer("Answer to what is left", view.answer, "compressed"));
   if (view.entry.gold) answers.append(answer("Gold answer", view.entry.gold, "gold"));
-  const terms = sample.figures
+  const terms = data.figures
     .map((key, place) => [key.replaceAll("_", " "), view.figures[place]])
     .filter(([, value]) => value !== null)
     .map(([title, value]) => make("div", "", make("dt", "", title), make("dd", "", format(value))));

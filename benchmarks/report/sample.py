@@ -16,22 +16,16 @@ FIGURES = (
 """What the browser shows of a record, as far as it was measured."""
 
 
-def prompt_sample(boards: Sequence[Board], budget: int) -> dict[str, Any]:
+def choose_prompts(groups: Sequence[Sequence[dict[str, Any]]], budget: int) -> list[dict[str, Any]]:
     """Choose prompts whose `script_json` takes at most `budget` bytes.
 
-    The same number of prompts is picked from each split of each folder, at even distances, and each
-    comes with the records of all agents and seeds, so that agents can be compared on it.
-
-    Returns:
-        `{"of_prompts", "figures", "entries"}`: of how many, keys of the figures, and the prompts.
+    The same number is picked from each group, at even distances.
     """
-    groups = [group for place, board in enumerate(boards) for group in _splits(place, board)]
-    sizes = [[len(script_json(entry)) + 1 for entry in group] for group in groups]
+    sizes = [[len(script_json(prompt)) + 1 for prompt in group] for group in groups]
     count = max(map(len, groups), default=0)
     while sum(own[at] for own in sizes for at in pick_evenly(len(own), count)) > budget:
         count = count * 49 // 50
-    entries = [group[at] for group in groups for at in pick_evenly(len(group), count)]
-    return {"of_prompts": sum(map(len, groups)), "figures": FIGURES, "entries": entries}
+    return [group[at] for group in groups for at in pick_evenly(len(group), count)]
 
 
 def script_json(value: Any) -> str:
@@ -46,18 +40,21 @@ def script_json(value: Any) -> str:
     return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
 
 
-def _splits(place: int, board: Board) -> list[list[dict[str, Any]]]:
-    by_split: dict[str, dict[str, Any]] = {split: {} for split in board.rows}
-    for record in () if board.records is None else board.records.itertuples(index=False):
-        entry = {key: getattr(record, key) for key in ("source", "prompt", "output", "gold")}
-        entry |= {"id": record.prompt_id, "split": f"{place}.{record.split}", "views": []}
-        figures = [finite(getattr(record, key)) for key in FIGURES]
-        view = [  # not an object: the keys would take more room than the values
-            record.agent,
-            record.seed,
-            [int(end) for both in record.dropped for end in both],
-            None if record.compressed_output == record.output else record.compressed_output,
-            [round(value, 4) if isinstance(value, float) else value for value in figures],
-        ]
-        by_split[record.split].setdefault(record.prompt_id, entry)["views"].append(view)
-    return [list(own.values()) for own in by_split.values()]
+def prompt_groups(boards: Sequence[Board]) -> list[list[dict[str, Any]]]:
+    """Return the prompts of each split of each folder, each with the records of all agents."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for place, board in enumerate(boards):
+        for record in () if board.records is None else board.records.itertuples(index=False):
+            prompt = {key: getattr(record, key) for key in ("source", "prompt", "output", "gold")}
+            prompt |= {"id": record.prompt_id, "split": f"{place}.{record.split}", "views": []}
+            figures = [finite(getattr(record, key)) for key in FIGURES]
+            view = [  # not an object: the keys would take more room than the values
+                record.agent,
+                record.seed,
+                [int(end) for both in record.dropped for end in both],
+                None if record.compressed_output == record.output else record.compressed_output,
+                [round(value, 4) if isinstance(value, float) else value for value in figures],
+            ]
+            group = groups.setdefault(prompt["split"], {})
+            group.setdefault(record.prompt_id, prompt)["views"].append(view)
+    return [list(group.values()) for group in groups.values()]

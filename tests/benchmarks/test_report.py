@@ -12,7 +12,7 @@ from benchmarks.records import RunFolder
 from benchmarks.report.command import FILES, run
 from benchmarks.report.data import learning, pareto_front, read_boards
 from benchmarks.report.page import MAX_BYTES, make_page
-from benchmarks.report.sample import prompt_sample, script_json
+from benchmarks.report.sample import choose_prompts, prompt_groups, script_json
 from benchmarks.report.tables import comma_separated, latex, latex_text, markdown
 from benchmarks.tables import write_leaderboard
 from html_reader import Reader
@@ -31,7 +31,7 @@ def boards(folder):
     return read_boards([folder])
 
 
-def page_sample(page: bytes) -> dict:
+def page_data(page: bytes) -> dict:
     found = re.findall(rb'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     return json.loads(found[0])
 
@@ -99,7 +99,7 @@ def test_published_standings_without_records_have_a_page_without_prompts(folder,
     page = make_page(published)
     assert b'id="board"' not in page
     assert b'id="prompts"' not in page
-    assert page_sample(page)["of_prompts"] == 0
+    assert page_data(page)["prompts"] == []
 
 
 def test_the_published_standings_have_a_page():
@@ -164,25 +164,25 @@ def test_learning_curves_are_means_of_neighbors(folder, tmp_path):
     ]
 
 
-def test_sample_grows_with_the_budget_and_fits_it(boards):
-    full = prompt_sample(boards, 10**9)
-    assert (len(full["entries"]), full["of_prompts"]) == (60, 60)
-    assert sum(len(entry["views"]) for entry in full["entries"]) == 300
+def test_chosen_prompts_fit_the_budget(boards):
+    groups = prompt_groups(boards)
+    assert [len(prompt["views"]) for group in groups for prompt in group] == [5] * 60
+    assert len(choose_prompts(groups, 10**9)) == 60
     for budget in (0, 500, 5_000, 20_000):
-        entries = prompt_sample(boards, budget)["entries"]
-        assert len(script_json(entries)) <= budget + 2
-        assert len(entries) % 2 == 0  # as many of either split
-        assert len(entries) < 60
+        prompts = choose_prompts(groups, budget)
+        assert len(script_json(prompts)) <= budget + 2
+        assert len(prompts) % 2 == 0  # as many of either split
+        assert len(prompts) < 60
 
 
 def test_page_is_smaller_than_its_limit(boards):
     full = make_page(boards)
     assert len(full) < MAX_BYTES
-    bare = len(full) - len(script_json(page_sample(full)["entries"]))
+    bare = len(full) - len(script_json(page_data(full)["prompts"]))
     for limit in (bare + 10_000, len(full) - 1):
         page = make_page(boards, limit)
         assert len(page) <= limit
-        assert len(page_sample(page)["entries"]) < 60
+        assert len(page_data(page)["prompts"]) < 60
     with pytest.raises(ValueError, match="Without any prompts"):
         make_page(boards, bare - 1_000)
 
@@ -216,7 +216,7 @@ def test_hostile_texts_stay_text(boards, tmp_path):
     page = make_page(boards)
     assert b"<script>alert" not in page
     assert page.count(b"</script>") == 2
-    assert HOSTILE in {entry["prompt"] for entry in page_sample(page)["entries"]}
+    assert HOSTILE in {entry["prompt"] for entry in page_data(page)["prompts"]}
     suite = "</title><script>alert(1)</script>{{css}}\ud800"
     page = make_page(read_boards([report_folder(tmp_path / "run", prompts=2, suite=suite)]))
     assert b"<script>alert" not in page
