@@ -18,14 +18,11 @@ FILES = (
 
 
 def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
-    """Write leaderboard, picture and page of result folders, in place of those of before.
+    """Write `FILES` for result folders or published standings, in place of those of before.
 
     Args:
-        folders: Result folders, or published standings, which may have no records.
-        out: Folder for the report; None for `report` in the first result folder.
-
-    Returns:
-        The files, see `FILES`.
+        folders: The folders.
+        out: Folder for the report; None for `report` in the first of them.
 
     Raises:
         RunFolderError: If a folder cannot be read, or `out` holds something else.
@@ -40,7 +37,8 @@ def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
     if (out / "settings.json").exists():
         raise RunFolderError(f"{out} is a result folder; give another for the report")
     found = [name for name in FILES if (out / name).exists()]
-    if found and not ("leaderboard.md" in found and MARK in (out / "leaderboard.md").read_text()):
+    table = out / "leaderboard.md"
+    if found and not (table.is_file() and MARK.encode() in table.read_bytes()):
         raise RunFolderError(
             f"{out} holds {', '.join(found)} but no report; give another folder for it"
         )

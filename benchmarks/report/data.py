@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.runs.curve import series
 from benchmarks.analyses.analysis import Analysis, Series, read_analyses
 from benchmarks.records import RunFolder
 from benchmarks.tables import make_rows, suite_title
@@ -82,19 +83,16 @@ def learning(folder: Path) -> Analysis:
     torn, as while training, is left out.
     """
     import numpy as np
-    import pandas
 
     lines = []
     for file in sorted(folder.glob("training/*-seed*/metrics.jsonl")):
         whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
-        rows = pandas.DataFrame(map(json.loads, whole.splitlines()))
-        rows = rows.reindex(columns=["kind", "episodes", "reward"])
-        rows = rows.query("kind == 'update'").dropna()
-        bins = np.arange(len(rows)) * MAX_POINTS // max(len(rows), MAX_POINTS)
-        points = rows.groupby(bins)[["episodes", "reward"]].mean().round(4)
+        rows = [json.loads(line) for line in whole.splitlines()]
+        points = np.stack(series(rows, "update", "reward"), axis=1)
         if len(points):
-            name = file.parent.name.replace("-seed", ", seed ")
-            lines.append(Series(name, tuple(points.itertuples(index=False, name=None))))
+            parts = np.array_split(points, min(len(points), MAX_POINTS))
+            means = [tuple(part.mean(axis=0).round(4).tolist()) for part in parts]
+            lines.append(Series(file.parent.name.replace("-seed", ", seed "), tuple(means)))
     note = "Mean reward in training, a line per seed; neighboring updates are averaged."
     labels = {"x_label": "episodes of training", "y_label": "reward"}
     return Analysis("learning", "Learning curves", note, {}, tuple(lines), **labels)

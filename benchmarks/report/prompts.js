@@ -14,7 +14,7 @@ function make(tag, name, ...children) {
   return node;
 }
 
-const format = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(3));
+const format = (value, digits = 0) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 // One entry per prompt, agent and seed.
 const views = data.prompts.flatMap((entry) =>
@@ -82,16 +82,16 @@ function body(view) {
     answer("Answer to what is left", view.answer, "compressed"));
   if (view.entry.gold) answers.append(answer("Gold answer", view.entry.gold, "gold"));
   const terms = data.figures
-    .map((key, place) => [key.replaceAll("_", " "), view.figures[place]])
+    .map((key, place) => [key, view.figures[place]])
     .filter(([, value]) => value !== null)
-    .map(([title, value]) => make("div", "", make("dt", "", title), make("dd", "", format(value))));
+    .map(([key, value]) => make("div", "", make("dt", "", key.replaceAll("_", " ")), make("dd", "", format(value, key.endsWith("tokens") ? 0 : 3))));
   return make("div", "opened",
     make("h3", "", "Prompt; what was dropped is struck through"), marked(view.entry.prompt, view.dropped),
     answers, make("dl", "terms", ...terms));
 }
 
 function item(view) {
-  const figures = `reward ${view.figures[rewardAt].toFixed(3)}, similarity ${view.figures[similarityAt].toFixed(3)}`;
+  const figures = `reward ${format(view.figures[rewardAt], 3)}, similarity ${format(view.figures[similarityAt], 3)}`;
   const heading = make("span", "heading", make("strong", "", view.agent),
     `, seed ${view.seed} · ${splitNames[view.split]} · ${view.family} · ${figures}`);
   const excerpt = make("span", "excerpt", view.entry.prompt.slice(0, 300).replace(/\s+/g, " "));
