@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pandas import DataFrame
+
 import models
+from benchmarks.parquet import schema_of, to_frame, to_table
 from benchmarks.records import Record, RunFolder
 from fakes import CountingGenerator
 
@@ -57,6 +60,11 @@ def record(**changes: Any) -> Record:
         "compress_ms": 2.0,
     }
     return Record(**(values | changes))
+
+
+def frame_of(records: Sequence[Record]) -> DataFrame:
+    """Return records as `RunFolder.frame` does."""
+    return to_frame(to_table(records, schema_of(Record)))
 
 
 PROMPTS_PER_SPLIT = 70  # more than one batch
