@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agents.runs.drawing import line_style, png
 from benchmarks.markdown import align, cell
@@ -96,20 +96,15 @@ def write_analysis(
 
 
 def read_analyses(folder: str | Path) -> list[Analysis]:
-    """Return the analyses of a result folder, by name."""
+    """Return the analyses of a result folder, by name.
+
+    Raises:
+        ValueError: If a file holds something else.
+    """
+    from pydantic import TypeAdapter
+
     files = sorted((Path(folder) / "analyses").glob("*.json"))
-    return [_read(json.loads(file.read_text(encoding="utf-8"))) for file in files]
-
-
-def _read(values: dict[str, Any]) -> Analysis:
-    tables = {
-        heading: Table(tuple(table["columns"]), tuple(map(tuple, table["rows"])))
-        for heading, table in values["tables"].items()
-    }
-    series = tuple(
-        Series(line["name"], tuple((x, y) for x, y in line["points"])) for line in values["series"]
-    )
-    return Analysis(**values | {"tables": tables, "series": series})
+    return [TypeAdapter(Analysis).validate_json(file.read_bytes()) for file in files]
 
 
 def first_seeds(frame: DataFrame) -> DataFrameGroupBy:
@@ -120,7 +115,7 @@ def first_seeds(frame: DataFrame) -> DataFrameGroupBy:
 
 
 def panels(figure: Figure, tables: Mapping[str, Table]) -> Iterator[tuple[Axes, DataFrame]]:
-    """Yield axes for each table, three side by side at most, and the table as a frame."""
+    """Yield axes and frame of each table, three side by side; then add the legend of the last."""
     import pandas
 
     across = min(3, len(tables))
@@ -128,6 +123,8 @@ def panels(figure: Figure, tables: Mapping[str, Table]) -> Iterator[tuple[Axes, 
         axes = figure.add_subplot(-(-len(tables) // across), across, place)
         axes.set_title(heading, fontsize="small")
         yield axes, pandas.DataFrame(list(table.rows), columns=list(table.columns))
+    if lines := axes.get_legend_handles_labels()[0]:
+        figure.legend(handles=lines, loc="outside upper center", ncols=5, fontsize="small")
 
 
 def draw_lines(axes: Axes, lines: DataFrame, width: float = 1.5) -> None:

@@ -146,7 +146,6 @@ def draw(figure: Figure, analysis: Analysis) -> None:
         draw_lines(axes, rates.set_index(rates.columns[0]).iloc[:, 1:], width)
         axes.tick_params(axis="x", rotation=30)
         axes.set_ylabel("keep rate")
-    axes.legend(fontsize="small")
 
 
 def _by(kept: DataFrame, column: str) -> Table:

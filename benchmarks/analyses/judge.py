@@ -104,7 +104,7 @@ def run(
         replies = ask(sender, cache, subjects(frame), verdict_tokens)
     judge = f"{model} at {sender.base_url}"
     analysis = analyse(frame, replies, judge=judge, prices=prices, seed=seed)
-    write_analysis(source.path, analysis, lambda figure: _draw(figure, analysis))
+    write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
     return analysis
 
 
@@ -227,7 +227,7 @@ def _account(replies: Collection[Reply], prices: Prices) -> dict[str, float | No
     return dict(zip(names, (len(replies), *sums, cost), strict=True))
 
 
-def _draw(figure: Figure, analysis: Analysis) -> None:
+def draw(figure: Figure, analysis: Analysis) -> None:
     """Draw the stacked bars of wins, ties and losses, a panel per split."""
     table = analysis.tables["preferences"]
     place = table.columns.index("split")
@@ -244,4 +244,3 @@ def _draw(figure: Figure, analysis: Analysis) -> None:
         axes.invert_yaxis()  # the first agent on top, as in the table
         axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
         axes.set(xlabel="share of prompts", ylabel="")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)

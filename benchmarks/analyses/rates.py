@@ -78,15 +78,14 @@ def analyse(frame: DataFrame) -> Analysis:
     base = under[under["agent"] == BASELINE].set_index("split")["similarity"]
     under["similarity - random's"] = under["similarity"] - under["split"].map(base)
     first = next(iter(tables))
+    curves = _curves(tables[first]).items()
     return Analysis(
         name="rates",
         title="Rate-quality curves",
         note="Each agent drops the same share of every prompt's droppable units, rounded "
         "down. Areas are means over the range of rates; random at the same rates is the baseline.",
         tables={name: Table.of(table) for name, table in {AREAS: under, **tables}.items()},
-        series=tuple(
-            Series(agent, tuple(curve.items())) for agent, curve in _curves(tables[first]).items()
-        ),
+        series=tuple(Series(agent, tuple(curve.dropna().items())) for agent, curve in curves),
         x_label=f"share of units to drop, {first}",
         y_label="similarity",
     )
@@ -133,7 +132,7 @@ def run(
     out = source.path / "rates"
     Benchmark(suite_of(source.settings), at_rates, out, device=device).run()
     analysis = analyse(RunFolder(out).frame())
-    write_analysis(source.path, analysis, lambda figure: _draw(figure, analysis))
+    write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
     return analysis
 
 
@@ -142,10 +141,10 @@ def _curves(means: DataFrame) -> DataFrame:
     return means.pivot(index="requested", columns="agent", values="similarity")
 
 
-def _draw(figure: Figure, analysis: Analysis) -> None:
-    """Draw the curves of every split, with one legend."""
+def draw(figure: Figure, analysis: Analysis) -> None:
+    """Draw the curves of every split."""
     curves = {split: table for split, table in analysis.tables.items() if split != AREAS}
     for axes, table in panels(figure, curves):
-        draw_lines(axes, _curves(table))
+        # Straight past the rates of other agents.
+        draw_lines(axes, _curves(table).interpolate("index", limit_area="inside"))
         axes.set(xlabel="share of units to drop", ylabel="similarity")
-    axes.legend(loc="best", fontsize="small")

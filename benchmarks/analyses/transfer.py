@@ -59,7 +59,7 @@ def run(
         for label, own in sources.items()
     }
     analysis = analyse(rows, [entry.name for entry in entries])
-    write_analysis(out, analysis, lambda figure: _draw(figure, analysis))
+    write_analysis(out, analysis, lambda figure: draw(figure, analysis))
     return analysis
 
 
@@ -106,7 +106,8 @@ def _check_tokenizers(sources: Iterable[RunFolder]) -> None:
         )
 
 
-def _draw(figure: Figure, analysis: Analysis) -> None:
+def draw(figure: Figure, analysis: Analysis) -> None:
+    """Draw the matrices with their figures."""
     for axes, table in panels(figure, analysis.tables):
         rewards = table.set_index("trained in").fillna(0.0)
         axes.imshow(rewards, vmin=0.0, vmax=1.0, cmap="cividis")

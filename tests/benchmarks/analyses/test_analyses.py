@@ -120,6 +120,20 @@ def test_areas_by_hand():
     assert rates.area([(0.5, 1.0)]) is None
 
 
+def test_agents_may_have_rates_of_their_own(tmp_path: Path):
+    asked = [("a", 0.1), ("b", 0.2), ("a", 0.3)]
+    records = [
+        record(agent=f"{agent}-rate{rate:g}", requested_rate=rate, similarity=rate)
+        for agent, rate in asked
+    ]
+    analysis = rates.analyse(frame_of(records))
+    assert analysis.series == (
+        Series("a", ((0.1, 0.1), (0.3, 0.3))), Series("b", ((0.2, 0.2),)),
+    )  # fmt: skip
+    write_analysis(tmp_path, analysis, lambda figure: rates.draw(figure, analysis))
+    assert read_analyses(tmp_path) == [analysis]
+
+
 def test_curves_come_from_the_records_of_each_rate():
     records = [
         record(agent=f"{agent}-rate{rate:g}", requested_rate=rate, similarity=similarity, **where)
