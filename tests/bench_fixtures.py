@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pandas import DataFrame
+import pandas
 
 import models
 from benchmarks.parquet import schema_of, to_frame, to_table
@@ -62,8 +62,8 @@ def record(**changes: Any) -> Record:
     return Record(**(values | changes))
 
 
-def frame_of(records: Sequence[Record]) -> DataFrame:
-    """Return records as `RunFolder.frame` does."""
+def frame(records: Sequence[Record]) -> pandas.DataFrame:
+    """The records as `RunFolder.frame` has them."""
     return to_frame(to_table(records, schema_of(Record)))
 
 

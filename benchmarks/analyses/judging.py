@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from benchmarks.markdown import cell
-from benchmarks.resampling import bootstrap_interval
+from benchmarks.statistics import bootstrap_interval
 
 Verdict = Literal["A", "B", "tie"]
 Outcome = Literal["win", "tie", "loss", "disagree", "unparsable", "equal"]

@@ -11,7 +11,7 @@ import numpy as np
 from agents.runs.drawing import check_drawing
 from benchmarks.analyses.analysis import Analysis, Series, Table, draw_lines, panels, write_analysis
 from benchmarks.records import RunFolder
-from benchmarks.stats import survival_rate
+from benchmarks.statistics import survival_rate
 from benchmarks.suites import suite_of
 
 if TYPE_CHECKING:

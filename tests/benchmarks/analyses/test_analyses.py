@@ -7,10 +7,9 @@ import pytest
 
 import models
 from bench_agents import Learner
-from bench_fixtures import frame_of, make_generator, record
+from bench_fixtures import frame, make_generator, record
 from benchmarks.analyses import rates, timing, transfer
 from benchmarks.analyses.analysis import Analysis, Series, Table, read_analyses, write_analysis
-from benchmarks.analyses.compare import compare_agents
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
@@ -86,33 +85,6 @@ def test_analyses_are_read_as_they_were_written(tmp_path: Path):
     assert read_analyses(tmp_path / "nowhere") == []
 
 
-def test_pairs_by_hand():
-    rewards = {"a": (1.0, 1.0, 0.5, 0.5), "b": (0.5, 0.5, 0.5, 0.5)}
-    records = [
-        record(agent=agent, prompt_id=f"p{place}", reward=reward)
-        for agent, own in rewards.items()
-        for place, reward in enumerate(own)
-    ]
-    (row,) = compare_agents(records).tables["seen"].rows
-    assert row[:4] == ("a", "b", 4, 0.25)
-    assert row[5] == 0.75
-    assert float(row[6]) == 0.5  # of 4 signs of two differences, 2 are as far from 0
-    assert row[7] == "yes"
-    assert "small n" in row[8]
-    (swapped,) = compare_agents(records, ["b", "a"]).tables["seen"].rows
-    assert swapped[:4] == ("b", "a", 4, -0.25)
-
-
-def test_pairs_need_two_agents_on_the_same_prompts():
-    with pytest.raises(ValueError, match="two agents"):
-        compare_agents([record()])
-    with pytest.raises(ValueError, match="no results of c"):
-        compare_agents([record()], ["a", "c"])
-    other = [record(), record(agent="b", prompt_id="p1")]
-    with pytest.raises(RunFolderError, match="different prompts of seen"):
-        compare_agents(other)
-
-
 def test_areas_by_hand():
     # Trapezoids: 0.4 * (1 + 0.5) / 2 + 0.4 * (0.5 + 0) / 2 = 0.4, over a width of 0.8.
     assert rates.area([(0.1, 1.0), (0.5, 0.5), (0.9, 0.0)]) == pytest.approx(0.5)
@@ -126,7 +98,7 @@ def test_agents_may_have_rates_of_their_own(tmp_path: Path):
         record(agent=f"{agent}-rate{rate:g}", requested_rate=rate, similarity=rate)
         for agent, rate in asked
     ]
-    analysis = rates.analyse(frame_of(records))
+    analysis = rates.analyse(frame(records))
     assert analysis.series == (
         Series("a", ((0.1, 0.1), (0.3, 0.3))), Series("b", ((0.2, 0.2),)),
     )  # fmt: skip
@@ -142,7 +114,7 @@ def test_curves_come_from_the_records_of_each_rate():
         for where in ({}, {"split": "more"})
         if agent == "random" or not where
     ]
-    analysis = rates.analyse(frame_of([*records, record(agent="keep_all")]))
+    analysis = rates.analyse(frame([*records, record(agent="keep_all")]))
     areas, seen, more = analysis.tables.values()
     assert [(*row[:3], row[5]) for row in areas.rows] == [
         ("seen", "random", pytest.approx(0.3), 0.0),
@@ -154,7 +126,7 @@ def test_curves_come_from_the_records_of_each_rate():
     random, other = analysis.series
     assert random == Series("random", ((0.2, 0.5), (0.4, 0.1)))
     assert other.name == "x-rate"
-    alone = rates.analyse(frame_of(records[:1]))
+    alone = rates.analyse(frame(records[:1]))
     assert alone.tables[rates.AREAS].rows == (("seen", "x-rate", None, None, None, None),)
 
 
@@ -259,7 +231,7 @@ def test_net_time_saved_by_hand():
         measured.append(len(texts))
         return float(len(texts[0]))  # a millisecond per character
 
-    table = timing.analyse(frame_of(records), measure, prompts=2).tables["seen"]
+    table = timing.analyse(frame(records), measure, prompts=2).tables["seen"]
     assert table.rows == (
         ("a", 2, 3.0, 12.0, 4.0, 5.0, 5.0 / 12.0),
         ("b", 2, 3.0, 12.0, 11.0, -2.0, -2.0 / 12.0),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_fixtures import SETTINGS, frame_of, record
+from bench_fixtures import SETTINGS, frame, record
 from benchmarks.analyses.analysis import read_analyses, write_analysis
 from benchmarks.analyses.dropped import (
     analyse,
@@ -82,7 +82,7 @@ def test_combining_marks_belong_to_their_word(word: str):
 
 def test_odd_words_leave_tables_whole(tmp_path: Path):
     odd = record(prompt="Instruction: a | \ud800\nOutput: \n", dropped=())
-    analysis = analyse(frame_of([odd]), min_count=1)
+    analysis = analyse(frame([odd]), min_count=1)
     write_analysis(tmp_path, analysis, lambda figure: draw(figure, analysis))
     assert read_analyses(tmp_path) == [analysis]
     place = tmp_path / "analyses"
@@ -103,7 +103,7 @@ def test_the_templates_words_do_not_count():
 
 def test_rates_by_hand():
     # Of "figs" 3 of 4 characters are lost; 5 words, 11 letters and blanks before the input's 3.
-    analysis = analyse(frame_of([dropped("the fig", source="sort/all")]), min_count=1)
+    analysis = analyse(frame([dropped("the fig", source="sort/all")]), min_count=1)
     by_class = {row[0]: row[1:] for row in analysis.tables["by word class"].rows}
     assert by_class == {"article": (2, 0.5), "other": (3, pytest.approx((1 + 0.25 + 1) / 3))}
     assert analysis.tables["by task family"].rows == (("sort", 5, pytest.approx(3.25 / 5)),)
@@ -113,7 +113,7 @@ def test_rates_by_hand():
 
 
 def test_positions_run_over_the_users_text():
-    rows = analyse(frame_of([dropped("a b")])).tables["by position, in tenths of the text"].rows
+    rows = analyse(frame([dropped("a b")])).tables["by position, in tenths of the text"].rows
     # 13 characters of instruction and 3 of input: "sort" has its middle at 2/16.
     assert [row[0] for row in rows] == ["1", "4", "6", "8", "9"]
     assert [row[2] for row in rows] == [1.0, 1.0, 1.0, 0.0, 0.0]
@@ -123,7 +123,7 @@ def test_agents_stand_side_by_side_and_rare_words_in_no_list():
     whole = [record(prompt=PROMPT, dropped=(), agent=agent) for agent in ("b", "a") for _ in "123"]
     other = record(prompt="hi", dropped=(), agent="a")
     by_class, _, _, words_of_a, words_of_b = analyse(
-        frame_of([*whole, other]), min_count=4
+        frame([*whole, other]), min_count=4
     ).tables.values()
     assert by_class.columns == ("class", "words", "a", "b")
     assert by_class.rows == (("article", 6, 1.0, 1.0), ("other", 10, 1.0, 1.0))
@@ -137,7 +137,7 @@ def test_rates_are_shares(data):
     end = data.draw(st.integers(0, len(prompt)))
     start = data.draw(st.integers(0, end))
     cut = record(prompt=prompt, dropped=((start, end),) if start < end else ())
-    kept = kept_words(frame_of([cut]))
+    kept = kept_words(frame([cut]))
     assert kept["kept"].between(0.0, 1.0).all()
     assert set(kept["position"]) <= set(digits)
 
