@@ -54,7 +54,7 @@ def report_folder(path: Path, prompts: int = 30, **settings: Any) -> Path:
     line = Series("half", ((0.1, 0.9), (0.5, 0.7)))
     tables = {"seen": Table(("agent", "rate"), (("half", 0.5), ("<i>", None)))}
     write_analysis(
-        path, Analysis("rates", "Rates", "By rate.", tables, (line,), "rate", "similarity")
+        path, Analysis("lines", "Rates", "By rate.", tables, (line,), "rate", "similarity")
     )
     run = {"started": "2026-01-02T03:04:05+00:00", "git": {"commit": "f" * 40, "dirty": True}}
     (path / "provenance.json").write_text(json.dumps({"runs": [run]}), encoding="utf-8")

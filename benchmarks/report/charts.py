@@ -48,7 +48,7 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], title: str) -
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     drawn = re.sub(_NEEDLESS, "", file.getvalue().partition("<svg")[2], flags=re.S)
     light = (_HERE / "page.css").read_text(encoding="utf-8").partition("@media")[0]
-    for name, color in re.findall(r"--(\w+): (#\w{6});", light):
+    for name, color in re.findall(r"--(ground|ink|soft|rule|c\d): (#\w{6});", light):
         drawn = drawn.replace(color, f"var(--{name})")
     drawn = drawn.replace(">", f"><title>{html.escape(title)}</title>", 1)
     return f"<svg{drawn}".replace('id="label"', 'class="label"')
@@ -118,4 +118,5 @@ def draw_lines(figure: Figure, analysis: Analysis) -> None:
         few = len(line.points) <= 20
         axes.plot(*zip(*line.points, strict=True), label=label, **style, ms=5 if few else 0)
     axes.set(xlabel=analysis.x_label, ylabel=analysis.y_label)
+    axes.grid()
     figure.legend(loc="outside lower center", ncols=3)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.analyses import dropped
 from benchmarks.analyses.analysis import Analysis
 from benchmarks.columns import COLUMNS, measured
 from benchmarks.markdown import cell, finite
@@ -69,6 +69,7 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def _drawing(analysis: Analysis) -> Callable[[Figure], None] | None:
-    if analysis.name == "dropped":
-        return partial(dropped.draw, analysis=analysis)
+    if analysis.name in ("dropped", "judge", "rates", "transfer"):
+        module = import_module(f"benchmarks.analyses.{analysis.name}")  # transfer's loads torch
+        return partial(module.draw, analysis=analysis)
     return partial(draw_lines, analysis=analysis) if analysis.series else None

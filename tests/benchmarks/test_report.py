@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.columns import COLUMNS, columns_of, measured
 from benchmarks.records import RunFolder
 from benchmarks.report.command import FILES, run
 from benchmarks.report.data import learning, pareto_front, read_boards
@@ -15,7 +14,6 @@ from benchmarks.report.page import MAX_BYTES, make_page
 from benchmarks.report.sample import choose_prompts, prompt_groups, script_json
 from benchmarks.report.tables import comma_separated, latex, latex_text, markdown
 from benchmarks.tables import write_leaderboard
-from html_reader import Reader
 from imports import ROOT
 from pcrl_gym.errors import RunFolderError
 from report_fixtures import AGENTS, HOSTILE, report_folder
@@ -36,40 +34,23 @@ def page_data(page: bytes) -> dict:
     return json.loads(found[0])
 
 
-def test_columns_are_unique_and_left_out_where_nothing_was_measured():
-    keys = [column.key for column in COLUMNS]
-    assert keys[0] == "agent"
-    assert len(keys) == len(set(keys))
-    rows = [{"agent": "a", "reward": 0.5, "exact_match": None, "drop_rate": float("nan")}]
-    assert [column.key for column in measured(rows, COLUMNS)] == ["agent", "reward"]
-    assert [column.key for column in measured(rows, columns_of("further"))] == ["agent"]
-
-
-def test_command_writes_the_same_files_again(folder, tmp_path):
-    out = tmp_path / "new" / "report"
-    files = run([folder], out)
-    assert tuple(file.name for file in files) == FILES
-    assert sorted(file.name for file in out.iterdir()) == sorted(FILES)
-    before = [file.read_bytes() for file in files]
-    (out / "index.html").unlink()  # as where it is not kept in git
-    assert [file.read_bytes() for file in run([folder], out)] == before
-
-
-def test_command_goes_beside_the_results_by_default(tmp_path):
+def test_command_writes_the_same_files_again(tmp_path):
     folder = report_folder(tmp_path / "run", prompts=3)
-    assert run([folder])[0] == folder / "report" / "leaderboard.md"
+    files = run([folder])
+    assert tuple(str(file.relative_to(folder / "report")) for file in files) == FILES
+    before = [file.read_bytes() for file in files]
+    files[-1].unlink()  # the page, where it is not kept in git
+    assert [file.read_bytes() for file in run([folder])] == before
 
 
-@pytest.mark.parametrize("name", ["index.html", "leaderboard.md"])
+@pytest.mark.parametrize("name", FILES)
 def test_command_leaves_files_of_others_alone(folder, tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(RunFolderError, match=rf"{name} but no report"):
         run([folder], tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == [name]
-    with pytest.raises(RunFolderError, match="is a result folder"):
-        run([folder], folder)
     with pytest.raises(RunFolderError, match="is a file"):
         run([folder], tmp_path / name)
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_what_cannot_be_reported_is_named(tmp_path):
@@ -85,37 +66,29 @@ def test_what_cannot_be_reported_is_named(tmp_path):
 
 
 def test_folders_of_one_title_differ_by_name(folder, tmp_path):
-    other = report_folder(tmp_path / "other", prompts=2)
-    titles = [board.title for board in read_boards([folder, other])]
-    assert titles == ["toy v2 (run)", "toy v2 (other)"]
+    titles = [board.title for board in read_boards([folder, report_folder(tmp_path / "b", 2)])]
+    assert titles == ["toy v2 (run)", "toy v2 (b)"]
 
 
-def test_published_standings_without_records_have_a_page_without_prompts(folder, boards, tmp_path):
+def test_standings_without_records_have_a_page_without_prompts(folder, boards, tmp_path):
     write_leaderboard(RunFolder(folder))
     for name in ("settings.json", "summary.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     published = read_boards([tmp_path])
     assert latex(published) == latex(boards)
-    page = make_page(published)
-    assert b'id="board"' not in page
-    assert b'id="prompts"' not in page
-    assert page_data(page)["prompts"] == []
+    assert b'id="prompts"' not in make_page(published)
 
 
-def test_the_published_standings_have_a_page():
+def test_the_published_standings_have_a_page_with_drawings_of_the_analyses():
     page = make_page(read_boards([ROOT / "benchmarks/leaderboard/micro"])).decode()
-    assert page.count('<figure data-split="0.validation_') == 3
-    assert "What gets dropped" in page
+    titles = re.findall(r"<svg[^>]*><title>(.*), micro", page)
+    assert {"What gets dropped", "Rate-quality curves", "Transfer between generators"} <= {*titles}
 
 
 def test_markdown_has_both_tables_per_split_and_marks_the_oracle(boards):
     text = markdown(boards)
-    titles = [line for line in text.splitlines() if line.startswith("###")]
-    assert titles == [
-        f"### toy v2, {split}{further} (generator: fake)"
-        for split in ("seen", "unseen")
-        for further in ("", ", further figures")
-    ]
+    assert text.count("### toy v2, seen (generator: fake)\n") == 1
+    assert text.count("### toy v2, unseen, further figures (generator: fake)\n") == 1
     assert "| search * " in text
     assert "Agents marked *" in text
 
@@ -149,19 +122,12 @@ def test_pareto_front_by_hand(boards):
     assert pareto_front([row | {"agent": "a"}, row | {"agent": "b"}]) == {"a", "b"}
 
 
-def test_learning_curves_are_means_of_neighbors(folder, tmp_path):
+def test_learning_curves_are_means_of_neighbors(folder):
     curves = learning(folder)
     assert [line.name for line in curves.series] == ["most, seed 0", "most, seed 1"]
     points = curves.series[0].points
     assert len(points) == 100
     assert points[-1] == (64 * 249.5, pytest.approx(248.5 / 300, abs=1e-4))  # updates 248, 249
-    (tmp_path / "training" / "a-b-seed0").mkdir(parents=True)
-    (tmp_path / "training" / "a-b-seed0" / "metrics.jsonl").write_text(
-        '{"kind": "update", "episodes": 8, "reward": 0.5}\n'
-    )
-    assert [(line.name, line.points) for line in learning(tmp_path).series] == [
-        ("a-b, seed 0", ((8.0, 0.5),))
-    ]
 
 
 def test_chosen_prompts_fit_the_budget(boards):
@@ -190,14 +156,12 @@ def test_page_is_smaller_than_its_limit(boards):
 def test_page_asks_for_nothing_from_outside(boards):
     page = make_page(boards).decode()
     assert "http" not in page.replace("http-equiv", "")
-    assert not re.findall(r"@import|\bsrc=(?!x)|fetch\(|XMLHttp|WebSocket|innerHTML", page)
+    assert not re.findall(r"@import|\bsrc=(?!x)|<link(?! rel=\"icon\" href=\"data:)", page)
     assert set(re.findall(r"url\((.)", page)) == {"#"}
-    (link,) = re.findall(r"<link[^>]*>", page)
-    assert 'href="data:' in link
     assert "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'" in page
 
 
-def test_drawings_are_valid_named_and_of_the_colors_of_the_page(boards):
+def test_drawings_are_named_and_of_the_colors_of_the_page(boards):
     page = make_page(boards).decode()
     drawings = re.findall(r"<svg .*?</svg>", page, re.S)
     assert len(drawings) == 4  # two splits, an analysis and learning
@@ -206,18 +170,12 @@ def test_drawings_are_valid_named_and_of_the_colors_of_the_page(boards):
     assert len(ids) == len(set(ids))
     assert not re.findall("#[0-9a-f]{6}[^0-9a-f]", "".join(drawings))
     assert set(re.findall(r"var\(--(\w+)\)", page)) <= set(re.findall(r"--(\w+):", page))
-    body = re.sub(
-        r"<script.*?</script>|<(meta|link|input)[^>]*>|<!doctype html>", "", page, flags=re.S
-    )
-    assert "svg" in Reader(re.sub(r"<(\w+)([^>]*)/>", r"<\1\2></\1>", body)).tags
 
 
-def test_hostile_texts_stay_text(boards, tmp_path):
-    page = make_page(boards)
-    assert b"<script>alert" not in page
-    assert page.count(b"</script>") == 2
-    assert HOSTILE in {entry["prompt"] for entry in page_data(page)["prompts"]}
+def test_hostile_texts_stay_text(tmp_path):
     suite = "</title><script>alert(1)</script>{{css}}\ud800"
     page = make_page(read_boards([report_folder(tmp_path / "run", prompts=2, suite=suite)]))
     assert b"<script>alert" not in page
+    assert page.count(b"</script>") == 2
+    assert HOSTILE in {entry["prompt"] for entry in page_data(page)["prompts"]}
     assert b"&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;{{css}}?" in page
