@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLIENTS := .venv-clients
 
-.PHONY: install bench standings test test-slow test-ray test-clients check docs
+.PHONY: install bench standings test test-slow test-ray test-clients check docs page
 
 install: $(INSTALLED)
 
@@ -56,3 +56,8 @@ check: $(INSTALLED)
 # Writes the manual to site/; any warning, such as a link to nowhere, is an error.
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Writes the page of the standings to site/leaderboard/index.html. After `make docs`, which empties site/.
+page: $(INSTALLED)
+	$(BIN)/python -m benchmarks report benchmarks/leaderboard/micro benchmarks/leaderboard/micro-seq2seq \
+		--out site/leaderboard

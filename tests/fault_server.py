@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+import pytest
+
 from fakes import first_and_last_word
 
 Fault = Literal["429", "500", "stall", "cut", "no reply", "broken json", "no choices"]
@@ -51,6 +53,17 @@ def seeded_faults(
         return chance.choice(kinds) if failing else None
 
     return fault
+
+
+KEY = "sk-very-secret-0123456789"
+
+
+def set_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set `KEY`, and neither proxies nor settings of the machine."""
+    for name in ("OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
 @dataclass

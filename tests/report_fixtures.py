@@ -42,17 +42,19 @@ def report_folder(path: Path, prompts: int = 30, **settings: Any) -> Path:
                         )
                     )
     for seed in (0, 1):
-        trained = path / "agents" / f"most-seed{seed}"
+        trained = path / "training" / f"most-seed{seed}"
         trained.mkdir(parents=True)
-        history = [
-            {"episodes": 64 * (update + 1), "reward": update / 300 if update else float("nan")}
+        rows = [
+            {"kind": "update", "episodes": 64 * (update + 1), "reward": update / 300 or None}
             for update in range(250)
         ]
-        (trained / "training.json").write_text(json.dumps(history), encoding="utf-8")
+        rows.insert(100, {"kind": "evaluation", "episodes": 6400, "reward": 9.0})
+        lines = [*map(json.dumps, rows), '{"kind": "upd']  # torn, as while training
+        (trained / "metrics.jsonl").write_text("\n".join(lines), encoding="utf-8")
     line = Series("half", ((0.1, 0.9), (0.5, 0.7)))
     tables = {"seen": Table(("agent", "rate"), (("half", 0.5), ("<i>", None)))}
     write_analysis(
-        path, Analysis("rates", "Rates", "By rate.", tables, (line,), "rate", "similarity")
+        path, Analysis("lines", "Rates", "By rate.", tables, (line,), "rate", "similarity")
     )
     run = {"started": "2026-01-02T03:04:05+00:00", "git": {"commit": "f" * 40, "dirty": True}}
     (path / "provenance.json").write_text(json.dumps({"runs": [run]}), encoding="utf-8")

@@ -1,20 +1,23 @@
-"""What an analysis leaves in a result folder: figures as JSON, tables in Markdown, a picture."""
+"""What analyses share: tables, files in a result folder, records of first seeds, charts."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agents.runs.drawing import png
+from agents.runs.drawing import line_style, png
 from benchmarks.markdown import align, cell
 from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from pandas.api.typing import DataFrameGroupBy
 
 Cell = str | float | int | None
 
@@ -38,6 +41,12 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    @classmethod
+    def of(cls, frame: DataFrame) -> Table:
+        """Return the columns of a frame without its index; NaN is an empty cell."""
+        rows = frame.itertuples(index=False, name=None)
+        return cls(tuple(frame), tuple(tuple(v if v == v else None for v in row) for row in rows))
 
 
 @dataclass(frozen=True)
@@ -87,17 +96,40 @@ def write_analysis(
 
 
 def read_analyses(folder: str | Path) -> list[Analysis]:
-    """Return the analyses of a result folder, by name."""
+    """Return the analyses of a result folder, by name.
+
+    Raises:
+        ValueError: If a file holds something else.
+    """
+    from pydantic import TypeAdapter
+
     files = sorted((Path(folder) / "analyses").glob("*.json"))
-    return [_read(json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    return [TypeAdapter(Analysis).validate_json(file.read_bytes()) for file in files]
 
 
-def _read(values: dict[str, Any]) -> Analysis:
-    tables = {
-        heading: Table(tuple(table["columns"]), tuple(map(tuple, table["rows"])))
-        for heading, table in values["tables"].items()
-    }
-    series = tuple(
-        Series(line["name"], tuple((x, y) for x, y in line["points"])) for line in values["series"]
-    )
-    return Analysis(**values | {"tables": tables, "series": series})
+def first_seeds(frame: DataFrame) -> DataFrameGroupBy:
+    """Return the records of every agent's first seed, grouped by split and agent."""
+    groups = frame.groupby(["split", "agent"], sort=False, observed=True)
+    first = frame[frame["seed"] == groups["seed"].transform("min")]
+    return first.groupby(["split", "agent"], sort=False, observed=True)
+
+
+def panels(figure: Figure, tables: Mapping[str, Table]) -> Iterator[tuple[Axes, DataFrame]]:
+    """Yield axes and frame of each table, three side by side; then add the legend of the last."""
+    import pandas
+
+    across = min(3, len(tables))
+    for place, (heading, table) in enumerate(tables.items(), start=1):
+        axes = figure.add_subplot(-(-len(tables) // across), across, place)
+        axes.set_title(heading, fontsize="small")
+        yield axes, pandas.DataFrame(list(table.rows), columns=list(table.columns))
+    if lines := axes.get_legend_handles_labels()[0]:
+        figure.legend(handles=lines, loc="outside upper center", ncols=5, fontsize="small")
+
+
+def draw_lines(axes: Axes, lines: DataFrame, width: float = 1.5) -> None:
+    """Draw a line per column against the index, from 0 to 1; of width 0: its points alone."""
+    for place, (name, values) in enumerate(lines.items()):
+        axes.plot(lines.index, values, label=name, linewidth=width, **line_style(place))
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(alpha=0.3)

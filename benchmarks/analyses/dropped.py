@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from string import digits
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from agents.runs.drawing import line_style
-from benchmarks.analyses.analysis import Analysis, Table, write_analysis
+from benchmarks.analyses.analysis import Analysis, Table, draw_lines, panels, write_analysis
 from benchmarks.analyses.word_classes import CLASSES, word_class, words
-from benchmarks.records import Record, RunFolder, select
+from benchmarks.records import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 MAX_SHOWN = 15
 
-_BEFORE, _BETWEEN, _AFTER = "Instruction: ", "\nInput: ", "\nOutput: \n"
-
-
-class Word(NamedTuple):
-    """A word of a prompt's own text, kept or not.
-
-    Attributes:
-        text: The word in lower case.
-        position: Where its middle lies in the user's text, from 0 to 1.
-        kept: Share of its characters that were kept, in [0, 1]; a token may cut a word.
-    """
-
-    text: str
-    position: float
-    kept: float
+_ALPACA = re.compile(
+    r"Instruction: (.*)\nInput: (.*)\nOutput: \n|Instruction: (.*)\nOutput: \n", re.DOTALL
+)
 
 
 def user_ranges(prompt: str) -> list[tuple[int, int]]:
@@ -46,84 +33,83 @@ def user_ranges(prompt: str) -> list[tuple[int, int]]:
         >>> user_ranges("Instruction: Add.\nInput: 1 2\nOutput: \n")
         [(13, 17), (25, 28)]
     """
-    if not (prompt.startswith(_BEFORE) and prompt.endswith(_AFTER)):
+    match = _ALPACA.fullmatch(prompt)
+    if match is None:
         return [(0, len(prompt))]
-    start, end = len(_BEFORE), len(prompt) - len(_AFTER)
-    middle = prompt.rfind(_BETWEEN, start, end)
-    if middle < 0:
-        return [(start, end)]
-    return [(start, middle), (middle + len(_BETWEEN), end)]
+    return [match.span(group) for group in (1, 2, 3) if match[group] is not None]
 
 
-def kept_words(record: Record) -> list[Word]:
-    """Return the words of the user's text, with how much of each was kept."""
-    ranges = user_ranges(record.prompt)
+@lru_cache(maxsize=10_000)  # many records share a prompt
+def user_words(prompt: str) -> list[tuple[int, int, str, str, str]]:
+    r"""Return start and end of the user's words, and of each class, tenth of the text, lower case.
+
+    Example:
+        >>> user_words("Instruction: Add.\nInput: 1 2\nOutput: \n")[0]
+        (13, 16, 'other', '2', 'add')
+    """
+    ranges = user_ranges(prompt)
     length = sum(end - start for start, end in ranges)
-    lost = [False] * len(record.prompt)
-    for start, end in record.dropped:
-        lost[start:end] = [True] * (end - start)
     found, before = [], 0
     for start, end in ranges:
-        text = record.prompt[start:end]
-        for first, last in words(text):
-            gone = sum(lost[start + first : start + last])
-            position = (before + (first + last) / 2) / length
-            found.append(Word(text[first:last].lower(), position, 1.0 - gone / (last - first)))
+        for first, last in words(prompt[start:end]):
+            tenth = min(9, int((before + (first + last) / 2) / length * 10))
+            word = _escaped(prompt[start + first : start + last].lower())
+            found.append((start + first, start + last, word_class(word), str(tenth), word))
         before += end - start
     return found
 
 
-@dataclass
-class KeepRate:
-    """Mean share that was kept of some words: `kept / count`."""
+def kept_words(frame: DataFrame) -> DataFrame:
+    """Return the words of the users' texts in all records, and how much of each was kept.
 
-    count: int = 0
-    kept: float = 0.0
+    Args:
+        frame: Records with the columns agent, source, prompt and dropped.
 
-    def add(self, kept: float) -> None:
-        """Count one more word."""
-        self.count += 1
-        self.kept += kept
+    Returns:
+        A row per record and word: agent, family, class, position, word, and as `kept` the share of
+        its characters that were kept, in [0, 1]; a token may cut a word.
+    """
+    import pandas
 
-    @property
-    def value(self) -> float:
-        """The rate, in [0, 1]."""
-        return self.kept / self.count
+    rows = []
+    records = frame[["agent", "source", "prompt", "dropped"]]
+    for agent, source, prompt, dropped in records.itertuples(index=False, name=None):
+        family = _escaped(source.partition("/")[0])
+        lost = bytearray(len(prompt))
+        for start, end in dropped:
+            lost[start:end] = b"x" * (end - start)
+        for start, end, *word in user_words(prompt):
+            kept = 1.0 - lost.count(b"x", start, end) / (end - start)
+            rows.append((agent, family, *word, kept))
+    columns = ["agent", "family", "class", "position", "word"]
+    kinds = dict.fromkeys(columns, "category") | {"class": pandas.CategoricalDtype(CLASSES)}
+    return pandas.DataFrame(rows, columns=[*columns, "kept"]).astype(kinds)
 
 
-def analyse(records: Iterable[Record], *, min_count: int = 20) -> Analysis:
+def _escaped(text: str) -> str:
+    """Return the text with escapes for lone surrogates, which pandas refuses in strings."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def analyse(frame: DataFrame, *, min_count: int = 20) -> Analysis:
     """Return the keep rates of all agents.
 
     Args:
-        records: Records of one or more agents; splits and seeds are pooled.
+        frame: Records of one or more agents; splits and seeds are pooled.
         min_count: Words that are rarer are not in the lists of most and least kept ones.
 
     Returns:
         Tables by word class, position in tenths of the user's text and task family (an agent per
         column), and per agent the words that it keeps most and least.
     """
-    tallies: dict[str, dict[tuple[str, str], KeepRate]] = defaultdict(lambda: defaultdict(KeepRate))
-    for record in records:
-        own = tallies[record.agent]
-        family = record.source.partition("/")[0]
-        for word in kept_words(record):
-            tenth = min(9, int(word.position * 10))
-            own["class", word_class(word.text)].add(word.kept)
-            own["position", str(tenth)].add(word.kept)
-            own["family", family].add(word.kept)
-            own["word", word.text].add(word.kept)
-    agents = sorted(tallies)
-    families = sorted({key for own in tallies.values() for kind, key in own if kind == "family"})
+    kept = kept_words(frame)
     tables = {
-        "by word class": _table(tallies, agents, "class", CLASSES),
-        "by position, in tenths of the text": _table(tallies, agents, "position", digits),
-        "by task family": _table(tallies, agents, "family", families),
+        "by word class": _by(kept, "class"),
+        "by position, in tenths of the text": _by(kept, "position"),
+        "by task family": _by(kept, "family"),
     }
-    for agent in agents:
-        tables[f"words most and least kept by {agent}"] = _extremes(
-            {key: rate for (kind, key), rate in tallies[agent].items() if kind == "word"},
-            min_count,
-        )
+    for agent, own in kept.groupby("agent", observed=True):
+        tables[f"words most and least kept by {agent}"] = _extremes(own, min_count)
     return Analysis(
         name="dropped",
         title="What gets dropped",
@@ -147,52 +133,36 @@ def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = 
         ValueError: If an agent or split has no results.
     """
     source = RunFolder(folder)
-    analysis = analyse(select(source, agents, splits))
+    analysis = analyse(source.frame(agents, splits))
     write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
     return analysis
 
 
 def draw(figure: Figure, analysis: Analysis) -> None:
     """Draw keep rates by word class and by position, an agent per line."""
-    by_class, by_position = list(analysis.tables.values())[:2]
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    shown = dict(list(analysis.tables.items())[:2])
     # Classes have no order, so nothing joins them.
-    for axes, table, width in ((left, by_class, 0.0), (right, by_position, 0.8)):
-        names = [str(row[0]) for row in table.rows]
-        for place, agent in enumerate(table.columns[2:]):
-            rates = [row[2 + place] for row in table.rows]
-            axes.plot(names, rates, label=agent, linewidth=width, **line_style(place))
-        axes.set_ylim(-0.02, 1.02)
-        axes.grid(alpha=0.3)
-    left.tick_params(axis="x", rotation=30)
-    left.set_ylabel("keep rate")
-    left.set_xlabel("word class")
-    right.set_xlabel("tenth of the text")
-    right.legend(fontsize="small")
+    for (axes, rates), width in zip(panels(figure, shown), (0.0, 0.8), strict=True):
+        draw_lines(axes, rates.set_index(rates.columns[0]).iloc[:, 1:], width)
+        axes.tick_params(axis="x", rotation=30)
+        axes.set_ylabel("keep rate")
 
 
-def _table(
-    tallies: dict[str, dict[tuple[str, str], KeepRate]],
-    agents: Sequence[str],
-    kind: str,
-    keys: Sequence[str],
-) -> Table:
-    rows = []
-    for key in keys:
-        rates = [tallies[agent].get((kind, key)) for agent in agents]
-        count = max((rate.count for rate in rates if rate is not None), default=0)
-        values = [None if rate is None else rate.value for rate in rates]
-        if count:
-            rows.append((key, count, *values))
-    return Table((kind, "words", *agents), tuple(rows))
+def _by(kept: DataFrame, column: str) -> Table:
+    tally = kept.groupby([column, "agent"], observed=True)["kept"].agg(["size", "mean"])
+    sizes, rates = (tally[name].unstack("agent") for name in ("size", "mean"))
+    rates.columns = [*rates.columns]
+    rates.insert(0, "words", sizes.max(axis=1).astype(int))
+    return Table.of(rates.reset_index())
 
 
-def _extremes(rates: dict[str, KeepRate], min_count: int) -> Table:
-    common = [(word, rate) for word, rate in rates.items() if rate.count >= min_count]
-    least = sorted(common, key=lambda entry: (entry[1].value, -entry[1].count, entry[0]))
-    most = sorted(common, key=lambda entry: (-entry[1].value, -entry[1].count, entry[0]))
-    rows = tuple(
-        (kept, high.value, high.count, gone, low.value, low.count)
-        for (kept, high), (gone, low) in zip(most[:MAX_SHOWN], least[:MAX_SHOWN], strict=True)
-    )
-    return Table(("most kept", "rate", "times", "least kept", "rate", "times"), rows)
+def _extremes(kept: DataFrame, min_count: int) -> Table:
+    import pandas
+
+    tally = kept.groupby("word", observed=True)["kept"].agg(["mean", "size"]).reset_index()
+    common = tally[tally["size"] >= min_count]
+    halves = []
+    for name, rising in (("most kept", False), ("least kept", True)):
+        ordered = common.sort_values(["mean", "size", "word"], ascending=[rising, False, True])
+        halves.append(ordered.head(MAX_SHOWN).set_axis([name, "rate", "times"], axis=1))
+    return Table.of(pandas.concat([half.reset_index(drop=True) for half in halves], axis=1))

@@ -5,26 +5,13 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from benchmarks.analyses.analysis import Analysis, Table, write_analysis
-from benchmarks.analyses.judging import (
-    Outcome,
-    agrees,
-    both_orders,
-    combine,
-    parse_verdict,
-    preference,
-)
-from benchmarks.markdown import cell
-from benchmarks.records import Record, RunFolder, select
-from benchmarks.stats import mean
+from benchmarks.analyses.analysis import Analysis, Table, first_seeds, panels, write_analysis
+from benchmarks.analyses.judging import combine, parse_verdict, preference, questions
+from benchmarks.records import RunFolder
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
 from pcrl_gym.generators.openai.replies import Reply
 from pcrl_gym.generators.openai.sender import Sender, send_all
@@ -33,12 +20,9 @@ from pcrl_gym.storage.disk_cache import DiskCache
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 CACHE = "judge.db"
-COLUMNS = (
-    "agent", "split", "prompts", "equal", "win", "tie", "loss", "win rate", "interval",
-    "unparsable", "agree", "requests", "input tokens", "output tokens", "cost",
-)  # fmt: skip
 SENDING: dict[str, Any] = {
     "concurrency": 8, "timeout": 60.0, "max_retries": 6, "backoff": 0.5, "extra_body": {},
     "limit_field": "max_tokens", "api_key_env": "OPENAI_API_KEY",
@@ -47,41 +31,8 @@ SENDING: dict[str, Any] = {
 # Of Okabe and Ito's palette, which the color-blind can distinguish.
 _COLORS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
 
-Groups = Mapping[tuple[str, str], Sequence[Record]]
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What the judge's tokens cost, in any currency.
-
-    Attributes:
-        input: For a million tokens of questions; None if not known.
-        output: For a million tokens of verdicts; None if not known.
-
-    Raises:
-        ValueError: If a price is negative or not finite.
-    """
-
-    input: float | None = None
-    output: float | None = None
-
-    def __post_init__(self) -> None:
-        for price in (self.input, self.output):
-            if price is not None and not (math.isfinite(price) and price >= 0):
-                raise ValueError(f"A price must be a finite number of at least 0, got {price}")
-
-    def cost(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
-        """Return the price of the tokens; None if a price or a number is not known.
-
-        Formula: `(input tokens * price of a million + output tokens * price of a million) / 1e6`.
-
-        Example:
-            >>> Prices(2.0, 8.0).cost(1_000_000, 500_000)
-            6.0
-        """
-        if None in (self.input, self.output, input_tokens, output_tokens):
-            return None
-        return (input_tokens * self.input + output_tokens * self.output) / 1e6
+Prices = tuple[float | None, float | None]
+"""Of a million tokens of questions and of verdicts; None if not known."""
 
 
 def run(
@@ -134,9 +85,12 @@ def run(
     for name, value in (("limit", limit), ("verdict_tokens", verdict_tokens)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    prices = Prices(price_per_million_input, price_per_million_output)
+    prices = price_per_million_input, price_per_million_output
+    for price in prices:
+        if price is not None and not (math.isfinite(price) and price >= 0):
+            raise ValueError(f"A price must be a finite number of at least 0, got {price}")
     source = RunFolder(folder)
-    groups = choose(source, agents, splits, limit)
+    frame = choose(source.frame(agents, splits), limit)
     sender = Sender(
         model=model,
         base_url=base_url,
@@ -147,43 +101,30 @@ def run(
         **(SENDING | sending),
     )
     with DiskCache(source.path / CACHE) as cache:
-        replies = ask(sender, cache, questions(groups), verdict_tokens)
+        replies = ask(sender, cache, subjects(frame), verdict_tokens)
     judge = f"{model} at {sender.base_url}"
-    analysis = analyse(groups, replies, judge=judge, prices=prices, seed=seed)
-    write_analysis(source.path, analysis, lambda figure: _draw(figure, analysis))
+    analysis = analyse(frame, replies, judge=judge, prices=prices, seed=seed)
+    write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
     return analysis
 
 
-def choose(
-    folder: RunFolder,
-    agents: Sequence[str] = (),
-    splits: Sequence[str] = (),
-    limit: int | None = None,
-) -> Groups:
-    """Return the records to judge, by split and agent; see `run` for arguments and errors."""
-    found: dict[tuple[str, str], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in select(folder, agents, splits):
-        found[record.split, record.agent][record.seed].append(record)
-    groups: dict[tuple[str, str], Sequence[Record]] = {}
-    for split in splits or folder.settings["splits"]:
-        for agent in agents or sorted({agent for _, agent in found}):
-            if seeds := found.get((split, agent)):
-                first = seeds[min(seeds)]
-                groups[split, agent] = [first[place] for place in pick_evenly(len(first), limit)]
-    return groups
+def choose(frame: DataFrame, limit: int | None) -> DataFrame:
+    """Return the records to judge, with the questions about each; see `run` for `limit`."""
+    import pandas
+
+    groups = [own.iloc[pick_evenly(len(own), limit)] for _, own in first_seeds(frame)]
+    chosen = pandas.concat(groups)
+    texts = zip(chosen["prompt"], chosen["output"], chosen["compressed_output"], strict=True)
+    return chosen.assign(questions=[questions(*own) for own in texts])
 
 
-def questions(groups: Groups) -> dict[str, str]:
-    """Return all questions, each once, with what the first of its kind is about.
-
-    Equal answers, but for white space around them, need no question.
-    """
-    about: dict[str, str] = {}
-    for (split, agent), records in groups.items():
-        for record in records:
-            for question in _questions(record):
-                about.setdefault(question, f"{agent} on prompt {record.prompt_id!r} of {split}")
-    return about
+def subjects(frame: DataFrame) -> dict[str, str]:
+    """Return all questions, each once, with what the first of its kind is about."""
+    asked = frame.explode("questions").dropna(subset="questions").drop_duplicates("questions")
+    return {
+        row.questions: f"{row.agent} on prompt {row.prompt_id!r} of {row.split}"
+        for row in asked.itertuples()
+    }
 
 
 def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) -> dict[str, Reply]:
@@ -214,50 +155,50 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
         return reply
 
     try:
-        found.update(send_all(ask_one, missing, sender.concurrency))
+        return found | dict(send_all(ask_one, missing, sender.concurrency))
+    except BudgetExceededError as error:
+        text, used = error.prompt or "", sender.usage
+        raise BudgetExceededError(
+            f"Stopped before judging {about[text]}: of the budget "
+            f"max_requests={sender.max_requests}, max_tokens={sender.max_total_tokens}, "
+            f"{used.requests} requests and {used.prompt_tokens + used.completion_tokens} tokens "
+            f"are used up. The verdicts that arrived are in {CACHE}; the same command resumes "
+            "from there",
+            prompt=text,
+        ) from error
     except GeneratorError as error:
         text = error.prompt or ""
-        if isinstance(error, BudgetExceededError):
-            raise _over_budget(sender, about[text], text) from error
         raise GeneratorError(f"Judging {about[text]}: {error}", prompt=text) from error
-    return found
 
 
 def analyse(
-    groups: Groups,
+    frame: DataFrame,
     replies: Mapping[str, Reply],
     *,
     judge: str,
-    prices: Prices | None = None,
+    prices: Prices = (None, None),
     seed: int = 0,
 ) -> Analysis:
-    """Return the preferences of the judge, a row per split and agent.
+    """Return the preferences of the judge, a row per split and agent, and the account.
 
-    A table of `COLUMNS` and one of the account. Tokens are those of all verdicts, whenever they
-    arrived, so that a resumed analysis equals an unbroken one.
+    Tokens are those of all verdicts, whenever they arrived, so that a resumed analysis equals an
+    unbroken one.
     """
-    prices = prices or Prices()
-    paid: set[str] = set()  # agents may share a question, which only costs once
+    import pandas
+
+    paid: dict[str, Reply] = {}  # agents may share a question, which only costs once
     rows = []
-    for (split, agent), records in groups.items():
-        outcomes: list[Outcome] = []
-        same: list[bool | None] = []
-        new: list[str] = []
-        for record in records:
-            both = _questions(record)
-            if both:
-                first, second = (parse_verdict(replies[text].text) for text in both)
-                outcomes.append(combine(first, second))
-                same.append(agrees(first, second))
-            else:
-                outcomes.append("equal")
-            new += [text for text in both if text not in paid]
-            paid.update(both)
-        *figures, ends, unparsable = preference(outcomes, seed=seed)
-        account = _account([replies[text] for text in new], prices)
-        interval = None if ends is None else cell(ends)
-        rows.append((agent, split, *figures, interval, unparsable, mean(same), *account))
-    total = _account([replies[text] for text in sorted(paid)], prices)
+    for (split, agent), own in frame.groupby(["split", "agent"], sort=False, observed=True):
+        outcomes = [
+            combine(*(parse_verdict(replies[text].text) for text in both)) if both else "equal"
+            for both in own["questions"]
+        ]
+        new = {text: replies[text] for both in own["questions"] for text in both}
+        new = {text: reply for text, reply in new.items() if text not in paid}
+        paid |= new
+        figures = preference(outcomes, seed=seed) | _account(new.values(), prices)
+        rows.append({"agent": agent, "split": split, **figures})
+    tables = {"preferences": rows, "account": [_account(paid.values(), prices)]}
     return Analysis(
         name="judge",
         title="Preference of a judge",
@@ -269,59 +210,37 @@ def analyse(
         "pairs with the same verdict in both orders. Requests and tokens are those of the verdicts "
         "used, whenever they arrived; what agents share stands at the first.",
         tables={
-            "preferences": Table(COLUMNS, tuple(rows)),
-            "account": Table(COLUMNS[-4:], (total,)),
+            name: Table.of(pandas.DataFrame(own, dtype=object)) for name, own in tables.items()
         },
     )
 
 
-def _questions(record: Record) -> tuple[str, ...]:
-    if record.output.strip() == record.compressed_output.strip():
-        return ()
-    return both_orders(record.prompt, record.output, record.compressed_output)
+def _account(replies: Collection[Reply], prices: Prices) -> dict[str, float | None]:
+    """Return the columns of requests, tokens of both kinds and their cost."""
+    counts = (
+        [reply.prompt_tokens for reply in replies], [reply.completion_tokens for reply in replies],
+    )  # fmt: skip
+    sums = [None if None in own else sum(own) for own in counts]
+    known = None not in (*sums, *prices)
+    cost = sum(n * price for n, price in zip(sums, prices, strict=True)) / 1e6 if known else None
+    names = ("requests", "input tokens", "output tokens", "cost")
+    return dict(zip(names, (len(replies), *sums, cost), strict=True))
 
 
-def _account(
-    replies: Sequence[Reply], prices: Prices
-) -> tuple[int, int | None, int | None, float | None]:
-    """Return the requests, tokens of both kinds and cost of some replies."""
-    sums: list[int | None] = []
-    for name in ("prompt_tokens", "completion_tokens"):
-        counts = [getattr(reply, name) for reply in replies]
-        sums.append(None if None in counts else sum(counts))
-    return len(replies), sums[0], sums[1], prices.cost(*sums)
-
-
-def _over_budget(sender: Sender, about: str, text: str) -> BudgetExceededError:
-    used = sender.usage
-    tokens = used.prompt_tokens + used.completion_tokens
-    return BudgetExceededError(
-        f"Stopped before judging {about}: of the budget max_requests={sender.max_requests}, "
-        f"max_tokens={sender.max_total_tokens}, {used.requests} requests and {tokens} tokens are "
-        f"used up. The verdicts that arrived are in {CACHE}; the same command resumes from there.",
-        prompt=text,
-    )
-
-
-def _draw(figure: Figure, analysis: Analysis) -> None:
+def draw(figure: Figure, analysis: Analysis) -> None:
     """Draw the stacked bars of wins, ties and losses, a panel per split."""
-    by_split: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in analysis.tables["preferences"].rows:
-        cells = dict(zip(COLUMNS, row, strict=True))
-        by_split[cells["split"]].append(cells)
-    panels = figure.subplots(1, len(by_split), squeeze=False)[0]
-    for axes, (split, rows) in zip(panels, by_split.items(), strict=True):
-        labels = [f"{row['agent']} (n={row['prompts'] - row['unparsable']})" for row in rows]
-        left = np.zeros(len(rows))
-        for name, color in _COLORS.items():
-            widths = [row[name] or 0.0 for row in rows]
-            axes.barh(range(len(rows)), widths, left=left, color=color, label=name)
-            left = left + widths
-        axes.set_yticks(range(len(rows)), labels)
+    table = analysis.tables["preferences"]
+    place = table.columns.index("split")
+    splits = {
+        split: Table(table.columns, tuple(row for row in table.rows if row[place] == split))
+        for split in dict.fromkeys(str(row[place]) for row in table.rows)
+    }
+    for axes, rows in panels(figure, splits):
+        rows.index = (
+            rows["agent"] + " (n=" + (rows["prompts"] - rows["unparsable"]).astype(str) + ")"
+        )
+        shares = rows[list(_COLORS)].astype(float)
+        shares.plot.barh(stacked=True, ax=axes, color=_COLORS, legend=False, xlim=(0.0, 1.0))
         axes.invert_yaxis()  # the first agent on top, as in the table
-        axes.set_xlim(0.0, 1.0)
         axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-        axes.set_title(split)
-        axes.set_xlabel("share of prompts")
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+        axes.set(xlabel="share of prompts", ylabel="")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import json
 import warnings
+from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
-from benchmarks.resampling import bootstrap_interval
+from benchmarks.markdown import cell
+from benchmarks.statistics import bootstrap_interval
 
 Verdict = Literal["A", "B", "tie"]
-Decision = Literal["win", "tie", "loss", "unparsable"]
-Outcome = Literal["win", "tie", "loss", "unparsable", "equal"]
+Outcome = Literal["win", "tie", "loss", "disagree", "unparsable", "equal"]
 
 INSTRUCTION = """\
 You compare two answers to one prompt. The prompt and the answers stand in the JSON object below, \
@@ -28,6 +29,8 @@ Data:
 End of the data. Reply with one JSON object and nothing else:
 {{"winner": "A"}} if answer_a is better, {{"winner": "B"}} if answer_b is better, \
 {{"winner": "tie"}} if neither is."""
+_VERDICTS: dict[Any, Verdict] = {"a": "A", "b": "B", "tie": "tie"}
+_SCORES = {"win": 1.0, "tie": 0.5, "disagree": 0.5, "equal": 0.5, "loss": 0.0}
 
 
 def question(prompt: str, answer_a: str, answer_b: str) -> str:
@@ -46,8 +49,13 @@ def question(prompt: str, answer_a: str, answer_b: str) -> str:
     return INSTRUCTION.format(data=data.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def both_orders(prompt: str, original: str, compressed: str) -> tuple[str, str]:
-    """Return both questions about a pair of answers: the compressed one's as B, then as A."""
+def questions(prompt: str, original: str, compressed: str) -> tuple[str, ...]:
+    """Return both questions about a pair of answers: the compressed one's as B, then as A.
+
+    There are none if the answers are equal but for white space around them.
+    """
+    if original.strip() == compressed.strip():
+        return ()
     return question(prompt, original, compressed), question(prompt, compressed, original)
 
 
@@ -66,128 +74,73 @@ def parse_verdict(text: str) -> Verdict | None:
         >>> parse_verdict('{"winner": "A", "winner": "B"}') is None
         True
     """
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
+    inner = text[max(0, text.find("{")) : text.rfind("}") + 1]
+    inner = inner.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
+    try:
+        # Every object of JSON is one of Python, whose quotes and commas are less strict; `ast`,
+        # unlike `json`, keeps fields that are there twice.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # unknown escapes in strings, of two kinds by version
+            tree = ast.parse(inner, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    inner = text[start : end + 1]
-    fields = _fields_of_json(inner)
-    if fields is None:
-        fields = _fields_of_literal(inner)
-    winners = [value for name, value in fields or () if name.strip().lower() == "winner"]
-    verdicts = {_VERDICTS.get(v.strip().lower()) if isinstance(v, str) else None for v in winners}
-    return verdicts.pop() if len(verdicts) == 1 else None
+    if not isinstance(tree, ast.Dict):
+        return None
+    names = [getattr(name, "value", None) for name in tree.keys]
+    if not all(isinstance(name, str) for name in names):
+        return None
+    values = [str(getattr(value, "value", None)).strip().lower() for value in tree.values]
+    fields = zip(names, values, strict=True)
+    found = {_VERDICTS.get(value) for name, value in fields if name.strip().lower() == "winner"}
+    return found.pop() if len(found) == 1 else None
 
 
-_VERDICTS: dict[str, Verdict] = {"a": "A", "b": "B", "tie": "tie"}
-_Fields = list[tuple[str, object]]
-
-
-def combine(first: Verdict | None, second: Verdict | None) -> Decision:
+def combine(first: Verdict | None, second: Verdict | None) -> Outcome:
     """Return what two verdicts on one pair amount to, for the answer to the compressed prompt.
 
-    "win" or "loss" if both say so, "unparsable" if one could not be read, else "tie": a judge that
-    prefers a place whatever stands there disagrees with itself.
+    "unparsable" if one could not be read, else what both say, and "disagree" if they prefer
+    different answers, as a judge does that prefers a place whatever stands there.
 
     Args:
         first: Verdict with the compressed prompt's answer as B; None if it could not be read.
         second: Verdict with the same answer as A.
 
     Example:
-        >>> combine("B", "A"), combine("A", "B"), combine("A", "A"), combine("tie", "A")
-        ('win', 'loss', 'tie', 'tie')
-        >>> combine("B", None)
-        'unparsable'
+        >>> combine("B", "A"), combine("A", "B"), combine("tie", "tie"), combine("A", "A")
+        ('win', 'loss', 'tie', 'disagree')
     """
     if first is None or second is None:
         return "unparsable"
-    return {("B", "A"): "win", ("A", "B"): "loss"}.get((first, second), "tie")
+    agreed: dict[tuple[Verdict, Verdict], Outcome] = {
+        ("B", "A"): "win", ("A", "B"): "loss", ("tie", "tie"): "tie",
+    }  # fmt: skip
+    return agreed.get((first, second), "disagree")
 
 
-def agrees(first: Verdict | None, second: Verdict | None) -> bool | None:
-    """Return whether the judge prefers the same answer in both orders; None if unreadable.
+def preference(outcomes: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
+    """Return the columns of the table of preferences for an agent's outcomes, one per prompt.
 
-    Example:
-        >>> agrees("B", "A"), agrees("tie", "tie"), agrees("A", "A"), agrees("A", None)
-        (True, True, False, None)
-    """
-    if first is None or second is None:
-        return None
-    return (first, second) in {("B", "A"), ("A", "B"), ("tie", "tie")}
-
-
-class Preference(NamedTuple):
-    """Figures over the prompts whose outcome is known; None where there is no such prompt.
-
-    Attributes:
-        prompts: All prompts, those with unparsable verdicts included.
-        equal: Prompts with equal answers, which are ties.
-        win: Share of wins of the answer to the compressed prompt.
-        tie: Share of ties.
-        loss: Share of losses.
-        win_rate: `(wins + ties / 2) / n`, n the prompts whose outcome is known; 0.5 is par.
-        interval: 95 % percentile bootstrap interval of `win_rate` over those prompts.
-        unparsable: Prompts with a verdict that could not be read, in no share.
-    """
-
-    prompts: int
-    equal: int
-    win: float | None
-    tie: float | None
-    loss: float | None
-    win_rate: float | None
-    interval: tuple[float, float] | None
-    unparsable: int
-
-
-def preference(outcomes: Sequence[Outcome], *, seed: int = 0) -> Preference:
-    """Return the shares, win rate and interval of an agent's outcomes, one per prompt.
+    Disagreement and equal answers are ties. With n prompts whose outcome is known, `win rate` is
+    `(wins + ties / 2) / n`, with a 95 % percentile bootstrap interval over those prompts; `agree`
+    is the share of asked and readable pairs with the same verdict in both orders. What has no
+    prompt is None.
 
     Example:
-        >>> preference(["win", "equal", "loss", "win", "unparsable"]).win_rate
+        >>> preference(["win", "equal", "loss", "win", "unparsable"])["win rate"]
         0.625
-        >>> preference(["unparsable"]).win_rate is None
-        True
     """
+    count = Counter(outcomes)
     scores = [_SCORES[outcome] for outcome in outcomes if outcome != "unparsable"]
-    n, equal = len(scores), outcomes.count("equal")
-    if not n:
-        return Preference(len(outcomes), equal, None, None, None, None, None, len(outcomes))
-    win, tie, loss = (scores.count(score) / n for score in (1.0, 0.5, 0.0))
-    ends = bootstrap_interval([scores], seed=seed)
-    unparsable = len(outcomes) - n
-    return Preference(len(outcomes), equal, win, tie, loss, sum(scores) / n, ends, unparsable)
-
-
-_SCORES: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "equal": 0.5, "loss": 0.0}
-
-
-def _fields_of_json(text: str) -> _Fields | None:
-    """Return the name and value of every field of an object, double ones included."""
-    objects: list[_Fields] = []
-
-    def collect(fields: _Fields) -> None:
-        objects.append(fields)  # inner ones come first
-
-    try:
-        json.loads(text, object_pairs_hook=collect)
-    except (ValueError, RecursionError):
-        return None
-    return objects[-1]
-
-
-def _fields_of_literal(text: str) -> _Fields | None:
-    """Return same where the object is one of Python, whose quotes and commas are less strict."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # unknown escapes in strings, of two kinds by version
-            tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    if not isinstance(tree, ast.Dict):
-        return None
-    fields: _Fields = []
-    for name, value in zip(tree.keys, tree.values, strict=True):
-        if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
-            return None
-        fields.append((name.value, value.value if isinstance(value, ast.Constant) else None))
-    return fields
+    n = len(scores)
+    agreed = count["win"] + count["tie"] + count["loss"]
+    return {
+        "prompts": len(outcomes),
+        "equal": count["equal"],
+        "win": scores.count(1.0) / n if n else None,
+        "tie": scores.count(0.5) / n if n else None,
+        "loss": scores.count(0.0) / n if n else None,
+        "win rate": sum(scores) / n if n else None,
+        "interval": cell(bootstrap_interval([scores], seed=seed)) if n else None,
+        "unparsable": count["unparsable"],
+        "agree": agreed / (agreed + count["disagree"]) if agreed + count["disagree"] else None,
+    }

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.runs.drawing import check_drawing, line_style
-from benchmarks.analyses.analysis import Analysis, Series, Table, write_analysis
-from benchmarks.records import Record, RunFolder
-from benchmarks.stats import survival_rate
+from agents.runs.drawing import check_drawing
+from benchmarks.analyses.analysis import Analysis, Series, Table, draw_lines, panels, write_analysis
+from benchmarks.records import RunFolder
+from benchmarks.statistics import survival_rate
 from benchmarks.suites import suite_of
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 RATES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 BASELINE = "random"
+AREAS = "areas under the curves"
 
 
-def area(points: Sequence[tuple[float, float]]) -> float | None:
+def area(points: npt.ArrayLike) -> float | None:
     """Return the area under a rate-quality curve, as the mean quality over its range of rates.
 
     Formula: the trapezoids between neighbouring points, divided by the width of the range:
     `sum((x[i+1] - x[i]) * (y[i] + y[i+1]) / 2) / (x[-1] - x[0])`.
 
     Args:
-        points: Rate and quality, by rising rate.
+        points: Rate and quality, by rising rate, shape (rates, 2).
 
     Returns:
         A number in the unit of the quality; None with less than two rates.
@@ -38,58 +40,55 @@ def area(points: Sequence[tuple[float, float]]) -> float | None:
         >>> area([(0.1, 1.0), (0.5, 0.5), (0.9, 0.0)])
         0.5
     """
-    if len(points) < 2:
-        return None
-    x, y = np.array(points, np.float64).T
-    return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0) / (x[-1] - x[0]))
+    x, y = np.asarray(points, np.float64).T
+    return float(np.trapezoid(y, x) / (x[-1] - x[0])) if len(x) > 1 else None
 
 
-def analyse(records: Iterable[Record], splits: Sequence[str]) -> Analysis:
+def analyse(frame: DataFrame) -> Analysis:
     """Return the curves and their areas from records of agents that were given a rate.
 
     Args:
-        records: Records with `requested_rate`, of agents named `<agent>-rate<rate>`.
-        splits: Splits in the order in which they are shown.
+        frame: Records; those with `requested_rate` count, of agents named `<agent>-rate<rate>`.
 
     Returns:
-        Per split a table of similarity, reward and ratio by agent and rate, one table of areas, and
+        One table of areas, per split a table of similarity, reward and ratio by agent and rate, and
         the curves of similarity on the first split as series.
     """
-    grouped: dict[tuple[str, str, float], list[Record]] = defaultdict(list)
-    for record in records:
-        if record.requested_rate is not None:
-            agent = record.agent.rpartition("-rate")[0]
-            grouped[record.split, agent, record.requested_rate].append(record)
+    import pandas
+
+    given = frame[frame["requested_rate"].notna()].rename(columns={"requested_rate": "requested"})
+    given["agent"] = [agent.rpartition("-rate")[0] for agent in given["agent"]]
     tables, areas = {}, []
-    for split in splits:
-        rows = [
-            (agent, rate, *_figures(own))
-            for (where, agent, rate), own in sorted(grouped.items())
-            if where == split
-        ]
-        columns = ("agent", "requested", "achieved", "ratio", "similarity", "survival", "reward")
-        tables[split] = Table(columns, tuple(rows))
-        areas += [(split, *row) for row in _areas(rows)]
-    columns = ("split", "agent", "similarity", "survival", "reward", "similarity - random's")
-    tables = {"areas under the curves": Table(columns, tuple(areas)), **tables}
+    for split, rows in given.groupby("split", sort=False, observed=True):
+        means = rows.groupby(["agent", "requested"]).agg(
+            achieved=("drop_rate", "mean"),
+            ratio=("compression_ratio", "mean"),
+            similarity=("similarity", "mean"),
+            survival=("similarity", survival_rate),
+            reward=("reward", "mean"),
+        )
+        tables[str(split)] = means.reset_index()
+        for agent, own in means.reset_index("requested").groupby("agent"):
+            figures = {
+                name: area(own[["requested", name]])
+                for name in ("similarity", "survival", "reward")
+            }
+            areas.append({"split": split, "agent": agent, **figures})
+    under = pandas.DataFrame(areas)
+    base = under[under["agent"] == BASELINE].set_index("split")["similarity"]
+    under["similarity - random's"] = under["similarity"] - under["split"].map(base)
+    first = next(iter(tables))
+    curves = _curves(tables[first]).items()
     return Analysis(
         name="rates",
         title="Rate-quality curves",
         note="Each agent drops the same share of every prompt's droppable units, rounded "
         "down. Areas are means over the range of rates; random at the same rates is the baseline.",
-        tables=tables,
-        series=curves(tables[splits[0]]),
-        x_label=f"share of units to drop, {splits[0]}",
+        tables={name: Table.of(table) for name, table in {AREAS: under, **tables}.items()},
+        series=tuple(Series(agent, tuple(curve.dropna().items())) for agent, curve in curves),
+        x_label=f"share of units to drop, {first}",
         y_label="similarity",
     )
-
-
-def curves(table: Table) -> tuple[Series, ...]:
-    """Return the similarity against requested rate, a line per agent."""
-    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for agent, rate, _, _, similarity, *_ in table.rows:
-        points[str(agent)].append((rate, similarity))
-    return tuple(Series(agent, tuple(own)) for agent, own in points.items())
 
 
 def run(
@@ -126,61 +125,26 @@ def run(
     entries = find_agents(agents)
     if stubborn := [entry.name for entry in entries if not entry.takes_rate]:
         raise ValueError(f"{', '.join(stubborn)} take no rate; leave such agents out")
-    if wrong := [rate for rate in rates if not 0.0 <= rate <= 1.0]:
-        raise ValueError(f"Rates are shares from 0 to 1, got {wrong}")
-    if not rates:
-        raise ValueError("Give at least one rate")
+    if not rates or not all(0.0 <= rate <= 1.0 for rate in rates):
+        raise ValueError(f"Rates are shares from 0 to 1, at least one, got {list(rates)}")
     here = [e.from_run(source.path) if e.trainable else e for e in entries]
-    benchmark = Benchmark(
-        suite_of(source.settings),
-        [entry.at_rate(rate) for entry in here for rate in rates],
-        source.path / "rates",
-        device=device,
-    )
-    benchmark.run()
-    records = RunFolder(source.path / "rates").records()
-    analysis = analyse(records, source.settings["splits"])
-    panels = {
-        split: curves(analysis.tables[split])
-        for split in source.settings["splits"]
-        if analysis.tables[split].rows
-    }
-    write_analysis(source.path, analysis, lambda figure: _draw(figure, panels))
+    at_rates = [entry.at_rate(rate) for entry in here for rate in rates]
+    out = source.path / "rates"
+    Benchmark(suite_of(source.settings), at_rates, out, device=device).run()
+    analysis = analyse(RunFolder(out).frame())
+    write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
     return analysis
 
 
-def _figures(records: Sequence[Record]) -> tuple[float, ...]:
-    names = ("drop_rate", "compression_ratio", "similarity", "reward")
-    achieved, ratio, similarity, reward = (
-        float(np.mean([getattr(record, name) for record in records])) for name in names
-    )
-    survival = survival_rate([record.similarity for record in records])
-    return achieved, ratio, similarity, survival, reward
+def _curves(means: DataFrame) -> DataFrame:
+    """Return the similarity by requested rate, a column per agent."""
+    return means.pivot(index="requested", columns="agent", values="similarity")
 
 
-def _areas(rows: Sequence[tuple]) -> list[tuple]:
-    agents = dict.fromkeys(row[0] for row in rows)
-    found = {}
-    for agent in agents:
-        own = [row for row in rows if row[0] == agent]
-        found[agent] = [area([(row[1], row[column]) for row in own]) for column in (4, 5, 6)]
-    base = found.get(BASELINE, [None])[0]
-    return [
-        (agent, *own, None if base is None or own[0] is None else own[0] - base)
-        for agent, own in found.items()
-    ]
-
-
-def _draw(figure: Figure, panels: Mapping[str, Sequence[Series]]) -> None:
-    """Draw line charts side by side, with one legend for the lines of equal names."""
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    names = list(dict.fromkeys(line.name for lines in panels.values() for line in lines))
-    for panel, (title, lines) in zip(axes, panels.items(), strict=True):
-        for line in lines:
-            x, y = zip(*line.points, strict=True)
-            panel.plot(x, y, label=line.name, **line_style(names.index(line.name)))
-        panel.set_title(title)
-        panel.set_xlabel("share of units to drop")
-        panel.grid(alpha=0.3)
-    axes[0].set_ylabel("similarity")
-    axes[-1].legend(loc="best", fontsize="small")
+def draw(figure: Figure, analysis: Analysis) -> None:
+    """Draw the curves of every split."""
+    curves = {split: table for split, table in analysis.tables.items() if split != AREAS}
+    for axes, table in panels(figure, curves):
+        # Straight past the rates of other agents.
+        draw_lines(axes, _curves(table).interpolate("index", limit_area="inside"))
+        axes.set(xlabel="share of units to drop", ylabel="similarity")

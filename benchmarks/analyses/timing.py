@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.analyses.analysis import Analysis, Table, write_analysis
-from benchmarks.records import Record, RunFolder
+from benchmarks.analyses.analysis import Analysis, Table, first_seeds, write_analysis
+from benchmarks.records import RunFolder
 from benchmarks.speed.latency import milliseconds
-from benchmarks.stats import mean
-from pcrl_gym.errors import RunFolderError
 from pcrl_gym.prompts.datasets import pick_evenly
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 COLUMNS = (
     "agent", "prompts", "compress ms", "generator ms before", "generator ms after",
@@ -31,48 +33,43 @@ def net_saved(compress_ms: float, before_ms: float, after_ms: float) -> float:
 
 
 def analyse(
-    records: Sequence[Record],
-    splits: Sequence[str],
-    measure: Callable[[Sequence[str]], float],
-    *,
-    prompts: int,
+    frame: DataFrame, measure: Callable[[Sequence[str]], float], *, prompts: int
 ) -> Analysis:
     """Time of the generator for original and compressed prompts, an agent at a time.
 
     Args:
-        records: Records of one result folder; the first seed of every agent is used.
-        splits: Splits in the order in which they are shown.
+        frame: Records of one result folder; the first seed of every agent is used.
         measure: Milliseconds per prompt that the generator takes to answer some texts.
         prompts: How many per agent and split, spread evenly.
 
     Returns:
         A table per split. Times are of plain greedy decoding, without drafts: what a user pays.
     """
-    grouped: dict[str, dict[str, list[Record]]] = {split: {} for split in splits}
-    for record in records:
-        own = grouped.get(record.split, {}).setdefault(record.agent, [])
-        if not own or own[0].seed == record.seed:
-            own.append(record)
-    tables = {}
-    for split in splits:
-        rows = []
-        before: dict[tuple[str, ...], float] = {}
-        for agent, own in grouped[split].items():
-            picked = [own[i] for i in pick_evenly(len(own), prompts)]
-            originals = tuple(record.prompt for record in picked)
-            whole = before[originals] = before.get(originals) or measure(originals)
-            after = measure([record.compressed_prompt for record in picked])
-            compress = mean(record.compress_ms for record in own) or 0.0
-            saved = net_saved(compress, whole, after)
-            rows.append((agent, len(picked), compress, whole, after, saved, saved / whole))
-        tables[split] = Table(COLUMNS, tuple(sorted(rows, key=lambda row: -row[5])))
+    import pandas
+
+    rows = []
+    originals: dict[tuple[str, ...], float] = {}  # measured once for all agents
+    for (split, agent), own in first_seeds(frame):
+        picked = own.iloc[pick_evenly(len(own), prompts)]
+        texts = tuple(picked["prompt"])
+        before = originals[texts] = originals.get(texts) or measure(texts)
+        after = measure(list(picked["compressed_prompt"]))
+        compress = own["compress_ms"].mean()
+        saved = net_saved(compress, before, after)
+        figures = compress, before, after, saved, saved / before
+        rows.append((split, agent, len(picked), *figures))
+    table = pandas.DataFrame(rows, columns=["split", *COLUMNS])
+    table = table.sort_values("net ms saved", ascending=False, kind="stable")
     return Analysis(
         name="timing",
         title="Net time saved",
         note="Milliseconds per prompt in batches, best of several repetitions; compress ms is the "
         "mean of the evaluation. Answers to compressed prompts may be longer or shorter, which "
         "counts, too.",
-        tables=tables,
+        tables={
+            split: Table.of(table[table["split"] == split].drop(columns="split"))
+            for split in dict.fromkeys(split for split, *_ in rows)
+        },
     )
 
 
@@ -94,27 +91,20 @@ def run(
         device: Where the generator runs.
 
     Raises:
-        RunFolderError: If there is no such result folder, or it has no records.
-        ValueError: If the generator cannot be loaded.
+        RunFolderError: If there is no such result folder.
+        ValueError: If it has no records, or the generator cannot be loaded.
     """
     from pcrl_gym.generators.loading import load_generator
 
     source = RunFolder(folder)
-    records = list(source.records())
-    if not records:
-        raise RunFolderError(f"{source.path} holds no finished results yet")
+    frame = source.frame()
     dtype = source.settings.get("dtype", "float32")
     generator = load_generator(source.settings["generator"], device=device, dtype=dtype)
     limit = source.settings["max_new_tokens"]
 
-    def answer(texts: Sequence[str]) -> None:
-        generator.generate(texts, limit)
+    def measure(texts: Sequence[str]) -> float:
+        return milliseconds(lambda part: generator.generate(part, limit), texts, batch, repeats)
 
-    analysis = analyse(
-        records,
-        source.settings["splits"],
-        lambda texts: milliseconds(answer, texts, batch, repeats),
-        prompts=prompts,
-    )
+    analysis = analyse(frame, measure, prompts=prompts)
     write_analysis(source.path, analysis)
     return analysis

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from agents.runs.drawing import check_drawing
-from benchmarks.analyses.analysis import Analysis, Table, write_analysis
+from benchmarks.analyses.analysis import Analysis, Table, panels, write_analysis
 from benchmarks.policies import one_vocabulary
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
-from benchmarks.tables import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,29 +46,24 @@ def run(
     from benchmarks.runner import Benchmark
 
     check_drawing()
-    sources = [RunFolder(folder) for folder in folders]
-    labels = [source.path.resolve().name for source in sources]
-    if len(set(labels)) != len(labels):
-        raise ValueError(f"The folders need names of their own, got {', '.join(labels)}")
+    sources = {Path(folder).resolve().name: RunFolder(folder) for folder in folders}
+    if len(sources) < len(folders):
+        raise ValueError(f"The folders need names of their own, got {', '.join(map(str, folders))}")
     entries = find_agents(agents)
     if idle := [entry.name for entry in entries if not entry.trainable]:
         raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer")
-    _check_tokenizers(sources)
-    moved = [
-        entry.from_run(source.path, label)
-        for entry in entries
-        for source, label in zip(sources, labels, strict=True)
-    ]
+    _check_tokenizers(sources.values())
+    moved = [e.from_run(own.path, label) for e in entries for label, own in sources.items()]
     rows = {
         label: Benchmark(suite_of(own.settings), moved, Path(out) / label, device=device).run()
-        for own, label in zip(sources, labels, strict=True)
+        for label, own in sources.items()
     }
     analysis = analyse(rows, [entry.name for entry in entries])
-    write_analysis(out, analysis, lambda figure: _draw(figure, analysis))
+    write_analysis(out, analysis, lambda figure: draw(figure, analysis))
     return analysis
 
 
-def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
+def analyse(rows: Mapping[str, Sequence[Mapping[str, Any]]], agents: Sequence[str]) -> Analysis:
     """Return the matrices of mean reward: trained with (rows) against evaluated with (columns).
 
     Args:
@@ -75,24 +71,18 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
             `<agent>-<run that trained it>`.
         agents: Names of the agents.
     """
-    labels = tuple(rows)
-    by_place = {
-        (label, row["split"], row["agent"]): row["reward"]
-        for label, own in rows.items()
-        for row in own
-    }
-    splits = dict.fromkeys(row["split"] for own in rows.values() for row in own)
-    tables = {
-        f"{agent}, {split}": Table(
-            ("trained in", *labels),
-            tuple(
-                (trained, *(by_place.get((label, split, f"{agent}-{trained}")) for label in labels))
-                for trained in labels
-            ),
-        )
-        for agent in agents
-        for split in splits
-    }
+    import pandas
+
+    labels = list(rows)
+    frame = pandas.DataFrame([{**row, "label": label} for label in labels for row in rows[label]])
+    tables = {}
+    for agent in agents:
+        names = [f"{agent}-{label}" for label in labels]
+        for split, own in frame.groupby("split", sort=False):
+            rewards = own.pivot(index="agent", columns="label", values="reward")
+            matrix = rewards.reindex(index=names, columns=labels)
+            matrix.insert(0, "trained in", labels)
+            tables[f"{agent}, {split}"] = Table.of(matrix)
     return Analysis(
         name="transfer",
         title="Transfer between generators",
@@ -102,7 +92,7 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
     )
 
 
-def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
+def _check_tokenizers(sources: Iterable[RunFolder]) -> None:
     from pcrl_gym.generators.loading import tokenizer_name
 
     names = dict.fromkeys(
@@ -116,22 +106,14 @@ def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
         )
 
 
-def _draw(figure: Figure, analysis: Analysis) -> None:
-    across = min(3, len(analysis.tables))
-    down = -(-len(analysis.tables) // across)
-    panels = list(figure.subplots(down, across, squeeze=False).flat)
-    for axes in panels[len(analysis.tables) :]:
-        axes.set_visible(False)
-    for axes, (heading, table) in zip(panels, analysis.tables.items(), strict=False):
-        values = [[cell or 0.0 for cell in row[1:]] for row in table.rows]
-        axes.imshow(values, vmin=0.0, vmax=1.0, cmap="cividis")
-        for y, row in enumerate(values):
-            for x, value in enumerate(row):
-                dark = value < 0.6
-                axes.text(x, y, f"{value:.2f}", ha="center", color="white" if dark else "black")
-        names = list(table.columns[1:])
-        axes.set_xticks(range(len(names)), names)
-        axes.set_yticks(range(len(names)), names, rotation=90, va="center")
-        axes.set_title(heading, fontsize="small")
-        axes.set_ylabel("trained in")
-        axes.set_xlabel("evaluated in")
+def draw(figure: Figure, analysis: Analysis) -> None:
+    """Draw the matrices with their figures."""
+    for axes, table in panels(figure, analysis.tables):
+        rewards = table.set_index("trained in").fillna(0.0)
+        axes.imshow(rewards, vmin=0.0, vmax=1.0, cmap="cividis")
+        for (y, x), value in np.ndenumerate(rewards):
+            color = "white" if value < 0.6 else "black"
+            axes.text(x, y, f"{value:.2f}", ha="center", color=color)
+        axes.set_xticks(range(len(rewards)), rewards.columns)
+        axes.set_yticks(range(len(rewards)), rewards.index, rotation=90, va="center")
+        axes.set(xlabel="evaluated in", ylabel="trained in")

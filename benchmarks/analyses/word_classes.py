@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
+import regex
 
-_WORDS = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*|[^\w\s]|_")
+_WORDS = regex.compile(
+    r"(?:[\p{L}\p{N}]\p{M}*)+(?:['\u2019](?:[\p{L}\p{N}]\p{M}*)+)*|[^\s\x1c-\x1f]"
+)
 
 _LISTS = {
     "negation": "no not nor never neither none nobody nothing nowhere cannot without except",
@@ -41,26 +42,7 @@ def words(text: str) -> list[tuple[int, int]]:
         >>> [text[start:end] for start, end in words(text)]
         ["Don't", 'add', '12', ',', 'please', '.']
     """
-    spans = [match.span() for match in _WORDS.finditer(text)]
-    return spans if text.isascii() else _join_marks(text, spans)
-
-
-def _join_marks(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    r"""Put combining marks, which `\w` leaves out, back between the letters around them."""
-    joined: list[tuple[int, int]] = []
-    for start, end in spans:
-        if joined and joined[-1][1] == start and text[joined[-1][0]].isalnum():
-            continues = _is_mark(text[start]) or (
-                _is_mark(text[start - 1]) and text[start].isalnum()
-            )
-            if continues:
-                start = joined.pop()[0]
-        joined.append((start, end))
-    return joined
-
-
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character).startswith("M")
+    return [match.span() for match in _WORDS.finditer(text)]
 
 
 def word_class(word: str) -> str:

@@ -5,65 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.report.charts import scatter_png
 from benchmarks.report.data import read_boards
-from benchmarks.report.page import MARK, make_page
-from benchmarks.report.scatter import scatter_png
-from benchmarks.report.tables import comma_separated, latex, markdown
+from benchmarks.report.page import make_page
+from benchmarks.report.tables import MARK, comma_separated, latex, markdown
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import write_file
 
+FILES = (
+    "leaderboard.md", "leaderboard.csv", "leaderboard.tex", "ratio-similarity.png", "index.html",
+)  # fmt: skip
 
-def run(folders: Sequence[Path], out: Path | None) -> list[Path]:
-    """Write leaderboard, picture and page of result folders.
 
-    The files are derived: the same folders give them again. So those of an earlier report are
-    replaced, each as a whole, and files of anybody else are not.
+def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
+    """Write `FILES` for result folders or published standings, in place of those of before.
 
     Args:
-        folders: Result folders.
-        out: Folder for the report; None for `report` in the first result folder.
-
-    Returns:
-        The files: `index.html`, `leaderboard.md`, `.csv` and `.tex`, `ratio-similarity.png`.
+        folders: The folders.
+        out: Folder for the report; None for `report` in the first of them.
 
     Raises:
         RunFolderError: If a folder cannot be read, or `out` holds something else.
         ValueError: If the page would be too large.
-        MissingExtraError: If Matplotlib is not installed.
+        MissingExtraError: If matplotlib is not installed.
     """
     if not folders:
         raise RunFolderError("report needs at least one result folder")
     out = folders[0] / "report" if out is None else out
-    boards = read_boards(folders)
-    contents = {
-        # First: it shows the next report whose files these are.
-        "index.html": make_page(boards),
-        "leaderboard.md": _encode(markdown(boards)),
-        "leaderboard.csv": _encode(comma_separated(boards)),
-        "leaderboard.tex": _encode(latex(boards)),
-        "ratio-similarity.png": scatter_png(boards),
-    }
-    _check_out(out, list(contents))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        write_file(out / name, content)
-    return [out / name for name in contents]
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "replace")  # names may hold lone surrogates
-
-
-def _check_out(out: Path, names: Sequence[str]) -> None:
     if out.exists() and not out.is_dir():
         raise RunFolderError(f"{out} is a file; give a folder for the report")
     if (out / "settings.json").exists():
         raise RunFolderError(f"{out} is a result folder; give another for the report")
-    page = out / "index.html"
-    if page.is_file() and MARK.encode() in page.read_bytes():
-        return
-    found = [name for name in names if (out / name).exists()]
-    if found:
+    found = [name for name in FILES if (out / name).exists()]
+    table = out / "leaderboard.md"
+    if found and not (table.is_file() and MARK.encode() in table.read_bytes()):
         raise RunFolderError(
             f"{out} holds {', '.join(found)} but no report; give another folder for it"
         )
+    boards = read_boards(folders)
+    texts = [make(boards).encode("utf-8", "replace") for make in (markdown, comma_separated, latex)]
+    contents = [*texts, scatter_png(boards), make_page(boards)]
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in zip(FILES, contents, strict=True):
+        write_file(out / name, content)
+    return [out / name for name in FILES]

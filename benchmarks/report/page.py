@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.columns import COLUMNS
-from benchmarks.report.data import Board, board_facts
-from benchmarks.report.sample import prompt_sample, script_json
-from benchmarks.tables import ORACLE_MARK, ORACLE_NOTE
+from benchmarks.analyses.analysis import Analysis
+from benchmarks.columns import COLUMNS, measured
+from benchmarks.markdown import cell, finite
+from benchmarks.report.charts import draw_lines, draw_scatter, svg
+from benchmarks.report.data import Board, pareto_front
+from benchmarks.report.sample import FIGURES, choose_prompts, prompt_groups, script_json
+from benchmarks.tables import ORACLE_MARK, notes
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
-MAX_BYTES = 2_000_000
-MARK = '<meta name="generator" content="pcrl_gym benchmarks report">'
-"""Stands in every page made here, by which it differs from files of others."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-_HERE = Path(__file__).resolve().parent
-_SCRIPTS = ("page.js", "charts.js", "leaderboard.js", "prompts.js")
+MAX_BYTES = 2_000_000
 
 
 def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
@@ -27,37 +28,48 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
 
     Raises:
         ValueError: If it would have more than `max_bytes` even without prompts.
+        MissingExtraError: If matplotlib is not installed.
     """
-    bare = _assemble(boards, 0)
-    room = max_bytes - len(bare) - 100  # the counts of prompts grow by some digits
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True}
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **options)
+    environment.globals |= {"cell": cell, "finite": finite, "notes": notes, "mark": ORACLE_MARK}
+    template = environment.get_template("page.html")
+    splits = [
+        {"key": f"{place}.{split}", "board": board, "name": split, "rows": rows}
+        | {"columns": measured(rows, COLUMNS), "front": sorted(pareto_front(rows))}
+        | {"chart": svg(partial(draw_scatter, rows=rows), (7, 4), f"{board.title}, {split}")}
+        for place, board in enumerate(boards)
+        for split, rows in board.rows.items()
+    ]
+    analyses = [
+        (board, analysis, svg(draw, (9, 4.5), f"{analysis.title}, {board.title}") if draw else "")
+        for board in boards
+        for analysis in board.analyses
+        for draw in [_drawing(analysis)]
+    ]
+
+    groups = prompt_groups(boards)
+    values = {"boards": boards, "splits": splits, "analyses": analyses, "columns": COLUMNS}
+    values["of_prompts"] = sum(map(len, groups))
+
+    def render(prompts: list[dict[str, Any]]) -> bytes:
+        data = {"figures": FIGURES, "survival": SURVIVAL_THRESHOLD, "prompts": prompts}
+        page = template.render(values, prompts=len(prompts), data=script_json(data))
+        return page.encode("utf-8", "replace")
+
+    room = max_bytes - len(render([])) - 20  # their number may take more digits
     if room < 0:
         raise ValueError(
-            f"Without any prompts the page takes {len(bare):,} bytes of {max_bytes:,}; report "
-            "fewer folders at once, or remove large analyses"
+            f"Without any prompts the page takes more than {max_bytes:,} bytes, by {-room:,}; "
+            "report fewer folders at once, or remove large analyses"
         )
-    return _assemble(boards, room)
+    return render(choose_prompts(groups, room))
 
 
-def _assemble(boards: Sequence[Board], room: int) -> bytes:
-    data = {
-        "boards": [board_facts(board) for board in boards],
-        "columns": [asdict(column) for column in COLUMNS],
-        "oracleMark": ORACLE_MARK,
-        "oracleNote": ORACLE_NOTE.strip(),
-        "survival": SURVIVAL_THRESHOLD,
-        "sample": prompt_sample(boards, room),
-    }
-    parts = {
-        "mark": MARK,
-        "title": html.escape(", ".join(board.title for board in boards)),
-        "css": _source("page.css"),
-        "data": script_json(data),
-        "js": "\n".join(_source(name) for name in _SCRIPTS),
-    }
-    # In one pass, so that nothing inside the data is taken for a place to fill.
-    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _source("page.html"))
-    return page.encode("utf-8", "replace")
-
-
-def _source(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
+def _drawing(analysis: Analysis) -> Callable[[Figure], None] | None:
+    if analysis.name in ("dropped", "judge", "rates", "transfer"):
+        module = import_module(f"benchmarks.analyses.{analysis.name}")  # transfer's loads torch
+        return partial(module.draw, analysis=analysis)
+    return partial(draw_lines, analysis=analysis) if analysis.series else None

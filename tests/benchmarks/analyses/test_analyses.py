@@ -7,11 +7,9 @@ import pytest
 
 import models
 from bench_agents import Learner
-from bench_fixtures import make_generator, record
-from benchmarks.__main__ import main
+from bench_fixtures import frame, make_generator, record
 from benchmarks.analyses import rates, timing, transfer
 from benchmarks.analyses.analysis import Analysis, Series, Table, read_analyses, write_analysis
-from benchmarks.analyses.compare import compare_agents
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
@@ -87,33 +85,6 @@ def test_analyses_are_read_as_they_were_written(tmp_path: Path):
     assert read_analyses(tmp_path / "nowhere") == []
 
 
-def test_pairs_by_hand():
-    rewards = {"a": (1.0, 1.0, 0.5, 0.5), "b": (0.5, 0.5, 0.5, 0.5)}
-    records = [
-        record(agent=agent, prompt_id=f"p{place}", reward=reward)
-        for agent, own in rewards.items()
-        for place, reward in enumerate(own)
-    ]
-    (row,) = compare_agents(records).tables["seen"].rows
-    assert row[:4] == ("a", "b", 4, 0.25)
-    assert row[5] == 0.75
-    assert float(row[6]) == 0.5  # of 4 signs of two differences, 2 are as far from 0
-    assert row[7] == "yes"
-    assert "small n" in row[8]
-    (swapped,) = compare_agents(records, ["b", "a"]).tables["seen"].rows
-    assert swapped[:4] == ("b", "a", 4, -0.25)
-
-
-def test_pairs_need_two_agents_on_the_same_prompts():
-    with pytest.raises(ValueError, match="two agents"):
-        compare_agents([record()])
-    with pytest.raises(ValueError, match="no results of c"):
-        compare_agents([record()], ["a", "c"])
-    other = [record(), record(agent="b", prompt_id="p1")]
-    with pytest.raises(RunFolderError, match="different prompts of seen"):
-        compare_agents(other)
-
-
 def test_areas_by_hand():
     # Trapezoids: 0.4 * (1 + 0.5) / 2 + 0.4 * (0.5 + 0) / 2 = 0.4, over a width of 0.8.
     assert rates.area([(0.1, 1.0), (0.5, 0.5), (0.9, 0.0)]) == pytest.approx(0.5)
@@ -121,72 +92,107 @@ def test_areas_by_hand():
     assert rates.area([(0.5, 1.0)]) is None
 
 
+def test_agents_may_have_rates_of_their_own(tmp_path: Path):
+    asked = [("a", 0.1), ("b", 0.2), ("a", 0.3)]
+    records = [
+        record(agent=f"{agent}-rate{rate:g}", requested_rate=rate, similarity=rate)
+        for agent, rate in asked
+    ]
+    analysis = rates.analyse(frame(records))
+    assert analysis.series == (
+        Series("a", ((0.1, 0.1), (0.3, 0.3))), Series("b", ((0.2, 0.2),)),
+    )  # fmt: skip
+    write_analysis(tmp_path, analysis, lambda figure: rates.draw(figure, analysis))
+    assert read_analyses(tmp_path) == [analysis]
+
+
 def test_curves_come_from_the_records_of_each_rate():
     records = [
-        record(agent=f"{agent}-rate{rate:g}", requested_rate=rate, similarity=similarity)
-        for agent, own in {"random": (0.5, 0.1), "x-rate": (0.9, 0.7)}.items()
+        record(agent=f"{agent}-rate{rate:g}", requested_rate=rate, similarity=similarity, **where)
+        for agent, own in {"x-rate": (0.9, 0.7), "random": (0.5, 0.1)}.items()
         for rate, similarity in zip((0.2, 0.4), own, strict=True)
+        for where in ({}, {"split": "more"})
+        if agent == "random" or not where
     ]
-    analysis = rates.analyse(records, ["seen"])
-    areas = {row[1]: (row[2], row[5]) for row in analysis.tables["areas under the curves"].rows}
-    assert areas["random"] == (pytest.approx(0.3), 0.0)
-    assert areas["x-rate"] == (pytest.approx(0.8), pytest.approx(0.5))
-    assert Series("random", ((0.2, 0.5), (0.4, 0.1))) in analysis.series
+    analysis = rates.analyse(frame([*records, record(agent="keep_all")]))
+    areas, seen, more = analysis.tables.values()
+    assert [(*row[:3], row[5]) for row in areas.rows] == [
+        ("seen", "random", pytest.approx(0.3), 0.0),
+        ("seen", "x-rate", pytest.approx(0.8), pytest.approx(0.5)),
+        ("more", "random", pytest.approx(0.3), 0.0),
+    ]
+    assert seen.rows[0] == ("random", 0.2, 0.5, 0.5, 0.5, 0.0, 0.5)
+    assert (len(seen.rows), len(more.rows)) == (4, 2)
+    random, other = analysis.series
+    assert random == Series("random", ((0.2, 0.5), (0.4, 0.1)))
+    assert other.name == "x-rate"
+    alone = rates.analyse(frame(records[:1]))
+    assert alone.tables[rates.AREAS].rows == (("seen", "x-rate", None, None, None, None),)
 
 
 @pytest.mark.usefixtures("shared_generator")
 def test_rates_use_the_agents_that_the_run_trained(
-    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(Learner, "trained", [])
     out = tmp_path / "out"
     run(suite, out, [RATED])
     trained = list(Learner.trained)
-    command = ["rates", str(out), "--agents", f"random,{RATED}", "--rates", "0,0.5"]
-    assert main(command) == 0
+    analysis = rates.run(out, ["random", RATED], rates=[0, 0.5])
     assert Learner.trained == trained
-    (analysis,) = read_analyses(out)
+    assert read_analyses(out) == [analysis]
     rows = analysis.tables["validation_seen"].rows
     achieved = {(row[0], row[1]): row[2] for row in rows}
     assert achieved["rated", 0.0] == achieved["random", 0.0] == 0.0
     assert achieved["rated", 0.5] == pytest.approx(0.5, abs=0.1)
     assert {row[4] for row in rows if row[1] == 0.0} == {1.0}
-    first = capsys.readouterr().out
-    assert "areas under the curves" in first
-    assert main(command) == 0  # resumed: nothing is evaluated twice
-    assert capsys.readouterr().out == first
+    resumed = rates.run(out, ["random", RATED], rates=[0, 0.5])  # nothing is evaluated twice
+    assert resumed == analysis
 
 
-def test_agents_without_a_rate_have_no_curve(suite: Suite, tmp_path: Path, capsys):
+def test_agents_without_a_rate_have_no_curve(suite: Suite, tmp_path: Path):
     run(suite, tmp_path / "out", ["keep_all"])
-    assert main(["rates", str(tmp_path / "out"), "--agents", "keep_all"]) == 2
-    assert "keep_all take no rate" in capsys.readouterr().err
-    assert main(["rates", str(tmp_path / "out"), "--agents", "random", "--rates", "2"]) == 2
-    assert "shares from 0 to 1" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="keep_all take no rate"):
+        rates.run(tmp_path / "out", ["keep_all"])
+    for wrong in ([2.0], []):
+        with pytest.raises(ValueError, match="shares from 0 to 1"):
+            rates.run(tmp_path / "out", ["random"], rates=wrong)
 
 
 @pytest.mark.usefixtures("shared_generator")
 def test_transfer_evaluates_every_run_with_every_generator(
-    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(Learner, "trained", [])
-    names = ["one", "two"]
-    for name in names:
-        run(dataclasses.replace(suite, generator="micro"), tmp_path / name, [RATED])
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        run(dataclasses.replace(suite, generator="micro"), folder, [RATED])
     trained = list(Learner.trained)
-    folders = [str(tmp_path / name) for name in names]
-    command = ["transfer", *folders, "--agents", RATED, "--out", str(tmp_path / "matrix")]
-    assert main(command) == 0
+    analysis = transfer.run(folders, [RATED], tmp_path / "matrix")
     assert Learner.trained == trained
-    (analysis,) = read_analyses(tmp_path / "matrix")
+    assert read_analyses(tmp_path / "matrix") == [analysis]
     table = analysis.tables["rated, validation_seen"]
     assert table.columns == ("trained in", "one", "two")
-    assert [row[0] for row in table.rows] == names
+    assert [row[0] for row in table.rows] == ["one", "two"]
     # Both runs trained the same agents against the same generator.
     assert len({cell for row in table.rows for cell in row[1:]}) == 1
-    capsys.readouterr()
-    assert main([*command[:3], "--agents", "keep_all", "--out", "x"]) == 2
-    assert "nothing to transfer" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="nothing to transfer"):
+        transfer.run(folders, ["keep_all"], tmp_path / "x")
+    with pytest.raises(ValueError, match=r"names of their own, got .*one, .*one"):
+        transfer.run([folders[0]] * 2, [RATED], tmp_path / "x")
+
+
+def test_a_policy_that_a_run_did_not_evaluate_leaves_a_gap():
+    rows = {
+        "x": [
+            {"split": "seen", "agent": f"a-{label}", "reward": reward}
+            for label, reward in (("x", 0.5), ("y", 0.25))
+        ],
+        "y": [{"split": "seen", "agent": "a-y", "reward": 0.75}],
+    }
+    assert transfer.analyse(rows, ["a"]).tables == {
+        "a, seen": Table(("trained in", "x", "y"), (("x", 0.5, None), ("y", 0.25, 0.75)))
+    }
 
 
 def test_missing_trained_agents_are_told(suite: Suite, tmp_path: Path):
@@ -209,7 +215,7 @@ def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
         transfer.run(folders, [RATED], tmp_path / "out", device="cpu")
 
 
-def test_net_time_saved_by_hand(tmp_path: Path):
+def test_net_time_saved_by_hand():
     records = [
         record(agent=agent, seed=seed, prompt_id=f"p{place}", prompt="x" * 12, **changes)
         for agent, changes in {
@@ -225,7 +231,7 @@ def test_net_time_saved_by_hand(tmp_path: Path):
         measured.append(len(texts))
         return float(len(texts[0]))  # a millisecond per character
 
-    table = timing.analyse(records, ["seen"], measure, prompts=2).tables["seen"]
+    table = timing.analyse(frame(records), measure, prompts=2).tables["seen"]
     assert table.rows == (
         ("a", 2, 3.0, 12.0, 4.0, 5.0, 5.0 / 12.0),
         ("b", 2, 3.0, 12.0, 11.0, -2.0, -2.0 / 12.0),
@@ -234,14 +240,11 @@ def test_net_time_saved_by_hand(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("shared_generator")
-def test_timing_measures_every_agent(suite: Suite, tmp_path: Path, capsys):
+def test_timing_measures_every_agent(suite: Suite, tmp_path: Path):
     run(suite, tmp_path / "out", ["keep_all", "random"])
-    assert main(["timing", str(tmp_path / "out"), "--prompts", "3"]) == 0
-    assert "net ms saved" in capsys.readouterr().out
-    (analysis,) = read_analyses(tmp_path / "out")
+    analysis = timing.run(tmp_path / "out", prompts=3)
+    assert read_analyses(tmp_path / "out") == [analysis]
     assert {row[0] for row in analysis.tables["validation_seen"].rows} == {"keep_all", "random"}
-    (tmp_path / "empty").mkdir()
-    assert main(["timing", str(tmp_path / "empty")]) == 2
 
 
 def test_a_folder_tells_its_suite(suite: Suite, tmp_path: Path):

@@ -2,15 +2,22 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from string import digits
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_fixtures import SETTINGS, record
-from benchmarks.__main__ import main
+from bench_fixtures import SETTINGS, frame, record
 from benchmarks.analyses.analysis import read_analyses, write_analysis
-from benchmarks.analyses.dropped import analyse, kept_words, user_ranges
+from benchmarks.analyses.dropped import (
+    analyse,
+    draw,
+    kept_words,
+    run,
+    user_ranges,
+    user_words,
+)
 from benchmarks.analyses.word_classes import CLASSES, word_class, words
 from benchmarks.records import RunFolder
 
@@ -57,13 +64,9 @@ def test_every_word_has_a_class_and_holds_no_white_space(text: str):
     for start, end in spans:
         assert not any(character.isspace() for character in text[start:end])
         assert word_class(text[start:end]) in CLASSES
-    rest = "".join(
-        text[a:b]
-        for a, b in zip(
-            [0, *(s[1] for s in spans)], [*(s[0] for s in spans), len(text)], strict=True
-        )
-    )
-    assert not rest.strip() or not words(rest)
+    ends = [0, *(place for span in spans for place in span), len(text)]
+    rest = "".join(text[a:b] for a, b in zip(ends[::2], ends[1::2], strict=True))
+    assert not rest.strip()
 
 
 @pytest.mark.parametrize("word", ["e\u0301te\u0301", "\u0939\u093f\u0928\u094d\u0926\u0940"])
@@ -79,8 +82,8 @@ def test_combining_marks_belong_to_their_word(word: str):
 
 def test_odd_words_leave_tables_whole(tmp_path: Path):
     odd = record(prompt="Instruction: a | \ud800\nOutput: \n", dropped=())
-    analysis = analyse([odd], min_count=1)
-    write_analysis(tmp_path, analysis, lambda figure: figure.subplots())
+    analysis = analyse(frame([odd]), min_count=1)
+    write_analysis(tmp_path, analysis, lambda figure: draw(figure, analysis))
     assert read_analyses(tmp_path) == [analysis]
     place = tmp_path / "analyses"
     assert "\\ud800" in (place / "dropped.md").read_text(encoding="utf-8")
@@ -90,9 +93,7 @@ def test_odd_words_leave_tables_whole(tmp_path: Path):
 
 
 def test_the_templates_words_do_not_count():
-    assert [word.text for word in kept_words(record(prompt=PROMPT, dropped=()))] == [
-        "sort", "the", "figs", "a", "b",
-    ]  # fmt: skip
+    assert [word for *_, word in user_words(PROMPT)] == ["sort", "the", "figs", "a", "b"]
     odd = "Instruction: Copy\nInput: x\nInput: y\nOutput: \n"
     assert [odd[a:b] for a, b in user_ranges(odd)] == ["Copy\nInput: x", "y"]
     alone = "Instruction: Copy\nOutput: \n"
@@ -102,7 +103,7 @@ def test_the_templates_words_do_not_count():
 
 def test_rates_by_hand():
     # Of "figs" 3 of 4 characters are lost; 5 words, 11 letters and blanks before the input's 3.
-    analysis = analyse([dropped("the fig", source="sort/all")], min_count=1)
+    analysis = analyse(frame([dropped("the fig", source="sort/all")]), min_count=1)
     by_class = {row[0]: row[1:] for row in analysis.tables["by word class"].rows}
     assert by_class == {"article": (2, 0.5), "other": (3, pytest.approx((1 + 0.25 + 1) / 3))}
     assert analysis.tables["by task family"].rows == (("sort", 5, pytest.approx(3.25 / 5)),)
@@ -112,16 +113,21 @@ def test_rates_by_hand():
 
 
 def test_positions_run_over_the_users_text():
-    rows = analyse([dropped("a b")]).tables["by position, in tenths of the text"].rows
+    rows = analyse(frame([dropped("a b")])).tables["by position, in tenths of the text"].rows
     # 13 characters of instruction and 3 of input: "sort" has its middle at 2/16.
     assert [row[0] for row in rows] == ["1", "4", "6", "8", "9"]
     assert [row[2] for row in rows] == [1.0, 1.0, 1.0, 0.0, 0.0]
 
 
-def test_nothing_dropped_is_kept_wholly():
-    analysis = analyse([record(prompt=PROMPT, dropped=())] * 30)
-    tables = list(analysis.tables.values())
-    assert {cell for table in tables[:3] for row in table.rows for cell in row[2:]} == {1.0}
+def test_agents_stand_side_by_side_and_rare_words_in_no_list():
+    whole = [record(prompt=PROMPT, dropped=(), agent=agent) for agent in ("b", "a") for _ in "123"]
+    other = record(prompt="hi", dropped=(), agent="a")
+    by_class, _, _, words_of_a, words_of_b = analyse(
+        frame([*whole, other]), min_count=4
+    ).tables.values()
+    assert by_class.columns == ("class", "words", "a", "b")
+    assert by_class.rows == (("article", 6, 1.0, 1.0), ("other", 10, 1.0, 1.0))
+    assert words_of_a.rows == words_of_b.rows == ()
 
 
 @given(st.data())
@@ -131,17 +137,17 @@ def test_rates_are_shares(data):
     end = data.draw(st.integers(0, len(prompt)))
     start = data.draw(st.integers(0, end))
     cut = record(prompt=prompt, dropped=((start, end),) if start < end else ())
-    assert all(0.0 <= w.kept <= 1.0 and 0.0 <= w.position <= 1.0 for w in kept_words(cut))
+    kept = kept_words(frame([cut]))
+    assert kept["kept"].between(0.0, 1.0).all()
+    assert set(kept["position"]) <= set(digits)
 
 
-def test_command_writes_tables_and_a_picture(tmp_path: Path, capsys):
+def test_it_is_written_into_the_folder(tmp_path: Path):
     folder = RunFolder.open(tmp_path, SETTINGS)
     with folder.write_part("a", "seen", 0) as write:
         write(dropped("the"))
-    assert main(["dropped", str(tmp_path)]) == 0
-    assert "| article |" in capsys.readouterr().out
-    assert [analysis.name for analysis in read_analyses(tmp_path)] == ["dropped"]
-    picture = (tmp_path / "analyses" / "dropped.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert main(["dropped", str(tmp_path), "--agents", "b"]) == 2
-    assert "no results of the agents b, only of a" in capsys.readouterr().err
+    analysis = run(tmp_path)
+    assert read_analyses(tmp_path) == [analysis]
+    assert (tmp_path / "analyses" / "dropped.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no results of the agents b, only of a"):
+        run(tmp_path, agents=["b"])

@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerFast
 
 from env_fixtures import ID, PROMPTS
 from fakes import CountingGenerator, first_and_last_word
-from fault_server import FAULTS, Fault, FaultServer, seeded_faults
+from fault_server import FAULTS, KEY, Fault, FaultServer, seeded_faults, set_surroundings
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.tokenizers import TextEncoder
 from pcrl_gym.errors import BudgetExceededError, GeneratorError, MissingExtraError
@@ -44,18 +44,13 @@ from pcrl_gym.scoring.scorer import Scorer
 from pcrl_gym.storage.disk_cache import DiskCache
 from serving import needs_serving, transformers_serve
 
-KEY = "sk-very-secret-0123456789"
 # Long, so that a busy machine does not make timeouts of its own; tests of timeouts set theirs.
 PATIENT = 60.0
 
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key, and neither proxies nor settings of the machine."""
-    for name in ("OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    set_surroundings(monkeypatch)
 
 
 @pytest.fixture
