@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -50,6 +51,7 @@ def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -
     ways["f"] = fastest_floor(generator, work, sliced=True)
     runs: dict[str, list[Measured]] = {way: [] for way in ways}
     for _ in range(repeats):
+        gc.collect()
         for way, answer in ways.items():
             runs[way].append(measure(answer, generator.model))
     results = {way: runs[way][0].result for way in _WAYS}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import re
 import time
@@ -48,7 +47,7 @@ def count_passes(model: Any) -> Iterator[SimpleNamespace]:
 class Measured(NamedTuple):
     """One run of one way."""
 
-    seconds: float  # wall-clock time
+    seconds: float
     passes: int  # forward passes, summed over rows
     memory: int | None  # most bytes held, see `peak_memory`
     result: Any  # what the way returned
@@ -56,7 +55,6 @@ class Measured(NamedTuple):
 
 def measure(way: Callable[[], Any], model: Any) -> Measured:
     """Run a way once."""
-    gc.collect()
     known = reset_memory(model.device)
     with count_passes(model) as passes:
         synchronize(model.device)

@@ -6,13 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.speed.figures import (
-    check_new,
-    device_name,
-    format_rows,
-    origin,
-    write_figures,
-)
+from benchmarks.speed.figures import check_new, device_name, format_rows, origin, write_figures
 
 SPLIT = "validation_seen"
 NEW_TOKENS = 30
@@ -74,15 +68,9 @@ def run(
     where = device_name(compressor.device)
     print(f"{len(rows)} prompts of micro ({SPLIT}), best of {repeats}, {where}\n")
     print(format_rows(latencies, _COLUMNS), end="")
-    figures = {
-        "settings": settings,
-        "prompts_measured": len(rows),
-        "generator": asked.name,
-        "device": str(compressor.device),
-        "provenance": provenance,
-        "latencies": latencies,
-    }
-    write_figures(out, figures)
+    found = {"settings": settings, "prompts_measured": len(rows), "generator": asked.name}
+    found |= {"device": str(compressor.device), "provenance": provenance, "latencies": latencies}
+    write_figures(out, found)
 
 
 def milliseconds(

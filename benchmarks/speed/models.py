@@ -1,10 +1,9 @@
 """Generators to measure: micro, folders, and the shapes of well-known models with random weights.
 
 Weights of shapes are drawn in memory, nothing is downloaded. The speed of a pass depends on the
-shape alone; how many passes an answer takes depends on how often drafts hold, of which random
-weights say nothing. They are not drawn as the library does it: T5 would repeat one token for ever,
-so that all answers were the same and every draft held. Nor much wider, or else rounding would
-decide answers.
+shape alone; of how many passes an answer takes random weights say nothing. They are not drawn as
+the library does it, with which T5 would repeat one token for ever and every draft would hold, nor
+much wider, or else rounding would decide answers.
 """
 
 from __future__ import annotations

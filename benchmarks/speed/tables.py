@@ -44,10 +44,14 @@ _DRAFTS = {
     "masks": "{masks}", "prompts": "{prompts}", "drafts held": "{drafts_held:.3f}",
     "rewards equal": "{rewards} of {prompts}", "answers equal": "{answers} of {prompts}",
 }  # fmt: skip
-_OVERHEAD = {
+OVERHEAD = {
     "prompts": "{prompts}", "steps": "{steps}", "seconds": "{seconds:.3f}",
     "in the generator": "{generator_seconds:.3f}", "environment": "{share:.1%}",
 }  # fmt: skip
+"""Columns of what `measure_overhead` returns."""
+
+TARGETS = {"target": "{text}", "value": "{value:.3f}", "reached": "{reached}"}
+"""Columns of what `find_targets` returns."""
 
 
 def format_cases(cases: Sequence[dict[str, Any]]) -> str:
@@ -60,11 +64,6 @@ def format_cases(cases: Sequence[dict[str, Any]]) -> str:
         equal = {name: min(case[f"{name}_equal"].values()) for name in ("rewards", "answers")}
         drafts.append(case | equal)
     return f"{format_rows(speed, _SPEED)}\n{format_rows(drafts, _DRAFTS)}"
-
-
-def format_overhead(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the table of the environment's own time, rows as of `measure_overhead`."""
-    return format_rows(rows, _OVERHEAD)
 
 
 def find_targets(
@@ -96,11 +95,3 @@ def find_targets(
         text = f"at least 90% of a step in the generator, {row['prompts']} prompts"
         found.append((text, 1 - row["share"], 0.9))
     return [{"text": text, "value": v, "reached": v >= goal} for text, v, goal in found]
-
-
-def format_targets(targets: Sequence[dict[str, Any]]) -> str:
-    """Return one line per target."""
-    return "".join(
-        f"{'reached' if row['reached'] else 'MISSED'}: {row['text']}: {row['value']:.3f}\n"
-        for row in targets
-    )

@@ -2,12 +2,9 @@
 
 The unit of work is what an environment's step asks of the generator: given the answers to the
 original prompts, made before the clock starts, answer compressed prompts and compute the threshold
-rewards. All ways get the same distinct pairs of compressed prompt and original answer. An
-environment never asks again for a prompt that is kept whole, so `keep-all` shows what verifying a
-draft costs when all of it holds.
-
-Speeds are compared within one run: the ways take turns, and the fastest repetition of each counts.
-The floor knows its batches beforehand and decodes nothing, so no engine reaches all of it.
+rewards. All ways get the same distinct pairs of compressed prompt and original answer and take
+turns; the fastest repetition of each counts. `keep-all` shows what verifying a draft costs when all
+of it holds. The floor knows its batches beforehand and decodes nothing: no engine reaches it.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ import sys
 from typing import Any
 
 from benchmarks.speed import tables
-from benchmarks.speed.figures import check_new, device_name, origin, write_figures
+from benchmarks.speed.figures import check_new, device_name, format_rows, origin, write_figures
 from benchmarks.speed.masks import MASKS, find_policy, keep_masks
 from benchmarks.speed.models import GPU_SHAPES, KNOWN, build_generator, check_names
 from pcrl_gym.micro import MICRO
@@ -86,13 +83,9 @@ def run(
     agent, source = (
         find_policy(policy, policy_episodes, device) if "policy" in masks else (None, "")
     )
-    figures: dict[str, Any] = {
-        "finished": False,
-        "settings": settings | {"models": models, "masks": masks},
-        "provenance": origin(),
-        "cases": [],
-        "overhead": [],
-    }
+    settings |= {"models": models, "masks": masks}
+    figures: dict[str, Any] = {"finished": False, "settings": settings, "provenance": origin()}
+    figures |= {"cases": [], "overhead": []}
     print(tables.LEGEND + (f"- masks of a policy: {source}\n" if source else ""))
     for name in models:
         print(f"Building {name} ...", file=sys.stderr, flush=True)
@@ -103,33 +96,25 @@ def run(
         # A policy's units are micro's tokens.
         kept = keep_masks(task, episodes, masks, agent if name in KNOWN else None)
         cases = measure_model(generator, episodes, kept, repeats)
-        print(f"### {describe(generator)}, {len(episodes)} prompts, best of {repeats}\n")
+        model, millions = generator.model, generator.model.num_parameters() / 1e6
+        made = f"{millions:.1f} M parameters, {model.dtype} on {device_name(model.device)}"
+        print(f"### {name} ({made}), {len(episodes)} prompts, best of {repeats}\n")
         print(tables.format_cases(cases), flush=True)
         figures["cases"] += cases
         if name == "micro":
             figures["overhead"] = measure_overhead(generator, len(episodes))
             print("### Environment overhead, 64 environments with micro, random masks of 15 %\n")
-            print(tables.format_overhead(figures["overhead"]), flush=True)
+            print(format_rows(figures["overhead"], tables.OVERHEAD), flush=True)
         figures["targets"] = tables.find_targets(figures["cases"], figures["overhead"])
         figures["finished"] = name == models[-1]
         write_figures(out, figures)
-        del generator, task, episodes  # each holds the model
+        del generator, model, task, episodes  # each holds the weights
         gc.collect()
         torch.cuda.empty_cache()
-    print(f"### Targets\n\n{tables.format_targets(figures['targets'])}", end="")
-    wrong = [
-        case
-        for case in figures["cases"]
-        if case["exact"] and min(case["rewards_equal"].values()) < case["prompts"]
-    ]
-    for case in wrong:
-        print(f"error: rewards differ: {case['model']}, {case['masks']}", file=sys.stderr)
-    return 1 if wrong else 0
-
-
-def describe(generator: Any) -> str:
-    """Return the name, size, type and place of a generator."""
-    model = generator.model
-    dtype, device = str(model.dtype).removeprefix("torch."), device_name(model.device)
-    millions = f"{model.num_parameters() / 1e6:.1f} M parameters"
-    return f"{generator.name} ({millions}, {dtype} on {device})"
+    print(f"### Targets\n\n{format_rows(figures['targets'], tables.TARGETS)}", end="")
+    status = 0
+    for case in figures["cases"]:
+        if case["exact"] and min(case["rewards_equal"].values()) < case["prompts"]:
+            print(f"error: rewards differ: {case['model']}, {case['masks']}", file=sys.stderr)
+            status = 1
+    return status
