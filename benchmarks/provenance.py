@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.records import RunFolder
 from pcrl_gym.storage.atomic import write_file
+
+if TYPE_CHECKING:
+    from benchmarks.records import RunFolder
 
 _LIBRARIES = (
     "gymnasium", "numpy", "rapidfuzz", "sb3-contrib", "stable-baselines3", "tokenizers", "torch",
@@ -32,24 +36,20 @@ def git_state() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
-        )
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None  # no git, or no repository: provenance then says null
-    return done.stdout.strip()
 
 
 def library_versions() -> dict[str, str | None]:
     """Return the versions of the libraries that results may depend on; None if not installed."""
     versions: dict[str, str | None] = {}
     for library in _LIBRARIES:
-        try:
+        versions[library] = None
+        with suppress(metadata.PackageNotFoundError):
             versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            versions[library] = None
     return versions
 
 
@@ -64,11 +64,14 @@ def machine() -> dict[str, Any]:
     import torch
 
     load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
+    processors = Path("/proc/cpuinfo")  # `platform.processor` is empty on Linux
+    text = processors.read_text(encoding="utf-8") if processors.is_file() else ""
+    named = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
     return {
         "git": git_state(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": named[1] if named else platform.processor(),
         "cpu_count": os.cpu_count(),
         "load": load,
         "threads": torch.get_num_threads(),
@@ -77,16 +80,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    file = Path("/proc/cpuinfo")  # `platform.processor` is empty on Linux
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _describe(git: dict[str, Any]) -> str:
-    commit = (git["commit"] or "unknown")[:12]
-    return f"commit {commit} with uncommitted changes" if git["dirty"] else f"commit {commit}"
+def origin() -> dict[str, Any]:
+    """Return the time, under "started", and `machine()`."""
+    return {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), **machine()}
 
 
 def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
@@ -100,17 +96,19 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
     """
     file = folder.path / "provenance.json"
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
-    stored["settings"] = folder.settings
-    here = machine()
-    code = here["git"]
+    here = origin()
+    runs, code = stored["runs"], here["git"]
     # Of two states with uncommitted changes nobody knows whether they are the same.
-    if stored["runs"] and (code["dirty"] or stored["runs"][-1]["git"] != code):
-        before, now = _describe(stored["runs"][-1]["git"]), _describe(code)
+    if runs and (code["dirty"] or runs[-1]["git"] != code):
+        before, now = (
+            f"commit {(git['commit'] or 'unknown')[:12]}"
+            + (" with uncommitted changes" if git["dirty"] else "")
+            for git in (runs[-1]["git"], code)
+        )
         print(
             f"warning: {folder.path} may hold results of other code ({before}; now {now}); "
             "give a new folder for one code's table",
             file=sys.stderr,
         )
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    stored["runs"].append({"started": started, **here, **run})
+    stored |= {"settings": folder.settings, "runs": [*runs, {**here, **run}]}
     write_file(file, json.dumps(stored, indent=2) + "\n")

@@ -28,7 +28,7 @@ def add_speed(commands: Any) -> None:
         dtype="auto (default), float32, bfloat16 or float16, of generators",
         policy="folder of a trained ppo agent (default: train one)",
     )
-    add_options(speed, float, policy_minutes="how long to train it; 0: do without (default 2)")
+    add_options(speed, int, policy_episodes="how long to train it; 0: do without (default 6144)")
     latency = add_command(
         commands,
         "latency",
@@ -70,15 +70,15 @@ def add_speed(commands: Any) -> None:
 
 
 def _throughput(**options: Any) -> int:
-    from benchmarks.speed.throughput.command import Options, run
+    from benchmarks.speed.throughput import run
 
-    return 0 if run(Options(**options)) else 1
+    return run(**options)
 
 
 def _latency(**options: Any) -> None:
-    from benchmarks.speed.latency import Options, run
+    from benchmarks.speed.latency import run
 
-    run(Options(**options))
+    run(**options)
 
 
 def _scaling(figures: str | None = None, **options: Any) -> None:
@@ -91,6 +91,6 @@ def _scaling(figures: str | None = None, **options: Any) -> None:
 
 
 def _concurrency(**options: Any) -> None:
-    from benchmarks.speed.concurrency import measure
+    from benchmarks.speed.concurrency import run
 
-    print(measure(**options), end="")
+    run(**options)

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.scaling.projection import H100, MODELS
 from benchmarks.scaling.stages import SAMPLES, Case, measure_case, prompts_of_length
 from benchmarks.scaling.tables import RUN, Replicated, format_all
+from benchmarks.speed.cost import measure
 from benchmarks.speed.figures import check_new, origin, write_figures
-from benchmarks.speed.throughput.cases import make_work
-from benchmarks.speed.throughput.cost import measure
-from benchmarks.speed.throughput.masks import keep_masks
-from benchmarks.speed.throughput.models import KNOWN, build_generator, check_names
-from benchmarks.speed.throughput.tables import NEW_TOKENS
-from benchmarks.speed.throughput.ways import stopped
+from benchmarks.speed.masks import keep_masks
+from benchmarks.speed.models import KNOWN, build_generator, check_names
+from benchmarks.speed.tables import NEW_TOKENS
+from benchmarks.speed.ways import make_work, stopped
 from pcrl_gym.envs.task import make_task
 from pcrl_gym.named_datasets import load_prompts
 

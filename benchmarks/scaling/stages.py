@@ -14,8 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from agents.scst import SCSTAgent
 from agents.scst_training import prompts_of_update
-from benchmarks.speed.throughput.cost import count_passes
-from benchmarks.speed.throughput.overhead import TimedGenerator
+from benchmarks.speed.cost import TimedGenerator, count_passes
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate

@@ -1,15 +1,14 @@
-"""The file of all figures that a measuring command writes, and where they come from."""
+"""What measuring commands print and write: tables, and a file of all figures."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.provenance import machine
+from benchmarks.markdown import align
+from benchmarks.provenance import origin as origin
 from pcrl_gym.storage.atomic import write_file
 
 
@@ -23,11 +22,6 @@ def check_new(out: str | None) -> None:
         raise ValueError(f"{out} exists and is not overwritten; give another file")
 
 
-def origin() -> dict[str, Any]:
-    """Return the time and `machine()`."""
-    return {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), **machine()}
-
-
 def write_figures(out: str | None, figures: dict[str, Any]) -> None:
     """Write figures as JSON, if a file is wanted; its folder is made."""
     if out is not None:
@@ -35,8 +29,24 @@ def write_figures(out: str | None, figures: dict[str, Any]) -> None:
         write_file(Path(out), json.dumps(figures, indent=2, allow_nan=False) + "\n")
 
 
-def device_name(device: torch.device) -> str:
+def format_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    """Return a Markdown table; each column has a header and a format of a row's values.
+
+    Example:
+        >>> print(format_rows([{"n": 2, "s": 0.25}], {"calls": "{n}", "share": "{s:.0%}"}), end="")
+        | calls | share |
+        | ----- | ----: |
+        | 2     |   25% |
+    """
+    return align(
+        [[*columns], *([text.format_map(row) for text in columns.values()] for row in rows)]
+    )
+
+
+def device_name(device: Any) -> str:
     """Return the name of a GPU, or how many threads of a CPU compute; else the type of device."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type

@@ -1,42 +1,98 @@
-"""The report of `benchmarks/on_gpu.sh`: what each part measured, and with what.
-
-`python -m benchmarks.speed.on_gpu OUTDIR PART STATUS SECONDS` adds a part to OUTDIR/on_gpu.json.
-"""
+"""What is worth measuring on one GPU, one part after the other, whatever goes wrong."""
 
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.provenance import machine
 from pcrl_gym.storage.atomic import write_file
 
-STOPPED = (124, 137)  # how `timeout` ends when the time is up, and when it had to kill
+# By part the most seconds that it may take, and its command.
+_PARTS = {
+    "throughput": (
+        240,
+        "speed throughput --models {models} --prompts {prompts} --repeats 2 --masks random-15 "
+        "--out {out}/throughput.json",
+    ),
+    "finetune": (
+        170,
+        "finetune --from-config {shape} --data {data} --split validation_seen --minutes 2 "
+        "--evaluate-limit {answered} --out {out}/finetune",
+    ),
+    "training": (
+        140,
+        "train scst --config {config} --out {out}/training --loggers jsonl --set "
+        "agent.encoder={encoder} task.tokenizer={tokenizer} task.dataset={data} "
+        "task.generator={generator} run.minutes=1.5 run.episodes=null run.updates=null "
+        "run.evaluate_every=1000000 run.evaluate_limit={evaluated}",
+    ),
+}
+_CPU = {"models": "micro", "prompts": 64, "shape": "gpt2-mini", "answered": 50, "evaluated": 32}
+_GPU = {"models": "micro,gpt2-xl,flan-t5-xl,llama-7b", "shape": "gpt2-small"}
+_GPU |= {"prompts": 128, "answered": 500, "evaluated": 256}
 
 
-def add_part(out: Path, part: str, status: int, seconds: int) -> dict[str, Any]:
-    """Add a part to the report, which is there from the first part on.
+def run(out: str, *, data: str = "micro", encoder: str | None = None) -> int:
+    """Measure throughput, tuning and training on one GPU in ten minutes; smaller on a CPU.
 
     Args:
-        out: Folder of the measurements.
-        part: "throughput", "finetune" or "training".
-        status: Exit status of its command.
-        seconds: Wall-clock time it took, loading included.
+        out: New folder for all results; its on_gpu.json says machine, versions, commit, figures.
+        data: Folder of prompts with answers, of the splits train and validation_seen; or micro.
+        encoder: Text encoder of the policy, id or folder, which stays frozen; by default a small
+            new one.
 
     Returns:
-        The report: `machine`, see `benchmarks.provenance.machine`, and `parts` by name, each with
-        `outcome` ("done", "stopped" by its time limit, "failed"), `seconds` and `figures`.
+        The exit status: 1 if a part failed or was stopped by its time limit, else 0.
+
+    Raises:
+        ValueError: If the folder exists.
     """
-    file = out / "on_gpu.json"
-    report = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"parts": {}}
-    outcome = "done" if status == 0 else "stopped" if status in STOPPED else "failed"
-    measured = {"seconds": seconds, "figures": FIGURES[part](out)}
-    report = {"machine": machine(), **report}
-    report["parts"][part] = {"outcome": outcome, "status": status, **measured}
-    write_file(file, json.dumps(report, indent=2) + "\n")
-    return report
+    folder, tuned = Path(out), Path(out, "finetune", "model")
+    if folder.exists():
+        raise ValueError(f"{out} exists; give a new folder")
+    folder.mkdir(parents=True)
+    report: dict[str, Any] = {"machine": machine(), "parts": {}}
+    values = (_GPU if report["machine"]["gpu"] else _CPU) | {"out": out, "data": data}
+    values |= {"encoder": encoder or "auto", "tokenizer": encoder or "null"}
+    values["config"] = "scst-minilm" if encoder else "scst-micro"
+    for part, (limit, words) in _PARTS.items():
+        values["generator"] = tuned if tuned.is_dir() else "micro"
+        arguments = [word.format(**values) for word in words.split()]  # paths may have spaces
+        log = folder / f"{part}.log"
+        print(f"{part}: at most {limit} s, output in {log}", flush=True)
+        began = time.monotonic()
+        outcome, status = execute([sys.executable, "-m", "benchmarks", *arguments], limit, log)
+        seconds = round(time.monotonic() - began)
+        print(f"{part}: {outcome} after {seconds} s", flush=True)
+        measured = {"outcome": outcome, "status": status, "seconds": seconds}
+        report["parts"][part] = measured | {"figures": FIGURES[part](folder)}
+        write_file(folder / "on_gpu.json", json.dumps(report, indent=2) + "\n")
+    print(f"\nWritten to {folder / 'on_gpu.json'}")
+    return int(any(part["outcome"] != "done" for part in report["parts"].values()))
+
+
+def execute(command: list[str], limit: float, log: Path) -> tuple[str, int]:
+    """Run a command with a time limit, in seconds, and write what it prints into a file.
+
+    Returns:
+        "done", "failed" or "stopped" (by the limit: as by Ctrl-C, later killed), and its status.
+    """
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        try:
+            return "failed" if process.wait(limit) else "done", process.returncode
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        try:
+            return "stopped", process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return "stopped", process.wait()
 
 
 def _throughput(out: Path) -> Any:
@@ -46,21 +102,15 @@ def _throughput(out: Path) -> Any:
 
 def _finetune(out: Path) -> Any:
     stored = _read(out / "finetune" / "training.json")
-    if stored is None:
-        return None
-    kept = {key: value for key, value in stored.items() if key not in ("git", "libraries")}
-    return kept | {"evaluation": _read(out / "finetune" / "evaluation.json")}
+    return stored and stored | {"evaluation": _read(out / "finetune" / "evaluation.json")}
 
 
 def _training(out: Path) -> Any:
     file = out / "training" / "metrics.jsonl"
-    if not file.is_file():
-        return None
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    rows = [json.loads(line) for line in lines]
     updates = [row for row in rows if row["kind"] == "update"]
-    if not updates:
-        return None
-    return {
+    return updates and {
         "masks_per_second": updates[-1]["episodes"] / updates[-1]["seconds"],
         "first_update": updates[0],
         "last_update": updates[-1],
@@ -69,14 +119,9 @@ def _training(out: Path) -> Any:
 
 
 FIGURES = {"throughput": _throughput, "finetune": _finetune, "training": _training}
-"""Figures from the parts' own files, None without one: speed of each way; what tuning took, and how
-well the result answers; masks scored and learned from per second, and what they earned."""
+"""Figures from the parts' own files, empty without one: speed of each way; what tuning took, and
+how well the result answers; masks scored and learned from per second, and what they earned."""
 
 
 def _read(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-if __name__ == "__main__":
-    folder, name, exit_status, took = sys.argv[1:]
-    add_part(Path(folder), name, int(exit_status), int(took))

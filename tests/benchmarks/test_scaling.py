@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -33,11 +32,8 @@ from benchmarks.scaling.stages import (
     prompts_of_length,
 )
 from benchmarks.scaling.tables import Replicated, format_all, format_replicated
-from benchmarks.speed.concurrency import measure as measure_server
-from fault_server import FaultServer
 from imports import ROOT
 from pcrl_gym.generators.loading import load_generator
-from pcrl_gym.generators.openai.generator import OpenAIGenerator
 
 WORDS = ["apple", "fig", "pear", "plum", "kiwi", "seven", "red", "north"]
 
@@ -275,25 +271,6 @@ def test_replicas_are_compared_with_this_process():
     cells = [cell.strip() for cell in table.splitlines()[2].split("|")]
     assert cells[1:-1] == ["m", "30", "10.0", "8.0", "15.0", "1.88"]
     assert format_replicated([]) == ""
-
-
-def test_requests_in_flight_are_measured(monkeypatch: pytest.MonkeyPatch):
-    levels = []
-
-    class Watched(OpenAIGenerator):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            levels.append(options["concurrency"])
-            super().__init__(*arguments, **options)
-
-    monkeypatch.setattr("benchmarks.speed.concurrency.OpenAIGenerator", Watched)
-    with FaultServer() as server:
-        table = measure_server("m", server.url, levels=(1, 3), prompts=5, max_new_tokens=4)
-        assert len(server.log) == 3 + 2 * 5
-        assert len(set(server.asked)) == len(server.log)
-    assert levels == [3, 1, 3]  # the first one warms up
-    rows = [line.split("|") for line in table.splitlines()]
-    assert [row[1].strip() for row in rows[2:]] == ["1", "3"]
-    assert all(float(row[2]) > 0 for row in rows[2:])
 
 
 def test_all_tables_say_whether_they_are_measured_or_computed():

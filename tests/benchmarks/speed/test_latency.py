@@ -1,4 +1,4 @@
-"""What compression costs: the arithmetic, the file, the command."""
+"""What compression costs: the arithmetic, and a run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import main
-from benchmarks.speed.latency import Latency, milliseconds, table
+from benchmarks.speed.latency import milliseconds, run
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from policies import compressor
 
@@ -21,31 +20,29 @@ def test_time_per_prompt_is_that_of_the_fastest_repetition():
     assert calls == [[0, 1]] + [[0, 1], [2, 3], [4]] * 3
 
 
-def test_share_and_table_by_hand():
-    row = Latency(batch=32, compress_ms=0.5, generate_ms=4.0)
-    assert row.share == 0.125
-    assert table([row]).splitlines()[2] == "| 32 | 0.50 | 4.00 | 12.5 % |"
-
-
-def test_the_command_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_run_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = tmp_path / "policy"
     compressor(load_tokenizer("micro")).save_pretrained(folder)
     out = tmp_path / "new" / "latency.json"
-    command = ["latency", "--policy", str(folder), "--prompts", "3", "--repeats", "1"]
-    command += ["--device", "cpu", "--out", str(out)]
-    assert main(command) == 0
+    options = {"policy": str(folder), "prompts": 3, "repeats": 1, "device": "cpu", "out": str(out)}
+    run(**options)
     assert "| prompts per call |" in capsys.readouterr().out
-    told = json.loads(out.read_text())
-    assert [row["batch"] for row in told["latencies"]] == [1, 32]
-    for row in told["latencies"]:
+    stored = json.loads(out.read_text())
+    assert [row["batch"] for row in stored["latencies"]] == [1, 32]
+    for row in stored["latencies"]:
         assert row["compress_ms"] > 0
         assert row["share"] == pytest.approx(row["compress_ms"] / row["generate_ms"])
-    assert (told["device"], told["generator"], told["prompts_measured"]) == ("cpu", "micro", 3)
-    assert {"git", "libraries", "gpu", "platform"} <= told["provenance"].keys()
-    assert main(command) == 2
-    assert "exists and is not overwritten" in capsys.readouterr().err
+    found = [stored[key] for key in ("device", "generator", "prompts_measured")]
+    assert found == ["cpu", "micro", 3]
+    assert stored["settings"] == {**options, "generator": "micro"} | {
+        "split": "validation_seen",
+        "new_tokens": 30,
+    }
+    assert {"started", "git", "libraries", "gpu", "platform"} <= stored["provenance"].keys()
+    with pytest.raises(ValueError, match="exists and is not overwritten"):
+        run(**options)
 
 
-def test_a_missing_policy_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["latency", "--policy", str(tmp_path)]) == 2
-    assert "holds no saved compressor" in capsys.readouterr().err
+def test_a_missing_policy_is_an_error(tmp_path: Path):
+    with pytest.raises(ValueError, match="holds no saved compressor"):
+        run(policy=str(tmp_path))

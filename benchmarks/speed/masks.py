@@ -7,23 +7,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     from agents import Agent
     from pcrl_gym.envs.task import Task
     from pcrl_gym.episodes.episode import Episode
 
-DROP_PERCENTAGES = (5, 15, 30, 60)
-MASKS = ("keep-all", *(f"random-{percent}" for percent in DROP_PERCENTAGES), "policy")
+MASKS = ("keep-all", "random-5", "random-15", "random-30", "random-60", "policy")
 _SEED = 0
 
 
-def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent | None, str]:
+def find_policy(folder: str | None, episodes: int, device: str) -> tuple[Agent | None, str]:
     """Return the PPO agent whose masks are wanted, and where it comes from.
 
-    It is loaded from `folder` or, if that is None, trained on micro for `minutes`; there is none if
-    these are 0. `device` is that of the agent and of the generator that it is trained with.
+    It is loaded from `folder` or, if that is None, trained on micro for some episodes; there is
+    none if these are 0.
 
     Raises:
         ValueError: If the folder holds no saved PPO agent.
@@ -33,25 +31,23 @@ def find_policy(folder: str | None, minutes: float, device: str) -> tuple[Agent 
 
     if folder is not None:
         return PPOAgent.load(folder, device), f"PPO from {folder}"
-    if not minutes:
+    if not episodes:
         return None, ""
-    print(f"Training a policy on micro for {minutes:g} minutes ...", file=sys.stderr, flush=True)
+    print(f"Training a policy on micro for {episodes} episodes ...", file=sys.stderr, flush=True)
     agent = PPOAgent(seed=_SEED, device=device)
-    agent.train(
-        lambda count: PromptCompressionVectorEnv(count, device=device, early_stopping=True),
-        seconds=60.0 * minutes,
-    )
-    return agent, f"PPO trained for {minutes:g} minutes in this run"
+    task = {"device": device, "early_stopping": True}
+    agent.train(lambda count: PromptCompressionVectorEnv(count, **task), episodes=episodes)
+    return agent, f"PPO trained for {episodes} episodes in this run"
 
 
 def keep_masks(
     task: Task, episodes: Sequence[Episode], names: Sequence[str], agent: Agent | None
-) -> dict[str, list[npt.NDArray[Any]]]:
+) -> dict[str, list[np.ndarray[Any, Any]]]:
     """Return keep masks by name, one per episode; those of a policy only if there is one.
 
     Random masks depend on the percentage and the number of episodes alone.
     """
-    found: dict[str, list[npt.NDArray[Any]]] = {}
+    found: dict[str, list[np.ndarray[Any, Any]]] = {}
     for name in names:
         if name == "keep-all":
             found[name] = [np.ones(len(episode), np.bool_) for episode in episodes]

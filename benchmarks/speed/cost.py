@@ -1,0 +1,137 @@
+"""What answering takes: time, forward passes, memory."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+
+
+@contextmanager
+def count_passes(model: Any) -> Iterator[SimpleNamespace]:
+    """Count forward passes of a model of transformers within the block.
+
+    Yields how many `passes` there were, the `rows` of all, the `tokens` they read, padding
+    included, and the positions at which they computed logits, as `wanted`. Of an encoder-decoder
+    the passes of the decoder count; the encoder works once per row in any way. Rows that are done
+    but still computed, because others of their batch are not, count too.
+    """
+    counted = SimpleNamespace(passes=0, rows=0, tokens=0, wanted=0)
+
+    def count(module: Any, arguments: Any, named: dict[str, Any]) -> None:
+        read = named.get("decoder_input_ids")
+        rows, columns = (named["input_ids"] if read is None else read).shape
+        counted.passes += 1
+        counted.rows += rows
+        counted.tokens += rows * columns
+
+    def count_logits(module: Any, arguments: Any, output: torch.Tensor) -> None:
+        counted.wanted += output.shape[:-1].numel()
+
+    with (
+        model.register_forward_pre_hook(count, with_kwargs=True),
+        model.get_output_embeddings().register_forward_hook(count_logits),
+    ):
+        yield counted
+
+
+class Measured(NamedTuple):
+    """One run of one way."""
+
+    seconds: float
+    passes: int  # forward passes, summed over rows
+    memory: int | None  # most bytes held, see `peak_memory`
+    result: Any  # what the way returned
+
+
+def measure(way: Callable[[], Any], model: Any) -> Measured:
+    """Run a way once."""
+    known = reset_memory(model.device)
+    with count_passes(model) as passes:
+        synchronize(model.device)
+        began = time.perf_counter()
+        result = way()
+        synchronize(model.device)
+        seconds = time.perf_counter() - began
+    return Measured(seconds, passes.rows, peak_memory(model.device) if known else None, result)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for a GPU to finish."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_memory(device: torch.device) -> bool:
+    """Let `peak_memory` begin with what is held now; return whether this machine knows it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        return device.type == "cpu" and bool(Path("/proc/self/clear_refs").write_text("5"))
+    except OSError:  # no Linux, or a kernel that does not let it
+        return False
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes held: allocated by torch on CUDA, by the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
+
+
+class TimedGenerator:
+    """A generator that adds up the time spent in its methods.
+
+    What it calls back (whether a reward is decided) is the environment's and does not count.
+
+    Args:
+        generator: The `DraftingGenerator` to ask.
+        clock: Returns seconds.
+
+    Attributes:
+        spent: Seconds so far by method; under "decided" what it called back, in no method.
+        answered: Drafts and answers of the latest `generate_from`.
+    """
+
+    def __init__(self, generator: Any, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._generator, self._clock = generator, clock
+        self.spent: dict[str, float] = defaultdict(float)
+        self.answered: list[tuple[Any, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        found = getattr(self._generator, name)
+        return partial(self._timed, name, found) if inspect.ismethod(found) else found
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in its methods so far."""
+        return sum(seconds for what, seconds in self.spent.items() if what != "decided")
+
+    def generate_from(self, prompts: Any, drafts: Any, limit: int, decided: Any = None) -> Any:
+        """Answer from drafts; see `DraftingGenerator.generate_from`."""
+        callback = None if decided is None else partial(self._timed, "decided", decided)
+        before, ask = self.spent["decided"], self._generator.generate_from
+        answers = self._timed("generate_from", ask, prompts, drafts, limit, callback)
+        self.spent["generate_from"] -= self.spent["decided"] - before
+        self.answered = list(zip(drafts, answers, strict=True))
+        return answers
+
+    def _timed(self, what: str, call: Callable[..., Any], *given: Any) -> Any:
+        began = self._clock()
+        try:
+            return call(*given)
+        finally:
+            self.spent[what] += self._clock() - began

@@ -1,0 +1,135 @@
+"""Generators to measure: micro, folders, and the shapes of well-known models with random weights.
+
+Weights of shapes are drawn in memory, nothing is downloaded. The speed of a pass depends on the
+shape alone; of how many passes an answer takes random weights say nothing. They are not drawn as
+the library does it, with which T5 would repeat one token for ever and every draft would hold, nor
+much wider, or else rounding would decide answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcrl_gym.micro import MICRO
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from pcrl_gym.generators.hf import HFGenerator
+
+
+def _gpt2(width: int, layers: int, heads: int) -> dict[str, Any]:
+    sizes = {"n_embd": width, "n_layer": layers, "n_head": heads, "vocab_size": 50_257}
+    return sizes | {"model_type": "gpt2", "initializer_range": width**-0.5}
+
+
+def _t5(width: int, inner: int, layers: int, heads: int, **others: Any) -> dict[str, Any]:
+    sizes = {"d_model": width, "d_ff": inner, "num_layers": layers, "num_heads": heads}
+    sizes |= {"d_kv": 64, "num_decoder_layers": layers, "vocab_size": 32_128}
+    return sizes | {"model_type": "t5", "decoder_start_token_id": 0} | others
+
+
+# transformers 5 ties the embeddings of every new T5, which takes FLAN's parameters from 2.85 to
+# 2.78 G; the flag only decides whether logits are scaled. Llama's defaults are the sizes of 7B.
+SHAPES = {
+    "gpt2-29m": _gpt2(384, 5, 6),
+    "gpt2-124m": _gpt2(768, 12, 12),
+    "llama-135m": {
+        "model_type": "llama", "vocab_size": 49_152, "hidden_size": 576, "num_hidden_layers": 30,
+        "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3,
+        "tie_word_embeddings": True, "initializer_range": 576**-0.5,
+    },
+    "t5-60m": _t5(512, 2048, 6, 8, initializer_factor=1.4),
+    "gpt2-xl": _gpt2(1600, 48, 25),
+    "llama-7b": {"model_type": "llama", "vocab_size": 32_000},
+    "flan-t5-xl": _t5(
+        2048, 5120, 24, 32, feed_forward_proj="gated-gelu", tie_word_embeddings=False
+    ),
+}  # fmt: skip
+"""Settings of models with random weights; a number in a name counts the parameters."""
+
+GPU_SHAPES = ("gpt2-xl", "llama-7b", "flan-t5-xl")
+"""Those meant for a GPU, in bfloat16 unless another type is asked for; others are float32."""
+
+KNOWN = (*MICRO, *SHAPES)
+"""All names that `build_generator` takes, besides folders."""
+
+
+def check_names(names: Sequence[str], device: str) -> None:
+    """Check that models are known or folders, given once each, and meant for a type of device.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    unknown = [name for name in names if name not in KNOWN and not Path(name).is_dir()]
+    if not names or unknown or len(set(names)) < len(names):
+        expected = f"expected models, each once, of {', '.join(KNOWN)}, or folders of models"
+        raise ValueError(f"{expected}; got {', '.join(unknown or names)}")
+    if device == "cpu" and (large := [name for name in names if name in GPU_SHAPES]):
+        raise ValueError(f"too large for a CPU: {', '.join(large)}; leave it out or take a GPU")
+
+
+def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
+    """Build one of the `KNOWN` generators, or that of a folder, on a torch device.
+
+    Models of `SHAPES` get random weights, the same on every call on the same kind of device, and
+    the micro tokenizer with as many words more as the model has token ids. No global state of
+    torch is left changed.
+    """
+    import torch
+
+    from pcrl_gym.generators.hf import HFGenerator
+    from pcrl_gym.generators.loading import load_generator
+    from pcrl_gym.generators.pretrained import choose_device
+
+    if name not in SHAPES:
+        return load_generator(name, device=device, dtype=dtype)
+    if dtype == "auto":
+        dtype = "bfloat16" if name in GPU_SHAPES else "float32"
+    place = torch.device(choose_device(device))
+    # Made where and as it is used: two copies of the largest would be tight.
+    with torch.random.fork_rng([place] if place.type == "cuda" else []), place:
+        torch.manual_seed(0)
+        model = random_model(name, getattr(torch, dtype))
+    return HFGenerator(model, widened_tokenizer(model.config.vocab_size), name=name)
+
+
+def random_model(name: str, dtype: torch.dtype) -> Any:
+    """Return a model of one of the `SHAPES` with weights from torch's current random state."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}  # the micro tokenizer's
+    config = AutoConfig.for_model(**SHAPES[name], **ids)
+    if not config.is_encoder_decoder:
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model = AutoModelForSeq2SeqLM.from_config(config, dtype=dtype)
+    # As drawn, embeddings outweigh what the layers add to them, and each token predicts itself.
+    model.shared.weight.data.mul_(0.1)
+    return model
+
+
+def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
+    """Return the micro tokenizer with words of their own for the ids that it lacks, up to `size`.
+
+    Texts are encoded as micro does, since no merge leads to the new words. An answer of random
+    weights is made of nearly only such words, and is decoded to as many words as it has tokens:
+    without them it would be decoded to nothing, and all answers would be the same.
+    """
+    from tokenizers import Tokenizer
+
+    from pcrl_gym.episodes.tokenizers import load_tokenizer
+
+    micro = load_tokenizer("micro")
+    backend = json.loads(micro.backend_tokenizer.to_str())
+    # "Ġ" is how byte-level vocabularies write a space.
+    backend["model"]["vocab"] |= {f"Ġw{i}": i for i in range(len(micro), size)}
+    return type(micro)(
+        tokenizer_object=Tokenizer.from_str(json.dumps(backend)),
+        pad_token=micro.pad_token,
+        eos_token=micro.eos_token,
+        clean_up_tokenization_spaces=False,
+    )
