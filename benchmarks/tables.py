@@ -197,7 +197,7 @@ def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
 
 def write_leaderboard(folder: RunFolder) -> list[Row]:
     """Write `summary.json`, `leaderboard.md` and `details.md` of the rows, and return these."""
-    rows = make_rows(folder.records(), folder.settings)
+    rows = make_rows(folder.records() if folder.has_results else [], folder.settings)
     summary = json.dumps(rows, indent=2, allow_nan=False) + "\n"
     write_file(folder.path / "summary.json", summary)
     write_file(folder.path / "leaderboard.md", format_leaderboard(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,18 @@ def make_generator() -> CountingGenerator:
 
 def untimed(folder: Path) -> list[Record]:
     return [dataclasses.replace(r, compress_ms=0.0) for r in RunFolder(folder).records()]
+
+
+def change_part(
+    folder: Path, agent: str, change: Callable[[list[Record]], Sequence[Record]]
+) -> None:
+    """Write the part of an agent's seed 0 on the first split anew."""
+    opened = RunFolder(folder)
+    split = opened.settings["splits"][0]
+    own = [one for one in opened.records([agent], [split]) if one.seed == 0]
+    with opened.write_part(agent, split, 0) as write:
+        for one in change(own):
+            write(one)
 
 
 AGENTS = ["random", "keep_all", "bench_agents:Learner"]

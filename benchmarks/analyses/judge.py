@@ -23,7 +23,7 @@ from benchmarks.analyses.judging import (
     preference,
 )
 from benchmarks.markdown import cell
-from benchmarks.records import Record, RunFolder, select
+from benchmarks.records import Record, RunFolder
 from benchmarks.stats import mean
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
 from pcrl_gym.generators.openai.replies import Reply
@@ -162,7 +162,7 @@ def choose(
 ) -> Groups:
     """Return the records to judge, by split and agent; see `run` for arguments and errors."""
     found: dict[tuple[str, str], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in select(folder, agents, splits):
+    for record in folder.records(agents, splits):
         found[record.split, record.agent][record.seed].append(record)
     groups: dict[tuple[str, str], Sequence[Record]] = {}
     for split in splits or folder.settings["splits"]:

@@ -66,8 +66,6 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
 
 def _read(folder: RunFolder, title: str) -> Board:
     records = list(folder.records())
-    if not records:
-        raise RunFolderError(f"{folder.path} holds no finished results to report")
     try:
         analyses = [asdict(analysis) for analysis in read_analyses(folder.path)]
         runs = _runs(folder.path / "provenance.json")
