@@ -156,7 +156,8 @@ class RunFolder:
         if stored is not None:
             settings["agents"] = {**stored["agents"], **settings["agents"]}
         path.mkdir(parents=True, exist_ok=True)
-        write_file(path / "settings.json", json.dumps(settings, indent=2) + "\n")
+        if settings != stored:  # several processes may open one folder
+            write_file(path / "settings.json", json.dumps(settings, indent=2) + "\n")
         return cls(path)
 
     def part(self, agent: str, split: str, seed: int) -> Path:

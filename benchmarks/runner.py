@@ -36,9 +36,10 @@ _TASK = ("template", "tokenizer", "unit", "max_units", "max_new_tokens")
 
 
 class Benchmark:
-    """Evaluates agents on a suite: build it, `prepare` it, `run` it.
+    """Evaluates agents on a suite: build it, `prepare` it, `run` it or `do` its `jobs`.
 
     Building one reads the data and checks everything that can be checked without the generator.
+    Pickled, it is as it was built: another process prepares it for itself.
 
     Args:
         suite: What is evaluated.
@@ -100,21 +101,29 @@ class Benchmark:
             for run, prompts in trained_on(policies):
                 check_held_out(run, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
-        self.generator = generator
-        self._answers = answers or self.out / "answers.db"
+        self.generator = self._given = generator
+        self.answers = answers or self.out / "answers.db"
         self._tasks: dict[str, Task] = {}
         self._folder: RunFolder | None = None
 
-    def prepare(self) -> RunFolder:
-        """Load the generator, build the episodes and open the result folder.
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"generator": self._given, "_tasks": {}, "_folder": None}
+
+    def prepare(self, record: bool = True) -> RunFolder:
+        """Load the generator, build the episodes and open the result folder, unless that is done.
+
+        Args:
+            record: Whether to add this run to the folder's provenance: once for all its processes.
 
         Returns:
-            The folder, with this run in its provenance.
+            The folder.
 
         Raises:
             ValueError: If the generator cannot be loaded, or has no chat template for "chat".
             RunFolderError: If the folder holds results of a generator with other weights.
         """
+        if self._folder is not None:
+            return self._folder
         from pcrl_gym.envs.task import make_task
         from pcrl_gym.generators.loading import load_generator
 
@@ -124,7 +133,7 @@ class Benchmark:
                 self.suite.generator,
                 device=self.device,
                 dtype=self.suite.dtype,
-                cache=self._answers,
+                cache=self.answers,
             )
         settings = self._settings() | {
             "generator_name": self.generator.name,
@@ -141,7 +150,7 @@ class Benchmark:
         for entry in self.entries:
             if entry.ranks_by is not None:  # a generator without such a model is refused now
                 attach(entry.build(0), next(iter(self._tasks.values())))
-        folder = RunFolder.open(self.out, settings)
+        self._folder = folder = RunFolder.open(self.out, settings)
         run = {
             "agents": [entry.name for entry in self.entries],
             "shard": str(self.shard),
@@ -153,8 +162,8 @@ class Benchmark:
             "prompts": {split: len(task.episodes) for split, task in self._tasks.items()},
             "skipped_prompts": {s: list(task.skipped_prompts) for s, task in self._tasks.items()},
         }
-        record_run(folder, run)
-        self._folder = folder
+        if record:
+            record_run(folder, run)
         return folder
 
     def run(self) -> list[Row]:
@@ -169,26 +178,54 @@ class Benchmark:
             RunFolderError: If a trained agent is missing in the run that it comes from.
             GeneratorError: If the generator failed. Finished parts are kept.
         """
-        folder = self._folder or self.prepare()
+        folder = self.prepare()
         todo = [(job, splits) for job in self.jobs() if (splits := job.unfinished(folder))]
         total = sum(len(self._tasks[split].episodes) for _, splits in todo for split in splits)
         # No smoothing: the time left is by the whole run, its training included.
         with progress_bar(total=total, unit="prompt", smoothing=0, disable=not todo) as bar:
-            for job, splits in todo:
-                self._evaluate_agent(folder, job, splits, bar)
+            for job, _ in todo:
+                self.do(job, bar)
         # Not on the way: it reads all records, and `table` shows what is finished.
         return write_leaderboard(folder)
 
-    def train(self) -> None:
-        """Train the agents of this shard that learn and are not trained yet; evaluate nothing.
+    def do(self, job: Job, bar: Any = None) -> None:
+        """Evaluate a job's agent, trained first if need be, on the splits without results.
+
+        Args:
+            job: One of `jobs`.
+            bar: Progress bar over prompts; None: none.
 
         Raises:
-            TrainingError, RunFolderError, GeneratorError: If a part fails; see `run`.
+            AgentError, TrainingError, RunFolderError, GeneratorError: If `run` raises one.
         """
-        folder = self._folder or self.prepare()
-        for job in self.jobs():
-            if job.entry.trainable:
-                self._trained(folder, job)
+        folder = self.prepare()
+        bar = progress_bar(disable=True) if bar is None else bar
+        entry, seed, _ = job
+        trained = self._trained(folder, job) if entry.trainable else None
+        for split in job.unfinished(folder):
+            # A new agent for every part, so that a resumed run equals an unbroken one.
+            agent = entry.build(seed) if trained is None else entry.load(trained)
+            records = evaluate(
+                agent,
+                self._tasks[split],
+                name=entry.name,
+                split=split,
+                seed=seed,
+                second_tokenizer=self.suite.second_tokenizer,
+            )
+            bar.set_description(f"{entry.name}, {split}, seed {seed}")
+            with folder.write_part(entry.name, split, seed) as write:
+                for record in records:
+                    write(record)
+                    bar.update()
+
+    def train(self, job: Job) -> None:
+        """Train a job's agent, unless it is trained, without an evaluation.
+
+        Raises:
+            TrainingError, RunFolderError, GeneratorError: If `run` raises one.
+        """
+        self._trained(self.prepare(), job)
 
     def jobs(self) -> list[Job]:
         """Return what this shard does."""
@@ -208,26 +245,6 @@ class Benchmark:
             else:
                 self._train(folder, entry, seed)
         return trained
-
-    def _evaluate_agent(self, folder: RunFolder, job: Job, splits: Sequence[str], bar: Any) -> None:
-        entry, seed, _ = job
-        trained = self._trained(folder, job) if entry.trainable else None
-        for split in splits:
-            # A new agent for every part, so that a resumed run equals an unbroken one.
-            agent = entry.build(seed) if trained is None else entry.load(trained)
-            records = evaluate(
-                agent,
-                self._tasks[split],
-                name=entry.name,
-                split=split,
-                seed=seed,
-                second_tokenizer=self.suite.second_tokenizer,
-            )
-            bar.set_description(f"{entry.name}, {split}, seed {seed}")
-            with folder.write_part(entry.name, split, seed) as write:
-                for record in records:
-                    write(record)
-                    bar.update()
 
     def _train(self, folder: RunFolder, entry: Entry, seed: int) -> None:
         from benchmarks.training import train
@@ -300,7 +317,7 @@ class Benchmark:
             "reward": self.reward,
             **{name: getattr(self.suite, name) for name in _TASK},
             # All agents and seeds meet the same original prompts.
-            "cache": self._answers if self._fingerprint else None,
+            "cache": self.answers if self._fingerprint else None,
         }
 
     @property
