@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.records import RunFolder, check_settings
 from benchmarks.tables import Row, write_leaderboard
 from pcrl_gym.errors import RunFolderError
-from pcrl_gym.storage.atomic import write_file
+from pcrl_gym.storage.atomic import replace_folder, write_file
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
@@ -77,11 +77,15 @@ def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
 
 
 def _copy_agents(source: RunFolder, folder: RunFolder) -> None:
-    for agent in sorted((source.path / "agents").glob("*-seed*")):
-        name, _, seed = agent.name.rpartition("-seed")
-        if seed.isdigit() and not folder.trained_agent(name, int(seed)).exists():
-            with folder.write_trained_agent(name, int(seed)) as target:
-                shutil.copytree(agent, target, dirs_exist_ok=True)
+    for note in sorted((source.path / "training").glob("*-seed*.json")):
+        target = folder.path / "training" / note.name
+        if target.exists():
+            continue
+        target.parent.mkdir(exist_ok=True)
+        if (training := note.with_name(note.name.removesuffix(".json"))).is_dir():
+            with replace_folder(target.with_name(training.name)) as fresh:
+                shutil.copytree(training, fresh, dirs_exist_ok=True)
+        write_file(target, note.read_bytes())
 
 
 def _join_provenance(sources: Sequence[RunFolder], folder: RunFolder) -> None:

@@ -52,7 +52,7 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
     untrained, ready = [], []
     for i, job in enumerate(jobs):
         if begun is None or job.unfinished(begun):
-            trained = begun is not None and _trained(begun, job).exists()
+            trained = begun is not None and _note(begun, job).exists()
             (untrained if job.entry.trainable and not trained else ready).append(i)
     if untrained or ready:
         with connected() as ray:
@@ -79,11 +79,11 @@ class Worker:
         self._home = TemporaryDirectory()
         # On the same machine workers share the file of a local run, else each has its own.
         here = ray.get_runtime_context().get_node_id() == node
-        answers = (Path(out) if here else Path(self._home.name)) / "answers.db"
+        cache = (Path(out) if here else Path(self._home.name)) / "answers.db"
         suite = options["suite"]
         name, device = options["generator"] or suite.generator, options["device"]
-        generator = load_generator(name, device=device, dtype=suite.dtype, cache=answers)
-        self._options = options | {"generator": generator, "answers": answers}
+        generator = load_generator(name, device=device, dtype=suite.dtype, cache=cache)
+        self._options = options | {"generator": generator, "cache": cache}
 
     def work(self, what: str, number: int, count: int, given: Files) -> Files:
         """Train the agent of a job, or do all of it, and return the files of this job alone.
@@ -121,12 +121,7 @@ def _pool(ray: Any, benchmark: Benchmark, workers: int | None, most: int) -> Act
     wanted = workers or int(there.get("GPU") or there.get("CPU", 1))
     size = max(1, min(wanted, most))
     check_room(ray, size, 1, num_gpus, "workers")
-    given = {name: getattr(benchmark, name) for name in ("suite", "entries", "device", "generator")}
-    budget = {
-        "train_minutes": benchmark.budget.minutes,
-        "train_episodes": benchmark.budget.episodes,
-    }
-    options = ray.put(given | budget)
+    options = ray.put(benchmark.arguments | {"generator": benchmark.generator})
     out = str(benchmark.out.resolve())
     node = ray.get_runtime_context().get_node_id()
     actor_class = ray.remote(num_cpus=1, num_gpus=num_gpus, max_restarts=0)(Worker)
@@ -163,12 +158,13 @@ def _given(out: Path, job: Job) -> Files:
     if (begun := _begun(out)) is None:
         return {}
     parts = [begun.part(job.entry.name, split, job.seed) for split in job.splits]
-    return read_files(out, [out / "settings.json", *parts, _trained(begun, job)])
+    trained = [_note(begun, job), begun.training(job.entry.name, job.seed)]
+    return read_files(out, [out / "settings.json", *parts, *trained])
 
 
 def _begun(out: Path) -> RunFolder | None:
     return RunFolder(out) if (out / "settings.json").exists() else None
 
 
-def _trained(folder: RunFolder, job: Job) -> Path:
-    return folder.trained_agent(job.entry.trained_as, job.seed)
+def _note(folder: RunFolder, job: Job) -> Path:
+    return folder.path / "training" / f"{job.entry.name}-seed{job.seed}.json"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from agents.runs.evaluation import AgentError
 from bench_fixtures import AGENTS, make_generator, tree, untimed
 from benchmarks.__main__ import main
 from benchmarks.cluster.ray import read_files, run_on_cluster, write_files
-from benchmarks.evaluate import AgentError
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
