@@ -96,6 +96,15 @@ class NetworkAgent(ABC):
 
     Raises:
         ValueError: If a setting does not exist or is out of range.
+
+    Example:
+        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")
+        >>> agent.train(
+        ...     lambda n: gym.make_vec(
+        ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
+        ...     ),
+        ...     episodes=32_768,
+        ... )  # doctest: +SKIP
     """
 
     name: ClassVar[str]

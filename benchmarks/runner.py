@@ -6,33 +6,29 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.budget import TrainingBudget, default_episodes
+from agents.base import optional
+from benchmarks.budget import training_budget
 from benchmarks.cluster.jobs import Job, all_jobs
 from benchmarks.cluster.shard import WHOLE, Shard
 from benchmarks.data_checks import check_data, check_held_out
-from benchmarks.evaluate import AnsweredReward, attach, evaluate
+from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder, check_settings
 from benchmarks.roster import Entry
 from benchmarks.suites import Suite
 from benchmarks.tables import Row, write_leaderboard
-from pcrl_gym.errors import RunFolderError
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.template import ChatTemplate, check_template, make_template
-from pcrl_gym.scoring.rewards import make_reward, with_measure
+from pcrl_gym.scoring.rewards import make_reward
 
 if TYPE_CHECKING:
     from pcrl_gym.envs.task import Task
     from pcrl_gym.generators.base import Generator
     from pcrl_gym.prompts.prompt import Prompt
-
-
-_TASK = ("template", "tokenizer", "unit", "max_units", "max_new_tokens")
-"""What a suite's tasks take from it under the same name."""
 
 
 class Benchmark:
@@ -45,13 +41,17 @@ class Benchmark:
         suite: What is evaluated.
         entries: Agents to evaluate, see `benchmarks.roster.find_agents`.
         out: Result folder, new or with the same settings.
-        train_minutes, train_episodes: training per trainable agent and seed, see
-            `benchmarks.budget.TrainingBudget`; without both, `default_episodes` of that module.
+        train_minutes, train_episodes, quick: Training per trainable agent and seed, see
+            `benchmarks.budget.training_budget`.
         shard: The part of the work that is done here; `benchmarks.cluster.merge` joins the folders.
-        device: Where the generator runs: "auto", "cpu", "cuda", ...
+        device, batch_size: How the generator runs, see `pcrl_gym.envs.options.TaskOptions`.
         generator: The generator the suite names, where that is an object or loaded already.
-        answers: File for the generator's answers, which other runs may share; None: answers.db in
+        cache: File for the generator's answers, which other runs may share; None: answers.db in
             the result folder.
+
+    Attributes:
+        arguments: What builds the same benchmark in another process, but for `out`, `shard`,
+            `generator` and `cache`.
 
     Raises:
         DatasetError: If a split cannot be read.
@@ -69,32 +69,40 @@ class Benchmark:
         *,
         train_minutes: float | None = None,
         train_episodes: int | Mapping[str, int] | None = None,
+        quick: bool = False,
         shard: Shard = WHOLE,
         device: str = "auto",
+        batch_size: int | Literal["auto"] = "auto",
         generator: Generator | None = None,
-        answers: Path | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         if suite.dataset is None or suite.generator is None:
             raise ValueError(f"Suite {suite.id} needs your own dataset and generator")
         self.suite = suite
         self.entries = list(entries)
         self.out = Path(out)
-        if train_minutes is None and train_episodes is None:
-            train_episodes = default_episodes(entry.name for entry in self.entries)
-        self.budget = TrainingBudget(train_minutes, train_episodes)
         self.shard = shard
         self.device = device
-        self.reward = with_measure(make_reward(suite.reward), suite.measure)
+        self.batch_size: int | Literal["auto"] = batch_size
+        self.budgets = {
+            entry.name: training_budget(
+                entry.name, entry.cls, train_minutes, train_episodes, quick=quick
+            )
+            for entry in self.entries
+            if entry.trained_here
+        }
+        self._task_options = suite.task_options()
+        self.reward = make_reward(self._task_options["reward"])
         check_template(suite.template)
         print(f"Reading {suite.dataset} ...", file=sys.stderr)
-        self.prompts = {split: load_prompts(suite.dataset, split) for split in suite.splits}
+        self.prompts = {
+            split: load_prompts(suite.dataset, split, suite.columns) for split in suite.splits
+        }
         self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
         check_data(suite, self.checksums)
         self.train_prompts: list[Prompt] = []
-        trainable = [entry.name for entry in self.entries if entry.trained_here]
-        if trainable:
-            self.budget.check(trainable)
-            self._load_train_prompts(", ".join(trainable))
+        if self.budgets:
+            self._load_train_prompts(", ".join(self.budgets))
         if policies := [one for entry in self.entries for one in entry.policies.values()]:
             from benchmarks.policies import trained_on
 
@@ -102,7 +110,7 @@ class Benchmark:
                 check_held_out(run, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
         self.generator = self._given = generator
-        self.answers = answers or self.out / "answers.db"
+        self.cache = Path(cache or self.out / "answers.db")
         self._tasks: dict[str, Task] = {}
         self._folder: RunFolder | None = None
 
@@ -133,7 +141,8 @@ class Benchmark:
                 self.suite.generator,
                 device=self.device,
                 dtype=self.suite.dtype,
-                cache=self.answers,
+                batch_size=self.batch_size,
+                cache=self.cache,
             )
         settings = self._settings() | {
             "generator_name": self.generator.name,
@@ -143,14 +152,15 @@ class Benchmark:
         if isinstance(template, ChatTemplate):
             settings["template_frame"] = list(template.frame)
         check_settings(self.out, settings)
-        options = self._options() | {"reward": AnsweredReward(self.reward, self.suite.measure)}
+        reward = AnsweredReward(self.reward, self.suite.measure)
         for split, prompts in self.prompts.items():
             picked = [prompts[index] for index in pick_evenly(len(prompts), self.suite.limit)]
-            self._tasks[split] = make_task(dataset=picked, split=split, **options)
+            own = {"dataset": picked, "split": split, "columns": None, "reward": reward}
+            self._tasks[split] = make_task(**(self._task_options | self._objects() | own))
         for entry in self.entries:
             if entry.ranks_by is not None:  # a generator without such a model is refused now
-                attach(entry.build(0), next(iter(self._tasks.values())))
-        self._folder = folder = RunFolder.open(self.out, settings)
+                optional(entry.build(0), "attach")(next(iter(self._tasks.values())))
+        folder = RunFolder.open(self.out, settings)
         run = {
             "agents": [entry.name for entry in self.entries],
             "shard": str(self.shard),
@@ -164,6 +174,7 @@ class Benchmark:
         }
         if record:
             record_run(folder, run)
+        self._folder = folder
         return folder
 
     def run(self) -> list[Row]:
@@ -173,10 +184,8 @@ class Benchmark:
             The leaderboard's rows, those of earlier runs included.
 
         Raises:
-            AgentError: If an agent returned no keep masks.
-            TrainingError: If an agent made no update in its training, or diverged.
-            RunFolderError: If a trained agent is missing in the run that it comes from.
-            GeneratorError: If the generator failed. Finished parts are kept.
+            AgentError, TrainingError, RunFolderError, GeneratorError: If a job fails, see `do`.
+                Finished parts are kept.
         """
         folder = self.prepare()
         todo = [(job, splits) for job in self.jobs() if (splits := job.unfinished(folder))]
@@ -189,22 +198,26 @@ class Benchmark:
         return write_leaderboard(folder)
 
     def do(self, job: Job, bar: Any = None) -> None:
-        """Evaluate a job's agent, trained first if need be, on the splits without results.
+        """Train the agent of a job if need be, and evaluate it on the splits that are unfinished.
 
         Args:
             job: One of `jobs`.
-            bar: Progress bar over prompts; None: none.
+            bar: Progress bar over prompts.
 
         Raises:
-            AgentError, TrainingError, RunFolderError, GeneratorError: If `run` raises one.
+            AgentError: If the agent returned no keep masks.
+            TrainingError: If the agent made no update in its training, or diverged.
+            RunFolderError: If a trained agent is missing in the run that it comes from, or is no
+                longer what was evaluated.
+            GeneratorError: If the generator failed.
         """
         folder = self.prepare()
-        bar = progress_bar(disable=True) if bar is None else bar
         entry, seed, _ = job
-        trained = self._trained(folder, job) if entry.trainable else None
-        for split in job.unfinished(folder):
+        splits = job.unfinished(folder)
+        weights = self._weights(folder, job) if entry.trainable and splits else None
+        for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
-            agent = entry.build(seed) if trained is None else entry.load(trained)
+            agent = entry.build(seed) if weights is None else entry.load(weights)
             records = evaluate(
                 agent,
                 self._tasks[split],
@@ -213,64 +226,47 @@ class Benchmark:
                 seed=seed,
                 second_tokenizer=self.suite.second_tokenizer,
             )
-            bar.set_description(f"{entry.name}, {split}, seed {seed}")
+            if bar is not None:
+                bar.set_description(f"{entry.name}, {split}, seed {seed}")
             with folder.write_part(entry.name, split, seed) as write:
                 for record in records:
                     write(record)
-                    bar.update()
+                    if bar is not None:
+                        bar.update()
 
     def train(self, job: Job) -> None:
-        """Train a job's agent, unless it is trained, without an evaluation.
+        """Train the agent of a job that learns, unless that is done; evaluate nothing.
 
         Raises:
-            TrainingError, RunFolderError, GeneratorError: If `run` raises one.
+            TrainingError, RunFolderError, GeneratorError: If the job fails; see `do`.
         """
-        self._trained(self.prepare(), job)
+        self._weights(self.prepare(), job)
 
     def jobs(self) -> list[Job]:
         """Return what this shard does."""
         return self.shard.of(all_jobs(self.entries, self.suite))
 
-    def _trained(self, folder: RunFolder, job: Job) -> Path:
+    def _weights(self, folder: RunFolder, job: Job) -> Path:
         """Return where the trained agent of a job is, trained now if need be."""
+        from agents.runs.folder import TrainingFolder
+        from benchmarks.training import note_training, noted_training, train, training_note
+
         entry, seed, _ = job
-        home = folder if entry.trained_in is None else RunFolder(entry.trained_in)
-        trained = home.trained_agent(entry.trained_as, seed)
-        if not trained.exists():
-            if entry.trained_in is not None:
-                raise RunFolderError(f"{home.path} holds no {entry.trained_as} of seed {seed}")
-            if entry.policies:
-                with folder.write_trained_agent(entry.name, seed) as target:
-                    entry.policies[seed].copy_to(target)
-            else:
-                self._train(folder, entry, seed)
-        return trained
-
-    def _train(self, folder: RunFolder, entry: Entry, seed: int) -> None:
-        from benchmarks.training import train
-        from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
-
-        def make_env(num_envs: int) -> PromptCompressionVectorEnv:
-            options = {"dataset": self.train_prompts, "split": "train", "early_stopping": True}
-            return PromptCompressionVectorEnv(num_envs, **self._options() | options)
-
-        train(
-            entry,
-            seed,
-            folder,
-            suite=self.suite,
-            budget=self.budget,
-            device=self.device,
-            make_env=make_env,
-            identity={
-                "prompts": self.checksums["train"],
-                "generator": self._fingerprint or self.generator.name,
-            },
-        )
+        if entry.trained_in is not None:
+            return noted_training(RunFolder(entry.trained_in), entry.trained_as, seed).weights
+        path = folder.training(entry.name, seed)
+        if entry.trained_here and not training_note(folder, entry.name, seed).exists():
+            budget = self.budgets[entry.name]
+            print(f"{entry.name}, seed {seed}: training for {budget}", file=sys.stderr)
+            objects = self._objects() | {"dataset": self.train_prompts}
+            fixed = {"suite": self.suite, "budget": budget, "device": self.device}
+            train(entry, seed, path, **fixed, **objects)
+        training = entry.policies.get(seed) or TrainingFolder(path)
+        return note_training(folder, entry.name, seed, training)
 
     def _load_train_prompts(self, trainable: str) -> None:
         try:
-            self.train_prompts = load_prompts(self.suite.dataset, "train")
+            self.train_prompts = load_prompts(self.suite.dataset, "train", self.suite.columns)
         except (ValueError, OSError) as error:
             raise ValueError(
                 f"{trainable} must be trained, and that needs a train split: {error}"
@@ -289,8 +285,7 @@ class Benchmark:
             "version": suite.version,
             "dataset": suite.dataset,
             "checksums": {split: self.checksums[split] for split in suite.splits},
-            **rules,
-            "splits": list(suite.splits),
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in rules.items()},
             "agents": {entry.name: self._meaning(entry) for entry in self.entries},
         }
 
@@ -298,7 +293,7 @@ class Benchmark:
         """Return what a name in the table stands for; if the agent learns, data and budget too."""
         meaning = entry.spec
         if entry.trained_here:
-            meaning += f", train {self.checksums['train']}, {self.budget.describe(entry.name)}"
+            meaning += f", train {self.checksums['train']}, {self.budgets[entry.name]}"
         elif entry.policies:
             seeds = entry.seeds(self.suite.seeds)
             digests = ", ".join(entry.policies[seed].digest()[:12] for seed in seeds)
@@ -311,13 +306,13 @@ class Benchmark:
             meaning += RANKS_BY + (entry.ranks_by or f"the generator {self.suite.generator}")
         return meaning + ORACLE if entry.oracle else meaning
 
-    def _options(self) -> dict[str, Any]:
+    def _objects(self) -> dict[str, Any]:
+        """Return what training and evaluation share, as arguments of `pcrl_gym.make_task`."""
         return {
             "generator": self.generator,
-            "reward": self.reward,
-            **{name: getattr(self.suite, name) for name in _TASK},
+            "tokenizer": self.suite.tokenizer,
             # All agents and seeds meet the same original prompts.
-            "cache": self.answers if self._fingerprint else None,
+            "cache": self.cache if self._fingerprint else None,
         }
 
     @property

@@ -59,7 +59,7 @@ def series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> tuple[np.ndar
     found = [
         (row["episodes"], row[key])
         for row in rows
-        if row["kind"] == kind and row.get(key) is not None
+        if row["kind"] == kind and row.get(key) is not None and "episodes" in row
     ]
     points = np.array(found, np.float64).reshape(-1, 2)
     return points[:, 0], points[:, 1]

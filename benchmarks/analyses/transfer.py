@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from agents.runs.drawing import check_drawing
 from benchmarks.analyses.analysis import Analysis, Table, write_analysis
-from benchmarks.policies import one_vocabulary
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
 from benchmarks.tables import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from benchmarks.roster import Entry
 
 
 def run(
@@ -52,7 +53,7 @@ def run(
     entries = find_agents(agents)
     if idle := [entry.name for entry in entries if not entry.trainable]:
         raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer")
-    _check_tokenizers(sources)
+    _check_tokenizers(sources, entries)
     moved = [
         entry.from_run(source.path, label)
         for entry in entries
@@ -102,13 +103,12 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
     )
 
 
-def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
-    from pcrl_gym.generators.loading import tokenizer_name
+def _check_tokenizers(sources: Sequence[RunFolder], entries: Sequence[Entry]) -> None:
+    from benchmarks.policies import one_vocabulary
+    from benchmarks.training import noted_training
 
-    names = dict.fromkeys(
-        source.settings.get("tokenizer") or tokenizer_name(source.settings["generator"])
-        for source in sources
-    )
+    trained = [noted_training(own, e.trained_as, 0) for own in sources for e in entries]
+    names = dict.fromkeys(one.stored_config()["task"]["tokenizer"] for one in trained)
     if not one_vocabulary(names):
         raise ValueError(
             f"{', '.join(names)} have different tokenizers, and a policy knows the token ids of "

@@ -21,7 +21,7 @@ from pcrl_gym.micro import micro_prompts
 from run_agents import figures, weights
 
 SHORT = (
-    "updates=4", "run.minutes=null", "checkpoint_every=2", "evaluate_limit=4", "task.device=cpu",
+    "updates=4", "run.episodes=null", "checkpoint_every=2", "evaluate_limit=4", "task.device=cpu",
     "agent.batch_size=2", "samples=2", "hidden_size=8", "num_layers=1", "agent.encoder=small",
 )  # fmt: skip
 
@@ -169,18 +169,13 @@ def test_a_run_becomes_a_compressor(
         assert fact in card
 
 
-@pytest.mark.parametrize(
-    "stored", [{"tokenizer": "micro"}, {"tokenizer": None}], ids=["now", "old"]
-)
-def test_a_run_on_a_cluster_is_exported_without_one(
-    stored: dict[str, str | None], few: Path, tmp_path: Path
-):
-    """The tokenizer stands in the folder, or follows from the name of the hosted generator."""
+def test_a_run_on_a_cluster_is_exported_without_one(few: Path, tmp_path: Path):
+    """The tokenizer stands in the folder."""
     assert main(arguments(tmp_path / "run", f"dataset={few}")) == 0
     file = tmp_path / "run" / "config.yaml"
     config = yaml.safe_load(file.read_text())
     assert config["task"]["tokenizer"] == "micro"
-    config["task"] |= {"generator": "ray:micro?replicas=4", **stored}
+    config["task"]["generator"] = "ray:micro?replicas=4"
     file.write_text(yaml.safe_dump(config))
     assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 0
     compressor = Compressor.from_pretrained(tmp_path / "policy", device="cpu")

@@ -17,7 +17,7 @@ from agents.budget import Budget
 from agents.runs import loggers as run_loggers
 from agents.runs.folder import TrainingFolder
 from agents.runs.loggers import Tracker, check_loggers
-from agents.runs.run import RunError, train
+from agents.runs.run import TrainingError, train
 from imports import ROOT
 from keyword_env import KeywordVectorEnv, rewards_of
 from pcrl_gym.errors import MissingExtraError, RunFolderError
@@ -107,7 +107,7 @@ def test_a_full_disk_is_said_and_costs_nothing(
         original(self, folder)
 
     monkeypatch.setattr(TinyAgent, "save", save)
-    with pytest.raises(RunError, match=r"No space left.*newest checkpoint, .*last, is intact"):
+    with pytest.raises(TrainingError, match=r"No space left.*newest checkpoint, .*last, is intact"):
         run(tmp_path / "run")
     folder = TrainingFolder(tmp_path / "run")
     assert json.loads((folder.last / "progress.json").read_text())["updates"] == 2
@@ -134,12 +134,12 @@ def test_errors_of_safetensors_count_as_those_of_the_disk(tmp_path: Path, monkey
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("agents.runs.folder.save_file", save_file)
-    with pytest.raises(RunError, match=r"No space left.*No checkpoint was stored yet"):
+    with pytest.raises(TrainingError, match=r"No space left.*No checkpoint was stored yet"):
         run(tmp_path / "run")
 
 
 def test_divergence_leaves_the_last_good_checkpoint_and_names_what_to_lower(tmp_path: Path):
-    with pytest.raises(RunError, match=r"in update 4: loss.*Now lr=0\.01;.*last, is intact"):
+    with pytest.raises(TrainingError, match=r"in update 4: loss.*Now lr=0\.01;.*last, is intact"):
         run(tmp_path / "run", "diverges_after=3")
     assert TinyAgent.load(tmp_path / "run" / "last", device="cpu")
 
@@ -173,7 +173,7 @@ def test_without_an_evaluation_split_there_is_no_best_agent(tmp_path: Path):
 def test_tensorboard_shows_each_update_once(tmp_path: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with pytest.raises(RunError):
+    with pytest.raises(TrainingError):
         run(tmp_path / "a", "loggers=[tensorboard]", "diverges_after=3")
     file = tmp_path / "a" / "config.yaml"
     file.write_text(file.read_text().replace("diverges_after: 3", "diverges_after: null"))

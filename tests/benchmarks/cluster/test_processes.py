@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from agents.runs.evaluation import AgentError
 from bench_fixtures import AGENTS, make_generator, tree, untimed
 from benchmarks.cluster.processes import run_on_processes
-from benchmarks.evaluate import AgentError
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
