@@ -34,11 +34,12 @@ from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import replace_folder, write_file
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pandas import DataFrame
 
 # What a run that was stopped before it wrote its settings may leave behind.
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
+ALL_RECORDS = "records.parquet"
+"""File of published results, in place of `records/`."""
 ORACLE = ", oracle"
 """End of an agent's entry in the settings if it sees the generator's answers."""
 RANKS_BY = ", ranks by "
@@ -176,6 +177,11 @@ class RunFolder:
         """Return the files of finished parts, by name."""
         return sorted((self.path / "records").glob("*/*.parquet"))
 
+    @property
+    def has_results(self) -> bool:
+        """Whether a part is finished."""
+        return bool(self.parts()) or (self.path / ALL_RECORDS).is_file()
+
     @contextmanager
     def write_part(self, agent: str, split: str, seed: int) -> Iterator[Callable[[Record], None]]:
         """Write one part: it exists once the block ends without an exception.
@@ -209,11 +215,7 @@ class RunFolder:
             ValueError: If an agent or split has no results.
             RunFolderError: If nothing has results yet, or a file is damaged; it is named.
         """
-        import pandas as pd
-
-        from benchmarks.parquet import to_frame
-
-        frame = to_frame(self._table())
+        frame = self._read_all()
         for key, wanted in (("agent", agents), ("split", splits)):
             there = sorted(frame[key].unique())
             if missing := [name for name in wanted if name not in there]:
@@ -224,15 +226,9 @@ class RunFolder:
             if wanted:
                 frame = frame[frame[key].isin(list(wanted))]
         order = {split: place for place, split in enumerate(self.settings["splits"])}
-        place = frame["split"].map(order).rename("place")
-        keys = pd.concat([place, frame[["agent", "seed"]]], axis=1)
-        index = keys.sort_values(["place", "agent", "seed"], kind="stable").index
-        return frame.loc[index].reset_index(drop=True)
-
-    @property
-    def has_results(self) -> bool:
-        """Whether a part is finished."""
-        return bool(self.parts())
+        keys = frame[["agent", "seed"]].assign(place=frame["split"].map(order))
+        keys = keys.sort_values(["place", "agent", "seed"], kind="stable")
+        return frame.loc[keys.index].reset_index(drop=True)
 
     def records(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Iterator[Record]:
         """Return the rows of `frame` as objects, with None for a missing figure.
@@ -253,15 +249,20 @@ class RunFolder:
         for record in self.records(agents, splits):
             yield json.dumps(asdict(record), allow_nan=False)
 
-    def _table(self) -> pa.Table:
+    def _read_all(self) -> DataFrame:
+        import pandas as pd
         import pyarrow as pa
 
-        from benchmarks.parquet import read_table, schema_of
+        from benchmarks.parquet import read_table, schema_of, to_frame
 
-        if not self.has_results:
+        schema, files, left_out = schema_of(Record), self.parts(), "compressed_prompt"
+        place = schema.get_field_index(left_out)
+        if (self.path / ALL_RECORDS).is_file():
+            schema, files = schema.remove(place), [self.path / ALL_RECORDS]
+        if not files:
             raise RunFolderError(f"{self.path} has no results yet")
-        schema, tables = schema_of(Record), []
-        for file in self.parts():
+        tables = []
+        for file in files:
             try:
                 tables.append(read_table(file, schema))
             except ValueError as error:
@@ -269,7 +270,22 @@ class RunFolder:
                     f"{file}: {error}. Delete the file; the same run command evaluates that part "
                     "again"
                 ) from error
-        return pa.concat_tables(tables)
+        frame = to_frame(pa.concat_tables(tables))
+        if left_out not in frame:
+            kept = list(map(kept_text, frame["prompt"], frame["dropped"]))
+            frame.insert(place, left_out, pd.Series(kept, dtype=object))
+        return frame
+
+
+def kept_text(prompt: str, dropped: Sequence[tuple[int, int]]) -> str:
+    """Return a prompt without the ranges that were dropped.
+
+    Example:
+        >>> kept_text("Please say hi", [(0, 7)])
+        'say hi'
+    """
+    starts, ends = [0, *(end for _, end in dropped)], [*(start for start, _ in dropped), None]
+    return "".join(prompt[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def _plain(kind: str, value: Any) -> Any:

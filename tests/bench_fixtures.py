@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas
+
 import models
+from benchmarks.parquet import schema_of, to_frame, to_table
 from benchmarks.records import Record, RunFolder
 from fakes import CountingGenerator
 
@@ -57,6 +60,11 @@ def record(**changes: Any) -> Record:
         "compress_ms": 2.0,
     }
     return Record(**(values | changes))
+
+
+def frame(records: Sequence[Record]) -> pandas.DataFrame:
+    """The records as `RunFolder.frame` has them."""
+    return to_frame(to_table(records, schema_of(Record)))
 
 
 PROMPTS_PER_SPLIT = 70  # more than one batch

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from benchmarks.analyses.judging import (
 )
 from benchmarks.markdown import cell
 from benchmarks.records import Record, RunFolder
-from benchmarks.stats import mean
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
 from pcrl_gym.generators.openai.replies import Reply
 from pcrl_gym.generators.openai.sender import Sender, send_all
@@ -256,7 +256,18 @@ def analyse(
         *figures, ends, unparsable = preference(outcomes, seed=seed)
         account = _account([replies[text] for text in new], prices)
         interval = None if ends is None else cell(ends)
-        rows.append((agent, split, *figures, interval, unparsable, mean(same), *account))
+        known = [one for one in same if one is not None]
+        rows.append(
+            (
+                agent,
+                split,
+                *figures,
+                interval,
+                unparsable,
+                fmean(known) if known else None,
+                *account,
+            )
+        )
     total = _account([replies[text] for text in sorted(paid)], prices)
     return Analysis(
         name="judge",

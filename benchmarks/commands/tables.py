@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.commands import common
 from benchmarks.records import RunFolder
-from benchmarks.tables import format_leaderboard, make_rows
+from benchmarks.tables import format_leaderboard, make_rows, print_table
 from pcrl_gym.cli_tools import add_command, add_options
 
 
@@ -32,7 +32,8 @@ def add_tables(commands: Any) -> None:
 
 def _table(folder: str, details: bool = False) -> None:
     source = RunFolder(folder)
-    print(format_leaderboard(make_rows(source.records(), source.settings), details=details), end="")
+    rows = make_rows(source.frame(), source.settings) if source.has_results else []
+    print_table(rows, details=details)
 
 
 def _merge(folders: Sequence[str], out: str) -> None:
