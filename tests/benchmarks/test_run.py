@@ -343,7 +343,7 @@ def test_an_agent_of_another_budget_is_another_agent(suite: Suite, tmp_path: Pat
 
 
 def test_training_needs_a_split_of_its_own(suite: Suite, tmp_path: Path):
-    (Path(suite.dataset) / "train.parquet").unlink()
+    (Path(suite.dataset) / "train.jsonl").unlink()
     with pytest.raises(ValueError, match="learner must be trained"):
         run(suite, "bench_agents:Learner", tmp_path / "out")
     single = dataclasses.replace(suite, dataset=f"{suite.dataset}/validation_seen.jsonl")
