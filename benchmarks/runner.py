@@ -82,15 +82,15 @@ class Benchmark:
         self.out = Path(out)
         self.shard = shard
         self.device = device
-        limits = {"train_minutes": train_minutes, "train_episodes": train_episodes, "quick": quick}
-        running = {"device": device, "batch_size": batch_size}
-        self.arguments = {"suite": suite, "entries": self.entries, **limits, **running}
+        self.arguments: dict[str, Any] = {
+            "suite": suite, "entries": self.entries, "train_minutes": train_minutes,
+            "train_episodes": train_episodes, "quick": quick, "device": device,
+            "batch_size": batch_size,
+        }  # fmt: skip
         self.budgets = {
-            entry.name: training_budget(
-                entry.name, entry.cls, train_minutes, train_episodes, quick=quick
-            )
-            for entry in self.entries
-            if entry.trained_here
+            one.name: training_budget(one.name, one.cls, train_minutes, train_episodes, quick=quick)
+            for one in self.entries
+            if one.trained_here
         }
         self._task_options = suite.task_options()
         self.reward = make_reward(self._task_options["reward"])
@@ -130,13 +130,9 @@ class Benchmark:
 
         print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
         if self.generator is None:
-            self.generator = load_generator(
-                self.suite.generator,
-                device=self.device,
-                dtype=self.suite.dtype,
-                batch_size=self.arguments["batch_size"],
-                cache=self._cache,
-            )
+            running = {name: self.arguments[name] for name in ("device", "batch_size")}
+            running |= {"dtype": self.suite.dtype, "cache": self._cache}
+            self.generator = load_generator(self.suite.generator, **running)
         settings = self._settings() | {
             "generator_name": self.generator.name,
             "generator_fingerprint": self._fingerprint,
@@ -206,25 +202,19 @@ class Benchmark:
         folder = self._folder or self.prepare()
         entry, seed, _ = job
         splits = job.unfinished(folder)
+        bar = progress_bar(disable=True) if bar is None else bar
         weights = self._weights(folder, job) if entry.trainable and splits else None
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.build(seed) if weights is None else entry.load(weights)
-            records = evaluate(
-                agent,
-                self._tasks[split],
-                name=entry.name,
-                split=split,
-                seed=seed,
-                second_tokenizer=self.suite.second_tokenizer,
-            )
-            if bar is not None:
-                bar.set_description(f"{entry.name}, {split}, seed {seed}")
+            part = {"name": entry.name, "split": split, "seed": seed}
+            bar.set_description(f"{entry.name}, {split}, seed {seed}")
             with folder.write_part(entry.name, split, seed) as write:
-                for record in records:
+                for record in evaluate(
+                    agent, self._tasks[split], **part, second_tokenizer=self.suite.second_tokenizer
+                ):
                     write(record)
-                    if bar is not None:
-                        bar.update()
+                    bar.update()
 
     def train(self) -> None:
         """Train the agents of this shard that learn and are not trained yet; evaluate nothing.
@@ -272,15 +262,12 @@ class Benchmark:
 
     def _settings(self) -> dict[str, Any]:
         """Return what must be equal for results to share a folder, as known from the start."""
-        suite = self.suite
-        rules = {field.name: getattr(suite, field.name) for field in dataclasses.fields(suite)}
-        del rules["id"], rules["checksums"], rules["tags"]
+        rules = dataclasses.asdict(self.suite)
+        del rules["tags"]
         return {
-            "suite": suite.id,
-            "version": suite.version,
-            "dataset": suite.dataset,
-            "checksums": {split: self.checksums[split] for split in suite.splits},
+            "suite": rules.pop("id"),
             **{name: list(v) if isinstance(v, tuple) else v for name, v in rules.items()},
+            "checksums": {split: self.checksums[split] for split in self.suite.splits},
             "agents": {entry.name: self._meaning(entry) for entry in self.entries},
         }
 
