@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agents.base import optional
+from pcrl_gym.spec_strings import check_value, parse_spec
 
 if TYPE_CHECKING:
     from agents.runs.config import BudgetConfig
@@ -22,18 +23,12 @@ def training_budget(
     *,
     quick: bool = False,
 ) -> BudgetConfig:
-    """Return what one agent gets per seed, without an evaluation on the way.
+    """Return what one agent, by name and class, gets per seed.
 
-    Args:
-        agent: Its name in the table.
-        cls: Its class.
-        minutes: Wall-clock minutes. How much is learned in them depends on the machine; with
-            episodes, too, the first that is used up ends the training.
-        episodes: Episodes, for all agents or by name. They give the same agents again. An episode
-            of one agent may take several times as long as one of another, so equal numbers are not
-            equal times. Without episodes and minutes they are the agent's own, see
-            `agents.base.optional`.
-        quick: Whether these are the ones to try things out.
+    Episodes, for all agents or by name, give the same agents again, but one of an agent may take
+    several times as long as one of another. How much is learned in minutes depends on the machine;
+    of both, the first that is used up counts. Without either, the episodes are those of
+    `agents.base.optional`; `quick` takes fewer, to try things out.
 
     Raises:
         ValueError: If a number is not positive, the agent gets nothing, or `quick` comes with
@@ -45,24 +40,18 @@ def training_budget(
     """
     from agents.runs.config import BudgetConfig
 
-    given = minutes is not None or episodes is not None
-    if quick and given:
-        raise ValueError("quick is a training budget: leave it out, or episodes and minutes")
     own = episodes.get(agent) if isinstance(episodes, Mapping) else episodes
-    if not given:
+    if minutes is None and episodes is None:
         own = optional(cls, "quick_episodes" if quick else "default_episodes")
+    elif quick:
+        raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
     if own is None and minutes is None:
         raise ValueError(
             f"There is no training budget for {agent}: give episodes for each agent that learns, "
             "or minutes"
         )
-    return BudgetConfig(
-        episodes=own,
-        minutes=minutes,
-        checkpoint_every=CHECKPOINT_EVERY,
-        evaluate_split=None,
-        loggers=("jsonl",),
-    )
+    stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",)}
+    return BudgetConfig(episodes=own, minutes=minutes, evaluate_split=None, **stored)
 
 
 def parse_episodes(text: str) -> int | dict[str, int]:
@@ -75,14 +64,5 @@ def parse_episodes(text: str) -> int | dict[str, int]:
         >>> parse_episodes("8000"), parse_episodes("ppo=6144,scst=32000")
         (8000, {'ppo': 6144, 'scst': 32000})
     """
-    try:
-        if "=" not in text:
-            return int(text)
-        pairs = [part.split("=") for part in text.split(",")]
-        if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError("an agent stands in it twice")
-        return {name.strip(): int(number) for name, number in pairs}
-    except ValueError as error:
-        raise ValueError(
-            f"Expected episodes like 8000 or ppo=6144,scst=32000, got {text!r} ({error})"
-        ) from error
+    given = parse_spec(f"episodes:{text}")[1] if "=" in text else text
+    return check_value(given, int | dict[str, int], "episodes, like 8000 or ppo=6144,scst=32000")

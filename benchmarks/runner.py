@@ -49,10 +49,6 @@ class Benchmark:
         cache: File for the generator's answers, which other runs may share; None: answers.db in
             the result folder.
 
-    Attributes:
-        arguments: What builds the same benchmark in another process, but for `out`, `shard`,
-            `generator` and `cache`.
-
     Raises:
         DatasetError: If a split cannot be read.
         RunFolderError: If the folder holds results of other settings, or something else.
@@ -85,11 +81,9 @@ class Benchmark:
         self.device = device
         self.batch_size: int | Literal["auto"] = batch_size
         self.budgets = {
-            entry.name: training_budget(
-                entry.name, entry.cls, train_minutes, train_episodes, quick=quick
-            )
-            for entry in self.entries
-            if entry.trained_here
+            one.name: training_budget(one.name, one.cls, train_minutes, train_episodes, quick=quick)
+            for one in self.entries
+            if one.trained_here
         }
         self._task_options = suite.task_options()
         self.reward = make_reward(self._task_options["reward"])
@@ -137,12 +131,9 @@ class Benchmark:
 
         print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
         if self.generator is None:
+            running = {"device": self.device, "dtype": self.suite.dtype, "cache": self.cache}
             self.generator = load_generator(
-                self.suite.generator,
-                device=self.device,
-                dtype=self.suite.dtype,
-                batch_size=self.batch_size,
-                cache=self.cache,
+                self.suite.generator, batch_size=self.batch_size, **running
             )
         settings = self._settings() | {
             "generator_name": self.generator.name,
@@ -214,25 +205,19 @@ class Benchmark:
         folder = self.prepare()
         entry, seed, _ = job
         splits = job.unfinished(folder)
+        bar = progress_bar(disable=True) if bar is None else bar
         weights = self._weights(folder, job) if entry.trainable and splits else None
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.build(seed) if weights is None else entry.load(weights)
-            records = evaluate(
-                agent,
-                self._tasks[split],
-                name=entry.name,
-                split=split,
-                seed=seed,
-                second_tokenizer=self.suite.second_tokenizer,
-            )
-            if bar is not None:
-                bar.set_description(f"{entry.name}, {split}, seed {seed}")
+            part = {"name": entry.name, "split": split, "seed": seed}
+            bar.set_description(f"{entry.name}, {split}, seed {seed}")
             with folder.write_part(entry.name, split, seed) as write:
-                for record in records:
+                for record in evaluate(
+                    agent, self._tasks[split], **part, second_tokenizer=self.suite.second_tokenizer
+                ):
                     write(record)
-                    if bar is not None:
-                        bar.update()
+                    bar.update()
 
     def train(self, job: Job) -> None:
         """Train the agent of a job that learns, unless that is done; evaluate nothing.
@@ -277,15 +262,12 @@ class Benchmark:
 
     def _settings(self) -> dict[str, Any]:
         """Return what must be equal for results to share a folder, as known from the start."""
-        suite = self.suite
-        rules = {field.name: getattr(suite, field.name) for field in dataclasses.fields(suite)}
-        del rules["id"], rules["checksums"], rules["tags"]
+        rules = dataclasses.asdict(self.suite)
+        del rules["tags"]
         return {
-            "suite": suite.id,
-            "version": suite.version,
-            "dataset": suite.dataset,
-            "checksums": {split: self.checksums[split] for split in suite.splits},
+            "suite": rules.pop("id"),
             **{name: list(v) if isinstance(v, tuple) else v for name, v in rules.items()},
+            "checksums": {split: self.checksums[split] for split in self.suite.splits},
             "agents": {entry.name: self._meaning(entry) for entry in self.entries},
         }
 

@@ -83,13 +83,24 @@ def check_settings(
     check_names(settings, target, owner, allowed)
     is_class = isinstance(target, type) and not dataclasses.is_dataclass(target)
     try:
-        hints = typing.get_type_hints(target.__init__ if is_class else target)
+        hints = typing.get_type_hints(target.__init__ if is_class else target, include_extras=True)
     except NameError:  # imported for type checkers alone
         hints = {}
     return {
         name: check_value(value, hints.get(name, Any), f"{owner}.{name}")
         for name, value in settings.items()
     }
+
+
+def check_fields(instance: Any, owner: str) -> None:
+    """Give the fields of a frozen dataclass the types that they ask for, in its `__post_init__`.
+
+    Raises:
+        ValueError: If one has another type, or is out of the range that its annotation names.
+    """
+    fields = {one.name: getattr(instance, one.name) for one in dataclasses.fields(instance)}
+    for name, value in check_settings(fields, type(instance), owner).items():
+        object.__setattr__(instance, name, value)
 
 
 def check_names(

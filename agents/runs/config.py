@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
+from pydantic import PositiveFloat, PositiveInt
+
 from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.generators.loading import tokenizer_name
+from pcrl_gym.spec_strings import check_fields
 
 SECTIONS = ("agent", "task", "run")
-LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")
 
 
 @dataclass(frozen=True)
@@ -66,31 +67,22 @@ class BudgetConfig:
         ValueError: If there is no budget, or a number or logger is not as described.
     """
 
-    updates: int | None = None
-    episodes: int | None = None
-    minutes: float | None = None
-    checkpoint_every: int = 50
-    evaluate_every: int = 50
+    updates: PositiveInt | None = None
+    episodes: PositiveInt | None = None
+    minutes: PositiveFloat | None = None
+    checkpoint_every: PositiveInt = 50
+    evaluate_every: PositiveInt = 50
     evaluate_split: str | None = "validation_seen"
-    evaluate_limit: int | None = 128
-    evaluate_max_new_tokens: int | None = None
-    loggers: tuple[str, ...] = ("jsonl", "tensorboard")
+    evaluate_limit: PositiveInt | None = 128
+    evaluate_max_new_tokens: PositiveInt | None = None
+    loggers: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = (
+        "jsonl", "tensorboard",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
+        check_fields(self, "run")
         if self.updates is None and self.episodes is None and self.minutes is None:
             raise ValueError("a run needs a budget: give run.episodes, run.updates or run.minutes")
-        for name in (
-            "updates", "episodes", "minutes", "checkpoint_every", "evaluate_every",
-            "evaluate_limit", "evaluate_max_new_tokens",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"run.{name}: expected a number above 0, got {value!r}")
-        if unknown := [logger for logger in self.loggers if logger not in LOGGERS]:
-            raise ValueError(
-                f"run.loggers: there is no logger {', '.join(map(repr, unknown))}; there are: "
-                f"{', '.join(LOGGERS)}"
-            )
 
     def __str__(self) -> str:
         """Return the budget in words.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from agents.base import agent_class
+from agents.network_agent import NetworkAgent
 from agents.runs.folder import TrainingFolder
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.domain import domain_limit, prompt_text
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import torch
     from gymnasium.vector import VectorEnv
 
-    from agents.network_agent import NetworkAgent
     from pcrl_gym.prompts.template import Template
 
 FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survived")
@@ -75,9 +75,10 @@ def export(
     if not path.is_dir():
         other = "last" if which == "best" else "best"
         raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
-    agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
-    if getattr(agent, "network", None) is None:
+    cls = agent_class(config["name"])
+    if not issubclass(cls, NetworkAgent):
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
+    agent: Any = cls.load(path, device="cpu")
     progress = source.progress(which)
     card = PolicyCard(
         dataset=f"{task['dataset']}, split {task['split']}",

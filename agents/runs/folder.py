@@ -92,7 +92,7 @@ class TrainingFolder:
         with held:
             check_folder(path, config)
             before = folder.identity()
-            if before and (changed := differences(before, identity)):
+            if changed := differences(before, {key: identity.get(key) for key in before}):
                 raise RunFolderError(
                     f"{path} was begun with other prompts or another generator of the same name:\n"
                     f"{_lines(changed)}\nPut them back, or give another folder"
@@ -113,8 +113,16 @@ class TrainingFolder:
         """
         file = self.path / "config.yaml"
         if not file.is_file():
-            raise RunFolderError(f"{self.path} holds no run: config.yaml is missing")
-        return _read_config(file)
+            raise RunFolderError(f"{self.path} holds no run: there is no config.yaml")
+        try:
+            config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{file} is damaged: {error}") from error
+        kinds = {"name": str, "seed": int, "task": dict, "run": dict}
+        own = config if isinstance(config, dict) else {}
+        if wrong := [key for key, kind in kinds.items() if not isinstance(own.get(key), kind)]:
+            raise RunFolderError(f"{file} is damaged: no usable {', '.join(wrong)} in it")
+        return own
 
     def identity(self) -> dict[str, Any]:
         """Return what `Material.identity` was in the run; empty if nothing of it is stored.
@@ -205,13 +213,11 @@ class TrainingFolder:
             OSError: If that cannot be written; `best` is then as it was.
         """
         file = self.best / _EVALUATION
-        if file.is_file():
-            before = json.loads(file.read_text(encoding="utf-8"))["reward"]
-            if figures["reward"] <= before:
-                return False
+        if file.is_file() and figures["reward"] <= self.progress("best")["reward"]:
+            return False
         with _as_os_errors(), replace_folder(self.best) as fresh:
             agent.save(fresh)
-            write_file(fresh / file.name, json.dumps(_plain(figures)) + "\n")
+            write_file(fresh / file.name, row_to_line(figures))
         return True
 
     def rows(self) -> list[Row]:
@@ -250,48 +256,23 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
             named) or something else.
     """
     path = Path(path)
-    file = path / "config.yaml"
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the run")
     if not path.is_dir() or {entry.name for entry in path.iterdir()} <= _BEFORE_UPDATES:
         return
-    if not file.is_file():
-        raise RunFolderError(
-            f"{path} holds files but no config.yaml, so it is no run; give another"
-        )
-    stored = _read_config(file)
+    stored = TrainingFolder(path).stored_config()
     stored["run"]["loggers"] = list(config.run.loggers)
-    changed = differences(stored, config.to_mapping())
-    if changed:
+    if changed := differences(stored, config.to_mapping()):
         raise RunFolderError(
             f"{path} holds a run with another configuration:\n{_lines(changed)}\n"
             "Repeat its configuration to resume it, or give another folder"
         )
 
 
-def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunFolderError(f"{file} is damaged: {error}") from error
-    missing = {"name", "seed", "task", "run"} - set(config if isinstance(config, dict) else ())
-    if missing:
-        raise RunFolderError(f"{file} is damaged: {', '.join(sorted(missing))} is missing")
-    if not isinstance(config["run"], dict) or not isinstance(config["task"], dict):
-        raise RunFolderError(f"{file} is damaged: task or run has no settings")
-    return dict(config)
-
-
 def row_to_line(row: Mapping[str, Any]) -> str:
     """Return one line of `metrics.jsonl`; JSON has no NaN, so what is not finite is null."""
-    return json.dumps(_plain(row)) + "\n"
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }
+    finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
+    return json.dumps(dict.fromkeys(row) | finite) + "\n"
 
 
 def _lines(changed: list[str]) -> str:

@@ -20,7 +20,7 @@ from agents.runs.curve import draw
 from agents.runs.drawing import check_drawing
 from agents.runs.export import check_exportable
 from agents.runs.folder import TrainingFolder, check_folder
-from agents.runs.loggers import Logger, check_loggers, open_loggers
+from agents.runs.loggers import Log, check_loggers, open_loggers
 from agents.runs.material import Material, load_material
 from pcrl_gym.errors import PcrlError
 
@@ -60,8 +60,8 @@ def train(
 
     Raises:
         RunFolderError: If the folder holds another run or something else, or is in use.
-        TrainingError: If figures are no longer finite, the disk is full, or the budget was over before
-            the first update.
+        TrainingError: If figures are no longer finite, the disk is full, or the budget was over
+            before the first update.
         MissingExtraError: If a library is not installed.
         ValueError: If prompts, generator or agent cannot be had as asked for, or what is trained
             could not be exported.
@@ -114,7 +114,7 @@ class _Session:
         seconds = None if run.minutes is None else 60.0 * run.minutes
         self._limits: Any = {"episodes": run.episodes, "seconds": seconds}
         self._budget = Budget(**self._limits, updates=run.updates)
-        self._loggers: list[Logger] = []
+        self._to_loggers: Log
         self._rows: list[dict[str, Any]] = []
         self._stored_at = 0
         self._evaluated_at = 0
@@ -123,7 +123,7 @@ class _Session:
         learner: Learner = self._agent.start(self._make_env)
         try:
             self._resume(learner)
-            with open_loggers(self._folder, self._config, learner.updates) as self._loggers:
+            with open_loggers(self._folder, self._config, learner.updates) as self._to_loggers:
                 self._budget.restart()
                 self._learn(learner)
         finally:
@@ -143,7 +143,7 @@ class _Session:
             raise TrainingError(_NO_UPDATE.format(run))
         episodes = int(history[-1].get("episodes", run.episodes or 0))
         self._budget.resume(len(history), episodes, self._budget.seconds_done)
-        with self._budget.paused(), open_loggers(self._folder, self._config, 0) as self._loggers:
+        with self._budget.paused(), open_loggers(self._folder, self._config, 0) as self._to_loggers:
             for number, figures in enumerate(history, start=1):
                 self._log("update", {"updates": number, **figures})
             self._evaluate()
@@ -204,8 +204,7 @@ class _Session:
     def _log(self, kind: str, figures: Figures) -> None:
         row = {"kind": kind, **figures}
         self._rows.append(row)
-        for logger in self._loggers:
-            logger.log(row)
+        self._to_loggers(row)
 
     def _evaluate(self) -> None:
         if self._material.evaluate is None:
@@ -219,8 +218,6 @@ class _Session:
         draw(self._rows, self._folder.curve)
 
     def _store(self, learner: Learner) -> None:
-        for logger in self._loggers:
-            logger.flush()
         self._folder.save_last(self._agent, self._budget.progress, learner.state())
         self._stored_at = learner.updates
         learner.network.forget()  # a resumed run remembers nothing either

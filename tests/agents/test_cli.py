@@ -184,7 +184,7 @@ def test_a_run_on_a_cluster_is_exported_without_one(few: Path, tmp_path: Path):
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
-    assert "holds no run: config.yaml is missing" in capsys.readouterr().err
+    assert "holds no run: there is no config.yaml" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
