@@ -12,7 +12,7 @@ from benchmarks.budget import parse_episodes
 from benchmarks.cluster.shard import WHOLE, Shard
 from benchmarks.commands import common
 from benchmarks.suites import SUITES, Suite
-from benchmarks.tables import format_leaderboard
+from benchmarks.tables import print_table
 from pcrl_gym.cli_tools import (
     FAILURES,
     add_command,
@@ -137,7 +137,7 @@ def _run(
         print_error(error)
         print("Finished parts are kept; the same command resumes from there.", file=sys.stderr)
         return 1
-    print(format_leaderboard(rows), end="")
+    print_table(rows)
     print(f"\nWritten to {out}")
     return 0
 
