@@ -4,8 +4,20 @@ OUT ?= runs/bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLIENTS := .venv-clients
+BENCHMARKS := OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+PROCESSES ?= $(shell nproc)
+STANDINGS ?= runs/standings
+REAL_TEXT ?= $(CURDIR)/runs/real-text
+T0 = $(abspath $(T0_SHORT))
+ALPACA = $(abspath $(ALPACA_PLUS))
+TEXT_ENCODER = $(abspath $(ENCODER))
+LIMIT ?= 500
+EPISODES ?= 49152
+gpt2-mini-steps ?= 5000
+t5-mini-steps ?= 4400
 
-.PHONY: install bench standings test test-slow test-ray test-clients check docs page
+.PHONY: install bench standings standings-micro standings-micro-seq2seq standings-rates standings-transfer real-text
+.PHONY: test test-slow test-ray test-clients check docs page
 
 install: $(INSTALLED)
 
@@ -21,9 +33,66 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
 		--agents random keep_all truncation stopwords self_information:model=micro-prompts ppo scst --seeds 2 --out $(OUT)
 
-# Writes benchmarks/leaderboard, within an hour on two cores. Resumable.
+# Writes benchmarks/leaderboard, within an hour on two cores; `make page` shows it. Resumable.
 standings: $(INSTALLED)
-	benchmarks/standings.sh
+	$(MAKE) --no-print-directory -j2 standings-rates standings-transfer
+	for suite in micro micro-seq2seq; do \
+		$(BENCHMARKS) analyse dropped $(STANDINGS)/$$suite && $(BENCHMARKS) analyse timing $(STANDINGS)/$$suite && \
+		$(BENCHMARKS) compare $(STANDINGS)/$$suite || exit 1; \
+	done >/dev/null
+	cp $(STANDINGS)/transfer/analyses/transfer.* $(STANDINGS)/micro/analyses
+	$(BIN)/python -m benchmarks.publish standings benchmarks/leaderboard $(STANDINGS)/micro $(STANDINGS)/micro-seq2seq
+	$(BENCHMARKS) report benchmarks/leaderboard/micro benchmarks/leaderboard/micro-seq2seq --out benchmarks/leaderboard
+
+# Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
+RANKERS := self_information:model=micro-prompts perplexity:model=micro-prompts
+STANDING := random keep_all truncation stopwords $(RANKERS) ppo scst search
+
+standings-micro:
+	$(BENCHMARKS) run --suite micro --agents $(STANDING) --processes $(PROCESSES) --out $(STANDINGS)/micro
+
+standings-micro-seq2seq: standings-micro
+	$(BENCHMARKS) run --suite micro-seq2seq --agents $(STANDING) --processes $(PROCESSES) --out $(STANDINGS)/micro-seq2seq
+
+standings-rates: standings-micro
+	$(BENCHMARKS) analyse rates $(STANDINGS)/micro --rates 0.1 0.3 0.5 0.7 0.9 --agents random truncation $(RANKERS) ppo scst
+
+standings-transfer: standings-micro-seq2seq
+	$(BENCHMARKS) analyse transfer $(STANDINGS)/micro $(STANDINGS)/micro-seq2seq --agents scst --out $(STANDINGS)/transfer
+
+# The paper's pipeline on real text, at a size for two cores: two generators trained from nothing, policies with a
+# frozen encoder trained against one of them, evaluated with both and on other prompts. Resumable. T0_SHORT and
+# ALPACA_PLUS are folders of prompts, ENCODER that of a text encoder with its tokenizer; figures go to PUBLISH, if given.
+real-text: $(INSTALLED)
+	test -d "$(T0)" && test -d "$(ALPACA)" && test -d "$(TEXT_ENCODER)"  # T0_SHORT=... ALPACA_PLUS=... ENCODER=...
+	$(MAKE) --no-print-directory -j2 $(REAL_TEXT)/gpt2-mini $(REAL_TEXT)/t5-mini
+	$(MAKE) --no-print-directory -j2 $(REAL_TEXT)/scst-0 $(REAL_TEXT)/scst-1
+	$(MAKE) --no-print-directory $(REAL_TEXT)/t0-causal SUITE=t0-short DATA=$(T0) GENERATOR=gpt2-mini
+	$(MAKE) --no-print-directory $(REAL_TEXT)/t0-seq2seq SUITE=t0-short DATA=$(T0) GENERATOR=t5-mini
+	$(MAKE) --no-print-directory $(REAL_TEXT)/alpaca-causal SUITE=alpaca-plus DATA=$(ALPACA) GENERATOR=gpt2-mini
+	$(BENCHMARKS) report $(addprefix $(REAL_TEXT)/,t0-causal t0-seq2seq alpaca-causal) --out $(REAL_TEXT)/report
+	test -z "$(PUBLISH)" || $(BIN)/python -m benchmarks.publish figures $(REAL_TEXT) "$(PUBLISH)" \
+		--names.T0_SHORT $(T0) --names.ALPACA_PLUS $(ALPACA) --names.ENCODER $(TEXT_ENCODER)
+
+$(REAL_TEXT)/gpt2-mini $(REAL_TEXT)/t5-mini: FORCE
+	$(BENCHMARKS) finetune --from-config $(@F) --data $(T0) --steps $($(@F)-steps) --out $@
+
+$(REAL_TEXT)/scst-0 $(REAL_TEXT)/scst-1: FORCE
+	OMP_NUM_THREADS=1 $(BIN)/python -m agents train scst --config scst-minilm --seed $(@F:scst-%=%) --loggers jsonl --out $@ \
+		--set agent.encoder=$(TEXT_ENCODER) task.tokenizer=$(TEXT_ENCODER) task.dataset=$(T0) \
+		task.generator=$(REAL_TEXT)/gpt2-mini/model run.episodes=$(EPISODES)
+
+# Units are ranked by the causal generator, and for comparison by the model of micro's prompts. Policies were trained
+# against the causal generator, whichever answers.
+$(REAL_TEXT)/t0-causal $(REAL_TEXT)/t0-seq2seq $(REAL_TEXT)/alpaca-causal: FORCE
+	$(BENCHMARKS) run --suite $(SUITE) --dataset $(DATA) --generator $(REAL_TEXT)/$(GENERATOR)/model --seeds 2 \
+		--agents random keep_all truncation stopwords self_information:model=micro-prompts scst \
+		$(if $(filter t5-mini,$(GENERATOR)),self_information:model=$(REAL_TEXT)/gpt2-mini/model,self_information) \
+		--policies $(REAL_TEXT)/scst-0 $(REAL_TEXT)/scst-1 --limit $(LIMIT) --processes $(PROCESSES) --out $@
+	$(BENCHMARKS) analyse dropped $@ >/dev/null
+	$(BENCHMARKS) compare $@ >/dev/null
+
+FORCE:
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -37,9 +37,7 @@ class Agent(Protocol):
     """Something that decides which units of a prompt to keep.
 
     An agent may read what is passed to `act` and nothing else; in particular it never asks the
-    generator for answers. One with a method `attach(task)` is given the `pcrl_gym.Task` before it
-    acts: to rank units by the generator's own probabilities, or, marked in tables by a true
-    attribute `oracle`, to search with its answers.
+    generator for answers, but for what `optional` names.
     """
 
     name: str
@@ -95,6 +93,46 @@ class TrainableAgent(Agent, Protocol):
     def load(cls, folder: str | Path) -> TrainableAgent:
         """Return the agent stored in a folder by `save`."""
         ...
+
+
+_OPTIONAL: Mapping[str, Any] = {
+    "attach": lambda task: None,
+    "oracle": False,
+    "ranker": False,
+    "rate": None,
+    "config_class": None,
+    "default_episodes": 16_384,
+    "quick_episodes": 4_096,
+}
+
+
+def optional(agent: Any, name: str) -> Any:
+    """Return what an agent, or its class, may have besides `Agent`; for others what stands for it.
+
+    - `attach(task)` is called with the `pcrl_gym.Task` whose prompts are to be compressed, before
+      `act`: to rank units by the generator's probabilities, or to search with its answers.
+    - `oracle`: whether it asks the generator for answers; tables mark it (else false).
+    - `ranker`: whether it ranks units by a language model, that of its setting `model` or the
+      generator itself (else false).
+    - `rate`: share of the droppable units that it was asked to drop (else None: it decides).
+    - `config_class`: dataclass of its settings in a training, which it takes and has as `config`
+      (else None: the arguments of its constructor are the settings).
+    - `default_episodes`, `quick_episodes`: for how long it is trained where nobody says so, to be
+      compared and to try things out (else 16,384 and 4,096).
+
+    Raises:
+        KeyError: If `name` is none of these.
+
+    Example:
+        >>> optional(object(), "default_episodes"), optional(agent_class("search"), "oracle")
+        (16384, True)
+    """
+    return getattr(agent, name, _OPTIONAL[name])
+
+
+def is_trainable(cls: type) -> bool:
+    """Return whether a class, or an object, has what `TrainableAgent` asks for."""
+    return all(callable(getattr(cls, name, None)) for name in ("train", "save", "load"))
 
 
 def keep_masks(observations: Observations, drop: np.ndarray) -> np.ndarray:

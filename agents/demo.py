@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import TrainableAgent, agent_class, make_agent, parse_agent
+from agents.base import agent_class, is_trainable, make_agent, optional, parse_agent
 from agents.surprisal import MICRO_PROMPTS, SurprisalRanker, ranks_units
 from pcrl_gym.envs.task import Task
 from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
@@ -41,13 +41,13 @@ class EnvironmentAgent:
         self._spec = spec
         self._rate: float | None = None
         self._agent = make_agent(spec, seed=0)
-        if isinstance(self._agent, TrainableAgent):
+        if is_trainable(type(self._agent)):
             raise ValueError(
                 f"agent {spec!r} has to be trained: make a policy of the run with `python -m "
                 "agents export RUN FOLDER`, and give it as --model FOLDER"
             )
-        oracle = bool(getattr(self._agent, "oracle", False))
-        self.name = f"{self._agent.name} (sees the answers)" if oracle else self._agent.name
+        mark = " (sees the answers)" if optional(self._agent, "oracle") else ""
+        self.name = self._agent.name + mark
         tokenizer = load_tokenizer("micro" if generator.tokenizer is None else generator.tokenizer)
         self._task = Task(
             episodes=LazyEpisodes([], EpisodeBuilder(tokenizer, AlpacaTemplate())),
@@ -57,8 +57,7 @@ class EnvironmentAgent:
             max_steps=1,
             skipped_prompts=(),
         )
-        if hasattr(self._agent, "attach"):
-            self._agent.attach(self._task)
+        optional(self._agent, "attach")(self._task)
 
     def episode(self, prompt: Prompt) -> Episode:
         """Cut a prompt into tokens; see `pcrl_gym.demo.compressing.DemoAgent.episode`."""
@@ -71,8 +70,7 @@ class EnvironmentAgent:
             self._agent, self._rate = make_agent(self._spec, seed=0, **settings), rate
         episodes = LazyEpisodes([episode.prompt], self._task.episodes.builder)
         task = replace(self._task, episodes=episodes)
-        if hasattr(self._agent, "attach"):
-            self._agent.attach(task)
+        optional(self._agent, "attach")(task)
         mask = self._agent.act(*task.begin([episode]))[0]
         return np.asarray(mask, dtype=np.bool_)
 

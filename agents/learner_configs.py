@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.network_agent import NetworkConfig
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from agents.network_agent import NetworkConfig, Share
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,20 @@ class PPOConfig(NetworkConfig):
         entropy_coefficient: Weight of the entropy at the start, before it is steered.
 
     Raises:
-        ValueError: If a number of environments, steps or prompts is not positive, or the last
-            batch of an update would hold one prompt.
+        ValueError: If a number is out of range, or the last batch of an update would hold one
+            prompt.
     """
 
-    num_envs: int = 256
-    n_steps: int = 1
-    batch_size: int = 128
-    n_epochs: int = 2
-    lr: float = 1e-3
-    clip_range: float = 0.2
-    value_coefficient: float = 0.5
-    max_grad_norm: float = 0.5
-    final_entropy: float | None = 0.1
-    entropy_coefficient: float = 1e-3
+    num_envs: PositiveInt = 256
+    n_steps: PositiveInt = 1
+    batch_size: PositiveInt = 128
+    n_epochs: PositiveInt = 2
+    lr: PositiveFloat = 1e-3
+    clip_range: PositiveFloat = 0.2
+    value_coefficient: NonNegativeFloat = 0.5
+    max_grad_norm: PositiveFloat = 0.5
+    final_entropy: Share | None = 0.1
+    entropy_coefficient: NonNegativeFloat = 1e-3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,22 +74,17 @@ class SCSTConfig(NetworkConfig):
         ValueError: If a number is out of range.
     """
 
-    batch_size: int = 32
-    samples: int = 8
+    batch_size: PositiveInt = 32
+    samples: PositiveInt = 8
     baseline: Literal["greedy", "leave_one_out"] = "leave_one_out"
-    lr: float = 1e-3
-    final_lr: float = 0.1
-    weight_decay: float = 1e-6
-    max_grad_norm: float = 0.5
-    entropy_coefficient: float = 1e-3
-    final_entropy: float | None = 0.1
+    lr: PositiveFloat = 1e-3
+    final_lr: Share = 0.1
+    weight_decay: NonNegativeFloat = 1e-6
+    max_grad_norm: PositiveFloat = 0.5
+    entropy_coefficient: NonNegativeFloat = 1e-3
+    final_entropy: Share | None = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.baseline not in ("greedy", "leave_one_out"):
-            raise ValueError(f"baseline must be 'greedy' or 'leave_one_out', got {self.baseline!r}")
-        least = 2 if self.baseline == "leave_one_out" else 1
-        if self.samples < least:
-            raise ValueError(
-                f"baseline {self.baseline!r} needs samples >= {least}, got {self.samples!r}"
-            )
+        if self.baseline == "leave_one_out" and self.samples < 2:
+            raise ValueError("baseline 'leave_one_out' needs samples >= 2, got 1")

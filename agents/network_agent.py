@@ -8,11 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from pydantic import Field, PositiveInt
 
 from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
 from agents.budget import Budget
@@ -22,25 +23,13 @@ from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder, small_e
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.generators.torch_state import initial_settings, own_state
-from pcrl_gym.spec_strings import check_settings
+from pcrl_gym.spec_strings import check_fields, check_settings
 from pcrl_gym.storage.atomic import write_file
 
 SettingsT = TypeVar("SettingsT", bound="NetworkAgent")
 
-
-Rule = tuple[str, Callable[[float], bool]]
-_AT_LEAST_1: Rule = ("at least 1", lambda value: value >= 1)
-_ABOVE_0: Rule = ("above 0", lambda value: value > 0)
-_NOT_BELOW_0: Rule = ("0 or more", lambda value: value >= 0)
-_SHARE: Rule = ("a share between 0 and 1", lambda value: 0 <= value <= 1)
-_RANGES: dict[str, Rule] = {
-    **dict.fromkeys(("head_size", "hidden_size", "num_layers"), _AT_LEAST_1),
-    **dict.fromkeys(("num_envs", "n_steps", "n_epochs", "batch_size", "samples"), _AT_LEAST_1),
-    **dict.fromkeys(("lr", "max_grad_norm", "clip_range"), _ABOVE_0),
-    **dict.fromkeys(("entropy_coefficient", "value_coefficient", "weight_decay"), _NOT_BELOW_0),
-    **dict.fromkeys(("initial_keep", "final_entropy", "final_lr"), _SHARE),
-}
-"""What numbers of that name may be, in the configuration of any agent with a network."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A number from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +48,18 @@ class NetworkConfig:
         initial_keep: Probability with which the untrained policy keeps a unit.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a value has another type or is out of range.
     """
 
     encoder: str = "auto"
     freeze_encoder: bool = False
-    head_size: int | None = None
-    hidden_size: int = 64
-    num_layers: int = 2
-    initial_keep: float = 0.9
+    head_size: PositiveInt | None = None
+    hidden_size: PositiveInt = 64
+    num_layers: PositiveInt = 2
+    initial_keep: Share = 0.9
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            rule, holds = _RANGES.get(field.name, ("", None))
-            if value is not None and holds is not None and not holds(value):
-                raise ValueError(f"{field.name} must be {rule}, got {value!r}")
+        check_fields(self, type(self).__name__)
 
 
 class NetworkAgent(ABC):
@@ -96,6 +81,15 @@ class NetworkAgent(ABC):
 
     Raises:
         ValueError: If a setting does not exist or is out of range.
+
+    Example:
+        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")
+        >>> agent.train(
+        ...     lambda n: gym.make_vec(
+        ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
+        ...     ),
+        ...     episodes=32_768,
+        ... )  # doctest: +SKIP
     """
 
     name: ClassVar[str]

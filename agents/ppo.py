@@ -18,20 +18,13 @@ from pcrl_gym.errors import MissingExtraError
 
 
 class PPOAgent(NetworkAgent):
-    """Learns keep masks by PPO; see `NetworkAgent` for arguments, budgets and determinism.
-
-    Example:
-        >>> agent = PPOAgent(seed=1, num_layers=3)
-        >>> agent.train(
-        ...     lambda n: gym.make_vec(
-        ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
-        ...     ),
-        ...     episodes=32_768,
-        ... )  # doctest: +SKIP
-    """
+    """Learns keep masks by PPO; see `NetworkAgent` for arguments, budgets and determinism."""
 
     name = "ppo"
     config_class = PPOConfig
+    # As long as the default of SCST takes: its episodes are learned from in several epochs. After
+    # half of them it still keeps every unit, so that the quick budget is no smaller.
+    default_episodes, quick_episodes = 6_144, 6_144
 
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
         try:

@@ -20,19 +20,11 @@ class SCSTAgent(NetworkAgent):
 
     The defaults are for micro; the settings that PCRL published for real models are in
     `gpt2-xl.yaml`, `flan-t5-xl.yaml` and `llama2-7b-chat.yaml` in `agents/configs`.
-
-    Example:
-        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")
-        >>> agent.train(
-        ...     lambda n: gym.make_vec(
-        ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
-        ...     ),
-        ...     episodes=32_768,
-        ... )  # doctest: +SKIP
     """
 
     name = "scst"
     config_class = SCSTConfig
+    default_episodes, quick_episodes = 32_768, 8_192
 
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
         from agents.scst_training import SCSTLearner

@@ -203,8 +203,7 @@ class SearchAgent:
         """
         if self._task is None or self._scorer is None:
             raise RuntimeError(
-                "the search asks the generator: call attach(task) before act, as "
-                "benchmarks.evaluate does"
+                "the search asks the generator: call attach(task) before act, as evaluations do"
             )
         episodes = [self._episode(self._task, info) for info in infos]
         limits = {"budget": self.budget, "seed": self.seed, "max_units": self._task.max_units}

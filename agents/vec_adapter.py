@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers.vector import DictInfoToList
 from stable_baselines3.common.vec_env import VecEnv
 
 
@@ -35,13 +36,13 @@ class SB3VecEnv(VecEnv):
                 f"SB3VecEnv needs a vector environment with SAME_STEP autoreset, got {mode}"
             )
         self.env = env
+        self._listed = DictInfoToList(env)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> Any:
         """Reset all environments, with the seed that `seed` left, and return the observations."""
         options = self._options[0] or None
-        observations, infos = self.env.reset(seed=self._seeds[0], options=options)
-        self.reset_infos = unbatch_infos(infos, self.num_envs)
+        observations, self.reset_infos = self._listed.reset(seed=self._seeds[0], options=options)
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -52,9 +53,8 @@ class SB3VecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Step all environments and return observations, rewards, dones and infos."""
-        observations, rewards, terminated, truncated, batched = self.env.step(self._actions)
+        observations, rewards, terminated, truncated, infos = self._listed.step(self._actions)
         dones = terminated | truncated
-        infos = unbatch_infos(batched, self.num_envs)
         for i in np.flatnonzero(dones):
             # Of a finished episode Stable-Baselines3 wants the final info, Gymnasium shows the
             # reset's.
@@ -100,24 +100,3 @@ class SB3VecEnv(VecEnv):
     def close(self) -> None:
         """Close the vector environment."""
         self.env.close()
-
-
-def unbatch_infos(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
-    """Return one mapping per environment from the infos of a vector environment.
-
-    In these, Gymnasium's form, a key has a batch of values and `_key` shows which environments have
-    it. Batched mappings are taken apart as well.
-
-    Example:
-        >>> unbatch_infos({"n": np.array([3, 0]), "_n": np.array([True, False])}, 2)
-        [{'n': np.int64(3)}, {}]
-    """
-    single: list[dict[str, Any]] = [{} for _ in range(num_envs)]
-    for key, values in infos.items():
-        present = infos.get(f"_{key}")
-        if present is None:
-            continue
-        rows = unbatch_infos(values, num_envs) if isinstance(values, dict) else values
-        for i in np.flatnonzero(present):
-            single[i][key] = rows[i]
-    return single

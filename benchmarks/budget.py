@@ -2,85 +2,56 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from pcrl_gym.errors import PcrlError
+from agents.base import optional
+from pcrl_gym.spec_strings import check_value, parse_spec
 
-# Standard and quick. Standard budgets take about equal times: an episode of PPO takes five times as
-# long as one of SCST, as it is learned from in several epochs. Trained for half of its episodes,
-# PPO still keeps every unit, so its quick budget is no smaller.
-_EPISODES = {"ppo": (6144, 6144), "scst": (32768, 8192)}
-_EPISODES_OF_OTHERS = (16384, 4096)
+if TYPE_CHECKING:
+    from agents.runs.config import BudgetConfig
 
-
-class TrainingError(PcrlError, RuntimeError):
-    """An agent learned nothing, or diverged; it must not stand in a table as if it had learned."""
+CHECKPOINT_EVERY = 5
+"""Updates between checkpoints, the most that an interruption costs."""
 
 
-def default_episodes(agents: Iterable[str], *, quick: bool = False) -> dict[str, int]:
-    """Return the episodes by agent where no budget is given; `quick` is to try things out.
+def training_budget(
+    agent: str,
+    cls: type,
+    minutes: float | None = None,
+    episodes: int | Mapping[str, int] | None = None,
+    *,
+    quick: bool = False,
+) -> BudgetConfig:
+    """Return what one agent, by name and class, gets per seed.
 
-    Example:
-        >>> default_episodes(["ppo", "mine"], quick=True)
-        {'ppo': 6144, 'mine': 4096}
-    """
-    return {agent: _EPISODES.get(agent, _EPISODES_OF_OTHERS)[quick] for agent in agents}
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingBudget:
-    """Training per trainable agent and seed; the first limit used up ends it.
-
-    Attributes:
-        minutes: Wall-clock minutes; None: no limit. How much is learned in them depends on the
-            machine.
-        episodes: Episodes, for all agents or by agent name; None: no limit. They give the same
-            agents again. An episode of one agent may take several times as long as one of another,
-            so equal numbers are not equal times.
+    Episodes, for all agents or by name, give the same agents again, but one of an agent may take
+    several times as long as one of another. How much is learned in minutes depends on the machine;
+    of both, the first that is used up counts. Without either, the episodes are those of
+    `agents.base.optional`; `quick` takes fewer, to try things out.
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive, the agent gets nothing, or `quick` comes with
+            another budget.
 
     Example:
-        >>> budget = TrainingBudget(episodes={"scst": 32000})
-        >>> budget.describe("scst")
-        '32000 episodes'
+        >>> str(training_budget("mine", object)), str(training_budget("mine", object, quick=True))
+        ('16384 episodes', '4096 episodes')
     """
+    from agents.runs.config import BudgetConfig
 
-    minutes: float | None = None
-    episodes: int | Mapping[str, int] | None = None
-
-    def __post_init__(self) -> None:
-        if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0.0):
-            raise ValueError(f"Training needs a positive number of minutes, got {self.minutes}")
-        given = self.episodes.values() if isinstance(self.episodes, Mapping) else [self.episodes]
-        for episodes in given:
-            if episodes is not None and episodes < 1:
-                raise ValueError(f"Training needs at least one episode, got {episodes}")
-
-    def episodes_of(self, agent: str) -> int | None:
-        """Return the episodes of one agent; None: no limit."""
-        if isinstance(self.episodes, Mapping):
-            return self.episodes.get(agent)
-        return self.episodes
-
-    def check(self, agents: Iterable[str]) -> None:
-        """Raise a `ValueError` that names the agents without a limit."""
-        if self.minutes is not None:
-            return
-        if without := [agent for agent in agents if self.episodes_of(agent) is None]:
-            raise ValueError(
-                f"There is no training budget for {', '.join(without)}: give episodes for each "
-                "agent that learns, or minutes"
-            )
-
-    def describe(self, agent: str) -> str:
-        """Return what one agent gets, in words."""
-        episodes, minutes = self.episodes_of(agent), self.minutes
-        limits = [] if episodes is None else [f"{episodes} episodes"]
-        return " or ".join(limits if minutes is None else [*limits, f"{float(minutes)} minutes"])
+    own = episodes.get(agent) if isinstance(episodes, Mapping) else episodes
+    if minutes is None and episodes is None:
+        own = optional(cls, "quick_episodes" if quick else "default_episodes")
+    elif quick:
+        raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
+    if own is None and minutes is None:
+        raise ValueError(
+            f"There is no training budget for {agent}: give episodes for each agent that learns, "
+            "or minutes"
+        )
+    stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",)}
+    return BudgetConfig(episodes=own, minutes=minutes, evaluate_split=None, **stored)
 
 
 def parse_episodes(text: str) -> int | dict[str, int]:
@@ -90,19 +61,8 @@ def parse_episodes(text: str) -> int | dict[str, int]:
         ValueError: If the text is something else.
 
     Example:
-        >>> parse_episodes("8000")
-        8000
-        >>> parse_episodes("ppo=6144,scst=32000")
-        {'ppo': 6144, 'scst': 32000}
+        >>> parse_episodes("8000"), parse_episodes("ppo=6144,scst=32000")
+        (8000, {'ppo': 6144, 'scst': 32000})
     """
-    try:
-        if "=" not in text:
-            return int(text)
-        pairs = [part.split("=") for part in text.split(",")]
-        if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError("an agent stands in it twice")
-        return {name.strip(): int(number) for name, number in pairs}
-    except ValueError as error:
-        raise ValueError(
-            f"Expected episodes like 8000 or ppo=6144,scst=32000, got {text!r} ({error})"
-        ) from error
+    given = parse_spec(f"episodes:{text}")[1] if "=" in text else text
+    return check_value(given, int | dict[str, int], "episodes, like 8000 or ppo=6144,scst=32000")

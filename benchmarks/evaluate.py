@@ -1,37 +1,30 @@
-"""Evaluation of one agent on one split, through the scorer that the environment uses."""
+"""The records of one agent on one split, through the scorer that the environment uses."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from agents.base import optional
+from agents.runs.evaluation import scored_batches
 from benchmarks.gold import GoldFigures, against_gold, answer_cut
 from benchmarks.records import Record
 from benchmarks.second_tokens import BYTES, token_counter
-from pcrl_gym.envs.spaces import parse_keep_mask
 from pcrl_gym.episodes.units import merge_spans
-from pcrl_gym.errors import PcrlError
 
 if TYPE_CHECKING:
     from agents import Agent
     from pcrl_gym.envs.task import Task
     from pcrl_gym.scoring.rewards import Reward, RewardInputs
 
-# Fixed, not an option: an agent may draw for a whole batch at once, so another size is another run.
-EVALUATION_BATCH = 64
 _FIGURES = (
     "reward", "similarity", "compression_ratio", "drop_rate", "original_tokens",
     "compressed_tokens", "template_tokens",
 )  # fmt: skip
-
-
-class AgentError(PcrlError, RuntimeError):
-    """An agent returned something else than keep masks."""
 
 
 class AnsweredReward:
@@ -72,25 +65,13 @@ def evaluate(
     `split` and `seed` are for the records.
 
     Raises:
-        AgentError: If the agent returned something else than keep masks.
-        GeneratorError: If the generator failed.
+        AgentError, GeneratorError: See `agents.runs.evaluation.scored_batches`.
     """
-    attach(agent, task)
     count = token_counter(second_tokenizer)
     tokenizer = task.scorer.generator.tokenizer
     cut = None if tokenizer is None else answer_cut(tokenizer)
-    rate = getattr(agent, "rate", None)
-    for start in range(0, len(task.episodes), EVALUATION_BATCH):
-        batch = task.episodes[start : start + EVALUATION_BATCH]
-        observations, infos = task.begin(batch)
-        began = time.perf_counter()
-        action = agent.act(observations, infos)
-        compress_ms = 1000.0 * (time.perf_counter() - began) / len(batch)
-        try:
-            masks = parse_keep_mask(action, (len(batch), task.max_units))
-        except ValueError as error:
-            raise AgentError(f"Agent {name}: {error}") from error
-        scores = task.scorer(batch, list(masks))
+    rate = optional(agent, "rate")
+    for batch, masks, scores, compress_ms in scored_batches(agent, task):
         for i, episode in enumerate(batch):
             prompt, answer = episode.prompt, scores.compressed_outputs[i]
             compressed = scores.compressed_prompts[i]
@@ -127,10 +108,3 @@ def _rouge(prefix: str, answer: str | None, gold: str) -> dict[str, float | None
     figures = (None,) * 3 if answer is None else against_gold(answer, gold)
     names = [f"{prefix}_{name}" for name in GoldFigures._fields]
     return dict(zip(names, figures, strict=True))
-
-
-def attach(agent: Agent, task: Task) -> None:
-    """Give an agent the task if it takes one, see `agents.Agent`."""
-    take = getattr(agent, "attach", None)
-    if take is not None:
-        take(task)

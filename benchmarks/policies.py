@@ -1,4 +1,4 @@
-"""Trained agents in a benchmark: for which agent and seed each stands, what it learned from."""
+"""Agents that `python -m agents train` trained, for a benchmark that does not train them itself."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.policy import Policy
+from agents.runs.folder import TrainingFolder
 from benchmarks.roster import Entry
 from benchmarks.suites import Suite
 from pcrl_gym.errors import DatasetError
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.prompt import Prompt
 
 
+def find_policies(runs: Sequence[str | Path]) -> list[TrainingFolder]:
+    """Return the folders of training runs that have stored an agent.
+
+    Raises:
+        RunFolderError: If a folder holds no run, or its run has stored no agent yet.
+    """
+    found = [TrainingFolder(run) for run in runs]
+    for policy in found:
+        policy.stored_config(), policy.weights
+    return found
+
+
 def with_policies(
-    entries: Iterable[Entry], policies: Sequence[Policy], suite: Suite
+    entries: Iterable[Entry], policies: Sequence[TrainingFolder], suite: Suite
 ) -> list[Entry]:
     """Give agents what training runs trained.
 
@@ -29,18 +42,18 @@ def with_policies(
         ValueError: If a policy's agent is not evaluated or it was trained for other units, a seed
             is there twice or missing, or the tokenizers differ.
     """
-    by_agent: dict[str, dict[int, Policy]] = defaultdict(dict)
+    by_agent: dict[str, dict[int, TrainingFolder]] = defaultdict(dict)
     for policy in policies:
-        twin = by_agent[policy.agent].setdefault(policy.seed, policy)
+        config = policy.stored_config()
+        agent, seed, unit = config["name"], config["seed"], config["task"]["unit"]
+        twin = by_agent[agent].setdefault(seed, policy)
         if twin is not policy:
             raise ValueError(
-                f"{twin.run} and {policy.run} both hold {policy.agent} of seed {policy.seed}; "
-                "train with --seed 1, --seed 2, ..."
+                f"{twin.path} and {policy.path} both hold {agent} of seed {seed}; train with "
+                "--seed 1, --seed 2, ..."
             )
-        if policy.task["unit"] != suite.unit:
-            raise ValueError(
-                f"{policy.run} was trained on the unit {policy.task['unit']!r}, not {suite.unit!r}"
-            )
+        if unit != suite.unit:
+            raise ValueError(f"{policy.path} was trained on the unit {unit!r}, not {suite.unit!r}")
     entries = [
         replace(entry, policies=by_agent.pop(entry.spec, None) or entry.policies)
         for entry in entries
@@ -57,24 +70,29 @@ def with_policies(
     return entries
 
 
-def trained_on(policies: Sequence[Policy]) -> Iterator[tuple[str, list[Prompt]]]:
+def trained_on(policies: Iterable[TrainingFolder]) -> Iterator[tuple[str, list[Prompt]]]:
     """Yield the prompts that policies were trained on, and the run; each dataset once.
 
     Warns on stderr where a dataset is not available.
     """
-    sources = {(policy.task["dataset"], policy.task["split"]): policy for policy in policies}
-    for (dataset, split), policy in sources.items():
+    seen = []
+    for policy in policies:
+        task = policy.stored_config()["task"]
+        source = (task["dataset"], task["split"], task.get("columns"))
+        if source in seen:
+            continue
+        seen.append(source)
         try:
-            yield str(policy.run), load_prompts(dataset, split)
+            yield str(policy.path), load_prompts(*source)
         except (DatasetError, OSError) as error:
             print(
-                f"warning: nobody checks whether {policy.run} was trained on prompts that are "
+                f"warning: nobody checks whether {policy.path} was trained on prompts that are "
                 f"evaluated here: {error}",
                 file=sys.stderr,
             )
 
 
-def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str:
+def tokenizer_of(policies: Sequence[TrainingFolder], suite: Suite) -> str:
     """Return the policy tokenizer that a benchmark of these policies needs.
 
     It is the suite's, or that of the policies if the suite names none.
@@ -82,9 +100,8 @@ def tokenizer_of(policies: Sequence[Policy], suite: Suite) -> str:
     Raises:
         ValueError: If the tokenizers differ, or one cannot be loaded.
     """
-    names = dict.fromkeys(policy.tokenizer for policy in policies)
-    if suite.tokenizer is not None:
-        names = {suite.tokenizer: None, **names}
+    own = [policy.stored_config()["task"]["tokenizer"] for policy in policies]
+    names = dict.fromkeys([suite.tokenizer, *own] if suite.tokenizer is not None else own)
     if not one_vocabulary(names):
         raise ValueError(
             f"The policies read the tokens of {', '.join(names)}, which differ: evaluate those of "

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from agents import AGENTS, Agent, TrainableAgent, agent_class, make_agent
-from agents.base import parse_agent
+from agents.base import is_trainable, optional, parse_agent
 from benchmarks.records import check_agent_name
 
 if TYPE_CHECKING:
-    from benchmarks.policy import Policy
+    from agents.runs.folder import TrainingFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Entry:
         rate: Share of the droppable units that it has to drop; None: as it decides.
         trained_in: Result folder whose trained agents are evaluated; None: those of this run.
         trained_as: Name of the trained agents in their result folder.
-        policies: By seed, agents that training runs trained; empty: none.
+        policies: By seed, training runs whose agents are evaluated; empty: none.
         ranks_by: The language model by which it ranks units, "" for the run's generator; None: it
             does not rank by one.
     """
@@ -49,7 +49,7 @@ class Entry:
     rate: float | None = None
     trained_in: Path | None = None
     trained_as: str = ""
-    policies: Mapping[int, Policy] = field(default_factory=dict)
+    policies: Mapping[int, TrainingFolder] = field(default_factory=dict)
     ranks_by: str | None = None
 
     @property
@@ -129,16 +129,16 @@ def _find(spec: str) -> Entry:
         )
     if base in AGENTS or settings:
         make_agent(spec, seed=0)  # settings are wrong now or never
-    oracle = bool(getattr(cls, "oracle", False))
+    oracle = bool(optional(cls, "oracle"))
     return Entry(
         name=check_agent_name(name),
         spec=spec,
         cls=cls,
         seeded="seed" in parameters and not oracle,
-        trainable=all(callable(getattr(cls, method, None)) for method in ("train", "save", "load")),
+        trainable=is_trainable(cls),
         oracle=oracle,
         trained_as=name,
-        ranks_by=settings.get("model", "") if getattr(cls, "ranker", False) else None,
+        ranks_by=settings.get("model", "") if optional(cls, "ranker") else None,
     )
 
 

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.micro.tasks import CHECKSUMS
+from pcrl_gym.scoring.rewards import make_reward, with_measure
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
+from pcrl_gym.spec_strings import format_spec, parse_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,9 @@ class Suite:
         dataset: What `pcrl_gym.load_prompts` takes; None: given by whoever runs the suite.
         splits: Splits that are evaluated, in the leaderboard's order.
         generator: What `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
-        dtype, reward, template, tokenizer, unit, max_units, max_new_tokens: See
-            `pcrl_gym.envs.options.TaskOptions`; dtype, template and tokenizer are open where the
-            generator is.
+        dtype, reward, template, tokenizer, unit, max_units, max_new_tokens, max_prompt_tokens,
+            force_keep, keep_digits, columns: See `pcrl_gym.envs.options.TaskOptions`; dtype,
+            template and tokenizer are open where the generator is, columns where the dataset is.
         measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
         limit: Prompts evaluated per split, spread evenly over it; None for all.
         seeds: Number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
@@ -53,6 +55,10 @@ class Suite:
     unit: str = TaskOptions.unit
     max_units: int = TaskOptions.max_units
     max_new_tokens: int = TaskOptions.max_new_tokens
+    max_prompt_tokens: int | None = TaskOptions.max_prompt_tokens
+    force_keep: tuple[str, ...] = ()
+    keep_digits: bool = TaskOptions.keep_digits
+    columns: Mapping[str, str] | None = field(default=None, hash=False)
     limit: int | None = None
     seeds: int = 3
     second_tokenizer: str = "bytes"
@@ -60,7 +66,7 @@ class Suite:
     tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("max_units", "max_new_tokens", "limit", "seeds"):
+        for name in ("max_units", "max_new_tokens", "max_prompt_tokens", "limit", "seeds"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -72,7 +78,25 @@ class Suite:
         """Fields that whoever runs the suite chooses."""
         if self.generator:
             return ()
-        return ("dataset", "generator", "dtype", "template", "tokenizer")
+        return ("dataset", "columns", "generator", "dtype", "template", "tokenizer")
+
+    def task_options(self) -> dict[str, Any]:
+        """Return what the suite fixes of its tasks, as arguments of `pcrl_gym.make_task`.
+
+        The reward is paid by the suite's measure.
+
+        Example:
+            >>> SUITES["alpaca-plus"].task_options()["reward"]
+            'threshold:measure=rouge_l'
+        """
+        names = {option.name for option in dataclasses.fields(TaskOptions)}
+        own = [one.name for one in dataclasses.fields(self) if one.name in names]
+        reward = with_measure(make_reward(self.reward), self.measure)
+        options = {name: getattr(self, name) for name in own}
+        if reward != make_reward(self.reward):
+            kind, settings = parse_spec(self.reward)
+            options["reward"] = format_spec(kind, settings | {"measure": self.measure})
+        return options
 
 
 _MICRO = Suite(
@@ -137,6 +161,6 @@ def suite_of(settings: Mapping[str, Any]) -> Suite:
         for field in dataclasses.fields(Suite)
         if field.name in settings and field.name != "checksums"
     }
-    # Folders without a measure are older than the choice.
-    taken |= {"splits": tuple(settings["splits"]), "measure": settings.get("measure", "rouge_l")}
+    taken = {name: tuple(v) if isinstance(v, list) else v for name, v in taken.items()}
+    taken.setdefault("measure", "rouge_l")  # folders without one are older than the choice
     return Suite(**taken, id=settings["suite"], checksums=settings["checksums"])

@@ -1,130 +1,115 @@
-"""The training of an agent in a benchmark, which resumes after an interruption where it can."""
+"""The trained agents of a result folder: trained as `python -m agents train` does, and noted.
+
+`training/<agent>-seed<k>/` is the training, an `agents.runs.folder.TrainingFolder`. Beside it,
+`training/<agent>-seed<k>.json` notes what was evaluated: the path of the training, relative to the
+result folder where it is its own, and the SHA-256 of the weights.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import shutil
-import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gymnasium.vector import VectorEnv
-
-from agents.network_agent import NetworkAgent
-from benchmarks.budget import TrainingBudget, TrainingError
+from agents.base import optional, parse_agent
+from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
+from agents.runs.folder import TrainingFolder
+from agents.runs.material import load_material
+from agents.runs.run import TrainingError
+from agents.runs.run import train as train_in_folder
 from benchmarks.records import RunFolder
 from benchmarks.roster import Entry
 from benchmarks.suites import Suite
-
-if TYPE_CHECKING:
-    from agents.runs.config import RunConfig
-
-CHECKPOINT_EVERY = 5
-"""Updates between checkpoints, the most that an interruption costs."""
+from pcrl_gym.errors import RunFolderError
+from pcrl_gym.storage.atomic import write_file
 
 
 def train(
     entry: Entry,
     seed: int,
-    folder: RunFolder,
+    path: Path,
     *,
     suite: Suite,
-    budget: TrainingBudget,
+    budget: BudgetConfig,
     device: str,
-    make_env: Callable[[int], VectorEnv],
-    identity: Mapping[str, Any],
+    **objects: Any,
 ) -> None:
-    """Train an agent and store it in a result folder, with its figures as `training.json`.
+    """Train an agent for a suite, see `agents.runs.run.train`.
 
-    An agent whose `train` is that of `agents.network_agent.NetworkAgent` is trained in a run of its
-    own, see `agents.runs`, and resumes from the run's newest checkpoint: with a budget of episodes
-    it ends with the same weights as without an interruption. Others train in memory and begin
-    anew.
+    Nothing is evaluated on the way, so that no split that the benchmark evaluates chooses the
+    agent: what is evaluated is the last one.
 
     Args:
         entry: The agent.
         seed: Its seed.
-        folder: The result folder.
+        path: Folder of the training, new or interrupted.
         suite: What the agent is trained for.
         budget: For how long.
-        device: Where the generator runs.
-        make_env: See `agents.runs.material.Material`.
-        identity: See `agents.runs.material.Material`.
+        device: Where generator and policy run.
+        **objects: See `agents.runs.material.load_material`.
 
     Raises:
         TrainingError: If there was no update, figures are no longer finite, or the disk is full.
-        ValueError: If an interrupted training had other settings of the agent, or another device.
+        RunFolderError: If an interrupted training had other settings, or another device.
         ImportError: If a library that the agent learns with is not installed.
         GeneratorError: If the generator failed.
     """
-    amount = budget.describe(entry.name)
-    print(f"{entry.name}, seed {seed}: training for {amount}", file=sys.stderr)
     agent: Any = entry.build(seed)
-    run = folder.training(entry.name, seed)
-    if type(agent).train is NetworkAgent.train:
-        config = _run_config(entry, seed, agent.config, suite, budget, device)
-        history, save = _train_in_run(agent, config, run, make_env, identity)
-    else:
-        seconds = None if budget.minutes is None else 60.0 * budget.minutes
-        episodes = budget.episodes_of(entry.name)
-        history = agent.train(make_env, episodes=episodes, seconds=seconds, progress=True)
-        save = agent.save
-    if not history:
-        raise TrainingError(
-            f"{entry.name}, seed {seed}: {amount} were over before the first update, so "
-            "nothing was learned. Give more with --train-minutes or --train-episodes"
-        )
-    with folder.write_trained_agent(entry.name, seed) as target:
-        save(target)
-        (target / "training.json").write_text(json.dumps(history) + "\n", encoding="utf-8")
-    if run.exists():
-        shutil.rmtree(run)
-
-
-def _train_in_run(
-    agent: Any,
-    config: RunConfig,
-    path: Path,
-    make_env: Callable[[int], VectorEnv],
-    identity: Mapping[str, Any],
-) -> tuple[list[dict[str, float]], Callable[[Path], None]]:
-    """Return the figures of the updates, and what stores the agent."""
-    from agents.runs.material import Material
-    from agents.runs.run import RunError
-    from agents.runs.run import train as train_in_run
-    from benchmarks.policy import find_policies
-
-    try:
-        run = train_in_run(config, path, material=Material(make_env, None, identity), agent=agent)
-    except RunError as error:
-        raise TrainingError(f"{config.name}, seed {config.seed}: {error}") from error
-
-    def save(target: Path) -> None:
-        find_policies([path])[0].copy_to(target)
-        shutil.copy(run.curve, target)
-
-    return [{k: v for k, v in row.items() if k != "kind"} for row in run.rows()], save
-
-
-def _run_config(
-    entry: Entry, seed: int, settings: Any, suite: Suite, budget: TrainingBudget, device: str
-) -> RunConfig:
-    from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
-
-    fields = {field.name for field in dataclasses.fields(TaskConfig)}
-    rules = fields & {field.name for field in dataclasses.fields(Suite)}
-    return RunConfig(
-        name=entry.spec,
+    name, settings = parse_agent(entry.spec)
+    config = RunConfig(
+        name=name,
         seed=seed,
-        agent=settings,
-        task=TaskConfig(device=device, **{name: getattr(suite, name) for name in rules}),
-        run=BudgetConfig(
-            episodes=budget.episodes_of(entry.name),
-            minutes=budget.minutes,
-            checkpoint_every=CHECKPOINT_EVERY,
-            evaluate_split=None,
-            loggers=("jsonl",),
-        ),
+        agent=agent.config if optional(agent, "config_class") else settings,
+        task=TaskConfig(device=device, **suite.task_options()),
+        run=budget,
     )
+    try:
+        train_in_folder(config, path, material=load_material(config, **objects), agent=agent)
+    except TrainingError as error:
+        raise TrainingError(f"{entry.name}, seed {seed}: {error}") from error
+
+
+def training_note(folder: RunFolder, agent: str, seed: int) -> Path:
+    """Return where it is noted which weights a folder evaluates; there once they are trained."""
+    return folder.path / "training" / f"{agent}-seed{seed}.json"
+
+
+def note_training(folder: RunFolder, agent: str, seed: int, training: TrainingFolder) -> Path:
+    """Note which weights are evaluated, unless that is done, and return their folder.
+
+    Raises:
+        RunFolderError: If the training stored none, or other ones were noted.
+    """
+    file = training_note(folder, agent, seed)
+    if not file.exists():
+        own = training.path.is_relative_to(folder.path)
+        path = training.path.relative_to(folder.path) if own else training.path
+        note = {"training": path.as_posix(), "sha256": training.digest()}
+        file.parent.mkdir(exist_ok=True)
+        write_file(file, json.dumps(note, indent=2) + "\n")
+    return noted_training(folder, agent, seed).weights
+
+
+def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
+    """Return the training whose weights a folder evaluates.
+
+    Raises:
+        RunFolderError: If there is none, it is gone, or its weights have changed.
+    """
+    file = training_note(folder, agent, seed)
+    if not file.is_file():
+        raise RunFolderError(f"{folder.path} holds no {agent} of seed {seed}")
+    note = json.loads(file.read_text(encoding="utf-8"))
+    place = Path(note["training"])
+    training = TrainingFolder(own if (own := folder.path / place).is_dir() else place)
+    if not training.path.is_dir():
+        raise RunFolderError(
+            f"the training {place}, which {file} names, is gone: put it back, or delete {file} to "
+            "train again"
+        )
+    if training.digest() != note["sha256"]:
+        raise RunFolderError(
+            f"{training.weights} is not what {folder.path} evaluated: its SHA-256 is no longer "
+            f"that of {file}. Put the weights back, or evaluate them into another folder"
+        )
+    return training

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 Undo = Callable[[], None]
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _held: dict[Hashable, tuple[int, Undo]] = {}
 
 
@@ -47,7 +47,7 @@ def _single_thread() -> None:
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.Lock()  # another thread of the parent may have held it
+    _lock = threading.RLock()  # another thread of the parent may have held it
     for _, undo in _held.values():
         undo()
     _held.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from typing import Any, TextIO
 
@@ -14,11 +15,12 @@ SECONDS = 60.0
 def progress_bar(**options: Any) -> Any:
     """Return a `tqdm` bar of these options on stderr.
 
-    On a terminal and in a notebook it is tqdm's own. Elsewhere, such as in a log file, each state
-    is a line: when the bar begins, when it gets another description, at most every minute, and when
-    it ends.
+    On a terminal and in a notebook it is tqdm's own. Elsewhere, such as in a log file and in one of
+    several processes, each state is a line: when the bar begins, when it gets another description,
+    at most every minute, and when it ends.
     """
-    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+    alone = multiprocessing.parent_process() is None  # else bars would overwrite each other
+    if alone and (sys.stderr.isatty() or "ipykernel" in sys.modules):
         return tqdm(**options)
     fixed = {"mininterval": SECONDS, "maxinterval": SECONDS, "miniters": 1, "position": 0}
     return tqdm(**options | fixed | {"file": _Lines(sys.stderr)})

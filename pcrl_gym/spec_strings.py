@@ -5,21 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import math
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 from pcrl_gym.errors import did_you_mean
 
 _OPENING = ('"', "[", "{")
 _PYTHON = {"True": True, "False": False, "None": None}
-_NAMES = {
-    bool: "true or false", int: "an integer", float: "a finite number", str: "a string",
-    type(None): "null",
-}  # fmt: skip
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -90,16 +83,24 @@ def check_settings(
     check_names(settings, target, owner, allowed)
     is_class = isinstance(target, type) and not dataclasses.is_dataclass(target)
     try:
-        hints = typing.get_type_hints(target.__init__ if is_class else target)
+        hints = typing.get_type_hints(target.__init__ if is_class else target, include_extras=True)
     except NameError:  # imported for type checkers alone
         hints = {}
-    converted = {}
-    for name, value in settings.items():
-        try:
-            converted[name] = convert(value, hints.get(name, Any))
-        except ValueError as error:
-            raise ValueError(f"{owner}.{name}: {error}") from None
-    return converted
+    return {
+        name: check_value(value, hints.get(name, Any), f"{owner}.{name}")
+        for name, value in settings.items()
+    }
+
+
+def check_fields(instance: Any, owner: str) -> None:
+    """Give the fields of a frozen dataclass the types that they ask for, in its `__post_init__`.
+
+    Raises:
+        ValueError: If one has another type, or is out of the range that its annotation names.
+    """
+    fields = {one.name: getattr(instance, one.name) for one in dataclasses.fields(instance)}
+    for name, value in check_settings(fields, type(instance), owner).items():
+        object.__setattr__(instance, name, value)
 
 
 def check_names(
@@ -120,71 +121,39 @@ def check_names(
             raise ValueError(f"{owner} has no setting {name!r}{hint}")
 
 
-def convert(value: Any, kind: Any) -> Any:
-    """Return a value as the type that a field asks for.
+def check_value(value: Any, kind: Any, name: str) -> Any:
+    """Return a value as the type that a field asks for, as pydantic reads it.
 
     Args:
         value: What JSON or YAML made of it. YAML takes `1e-4` for a string, so numbers may be
-            strings.
-        kind: `bool`, `int`, `float`, `str`, `None`, a `Literal`, `tuple[<one of these>, ...]` or a
-            union of these. A value for any other type is returned as it is.
+            strings; true and false are no numbers, and numbers are finite.
+        kind: A type. A value for one that pydantic does not know is returned as it is.
+        name: What messages call the field.
 
     Raises:
         ValueError: If the value is no such thing; the message says what was expected.
 
     Example:
-        >>> convert("1e-4", float), convert([1, 2], tuple[int, ...]), convert(None, int | None)
-        (0.0001, (1, 2), None)
-        >>> convert(["a"], list[str]), convert("a", bytes)
-        (['a'], 'a')
+        >>> check_value("1e-4", float, "lr"), check_value([1, 2], tuple[int, ...], "sizes")
+        (0.0001, (1, 2))
+        >>> check_value(12, str | None, "task.dataset")
+        Traceback (most recent call last):
+        ValueError: task.dataset: expected a valid string, got 12; put it in quotes
     """
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        adapter = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+    except PydanticUserError:
         return value
-    if origin in (typing.Union, types.UnionType):
-        for option in inner:
-            try:
-                return convert(value, option)
-            except ValueError:
-                continue
-    elif origin is typing.Literal:
-        if value in inner:
-            return value
-    elif origin is tuple and inner[1:] == (...,):
-        if isinstance(value, (list, tuple)):
-            return tuple(convert(item, inner[0]) for item in value)
-    elif kind in (int, float):
-        number = _number(value)
-        if number is not None and (kind is float or number == int(number)):
-            return kind(number)
-    elif kind not in (bool, str, types.NoneType) or isinstance(value, kind):
-        return value
-    text = str in (kind, *inner) and not isinstance(value, (list, dict))
-    hint = "; put it in quotes" if text else ""
-    raise ValueError(f"expected {describe(kind)}, got {value!r}{hint}")
-
-
-def describe(kind: Any) -> str:
-    """Return the values of a type in words: `int | None` is "an integer or null"."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(describe, inner))
-    if origin is typing.Literal:
-        return " or ".join(map(repr, inner))
-    if origin is tuple:
-        return f"a list with {describe(inner[0])} per item"
-    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        return None
-    return value
+    strict = isinstance(value, bool) or kind is bool
+    try:
+        return adapter.validate_python(value, strict=strict or None)
+    except ValidationError as error:
+        found = error.errors()
+        expected = " or ".join(one["msg"].replace("Input should be", "expected") for one in found)
+        hint = "; put it in quotes" if any(one["type"] == "string_type" for one in found) else ""
+        raise ValueError(f"{name}: {expected}, got {value!r}{hint}") from None
 
 
 def _value(text: str, spec: str) -> tuple[Any, str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -117,4 +119,21 @@ class Oracle(DropLast):
 
     def act(self, observations: Any, infos: Any) -> np.ndarray:
         assert {info["prompt_id"] for info in infos} <= self._known
+        return super().act(observations, infos)
+
+
+class Deadly(DropLast):
+    """Kills its process, as the system does for lack of memory."""
+
+    def act(self, observations: Any, infos: Any) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().act(observations, infos)
+
+
+class Endless(DropLast):
+    """Says that it is at work, and never ends."""
+
+    def act(self, observations: Any, infos: Any) -> np.ndarray:
+        print("at work", flush=True)
+        signal.pause()
         return super().act(observations, infos)

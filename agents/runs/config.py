@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
+
+from pydantic import PositiveFloat, PositiveInt
 
 from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.generators.loading import tokenizer_name
+from pcrl_gym.spec_strings import check_fields
 
 SECTIONS = ("agent", "task", "run")
-LOGGERS = ("jsonl", "tensorboard", "wandb", "trackio")
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,9 @@ class TaskConfig(TaskOptions):
     """What is learned: `pcrl_gym.envs.options.TaskOptions`, with names in place of objects.
 
     Three things differ. There is no `max_steps`; `early_stopping` is on, in training alone, as
-    evaluations see whole answers; and `tokenizer` is stored as it was chosen: where it is null,
-    the generator's own. Defaults of the other fields are those of `TaskOptions`.
+    evaluations see whole answers; and `tokenizer` is the name of what is chosen: where it is null,
+    the generator's own. Whoever needs the name reads it here. Defaults of the other fields are
+    those of `TaskOptions`.
 
     Raises:
         ValueError: If an option is out of range or unknown; the message begins with "task".
@@ -64,34 +67,32 @@ class BudgetConfig:
         ValueError: If there is no budget, or a number or logger is not as described.
     """
 
-    updates: int | None = None
-    episodes: int | None = None
-    minutes: float | None = None
-    checkpoint_every: int = 50
-    evaluate_every: int = 50
+    updates: PositiveInt | None = None
+    episodes: PositiveInt | None = None
+    minutes: PositiveFloat | None = None
+    checkpoint_every: PositiveInt = 50
+    evaluate_every: PositiveInt = 50
     evaluate_split: str | None = "validation_seen"
-    evaluate_limit: int | None = 128
-    evaluate_max_new_tokens: int | None = None
-    loggers: tuple[str, ...] = ("jsonl", "tensorboard")
+    evaluate_limit: PositiveInt | None = 128
+    evaluate_max_new_tokens: PositiveInt | None = None
+    loggers: tuple[Literal["jsonl", "tensorboard", "wandb", "trackio"], ...] = (
+        "jsonl", "tensorboard",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
+        check_fields(self, "run")
         if self.updates is None and self.episodes is None and self.minutes is None:
-            raise ValueError(
-                "a run needs a budget: give run.updates, run.episodes or run.minutes, in the file "
-                "or like --set updates=500"
-            )
-        for name in (
-            "updates", "episodes", "minutes", "checkpoint_every", "evaluate_every",
-            "evaluate_limit", "evaluate_max_new_tokens",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"run.{name}: expected a number above 0, got {value!r}")
-        if unknown := [logger for logger in self.loggers if logger not in LOGGERS]:
-            raise ValueError(
-                f"run.loggers: there is no logger {', '.join(map(repr, unknown))}; there are: "
-                f"{', '.join(LOGGERS)}"
-            )
+            raise ValueError("a run needs a budget: give run.episodes, run.updates or run.minutes")
+
+    def __str__(self) -> str:
+        """Return the budget in words.
+
+        Example:
+            >>> str(BudgetConfig(episodes=32_768, minutes=5))
+            '32768 episodes or 5 minutes'
+        """
+        limits = ((name, getattr(self, name)) for name in ("updates", "episodes", "minutes"))
+        return " or ".join(f"{value:.16g} {name}" for name, value in limits if value is not None)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class RunConfig:
     Attributes:
         name: Name of the agent, or `module:Class`.
         seed: Seed of all that is drawn.
-        agent: Settings of the agent, an instance of its `config_class`.
+        agent: Settings of the agent: an instance of its `config_class`, or arguments by name.
         task: What is learned.
         run: For how long, and what is stored.
     """
@@ -114,13 +115,14 @@ class RunConfig:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the configuration with all defaults filled in, as a YAML file holds it."""
-        sections: dict[str, dict[str, Any]] = {}
-        for name in SECTIONS:
-            section = getattr(self, name)
-            stored = {field.name for field in fields(section) if field.init}
-            values = {k: v for k, v in asdict(section).items() if k in stored}
-            sections[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        sections = {name: _to_mapping(getattr(self, name)) for name in SECTIONS}
         return {"name": self.name, "seed": self.seed, **sections}
+
+
+def _to_mapping(section: Any) -> dict[str, Any]:
+    values = dict(section) if isinstance(section, Mapping) else asdict(section)
+    unset = {one.name for one in fields(section) if not one.init} if is_dataclass(section) else ()
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if k not in unset}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from agents.base import agent_class, parse_agent
+from agents.base import agent_class, is_trainable, optional, parse_agent
 from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
 from pcrl_gym.errors import MissingExtraError, did_you_mean
-from pcrl_gym.spec_strings import check_settings, convert
+from pcrl_gym.spec_strings import check_settings, check_value
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -29,7 +27,8 @@ def load_config(
         name: Name of the agent, or `module:Class`; with settings as in "scst:samples=4", these are
             stronger than the file.
         file: YAML file with the sections agent, task and run, or the name of one in
-            `agents/configs`; None: all defaults.
+            `agents/configs`; None: all defaults. Without a budget it is the agent's
+            `default_episodes`, see `agents.base.optional`.
         settings: `key=value` each, stronger than both. The key is dotted (`run.updates`), or
             bare where only one section has it (`lr`); the value is YAML.
         seed: Seed; None: the file's, else 0.
@@ -39,21 +38,32 @@ def load_config(
             wrong; the message names the key and those that are like it.
     """
     name, own = parse_agent(name)
-    kinds = section_classes(name)
+    cls = agent_class(name)
+    if not is_trainable(cls):
+        raise ValueError(
+            f"agent {name!r} does not learn, so there is nothing to train; it needs the methods of "
+            "agents.base.TrainableAgent"
+        )
+    kinds = {"agent": optional(cls, "config_class") or cls, "task": TaskConfig, "run": BudgetConfig}
+    known = [
+        f"{section}.{key}"
+        for section, kind in kinds.items()
+        for key in inspect.signature(kind).parameters
+        if kind is not cls or key not in ("seed", "device")
+    ]
     pairs: list[tuple[str, Any]] = []
     if file is not None:
         path = find_config(file)
         stored = _read(path)
-        if stored.get("name", name) != name:
-            raise ValueError(f"{path} is for the agent {stored['name']!r}, not for {name!r}")
-        seed = convert(stored.get("seed", 0), int) if seed is None else seed
+        if (other := stored.pop("name", name)) != name:
+            raise ValueError(f"{path} is for the agent {other!r}, not for {name!r}")
+        stored_seed = check_value(stored.pop("seed", 0), int, f"{path}: seed")
+        seed = stored_seed if seed is None else seed
         for key, values in stored.items():
-            if key in ("name", "seed"):
-                continue
             if key not in kinds or not isinstance(values, Mapping | None):
                 raise ValueError(
                     f"{path}: expected the sections {', '.join(kinds)} with keys below them, got "
-                    f"{key!r}{did_you_mean(str(key), [*kinds, *_known(kinds)])}"
+                    f"{key!r}{did_you_mean(str(key), [*kinds, *known])}"
                 )
             pairs += [(f"{key}.{inner}", value) for inner, value in (values or {}).items()]
     pairs += [(f"agent.{key}", value) for key, value in own.items()]
@@ -64,29 +74,15 @@ def load_config(
         pairs.append((key.strip(), _parse(text, f"--set {setting}")))
     given: dict[str, dict[str, Any]] = {section: {} for section in kinds}
     for key, value in pairs:
-        section, inner = _key(key, kinds)
+        section, _, inner = _full_key(key, known).partition(".")
         given[section][inner] = value
-    built = {
-        section: kind(**check_settings(given[section], kind, section))
-        for section, kind in kinds.items()
+    if all(given["run"].get(limit) is None for limit in ("updates", "episodes", "minutes")):
+        given["run"]["episodes"] = optional(cls, "default_episodes")
+    checked = {
+        section: check_settings(given[section], kind, section) for section, kind in kinds.items()
     }
-    return RunConfig(name=name, seed=seed or 0, **built)
-
-
-def section_classes(name: str) -> dict[str, type]:
-    """Return the dataclass of each section for an agent.
-
-    Raises:
-        ValueError: If there is no such agent, or it cannot be trained by a run.
-    """
-    cls = agent_class(name)
-    config = getattr(cls, "config_class", None)
-    if not dataclasses.is_dataclass(config) or not callable(getattr(cls, "start", None)):
-        raise ValueError(
-            f"agent {name!r} does not learn, so there is nothing to train; it needs `config_class` "
-            "and `start` as agents.network_agent.NetworkAgent has them"
-        )
-    return {"agent": typing.cast(type, config), "task": TaskConfig, "run": BudgetConfig}
+    built = {s: kind(**checked[s]) for s, kind in kinds.items() if kind is not cls}
+    return RunConfig(name=name, seed=seed or 0, **(checked | built))
 
 
 def find_config(file: str | Path) -> Path:
@@ -128,18 +124,11 @@ def _parse(text: str, place: str) -> Any:
         raise ValueError(f"{place}: no valid YAML: {error}") from error
 
 
-def _key(key: str, kinds: Mapping[str, type]) -> tuple[str, str]:
-    """Split a dotted or bare key into section and field, both known."""
-    known = _known(kinds)
-    found = [full for full in known if full == key or full.partition(".")[2] == key]
-    if len(found) == 1:
-        section, _, field = found[0].partition(".")
-        return section, field
-    if found:
+def _full_key(key: str, known: Sequence[str]) -> str:
+    """Return the dotted form of a key that may be bare, and is known."""
+    found = [full for full in known if key in (full, full.partition(".")[2])]
+    if len(found) > 1:
         raise ValueError(f"the key {key!r} may be {' or '.join(found)}: write one of these")
-    raise ValueError(f"unknown key {key!r}{did_you_mean(key, known)}")
-
-
-def _known(kinds: Mapping[str, type]) -> list[str]:
-    pairs = ((section, field) for section, kind in kinds.items() for field in fields(kind))
-    return [f"{section}.{field.name}" for section, field in pairs if field.init]
+    if not found:
+        raise ValueError(f"unknown key {key!r}{did_you_mean(key, known)}")
+    return found[0]

@@ -1,47 +1,88 @@
-"""How good an agent is on prompts that it does not learn from, measured while it learns."""
+"""What an agent earns on the prompts of a task: the one loop that lets it act and scores it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agents.learning import Figures
-from agents.seeding import isolated_random_state
+from agents.base import optional
 from pcrl_gym.envs.spaces import parse_keep_mask
+from pcrl_gym.errors import PcrlError
 
 if TYPE_CHECKING:
     from agents.base import Agent
     from pcrl_gym.envs.task import Task
+    from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.scoring.scorer import Scores
 
-_BATCH = 64
+# Fixed, not an option: an agent may draw for a whole batch at once, so another size is another run.
+BATCH = 64
 
 
-def evaluate(agent: Agent, task: Task) -> Figures:
-    """Let an agent compress every prompt of a task, and score what is left.
+class AgentError(PcrlError, RuntimeError):
+    """An agent returned something else than keep masks."""
+
+
+class ScoredBatch(NamedTuple):
+    """Prompts that an agent compressed.
+
+    Attributes:
+        episodes: The prompts.
+        masks: Keep masks, (len(episodes), max_units).
+        scores: What they earned.
+        milliseconds: What `act` alone took, per prompt.
+    """
+
+    episodes: Sequence[Episode]
+    masks: NDArray[np.bool_]
+    scores: Scores
+    milliseconds: float
+
+
+def scored_batches(agent: Agent, task: Task) -> Iterator[ScoredBatch]:
+    """Let an agent, attached to the task, compress every prompt of it, in order, and score them.
+
+    Raises:
+        AgentError: If the agent returned something else than keep masks.
+        GeneratorError: If the generator failed.
+    """
+    optional(agent, "attach")(task)
+    for start in range(0, len(task.episodes), BATCH):
+        batch = task.episodes[start : start + BATCH]
+        observations, infos = task.begin(batch)
+        began = time.perf_counter()
+        action = agent.act(observations, infos)
+        milliseconds = 1000.0 * (time.perf_counter() - began) / len(batch)
+        try:
+            masks = parse_keep_mask(action, (len(batch), task.max_units))
+        except ValueError as error:
+            name = getattr(agent, "name", type(agent).__name__)
+            raise AgentError(f"Agent {name}: {error}") from error
+        yield ScoredBatch(batch, masks, task.scorer(batch, list(masks)), milliseconds)
+
+
+def mean_scores(agent: Agent, task: Task) -> dict[str, float]:
+    """Return the means over the prompts of a task, for an agent that is still learning.
 
     The random state of the process is left as it was.
 
-    Args:
-        agent: The agent.
-        task: Prompts and scorer.
-
     Returns:
-        Means over the prompts: reward, compression_ratio, drop_rate, and, if the reward asks for
-        answers, similarity and survived.
+        Reward, compression_ratio, drop_rate, and, if the reward asks for answers, similarity and
+        survived.
 
     Raises:
-        ValueError: If the agent returns something else than keep masks.
-        GeneratorError: If the generator fails.
+        AgentError, GeneratorError: See `scored_batches`.
     """
-    parts: dict[str, list[np.ndarray]] = {}
+    from agents.seeding import isolated_random_state  # it needs torch
+
     with isolated_random_state():
-        for start in range(0, len(task.episodes), _BATCH):
-            batch = task.episodes[start : start + _BATCH]
-            action = agent.act(*task.begin(batch))
-            masks = parse_keep_mask(action, (len(batch), task.max_units))
-            scores = task.scorer(batch, list(masks))
-            answered = ("similarity", "survived") if scores.answered else ()
-            for key in ("reward", "compression_ratio", "drop_rate", *answered):
-                parts.setdefault(key, []).append(getattr(scores, key))
-    return {key: float(np.concatenate(arrays).mean()) for key, arrays in parts.items()}
+        parts = [batch.scores for batch in scored_batches(agent, task)]
+    answered = ("similarity", "survived") if parts[0].answered else ()
+    return {
+        key: float(np.concatenate([getattr(scores, key) for scores in parts]).mean())
+        for key in ("reward", "compression_ratio", "drop_rate", *answered)
+    }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from agents.base import agent_class
+from agents.network_agent import NetworkAgent
 from agents.runs.folder import TrainingFolder
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.domain import domain_limit, prompt_text
@@ -17,16 +17,14 @@ from pcrl_gym.compressor.model_card import PolicyCard
 from pcrl_gym.envs.task import Task
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 from pcrl_gym.errors import RunFolderError
-from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.prompt import Prompt
-from pcrl_gym.prompts.template import ChatTemplate, check_template, make_template
+from pcrl_gym.prompts.template import ChatTemplate, make_template
 
 if TYPE_CHECKING:
     import torch
     from gymnasium.vector import VectorEnv
 
-    from agents.network_agent import NetworkAgent
     from pcrl_gym.prompts.template import Template
 
 FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survived")
@@ -77,16 +75,17 @@ def export(
     if not path.is_dir():
         other = "last" if which == "best" else "best"
         raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
-    agent = cast("type[NetworkAgent]", agent_class(config["name"])).load(path, device="cpu")
-    if getattr(agent, "network", None) is None:
+    cls = agent_class(config["name"])
+    if not issubclass(cls, NetworkAgent):
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
-    progress = _progress(path)
+    agent: Any = cls.load(path, device="cpu")
+    progress = source.progress(which)
     card = PolicyCard(
         dataset=f"{task['dataset']}, split {task['split']}",
         generator=task["generator"],
         reward=task["reward"],
         agent=f"{config['name']}, seed {config['seed']}",
-        results=results or _evaluation(path, config["run"]),
+        results=results or _evaluation(source, which, config["run"]),
         limits=limits,
         details={
             "Updates": progress["updates"],
@@ -136,7 +135,7 @@ def check_exportable(env: VectorEnv) -> None:
 
 def _max_tokens_per_word(task: Mapping[str, Any]) -> float | None:
     try:
-        prompts = load_prompts(task["dataset"], task["split"])
+        prompts = load_prompts(task["dataset"], task["split"], task.get("columns"))
     except (ValueError, OSError, ImportError) as error:
         warnings.warn(
             f"the training prompts cannot be read again ({error}): the compressor will not say "
@@ -148,34 +147,25 @@ def _max_tokens_per_word(task: Mapping[str, Any]) -> float | None:
     return domain_limit(texts, TextEncoder(load_tokenizer(task["tokenizer"])))
 
 
-def _progress(path: Path) -> Mapping[str, Any]:
-    """Return how long a stored agent had learned: `updates`, `episodes` and `seconds`."""
-    names = ("progress.json", "evaluation.json")
-    file = next(path / name for name in names if (path / name).exists())
-    progress: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return progress
-
-
 def _template(run: TrainingFolder, task: Mapping[str, Any]) -> Template:
     """Return the template that a run was trained in: a chat template as it was rendered then."""
-    if check_template(task["template"]) is None:
+    frame = run.identity().get("template_frame")
+    if frame is None:
         return make_template(task["template"])
-    file = run.path / "identity.json"
-    identity = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if "template_frame" not in identity:  # a run of an earlier version
-        return make_template(task["template"], load_tokenizer(tokenizer_name(task["generator"])))
-    return ChatTemplate.from_frame(identity["template_frame"], task["template"])
+    return ChatTemplate.from_frame(frame, task["template"])
 
 
-def _evaluation(path: Path, run: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+def _evaluation(
+    run: TrainingFolder, which: str, asked: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], ...]:
     """Return evaluation of the stored agent, as a row; none if it was not evaluated as it is."""
-    figures = _progress(path)
-    if path.name != "best":
-        rows = [r for r in TrainingFolder(path.parent).rows() if r["kind"] == "evaluation"]
+    figures = run.progress(which)
+    if which != "best":
+        rows = [row for row in run.rows() if row["kind"] == "evaluation"]
         figures = next((r for r in reversed(rows) if r["updates"] == figures["updates"]), {})
     figures = {key: round(figures[key], 3) for key in FIGURES if figures.get(key) is not None}
     if not figures:
         return ()
-    limit = run.get("evaluate_limit")
+    limit = asked.get("evaluate_limit")
     prompts = "all" if limit is None else f"at most {limit}"
-    return ({"split": run["evaluate_split"], "prompts": prompts, **figures},)
+    return ({"split": asked["evaluate_split"], "prompts": prompts, **figures},)

@@ -1,11 +1,12 @@
 """The folder of a training run.
 
-    config.yaml           what was asked for, defaults filled in; compared when the run is resumed
-    identity.json         checksum of the prompts, fingerprint of the generator and the text that a
-                          chat template writes around a prompt, compared too
+    config.yaml           what was asked for, defaults and the policy's tokenizer filled in;
+                          compared when the run is resumed
+    identity.json         checksum of the prompts, name and fingerprint of the generator and the
+                          text that a chat template writes around a prompt, compared too
     metrics.jsonl         a line per update and per evaluation
-    last/                 the newest checkpoint: the agent as `save` wrote it, and what its training
-                          needs to resume: training.safetensors, progress.json
+    last/                 the newest checkpoint: the agent as `save` wrote it, progress.json, and
+                          training.safetensors, what the training resumes from
     best/                 the agent with the best evaluation so far, and evaluation.json
     learning_curve.png    tensorboard/
 
@@ -14,6 +15,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -25,18 +27,17 @@ import filelock
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, load_model, save_file
+from torch import Tensor
 
 from agents.budget import Budget
 from agents.learning import Figures, Learner
 from agents.runs.config import RunConfig, differences
 from pcrl_gym.compressor.network import WEIGHTS_FILE
 from pcrl_gym.errors import RunFolderError
-from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.storage.atomic import recover_folder, replace_folder, write_file
 
 Row = dict[str, Any]
-TRAINING_FILE = "training.safetensors"
-"""What a training resumes from, beside the agent; nothing else needs it."""
+_TRAINING, _PROGRESS, _EVALUATION = "training.safetensors", "progress.json", "evaluation.json"
 
 # What a run that ended before its first update may leave behind: nothing to be kept.
 _BEFORE_UPDATES = {
@@ -90,7 +91,12 @@ class TrainingFolder:
             ) from None
         with held:
             check_folder(path, config)
-            folder._check_identity(identity)
+            before = folder.identity()
+            if changed := differences(before, {key: identity.get(key) for key in before}):
+                raise RunFolderError(
+                    f"{path} was begun with other prompts or another generator of the same name:\n"
+                    f"{_lines(changed)}\nPut them back, or give another folder"
+                )
             # Configuration first: only with it a folder counts as a run.
             text = yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True)
             write_file(folder.path / "config.yaml", text)
@@ -107,31 +113,76 @@ class TrainingFolder:
         """
         file = self.path / "config.yaml"
         if not file.is_file():
-            raise RunFolderError(f"{self.path} holds no run: config.yaml is missing")
-        return _read_config(file)
+            raise RunFolderError(f"{self.path} holds no run: there is no config.yaml")
+        try:
+            config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{file} is damaged: {error}") from error
+        kinds = {"name": str, "seed": int, "task": dict, "run": dict}
+        own = config if isinstance(config, dict) else {}
+        if wrong := [key for key, kind in kinds.items() if not isinstance(own.get(key), kind)]:
+            raise RunFolderError(f"{file} is damaged: no usable {', '.join(wrong)} in it")
+        return own
 
-    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+    def identity(self) -> dict[str, Any]:
+        """Return what `Material.identity` was in the run; empty if nothing of it is stored.
+
+        Raises:
+            RunFolderError: If the file is damaged.
+        """
         file = self.path / "identity.json"
-        if file.is_file():
-            changed = differences(json.loads(file.read_text(encoding="utf-8")), identity)
-            if changed:
-                raise RunFolderError(
-                    f"{self.path} was begun with other prompts or another generator of the same "
-                    "name:\n" + _lines(changed) + "\nPut them back, or give another folder"
-                )
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        except ValueError as error:
+            raise RunFolderError(f"{file} is damaged: {error}") from error
 
-    def save_checkpoint(self, agent: Any, learner: Learner, budget: Budget) -> None:
-        """Store agent and training as they are between two updates, in place of `last`.
+    def progress(self, which: str) -> dict[str, float]:
+        """Return how long the agent "best" or "last" had learned, and of "best" what it earned."""
+        place = self.path / which
+        file = next(place / name for name in (_PROGRESS, _EVALUATION) if (place / name).exists())
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+
+    @property
+    def weights(self) -> Path:
+        """Folder of the trained agent: the best one, or the last one of a run without evaluations.
+
+        Raises:
+            RunFolderError: If none is stored.
+        """
+        for place in (self.best, self.last):
+            if place.is_dir():
+                return place
+        raise RunFolderError(f"{self.path} has stored no agent yet; train it for longer")
+
+    def digest(self) -> str:
+        """Return the SHA-256, in hexadecimal, of the files that the agent wrote into `weights`."""
+        digest = hashlib.sha256()
+        for file in sorted(self.weights.rglob("*")):
+            if file.is_file() and file.name not in (_TRAINING, _PROGRESS, _EVALUATION):
+                name = file.relative_to(self.weights).as_posix()
+                digest.update(name.encode() + b"\0" + file.read_bytes())
+        return digest.hexdigest()
+
+    def save_last(
+        self, agent: Any, progress: Mapping[str, float], state: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Store an agent in place of `last`, and what its training resumes from.
+
+        Args:
+            agent: The agent.
+            progress: How long it has learned: updates, episodes and seconds.
+            state: `Learner.state()`; None: the training is over, or cannot be resumed.
 
         Raises:
             OSError: If that cannot be written; `last` is then as it was.
         """
-        # safetensors refuses tensors that share memory or have gaps.
-        state = {key: value.detach().clone().contiguous() for key, value in learner.state().items()}
         with _as_os_errors(), replace_folder(self.last) as fresh:
             agent.save(fresh)
-            save_file(state, fresh / TRAINING_FILE)
-            write_file(fresh / "progress.json", json.dumps(budget.progress) + "\n")
+            if state is not None:
+                # safetensors refuses tensors that share memory or have gaps.
+                own = {key: value.detach().clone().contiguous() for key, value in state.items()}
+                save_file(own, fresh / _TRAINING)
+            write_file(fresh / _PROGRESS, json.dumps(progress) + "\n")
 
     def load_checkpoint(self, learner: Learner, budget: Budget) -> None:
         """Continue from `last`, or begin anew if there is none.
@@ -143,8 +194,8 @@ class TrainingFolder:
             return
         try:
             load_model(learner.network, self.last / WEIGHTS_FILE)
-            learner.load_state(load_file(self.last / TRAINING_FILE))
-            progress = json.loads((self.last / "progress.json").read_text(encoding="utf-8"))
+            learner.load_state(load_file(self.last / _TRAINING))
+            progress = json.loads((self.last / _PROGRESS).read_text(encoding="utf-8"))
             budget.resume(progress["updates"], progress["episodes"], progress["seconds"])
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise RunFolderError(
@@ -161,14 +212,12 @@ class TrainingFolder:
         Raises:
             OSError: If that cannot be written; `best` is then as it was.
         """
-        file = self.best / "evaluation.json"
-        if file.is_file():
-            before = json.loads(file.read_text(encoding="utf-8"))["reward"]
-            if figures["reward"] <= before:
-                return False
+        file = self.best / _EVALUATION
+        if file.is_file() and figures["reward"] <= self.progress("best")["reward"]:
+            return False
         with _as_os_errors(), replace_folder(self.best) as fresh:
             agent.save(fresh)
-            write_file(fresh / file.name, json.dumps(_plain(figures)) + "\n")
+            write_file(fresh / file.name, row_to_line(figures))
         return True
 
     def rows(self) -> list[Row]:
@@ -207,51 +256,23 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
             named) or something else.
     """
     path = Path(path)
-    file = path / "config.yaml"
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the run")
     if not path.is_dir() or {entry.name for entry in path.iterdir()} <= _BEFORE_UPDATES:
         return
-    if not file.is_file():
-        raise RunFolderError(
-            f"{path} holds files but no config.yaml, so it is no run; give another"
-        )
-    stored = _read_config(file)
+    stored = TrainingFolder(path).stored_config()
     stored["run"]["loggers"] = list(config.run.loggers)
-    changed = differences(stored, config.to_mapping())
-    if changed:
+    if changed := differences(stored, config.to_mapping()):
         raise RunFolderError(
             f"{path} holds a run with another configuration:\n{_lines(changed)}\n"
             "Repeat its configuration to resume it, or give another folder"
         )
 
 
-def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunFolderError(f"{file} is damaged: {error}") from error
-    missing = {"name", "seed", "task", "run"} - set(config if isinstance(config, dict) else ())
-    if missing:
-        raise RunFolderError(f"{file} is damaged: {', '.join(sorted(missing))} is missing")
-    task, run = config["task"], config["run"]
-    if not isinstance(run, dict) or not isinstance(task, dict) or "generator" not in task:
-        raise RunFolderError(f"{file} is damaged: task or run has no settings")
-    # Older runs were stored without the tokenizer that was chosen.
-    task["tokenizer"] = task.get("tokenizer") or tokenizer_name(task["generator"])
-    return dict(config)
-
-
 def row_to_line(row: Mapping[str, Any]) -> str:
     """Return one line of `metrics.jsonl`; JSON has no NaN, so what is not finite is null."""
-    return json.dumps(_plain(row)) + "\n"
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }
+    finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
+    return json.dumps(dict.fromkeys(row) | finite) + "\n"
 
 
 def _lines(changed: list[str]) -> str:

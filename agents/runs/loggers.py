@@ -6,10 +6,8 @@ import hashlib
 import importlib
 import importlib.util
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from agents.runs.config import RunConfig
 from agents.runs.folder import Row, TrainingFolder, row_to_line
@@ -22,88 +20,8 @@ _INSTALL = {
 }
 _PROJECT = "pcrl_gym"
 
-
-class Logger(ABC):
-    """Takes the rows of a run."""
-
-    @abstractmethod
-    def log(self, row: Row) -> None:
-        """Take one row: `kind` ("update" or "evaluation"), `updates`, and figures."""
-
-    def flush(self) -> None:  # noqa: B027
-        """Make what was taken survive the process."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Take no more rows."""
-
-
-class JsonLines(Logger):
-    """Appends to `metrics.jsonl`, which the learning curve and a resumed run read."""
-
-    def __init__(self, folder: TrainingFolder) -> None:
-        self._file = folder.metrics.open("a", encoding="utf-8", newline="\n")
-
-    def log(self, row: Row) -> None:
-        """Write one line, whole also if the process is killed right after."""
-        self._file.write(row_to_line(row))
-        self._file.flush()
-
-    def flush(self) -> None:
-        """Have the lines on the disk."""
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-class TensorBoard(Logger):
-    """Writes scalars for TensorBoard, over updates.
-
-    Args:
-        folder: The run's folder.
-        updates: Updates done so far; later ones that an interrupted run wrote are hidden.
-    """
-
-    def __init__(self, folder: TrainingFolder, updates: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(folder.tensorboard), purge_step=updates + 1)
-
-    def log(self, row: Row) -> None:
-        """Write the figures of a row."""
-        for name, value in _scalars(row).items():
-            self._writer.add_scalar(name, value, row["updates"])
-
-    def flush(self) -> None:
-        """Write what is waiting."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Close the event file."""
-        self._writer.close()
-
-
-class Tracker(Logger):
-    """Sends figures to wandb, or to trackio, which has the same functions.
-
-    Args:
-        library: The imported module.
-        options: What its `init` gets.
-    """
-
-    def __init__(self, library: Any, options: dict[str, Any]) -> None:
-        self._library = library
-        library.init(project=_PROJECT, **options)
-
-    def log(self, row: Row) -> None:
-        """Send the figures of a row."""
-        self._library.log(_scalars(row), step=row["updates"])
-
-    def close(self) -> None:
-        """Tell the library that the run has ended."""
-        self._library.finish()
+Log = Callable[[Row], None]
+"""Takes one row: `kind` ("update" or "evaluation"), `updates`, and figures."""
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -120,34 +38,76 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def open_loggers(folder: TrainingFolder, config: RunConfig, updates: int) -> Iterator[list[Logger]]:
-    """Open the loggers that a configuration asks for, JSON lines first; closed after the block.
+def open_loggers(folder: TrainingFolder, config: RunConfig, updates: int) -> Iterator[Log]:
+    """Open the loggers that a configuration asks for, and `metrics.jsonl` in any case.
 
     Args:
         folder: The run's open folder.
         config: What names the loggers.
-        updates: Updates done so far.
+        updates: Updates done so far; TensorBoard hides later ones that an interrupted run wrote.
+
+    Yields:
+        What takes rows for all of them; a row survives the process.
     """
-    loggers: list[Logger] = [JsonLines(folder)]
-    where = folder.path.resolve()
-    options = {"name": where.name, "config": config.to_mapping(), "resume": "allow"}
-    try:
+    with ExitStack() as stack:
+        logs = [_json_lines(folder, stack)]
         for name in config.run.loggers:
             if name == "tensorboard":
-                loggers.append(TensorBoard(folder, updates))
-            elif name == "wandb":
-                identifier = hashlib.sha256(str(where).encode()).hexdigest()[:12]
-                own = {"id": identifier, "dir": str(where)}
-                loggers.append(Tracker(importlib.import_module("wandb"), options | own))
-            elif name == "trackio":
-                loggers.append(Tracker(importlib.import_module("trackio"), options))
-        yield loggers
-    finally:
-        for logger in loggers:
-            logger.close()
+                logs.append(_tensorboard(folder, updates, stack))
+            elif name != "jsonl":
+                logs.append(_tracker(name, folder, config, stack))
+
+        def log_all(row: Row) -> None:
+            for log in logs:
+                log(row)
+
+        yield log_all
 
 
-def _scalars(row: Row) -> dict[str, float]:
+def _json_lines(folder: TrainingFolder, stack: ExitStack) -> Log:
+    file = stack.enter_context(folder.metrics.open("a", encoding="utf-8", newline="\n"))
+
+    def log(row: Row) -> None:
+        file.write(row_to_line(row))
+        file.flush()
+        os.fsync(file.fileno())
+
+    return log
+
+
+def _tensorboard(folder: TrainingFolder, updates: int, stack: ExitStack) -> Log:
+    from torch.utils.tensorboard import SummaryWriter
+
+    place = str(folder.tensorboard)
+    writer = stack.enter_context(SummaryWriter(place, purge_step=updates + 1))
+
+    def log(row: Row) -> None:
+        for key, value in scalars(row).items():
+            writer.add_scalar(key, value, row["updates"])
+        writer.flush()
+
+    return log
+
+
+def _tracker(name: str, folder: TrainingFolder, config: RunConfig, stack: ExitStack) -> Log:
+    """Log to wandb, or to trackio, which has the same functions."""
+    library, where = importlib.import_module(name), folder.path.resolve()
+    options = {"name": where.name, "config": config.to_mapping(), "resume": "allow"}
+    if name == "wandb":
+        identifier = hashlib.sha256(str(where).encode()).hexdigest()[:12]
+        options |= {"id": identifier, "dir": str(where)}
+    library.init(project=_PROJECT, **options)
+    stack.callback(library.finish)
+    return lambda row: library.log(scalars(row), step=row["updates"])
+
+
+def scalars(row: Row) -> dict[str, float]:
+    """Return the numbers of a row by the names under which trackers show them.
+
+    Example:
+        >>> scalars({"kind": "update", "updates": 3, "reward": 0.5, "similarity": None})
+        {'train/reward': 0.5}
+    """
     place = "train" if row["kind"] == "update" else row["kind"]
     return {
         f"{place}/{key}": value

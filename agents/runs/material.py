@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 
 from agents.base import Agent
 from agents.learning import Figures
-from agents.runs.evaluation import evaluate
+from agents.runs.evaluation import mean_scores
 from pcrl_gym.errors import DatasetError
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
@@ -38,8 +38,13 @@ class Material:
     identity: Mapping[str, Any]
 
 
-def load_material(config: RunConfig) -> Material:
+def load_material(config: RunConfig, **objects: Any) -> Material:
     """Load prompts and generator; environment and evaluation share the one generator.
+
+    Args:
+        config: What is asked for.
+        **objects: Task options as `pcrl_gym.make_task` takes them, in place of what the
+            configuration names: a `generator` that is loaded, training prompts as `dataset`, ...
 
     Raises:
         DatasetError: If a split is missing, empty or broken, or holds no prompt that fits.
@@ -51,19 +56,21 @@ def load_material(config: RunConfig) -> Material:
     from pcrl_gym.prompts.template import ChatTemplate, make_template
 
     task, split = config.task, config.run.evaluate_split
-    prompts = load_prompts(task.dataset, task.split)
+    prompts = objects.get("dataset") or load_prompts(task.dataset, task.split, task.columns)
     held_out: Sequence[Prompt] = ()
     if split is not None:
-        held_out = _load_held_out(task.dataset, split, config.run.evaluate_limit)
+        held_out = _load_held_out(config, split)
         _warn_of_shared(prompts, held_out, split)
     running = {key: getattr(task, key) for key in ("device", "dtype", "batch_size", "cache")}
-    generator = load_generator(task.generator, **running)
-    fingerprint = generator.fingerprint
+    generator = load_generator(objects.get("generator", task.generator), **running)
     template = make_template(task.template, generator.tokenizer)
-    options = dataclasses.asdict(task) | {
+    options = {
+        **dataclasses.asdict(task),
+        "cache": task.cache if generator.fingerprint else None,
+        **objects,
         "generator": generator,
         "template": template,
-        "cache": task.cache if fingerprint else None,
+        "columns": None,  # prompts are read
     }
 
     def make_env(num_envs: int) -> VectorEnv:
@@ -74,27 +81,28 @@ def load_material(config: RunConfig) -> Material:
         longest = config.run.evaluate_max_new_tokens or task.max_new_tokens
         whole = {"dataset": held_out, "split": split, "early_stopping": False}
         evaluation_task = make_task(**(options | whole | {"max_new_tokens": longest}))
-        evaluation = partial(evaluate, task=evaluation_task)
+        evaluation = partial(mean_scores, task=evaluation_task)
 
     identity: dict[str, Any] = {
         "prompts": dataset_checksum(prompts),
         "evaluation_prompts": dataset_checksum(held_out),
-        "generator": fingerprint or generator.name,
+        "generator": generator.fingerprint or generator.name,
+        "generator_name": generator.name,
     }
     if isinstance(template, ChatTemplate):
         identity["template_frame"] = list(template.frame)
     return Material(make_env, evaluation, identity)
 
 
-def _load_held_out(dataset: str, split: str, limit: int | None) -> list[Prompt]:
+def _load_held_out(config: RunConfig, split: str) -> list[Prompt]:
     try:
-        prompts = load_prompts(dataset, split)
+        prompts = load_prompts(config.task.dataset, split, config.task.columns)
     except (DatasetError, ValueError) as error:
         raise type(error)(
             f"no prompts to evaluate on: {error}. Choose another split with run.evaluate_split, or "
             "none with run.evaluate_split=null"
         ) from error
-    return [prompts[index] for index in pick_evenly(len(prompts), limit)]
+    return [prompts[index] for index in pick_evenly(len(prompts), config.run.evaluate_limit)]
 
 
 def _warn_of_shared(prompts: Sequence[Prompt], held_out: Sequence[Prompt], split: str) -> None:

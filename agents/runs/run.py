@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,24 @@ from gymnasium.vector import VectorEnv
 from tqdm.auto import tqdm
 
 from agents import learning
-from agents.base import agent_class
+from agents.base import agent_class, make_agent
 from agents.budget import Budget
 from agents.learning import Figures, Learner, TrainingDivergedError
+from agents.network_agent import NetworkAgent
 from agents.runs.config import RunConfig
 from agents.runs.curve import draw
 from agents.runs.drawing import check_drawing
 from agents.runs.export import check_exportable
 from agents.runs.folder import TrainingFolder, check_folder
-from agents.runs.loggers import Logger, check_loggers, open_loggers
+from agents.runs.loggers import Log, check_loggers, open_loggers
 from agents.runs.material import Material, load_material
 from pcrl_gym.errors import PcrlError
 
+_NOTHING_LEFT = "the budget is used up, there is nothing left to learn"
+_NO_UPDATE = "{} were over before the first update, so nothing was learned: give more"
 
-class RunError(PcrlError, RuntimeError):
+
+class TrainingError(PcrlError, RuntimeError):
     """A run has ended before its budget; what it stored is intact, and the message says what."""
 
 
@@ -38,7 +43,9 @@ def train(
     """Begin a run, or resume it, until its budget is used up.
 
     A run with a budget of updates or episodes ends with the same weights however often it was
-    interrupted.
+    interrupted, if the agent's `train` is that of `agents.network_agent.NetworkAgent`. An agent
+    with a `train` of its own is trained in memory, in one piece, and then stored as `last`:
+    interrupted, it begins anew.
 
     Args:
         config: What is asked for.
@@ -53,8 +60,8 @@ def train(
 
     Raises:
         RunFolderError: If the folder holds another run or something else, or is in use.
-        RunError: If figures are no longer finite, the disk is full, or the budget was over before
-            the first update.
+        TrainingError: If figures are no longer finite, the disk is full, or the budget was over
+            before the first update.
         MissingExtraError: If a library is not installed.
         ValueError: If prompts, generator or agent cannot be had as asked for, or what is trained
             could not be exported.
@@ -63,19 +70,31 @@ def train(
     check_folder(path, config)
     check_loggers(config.run.loggers)
     check_drawing()
-    agent = agent or agent_class(config.name)(
-        seed=config.seed, device=config.task.device, config=config.agent
-    )
+    agent = agent or _build(config)
+    resumable = type(agent).train is NetworkAgent.train
+    if not resumable and config.run.updates is not None:
+        raise ValueError(
+            f"run.updates: {config.name} is trained by a method of its own, which takes episodes "
+            "or minutes: give one of these"
+        )
     material = material or load_material(config)
     try:
         with TrainingFolder.open(path, config, material.identity) as folder:
-            _Session(config, folder, material, agent, progress).run()
+            session = _Session(config, folder, material, agent, progress)
+            session.run() if resumable else session.run_whole()
             return folder
     except OSError as error:
-        raise RunError(
+        raise TrainingError(
             f"cannot write to {path}: {error}. {_stored(TrainingFolder(path))} Free some "
             "space or mend what is wrong; the same command then resumes from there"
         ) from error
+
+
+def _build(config: RunConfig) -> Any:
+    if isinstance(config.agent, Mapping):
+        return make_agent(config.name, seed=config.seed, **config.agent)
+    cls: Any = agent_class(config.name)
+    return cls(seed=config.seed, device=config.task.device, config=config.agent)
 
 
 class _Session:
@@ -93,8 +112,9 @@ class _Session:
         self._agent, self._progress = agent, progress
         run = config.run
         seconds = None if run.minutes is None else 60.0 * run.minutes
-        self._budget = Budget(run.episodes, seconds, updates=run.updates)
-        self._loggers: list[Logger] = []
+        self._limits: Any = {"episodes": run.episodes, "seconds": seconds}
+        self._budget = Budget(**self._limits, updates=run.updates)
+        self._to_loggers: Log
         self._rows: list[dict[str, Any]] = []
         self._stored_at = 0
         self._evaluated_at = 0
@@ -103,11 +123,32 @@ class _Session:
         learner: Learner = self._agent.start(self._make_env)
         try:
             self._resume(learner)
-            with open_loggers(self._folder, self._config, learner.updates) as self._loggers:
+            with open_loggers(self._folder, self._config, learner.updates) as self._to_loggers:
                 self._budget.restart()
                 self._learn(learner)
         finally:
             learner.close()
+
+    def run_whole(self) -> None:
+        if self._folder.last.is_dir():
+            self._say(f"{self._folder.path}: {_NOTHING_LEFT}")
+            return
+        run = self._config.run
+        self._folder.forget_rows_after(0)
+        self._budget.restart()
+        history = self._agent.train(
+            self._material.make_env, **self._limits, progress=self._progress
+        )
+        if not history:
+            raise TrainingError(_NO_UPDATE.format(run))
+        episodes = int(history[-1].get("episodes", run.episodes or 0))
+        self._budget.resume(len(history), episodes, self._budget.seconds_done)
+        with self._budget.paused(), open_loggers(self._folder, self._config, 0) as self._to_loggers:
+            for number, figures in enumerate(history, start=1):
+                self._log("update", {"updates": number, **figures})
+            self._evaluate()
+            draw(self._rows, self._folder.curve)
+            self._folder.save_last(self._agent, self._budget.progress)
 
     def _make_env(self, num_envs: int) -> VectorEnv:
         env = self._material.make_env(num_envs)
@@ -126,7 +167,7 @@ class _Session:
         evaluated = [row["updates"] for row in self._rows if row["kind"] == "evaluation"]
         self._evaluated_at = max(evaluated, default=0)
         if self._budget.used >= 1.0:
-            self._say(f"{self._folder.path}: the budget is used up, there is nothing left to learn")
+            self._say(f"{self._folder.path}: {_NOTHING_LEFT}")
         elif learner.updates:
             self._say(f"{self._folder.path}: going on after update {learner.updates}")
 
@@ -150,9 +191,9 @@ class _Session:
                 after_update=after_update,
             )
         except TrainingDivergedError as error:
-            raise RunError(self._diverged(error)) from error
+            raise TrainingError(self._diverged(error)) from error
         if not learner.updates:
-            raise RunError("the budget was over before the first update: give more minutes")
+            raise TrainingError(_NO_UPDATE.format(run))
         with self._budget.paused():
             if self._evaluated_at != learner.updates:
                 self._evaluate()
@@ -163,8 +204,7 @@ class _Session:
     def _log(self, kind: str, figures: Figures) -> None:
         row = {"kind": kind, **figures}
         self._rows.append(row)
-        for logger in self._loggers:
-            logger.log(row)
+        self._to_loggers(row)
 
     def _evaluate(self) -> None:
         if self._material.evaluate is None:
@@ -178,9 +218,7 @@ class _Session:
         draw(self._rows, self._folder.curve)
 
     def _store(self, learner: Learner) -> None:
-        for logger in self._loggers:
-            logger.flush()
-        self._folder.save_checkpoint(self._agent, learner, self._budget)
+        self._folder.save_last(self._agent, self._budget.progress, learner.state())
         self._stored_at = learner.updates
         learner.network.forget()  # a resumed run remembers nothing either
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from agents.runs.drawing import check_drawing
 from benchmarks.analyses.analysis import Analysis, Table, panels, write_analysis
-from benchmarks.policies import one_vocabulary
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from benchmarks.roster import Entry
 
 
 def run(
@@ -52,7 +53,7 @@ def run(
     entries = find_agents(agents)
     if idle := [entry.name for entry in entries if not entry.trainable]:
         raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer")
-    _check_tokenizers(sources.values())
+    _check_tokenizers(sources.values(), entries)
     moved = [e.from_run(own.path, label) for e in entries for label, own in sources.items()]
     rows = {
         label: Benchmark(suite_of(own.settings), moved, Path(out) / label, device=device).run()
@@ -92,13 +93,12 @@ def analyse(rows: Mapping[str, Sequence[Mapping[str, Any]]], agents: Sequence[st
     )
 
 
-def _check_tokenizers(sources: Iterable[RunFolder]) -> None:
-    from pcrl_gym.generators.loading import tokenizer_name
+def _check_tokenizers(sources: Iterable[RunFolder], entries: Sequence[Entry]) -> None:
+    from benchmarks.policies import one_vocabulary
+    from benchmarks.training import noted_training
 
-    names = dict.fromkeys(
-        source.settings.get("tokenizer") or tokenizer_name(source.settings["generator"])
-        for source in sources
-    )
+    trained = [noted_training(own, e.trained_as, 0) for own in sources for e in entries]
+    names = dict.fromkeys(one.stored_config()["task"]["tokenizer"] for one in trained)
     if not one_vocabulary(names):
         raise ValueError(
             f"{', '.join(names)} have different tokenizers, and a policy knows the token ids of "

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.records import RunFolder, check_settings
 from benchmarks.tables import Row, write_leaderboard
 from pcrl_gym.errors import RunFolderError
-from pcrl_gym.storage.atomic import write_file
+from pcrl_gym.storage.atomic import replace_folder, write_file
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
@@ -22,7 +22,8 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
 def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
     """Join the finished parts of several result folders in one that equals an unsharded run.
 
-    Records, trained agents and the runs of the provenance are copied; the folders stay as they are.
+    Records, finished trainings and the runs of the provenance are copied; the folders stay as they
+    are.
     Merging again, with what was finished since, is allowed.
 
     Args:
@@ -54,18 +55,19 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
         target = folder.path / relative
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
+            if (training := file.with_suffix("")).is_dir():
+                with replace_folder(target.with_suffix("")) as fresh:
+                    shutil.copytree(training, fresh, dirs_exist_ok=True)
             write_file(target, file.read_bytes())
-    for source in sources:
-        _copy_agents(source, folder)
     _join_provenance(sources, folder)
     return folder
 
 
 def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
-    """Return the finished parts by their place in a folder."""
+    """Return finished parts, and what notes finished trainings, by their place in a folder."""
     parts: dict[Path, Path] = {}
     for folder in folders:
-        for file in folder.parts():
+        for file in [*folder.parts(), *sorted(folder.path.glob("training/*-seed*.json"))]:
             relative = file.relative_to(folder.path)
             other = parts.setdefault(relative, file)
             if other is not file and other.read_bytes() != file.read_bytes():
@@ -74,14 +76,6 @@ def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
                     "different shards, or delete one of the two"
                 )
     return parts
-
-
-def _copy_agents(source: RunFolder, folder: RunFolder) -> None:
-    for agent in sorted((source.path / "agents").glob("*-seed*")):
-        name, _, seed = agent.name.rpartition("-seed")
-        if seed.isdigit() and not folder.trained_agent(name, int(seed)).exists():
-            with folder.write_trained_agent(name, int(seed)) as target:
-                shutil.copytree(agent, target, dirs_exist_ok=True)
 
 
 def _join_provenance(sources: Sequence[RunFolder], folder: RunFolder) -> None:

@@ -1,4 +1,4 @@
-"""A benchmark run on a Ray cluster: its jobs go to workers as shards, which are merged here."""
+"""A benchmark run on a Ray cluster: workers do its jobs, whose results are merged here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from benchmarks.cluster.jobs import Job
 from benchmarks.cluster.merge import join
-from benchmarks.cluster.shard import Shard
 from benchmarks.records import RunFolder
 from benchmarks.runner import Benchmark
 from benchmarks.tables import Row, write_leaderboard
@@ -35,7 +34,7 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
     `pcrl_gym.generators.ray.cluster.connected`.
 
     Args:
-        benchmark: The benchmark, whole (no shard of it), not prepared: no generator is loaded here.
+        benchmark: The benchmark, not prepared: no generator is loaded here.
         workers: How many; each has a CPU, and a GPU if there are any. None: as many as the cluster
             has GPUs, or CPUs without, or jobs if that is less.
 
@@ -47,68 +46,66 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
         NoActorError, ValueError: If the workers cannot be started.
         Exception: If `Benchmark.run` raises one; finished parts are kept.
     """
-    jobs, out = benchmark.jobs(), benchmark.out
-    begun = _begun(out)
-    untrained, ready = [], []
-    for i, job in enumerate(jobs):
-        if begun is None or job.unfinished(begun):
-            trained = begun is not None and _trained(begun, job).exists()
-            (untrained if job.entry.trainable and not trained else ready).append(i)
-    if untrained or ready:
+    out = benchmark.out
+    begun = RunFolder(out) if (out / "settings.json").exists() else None
+    todo = [job for job in benchmark.jobs() if begun is None or job.unfinished(begun)]
+    if todo:
+        trained_here = [job for job in todo if job.entry.trained_here]
         with connected() as ray:
-            pool = _pool(ray, benchmark, workers, len(untrained) + len(ready))
+            pool = _pool(ray, benchmark, workers, len(todo))
             try:
                 # Training takes longest, so it begins first.
-                first = [*(("train", i) for i in untrained), *(("run", i) for i in ready)]
-                _work(pool, jobs, first, out)
-                _work(pool, jobs, [("run", i) for i in untrained], out)
+                others = [("do", job) for job in todo if job not in trained_here]
+                _work(pool, [*(("train", job) for job in trained_here), *others], out)
+                _work(pool, [("do", job) for job in trained_here], out)
             finally:
                 pool.close()
     return write_leaderboard(RunFolder(out))
 
 
 class Worker:
-    """What runs in an actor: a generator, and shards of one job each."""
+    """What runs in an actor: the benchmark, in a result folder of its own."""
 
-    def load(self, options: dict[str, Any], out: str, node: str) -> None:
-        """Load the generator; `out` is the result folder on the machine `node` of the driver."""
+    def load(self, benchmark: Benchmark, node: str) -> None:
+        """Prepare the benchmark, which comes from the machine `node`."""
         import ray
 
-        from pcrl_gym.generators.loading import load_generator
-
         self._home = TemporaryDirectory()
+        benchmark.out = Path(self._home.name)
         # On the same machine workers share the file of a local run, else each has its own.
-        here = ray.get_runtime_context().get_node_id() == node
-        answers = (Path(out) if here else Path(self._home.name)) / "answers.db"
-        suite = options["suite"]
-        name, device = options["generator"] or suite.generator, options["device"]
-        generator = load_generator(name, device=device, dtype=suite.dtype, cache=answers)
-        self._options = options | {"generator": generator, "answers": answers}
+        if ray.get_runtime_context().get_node_id() != node:
+            benchmark.cache = benchmark.out / "answers.db"
+        benchmark.prepare()
+        self._benchmark = benchmark
 
-    def work(self, what: str, number: int, count: int, given: Files) -> Files:
+    def work(self, what: str, job: Job, given: Files) -> Files:
         """Train the agent of a job, or do all of it, and return the files of this job alone.
 
         Args:
-            what: "train" or "run", the method of `Benchmark`.
-            number: Which job, from 1.
-            count: Number of jobs.
+            what: "train" or "do", the method of `Benchmark`.
+            job: The job.
             given: What the result folder holds of it.
         """
-        with TemporaryDirectory() as folder:
-            write_files(Path(folder), given)
-            benchmark = Benchmark(**self._options, out=folder, shard=Shard(number, count))
-            getattr(benchmark, what)()
-            return read_files(Path(folder), [Path(folder)])
+        out = self._benchmark.out
+        write_files(out, given)
+        getattr(self._benchmark, what)(job)
+        about = {name: (out / name).read_bytes() for name in ("settings.json", "provenance.json")}
+        return about | files_of(job, out)
 
 
-def read_files(root: Path, places: Sequence[Path]) -> Files:
-    """Read files, and all files in folders, by their place under a root, as far as they exist."""
-    found = [file for place in places for file in (place, *place.rglob("*")) if file.is_file()]
-    return {file.relative_to(root).as_posix(): file.read_bytes() for file in found}
+def files_of(job: Job, out: Path) -> Files:
+    """Return what a result folder holds of a job, by place: records and training."""
+    if not (out / "settings.json").exists():
+        return {}
+    folder, name = RunFolder(out), job.entry.name
+    training = folder.training(name, job.seed)
+    found = [folder.part(name, split, job.seed) for split in job.splits]
+    found += [training.with_name(f"{training.name}.json"), *training.rglob("*")]
+    return {file.relative_to(out).as_posix(): file.read_bytes() for file in found if file.is_file()}
 
 
 def write_files(root: Path, files: Files) -> None:
-    """Write what `read_files` returned."""
+    """Write files to their places."""
     for place, content in files.items():
         file = root / place
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -121,54 +118,27 @@ def _pool(ray: Any, benchmark: Benchmark, workers: int | None, most: int) -> Act
     wanted = workers or int(there.get("GPU") or there.get("CPU", 1))
     size = max(1, min(wanted, most))
     check_room(ray, size, 1, num_gpus, "workers")
-    given = {name: getattr(benchmark, name) for name in ("suite", "entries", "device", "generator")}
-    budget = {
-        "train_minutes": benchmark.budget.minutes,
-        "train_episodes": benchmark.budget.episodes,
-    }
-    options = ray.put(given | budget)
-    out = str(benchmark.out.resolve())
-    node = ray.get_runtime_context().get_node_id()
-    actor_class = ray.remote(num_cpus=1, num_gpus=num_gpus, max_restarts=0)(Worker)
-
-    def start() -> tuple[Any, Any]:
-        actor = actor_class.remote()
-        return actor, actor.load.remote(options, out, node)
-
+    benchmark.cache = benchmark.cache.resolve()
+    source = ray.put(benchmark), ray.get_runtime_context().get_node_id()
     print(f"Starting {size} workers ...", file=sys.stderr)
-    return ActorPool(ray, start, size, _RETRIES, _START_TIMEOUT)
+    actor_class = ray.remote(num_cpus=1, num_gpus=num_gpus)(Worker)
+    return ActorPool(ray, actor_class, source, size, _RETRIES, _START_TIMEOUT)
 
 
-def _work(pool: ActorPool, jobs: Sequence[Job], todo: Sequence[tuple[str, int]], out: Path) -> None:
+def _work(pool: ActorPool, todo: Sequence[tuple[str, Job]], out: Path) -> None:
     """Have jobs done and merge what comes in."""
 
-    def call(what: str, i: int) -> Any:
-        return lambda worker: worker.work.remote(what, i + 1, len(jobs), _given(out, jobs[i]))
+    def call(what: str, job: Job) -> Any:
+        return lambda worker: worker.work.remote(what, job, files_of(job, out))
 
     with progress_bar(total=len(todo), unit="job") as bar:
         try:
-            for index, files in pool.run([call(what, i) for what, i in todo]):
-                what, i = todo[index]
+            for index, files in pool.run([call(what, job) for what, job in todo]):
+                what, job = todo[index]
                 with TemporaryDirectory() as folder:
                     write_files(Path(folder), files)
                     join([folder], out)
-                bar.write(f"{'trained' if what == 'train' else 'done'}: {jobs[i]}", sys.stderr)
+                bar.write(f"{'trained' if what == 'train' else 'done'}: {job}", sys.stderr)
                 bar.update()
         except LostCallError as error:
-            raise LostCallError(f"{jobs[todo[error.index][1]]}: {error}", error.index) from error
-
-
-def _given(out: Path, job: Job) -> Files:
-    """Return what a result folder holds of a job: it is neither trained nor evaluated again."""
-    if (begun := _begun(out)) is None:
-        return {}
-    parts = [begun.part(job.entry.name, split, job.seed) for split in job.splits]
-    return read_files(out, [out / "settings.json", *parts, _trained(begun, job)])
-
-
-def _begun(out: Path) -> RunFolder | None:
-    return RunFolder(out) if (out / "settings.json").exists() else None
-
-
-def _trained(folder: RunFolder, job: Job) -> Path:
-    return folder.trained_agent(job.entry.trained_as, job.seed)
+            raise LostCallError(f"{todo[error.index][1]}: {error}", error.index) from error

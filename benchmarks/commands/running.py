@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.budget import default_episodes, parse_episodes
+from benchmarks.budget import parse_episodes
 from benchmarks.cluster.shard import WHOLE, Shard
 from benchmarks.commands import common
 from benchmarks.suites import SUITES, Suite
-from benchmarks.tables import format_leaderboard
+from benchmarks.tables import print_table
 from pcrl_gym.cli_tools import (
     FAILURES,
     add_command,
@@ -113,21 +113,13 @@ def _run(
     try:
         chosen, entries = choose_suite(suite, given), find_agents(agents)
         episodes: Any = parse_episodes(",".join(train_episodes)) if train_episodes else None
-        if quick:
-            if episodes is not None or train_minutes is not None:
-                raise ValueError(
-                    "--quick is a training budget: leave it out, or --train-episodes and "
-                    "--train-minutes"
-                )
-            episodes = default_episodes((entry.name for entry in entries), quick=True)
         if policies:
-            from benchmarks.policies import tokenizer_of, with_policies
-            from benchmarks.policy import find_policies
+            from benchmarks.policies import find_policies, tokenizer_of, with_policies
 
             found = find_policies(policies)
             entries = with_policies(entries, found, chosen)
             chosen = dataclasses.replace(chosen, tokenizer=tokenizer_of(found, chosen))
-        budget = {"train_minutes": train_minutes, "train_episodes": episodes}
+        budget = {"train_minutes": train_minutes, "train_episodes": episodes, "quick": quick}
         benchmark = Benchmark(chosen, entries, out, shard=shard, device=device, **budget)
         if ray is None:
             benchmark.prepare()
@@ -145,7 +137,7 @@ def _run(
         print_error(error)
         print("Finished parts are kept; the same command resumes from there.", file=sys.stderr)
         return 1
-    print(format_leaderboard(rows), end="")
+    print_table(rows)
     print(f"\nWritten to {out}")
     return 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.commands import common
 from benchmarks.records import RunFolder
-from benchmarks.tables import format_leaderboard, make_rows, print_table
+from benchmarks.tables import make_rows, print_table
 from pcrl_gym.cli_tools import add_command, add_options
 
 
@@ -39,7 +39,7 @@ def _table(folder: str, details: bool = False) -> None:
 def _merge(folders: Sequence[str], out: str) -> None:
     from benchmarks.cluster.merge import merge
 
-    print(format_leaderboard(merge(folders, out)), end="")
+    print_table(merge(folders, out))
     print(f"\nWritten to {out}")
 
 

@@ -9,15 +9,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers.vector import DictInfoToList
 
 from agents import AGENTS, agent_class, make_agent
-from agents.base import TrainableAgent
+from agents.base import TrainableAgent, optional
 from agents.budget import Budget
 from agents.learning import TrainingDivergedError
 from agents.ppo import PPOAgent
 from agents.scst import SCSTAgent
 from agents.surprisal import MICRO_PROMPTS, SurprisalRanker
-from agents.vec_adapter import unbatch_infos
 from fakes import CountingGenerator
 from keyword_env import Best, KeywordVectorEnv, rewards_of
 from pcrl_gym.prompts.prompt import Prompt
@@ -175,17 +175,16 @@ def test_every_agent_acts_in_the_real_environment(gpt2_tokenizer) -> None:
         history = agent.train(make_env, episodes=24, progress=False)
         assert {"reward", "survived", "compression_ratio", "drop_rate"} <= set(history[-1])
         assert "similarity" not in history[-1]
-    env = make_env(3)
+    env = DictInfoToList(make_env(3))
     for name in AGENTS:
         ranks = issubclass(agent_class(name), SurprisalRanker)  # a fake has no probabilities
         settings = {"model": MICRO_PROMPTS} if ranks else {}
         agent = learned.get(name) or make_agent(name, seed=1, **settings)
-        if hasattr(agent, "attach"):
-            agent.attach(env.unwrapped.task)
+        optional(agent, "attach")(env.unwrapped.task)
         observations, infos = env.reset(seed=0)
-        masks = agent.act(observations, unbatch_infos(infos, 3))
+        masks = agent.act(observations, infos)
         assert env.action_space.contains(masks)
-        forced = np.stack([info["action_mask"] for info in unbatch_infos(infos, 3)])
+        forced = np.stack([info["action_mask"] for info in infos])
         assert (masks[forced == 1] == 1).all()
         assert (masks[forced == 0] == 0).all()
         env.step(masks)

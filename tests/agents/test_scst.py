@@ -284,12 +284,12 @@ def test_a_reward_without_answers_has_no_survival() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": -1.0}, "lr must be above 0, got -1.0"),
-        ({"max_grad_norm": 0.0}, "max_grad_norm must be above 0"),
-        ({"initial_keep": 2.0}, "initial_keep must be a share between 0 and 1"),
-        ({"num_layers": 0}, "num_layers must be at least 1"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"entropy_coefficient": -0.1}, "entropy_coefficient must be 0 or more"),
+        ({"lr": -1.0}, r"scst\.lr: expected greater than 0, got -1\.0"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm: expected greater than 0"),
+        ({"initial_keep": 2.0}, "initial_keep: expected less than or equal to 1"),
+        ({"num_layers": 0}, "num_layers: expected greater than 0"),
+        ({"batch_size": 0}, "batch_size: expected greater than 0"),
+        ({"entropy_coefficient": -0.1}, "entropy_coefficient: expected greater than or equal to 0"),
         ({"seed": -1}, "seed must be an integer >= 0, got -1"),
         ({"encoder": "no-such/model"}, "cannot load the encoder 'no-such/model'"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agents.vec_adapter import SB3VecEnv, unbatch_infos
+from agents.vec_adapter import SB3VecEnv
 from fakes import CountingGenerator
 from keyword_env import MAX_UNITS, KeywordVectorEnv
 from pcrl_gym.prompts.prompt import Prompt
@@ -127,13 +127,3 @@ def test_other_autoreset_modes_are_refused() -> None:
     with pytest.raises(ValueError, match="SAME_STEP"):
         SB3VecEnv(env)
     env.close()
-
-
-def test_unbatch_infos_takes_nested_mappings_apart() -> None:
-    infos = {
-        "text": np.array(["a", None], dtype=object),
-        "_text": np.array([True, False]),
-        "final_info": {"ratio": np.array([0.0, 0.5]), "_ratio": np.array([False, True])},
-        "_final_info": np.array([False, True]),
-    }
-    assert unbatch_infos(infos, 2) == [{"text": "a"}, {"final_info": {"ratio": 0.5}}]

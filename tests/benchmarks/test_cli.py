@@ -198,7 +198,7 @@ def test_odd_prompts_with_any_architecture(dataset, kind, unit, request, capsys)
     )
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "### dataset:odd v1, validation_seen" in printed
+    assert "dataset:odd v1, validation_seen" in printed
     skipped = json.loads((out / "provenance.json").read_text())["runs"][0]["skipped_prompts"]
     records = list(RunFolder(out).records())
     assert len(records) == (len(ODD_TEXTS) - len(skipped["validation_seen"])) * (2 + 1 + 1 + 1)

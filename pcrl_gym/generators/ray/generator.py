@@ -24,11 +24,9 @@ from pcrl_gym.generators.base import (
     check_pairs,
 )
 from pcrl_gym.generators.ray.cluster import check_room, connected
-from pcrl_gym.generators.ray.pool import ActorPool, Call, LostCallError, NoActorError
-from pcrl_gym.generators.ray.replica import split_by_length, starter
+from pcrl_gym.generators.ray.pool import ActorPool, LostCallError, NoActorError
+from pcrl_gym.generators.ray.replica import Replica, portable, split_by_length
 from pcrl_gym.spec_strings import check_settings
-
-_MAX_SHOWN = 5
 
 
 class RayGenerator(SharedGenerator, DraftingGenerator):
@@ -58,10 +56,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         start_timeout: Seconds that a replica may take to load where no other one is at work.
 
     Attributes:
-        name: That of the hosted generator.
-        max_prompt_tokens: That of the hosted generator.
-        tokenizer: That of the hosted generator.
-        gives_likelihoods: That of the hosted generator.
+        name, max_prompt_tokens, tokenizer, gives_likelihoods: Those of the hosted generator.
         replicas: How many replicas.
 
     Raises:
@@ -105,9 +100,9 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
             check_room(self._ray, replicas, num_cpus, num_gpus, "replicas")
             if device == "auto" and not num_gpus:
                 device = "cpu"  # a GPU that the actor may see is not its own
-            resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
-            start = starter(self._ray, generator, (device, dtype, batch_size), resources)
-            self._pool = ActorPool(self._ray, start, replicas, retries, start_timeout)
+            actor_class = self._ray.remote(num_cpus=num_cpus, num_gpus=num_gpus)(Replica)
+            source = portable(self._ray, generator), device, dtype, batch_size
+            self._pool = ActorPool(self._ray, actor_class, source, replicas, retries, start_timeout)
             stack.callback(self._pool.close)
             try:
                 known = self._pool.wait_until_ready()[0]
@@ -115,10 +110,9 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
                 raise GeneratorError(f"the replicas cannot be started: {error}") from error
             # Runs at `close`, when the object is collected, or at the program's end.
             self._close = weakref.finalize(self, stack.pop_all().close)
-        self.name: str = known["name"] if not isinstance(generator, (str, Path)) else str(generator)
-        self.max_prompt_tokens: int | None = known["max_prompt_tokens"]
-        self.tokenizer: Any = known["tokenizer"]
-        self.gives_likelihoods: bool = known["gives_likelihoods"]
+        self.name, self.max_prompt_tokens, self.tokenizer, self.gives_likelihoods = known
+        if isinstance(generator, (str, Path)):
+            self.name = str(generator)
 
     @classmethod
     def from_spec(
@@ -156,8 +150,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
     @cached_property
     def fingerprint(self) -> str | None:  # type: ignore[override]
         """That of the hosted generator."""
-        ((_, value),) = self._call([lambda replica: replica.fingerprint.remote()], [()])
-        return None if value is None else str(value)
+        return self._spread("fingerprints", [[""]])[0]  # type: ignore[no-any-return]
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
         """Answer each prompt greedily; see `Generator.generate`.
@@ -230,39 +223,28 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
 
         The columns are the arguments with an item per text, the texts first.
         """
+        self._check_open()
         texts = columns[0]
         batches = split_by_length([len(text) for text in texts], self.replicas)
         parts = [[[column[i] for i in rows] for column in columns] for rows in batches]
         calls = [lambda host, part=part: host.ask.remote(method, *part, *options) for part in parts]
-        results: list[Any] = [None] * len(texts)
-        for index, values in self._call(calls, [part[0] for part in parts]):
-            rows = batches[index]
-            if len(values) != len(rows):
-                raise GeneratorError(
-                    f"{self.name!r} returned {len(values)} values for {len(rows)} texts"
-                )
-            for i, value in zip(rows, values, strict=True):
-                results[i] = value
-        return results
+        found: dict[int, Any] = {}
+        try:
+            with self._lock:
+                for index, values in self._pool.run(calls):
+                    found.update(zip(batches[index], values, strict=True))
+        except LostCallError as error:
+            prompts = parts[error.index][0]
+            raise GeneratorError(
+                f"a replica of {self.name!r} is lost on {len(prompts)} prompts, the longest "
+                f"{excerpt(max(prompts, key=len))!r}: {error}",
+                prompts=prompts,
+            ) from error
+        except NoActorError as error:
+            raise GeneratorError(f"no replica of {self.name!r} is left: {error}") from error
+        return [found[i] for i in range(len(texts))]
 
     def _check_open(self) -> None:
         # Ray would start a new cluster by itself.
         if not self._close.alive:
             raise GeneratorError(f"{self.name!r} was closed: make a new RayGenerator")
-
-    def _call(self, calls: Sequence[Call], texts: Sequence[Sequence[str]]) -> list[tuple[int, Any]]:
-        self._check_open()
-        with self._lock:
-            try:
-                return list(self._pool.run(calls))
-            except LostCallError as error:
-                prompts = texts[error.index]
-                shown = ", ".join(repr(excerpt(text)) for text in prompts[:_MAX_SHOWN])
-                more = f" and {len(prompts) - _MAX_SHOWN} more" if prompts[_MAX_SHOWN:] else ""
-                raise GeneratorError(
-                    f"a replica of {self.name!r} is lost on {len(prompts)} prompts, {shown}{more}: "
-                    f"{error}",
-                    prompts=prompts,
-                ) from error
-            except NoActorError as error:
-                raise GeneratorError(f"no replica of {self.name!r} is left: {error}") from error

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pcrl_gym.generators.base import Answer, DraftingGenerator, Generator, check_generator
+from pcrl_gym.generators.base import (
+    Answer,
+    Decided,
+    DraftingGenerator,
+    Drafts,
+    Generator,
+    check_generator,
+)
 from pcrl_gym.generators.hf import HFGenerator
 
 MAX_PROMPTS = 256
@@ -18,8 +25,8 @@ MAX_PROMPTS = 256
 class Replica:
     """What runs in an actor: the hosted generator, and how to ask it."""
 
-    def load(self, source: str | Generator, *options: Any) -> dict[str, Any]:
-        """Load the generator, and return some of its attributes by name.
+    def load(self, source: str | Generator, *options: Any) -> tuple[Any, ...]:
+        """Load the generator, and return name, prompt limit, tokenizer, whether it is scorable.
 
         Not done at the start of the actor, where an error loses its type. The options are device,
         data type and batch size.
@@ -27,25 +34,23 @@ class Replica:
         if isinstance(source, str):
             source = HFGenerator.from_pretrained(source, *options)
         self._generator = source
-        names = ("name", "max_prompt_tokens", "tokenizer", "gives_likelihoods")
-        return {name: getattr(source, name) for name in names}
+        return source.name, source.max_prompt_tokens, source.tokenizer, source.gives_likelihoods
 
-    def fingerprint(self) -> str | None:
-        """Return the fingerprint of the generator."""
-        return self._generator.fingerprint
+    def ask(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of the replica, or else of the generator."""
+        return getattr(self if hasattr(self, method) else self._generator, method)(*arguments)  # type: ignore[no-any-return]
 
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the generator, or `generate_from` of the replica."""
-        owner = self if method == "generate_from" else self._generator
-        return getattr(owner, method)(*arguments)
+    def fingerprints(self, texts: list[str]) -> list[str | None]:
+        """Return the fingerprint of the generator for each text."""
+        return [self._generator.fingerprint for _ in texts]
 
     def generate_from(
         self,
         prompts: list[str],
-        drafts: list[Answer | str],
+        drafts: Drafts,
         rows: list[int],
         max_new_tokens: int,
-        decided: Callable[[int, str, int], bool] | None,
+        decided: Decided,
     ) -> list[tuple[Answer, tuple[str, int] | None]]:
         """Answer from drafts, each with what `decided`, which gets its row, was true for."""
         if not isinstance(self._generator, DraftingGenerator):
@@ -79,29 +84,17 @@ def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
     work = np.asarray(lengths, dtype=np.float64)[order] + 1  # an empty text is some work, too
     parts = replicas * -(-len(order) // (replicas * MAX_PROMPTS))
     # Where the middle of each text lies, if all of them are laid out on a line of `parts` batches.
-    batch = (work.cumsum() - work / 2) / work.sum() * parts
-    batches = [order[batch.astype(int) == part].tolist() for part in range(parts)]
-    return [rows for rows in batches if rows]
+    batch = ((work.cumsum() - work / 2) / work.sum() * parts).astype(int)
+    return [rows for part in range(parts) if (rows := order[batch == part].tolist())]
 
 
-def starter(
-    ray: Any, generator: str | Path | Generator, options: tuple[Any, ...], resources: dict[str, Any]
-) -> Callable[[], tuple[Any, Any]]:
-    """Return what starts a replica in an actor, for `ActorPool`; `options` are those of its `load`.
+def portable(ray: Any, generator: str | Path | Generator) -> Any:
+    """Return what `Replica.load` takes for a generator, on any machine of a cluster.
 
     Raises:
         ValueError: If the generator is neither a name nor a `Generator`.
     """
-    source: Any
-    if isinstance(generator, (str, Path)):
-        # Absolute, as a replica may run in another folder.
-        source = str(Path(generator).resolve() if Path(generator).exists() else generator)
-    else:
-        source = ray.put(check_generator(generator))
-    actor_class = ray.remote(max_restarts=0, max_task_retries=0, **resources)(Replica)
-
-    def start() -> tuple[Any, Any]:
-        actor = actor_class.remote()
-        return actor, actor.load.remote(source, *options)
-
-    return start
+    if not isinstance(generator, (str, Path)):
+        return ray.put(check_generator(generator))
+    # Absolute, as a replica may run in another folder.
+    return str(Path(generator).resolve() if Path(generator).exists() else generator)

@@ -111,7 +111,7 @@ def test_answers_are_short_in_training_and_long_in_evaluation(
 ) -> None:
     name, settings = stand_in
     tasks: list[Any] = []
-    monkeypatch.setattr("agents.runs.material.evaluate", lambda agent, task: tasks.append(task))
+    monkeypatch.setattr("agents.runs.material.mean_scores", lambda agent, task: tasks.append(task))
     material = load_material(load_config("scst", name, settings))
     with pytest.warns(UserWarning, match=r"1 of 33 prompts .*max_prompt_tokens is 128 .*:32'"):
         env: Any = material.make_env(1)

@@ -15,9 +15,12 @@ import pytest
 
 from agents.budget import Budget
 from agents.runs import loggers as run_loggers
+from agents.runs.config_file import load_config
 from agents.runs.folder import TrainingFolder
-from agents.runs.loggers import Tracker, check_loggers
-from agents.runs.run import RunError, train
+from agents.runs.loggers import check_loggers
+from agents.runs.run import TrainingError, train
+from bench_agents import Learner
+from benchmarks.budget import CHECKPOINT_EVERY
 from imports import ROOT
 from keyword_env import KeywordVectorEnv, rewards_of
 from pcrl_gym.errors import MissingExtraError, RunFolderError
@@ -76,11 +79,18 @@ def test_a_finished_run_is_left_as_it_is(unbroken: TrainingFolder, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param(19, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
+    ("kind", "every", "step"),
+    [
+        pytest.param("training", 2, 19, id="training"),
+        pytest.param("benchmark", CHECKPOINT_EVERY, 61, id="benchmark"),
+        pytest.param("training", 2, 1, id="everywhere", marks=pytest.mark.slow),
+    ],
 )
-def test_kill_9_loses_at_most_the_updates_since_a_checkpoint(tmp_path: Path, step: int):
+def test_kill_9_loses_at_most_the_updates_since_a_checkpoint(
+    tmp_path: Path, kind: str, every: int, step: int
+):
     done = subprocess.run(
-        [sys.executable, "tests/run_killer.py", str(tmp_path), str(step)],
+        [sys.executable, "tests/run_killer.py", str(tmp_path), str(step), kind],
         cwd=ROOT, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -89,7 +99,7 @@ def test_kill_9_loses_at_most_the_updates_since_a_checkpoint(tmp_path: Path, ste
     assert len(told) == len(range(1, told[0]["of"] + 1, step))
     for killed in told:
         # The checkpoint of an update is written after the update's line.
-        assert killed["done"] - killed["kept"] <= 2, killed
+        assert killed["done"] - killed["kept"] <= every, killed
         assert all(killed["same"].values()), killed
 
 
@@ -107,7 +117,7 @@ def test_a_full_disk_is_said_and_costs_nothing(
         original(self, folder)
 
     monkeypatch.setattr(TinyAgent, "save", save)
-    with pytest.raises(RunError, match=r"No space left.*newest checkpoint, .*last, is intact"):
+    with pytest.raises(TrainingError, match=r"No space left.*newest checkpoint, .*last, is intact"):
         run(tmp_path / "run")
     folder = TrainingFolder(tmp_path / "run")
     assert json.loads((folder.last / "progress.json").read_text())["updates"] == 2
@@ -134,12 +144,12 @@ def test_errors_of_safetensors_count_as_those_of_the_disk(tmp_path: Path, monkey
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("agents.runs.folder.save_file", save_file)
-    with pytest.raises(RunError, match=r"No space left.*No checkpoint was stored yet"):
+    with pytest.raises(TrainingError, match=r"No space left.*No checkpoint was stored yet"):
         run(tmp_path / "run")
 
 
 def test_divergence_leaves_the_last_good_checkpoint_and_names_what_to_lower(tmp_path: Path):
-    with pytest.raises(RunError, match=r"in update 4: loss.*Now lr=0\.01;.*last, is intact"):
+    with pytest.raises(TrainingError, match=r"in update 4: loss.*Now lr=0\.01;.*last, is intact"):
         run(tmp_path / "run", "diverges_after=3")
     assert TinyAgent.load(tmp_path / "run" / "last", device="cpu")
 
@@ -150,7 +160,7 @@ def test_another_configuration_or_data_is_refused(unbroken: TrainingFolder, tmp_
     with pytest.raises(RunFolderError, match="prompts: 'keywords' in the folder, 'others' now"):
         run(unbroken.path, identity={"prompts": "others", "generator": "none"})
     (tmp_path / "photo.jpg").touch()
-    with pytest.raises(RunFolderError, match=r"no config\.yaml, so it is no run"):
+    with pytest.raises(RunFolderError, match=r"holds no run: there is no config\.yaml"):
         run(tmp_path)
     with pytest.raises(RunFolderError, match="is a file"):
         run(tmp_path / "photo.jpg")
@@ -173,7 +183,7 @@ def test_without_an_evaluation_split_there_is_no_best_agent(tmp_path: Path):
 def test_tensorboard_shows_each_update_once(tmp_path: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with pytest.raises(RunError):
+    with pytest.raises(TrainingError):
         run(tmp_path / "a", "loggers=[tensorboard]", "diverges_after=3")
     file = tmp_path / "a" / "config.yaml"
     file.write_text(file.read_text().replace("diverges_after: 3", "diverges_after: null"))
@@ -222,14 +232,6 @@ def test_a_missing_library_is_missed_before_anything_is_made(tmp_path: Path, mon
     assert not (tmp_path / "run").exists()
 
 
-def test_a_tracker_is_told_only_numbers():
-    library = Library()
-    Tracker(library, {"name": "a", "resume": "allow"}).log(
-        {"kind": "update", "updates": 3, "reward": 0.5, "similarity": None}
-    )
-    assert library.calls[-1] == (["train/reward"], 3)
-
-
 def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path):
     folder = tmp_path / "a"
     for text in ("first", "second"):
@@ -257,3 +259,17 @@ def test_a_budget_goes_on_where_it_was_and_pauses():
     assert (budget.updates_done, budget.episodes_done) == (21, 168)
     assert budget.seconds_done == 40
     assert budget.used == pytest.approx(21 / 50)
+
+
+def test_an_agent_with_a_training_of_its_own_is_trained_in_one_piece(tmp_path: Path):
+    asked = load_config("bench_agents:Learner", settings=["episodes=8", "loggers=[jsonl]"], seed=2)
+    given = {"material": material(evaluate=None), "progress": False}
+    folder = train(asked, tmp_path / "run", **given)
+    assert [row["kind"] for row in folder.rows()] == ["update"]
+    assert Learner.load(folder.weights).seed == 2
+    assert json.loads((folder.last / "progress.json").read_text())["updates"] == 1
+    before = folder.digest()
+    assert train(asked, folder.path, **given).digest() == before
+    updates = load_config("bench_agents:Learner", settings=["updates=8"])
+    with pytest.raises(ValueError, match=r"run\.updates: .* give one of these"):
+        train(updates, tmp_path / "other", **given)

@@ -29,7 +29,9 @@ class FullCluster:
 
 
 def pool(ray: Any, start_timeout: float) -> ActorPool:
-    return ActorPool(ray, lambda: ("actor", "a"), 1, retries=0, start_timeout=start_timeout)
+    actor = SimpleNamespace(load=SimpleNamespace(remote=lambda name: name))
+    actor_class = SimpleNamespace(remote=lambda: actor)
+    return ActorPool(ray, actor_class, "a", 1, retries=0, start_timeout=start_timeout)
 
 
 def test_a_wait_for_room_is_told_after_a_minute():

@@ -1,0 +1,120 @@
+"""A benchmark run on several processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from benchmarks.cluster.jobs import Job
+from benchmarks.runner import Benchmark
+from benchmarks.tables import Row, write_leaderboard
+from pcrl_gym.progress import progress_bar
+
+_benchmark: Benchmark
+"""What a worker does jobs of."""
+
+
+def run_on_processes(benchmark: Benchmark, processes: int) -> list[Row]:
+    """Do what `Benchmark.run` does, on several processes of this machine.
+
+    Each has a generator of its own, and computes with one thread. All write into the result folder,
+    so what is finished, checkpoints of trainings included, is kept whatever happens. After a
+    failure, which is shown with its job, no other job begins, and those that run are finished.
+
+    Args:
+        benchmark: The benchmark; it is prepared if it is not.
+        processes: How many processes, at least 1.
+
+    Returns:
+        The leaderboard's rows, those of earlier runs included.
+
+    Raises:
+        ChildProcessError: If a process was killed, such as for lack of memory.
+        Exception: If `Benchmark.run` raises one, in whatever process.
+    """
+    folder = benchmark.prepare()
+    # Training takes longest, so it begins first.
+    todo = [job for job in benchmark.jobs() if job.unfinished(folder)]
+    waiting = deque(sorted(todo, key=lambda job: not job.entry.trainable))
+    running: dict[Future[None], Job] = {}
+    failures: list[BaseException] = []
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        _one_thread_each(),
+        _pool(ProcessPoolExecutor(processes, spawn, _begin, (benchmark,))) as pool,
+        progress_bar(total=len(todo), unit="job", disable=not todo) as bar,
+    ):
+        while running or (waiting and not failures):
+            while waiting and len(running) < processes and not failures:
+                job = waiting.popleft()
+                running[pool.submit(_do, job)] = job
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                job, error = running.pop(done), done.exception()
+                bar.write(f"{'failed' if error else 'done'}: {job}", sys.stderr)
+                if error:
+                    failures.append(error)
+                else:
+                    bar.update()
+    if failures and isinstance(failures[0], BrokenProcessPool):
+        raise ChildProcessError(
+            "a process was killed, perhaps for lack of memory: use fewer"
+        ) from failures[0]
+    if failures:
+        raise failures[0]
+    return write_leaderboard(folder)
+
+
+def _begin(benchmark: Benchmark) -> None:
+    """Prepare a process for jobs."""
+    global _benchmark
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _benchmark = benchmark
+    benchmark.prepare(record=False)
+
+
+def _end_with_parent() -> None:
+    """End this process if the first one is killed: the same command is to find no other at work."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _do(job: Job) -> None:
+    _benchmark.do(job)
+
+
+@contextmanager
+def _pool(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """End a pool's processes; at once if the block is left by an exception, such as Ctrl-C."""
+    others = set(multiprocessing.active_children())
+    try:
+        yield pool
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Set what processes inherit, before they load torch."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
