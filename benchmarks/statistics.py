@@ -219,7 +219,7 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
         return SignFlip(1.0, True, n)
     values = values / np.abs(values).max()  # no overflow, and p does not depend on the unit
 
-    def size(flipped: FloatArray, axis: int = -1) -> FloatArray:
+    def size(flipped: FloatArray, axis: int = -1) -> Any:
         # Sums that are equal on paper come out some units in the last place apart.
         return np.abs(flipped.sum(axis=axis)).round(_DECIMALS)
 
