@@ -34,18 +34,13 @@ def against_gold(answer: str, gold: str) -> GoldFigures:
     """
     if answer == gold:
         return GoldFigures(1.0, 1.0, 1.0)
-    return GoldFigures(
-        rouge_n_f1(answer, gold, 1), rouge_n_f1(answer, gold, 2), ROUGE_L(answer, gold)
-    )
+    return GoldFigures(*(rouge_n_f1(answer, gold, n) for n in (1, 2)), ROUGE_L(answer, gold))
 
 
 class AnswerCut:
-    """Cuts answers to as many tokens as the gold answer has, the way of the PCRL paper.
+    """Cuts answers to as many tokens of the generator as the gold answer has, as PCRL did.
 
     A tuned generator stops by itself; another one continues, which lowers its precision.
-
-    Args:
-        tokenizer: The generator's tokenizer.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -8,13 +8,7 @@ from typing import Any
 
 
 def align(table: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, first column to the left, the others to the right.
-
-    Args:
-        table: Lines of cells, the headers first. A "|" in a cell is escaped.
-
-    Returns:
-        The lines, each ended by a line feed.
+    """Return a Markdown table of lines of cells, the headers first; a "|" in a cell is escaped.
 
     Example:
         >>> print(align([["agent", "n"], ["random", "12"]]), end="")
@@ -23,24 +17,14 @@ def align(table: Sequence[Sequence[str]]) -> str:
         | random |  12 |
     """
     table = [[cell.replace("|", r"\|") for cell in line] for line in table]
-    widths = [max(3, *map(len, column)) for column in zip(*table, strict=True)]
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-    lines = [
-        [line[0].ljust(widths[0])]
-        + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        for line in table
-    ]
-    lines.insert(1, rule)
+    first, *others = (max(3, *map(len, column)) for column in zip(*table, strict=True))
+    lines = [[line[0].ljust(first), *map(str.rjust, line[1:], others)] for line in table]
+    lines.insert(1, ["-" * first, *("-" * (width - 1) + ":" for width in others)])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def finite(value: Any) -> Any:
-    """Return the value, or None in place of a number that is not finite.
-
-    Example:
-        >>> finite(0.5), finite(float("nan")), finite("keep_all")
-        (0.5, None, 'keep_all')
-    """
+    """Return the value, or None in place of a number that is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -55,6 +39,5 @@ def cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, (tuple, list)):
-        low, high = value
-        return f"{low:.3f} to {high:.3f}"
+        return "{:.3f} to {:.3f}".format(*value)
     return f"{value:.3f}" if isinstance(value, float) else str(value)

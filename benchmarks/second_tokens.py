@@ -12,16 +12,8 @@ BYTES = "bytes"
 def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
     """Return a function that counts the tokens of texts, without special tokens.
 
-    Args:
-        name: "bytes" for UTF-8 bytes, the tokens of ByT5 (Xue et al. 2022,
-            https://arxiv.org/abs/2105.13626), or what `episodes.tokenizers.load_tokenizer` takes.
-
-    Raises:
-        ValueError: If there is no such tokenizer.
-
-    Example:
-        >>> token_counter("bytes")(["fig", "\u00e9"])
-        [3, 2]
+    The name is "bytes" for UTF-8 bytes, the tokens of ByT5 (Xue et al. 2022,
+    https://arxiv.org/abs/2105.13626), or what `episodes.tokenizers.load_tokenizer` takes.
     """
     if name == BYTES:
         # A lone surrogate has no UTF-8; three bytes are what it would take.

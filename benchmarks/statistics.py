@@ -15,50 +15,31 @@ import numpy.typing as npt
 
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
-FloatArray = npt.NDArray[np.float64]
-
-FEW = 10  # pairs or prompts below which a result gets a note
+_FEW = 10  # pairs or prompts below which a result gets a note
 _CELLS = 1_000_000  # resampled at once: 8 MB per array, whatever the number of prompts
 _DECIMALS = 12  # figures that agree in so many differ by rounding only
 
 
 class SignFlip(NamedTuple):
-    """Result of `sign_flip_p_value`.
+    """Result of `sign_flip_p_value`."""
 
-    Attributes:
-        p_value: Two-sided, in (0, 1].
-        exact: Whether all signs were tried; otherwise the p-value is a Monte Carlo estimate.
-        n: Number of differences other than 0, which alone count.
-    """
-
-    p_value: float
-    exact: bool
-    n: int
+    p_value: float  # two-sided, in (0, 1]
+    exact: bool  # whether all signs were tried; else the p-value is a Monte Carlo estimate
+    n: int  # differences other than 0, which alone count
 
 
 class Comparison(NamedTuple):
-    """Agent a against agent b on the same prompts, from `compare`.
+    """Agent a against agent b on the same prompts, from `compare`."""
 
-    Attributes:
-        difference: Mean of a minus mean of b, in the unit of the figures.
-        interval: Lower and upper end of its 95 % interval.
-        probability_of_improvement: Of a over b, mean over the prompts, in [0, 1].
-        sign_flip: Test of the prompt-wise differences; the seeds are taken as they are.
-        note: What is too small to be relied on; "" where nothing is.
-    """
-
-    difference: float
-    interval: tuple[float, float]
-    probability_of_improvement: float
-    sign_flip: SignFlip
-    note: str
+    difference: float  # mean of a minus mean of b
+    interval: tuple[float, float]  # its 95 % interval
+    probability_of_improvement: float  # of a over b, mean over the prompts, in [0, 1]
+    sign_flip: SignFlip  # of the prompt-wise differences; the seeds are taken as they are
+    note: str  # what is too small to be relied on; "" where nothing is
 
 
 def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRESHOLD) -> float:
     """Return the share of answers whose similarity, in [0, 1], is above the threshold.
-
-    Raises:
-        ValueError: If there are no similarities, or some are not finite.
 
     Example:
         >>> survival_rate([1.0, 0.9, 0.95, 0.2])
@@ -82,13 +63,10 @@ def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | N
 
 
 def interquartile_mean(values: npt.ArrayLike, axis: int | None = None) -> Any:
-    """Return the mean of the middle half of the values: less moved by outliers than the mean.
+    """Return the mean of the middle half of all values, or of those along an axis.
 
     Formula: with the n values sorted and `k = floor(n / 4)`, `sum(x[k : n - k]) / (n - 2 k)`; the
-    25 % trimmed mean of Agarwal et al. Of all values, or along an axis.
-
-    Raises:
-        ValueError: If there are no values, or some are not finite.
+    25 % trimmed mean of Agarwal et al., less moved by outliers than the mean.
 
     Example:
         >>> float(interquartile_mean([0.0, 1.0, 2.0, 100.0]))
@@ -109,17 +87,16 @@ def bootstrap_interval(
     """Return the percentile bootstrap interval of a statistic, over seeds and prompts.
 
     Each replicate draws P prompts with replacement, the same for every seed and grid, and for each
-    grid S of its seeds, and takes the statistic of the drawn cells. The interval goes from the
-    (1 - level) / 2 to the (1 + level) / 2 quantile. It covers chance in training and in the choice
-    of prompts (the pigeonhole bootstrap of Owen 2007, https://arxiv.org/abs/0712.1111). With one
-    seed it is the ordinary bootstrap over prompts, with two or three it is coarse, and it says
-    nothing about other generators.
+    grid S of its seeds, and takes the statistic of the drawn cells. It covers chance in training
+    and in the choice of prompts (the pigeonhole bootstrap of Owen 2007,
+    https://arxiv.org/abs/0712.1111). With one seed it is the ordinary bootstrap over prompts, with
+    two or three it is coarse, and it says nothing about other generators.
 
     Args:
         *grids: A figure per seed and prompt, shape (seeds, prompts), finite; of more than one all
             with the same prompts.
         statistic: Takes for each grid its drawn cells, shape (resamples, cells), and `axis=1`.
-        level: Coverage of the interval, in (0, 1).
+        level: Coverage, in (0, 1): from the (1 - level) / 2 to the (1 + level) / 2 quantile.
         replicates: Number of resamples.
         seed: Seed of the resampling, which uses a generator of its own.
 
@@ -130,10 +107,6 @@ def bootstrap_interval(
     Example:
         >>> bootstrap_interval([[0.0, 1.0]])
         (0.0, 1.0)
-        >>> bootstrap_interval(
-        ...     [[2.0, 3.0]], [[0.0, 1.0]], statistic=lambda a, b, axis: (a - b).mean(axis)
-        ... )
-        (2.0, 2.0)
     """
     values = [_figures(grid, "grid", 2) for grid in grids]
     prompts = values[0].shape[1]
@@ -160,14 +133,8 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """Return how probably a run of x beats a run of y, as the mean over prompts.
 
     Formula: `(#{x_i > y_j} + #{x_i = y_j} / 2) / (n m)` over all pairs (i, j), which is the
-    Mann-Whitney U of x divided by n m. 0.5 means "no difference".
-
-    Args:
-        x: Figures of the first agent, shape (n,) or (n, prompts).
-        y: Figures of the second agent, shape (m,) or (m, prompts).
-
-    Raises:
-        ValueError: If one is empty or not finite, or the prompts differ in number.
+    Mann-Whitney U of x divided by n m. 0.5 means "no difference". `x` has the shape (n,) or
+    (n, prompts), `y` (m,) or (m, prompts).
 
     Example:
         >>> probability_of_improvement([1.0, 2.0], [0.0, 1.0])
@@ -198,17 +165,13 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
     Args:
         differences: One per pair, shape (pairs,), finite.
         draws: Number of random signs.
-        seed: Seed of the random signs, which use a generator of their own.
-
-    Raises:
-        ValueError: If the differences are not one-dimensional, are none or are not finite, or draws
-            is not positive.
+        seed: Seed of the random signs.
 
     Example:
         >>> sign_flip_p_value([1.0, 2.0, 0.0, 3.0])
         SignFlip(p_value=0.25, exact=True, n=3)
     """
-    from scipy.stats import permutation_test
+    from scipy.stats import monte_carlo_test, permutation_test
 
     values = _figures(differences, "differences", 1)
     if draws < 1:
@@ -218,21 +181,20 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
     if n < 2:  # which scipy refuses
         return SignFlip(1.0, True, n)
     values = values / np.abs(values).max()  # no overflow, and p does not depend on the unit
+    rng = np.random.default_rng(seed)
 
-    def size(flipped: FloatArray, axis: int = -1) -> Any:
+    def distance(flipped: npt.NDArray[np.float64], axis: int = -1) -> Any:
         # Sums that are equal on paper come out some units in the last place apart.
         return np.abs(flipped.sum(axis=axis)).round(_DECIMALS)
 
-    result = permutation_test(
-        (values,),
-        size,
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=draws,
-        batch=max(1, _CELLS // n),
-        rng=np.random.default_rng(seed),
-    )
-    return SignFlip(float(result.pvalue), 2**n <= draws, n)
+    options: dict[str, Any] = {"alternative": "greater", "n_resamples": draws}
+    if exact := 2**n <= draws:
+        result = permutation_test((values,), distance, permutation_type="samples", **options)
+    else:  # a fifth of the time that the random signs of `permutation_test` take
+        options["rvs"] = lambda size: values * rng.choice((-1.0, 1.0), size)
+        options["batch"] = max(1, _CELLS // n)
+        result = monte_carlo_test(values, statistic=distance, **options)
+    return SignFlip(float(result.pvalue), exact, n)
 
 
 def compare(
@@ -252,9 +214,6 @@ def compare(
         replicates: Number of resamples.
         seed: Seed of resampling and random signs.
 
-    Raises:
-        ValueError: If `bootstrap_interval` raises one.
-
     Example:
         >>> result = compare([[1.0, 1.0, 0.5, 0.5]], [[0.5, 0.5, 0.5, 0.5]])
         >>> result.difference, result.probability_of_improvement, result.sign_flip.p_value
@@ -262,32 +221,29 @@ def compare(
     """
     a, b = _figures(a_grid, "a_grid", 2), _figures(b_grid, "b_grid", 2)
 
-    def difference(x: FloatArray, y: FloatArray, axis: int | None = None) -> Any:
+    def difference(x: Any, y: Any, axis: int | None = None) -> Any:
         return x.mean(axis) - y.mean(axis)
 
     interval = bootstrap_interval(a, b, statistic=difference, replicates=replicates, seed=seed)
     of_prompts = a.mean(axis=0) - b.mean(axis=0)
     # The mean of three figures that are equal may differ from them in the last place.
     rounding = 10.0**-_DECIMALS * max(np.abs(a).max(), np.abs(b).max())
-    sign_flip = sign_flip_p_value(
-        np.where(np.abs(of_prompts) > rounding, of_prompts, 0.0), seed=seed
-    )
+    test = sign_flip_p_value(np.where(np.abs(of_prompts) > rounding, of_prompts, 0.0), seed=seed)
     notes, seeds = [], min(len(a), len(b))
     if seeds == 1:
         notes.append("one seed: the interval leaves out any chance between seeds")
     elif seeds <= 3:
         notes.append(f"{seeds} seeds: the interval is coarse")
-    if a.shape[1] < FEW:
+    if a.shape[1] < _FEW:
         notes.append(f"{a.shape[1]} prompts: the interval is too narrow")
-    if sign_flip.n < FEW:
-        least = min(1.0, 2.0 / 2.0**sign_flip.n)
-        notes.append(f"small n: {sign_flip.n}, so the p-value is at least {least:.3g}")
+    if test.n < _FEW:
+        least = min(1.0, 2.0 / 2.0**test.n)
+        notes.append(f"small n: {test.n}, so the p-value is at least {least:.3g}")
     probability = probability_of_improvement(a, b)
-    return Comparison(float(difference(a, b)), interval, probability, sign_flip, "; ".join(notes))
+    return Comparison(float(difference(a, b)), interval, probability, test, "; ".join(notes))
 
 
-def _figures(values: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray:
-    """Return the values as float64 if they are finite, at least one and of that many dimensions."""
+def _figures(values: npt.ArrayLike, name: str, ndim: int | None = None) -> npt.NDArray[np.float64]:
     figures = np.asarray(values, dtype=np.float64)
     if ndim not in (None, figures.ndim):
         shape = "(seeds, prompts)" if ndim == 2 else "(pairs,)"

@@ -1,7 +1,4 @@
-"""Leaderboard rows from records, and their three forms: JSON, Markdown, terminal.
-
-Needs no model and loads neither torch nor transformers.
-"""
+"""Leaderboard rows from records, and their three forms: JSON, Markdown, terminal."""
 
 from __future__ import annotations
 
@@ -9,9 +6,10 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.columns import COLUMNS, columns_of, measured
+from benchmarks.columns import Column, columns_of, measured
 from benchmarks.markdown import align, cell
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder
 from benchmarks.statistics import bootstrap_interval, interquartile_mean, normalised_score
@@ -24,56 +22,22 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.table import Table
 
-_TOKENS = ("original_tokens", "compressed_tokens", "template_tokens")
-_MEANS = (
-    "reward", "compression_ratio", "compression_ratio_second", "requested_rate", "drop_rate",
-    "similarity", "survival_rate", "exact_match", "gold_rouge_1", "gold_rouge_2", "gold_rouge_l",
-    "cut_rouge_1", "cut_rouge_2", "cut_rouge_l", "compress_ms",
-)  # fmt: skip
+Row = dict[str, Any]
+"""One agent on one split: the figures of `COLUMNS`, None where not measured, "suite" (see
+`suite_title`), "split", "generator", "oracle" (the agent sees the generator's answers) and
+"ranks_by" (the language model by which it ranks units, else "")."""
 
-
-class Row(TypedDict):
-    """One agent on one split.
-
-    `suite` holds version and limit too, see `suite_title`. `seeds` is the number of seeds evaluated
-    (1 for agents without chance), `n` the number of prompts per seed. All figures are means over
-    seeds and prompts except `compression_ratio_micro`, which is over tokens, `reward_iqm`, the
-    interquartile mean, and the 95 % intervals `reward_ci` and `reward_iqm_ci`.
-    `compression_ratio_second` is the mean ratio in the suite's second tokenizer,
-    `normalised_score` is `(reward - that of keep_all) / (that of search - that of keep_all)`, and
-    `cut_rouge_*` are those of answers cut to the gold answer's length. `ranks_by`: the language
-    model by which the agent ranks units, else empty. `oracle`: the agent sees the
-    generator's answers. None: not measured.
-    """
-
-    agent: str
-    suite: str
-    split: str
-    generator: str
-    seeds: int
-    n: int
-    reward: float
-    reward_ci: tuple[float, float]
-    reward_iqm: float
-    reward_iqm_ci: tuple[float, float]
-    normalised_score: float | None
-    compression_ratio: float
-    compression_ratio_micro: float
-    compression_ratio_second: float
-    requested_rate: float | None
-    drop_rate: float
-    similarity: float
-    survival_rate: float
-    exact_match: float | None
-    gold_rouge_1: float | None
-    gold_rouge_2: float | None
-    gold_rouge_l: float | None
-    cut_rouge_1: float | None
-    cut_rouge_2: float | None
-    cut_rouge_l: float | None
-    compress_ms: float
-    oracle: bool
-    ranks_by: str
+WIDTH = 100  # columns of a terminal that a table takes at most
+ORACLE_MARK = " *"  # no line starts with it: Markdown would take it for a list
+ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
+_SHORT = {"normalised": "norm.", "similarity": "simil.", "survival": "surv.", "ms/prompt": "ms"}
+_NOT_RANKED = ("agent", "seeds", "n", "requested_rate", "drop_rate")
+TOKENS = ["original_tokens", "compressed_tokens", "template_tokens"]
+_MEANS = """
+    reward compression_ratio compression_ratio_second requested_rate drop_rate similarity
+    survival_rate exact_match gold_rouge_1 gold_rouge_2 gold_rouge_l cut_rouge_1 cut_rouge_2
+    cut_rouge_l compress_ms
+""".split()
 
 
 def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
@@ -84,16 +48,14 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
     Raises:
         RunFolderError: If the seeds of a row were not evaluated on the same prompts.
     """
-    import numpy as np
-
     answered_right = frame["compressed_output"].str.strip() == frame["gold"].str.strip()
-    second = (frame[f"second_{tokens}"].to_numpy() for tokens in _TOKENS)
+    second = frame[[f"second_{tokens}" for tokens in TOKENS]].to_numpy()
     groups = frame.assign(
         survival_rate=frame["similarity"] > SURVIVAL_THRESHOLD,
-        exact_match=np.where(frame["gold"] != "", answered_right, np.nan),
-        compression_ratio_second=compression_ratio(*second),
+        exact_match=answered_right.where(frame["gold"] != "").astype(float),
+        compression_ratio_second=compression_ratio(*second.T),
     ).groupby(["agent", "split"])
-    means, tokens = groups[list(_MEANS)].mean(), groups[list(_TOKENS)].sum()
+    means, tokens = groups[_MEANS].mean(), groups[TOKENS].sum()
     rewards = means["reward"].to_dict()
     rows = []
     for (agent, split), own in groups:
@@ -104,34 +66,37 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
         }
         floor, ceiling = (rewards.get((other, split), math.nan) for other in ("keep_all", "search"))
         meaning = settings["agents"].get(agent, "")
-        row = mean | dict(
-            agent=agent,
-            suite=suite_title(settings),
-            split=split,
-            generator=settings["generator_name"],
-            seeds=grid.shape[0],
-            n=grid.shape[1],
-            reward_ci=bootstrap_interval(grid),
-            reward_iqm=float(interquartile_mean(grid)),
-            reward_iqm_ci=bootstrap_interval(grid, statistic=interquartile_mean, replicates=500),
-            normalised_score=normalised_score(rewards[agent, split], floor, ceiling),
-            compression_ratio_micro=compression_ratio(*map(int, tokens.loc[agent, split])),
-            oracle=meaning.endswith(ORACLE),
-            ranks_by=meaning.partition(RANKS_BY)[2],
-        )
-        rows.append(cast("Row", {key: row[key] for key in Row.__annotations__}))
-    order = {split: place for place, split in enumerate(settings["splits"])}
-    return sorted(rows, key=lambda row: (order[row["split"]], -row["reward"], row["agent"]))
+        row: Row = {
+            "agent": agent,
+            "suite": suite_title(settings),
+            "split": split,
+            "generator": settings["generator_name"],
+            "seeds": grid.shape[0],
+            "n": grid.shape[1],
+            "reward": mean["reward"],
+            "reward_ci": bootstrap_interval(grid),
+            "reward_iqm": float(interquartile_mean(grid)),
+            "reward_iqm_ci": bootstrap_interval(grid, statistic=interquartile_mean, replicates=500),
+            "normalised_score": normalised_score(rewards[agent, split], floor, ceiling),
+            "compression_ratio": mean["compression_ratio"],
+            "compression_ratio_micro": compression_ratio(*map(int, tokens.loc[agent, split])),
+            **mean,
+            "oracle": meaning.endswith(ORACLE),
+            "ranks_by": meaning.partition(RANKS_BY)[2],
+        }
+        rows.append(row)
+    places = {split: place for place, split in enumerate(settings["splits"])}
+    return sorted(rows, key=lambda row: (places[row["split"]], -row["reward"], row["agent"]))
 
 
-def figure_grid(own: DataFrame, figure: str = "reward") -> DataFrame:
-    """Return a figure of one agent on one split: a line per seed, a column per prompt id.
+def figure_grid(own: DataFrame) -> DataFrame:
+    """Return the rewards of one agent on one split: a line per seed, a column per prompt id.
 
     Raises:
         RunFolderError: If the seeds were not evaluated on the same prompts, each once.
     """
     try:
-        grid = own.pivot(index="seed", columns="prompt_id", values=figure)
+        grid = own.pivot(index="seed", columns="prompt_id", values="reward")
     except ValueError:  # a prompt twice
         grid = None
     if grid is None or grid.isna().any(axis=None):
@@ -154,21 +119,6 @@ def suite_title(settings: dict[str, Any]) -> str:
     return title if settings["limit"] is None else f"{title}, limit {settings['limit']}"
 
 
-_SHORT = {
-    "normalised_score": "norm.",
-    "similarity": "simil.",
-    "survival_rate": "surv.",
-    "compress_ms": "ms",
-}
-_NOT_RANKED = ("agent", "seeds", "n", "requested_rate", "drop_rate")
-WIDTH = 100
-"""Columns of a terminal that a table takes at most."""
-
-# No line starts with the mark: Markdown would take it for a list.
-ORACLE_MARK = " *"
-ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
-
-
 def notes(rows: Sequence[Row]) -> str:
     """Return what a reader of a table must know about its agents, in sentences; may be empty."""
     sentences = [ORACLE_NOTE.strip()] if any(row["oracle"] for row in rows) else []
@@ -177,26 +127,21 @@ def notes(rows: Sequence[Row]) -> str:
 
 
 def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
-    """Return tables in Markdown that also read well in a terminal: one per split, columns aligned.
-
-    Agents that see the generator's answers are marked; notes below the table say so, and by which
-    model an agent ranks. With `details` the tables show the figures beside the main ones instead:
-    interquartile mean, rates, second tokenizer, exact match and ROUGE against the gold answers.
-    """
+    """Return tables in Markdown, one per split, with notes on its agents; see `columns_of`."""
     if not rows:
         return "No finished results yet.\n"
     blocks = []
     columns = columns_of("further" if details else "main")
-    for split in dict.fromkeys(row["split"] for row in rows):
-        own = [row for row in rows if row["split"] == split]
+    for split, group in groupby(rows, key=lambda row: row["split"]):
+        own = list(group)
         subject = f"{split}, further figures" if details else split
         title = f"### {own[0]['suite']}, {subject} (generator: {own[0]['generator']})"
-        table = [[column.title for column in columns]]
-        for row in own:
-            agent, *figures = [cell(dict(row)[column.key]) for column in columns]
-            table.append([agent + ORACLE_MARK if row["oracle"] else agent, *figures])
+        table = [[cell(row[column.key]) for column in columns] for row in own]
+        for row, line in zip(own, table, strict=True):
+            line[0] += ORACLE_MARK if row["oracle"] else ""
+        text = align([[column.title for column in columns], *table])
         note = notes(own)
-        blocks.append(title + "\n\n" + align(table) + (f"\n{note}\n" if note else ""))
+        blocks.append(f"{title}\n\n{text}" + (f"\n{note}\n" if note else ""))
     return "\n".join(blocks)
 
 
@@ -210,48 +155,46 @@ def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     console.width = min(WIDTH, console.width)
-    for split in dict.fromkeys(row["split"] for row in rows):
-        own = [row for row in rows if row["split"] == split]
+    for split, group in groupby(rows, key=lambda row: row["split"]):
+        own = list(group)
         title = f"{own[0]['suite']}, {split} (generator: {own[0]['generator']})"
         console.print(title, style="bold", markup=False)
-        keys = [c.key for c in measured(own, columns_of("further" if details else "main"))]
-        agent, *figures = [key for key in keys if not key.endswith("_ci")]
-        narrow = [key for key in figures if key != "compression_ratio_micro"]
-        rouge = [key for key in narrow if details and "rouge" in key]
-        for part in ([key for key in narrow if key not in rouge], rouge):
+        columns = measured(own, columns_of("further" if details else "main"))
+        figures = [c for c in columns if c.kind == "figure" and c.title != "ratio (tokens)"]
+        rouge = [column for column in figures if details and "ROUGE" in column.title]
+        for part in ([column for column in figures if column not in rouge], rouge):
             if part:
-                console.print(_terminal_table(own, [agent, *part]))
+                console.print(_terminal_table(own, part))
         note = notes(own)
         console.print(f"{note}\n" if note else "", markup=False)
     if not rows:
         console.print("No finished results yet.")
 
 
-def _terminal_table(rows: Sequence[Row], keys: Sequence[str]) -> Table:
+def _terminal_table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    titles = {column.key: column.title for column in COLUMNS} | _SHORT
     table = Table(box=None, pad_edge=False)
-    columns = []
-    for key in keys:
-        first = not table.columns
-        justify: Any = "left" if first else "right"
-        title = titles[key].replace(" ", "\n")
-        table.add_column(title, justify=justify, no_wrap=not first, overflow="fold")
-        texts = [cell(dict(row)[key]) for row in rows]
-        fair = [text for text, row in zip(texts, rows, strict=True) if text and not row["oracle"]]
-        pick = min if key == "compress_ms" else max
-        best = None if key in _NOT_RANKED else pick(map(float, fair), default=None)
-        column = []
-        for row, text in zip(rows, texts, strict=True):
-            top = best is not None and text != "" and not row["oracle"] and float(text) == best
-            low_and_high: Any = dict(row).get(f"{key}_ci")
-            interval = " [{:.3f}, {:.3f}]".format(*low_and_high) if low_and_high else ""
-            mark = ORACLE_MARK if key == "agent" and row["oracle"] else ""
-            column.append(Text(text + interval + mark, style="bold green" if top else ""))
-        columns.append(column)
-    for line in zip(*columns, strict=True):
+    table.add_column("agent", overflow="fold")
+    for column in columns:
+        title = _SHORT.get(column.title, column.title).replace(" ", "\n")
+        table.add_column(title, justify="right", no_wrap=True)
+    keys = ["agent", *(column.key for column in columns)]
+    best = {}
+    for key in set(keys).difference(_NOT_RANKED):
+        fair = [cell(row[key]) for row in rows if row[key] is not None and not row["oracle"]]
+        best[key] = (min if key == "compress_ms" else max)(fair, key=float, default=None)
+    for row in rows:
+        line = []
+        for key in keys:
+            text = cell(row[key])
+            top = text == best.get(key) and not row["oracle"]
+            if key == "agent" and row["oracle"]:
+                text += ORACLE_MARK
+            if interval := row.get(f"{key}_ci"):
+                text += " [{:.3f}, {:.3f}]".format(*interval)
+            line.append(Text(text, style="bold green" if top else ""))
         table.add_row(*line)
     return table
 
@@ -259,8 +202,7 @@ def _terminal_table(rows: Sequence[Row], keys: Sequence[str]) -> Table:
 def write_leaderboard(folder: RunFolder) -> list[Row]:
     """Write `summary.json`, `leaderboard.md` and `details.md` of the rows, and return these."""
     rows = make_rows(folder.frame(), folder.settings) if folder.has_results else []
-    summary = json.dumps(rows, indent=2, allow_nan=False) + "\n"
-    write_file(folder.path / "summary.json", summary)
+    write_file(folder.path / "summary.json", json.dumps(rows, indent=2, allow_nan=False) + "\n")
     write_file(folder.path / "leaderboard.md", format_leaderboard(rows))
     write_file(folder.path / "details.md", format_leaderboard(rows, details=True))
     return rows

@@ -6,16 +6,16 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.gold import against_gold
-from benchmarks.records import Record, RunFolder, kept_text, to_records
+from benchmarks.records import RunFolder, kept_text
 from benchmarks.suites import SUITES, Suite, suite_of
-from benchmarks.tables import Row, make_rows
+from benchmarks.tables import TOKENS, Row, make_rows
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
@@ -32,23 +32,19 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.prompt import Prompt
     from pcrl_gym.prompts.template import Template
 
-REPEATED_SHARE = 0.05
-"""Share of the records whose answers are asked for again."""
-
 _MAX_NAMED = 5
+_RULES = """
+    version splits dtype reward measure template unit max_units max_new_tokens limit
+    second_tokenizer
+""".split()
 
 
 @dataclass
 class Report:
-    """What a check found.
+    """What a check found."""
 
-    Attributes:
-        problems: What is wrong, a sentence each; none if the folder can be accepted.
-        notes: What was checked, and what could not be.
-    """
-
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # none if the folder can be accepted
+    notes: list[str] = field(default_factory=list)  # what was checked, and what could not be
 
     def add(self, problems: Iterable[str]) -> None:
         """Add problems of a kind, the first ones in words and the others as a number."""
@@ -65,7 +61,7 @@ class Report:
 
 
 def validate(
-    folder: str | Path, *, device: str = "auto", seed: int = 0, share: float = REPEATED_SHARE
+    folder: str | Path, *, device: str = "auto", seed: int = 0, share: float = 0.05
 ) -> Report:
     """Check a result folder, from its schema to the rewards.
 
@@ -84,6 +80,8 @@ def validate(
     Returns:
         What was found. Nothing is raised for a bad folder.
     """
+    from pcrl_gym.generators.loading import load_generator
+
     report = Report()
     try:
         opened = RunFolder(folder)
@@ -93,84 +91,83 @@ def validate(
     except (RunFolderError, KeyError, TypeError, ValueError) as error:
         report.problems.append(f"the folder cannot be read: {type(error).__name__}: {error}")
         return report
-    records = list(to_records(frame))
-    report.notes.append(f"{len(records)} records of {len(settings['agents'])} agents read")
+    report.notes.append(f"{len(frame)} records of {len(settings['agents'])} agents read")
     _check_suite(settings, suite, report)
-    _check_prompts(opened.path, frame, settings, template, report)
-    reward, measure = make_reward(suite.reward), MEASURES[suite.measure]
-    wrong = ((record, wrong_figures(record, reward, measure)) for record in records)
+    _check_prompts(opened, frame, template, report)
+    wrong = wrong_figures(frame, make_reward(suite.reward), MEASURES[suite.measure])
     report.add(
-        f"{_place(r)}: {', '.join(of)} does not follow from the record" for r, of in wrong if of
+        f"{_place(record)}: {', '.join(wrong.columns[of])} does not follow from the record"
+        for record, of in zip(frame.itertuples(), wrong.to_numpy(), strict=True)
+        if of.any()
     )
     if not _is_summary(opened.path / "summary.json", rows):
         report.problems.append("summary.json does not follow from the records")
     report.notes.append("suite, prompts, figures and summary checked")
-    if generator := _generator(settings, suite, device, report):
-        count = min(len(records), math.ceil(share * len(records)))
-        chosen = np.random.default_rng(seed).choice(len(records), size=count, replace=False)
-        sample = [records[i] for i in sorted(chosen)]
-        report.add(_other_answers(sample, generator, suite.max_new_tokens, template))
-        report.notes.append(f"{count} records ({share:.0%}) answered again by {generator.name}")
+    try:
+        generator = load_generator(settings["generator"], device=device, dtype=suite.dtype)
+    except (ValueError, OSError, ImportError) as error:
+        report.notes.append(f"the generator is not available, no answers were repeated: {error}")
+        return report
+    if generator.fingerprint != settings["generator_fingerprint"]:
+        report.problems.append("the generator has other weights than the one of the run")
+        return report
+    count = min(len(frame), math.ceil(share * len(frame)))
+    chosen = np.random.default_rng(seed).choice(len(frame), size=count, replace=False)
+    sample = list(frame.iloc[np.sort(chosen)].itertuples())
+    report.add(_other_answers(sample, generator, suite.max_new_tokens, template))
+    report.notes.append(f"{count} records ({share:.0%}) answered again by {generator.name}")
     return report
 
 
-def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
-    """Return the names of a record's figures that do not follow from its texts and counts.
+def wrong_figures(frame: DataFrame, reward: Any, measure: Measure) -> DataFrame:
+    """Return which figures, a column each, do not follow from the texts and counts of a record."""
+    import pandas
 
-    `reward` and `measure` are the suite's.
-    """
-    borders = [0, *(border for both in record.dropped for border in both), len(record.prompt)]
-    if borders[1:-1] != sorted(set(borders[1:-1])) or borders != sorted(borders):
-        return ["dropped"]
-    kept = kept_text(record.prompt, record.dropped)
-    wrong = [] if kept == record.compressed_prompt else ["compressed_prompt"]
-    likelihood = math.nan if record.log_likelihood is None else record.log_likelihood
-    terms = (record.similarity, record.compression_ratio, record.drop_rate, likelihood)
-    expected: dict[str, float | None] = {
-        "similarity": measure(record.compressed_output, record.output),
-        "compression_ratio": compression_ratio(
-            record.original_tokens, record.compressed_tokens, record.template_tokens
-        ),
-        "reward": float(reward(RewardInputs(*(np.array([term]) for term in terms)))[0]),
+    answers, gold, dropped = (frame[name] for name in ("compressed_output", "gold", "dropped"))
+    terms = frame[["similarity", "compression_ratio", "drop_rate", "log_likelihood"]]
+    expected: dict[str, Any] = {
+        "similarity": list(map(measure, answers, frame["output"])),
+        "compression_ratio": compression_ratio(*frame[TOKENS].to_numpy().T),
+        "reward": reward(RewardInputs(*terms.to_numpy().T)),
     }
-    answers = {
-        "gold": record.compressed_output if record.gold else None,
-        "cut": None if record.gold_cut is None else record.compressed_output[: record.gold_cut],
+    lengths = {"gold": answers.str.len().where(gold != ""), "cut": frame["gold_cut"]}
+    for kind, ends in lengths.items():
+        scores = [
+            (math.nan,) * 3 if math.isnan(end) else against_gold(answer[: int(end)], one)
+            for answer, one, end in zip(answers, gold, ends, strict=True)
+        ]
+        expected |= zip((f"{kind}_rouge_{n}" for n in "12l"), np.transpose(scores), strict=True)
+    wrong = {
+        name: ~np.isclose(frame[name], values, rtol=1e-9, atol=1e-12, equal_nan=True)
+        for name, values in expected.items()
     }
-    for kind, answer in answers.items():
-        figures = (None,) * 3 if answer is None else against_gold(answer, record.gold)
-        expected |= zip((f"{kind}_rouge_{n}" for n in "12l"), figures, strict=True)
-    wrong += [name for name, value in expected.items() if not _equal(getattr(record, name), value)]
-    if not 0.0 <= record.drop_rate <= 1.0 or (record.drop_rate == 0.0) != (not record.dropped):
-        wrong.append("drop_rate")
-    return wrong
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Return whether two JSON values are equal up to rounding, which differs among machines."""
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(_equal, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
-    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(a == b)
+    kept, rate = list(map(kept_text, frame["prompt"], dropped)), frame["drop_rate"]
+    wrong["compressed_prompt"] = frame["compressed_prompt"] != kept
+    wrong["drop_rate"] = ~rate.between(0.0, 1.0) | ((rate == 0.0) != (dropped.str.len() == 0))
+    wrong["dropped"] = [  # unless the ends rise, and lie in the prompt
+        (np.diff([-1, *chain(*own), len(prompt) + 1]) < 1).any()
+        for own, prompt in zip(dropped, frame["prompt"], strict=True)
+    ]
+    return pandas.DataFrame(wrong, index=frame.index)
 
 
 def _is_summary(file: Path, rows: Sequence[Row]) -> bool:
+    import pandas
+
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
-        # In any order: by reward, rounding may swap two.
-        by_name, expected = (
-            {f"{row['split']}, {row['agent']}": row for row in board}
+        boards = (  # in any order: by reward, rounding may swap two
+            pandas.DataFrame(board).set_index(["split", "agent"]).sort_index()
             for board in (stored, json.loads(json.dumps(rows)))
         )
-    except (OSError, ValueError, TypeError, KeyError):
+        # Rounding differs among machines.
+        pandas.testing.assert_frame_equal(*boards, check_dtype=False, rtol=1e-9, atol=1e-12)
+    except (OSError, ValueError, TypeError, KeyError, AssertionError):
         return False
-    return _equal(by_name, expected)
+    return True
 
 
-def _place(record: Record) -> str:
+def _place(record: Any) -> str:
     return f"{record.agent}, {record.split}, seed {record.seed}, prompt {record.prompt_id}"
 
 
@@ -179,12 +176,10 @@ def _check_suite(settings: dict[str, Any], made: Suite, report: Report) -> None:
     if frozen is None:
         report.notes.append(f"{settings['suite']} is no frozen suite: its rules are its own")
         return
-    rules = ("version", "splits", "dtype", "reward", "measure", "template", "unit", "max_units",
-             "max_new_tokens", "limit", "second_tokenizer")  # fmt: skip
-    title = f"suite {frozen.id} v{frozen.version}"
     report.problems += [
-        f"{rule} is {getattr(made, rule)!r}, but {title} has {getattr(frozen, rule)!r}"
-        for rule in rules
+        f"{rule} is {getattr(made, rule)!r}, but suite {frozen.id} v{frozen.version} has "
+        f"{getattr(frozen, rule)!r}"
+        for rule in _RULES
         if rule not in frozen.open and getattr(made, rule) != getattr(frozen, rule)
     ]
     if made.seeds < frozen.seeds:
@@ -197,22 +192,19 @@ def _check_suite(settings: dict[str, Any], made: Suite, report: Report) -> None:
 
 
 def _check_prompts(
-    path: Path,
-    frame: DataFrame,
-    settings: dict[str, Any],
-    template: Template | None,
-    report: Report,
+    opened: RunFolder, frame: DataFrame, template: Template | None, report: Report
 ) -> None:
+    settings = opened.settings
     try:  # which prompts the first run left out
-        text = (path / "provenance.json").read_text(encoding="utf-8")
+        text = (opened.path / "provenance.json").read_text(encoding="utf-8")
         skipped = dict(json.loads(text)["runs"][0]["skipped_prompts"])
     except (OSError, KeyError, IndexError, TypeError, ValueError):
         skipped = {}
-    groups = frame.groupby(["agent", "seed", "split"])["prompt_id"]
-    parts = {key: list(ids) for key, ids in groups}
+    runs = {f"{agent}, seed {seed}": own for (agent, seed), own in frame.groupby(["agent", "seed"])}
     for split in settings["splits"]:
-        own = {f"{a}, seed {s}": parts.get((a, s, split), []) for a, s, _ in parts}
-        report.problems += [f"{run} has no records of {split}" for run in own if not own[run]]
+        of_split = {run: own[own["split"] == split] for run, own in runs.items()}
+        parts = {run: own["prompt_id"].tolist() for run, own in of_split.items()}
+        report.problems += [f"{run} has no records of {split}" for run in parts if not parts[run]]
         try:
             prompts = load_prompts(settings["dataset"], split)
         except (ValueError, OSError) as error:
@@ -223,19 +215,18 @@ def _check_prompts(
             continue
         picked = [prompts[i] for i in pick_evenly(len(prompts), settings["limit"])]
         known = {prompt.id: prompt for prompt in picked}
-        left_out = set(skipped.get(split, ())) & set(known)
+        left_out = known.keys() & skipped.get(split, ())
         if left_out:
             report.notes.append(
                 f"{len(left_out)} of {len(known)} prompts of {split} were left out by the run, as "
                 "too long for the generator"
             )
-        for run, ids in own.items():
-            if len(ids) != len(set(ids)) or not set(ids) <= set(known):
+        for run, ids in parts.items():
+            if len(ids) != len(set(ids)) or not known.keys() >= set(ids):
                 report.problems.append(f"{run}: {split} holds prompts twice or others")
-            elif ids and (missing := len(set(known) - left_out - set(ids))):
+            elif ids and (missing := len(known.keys() - left_out - set(ids))):
                 report.problems.append(f"{run}: {split} lacks {missing} prompts")
-        of_split = frame[(frame["split"] == split) & frame["prompt_id"].isin(list(known))]
-        report.add(_other_prompts(to_records(of_split), known, template))
+        report.add(_other_prompts(frame[frame["split"] == split], known, template))
 
 
 def _template(settings: dict[str, Any]) -> Template | None:
@@ -246,17 +237,16 @@ def _template(settings: dict[str, Any]) -> Template | None:
 
 
 def _other_prompts(
-    records: Iterable[Record], known: dict[str, Prompt], template: Template | None
+    frame: DataFrame, known: dict[str, Prompt], template: Template | None
 ) -> Iterator[str]:
     """Return the records with another prompt than the dataset, or with a protected unit dropped."""
     rendered = {id: template.render(known[id]) for id in known} if template is not None else {}
-    for record in records:
-        prompt = known[record.prompt_id]
+    for record in frame[frame["prompt_id"].isin(list(known))].itertuples():
+        prompt, original = known[record.prompt_id], rendered.get(record.prompt_id)
         if (record.gold, record.source) != (prompt.output, prompt.source):
             yield f"{_place(record)}: gold answer or source is not the dataset's"
-        if record.prompt_id not in rendered:
+        if original is None:
             continue
-        original = rendered[record.prompt_id]
         pairs = product(record.dropped, original.fixed)
         if record.prompt != original.text:
             yield f"{_place(record)}: the prompt is not the dataset's"
@@ -264,38 +254,20 @@ def _other_prompts(
             yield f"{_place(record)}: parts of the template were dropped"
 
 
-def _generator(
-    settings: dict[str, Any], suite: Suite, device: str, report: Report
-) -> Generator | None:
-    """Return the generator of a run; None if it cannot be had, which the report then says."""
-    from pcrl_gym.generators.loading import load_generator
-
-    try:
-        generator = load_generator(settings["generator"], device=device, dtype=suite.dtype)
-    except (ValueError, OSError, ImportError) as error:
-        report.notes.append(f"the generator is not available, no answers were repeated: {error}")
-        return None
-    if generator.fingerprint != settings["generator_fingerprint"]:
-        report.problems.append("the generator has other weights than the one of the run")
-        return None
-    return generator
-
-
 def _other_answers(
-    records: list[Record], generator: Generator, max_new_tokens: int, template: Template | None
+    records: Sequence[Any], generator: Generator, max_new_tokens: int, template: Template | None
 ) -> Iterator[str]:
-    asked = [text for record in records for text in (record.prompt, record.compressed_prompt)]
-    texts = list(dict.fromkeys(asked))
+    texts = list(dict.fromkeys(chain(*((r.prompt, r.compressed_prompt) for r in records))))
     if isinstance(template, ChatTemplate):  # whose control tokens are control tokens
         texts = [framed(text, template.frame) for text in texts]
     answers = dict(zip(texts, generator.generate(texts, max_new_tokens), strict=True))
     counts = dict(zip(texts, generator.count_tokens(texts), strict=True))
-    for record in records:
+    for r in records:
         for prompt, answer, tokens in (
-            (record.prompt, record.output, record.original_tokens),
-            (record.compressed_prompt, record.compressed_output, record.compressed_tokens),
+            (r.prompt, r.output, r.original_tokens),
+            (r.compressed_prompt, r.compressed_output, r.compressed_tokens),
         ):
             if answers[prompt].text != answer:
-                yield f"{_place(record)}: the generator answers {answers[prompt].text!r}"
+                yield f"{_place(r)}: the generator answers {answers[prompt].text!r}"
             elif counts[prompt] != tokens:
-                yield f"{_place(record)}: the prompt has {counts[prompt]} tokens, not {tokens}"
+                yield f"{_place(r)}: the prompt has {counts[prompt]} tokens, not {tokens}"

@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.analyses.analysis import Analysis, Cell, Table, write_analysis
+from benchmarks.analyses.analysis import Analysis, Table, write_analysis
 from benchmarks.markdown import cell
 from benchmarks.records import RunFolder
 from benchmarks.standings import join
@@ -18,15 +18,11 @@ from pcrl_gym.errors import RunFolderError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-LIKELY = 0.05
-"""P-value below which a difference is called one, if its interval leaves out 0, too."""
-_PAIRS = (
-    "a", "b", "prompts", "a - b", "95 % interval", "P(a > b)", "p (sign flip)", "exact", "note",
-)  # fmt: skip
+LIKELY = 0.05  # p-value below which a difference is called one, if its interval leaves out 0, too
 _NOTE = (
     "Difference of the mean rewards on the same prompts, with a bootstrap interval over seeds and "
-    "prompts; probability that {a} earns more than {b}; p-value of a sign-flip test over prompts, "
-    "not corrected for the number of {what}."
+    "prompts; probability that {} earns more than {}; p-value of a sign-flip test over prompts, "
+    "not corrected for the number of {}."
 )
 
 
@@ -37,15 +33,14 @@ def run(
     others: Sequence[str | Path] = (),
     against: str | None = None,
 ) -> Analysis:
-    """Compare the agents of a result folder in mean reward, and return the tables.
+    """Compare the agents of a result folder in mean reward, and return the result.
 
-    Those of all pairs of the folder's own agents are written into it, too.
+    Tables of all pairs of the folder's own agents are written into it, too.
 
     Args:
         folder: Result folder, or one of published results.
         agents: The agents to compare; none given: all.
-        others: Result folders whose agents take part, or "standings"; see
-            `benchmarks.standings.join`.
+        others: Result folders whose agents take part; "standings" is the published one.
         against: Agent that each other one is compared with, in a line, best first.
 
     Raises:
@@ -65,65 +60,46 @@ def run(
 
 
 def compare_agents(frame: DataFrame, agents: Sequence[str] = ()) -> Analysis:
-    """Return every two agents of a frame against each other, a table per split.
-
-    See `benchmarks.statistics.compare` for the figures.
-
-    Raises:
-        RunFolderError, ValueError: If `run` raises one.
-    """
+    """Return every two agents of a frame against each other, a table per split."""
     names = list(agents) or sorted(frame["agent"].unique())
     if len(names) < 2:
         raise ValueError(f"A comparison needs two agents, got {names}")
+    columns = ("a", "b", "prompts", "a - b", "95 % interval", "P(a > b)", "p (sign flip)", "exact")
     tables = {}
-    for split in frame["split"].unique():
-        grids = _grids(frame, split)
-        there = [name for name in names if name in grids]
-        tables[split] = Table(
-            _PAIRS, tuple(_pair(grids, a, b, split) for a, b in combinations(there, 2))
-        )
-    note = _NOTE.format(a="a", b="b", what="pairs")
-    return Analysis("compare", "Agents compared in pairs", note, tables)
+    for split, grids in _grids(frame):
+        rows = []
+        for a, b in combinations([name for name in names if name in grids], 2):
+            difference, interval, probability, test, note = _compare(grids, a, b, split)
+            figures = (difference, cell(interval), probability, f"{test.p_value:.2g}")
+            exact = "yes" if test.exact else "no"
+            rows.append((a, b, grids[a].shape[1], *figures, exact, note))
+        tables[split] = Table((*columns, "note"), tuple(rows))
+    return Analysis("compare", "Agents compared in pairs", _NOTE.format("a", "b", "pairs"), tables)
 
 
 def verdicts(frame: DataFrame, against: str) -> Analysis:
-    """Return each agent of a frame against one, a table per split, the best first.
+    """Return each agent of a frame against one, a line per split, the best first.
 
     An agent is "better" or "worse" where the 95 % interval of the difference leaves out 0 and the
     p-value is below 0.05; else there is "no difference seen".
-
-    Raises:
-        RunFolderError, ValueError: If `run` raises one.
     """
     if against not in (names := sorted(frame["agent"].unique())) or len(names) < 2:
         raise ValueError(f"{against} cannot be compared with other agents; there are {names}")
-    tables = {}
-    for split in frame["split"].unique():
-        grids = _grids(frame, split)
-        if against in grids:
-            results = [(a, _compare(grids, a, against, split)) for a in grids if a != against]
-            results.sort(key=lambda named: -named[1].difference)
-            rows = tuple(tuple(_verdict(agent, result)) for agent, result in results)
-            columns = ("agent", "difference", "95 % interval", "P(better)", "p", "verdict")
-            tables[f"{split}, against {against}"] = Table(columns, rows)
-    note = _NOTE.format(a="an agent", b=against, what="agents")
-    return Analysis("compare", f"Agents compared with {against}", note, tables)
-
-
-def _verdict(agent: str, result: Comparison) -> Iterator[Cell]:
-    low, high = result.interval
-    seen = not low <= 0.0 <= high and result.sign_flip.p_value < LIKELY
-    better = "better" if result.difference > 0.0 else "worse"
-    yield from (agent, result.difference, cell(result.interval), result.probability_of_improvement)
-    yield from (f"{result.sign_flip.p_value:.2g}", better if seen else "no difference seen")
-
-
-def _pair(grids: dict[str, DataFrame], a: str, b: str, split: str) -> tuple[Cell, ...]:
-    result = _compare(grids, a, b, split)
-    test, prompts = result.sign_flip, grids[a].shape[1]
-    figures = (result.difference, cell(result.interval), result.probability_of_improvement)
-    exact = "yes" if test.exact else "no"
-    return (a, b, prompts, *figures, f"{test.p_value:.2g}", exact, result.note)
+    lines = []
+    for split, grids in _grids(frame):
+        others = [name for name in grids if name != against and against in grids]
+        results = {name: _compare(grids, name, against, split) for name in others}
+        for name in sorted(others, key=lambda name: -results[name].difference):
+            difference, interval, probability, test, _ = results[name]
+            verdict = "no difference seen"
+            if test.p_value < LIKELY and not interval[0] <= 0.0 <= interval[1]:
+                verdict = f"{'better' if difference > 0.0 else 'worse'} than {against}"
+            lines.append(
+                f"{name}, {split}: {difference:+.3f} (95 % {cell(interval)}), "
+                f"P(better) {probability:.2f}, p {test.p_value:.2g}: {verdict}\n"
+            )
+    note = _NOTE.format("an agent", against, "agents")
+    return Analysis("compare", f"Agents compared with {against}", "".join([*lines, "\n", note]), {})
 
 
 def _compare(grids: dict[str, DataFrame], a: str, b: str, split: str) -> Comparison:
@@ -132,6 +108,6 @@ def _compare(grids: dict[str, DataFrame], a: str, b: str, split: str) -> Compari
     return compare(grids[a].to_numpy(), grids[b].to_numpy())
 
 
-def _grids(frame: DataFrame, split: str) -> dict[str, DataFrame]:
-    own = frame[frame["split"] == split]
-    return {str(agent): figure_grid(records) for agent, records in own.groupby("agent")}
+def _grids(frame: DataFrame) -> Iterator[tuple[str, dict[str, DataFrame]]]:
+    for split, own in frame.groupby("split", sort=False):
+        yield str(split), {str(a): figure_grid(records) for a, records in own.groupby("agent")}

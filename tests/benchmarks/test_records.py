@@ -7,13 +7,8 @@ import pyarrow.parquet
 import pytest
 
 from bench_fixtures import SETTINGS, record
-from benchmarks.records import (
-    Record,
-    RunFolder,
-    RunFolderError,
-    check_agent_name,
-    check_settings,
-)
+from benchmarks.records import Record, RunFolder, check_agent_name, check_settings
+from pcrl_gym.errors import RunFolderError
 
 ODD = record(
     prompt="\u2028 \U0001f600 \udc80 \x00 مرحبا", gold_cut=None, gold_rouge_l=None, dropped=()
@@ -36,12 +31,11 @@ def write(folder: RunFolder, *records: Record) -> Path:
 def test_records_are_read_as_they_were_written(folder: RunFolder):
     write(folder, ODD, record(prompt_id="p1"))
     assert list(folder.records()) == [ODD, record(prompt_id="p1")]
-    lines = [line.encode("ascii").decode() for line in folder.json_lines()]
-    read = [json.loads(line) for line in lines]
-    assert [Record(**r | {"dropped": tuple(map(tuple, r["dropped"]))}) for r in read] == [
-        ODD,
-        record(prompt_id="p1"),
-    ]
+    lines = list(folder.json_lines())
+    assert "".join(lines).isascii()
+    one, other = map(json.loads, lines)
+    assert Record(**one | {"dropped": ()}) == ODD
+    assert Record(**other | {"dropped": ((13, 16),)}) == record(prompt_id="p1")
 
 
 def test_the_frame_has_a_column_per_attribute_and_gaps_for_missing_figures(folder: RunFolder):
@@ -152,22 +146,6 @@ def test_folders_of_earlier_versions_are_refused(folder: RunFolder):
     part.with_suffix(".jsonl").touch()
     with pytest.raises(RunFolderError, match="earlier version"):
         RunFolder(folder.path)
-
-
-def test_trained_agent_appears_when_it_is_saved(tmp_path: Path):
-    folder = RunFolder.open(tmp_path, SETTINGS)
-
-    def full_disk():
-        with folder.write_trained_agent("a", 0) as target:
-            (target / "half").touch()
-            raise OSError(28, "no space left")
-
-    with pytest.raises(OSError, match="no space"):
-        full_disk()
-    assert not folder.trained_agent("a", 0).exists()
-    with folder.write_trained_agent("a", 0) as target:
-        (target / "whole").touch()
-    assert [file.name for file in folder.trained_agent("a", 0).iterdir()] == ["whole"]
 
 
 def test_same_settings_resume_and_agents_may_join(tmp_path: Path):

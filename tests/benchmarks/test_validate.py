@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench_fixtures import change_part, record
+from bench_fixtures import change_part, frame, record
 from benchmarks.__main__ import main
 from benchmarks.validate import validate, wrong_figures
 from pcrl_gym.scoring.rewards import make_reward
@@ -166,9 +166,11 @@ def test_figures_by_hand():
     reward = make_reward("threshold")
     right = record()
     # "say" dropped: 5 of 10 tokens that are paid for, and the answer is the same.
-    assert wrong_figures(right, reward, UNICODE_ROUGE_L) == []
-    assert wrong_figures(record(reward=0.4), reward, UNICODE_ROUGE_L) == ["reward"]
-    assert wrong_figures(record(dropped=()), reward, UNICODE_ROUGE_L) == [
-        "compressed_prompt",
-        "drop_rate",
+    records = [right, record(reward=0.4), record(dropped=()), record(gold_cut=None)]
+    wrong = wrong_figures(frame(records), reward, UNICODE_ROUGE_L)
+    assert [set(wrong.columns[of]) for of in wrong.to_numpy()] == [
+        set(),
+        {"reward"},
+        {"compressed_prompt", "drop_rate"},
+        {"cut_rouge_1", "cut_rouge_2", "cut_rouge_l"},
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench_fixtures import SETTINGS, frame, record
+from benchmarks.analyses.analysis import Analysis
 from benchmarks.analyses.compare import compare_agents, run, verdicts
 from benchmarks.records import RunFolder
 from pcrl_gym.errors import RunFolderError
@@ -25,6 +26,10 @@ def folder(path: Path, **rewards: tuple[float, ...]) -> Path:
             for one in records(**{agent: rewards[agent]}):
                 write(one)
     return path
+
+
+def lines(analysis: Analysis) -> list[str]:
+    return analysis.note.partition("\n\n")[0].splitlines()
 
 
 def test_pairs_by_hand():
@@ -52,35 +57,34 @@ def test_verdicts_come_best_first():
     own = records(
         mine=(0.25, 0.75) * 4, scst=(0.5,) * 8, good=(1.0, 0.75) * 4, bad=(0.0,) * 8, few=(0.5,) * 8
     )
-    table = verdicts(frame(own), "scst").tables["seen, against scst"]
-    assert [(row[0], row[1], row[5]) for row in table.rows] == [
-        ("good", 0.375, "better"),
-        ("few", 0.0, "no difference seen"),
-        ("mine", 0.0, "no difference seen"),
-        ("bad", -0.5, "worse"),
-    ]
-    assert table.rows[-1][2:5] == ("-0.500 to -0.500", 0.0, "0.0078")
+    good, few, mine, bad = lines(verdicts(frame(own), "scst"))
+    assert good.startswith("good, seen: +0.375 (95 % 0.")
+    assert good.endswith("P(better) 1.00, p 0.0078: better than scst")
+    assert few == (
+        "few, seen: +0.000 (95 % 0.000 to 0.000), P(better) 0.50, p 1: no difference seen"
+    )
+    assert mine.startswith("mine, seen: +0.000")
+    assert bad == (
+        "bad, seen: -0.500 (95 % -0.500 to -0.500), P(better) 0.00, p 0.0078: worse than scst"
+    )
     with pytest.raises(ValueError, match="nobody cannot be compared"):
         verdicts(frame(own), "nobody")
 
 
 def test_a_difference_needs_a_small_p_value_too():
     # The interval leaves out 0, but of 2^4 signs two are as far from it: p = 0.125.
-    (row,) = (
-        verdicts(frame(records(a=(1.0,) * 4, b=(0.5,) * 4)), "b").tables["seen, against b"].rows
-    )
-    assert row[2:] == ("0.500 to 0.500", 1.0, "0.12", "no difference seen")
+    (line,) = lines(verdicts(frame(records(a=(1.0,) * 4, b=(0.5,) * 4)), "b"))
+    assert line.endswith("(95 % 0.500 to 0.500), P(better) 1.00, p 0.12: no difference seen")
 
 
 def test_folders_are_compared_and_the_first_holds_its_pairs(tmp_path: Path):
     mine = folder(tmp_path / "mine", a=(1.0, 1.0), b=(0.5, 0.5))
     theirs = folder(tmp_path / "theirs", b=(0.0, 0.0), c=(0.25, 0.25))
-    joined = run(mine, others=[theirs], against="c")
-    names = [row[0] for row in joined.tables["seen, against c"].rows]
-    assert names == ["a", "b", "b (theirs)"]
+    joined = lines(run(mine, others=[theirs], against="c"))
+    assert [line.split(",")[0] for line in joined] == ["a", "b", "b (theirs)"]
     assert not (mine / "analyses").exists()
-    some = run(mine, ["a", "b (theirs)"], others=[theirs], against="c")
-    assert [row[0] for row in some.tables["seen, against c"].rows] == ["a", "b (theirs)"]
+    some = lines(run(mine, ["a", "b (theirs)"], others=[theirs], against="c"))
+    assert [line.split(",")[0] for line in some] == ["a", "b (theirs)"]
     (pair,) = run(mine).tables["seen"].rows
     assert pair[:2] == ("a", "b")
     assert (mine / "analyses" / "compare.md").is_file()
