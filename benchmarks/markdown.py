@@ -8,14 +8,7 @@ from typing import Any
 
 
 def align(table: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table of lines of cells, the headers first; a "|" in a cell is escaped.
-
-    Example:
-        >>> print(align([["agent", "n"], ["random", "12"]]), end="")
-        | agent  |   n |
-        | ------ | --: |
-        | random |  12 |
-    """
+    """Return a Markdown table of lines of cells, the headers first; a "|" in a cell is escaped."""
     table = [[cell.replace("|", r"\|") for cell in line] for line in table]
     first, *others = (max(3, *map(len, column)) for column in zip(*table, strict=True))
     lines = [[line[0].ljust(first), *map(str.rjust, line[1:], others)] for line in table]

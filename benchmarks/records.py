@@ -238,12 +238,7 @@ def choose(
 
 
 def kept_text(prompt: str, dropped: Sequence[tuple[int, int]]) -> str:
-    """Return a prompt without the ranges that were dropped.
-
-    Example:
-        >>> kept_text("Please say hi", [(0, 7)])
-        'say hi'
-    """
+    """Return a prompt without the ranges that were dropped."""
     starts, ends = [0, *(end for _, end in dropped)], [*(start for start, _ in dropped), None]
     return "".join(prompt[start:end] for start, end in zip(starts, ends, strict=True))
 
@@ -266,9 +261,9 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
         )
     stored = _read_settings(path)
     found = [
-        f"\n  {key}: {json.dumps(stored.get(key))} in the folder, {json.dumps(wanted[key])} now"
-        for key in sorted(wanted.keys() - {"agents"})
-        if stored.get(key) != wanted[key]
+        f"\n  {key}: {json.dumps(stored.get(key))} in the folder, {json.dumps(value)} now"
+        for key, value in sorted(wanted.items())
+        if key != "agents" and stored.get(key) != value
     ]
     found += [
         f"\n  agent {name}: {stored['agents'][name]} in the folder, {now} now"

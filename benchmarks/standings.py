@@ -64,10 +64,6 @@ def join(
 
     The others are folders of the same suite and prompts, or "standings". An agent whose name is
     taken by an earlier folder is called `<agent> (<folder>)`. Without `agents` all are returned.
-
-    Raises:
-        RunFolderError: If a folder has other settings, each of which is named, or no results.
-        ValueError: If there are no such standings, or an agent has no results.
     """
     import pandas as pd
 

@@ -41,13 +41,7 @@ _MEANS = """
 
 
 def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
-    """Summarise a frame of `RunFolder.frame` under its settings: a row per agent and split.
-
-    They are in the order of the settings' splits, within one the best reward first.
-
-    Raises:
-        RunFolderError: If the seeds of a row were not evaluated on the same prompts.
-    """
+    """Return a row per agent and split of a `RunFolder.frame`, in each split the best first."""
     answered_right = frame["compressed_output"].str.strip() == frame["gold"].str.strip()
     second = frame[[f"second_{tokens}" for tokens in TOKENS]].to_numpy()
     groups = frame.assign(
@@ -90,11 +84,7 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
 
 
 def figure_grid(own: DataFrame) -> DataFrame:
-    """Return the rewards of one agent on one split: a line per seed, a column per prompt id.
-
-    Raises:
-        RunFolderError: If the seeds were not evaluated on the same prompts, each once.
-    """
+    """Return the rewards of one agent on one split: a line per seed, a column per prompt id."""
     try:
         grid = own.pivot(index="seed", columns="prompt_id", values="reward")
     except ValueError:  # a prompt twice
@@ -109,12 +99,7 @@ def figure_grid(own: DataFrame) -> DataFrame:
 
 
 def suite_title(settings: dict[str, Any]) -> str:
-    """Return suite and version, and how many prompts of each split where not all were evaluated.
-
-    Example:
-        >>> suite_title({"suite": "micro", "version": 1, "limit": 64})
-        'micro v1, limit 64'
-    """
+    """Return suite, version and limit: "micro v1, limit 64"."""
     title = f"{settings['suite']} v{settings['version']}"
     return title if settings["limit"] is None else f"{title}, limit {settings['limit']}"
 

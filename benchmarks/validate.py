@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
+from operator import ne
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +142,8 @@ def wrong_figures(frame: DataFrame, reward: Any, measure: Measure) -> DataFrame:
         name: ~np.isclose(frame[name], values, rtol=1e-9, atol=1e-12, equal_nan=True)
         for name, values in expected.items()
     }
-    kept, rate = list(map(kept_text, frame["prompt"], dropped)), frame["drop_rate"]
-    wrong["compressed_prompt"] = frame["compressed_prompt"] != kept
+    kept, rate = map(kept_text, frame["prompt"], dropped), frame["drop_rate"]
+    wrong["compressed_prompt"] = list(map(ne, frame["compressed_prompt"], kept))
     wrong["drop_rate"] = ~rate.between(0.0, 1.0) | ((rate == 0.0) != (dropped.str.len() == 0))
     wrong["dropped"] = [  # unless the ends rise, and lie in the prompt
         (np.diff([-1, *chain(*own), len(prompt) + 1]) < 1).any()

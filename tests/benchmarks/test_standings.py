@@ -44,7 +44,8 @@ def test_published_records_are_those_of_the_folder(results: RunFolder, tmp_path:
         "records.parquet",
     }
     frame = results.frame()
-    frame["compressed_prompt"] = list(map(kept_text, frame["prompt"], frame["dropped"]))
+    kept = list(map(kept_text, frame["prompt"], frame["dropped"]))
+    frame["compressed_prompt"] = pandas.Series(kept, dtype=object)
     published = RunFolder(file.parent)
     pandas.testing.assert_frame_equal(published.frame(), frame, check_exact=True)
     file.write_bytes(b"PAR1")

@@ -166,11 +166,14 @@ def test_figures_by_hand():
     reward = make_reward("threshold")
     right = record()
     # "say" dropped: 5 of 10 tokens that are paid for, and the answer is the same.
-    records = [right, record(reward=0.4), record(dropped=()), record(gold_cut=None)]
+    odd = {"prompt": "\udc80", "compressed_prompt": "\udc81", "dropped": ((0, 1),)}
+    changed = [{"reward": 0.4}, {"dropped": ()}, {"gold_cut": None}, odd]
+    records = [right, *(record(**change) for change in changed)]
     wrong = wrong_figures(frame(records), reward, UNICODE_ROUGE_L)
     assert [set(wrong.columns[of]) for of in wrong.to_numpy()] == [
         set(),
         {"reward"},
         {"compressed_prompt", "drop_rate"},
         {"cut_rouge_1", "cut_rouge_2", "cut_rouge_l"},
+        {"compressed_prompt"},
     ]
