@@ -34,7 +34,8 @@ def against_gold(answer: str, gold: str) -> GoldFigures:
     """
     if answer == gold:
         return GoldFigures(1.0, 1.0, 1.0)
-    return GoldFigures(*(rouge_n_f1(answer, gold, n) for n in (1, 2)), ROUGE_L(answer, gold))
+    rouge_1, rouge_2 = (rouge_n_f1(answer, gold, n) for n in (1, 2))
+    return GoldFigures(rouge_1, rouge_2, ROUGE_L(answer, gold))
 
 
 class AnswerCut:
