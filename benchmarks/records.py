@@ -1,9 +1,10 @@
-"""The result folder: one JSON line per evaluated prompt, resumable, never mixed.
+"""The result folder: a row per evaluated prompt, resumable, never mixed.
 
 Layout of a folder:
 
     settings.json                       what was asked for; compared when a run is resumed
-    records/<agent>/<split>-seed<k>.jsonl   one part: a finished (agent, split, seed)
+    records/<agent>/<split>-seed<k>.parquet   one part: a finished (agent, split, seed)
+    records.parquet                     all parts in one, in place of `records/`: published results
     agents/<agent>-seed<k>/             trained agents
     training/<agent>-seed<k>/           what an interrupted training resumes from, see
                                         `agents.runs.folder`; gone once the agent is trained
@@ -21,19 +22,24 @@ need no model.
 from __future__ import annotations
 
 import json
-import os
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import replace_folder, write_file
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 # What a run that was stopped before it wrote its settings may leave behind.
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
+ALL_RECORDS = "records.parquet"
+"""File of published results, in place of `records/`."""
 ORACLE = ", oracle"
 """End of an agent's entry in the settings if it sees the generator's answers."""
 RANKS_BY = ", ranks by "
@@ -116,32 +122,6 @@ class Record:
     requested_rate: float | None
     compress_ms: float
 
-    def to_json(self) -> str:
-        """Return record as one line of ASCII, so that lone surrogates and line separators survive.
-
-        Raises:
-            ValueError: If a figure is not finite.
-        """
-        return json.dumps(asdict(self), allow_nan=False)
-
-    @classmethod
-    def from_json(cls, line: str) -> Record:
-        """Read a line written by `to_json`.
-
-        Raises:
-            ValueError: If the line is no JSON object with exactly the keys of a record.
-        """
-        values = json.loads(line)
-        expected = set(cls.__slots__)
-        got = set(values) if isinstance(values, dict) else set()
-        if got != expected:
-            raise ValueError(
-                f"a record needs exactly its {len(expected)} keys; "
-                f"missing {sorted(expected - got)}, unknown {sorted(got - expected)}"
-            )
-        values["dropped"] = tuple((start, end) for start, end in values["dropped"])
-        return cls(**values)
-
 
 class RunFolder:
     """A result folder that is open for reading and adding parts.
@@ -182,7 +162,7 @@ class RunFolder:
 
     def part(self, agent: str, split: str, seed: int) -> Path:
         """Return where the records of one (agent, split, seed) belong."""
-        return self.path / "records" / agent / f"{split}-seed{seed}.jsonl"
+        return self.path / "records" / agent / f"{split}-seed{seed}.parquet"
 
     def trained_agent(self, agent: str, seed: int) -> Path:
         """Return where the trained agent of one seed belongs."""
@@ -192,68 +172,128 @@ class RunFolder:
         """Return where one seed of an agent is trained: the folder of a training run."""
         return self.path / "training" / f"{agent}-seed{seed}"
 
+    def parts(self) -> list[Path]:
+        """Return the files of finished parts, by name."""
+        return sorted((self.path / "records").glob("*/*.parquet"))
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a part is finished."""
+        return bool(self.parts()) or (self.path / ALL_RECORDS).is_file()
+
     @contextmanager
     def write_part(self, agent: str, split: str, seed: int) -> Iterator[Callable[[Record], None]]:
         """Write one part: it exists once the block ends without an exception.
 
         Yields:
             A function that takes the next record.
+
+        Raises:
+            ValueError: If a figure is not finite.
         """
+        from benchmarks.parquet import schema_of, to_bytes, to_table
+
         part = self.part(agent, split, seed)
         part.parent.mkdir(parents=True, exist_ok=True)
-        temporary = part.with_name(part.name + ".tmp")
-        with temporary.open("w", encoding="ascii", newline="\n") as file:
-            yield lambda record: print(record.to_json(), file=file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(part)
+        records: list[Record] = []
+        yield records.append
+        write_file(part, to_bytes(to_table(records, schema_of(Record))))
 
     def write_trained_agent(self, agent: str, seed: int) -> AbstractContextManager[Path]:
         """Return a block that saves a trained agent into an empty folder; see `replace_folder`."""
         return replace_folder(self.trained_agent(agent, seed))
 
-    def records(self) -> Iterator[Record]:
-        """Return all records of finished parts, in the order of agent, split and seed.
+    def frame(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> DataFrame:
+        """Return the records of some agents and splits, of all if none are given, as a frame.
+
+        A column per attribute of `Record`. A missing figure is NaN, so `gold_cut` is a float;
+        `dropped` holds lists of pairs. Rows come by split (in the order of the settings), agent,
+        seed and prompt.
 
         Raises:
-            RunFolderError: If a line cannot be read; file and line are named.
+            ValueError: If an agent or split has no results.
+            RunFolderError: If nothing has results yet, or a file is damaged; it is named.
         """
-        for part in sorted((self.path / "records").glob("*/*.jsonl")):
-            with part.open(encoding="ascii") as file:
-                for number, line in enumerate(file, start=1):
-                    try:
-                        yield Record.from_json(line)
-                    except ValueError as error:
-                        raise RunFolderError(
-                            f"{part}, line {number}: {error}. Delete the file; the same run "
-                            "command evaluates that part again"
-                        ) from error
+        frame = self._read_all()
+        for key, wanted in (("agent", agents), ("split", splits)):
+            there = sorted(frame[key].unique())
+            if missing := [name for name in wanted if name not in there]:
+                raise ValueError(
+                    f"{self.path} has no results of the {key}s {', '.join(missing)}, only of "
+                    f"{', '.join(there)}"
+                )
+            if wanted:
+                frame = frame[frame[key].isin(list(wanted))]
+        order = {split: place for place, split in enumerate(self.settings["splits"])}
+        keys = frame[["agent", "seed"]].assign(place=frame["split"].map(order))
+        keys = keys.sort_values(["place", "agent", "seed"], kind="stable")
+        return frame.loc[keys.index].reset_index(drop=True)
+
+    def records(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Iterator[Record]:
+        """Return the rows of `frame` as objects, with None for a missing figure.
+
+        Raises:
+            ValueError, RunFolderError: If `frame` raises one.
+        """
+        kinds = Record.__annotations__.values()
+        for row in self.frame(agents, splits).itertuples(index=False, name=None):
+            yield Record(*map(_plain, kinds, row))
+
+    def json_lines(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Iterator[str]:
+        """Return the records as JSON objects on a line each: ASCII, whatever the texts hold.
+
+        Raises:
+            ValueError, RunFolderError: If `frame` raises one.
+        """
+        for record in self.records(agents, splits):
+            yield json.dumps(asdict(record), allow_nan=False)
+
+    def _read_all(self) -> DataFrame:
+        import pandas as pd
+        import pyarrow as pa
+
+        from benchmarks.parquet import read_table, schema_of, to_frame
+
+        schema, files, left_out = schema_of(Record), self.parts(), "compressed_prompt"
+        place = schema.get_field_index(left_out)
+        if (self.path / ALL_RECORDS).is_file():
+            schema, files = schema.remove(place), [self.path / ALL_RECORDS]
+        if not files:
+            raise RunFolderError(f"{self.path} has no results yet")
+        tables = []
+        for file in files:
+            try:
+                tables.append(read_table(file, schema))
+            except ValueError as error:
+                raise RunFolderError(
+                    f"{file}: {error}. Delete the file; the same run command evaluates that part "
+                    "again"
+                ) from error
+        frame = to_frame(pa.concat_tables(tables))
+        if left_out not in frame:
+            kept = list(map(kept_text, frame["prompt"], frame["dropped"]))
+            frame.insert(place, left_out, pd.Series(kept, dtype=object))
+        return frame
 
 
-def select(
-    folder: RunFolder, agents: Sequence[str] = (), splits: Sequence[str] = ()
-) -> list[Record]:
-    """Return the records of some agents and splits, of all if none are given.
+def kept_text(prompt: str, dropped: Sequence[tuple[int, int]]) -> str:
+    """Return a prompt without the ranges that were dropped.
 
-    Raises:
-        ValueError: If an agent or split has no results, or nothing has.
-        RunFolderError: If a line cannot be read.
+    Example:
+        >>> kept_text("Please say hi", [(0, 7)])
+        'say hi'
     """
-    records = list(folder.records())
-    if not records:
-        raise ValueError(f"{folder.path} has no results yet")
-    for what, wanted in (("agents", agents), ("splits", splits)):
-        there = {getattr(record, what[:-1]) for record in records}
-        if missing := [name for name in wanted if name not in there]:
-            raise ValueError(
-                f"{folder.path} has no results of the {what} {', '.join(missing)}, only of "
-                f"{', '.join(sorted(there))}"
-            )
-    return [
-        record
-        for record in records
-        if (not agents or record.agent in agents) and (not splits or record.split in splits)
-    ]
+    starts, ends = [0, *(end for _, end in dropped)], [*(start for start, _ in dropped), None]
+    return "".join(prompt[start:end] for start, end in zip(starts, ends, strict=True))
+
+
+def _plain(kind: str, value: Any) -> Any:
+    """Return a cell of a frame as the attribute of a record."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if kind.startswith("int") else value
+    return value
 
 
 def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
@@ -332,4 +372,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise RunFolderError(f"{file} is damaged: {error}") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("agents"), dict):
         raise RunFolderError(f"{file} is damaged: expected a JSON object with the key 'agents'")
+    if any((path / "records").glob("*/*.jsonl")):
+        raise RunFolderError(
+            f"{path} was made by an earlier version, which wrote JSON lines. Run the same command "
+            "again with another --out"
+        )
     return settings

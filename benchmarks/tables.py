@@ -1,4 +1,4 @@
-"""Leaderboard rows from records, and the row's three forms: JSON, Markdown, terminal.
+"""Leaderboard rows from records, and their three forms: JSON, Markdown, terminal.
 
 Needs no model and loads neither torch nor transformers.
 """
@@ -6,27 +6,30 @@ Needs no model and loads neither torch nor transformers.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict, cast
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from benchmarks.columns import columns_of
+from benchmarks.columns import COLUMNS, columns_of, measured
 from benchmarks.markdown import align, cell
-from benchmarks.records import ORACLE, RANKS_BY, Record, RunFolder
-from benchmarks.resampling import bootstrap_interval, bootstrap_iqm_interval, interquartile_mean
-from benchmarks.stats import (
-    exact_match,
-    mean,
-    micro_compression_ratio,
-    normalised_score,
-    survival_rate,
-)
+from benchmarks.records import ORACLE, RANKS_BY, RunFolder
+from benchmarks.statistics import bootstrap_interval, interquartile_mean, normalised_score
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.scoring.ratio import compression_ratio
+from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 from pcrl_gym.storage.atomic import write_file
 
-_MEASURED = ("reward", "compression_ratio", "drop_rate", "similarity", "compress_ms")
-_ROUGE = tuple(f"{kind}_rouge_{n}" for kind in ("gold", "cut") for n in "12l")
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.table import Table
+
+_TOKENS = ("original_tokens", "compressed_tokens", "template_tokens")
+_MEANS = (
+    "reward", "compression_ratio", "compression_ratio_second", "requested_rate", "drop_rate",
+    "similarity", "survival_rate", "exact_match", "gold_rouge_1", "gold_rouge_2", "gold_rouge_l",
+    "cut_rouge_1", "cut_rouge_2", "cut_rouge_l", "compress_ms",
+)  # fmt: skip
 
 
 class Row(TypedDict):
@@ -73,79 +76,71 @@ class Row(TypedDict):
     ranks_by: str
 
 
-def make_rows(records: Iterable[Record], settings: dict[str, Any]) -> list[Row]:
-    """Summarise the records of one folder and its settings: a row per agent and split.
+def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
+    """Summarise a frame of `RunFolder.frame` under its settings: a row per agent and split.
 
     They are in the order of the settings' splits, within one the best reward first.
 
     Raises:
         RunFolderError: If the seeds of a row were not evaluated on the same prompts.
     """
-    grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        grouped[record.agent, record.split].append(record)
-    rows = [_make_row(group, settings) for group in grouped.values()]
-    rewards = {(row["split"], row["agent"]): row["reward"] for row in rows}
-    for row in rows:
-        floor = rewards.get((row["split"], "keep_all"))
-        ceiling = rewards.get((row["split"], "search"))
-        if floor is not None and ceiling is not None:
-            row["normalised_score"] = normalised_score(row["reward"], floor, ceiling)
+    import numpy as np
+
+    answered_right = frame["compressed_output"].str.strip() == frame["gold"].str.strip()
+    second = (frame[f"second_{tokens}"].to_numpy() for tokens in _TOKENS)
+    groups = frame.assign(
+        survival_rate=frame["similarity"] > SURVIVAL_THRESHOLD,
+        exact_match=np.where(frame["gold"] != "", answered_right, np.nan),
+        compression_ratio_second=compression_ratio(*second),
+    ).groupby(["agent", "split"])
+    means, tokens = groups[list(_MEANS)].mean(), groups[list(_TOKENS)].sum()
+    rewards = means["reward"].to_dict()
+    rows = []
+    for (agent, split), own in groups:
+        grid = figure_grid(own).to_numpy()
+        mean = {
+            name: None if math.isnan(value) else float(value)
+            for name, value in means.loc[agent, split].items()
+        }
+        floor, ceiling = (rewards.get((other, split), math.nan) for other in ("keep_all", "search"))
+        meaning = settings["agents"].get(agent, "")
+        row = mean | dict(
+            agent=agent,
+            suite=suite_title(settings),
+            split=split,
+            generator=settings["generator_name"],
+            seeds=grid.shape[0],
+            n=grid.shape[1],
+            reward_ci=bootstrap_interval(grid),
+            reward_iqm=float(interquartile_mean(grid)),
+            reward_iqm_ci=bootstrap_interval(grid, statistic=interquartile_mean, replicates=500),
+            normalised_score=normalised_score(mean["reward"], floor, ceiling),
+            compression_ratio_micro=compression_ratio(*map(int, tokens.loc[agent, split])),
+            oracle=meaning.endswith(ORACLE),
+            ranks_by=meaning.partition(RANKS_BY)[2],
+        )
+        rows.append(cast("Row", {key: row[key] for key in Row.__annotations__}))
     order = {split: place for place, split in enumerate(settings["splits"])}
     return sorted(rows, key=lambda row: (order[row["split"]], -row["reward"], row["agent"]))
 
 
-def _make_row(records: Sequence[Record], settings: dict[str, Any]) -> Row:
-    by_seed: dict[int, list[Record]] = defaultdict(list)
-    for record in records:
-        by_seed[record.seed].append(record)
-    parts = list(by_seed.values())
-    agent, split = records[0].agent, records[0].split
-    prompt_ids = [record.prompt_id for record in parts[0]]
-    if any([record.prompt_id for record in part] != prompt_ids for part in parts):
+def figure_grid(own: DataFrame, figure: str = "reward") -> DataFrame:
+    """Return a figure of one agent on one split: a line per seed, a column per prompt id.
+
+    Raises:
+        RunFolderError: If the seeds were not evaluated on the same prompts, each once.
+    """
+    try:
+        grid = own.pivot(index="seed", columns="prompt_id", values=figure)
+    except ValueError:  # a prompt twice
+        grid = None
+    if grid is None or grid.isna().any(axis=None):
+        agent, split = own[["agent", "split"]].iloc[0]
         raise RunFolderError(
             f"The seeds of agent {agent} on {split} hold different prompts. Delete "
             f"records/{agent} and run again"
         )
-    rewards = [[record.reward for record in part] for part in parts]
-    row: dict[str, Any] = {
-        key: mean(getattr(record, key) for record in records)
-        for key in (*_MEASURED, "requested_rate", *_ROUGE)
-    }
-    if any(row[key] is None for key in _MEASURED):
-        raise RunFolderError("A part holds no figures; delete it and run again")
-    row |= dict(
-        agent=agent,
-        suite=suite_title(settings),
-        split=split,
-        generator=settings["generator_name"],
-        seeds=len(parts),
-        n=len(prompt_ids),
-        reward_ci=bootstrap_interval(rewards),
-        reward_iqm=interquartile_mean(rewards),
-        reward_iqm_ci=bootstrap_iqm_interval(rewards),
-        normalised_score=None,  # needs the other agents
-        compression_ratio_micro=micro_compression_ratio(
-            [record.original_tokens for record in records],
-            [record.compressed_tokens for record in records],
-            [record.template_tokens for record in records],
-        ),
-        compression_ratio_second=mean(
-            compression_ratio(
-                record.second_original_tokens,
-                record.second_compressed_tokens,
-                record.second_template_tokens,
-            )
-            for record in records
-        ),
-        survival_rate=survival_rate([record.similarity for record in records]),
-        exact_match=exact_match(
-            (record.compressed_output for record in records), (record.gold for record in records)
-        ),
-        oracle=settings["agents"].get(agent, "").endswith(ORACLE),
-        ranks_by=settings["agents"].get(agent, "").partition(RANKS_BY)[2],
-    )
-    return cast("Row", {key: row[key] for key in Row.__annotations__})
+    return grid
 
 
 def suite_title(settings: dict[str, Any]) -> str:
@@ -158,6 +153,16 @@ def suite_title(settings: dict[str, Any]) -> str:
     title = f"{settings['suite']} v{settings['version']}"
     return title if settings["limit"] is None else f"{title}, limit {settings['limit']}"
 
+
+_SHORT = {
+    "normalised_score": "norm.",
+    "similarity": "simil.",
+    "survival_rate": "surv.",
+    "compress_ms": "ms",
+}
+_NOT_RANKED = ("agent", "seeds", "n", "requested_rate", "drop_rate")
+WIDTH = 100
+"""Columns of a terminal that a table takes at most."""
 
 # No line starts with the mark: Markdown would take it for a list.
 ORACLE_MARK = " *"
@@ -195,9 +200,65 @@ def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
     return "\n".join(blocks)
 
 
+def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
+    """Print the leaderboard in at most 100 columns, the best of each column in bold green.
+
+    The figures are those of `format_leaderboard`, without what no agent has a figure for; intervals
+    stand with their figures. Agents that see the generator's answers are never the best.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console.width = min(WIDTH, console.width)
+    for split in dict.fromkeys(row["split"] for row in rows):
+        own = [row for row in rows if row["split"] == split]
+        title = f"{own[0]['suite']}, {split} (generator: {own[0]['generator']})"
+        console.print(title, style="bold", markup=False)
+        keys = [c.key for c in measured(own, columns_of("further" if details else "main"))]
+        agent, *figures = [key for key in keys if not key.endswith("_ci")]
+        narrow = [key for key in figures if key != "compression_ratio_micro"]
+        rouge = [key for key in narrow if details and "rouge" in key]
+        for part in ([key for key in narrow if key not in rouge], rouge):
+            if part:
+                console.print(_terminal_table(own, [agent, *part]))
+        note = notes(own)
+        console.print(f"{note}\n" if note else "", markup=False)
+    if not rows:
+        console.print("No finished results yet.")
+
+
+def _terminal_table(rows: Sequence[Row], keys: Sequence[str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    titles = {column.key: column.title for column in COLUMNS} | _SHORT
+    table = Table(box=None, pad_edge=False)
+    columns = []
+    for key in keys:
+        first = not table.columns
+        justify: Any = "left" if first else "right"
+        title = titles[key].replace(" ", "\n")
+        table.add_column(title, justify=justify, no_wrap=not first, overflow="fold")
+        texts = [cell(dict(row)[key]) for row in rows]
+        fair = [text for text, row in zip(texts, rows, strict=True) if text and not row["oracle"]]
+        pick = min if key == "compress_ms" else max
+        best = None if key in _NOT_RANKED else pick(map(float, fair), default=None)
+        column = []
+        for row, text in zip(rows, texts, strict=True):
+            top = best is not None and text != "" and not row["oracle"] and float(text) == best
+            low_and_high = dict(row).get(f"{key}_ci")
+            interval = " [{:.3f}, {:.3f}]".format(*low_and_high) if low_and_high else ""
+            mark = ORACLE_MARK if key == "agent" and row["oracle"] else ""
+            column.append(Text(text + interval + mark, style="bold green" if top else ""))
+        columns.append(column)
+    for line in zip(*columns, strict=True):
+        table.add_row(*line)
+    return table
+
+
 def write_leaderboard(folder: RunFolder) -> list[Row]:
     """Write `summary.json`, `leaderboard.md` and `details.md` of the rows, and return these."""
-    rows = make_rows(folder.records(), folder.settings)
+    rows = make_rows(folder.frame(), folder.settings) if folder.has_results else []
     summary = json.dumps(rows, indent=2, allow_nan=False) + "\n"
     write_file(folder.path / "summary.json", summary)
     write_file(folder.path / "leaderboard.md", format_leaderboard(rows))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas
+
 import models
+from benchmarks.parquet import schema_of, to_frame, to_table
 from benchmarks.records import Record, RunFolder
 from fakes import CountingGenerator
 
@@ -58,6 +62,11 @@ def record(**changes: Any) -> Record:
     return Record(**(values | changes))
 
 
+def frame(records: Sequence[Record]) -> pandas.DataFrame:
+    """The records as `RunFolder.frame` has them."""
+    return to_frame(to_table(records, schema_of(Record)))
+
+
 PROMPTS_PER_SPLIT = 70  # more than one batch
 
 
@@ -70,6 +79,18 @@ def make_generator() -> CountingGenerator:
 
 def untimed(folder: Path) -> list[Record]:
     return [dataclasses.replace(r, compress_ms=0.0) for r in RunFolder(folder).records()]
+
+
+def change_part(
+    folder: Path, agent: str, change: Callable[[list[Record]], Sequence[Record]]
+) -> None:
+    """Write the part of an agent's seed 0 on the first split anew."""
+    opened = RunFolder(folder)
+    split = opened.settings["splits"][0]
+    own = [one for one in opened.records([agent], [split]) if one.seed == 0]
+    with opened.write_part(agent, split, 0) as write:
+        for one in change(own):
+            write(one)
 
 
 AGENTS = ["random", "keep_all", "bench_agents:Learner"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agents.runs.drawing import line_style
 from benchmarks.analyses.analysis import Analysis, Table, write_analysis
 from benchmarks.analyses.word_classes import CLASSES, word_class, words
-from benchmarks.records import Record, RunFolder, select
+from benchmarks.records import Record, RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,7 +147,7 @@ def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = 
         ValueError: If an agent or split has no results.
     """
     source = RunFolder(folder)
-    analysis = analyse(select(source, agents, splits))
+    analysis = analyse(source.records(agents, splits))
     write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
     return analysis
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,7 @@ from benchmarks.analyses.judging import (
     preference,
 )
 from benchmarks.markdown import cell
-from benchmarks.records import Record, RunFolder, select
-from benchmarks.stats import mean
+from benchmarks.records import Record, RunFolder
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
 from pcrl_gym.generators.openai.replies import Reply
 from pcrl_gym.generators.openai.sender import Sender, send_all
@@ -162,7 +162,7 @@ def choose(
 ) -> Groups:
     """Return the records to judge, by split and agent; see `run` for arguments and errors."""
     found: dict[tuple[str, str], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in select(folder, agents, splits):
+    for record in folder.records(agents, splits):
         found[record.split, record.agent][record.seed].append(record)
     groups: dict[tuple[str, str], Sequence[Record]] = {}
     for split in splits or folder.settings["splits"]:
@@ -256,7 +256,18 @@ def analyse(
         *figures, ends, unparsable = preference(outcomes, seed=seed)
         account = _account([replies[text] for text in new], prices)
         interval = None if ends is None else cell(ends)
-        rows.append((agent, split, *figures, interval, unparsable, mean(same), *account))
+        known = [one for one in same if one is not None]
+        rows.append(
+            (
+                agent,
+                split,
+                *figures,
+                interval,
+                unparsable,
+                fmean(known) if known else None,
+                *account,
+            )
+        )
     total = _account([replies[text] for text in sorted(paid)], prices)
     return Analysis(
         name="judge",

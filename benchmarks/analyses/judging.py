@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from benchmarks.resampling import bootstrap_interval
+from benchmarks.statistics import bootstrap_interval
 
 Verdict = Literal["A", "B", "tie"]
 Decision = Literal["win", "tie", "loss", "unparsable"]

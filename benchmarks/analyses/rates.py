@@ -12,7 +12,7 @@ import numpy as np
 from agents.runs.drawing import check_drawing, line_style
 from benchmarks.analyses.analysis import Analysis, Series, Table, write_analysis
 from benchmarks.records import Record, RunFolder
-from benchmarks.stats import survival_rate
+from benchmarks.statistics import survival_rate
 from benchmarks.suites import suite_of
 
 if TYPE_CHECKING:

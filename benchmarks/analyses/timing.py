@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from benchmarks.analyses.analysis import Analysis, Table, write_analysis
 from benchmarks.records import Record, RunFolder
 from benchmarks.speed.latency import milliseconds
-from benchmarks.stats import mean
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.prompts.datasets import pick_evenly
 
@@ -62,7 +62,7 @@ def analyse(
             originals = tuple(record.prompt for record in picked)
             whole = before[originals] = before.get(originals) or measure(originals)
             after = measure([record.compressed_prompt for record in picked])
-            compress = mean(record.compress_ms for record in own) or 0.0
+            compress = fmean(record.compress_ms for record in own)
             saved = net_saved(compress, whole, after)
             rows.append((agent, len(picked), compress, whole, after, saved, saved / whole))
         tables[split] = Table(COLUMNS, tuple(sorted(rows, key=lambda row: -row[5])))

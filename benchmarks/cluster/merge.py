@@ -54,7 +54,7 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
         target = folder.path / relative
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_file(target, file.read_text(encoding="ascii"))
+            write_file(target, file.read_bytes())
     for source in sources:
         _copy_agents(source, folder)
     _join_provenance(sources, folder)
@@ -65,7 +65,7 @@ def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
     """Return the finished parts by their place in a folder."""
     parts: dict[Path, Path] = {}
     for folder in folders:
-        for file in sorted((folder.path / "records").glob("*/*.jsonl")):
+        for file in folder.parts():
             relative = file.relative_to(folder.path)
             other = parts.setdefault(relative, file)
             if other is not file and other.read_bytes() != file.read_bytes():

@@ -18,11 +18,15 @@ def ls(
         what: Kind of the names.
         dataset: Dataset whose splits are listed.
     """
-    for name, about in globals()[f"_{what}"](dataset):
+    lists = {
+        "suites": _suites, "agents": _agents, "rewards": _rewards, "generators": _generators,
+        "splits": lambda: _splits(dataset),
+    }  # fmt: skip
+    for name, about in lists[what]():
         print(f"{name:24} {about}")
 
 
-def _suites(_: str) -> Iterator[tuple[str, str]]:
+def _suites() -> Iterator[tuple[str, str]]:
     from benchmarks.suites import SUITES
 
     for name, suite in SUITES.items():
@@ -31,7 +35,7 @@ def _suites(_: str) -> Iterator[tuple[str, str]]:
         yield name, f"version {suite.version}: {data}; {suite.unit}s, {size}"
 
 
-def _agents(_: str) -> Iterator[tuple[str, str]]:
+def _agents() -> Iterator[tuple[str, str]]:
     from agents.base import AGENTS, agent_class
 
     for name in AGENTS:
@@ -39,7 +43,7 @@ def _agents(_: str) -> Iterator[tuple[str, str]]:
     yield "module:Class", "one of your own"
 
 
-def _rewards(_: str) -> Iterator[tuple[str, str]]:
+def _rewards() -> Iterator[tuple[str, str]]:
     from pcrl_gym.scoring import rewards
 
     for kind in ("Threshold", "Linear", "Band", "Likelihood"):
@@ -47,7 +51,7 @@ def _rewards(_: str) -> Iterator[tuple[str, str]]:
         yield cls.name, _first_line(cls)
 
 
-def _generators(_: str) -> Iterator[tuple[str, str]]:
+def _generators() -> Iterator[tuple[str, str]]:
     yield "micro", "the package's own, causal"
     yield "micro-seq2seq", "the package's own, encoder-decoder"
     yield "ID or FOLDER", "a Hugging Face model, causal or encoder-decoder"

@@ -80,7 +80,7 @@ def run(
     # Imported late: help must not wait for what evaluation needs.
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
-    from benchmarks.tables import format_leaderboard
+    from benchmarks.tables import print_table
 
     given: dict[str, Any] = dict(task or {})
     options = {key: given.pop(key) for key in _RUNTIME if key in given}
@@ -105,7 +105,8 @@ def run(
         raise PcrlError(
             f"{message(error)}\nFinished parts are kept; the same command resumes from there"
         ) from error
-    print(f"{format_leaderboard(rows)}\nWritten to {out}")
+    print_table(rows)
+    print(f"\nWritten to {out}")
 
 
 def _run(benchmark: Any, processes: int | None, ray: Sequence[int] | None) -> Any:

@@ -26,10 +26,12 @@ def table(
             of the suite.
     """
     from benchmarks.records import RunFolder
-    from benchmarks.tables import format_leaderboard, make_rows
+    from benchmarks.standings import join
+    from benchmarks.tables import make_rows, print_table
 
     source = RunFolder(folder)
-    print(format_leaderboard(make_rows(source.records(), source.settings), details=details), end="")
+    rows = make_rows(*join(source, others)) if source.has_results else []
+    print_table(rows, details=details)
 
 
 def merge(folders: tuple[str, ...], /, *, out: str) -> None:
@@ -40,9 +42,10 @@ def merge(folders: tuple[str, ...], /, *, out: str) -> None:
         out: Folder for the results.
     """
     from benchmarks.cluster.merge import merge
-    from benchmarks.tables import format_leaderboard
+    from benchmarks.tables import print_table
 
-    print(f"{format_leaderboard(merge(folders, out))}\nWritten to {out}")
+    print_table(merge(folders, out))
+    print(f"\nWritten to {out}")
 
 
 def report(folders: tuple[str, ...], /, *, out: str | None = None) -> None:

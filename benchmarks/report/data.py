@@ -65,9 +65,7 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
 
 
 def _read(folder: RunFolder, title: str) -> Board:
-    records = list(folder.records())
-    if not records:
-        raise RunFolderError(f"{folder.path} holds no finished results to report")
+    frame, records = folder.frame(), list(folder.records())
     try:
         analyses = [asdict(analysis) for analysis in read_analyses(folder.path)]
         runs = _runs(folder.path / "provenance.json")
@@ -79,7 +77,7 @@ def _read(folder: RunFolder, title: str) -> Board:
     return Board(
         title=title,
         generator=folder.settings["generator_name"],
-        rows=[dict(row) for row in make_rows(records, folder.settings)],
+        rows=[dict(row) for row in make_rows(frame, folder.settings)],
         records=records,
         runs=runs,
         analyses=analyses,

@@ -260,7 +260,8 @@ def test_killed_run_loses_the_unfinished_part_alone(dataset, tmp_path, gpt2_fold
     killed = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     out = dataset.with_name("out")
-    assert [file.name for file in out.glob("records/*/*.jsonl")] == ["validation_seen-seed0.jsonl"]
+    parts = [file.name for file in out.glob("records/*/*.parquet")]
+    assert parts == ["validation_seen-seed0.parquet"]
     (tmp_path / "spare").touch()
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0

@@ -4,7 +4,6 @@ import pytest
 
 from benchmarks.gold import AnswerCut, against_gold
 from benchmarks.second_tokens import token_counter
-from benchmarks.stats import exact_match
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 
 
@@ -47,10 +46,3 @@ def test_second_tokenizers_count():
     assert token_counter("micro")(texts) == wanted
     with pytest.raises(ValueError, match="cannot load a tokenizer"):
         token_counter("/nowhere")
-
-
-def test_exact_match_leaves_out_prompts_without_gold():
-    assert exact_match([" fig\n", "figs", "x"], ["fig", "fig", ""]) == 0.5
-    assert exact_match(["x"], [""]) is None
-    with pytest.raises(ValueError, match="zip"):
-        exact_match(["x"], [])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from bench_fixtures import SETTINGS, record
@@ -14,54 +15,143 @@ from benchmarks.records import (
     check_settings,
 )
 
-
-def test_record_survives_json():
-    odd = record(prompt="\u2028 \U0001f600 \udc80 \x00 مرحبا", gold_rouge_l=None, dropped=())
-    line = odd.to_json()
-    assert line.isascii()
-    assert "\n" not in line
-    assert Record.from_json(line) == odd
-    assert Record.from_json(record().to_json()) == record()
+ODD = record(
+    prompt="\u2028 \U0001f600 \udc80 \x00 مرحبا", gold_cut=None, gold_rouge_l=None, dropped=()
+)
 
 
-def test_record_refuses_figures_that_are_not_finite():
-    with pytest.raises(ValueError, match="JSON compliant"):
-        record(reward=float("nan")).to_json()
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.open(tmp_path / "out", SETTINGS)
 
 
-def test_line_with_other_keys_is_refused():
-    values = json.loads(record().to_json())
-    del values["reward"]
-    values["rewrad"] = 1.0
-    with pytest.raises(ValueError, match=r"missing \['reward'\], unknown \['rewrad'\]"):
-        Record.from_json(json.dumps(values))
+def write(folder: RunFolder, *records: Record) -> Path:
+    of = (records[0].agent, records[0].split, records[0].seed)
+    with folder.write_part(*of) as write_record:
+        for one in records:
+            write_record(one)
+    return folder.part(*of)
 
 
-def test_part_appears_when_it_is_complete(tmp_path: Path):
-    folder = RunFolder.open(tmp_path / "out", SETTINGS)
-    part = folder.part("a", "seen", 0)
-    with folder.write_part("a", "seen", 0) as write:
-        write(record())
-        assert not part.exists()
-        assert list(folder.records()) == []
+def test_records_are_read_as_they_were_written(folder: RunFolder):
+    write(folder, ODD, record(prompt_id="p1"))
+    assert list(folder.records()) == [ODD, record(prompt_id="p1")]
+    lines = [line.encode("ascii").decode() for line in folder.json_lines()]
+    read = [json.loads(line) for line in lines]
+    assert [Record(**r | {"dropped": tuple(map(tuple, r["dropped"]))}) for r in read] == [
+        ODD,
+        record(prompt_id="p1"),
+    ]
+
+
+def test_the_frame_has_a_column_per_attribute_and_gaps_for_missing_figures(folder: RunFolder):
+    write(folder, ODD, record(dropped=((0, 2), (13, 16))))
+    frame = folder.frame()
+    assert list(frame.columns) == list(Record.__slots__)
+    assert frame["dropped"].tolist() == [[], [(0, 2), (13, 16)]]
+    assert frame["gold_cut"].isna().tolist() == [True, False]
+    assert frame["log_likelihood"].isna().all()
+    assert frame["reward"].dtype == frame["gold_cut"].dtype == float
+    assert frame["seed"].dtype == int
+
+
+def test_rows_come_by_split_agent_seed_and_prompt(folder: RunFolder):
+    for split in ("unseen", "seen"):
+        for agent, seed in (("b", 0), ("a", 10), ("a", 2)):
+            of = {"split": split, "agent": agent, "seed": seed}
+            write(folder, record(**of, prompt_id="z"), record(**of, prompt_id="k"))
+    frame = folder.frame()
+    keys = list(zip(frame["split"], frame["agent"], frame["seed"], strict=True))
+    order = [("a", 2), ("a", 10), ("b", 0)]
+    assert keys[::2] == [(split, *of) for split in ("seen", "unseen") for of in order]
+    assert frame["prompt_id"].tolist() == ["z", "k"] * 6
+    some = folder.frame(agents=["b"], splits=["seen"])
+    assert set(zip(some["agent"], some["split"], strict=True)) == {("b", "seen")}
+    assert some.index.tolist() == [0, 1]
+
+
+def test_what_has_no_results_is_named(folder: RunFolder):
+    with pytest.raises(RunFolderError, match="has no results yet"):
+        folder.frame()
+    write(folder, record())
+    with pytest.raises(ValueError, match="no results of the agents x, z, only of a"):
+        folder.frame(agents=["z", "a", "x"][::-1])
+    with pytest.raises(ValueError, match="no results of the splits unseen, only of seen"):
+        folder.frame(splits=["unseen"])
+
+
+def test_other_tools_read_the_files(folder: RunFolder):
+    table = pyarrow.parquet.read_table(write(folder, record()))
+    (row,) = table.to_pylist()
+    assert row["prompt"] == record().prompt
+    assert row["dropped"] == [{"start": 13, "end": 16}]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), None])
+def test_figures_must_be_there_and_finite(folder: RunFolder, value):
+    with pytest.raises(ValueError, match="reward"):
+        write(folder, record(reward=value))
+    with pytest.raises(ValueError, match="much"):
+        write(folder, record(reward="much"))
+    assert not folder.has_results
+
+
+def test_part_appears_when_it_is_complete(folder: RunFolder):
+    with folder.write_part("a", "seen", 0) as write_record:
+        write_record(record())
+        assert not folder.has_results
     assert list(folder.records()) == [record()]
 
-
-def test_broken_part_is_written_anew(tmp_path: Path):
-    folder = RunFolder.open(tmp_path, SETTINGS)
-
     def killed():
-        with folder.write_part("a", "seen", 0) as write:
-            write(record())
+        with folder.write_part("a", "seen", 1) as write_record:
+            write_record(record(seed=1))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         killed()
-    assert not folder.part("a", "seen", 0).exists()
-    assert list(RunFolder(tmp_path).records()) == []
-    with folder.write_part("a", "seen", 0) as write:
-        write(record(prompt_id="p1"))
-    assert [r.prompt_id for r in folder.records()] == ["p1"]
+    assert folder.parts() == [folder.part("a", "seen", 0)]
+
+
+def cut(part: Path) -> None:
+    part.write_bytes(part.read_bytes()[:-9])
+
+
+def flip_a_bit(part: Path) -> None:
+    content = bytearray(part.read_bytes())
+    content[content.index(b"Instruction")] ^= 1
+    part.write_bytes(content)
+
+
+def rename_a_column(part: Path) -> None:
+    table = pyarrow.parquet.read_table(part)
+    names = ["rewrad" if name == "reward" else name for name in table.column_names]
+    pyarrow.parquet.write_table(table.rename_columns(names), part)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "cannot be read"),
+        (flip_a_bit, "cannot be read"),
+        (lambda part: part.write_bytes(b""), "cannot be read"),
+        (rename_a_column, r"missing \[\('reward', 'double'\)\], unknown \[\('rewrad'"),
+    ],
+)
+def test_damaged_parts_are_named(folder: RunFolder, damage, message: str):
+    part = write(folder, record())
+    damage(part)
+    with pytest.raises(RunFolderError, match=message) as caught:
+        folder.frame()
+    assert str(caught.value).startswith(f"{part}: ")
+    assert "Delete the file" in str(caught.value)
+
+
+def test_folders_of_earlier_versions_are_refused(folder: RunFolder):
+    part = folder.part("a", "seen", 0)
+    part.parent.mkdir(parents=True)
+    part.with_suffix(".jsonl").touch()
+    with pytest.raises(RunFolderError, match="earlier version"):
+        RunFolder(folder.path)
 
 
 def test_trained_agent_appears_when_it_is_saved(tmp_path: Path):
@@ -111,7 +201,7 @@ def test_some_settings_can_be_checked_before_the_others_are_known(tmp_path: Path
 def test_a_run_killed_before_its_settings_were_written_begins_anew(tmp_path: Path):
     (tmp_path / "settings.json.tmp").write_text("{")
     assert RunFolder.open(tmp_path, SETTINGS).settings == SETTINGS
-    assert list(RunFolder(tmp_path).records()) == []
+    assert not RunFolder(tmp_path).has_results
 
 
 def test_other_folders_and_files_are_refused(tmp_path: Path):
@@ -125,15 +215,6 @@ def test_other_folders_and_files_are_refused(tmp_path: Path):
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(RunFolderError, match="damaged"):
         RunFolder(tmp_path)
-
-
-def test_damaged_line_is_named(tmp_path: Path):
-    folder = RunFolder.open(tmp_path, SETTINGS)
-    part = folder.part("a", "seen", 0)
-    part.parent.mkdir(parents=True)
-    part.write_text(record().to_json() + "\n{\n")
-    with pytest.raises(RunFolderError, match=r"seen-seed0\.jsonl, line 2"):
-        list(folder.records())
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "ä", "a b", None])

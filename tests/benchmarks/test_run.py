@@ -113,8 +113,8 @@ def test_finished_parts_are_not_evaluated_again(suite: Suite, tmp_path: Path):
     out = tmp_path / "out"
     run(suite, "random,keep_all", out)
     whole = untimed(out)
-    (out / "records" / "random" / "validation_seen-seed1.jsonl").unlink()
-    stamps = {file: file.stat().st_mtime_ns for file in out.glob("records/*/*.jsonl")}
+    (out / "records" / "random" / "validation_seen-seed1.parquet").unlink()
+    stamps = {file: file.stat().st_mtime_ns for file in out.glob("records/*/*.parquet")}
     run(suite, "random,keep_all", out)
     assert untimed(out) == whole
     assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items())
@@ -133,8 +133,8 @@ def test_interrupted_run_goes_on_and_equals_an_unbroken_one(
     monkeypatch.setattr(Forgetful, "calls_left", 3)
     with pytest.raises(KeyboardInterrupt):
         run(suite, agents, out)
-    parts = [file.name for file in out.glob("records/*/*.jsonl")]
-    assert parts == ["validation_seen-seed0.jsonl"]
+    parts = [file.name for file in out.glob("records/*/*.parquet")]
+    assert parts == ["validation_seen-seed0.parquet"]
     monkeypatch.setattr(Forgetful, "calls_left", None)
     run(suite, agents, out)
     assert untimed(out) == untimed(tmp_path / "whole")
@@ -149,7 +149,7 @@ def test_agents_are_trained_once_and_loaded_on_resume(
     assert Learner.trained == [(0, 30.0), (1, 30.0)]
     history = json.loads((out / "agents" / "learner-seed1" / "training.json").read_text())
     assert set(history[0]) == {"reward"}
-    (out / "records" / "learner" / "validation_unseen-seed1.jsonl").unlink()
+    (out / "records" / "learner" / "validation_unseen-seed1.parquet").unlink()
     run(suite, "bench_agents:Learner", out)
     assert len(Learner.trained) == 2
 

@@ -1,16 +1,92 @@
-"""Committed standings are of the suites as they are now, and pages show what was measured."""
+"""Publishing; committed standings are of the suites as they are now, pages show their figures."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
+from bench_fixtures import SETTINGS, record
+from benchmarks.records import RunFolder, kept_text
+from benchmarks.standings import join, publish, standings
 from benchmarks.suites import SUITES, suite_of
-from benchmarks.tables import format_leaderboard
+from benchmarks.tables import format_leaderboard, make_rows, write_leaderboard
 from imports import ROOT
+from pcrl_gym.errors import RunFolderError
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> RunFolder:
+    """A finished folder of two agents; prompts lie in another order than their ids."""
+    folder = RunFolder.open(tmp_path / "out", SETTINGS | {"agents": {"a": "m:A", "b": "m:B"}})
+    for agent, split in itertools.product("ba", ("unseen", "seen")):
+        with folder.write_part(agent, split, 0) as write:
+            for prompt_id in ("z", "k"):
+                write(record(agent=agent, split=split, prompt_id=prompt_id, dropped=((0, 2),)))
+                of = {"agent": agent, "split": split, "prompt_id": f"{prompt_id}2"}
+                write(record(**of, dropped=(), prompt="\udc80", compressed_prompt="\udc80"))
+    (folder.path / "provenance.json").write_text('{"runs": []}')
+    write_leaderboard(folder)
+    return folder
+
+
+def test_published_records_are_those_of_the_folder(results: RunFolder, tmp_path: Path):
+    file = publish(results, tmp_path / "page" / "toy")
+    assert {one.name for one in file.parent.iterdir()} == {
+        "settings.json",
+        "provenance.json",
+        "summary.json",
+        "records.parquet",
+    }
+    frame = results.frame().drop(columns="compressed_prompt")
+    compressed = [kept_text(*row) for row in zip(frame["prompt"], frame["dropped"], strict=True)]
+    published = RunFolder(file.parent)
+    pandas.testing.assert_frame_equal(
+        published.frame().drop(columns="compressed_prompt"), frame, check_exact=True
+    )
+    assert published.frame()["compressed_prompt"].tolist() == compressed
+    assert make_rows(published.frame(), published.settings) == make_rows(
+        results.frame(), results.settings
+    )
+    file.write_bytes(b"PAR1")
+    with pytest.raises(RunFolderError, match=r"records\.parquet: it cannot be read"):
+        published.frame()
+
+
+def test_unfinished_folders_are_not_published(results: RunFolder, tmp_path: Path):
+    (results.path / "summary.json").unlink()
+    with pytest.raises(RunFolderError, match=r"lacks summary\.json"):
+        publish(results, tmp_path / "page")
+    assert not (tmp_path / "page").exists()
+
+
+def test_standings_are_found_by_suite_and_version(
+    results: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("benchmarks.standings.PUBLISHED", tmp_path / "page")
+    with pytest.raises(ValueError, match="no standings of toy v2, only of no suite"):
+        standings(SETTINGS)
+    publish(results, tmp_path / "page" / "toy")
+    assert standings(results.settings).path == tmp_path / "page" / "toy"
+    with pytest.raises(ValueError, match="no standings of toy v3, only of toy v2"):
+        standings(SETTINGS | {"version": 3})
+    frame, settings = join(results, ["standings"])
+    assert settings["agents"] == {
+        "a": "m:A", "b": "m:B", "a (standings)": "m:A", "b (standings)": "m:B",
+    }  # fmt: skip
+    assert set(frame["agent"]) == set(settings["agents"])
+
+
+def test_folders_of_other_settings_are_not_joined(results: RunFolder, tmp_path: Path):
+    other = RunFolder.open(tmp_path / "other", SETTINGS | {"limit": 5, "seeds": 9})
+    with pytest.raises(RunFolderError, match=r"settings than .*\n  limit: null and 5$"):
+        join(results, [other.path])
+
 
 PAGE = ROOT / "benchmarks" / "leaderboard"
 STANDING = ("micro", "micro-seq2seq")

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench_fixtures import SETTINGS, record
+from bench_fixtures import SETTINGS, frame, record
 from benchmarks.records import RunFolder
-from benchmarks.tables import ORACLE_NOTE, format_leaderboard, make_rows, write_leaderboard
+from benchmarks.tables import (
+    ORACLE_NOTE,
+    Row,
+    format_leaderboard,
+    make_rows,
+    print_table,
+    write_leaderboard,
+)
 from pcrl_gym.errors import RunFolderError
 
 ROOT = Path(__file__).parents[2]
@@ -35,37 +43,8 @@ def two_seeds():
 
 
 def test_row_by_hand():
-    (row,) = make_rows(two_seeds(), SETTINGS)
-    assert list(row) == [
-        "agent",
-        "suite",
-        "split",
-        "generator",
-        "seeds",
-        "n",
-        "reward",
-        "reward_ci",
-        "reward_iqm",
-        "reward_iqm_ci",
-        "normalised_score",
-        "compression_ratio",
-        "compression_ratio_micro",
-        "compression_ratio_second",
-        "requested_rate",
-        "drop_rate",
-        "similarity",
-        "survival_rate",
-        "exact_match",
-        "gold_rouge_1",
-        "gold_rouge_2",
-        "gold_rouge_l",
-        "cut_rouge_1",
-        "cut_rouge_2",
-        "cut_rouge_l",
-        "compress_ms",
-        "oracle",
-        "ranks_by",
-    ]
+    (row,) = make_rows(frame(two_seeds()), SETTINGS)
+    assert list(row) == list(Row.__annotations__)
     assert (row["agent"], row["suite"], row["split"]) == ("a", "toy v2", "seen")
     assert (row["generator"], row["seeds"], row["n"]) == ("fake", 2, 2)
     assert row["reward"] == 0.5
@@ -90,14 +69,14 @@ def test_normalised_score_goes_from_keep_all_to_search():
         record(agent=agent, reward=reward)
         for agent, reward in (("keep_all", 0.2), ("a", 0.4), ("search", 0.6))
     ]
-    scores = {row["agent"]: row["normalised_score"] for row in make_rows(records, SETTINGS)}
+    scores = {row["agent"]: row["normalised_score"] for row in make_rows(frame(records), SETTINGS)}
     assert scores == pytest.approx({"keep_all": 0.0, "a": 0.5, "search": 1.0})
-    alone = make_rows(records[:2], SETTINGS)
+    alone = make_rows(frame(records[:2]), SETTINGS)
     assert [row["normalised_score"] for row in alone] == [None, None]
 
 
 def test_further_figures_are_a_table_of_their_own():
-    rows = make_rows(two_seeds(), SETTINGS)
+    rows = make_rows(frame(two_seeds()), SETTINGS)
     text = format_leaderboard(rows, details=True)
     for header in ("IQM reward", "ratio (2nd tokenizer)", "exact match", "ROUGE-2 cut"):
         assert header in text
@@ -111,7 +90,7 @@ def test_rows_come_split_by_split_best_first():
         record(agent="b", reward=0.3),
         record(agent="c", reward=0.3),
     ]
-    rows = make_rows(records, SETTINGS)
+    rows = make_rows(frame(records), SETTINGS)
     assert [(row["split"], row["agent"]) for row in rows] == [
         ("seen", "b"),
         ("seen", "c"),
@@ -120,20 +99,28 @@ def test_rows_come_split_by_split_best_first():
     ]
 
 
-def test_seeds_with_other_prompts_are_refused():
+@pytest.mark.parametrize(
+    "records",
+    [
+        [record(seed=0), record(seed=1, prompt_id="p1")],
+        [record(seed=0), record(seed=1), record(seed=1, prompt_id="p1")],
+        [record(), record()],
+    ],
+)
+def test_seeds_with_other_prompts_are_refused(records):
     with pytest.raises(RunFolderError, match="different prompts"):
-        make_rows([record(seed=0), record(seed=1, prompt_id="p1")], SETTINGS)
+        make_rows(frame(records), SETTINGS)
 
 
 def test_without_gold_the_cell_is_blank():
-    (row,) = make_rows([record(gold="", gold_rouge_l=None)], SETTINGS)
-    assert row["gold_rouge_l"] is None
+    (row,) = make_rows(frame([record(gold="", gold_rouge_l=None)]), SETTINGS)
+    assert row["gold_rouge_l"] is row["exact_match"] is None
     line = format_leaderboard([row]).splitlines()[-1]
     assert [cell.strip() for cell in line.split("|")][-3:-1] == ["", "2.000"]
 
 
 def test_table_is_aligned_and_names_suite_split_and_generator():
-    text = format_leaderboard(make_rows(two_seeds(), SETTINGS))
+    text = format_leaderboard(make_rows(frame(two_seeds()), SETTINGS))
     title, _, *table = text.splitlines()
     assert title == "### toy v2, seen (generator: fake)"
     assert len({len(line) for line in table}) == 1
@@ -145,7 +132,7 @@ def test_agents_that_see_answers_are_marked_and_explained():
     """The mark comes from the settings of the folder: records alone do not tell."""
     oracle = SETTINGS | {"agents": {"a": "module:A", "b": "module:B, oracle"}}
     records = [record(), record(agent="b"), record(split="unseen")]
-    rows = make_rows(records, oracle)
+    rows = make_rows(frame(records), oracle)
     assert {row["agent"]: row["oracle"] for row in rows} == {"a": False, "b": True}
     seen, unseen = format_leaderboard(rows).split("### ")[1:]
     names = [line.split("|")[1].strip() for line in seen.splitlines() if line.startswith("|")]
@@ -157,7 +144,7 @@ def test_agents_that_see_answers_are_marked_and_explained():
 
 
 def test_title_tells_that_prompts_were_left_out():
-    text = format_leaderboard(make_rows(two_seeds(), SETTINGS | {"limit": 64}))
+    text = format_leaderboard(make_rows(frame(two_seeds()), SETTINGS | {"limit": 64}))
     assert text.startswith("### toy v2, limit 64, seen (generator: fake)\n")
 
 
@@ -169,6 +156,63 @@ def test_files_are_written(tmp_path: Path):
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(rows))
     assert (tmp_path / "leaderboard.md").read_text() == format_leaderboard(rows)
     assert (tmp_path / "details.md").read_text() == format_leaderboard(rows, details=True)
+
+
+LONG = "an-agent-with-a-name-of-40-characters-or-more"
+
+
+def many_rows():
+    """An oracle, two agents that are equal in reward, and one with a long name that is slow."""
+    records = [
+        record(agent="keep_all", reward=0.0, gold=""),
+        record(agent="search", reward=0.9),
+        record(agent="b", reward=0.25, compress_ms=12345.0),
+        record(agent=LONG, reward=0.25),
+    ]
+    settings = SETTINGS | {"agents": {"search": "search, oracle"}}
+    return make_rows(frame(records), settings)
+
+
+def in_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("details", [False, True])
+def test_printed_tables_fit_100_columns_and_lose_nothing(capsys, details: bool):
+    print_table(many_rows(), details=details)
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.startswith("toy v2, seen (generator: fake)\n")
+    assert ORACLE_NOTE.strip() in text
+    for figure in ["0.900 [0.900, 0.900]"] + ([] if details else ["12345.000", "0.278"]):
+        assert figure in text
+    first = [line.split(" ")[0] for line in text.splitlines()]
+    assert LONG in "".join(first)
+
+
+def test_the_best_of_each_column_is_green(capsys, monkeypatch: pytest.MonkeyPatch):
+    in_terminal(monkeypatch, columns=200)
+    print_table(many_rows())
+    text = capsys.readouterr().out
+    green = "\x1b[1;32m"
+    (search,) = (line for line in text.splitlines() if line.startswith("search *"))
+    (b,) = (line for line in text.splitlines() if line.startswith("b "))
+    assert green not in search
+    assert f"{green}0.250 [0.250, 0.250]" in b
+    assert f"{green}0.278" in b
+    assert f"{green}12345" not in b
+    assert text.count(f"{green}0.250") == 2
+    assert all(len(line) <= 100 for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines())
+
+
+def test_nothing_finished_is_said(capsys):
+    print_table([])
+    assert capsys.readouterr().out == "No finished results yet.\n"
 
 
 def test_table_command_needs_no_model(tmp_path: Path):

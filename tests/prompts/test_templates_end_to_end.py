@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import models
 from agents.__main__ import main as agents
 from agents.runs.folder import TrainingFolder
 from agents.runs.run import train
+from bench_fixtures import change_part
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.records import RunFolder as Results
 from benchmarks.validate import validate
@@ -196,8 +198,11 @@ def test_a_result_folder_continued_on_another_day_holds_one_prompt(
     on_another_day(monkeypatch, datetime.date(2026, 1, 3))
     report = validate(out, device="cpu", share=1.0)
     assert report.problems == []
-    part = next((out / "records" / "stopwords").glob("*.jsonl"))
-    part.write_text(part.read_text().replace("26 Jul", "27 Jul"))
+    change_part(
+        out,
+        "stopwords",
+        lambda records: [replace(r, prompt=r.prompt.replace("26 Jul", "27 Jul")) for r in records],
+    )
     assert "the prompt is not the dataset's" in validate(out, device="cpu").text()
 
 

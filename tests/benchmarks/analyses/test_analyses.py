@@ -11,7 +11,6 @@ from bench_fixtures import make_generator, record
 from benchmarks.__main__ import main
 from benchmarks.analyses import rates, timing, transfer
 from benchmarks.analyses.analysis import Analysis, Series, Table, read_analyses, write_analysis
-from benchmarks.analyses.compare import compare_agents
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
@@ -85,33 +84,6 @@ def test_analyses_are_read_as_they_were_written(tmp_path: Path):
     assert "| b     |     3 | 1.000 |" in text
     assert (tmp_path / "analyses" / "toy.png").read_bytes().startswith(b"\x89PNG")
     assert read_analyses(tmp_path / "nowhere") == []
-
-
-def test_pairs_by_hand():
-    rewards = {"a": (1.0, 1.0, 0.5, 0.5), "b": (0.5, 0.5, 0.5, 0.5)}
-    records = [
-        record(agent=agent, prompt_id=f"p{place}", reward=reward)
-        for agent, own in rewards.items()
-        for place, reward in enumerate(own)
-    ]
-    (row,) = compare_agents(records).tables["seen"].rows
-    assert row[:4] == ("a", "b", 4, 0.25)
-    assert row[5] == 0.75
-    assert float(row[6]) == 0.5  # of 4 signs of two differences, 2 are as far from 0
-    assert row[7] == "yes"
-    assert "small n" in row[8]
-    (swapped,) = compare_agents(records, ["b", "a"]).tables["seen"].rows
-    assert swapped[:4] == ("b", "a", 4, -0.25)
-
-
-def test_pairs_need_two_agents_on_the_same_prompts():
-    with pytest.raises(ValueError, match="two agents"):
-        compare_agents([record()])
-    with pytest.raises(ValueError, match="no results of c"):
-        compare_agents([record()], ["a", "c"])
-    other = [record(), record(agent="b", prompt_id="p1")]
-    with pytest.raises(RunFolderError, match="different prompts of seen"):
-        compare_agents(other)
 
 
 def test_areas_by_hand():

@@ -20,7 +20,7 @@ from benchmarks.analyses.analysis import Analysis, read_analyses
 from benchmarks.analyses.judge import COLUMNS, Prices, run
 from benchmarks.analyses.judging import combine, parse_verdict, preference, question
 from benchmarks.records import Record, RunFolder
-from benchmarks.resampling import bootstrap_interval
+from benchmarks.statistics import bootstrap_interval
 from fault_server import FaultServer
 from pcrl_gym.errors import BudgetExceededError, GeneratorError, RunFolderError
 from pcrl_gym.micro import weights_folder

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench_agents import Learner
-from bench_fixtures import AGENTS, make_generator, tree, untimed
+from bench_fixtures import AGENTS, change_part, make_generator, tree, untimed
 from benchmarks.cluster.merge import merge
 from benchmarks.cluster.shard import Shard
 from benchmarks.records import RunFolder
@@ -40,8 +40,8 @@ def test_merged_shards_equal_an_unsharded_run(
     for number, shard in enumerate(shards, start=1):
         run(suite, shard, f"{number}/{count}")
     assert sorted(Learner.trained) == trained  # every agent in one shard alone
-    done = [len(list(shard.glob("records/*/*.jsonl"))) for shard in shards]
-    assert sum(done) == len(list((tmp_path / "whole").glob("records/*/*.jsonl")))
+    done = [len(list(shard.glob("records/*/*.parquet"))) for shard in shards]
+    assert sum(done) == len(list((tmp_path / "whole").glob("records/*/*.parquet")))
     assert all(done)
     rows = merge(shards, tmp_path / "merged")
     assert len(rows) == 6
@@ -65,8 +65,7 @@ def test_merging_again_adds_what_was_finished_since(suite: Suite, tmp_path: Path
 def test_different_results_of_one_part_are_refused(suite: Suite, tmp_path: Path):
     for name in "ab":
         run(suite, tmp_path / name, agents=["keep_all"])
-    part = next((tmp_path / "a").glob("records/*/*.jsonl"))
-    part.write_text(part.read_text().replace("Please", "Kindly"))
+    change_part(tmp_path / "a", "keep_all", lambda records: records[:1])
     with pytest.raises(RunFolderError, match="different results of the same part"):
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
     assert not (tmp_path / "out").exists()

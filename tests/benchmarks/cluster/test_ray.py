@@ -80,16 +80,16 @@ def test_an_unfinished_run_goes_on_without_doing_anything_twice(
     benchmark(suite, out, agents=["bench_agents:Learner"]).train()
     next((out / "records" / "random").glob("*seed1*")).unlink()
     trained = {f: f.read_bytes() for f in (out / "agents").rglob("*") if f.is_file()}
-    before = {f: f.read_bytes() for f in (out / "records").rglob("*.jsonl")}
+    before = {f: f.read_bytes() for f in (out / "records").rglob("*.parquet")}
     rows = run_on_cluster(benchmark(suite, out, agents=["random", "bench_agents:Learner"]), 2)
     assert {(r["agent"], r["split"], r["seeds"]) for r in rows} == {
         (agent, split, 2) for agent in ("random", "learner") for split in suite.splits
     }
     assert len(before) == 3
     assert all(file.read_bytes() == content for file, content in {**before, **trained}.items())
-    once = {f: f.stat().st_mtime_ns for f in (out / "records").rglob("*.jsonl")}
+    once = {f: f.stat().st_mtime_ns for f in (out / "records").rglob("*.parquet")}
     assert run_on_cluster(benchmark(suite, out, agents=["random", "bench_agents:Learner"])) == rows
-    assert {f: f.stat().st_mtime_ns for f in (out / "records").rglob("*.jsonl")} == once
+    assert {f: f.stat().st_mtime_ns for f in (out / "records").rglob("*.parquet")} == once
 
 
 @pytest.mark.slow
@@ -109,8 +109,8 @@ def test_a_job_whose_worker_is_killed_is_done_again(cluster: Any, suite: Suite, 
     assert untimed(tmp_path / "once") == untimed(tmp_path / "local")
     with pytest.raises(Exception, match=r"keep_all, seed 0, validation_seen: its process died 3 t"):
         run_on_cluster(benchmark(suite, tmp_path / "never", mortal("nine", 9), agents=["keep_all"]))
-    parts = list((tmp_path / "never").glob("records/*/*.jsonl"))
-    assert [part.name for part in parts] == ["validation_unseen-seed0.jsonl"]  # the other is kept
+    parts = list((tmp_path / "never").glob("records/*/*.parquet"))
+    assert [part.name for part in parts] == ["validation_unseen-seed0.parquet"]  # the other is kept
 
 
 @pytest.mark.slow

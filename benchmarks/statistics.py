@@ -1,0 +1,327 @@
+"""Figures of the leaderboard, and how sure they are: each defined once with formula and source.
+
+The figures of one agent on one split form a grid, a line per seed and a column per prompt, because
+every seed is evaluated on the same prompts. The measures follow Agarwal et al., "Deep Reinforcement
+Learning at the Edge of the Statistical Precipice" (2021), https://arxiv.org/abs/2108.13264.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
+
+FloatArray = npt.NDArray[np.float64]
+
+FEW = 10  # pairs or prompts below which a result gets a note
+_CELLS = 1_000_000  # resampled at once: 8 MB per array, whatever the number of prompts
+_DECIMALS = 12  # figures that agree in so many differ by rounding only
+
+
+@dataclass(frozen=True)
+class SignFlip:
+    """Result of `sign_flip_p_value`.
+
+    Attributes:
+        p_value: Two-sided, in (0, 1].
+        exact: Whether all signs were tried; otherwise the p-value is a Monte Carlo estimate.
+        n: Number of differences other than 0, which alone count.
+    """
+
+    p_value: float
+    exact: bool
+    n: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Agent a against agent b on the same prompts, from `compare`.
+
+    Attributes:
+        difference: Mean of a minus mean of b, in the unit of the figures.
+        interval: Lower and upper end of its 95 % interval.
+        probability_of_improvement: Of a over b, mean over the prompts, in [0, 1].
+        sign_flip: Test of the prompt-wise differences; the seeds are taken as they are.
+        note: What is too small to be relied on; "" where nothing is.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    probability_of_improvement: float
+    sign_flip: SignFlip
+    note: str
+
+
+def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRESHOLD) -> float:
+    """Return the share of prompts whose answer survived: `mean(similarity > threshold)`.
+
+    The comparison is strict, as in the threshold reward.
+
+    Args:
+        similarities: Of the answers to compressed and original prompt, in [0, 1], any shape.
+        threshold: Similarity that must be exceeded.
+
+    Raises:
+        ValueError: If there are no similarities, or some are not finite.
+
+    Example:
+        >>> survival_rate([1.0, 0.9, 0.95, 0.2])
+        0.5
+    """
+    return float(np.mean(_figures(similarities, "similarities") > threshold))
+
+
+def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | None:
+    """Return the share of the way from keeping every token to the best known result.
+
+    Formula: `(agent - keep_all) / (ceiling - keep_all)` of mean figures on the same prompts. The
+    form is that of the human-normalised score of Mnih et al. 2015,
+    https://doi.org/10.1038/nature14236, with keep-all in place of the random agent.
+
+    Returns:
+        A number without unit, negative below keep-all and above 1 beyond the ceiling; None where
+        the ceiling is not above keep-all, so that there is nothing to gain.
+
+    Example:
+        >>> normalised_score(0.5, 0.25, 0.75)
+        0.5
+        >>> normalised_score(0.5, 0.25, 0.25) is None
+        True
+    """
+    return (agent - keep_all) / (ceiling - keep_all) if ceiling > keep_all else None
+
+
+def interquartile_mean(values: npt.ArrayLike, axis: int | None = None) -> Any:
+    """Return the mean of the middle half of the values: less moved by outliers than the mean.
+
+    Formula: with the n values sorted and `k = floor(n / 4)`, `sum(x[k : n - k]) / (n - 2 k)`; the
+    25 % trimmed mean. Source: Agarwal et al. 2021.
+
+    Args:
+        values: Figures of any shape, at least one, finite.
+        axis: Axis along which they are; None: all of them.
+
+    Raises:
+        ValueError: If there are no values, or some are not finite.
+
+    Example:
+        >>> float(interquartile_mean([0.0, 1.0, 2.0, 100.0]))
+        1.5
+    """
+    from scipy.stats import trim_mean
+
+    return trim_mean(_figures(values, "values"), 0.25, axis=axis)
+
+
+def bootstrap_interval(
+    *grids: npt.ArrayLike,
+    statistic: Callable[..., Any] = np.mean,
+    level: float = 0.95,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a statistic, over seeds and prompts.
+
+    Seeds and prompts are crossed: all seeds see the same prompts. So each replicate draws P prompts
+    with replacement, the same for every seed and grid, and for each grid S of its seeds, and takes
+    the statistic of the drawn cells. The interval goes from the (1 - level) / 2 to the
+    (1 + level) / 2 quantile. It covers chance in training and chance in the choice of prompts (the
+    pigeonhole bootstrap of Owen 2007, https://arxiv.org/abs/0712.1111). With one seed it is the
+    ordinary bootstrap over prompts, and with two or three seeds it is coarse. It says nothing about
+    other generators.
+
+    Args:
+        *grids: A figure per seed and prompt, shape (seeds, prompts), finite; of more than one all
+            with the same prompts.
+        statistic: Takes for each grid its drawn cells, shape (resamples, cells), and `axis=1`.
+        level: Coverage of the interval, in (0, 1).
+        replicates: Number of resamples.
+        seed: Seed of the resampling, which uses a generator of its own.
+
+    Returns:
+        Lower and upper end.
+
+    Raises:
+        ValueError: If a grid is not two-dimensional, is empty or has entries that are not finite,
+            the grids differ in their number of prompts, or level or replicates are out of range.
+
+    Example:
+        >>> bootstrap_interval([[0.0, 1.0]])
+        (0.0, 1.0)
+        >>> bootstrap_interval(
+        ...     [[2.0, 3.0]], [[0.0, 1.0]], statistic=lambda a, b, axis: (a - b).mean(axis)
+        ... )
+        (2.0, 2.0)
+    """
+    values = [_figures(grid, "grid", 2) for grid in grids]
+    prompts = values[0].shape[1]
+    if any(grid.shape[1] != prompts for grid in values):
+        raise ValueError(f"All grids must have the same prompts, got {[g.shape for g in values]}")
+    if not 0.0 < level < 1.0 or replicates < 1:
+        raise ValueError(
+            f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}"
+        )
+    rng = np.random.default_rng(seed)
+    chunk = max(1, _CELLS // max(grid.size for grid in values))
+    figures = []
+    for start in range(0, replicates, chunk):
+        size = min(chunk, replicates - start)
+        drawn = rng.integers(prompts, size=(size, 1, prompts))
+        seeds = [rng.integers(len(grid), size=(size, len(grid), 1)) for grid in values]
+        cells = (grid[own, drawn] for grid, own in zip(values, seeds, strict=True))
+        figures.append(statistic(*(drawn.reshape(size, -1) for drawn in cells), axis=1))
+    low, high = np.quantile(np.concatenate(figures), [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)
+
+
+def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Return how probably a run of x beats a run of y, as the mean over prompts.
+
+    Formula: `(#{x_i > y_j} + #{x_i = y_j} / 2) / (n m)` over all pairs (i, j), which is the
+    Mann-Whitney U of x divided by n m. 0.5 means "no difference". Source: Agarwal et al. 2021.
+
+    Args:
+        x: Figures of the first agent, shape (n,) or (n, prompts), finite.
+        y: Figures of the second agent, shape (m,) or (m, prompts), finite.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: If one of the two is empty or has entries that are not finite, or the prompts
+            differ in number.
+
+    Example:
+        >>> probability_of_improvement([1.0, 2.0], [0.0, 1.0])
+        0.875
+    """
+    from scipy.stats import mannwhitneyu
+
+    a, b = _figures(x, "x"), _figures(y, "y")
+    if a.shape[1:] != b.shape[1:]:
+        raise ValueError(f"x and y must have the same prompts, got shapes {a.shape} and {b.shape}")
+    u = mannwhitneyu(a, b, axis=0, method="asymptotic").statistic
+    return float(np.mean(u) / (len(a) * len(b)))
+
+
+def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: int = 0) -> SignFlip:
+    """Paired two-sided permutation test: is the mean difference 0?
+
+    If the two agents were equally good, each difference could as well have the other sign. With T
+    the sum of the n differences other than 0 and T* that with other signs:
+
+        `p = #{|T*| >= |T|} / 2^n`  over all signs, if these are at most `draws`
+        `p = (1 + #{|T*| >= |T|}) / (1 + draws)`  over random signs, for more
+
+    The smallest p-value that n differences can have is `2 / 2^n`. Sources: Fisher, "The Design of
+    Experiments" (1935), section 21; for the random signs Phipson and Smyth 2010,
+    https://arxiv.org/abs/1603.05766.
+
+    Args:
+        differences: One per pair, shape (pairs,), finite.
+        draws: Number of random signs.
+        seed: Seed of the random signs, which use a generator of their own.
+
+    Raises:
+        ValueError: If the differences are not one-dimensional, are none or are not finite, or draws
+            is not positive.
+
+    Example:
+        >>> sign_flip_p_value([1.0, 2.0, 0.0, 3.0])
+        SignFlip(p_value=0.25, exact=True, n=3)
+    """
+    from scipy.stats import permutation_test
+
+    values = _figures(differences, "differences", 1)
+    if draws < 1:
+        raise ValueError(f"draws must be positive, got {draws}")
+    values = values[values != 0.0]
+    n = values.size
+    if n < 2:  # which scipy refuses
+        return SignFlip(1.0, True, n)
+    values = values / np.abs(values).max()  # no overflow, and p does not depend on the unit
+
+    def size(flipped: FloatArray, axis: int = -1) -> FloatArray:
+        # Sums that are equal on paper come out some units in the last place apart.
+        return np.abs(flipped.sum(axis=axis)).round(_DECIMALS)
+
+    result = permutation_test(
+        (values,),
+        size,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=draws,
+        batch=max(1, _CELLS // n),
+        rng=np.random.default_rng(seed),
+    )
+    return SignFlip(float(result.pvalue), 2**n <= draws, n)
+
+
+def compare(
+    a_grid: npt.ArrayLike, b_grid: npt.ArrayLike, *, replicates: int = 2000, seed: int = 0
+) -> Comparison:
+    """Compare two agents that were evaluated on the same prompts.
+
+    With a_p and b_p the means of prompt p over the seeds of each agent: the mean of `a_p - b_p`,
+    its `bootstrap_interval` (prompts drawn once for both agents, the seeds of each apart), the mean
+    over prompts of `probability_of_improvement` between the seeds of a and of b (prompts are the
+    tasks of Agarwal et al.), and `sign_flip_p_value` of the `a_p - b_p`. The interval covers chance
+    in training and in the choice of prompts; the test covers the prompts alone, so that it may call
+    "different" what two more seeds would turn round.
+
+    Args:
+        a_grid: Figures of agent a, shape (seeds_a, prompts), finite.
+        b_grid: Figures of agent b on the same prompts in the same order, (seeds_b, prompts).
+        replicates: Number of resamples.
+        seed: Seed of resampling and random signs.
+
+    Raises:
+        ValueError: If `bootstrap_interval` raises one.
+
+    Example:
+        >>> result = compare([[1.0, 1.0, 0.5, 0.5]], [[0.5, 0.5, 0.5, 0.5]])
+        >>> result.difference, result.probability_of_improvement, result.sign_flip.p_value
+        (0.25, 0.75, 0.5)
+    """
+    a, b = _figures(a_grid, "a_grid", 2), _figures(b_grid, "b_grid", 2)
+
+    def difference(x: FloatArray, y: FloatArray, axis: int | None = None) -> Any:
+        return x.mean(axis) - y.mean(axis)
+
+    interval = bootstrap_interval(a, b, statistic=difference, replicates=replicates, seed=seed)
+    of_prompts = a.mean(axis=0) - b.mean(axis=0)
+    # The mean of three figures that are equal may differ from them in the last place.
+    rounding = 10.0**-_DECIMALS * max(np.abs(a).max(), np.abs(b).max())
+    sign_flip = sign_flip_p_value(
+        np.where(np.abs(of_prompts) > rounding, of_prompts, 0.0), seed=seed
+    )
+    notes, seeds = [], min(len(a), len(b))
+    if seeds == 1:
+        notes.append("one seed: the interval leaves out any chance between seeds")
+    elif seeds <= 3:
+        notes.append(f"{seeds} seeds: the interval is coarse")
+    if a.shape[1] < FEW:
+        notes.append(f"{a.shape[1]} prompts: the interval is too narrow")
+    if sign_flip.n < FEW:
+        least = min(1.0, 2.0 / 2.0**sign_flip.n)
+        notes.append(f"small n: {sign_flip.n}, so the p-value is at least {least:.3g}")
+    probability = probability_of_improvement(a, b)
+    return Comparison(float(difference(a, b)), interval, probability, sign_flip, "; ".join(notes))
+
+
+def _figures(values: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray:
+    """Return the values as float64 if they are finite, at least one and of that many dimensions."""
+    figures = np.asarray(values, dtype=np.float64)
+    if ndim not in (None, figures.ndim):
+        shape = "(seeds, prompts)" if ndim == 2 else "(pairs,)"
+        raise ValueError(f"{name} must have shape {shape}, got {figures.shape}")
+    if figures.size == 0:
+        raise ValueError(f"{name} must hold at least one figure, got shape {figures.shape}")
+    if not np.isfinite(figures).all():
+        raise ValueError(f"{name} must be finite: leave out prompts without a figure first")
+    return figures

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench_fixtures import SETTINGS, frame, record
+from benchmarks.analyses.compare import compare_agents, run, verdicts
+from benchmarks.records import RunFolder
+from pcrl_gym.errors import RunFolderError
+
+
+def records(**rewards: tuple[float, ...]):
+    return [
+        record(agent=agent, prompt_id=f"p{place}", reward=reward)
+        for agent, own in rewards.items()
+        for place, reward in enumerate(own)
+    ]
+
+
+def folder(path: Path, **rewards: tuple[float, ...]) -> Path:
+    opened = RunFolder.open(path, SETTINGS | {"agents": dict.fromkeys(rewards, "module:A")})
+    for agent in rewards:
+        with opened.write_part(agent, "seen", 0) as write:
+            for one in records(**{agent: rewards[agent]}):
+                write(one)
+    return path
+
+
+def test_pairs_by_hand():
+    own = frame(records(a=(1.0, 1.0, 0.5, 0.5), b=(0.5, 0.5, 0.5, 0.5)))
+    (row,) = compare_agents(own).tables["seen"].rows
+    assert row[:4] == ("a", "b", 4, 0.25)
+    assert row[5] == 0.75
+    assert float(row[6]) == 0.5  # of 4 signs of two differences, 2 are as far from 0
+    assert row[7] == "yes"
+    assert "small n" in row[8]
+    (swapped,) = compare_agents(own, ["b", "a"]).tables["seen"].rows
+    assert swapped[:4] == ("b", "a", 4, -0.25)
+
+
+def test_pairs_need_two_agents_on_the_same_prompts():
+    with pytest.raises(ValueError, match="two agents"):
+        compare_agents(frame([record()]))
+    other = [record(), record(agent="b", prompt_id="p1")]
+    with pytest.raises(RunFolderError, match="different prompts of seen"):
+        compare_agents(frame(other))
+
+
+def test_verdicts_come_best_first():
+    # Eight differences of one sign: 2 of 2^8 signs are as far from 0, p = 0.0078.
+    own = records(
+        mine=(0.25, 0.75) * 4, scst=(0.5,) * 8, good=(1.0, 0.75) * 4, bad=(0.0,) * 8, few=(0.5,) * 8
+    )
+    table = verdicts(frame(own), "scst").tables["seen, against scst"]
+    assert [(row[0], row[1], row[5]) for row in table.rows] == [
+        ("good", 0.375, "better"),
+        ("few", 0.0, "no difference seen"),
+        ("mine", 0.0, "no difference seen"),
+        ("bad", -0.5, "worse"),
+    ]
+    assert table.rows[-1][2:5] == ("-0.500 to -0.500", 0.0, "0.0078")
+    with pytest.raises(ValueError, match="nobody cannot be compared"):
+        verdicts(frame(own), "nobody")
+
+
+def test_a_difference_needs_a_small_p_value_too():
+    # The interval leaves out 0, but of 2^4 signs two are as far from it: p = 0.125.
+    (row,) = (
+        verdicts(frame(records(a=(1.0,) * 4, b=(0.5,) * 4)), "b").tables["seen, against b"].rows
+    )
+    assert row[2:] == ("0.500 to 0.500", 1.0, "0.12", "no difference seen")
+
+
+def test_folders_are_compared_and_the_first_holds_its_pairs(tmp_path: Path):
+    mine = folder(tmp_path / "mine", a=(1.0, 1.0), b=(0.5, 0.5))
+    theirs = folder(tmp_path / "theirs", b=(0.0, 0.0), c=(0.25, 0.25))
+    joined = run(mine, others=[theirs], against="c")
+    names = [row[0] for row in joined.tables["seen, against c"].rows]
+    assert names == ["a", "b", "b (theirs)"]
+    assert not (mine / "analyses").exists()
+    some = run(mine, ["a", "b (theirs)"], others=[theirs], against="c")
+    assert [row[0] for row in some.tables["seen, against c"].rows] == ["a", "b (theirs)"]
+    (pair,) = run(mine).tables["seen"].rows
+    assert pair[:2] == ("a", "b")
+    assert (mine / "analyses" / "compare.md").is_file()
+    with pytest.raises(ValueError, match="no results of the agents x, only of a, b"):
+        run(mine, ["a", "x"])
