@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import Group
+from cyclopts import App, Group
 
 from agents.__main__ import COMMANDS as AGENTS_COMMANDS
 from pcrl_gym.cli_tools import add_commands, command_name, make_app, run_app
@@ -45,7 +45,14 @@ _SPEED = {
     "benchmarks.commands.functions:scaling": "--figures benchmarks/results/scaling-cpu.json",
 }
 
-app = make_app(_NAME, "Benchmark agents.", f"{_NAME} run {_FIRST[_RUN]}")
+_FLAGS = {
+    "splits": "split",
+    "others": "with",
+    "price_per_million_input": "price-input",
+    "price_per_million_output": "price-output",
+}
+
+app = make_app(_NAME, "Benchmark agents.", f"{_NAME} run {_FIRST[_RUN]}", _FLAGS)
 _further = Group("Further commands", sort_key=1)
 add_commands(app, _NAME, _FIRST)
 add_commands(app, _NAME, _FURTHER, _further)
@@ -53,10 +60,11 @@ for _name, _about, _commands in (
     ("analyse", "Look into result folders.", _ANALYSE),
     ("speed", "Measure what answering and compressing cost.", _SPEED),
 ):
-    _words, (_path, _example) = f"{_NAME} {_name}", next(iter(_commands.items()))
-    _example = f"{_words} {command_name(_path)} {_example}"
-    _part = make_app(_name, _about, _example, group=_further, sort_key=len(list(app)))
-    add_commands(_part, _words, _commands)
+    _path, _example = next(iter(_commands.items()))
+    _epilogue = f"Example: `{_NAME} {_name} {command_name(_path)} {_example}`"
+    _order = len(list(app))
+    _part = App(_name, _about, help_epilogue=_epilogue, group=_further, sort_key=_order)
+    add_commands(_part, f"{_NAME} {_name}", _commands)
     app.command(_part)
 
 

@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         input is not UTF-8 or is refused by `--strict`, or the demo failed; 2 wrong use: arguments,
         missing files, unknown models, extras not installed; 130 interrupted.
     """
-    return run_app(app, arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    # A hyphen stands for the default file, and would be read as an option.
+    return run_app(app, [word for word in words if word != "-"])
 
 
 def compress(
@@ -68,7 +70,7 @@ def compress(
     Lines are answered as they come in.
 
     Args:
-        file: Input; "-" is standard input.
+        file: Input; "-", and none, is standard input.
         model: `"micro"`, a folder or a hub id.
         rate: Share of each prompt's droppable units to drop, rounded down; by default as the
             policy decides.

@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Group, Parameter, Token
+from cyclopts import App, CycloptsError, Group, Parameter, Token, default_name_transform
 
 from pcrl_gym import __version__
 from pcrl_gym.errors import PcrlError
@@ -38,14 +38,14 @@ FAILURES = (*WRONG_USE, PcrlError, OSError)
 """Errors that a user can do something about; anything else is a bug and keeps its traceback."""
 
 
-def make_app(name: str, about: str, example: str, **settings: Any) -> App:
+def make_app(name: str, about: str, example: str, flags: Mapping[str, str] | None = None) -> App:
     """Return a command line without commands.
 
     Args:
         name: What is written before its commands.
         about: What it does.
         example: A command that the help ends with.
-        **settings: Further ones of `cyclopts.App`.
+        flags: What options are called whose parameters have other names: `{"splits": "split"}`.
     """
     return App(
         name=name,
@@ -53,9 +53,14 @@ def make_app(name: str, about: str, example: str, **settings: Any) -> App:
         help_epilogue=f"Example: `{example}`",
         help_format="markdown",
         version=f"pcrl_gym {__version__}",
-        default_parameter=Parameter(consume_multiple=1, negative=(), show_default=_shown),
+        default_parameter=Parameter(
+            consume_multiple=1,
+            allow_repeating=True,  # the last one counts, lists grow
+            negative=(),
+            show_default=_shown,
+            name_transform=lambda old: (flags or {}).get(old, default_name_transform(old)),
+        ),
         suppress_keyboard_interrupt=False,
-        **settings,
     )
 
 
@@ -178,9 +183,6 @@ def _pairs(_: Any, tokens: Sequence[Token]) -> dict[str, str]:
 
 Names = Annotated[tuple[str, ...], Parameter(converter=_names)]
 """Words with spaces between them or, where none has settings, commas."""
-
-Splits = Annotated[Names, Parameter(name="--split")]
-"""The same, of `--split`."""
 
 Pairs = Annotated[
     dict[str, str],

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from agents.runs.drawing import check_drawing
 from benchmarks.analyses.analysis import Analysis, Table, write_analysis
-from benchmarks.policies import one_vocabulary
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
 from benchmarks.tables import Row
@@ -103,6 +102,7 @@ def analyse(rows: dict[str, list[Row]], agents: Sequence[str]) -> Analysis:
 
 
 def _check_tokenizers(sources: Sequence[RunFolder]) -> None:
+    from benchmarks.policies import one_vocabulary
     from pcrl_gym.generators.loading import tokenizer_name
 
     names = dict.fromkeys(

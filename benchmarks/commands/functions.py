@@ -6,9 +6,7 @@ import importlib
 import inspect
 import typing
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from pcrl_gym.cli_tools import Names, resumable
 
@@ -20,12 +18,6 @@ _MODULES = {
         "": ("scaling",),
     }.items()
     for name in names
-}
-_FLAGS = {
-    "splits": "--split",
-    "others": "--with",
-    "price_per_million_input": "--price-input",
-    "price_per_million_output": "--price-output",
 }
 
 
@@ -47,8 +39,6 @@ def as_command(run: Callable[..., Any]) -> Callable[..., int | None]:
         kind = old.POSITIONAL_ONLY if by_place else old.KEYWORD_ONLY
         names = typing.get_origin(old.annotation) in (tuple, Sequence)
         annotation = Names if names and str in typing.get_args(old.annotation) else old.annotation
-        if flag := _FLAGS.get(old.name):
-            annotation = Annotated[annotation, Parameter(name=flag)]
         if old.kind is not old.VAR_KEYWORD:
             parameters.append(old.replace(kind=kind, annotation=annotation))
 

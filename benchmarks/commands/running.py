@@ -15,7 +15,7 @@ from agents.runs.config import TaskConfig
 from benchmarks.budget import parse_episodes
 from benchmarks.cluster.shard import WHOLE, Shard
 from benchmarks.suites import SUITES, Suite
-from pcrl_gym.cli_tools import FAILURES, Names, Splits, flags_of, message, resumable
+from pcrl_gym.cli_tools import FAILURES, Names, flags_of, message, resumable
 from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.errors import PcrlError, did_you_mean
 
@@ -38,7 +38,7 @@ def run(
     agents: Names,
     out: str,
     suite: str | None = None,
-    splits: Splits = (),
+    splits: Names = (),
     seeds: PositiveInt | None = None,
     limit: PositiveInt | None = None,
     policies: tuple[str, ...] = (),
@@ -61,7 +61,7 @@ def run(
         agents: Names or module:Class, also with settings: `keep_all random:rate=0.3`.
         out: Result folder.
         suite: Frozen suite, see `ls suites`; `--dataset` only if it leaves that open.
-        splits: Splits to evaluate; by default the suite's.
+        splits: Names to evaluate; by default the suite's.
         seeds: Seeds per agent that uses chance; by default the suite's, else 3.
         limit: Prompts per split, spread evenly over it.
         policies: Folders of `train`, one per seed: what they trained is evaluated, and nothing is
@@ -95,8 +95,9 @@ def run(
         entries = with_policies(entries, found, rules)
         rules = dataclasses.replace(rules, tokenizer=tokenizer_of(found, rules))
     part = WHOLE if shard is None else Shard.parse(shard)
-    budget = {"train_minutes": train_minutes, "train_episodes": episodes, "quick": quick}
-    benchmark = Benchmark(rules, entries, out, shard=part, **budget, **options)
+    budget = {"train_minutes": train_minutes, "train_episodes": episodes, "quick": quick or None}
+    options |= {key: value for key, value in budget.items() if value is not None}
+    benchmark = Benchmark(rules, entries, out, shard=part, **options)
     if ray is None and processes is None:
         benchmark.prepare()
     try:
@@ -106,7 +107,7 @@ def run(
             f"{message(error)}\nFinished parts are kept; the same command resumes from there"
         ) from error
     print_table(rows)
-    print(f"\nWritten to {out}")
+    print(f"Written to {out}")
 
 
 def _run(benchmark: Any, processes: int | None, ray: Sequence[int] | None) -> Any:

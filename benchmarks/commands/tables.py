@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from pcrl_gym.cli_tools import Names, Splits
+from pcrl_gym.cli_tools import Names
 
 
 def table(
@@ -15,7 +12,7 @@ def table(
     /,
     *,
     details: bool = False,
-    others: Annotated[tuple[str, ...], Parameter(name="--with")] = (),
+    others: tuple[str, ...] = (),
 ) -> None:
     """Print the leaderboard of a result folder.
 
@@ -45,7 +42,7 @@ def merge(folders: tuple[str, ...], /, *, out: str) -> None:
     from benchmarks.tables import print_table
 
     print_table(merge(folders, out))
-    print(f"\nWritten to {out}")
+    print(f"Written to {out}")
 
 
 def report(folders: tuple[str, ...], /, *, out: str | None = None) -> None:
@@ -75,13 +72,13 @@ def validate(folder: str, /, *, device: str = "auto") -> int:
     return 1 if report.problems else 0
 
 
-def records(folder: str, /, *, agents: Names = (), splits: Splits = ()) -> None:
+def records(folder: str, /, *, agents: Names = (), splits: Names = ()) -> None:
     """Print the records, a JSON object per line.
 
     Args:
         folder: Result folder.
         agents: Agents to print; by default all.
-        splits: Splits to print; by default all.
+        splits: Names to print; by default all.
     """
     from benchmarks.records import RunFolder
 
