@@ -124,7 +124,7 @@ def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
             return 0
         return _fail(message(error), 2 if isinstance(error, WRONG_USE) else 1)
     except KeyboardInterrupt as error:
-        print(" ".join(["Interrupted.", *map(str, error.args)]), file=sys.stderr)
+        print("Interrupted.", *(f"{hint}." for hint in error.args), file=sys.stderr)
         return 130
 
 
@@ -134,7 +134,7 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt("Run the same command again to continue.") from error
+        raise KeyboardInterrupt("Run the same command again to continue") from error
 
 
 def message(error: BaseException) -> str:

@@ -82,26 +82,16 @@ def test_a_file_and_batches_give_the_same(run, tmp_path: Path):
     assert run(lines)[1] == run(lines, "-")[1] == out
 
 
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        ("Could you please add 3.5 and 1,250.75 for me?", " 3.5  1,250.75 "),
-        ("ping 192.168.1.10 on 2024-05-12 at 12:30", " 192.168.1.10  2024-05-12  12:30"),
-        ("Is it -5 or (3)4 in SGX1234A", " -5  (3)4  SGX1234A"),
-    ],
-)
-def test_numbers_come_out_whole(run, given: str, kept: str):
+def test_numbers_come_out_whole(run):
     arguments = ("--keep-digits", "--rate", "1")
-    assert run(f"{given}\n".encode(), *arguments) == (0, f"{kept}\n".encode(), "")
+    given = b"Is it -5 or (3)4 in SGX1234A at 12:30 or 1,250.75\n"
+    assert run(given, *arguments) == (0, b" -5  (3)4  SGX1234A  12:30  1,250.75\n", "")
 
 
 def test_what_is_protected_stays(run):
     given = b"Please sort 12 apples and Mr. Smith\n"
-    out = run(
-        given, "--rate", "1", "--keep-digits", "--force-keep", "Smith", "--force-keep", "Ple"
-    )[1]
-    assert b"12" in out
-    assert b"Smith" in out
+    out = run(given, *"--rate 1 --keep-digits --force-keep Smith --force-keep Ple".split())[1]
+    assert all(word in out for word in (b"Please", b"12", b"Smith"))
     assert b"apples" not in out
 
 

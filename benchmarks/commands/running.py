@@ -61,7 +61,7 @@ def run(
         agents: Names or module:Class, also with settings: `keep_all random:rate=0.3`.
         out: Result folder.
         suite: Frozen suite, see `ls suites`; `--dataset` only if it leaves that open.
-        splits: Names to evaluate; by default the suite's.
+        splits: Splits to evaluate; by default the suite's.
         seeds: Seeds per agent that uses chance; by default the suite's, else 3.
         limit: Prompts per split, spread evenly over it.
         policies: Folders of `train`, one per seed: what they trained is evaluated, and nothing is

@@ -78,7 +78,7 @@ def records(folder: str, /, *, agents: Names = (), splits: Names = ()) -> None:
     Args:
         folder: Result folder.
         agents: Agents to print; by default all.
-        splits: Names to print; by default all.
+        splits: Splits to print; by default all.
     """
     from benchmarks.records import RunFolder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -82,14 +83,7 @@ def test_a_run_ends_the_same_whether_stopped_or_not(
     settings = (*settings, f"dataset={few}")
     assert main(arguments(tmp_path / "a", *settings)) == 0
     shown = capsys.readouterr().err
-    for text in (
-        "train scst: 100%",
-        "reward=",
-        "ratio=",
-        "survived=",
-        "entropy=",
-        "update 4: eval",
-    ):
+    for text in ("train scst: 100%", "reward=", "ratio=", "entropy=", "update 4: eval"):
         assert text in shown
     original = SCSTLearner.update
 
@@ -142,9 +136,7 @@ def test_a_missing_evaluation_split_can_be_left_out(
 
 def test_configurations_are_listed(capsys: pytest.CaptureFixture[str]):
     assert main(["configs"]) == 0
-    listed = capsys.readouterr().out
-    assert "scst-micro" in listed
-    assert "self-critical" in listed
+    assert re.search(r"^scst-micro +self-critical", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("which", ["best", "last"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -309,3 +310,27 @@ def test_killed_training_goes_on_and_ends_as_an_unbroken_one(tmp_path, gpt2_fold
     (tmp_path / "armed").unlink()
     assert run("broken") == 0
     assert weights("broken") == weights("whole")
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("suites", r"micro-ci +version \d+: micro, micro; tokens, 2 seeds, 64 prompts a split"),
+        ("agents", r"keep_all +Keeps every unit"),
+        ("rewards", r"threshold +The compression achieved"),
+        ("generators", r"openai:MODEL@BASE_URL +a model behind"),
+        ("splits", r"validation_human +260 prompts"),
+    ],
+)
+def test_names_are_listed_with_what_they_are(what, line, capsys):
+    assert main(["ls", what]) == 0
+    assert re.search(f"^{line}", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_records_are_printed_as_json_lines(dataset, gpt2_folder, capsys):
+    arguments = custom(dataset, generator=str(gpt2_folder), limit="2", max_new_tokens="4")
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(["analyse", "records", str(dataset.with_name("out")), "--agents", "keep_all"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["agent"] for row in rows} == {"keep_all"}
