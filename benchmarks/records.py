@@ -53,10 +53,8 @@ class Record:
     """One evaluated prompt.
 
     Attributes:
-        agent: Name of the agent.
-        split: Split the prompt comes from.
-        seed: Seed of the agent.
-        prompt_id: Id of the prompt in its dataset.
+        agent, seed: Name of the agent, and its seed.
+        split, prompt_id: Split the prompt comes from, and its id in the dataset.
         source: Task family or origin of the prompt.
         prompt: The rendered prompt.
         dropped: Character ranges of `prompt` that were dropped, sorted, not touching.
@@ -70,21 +68,16 @@ class Record:
         drop_rate: Dropped / droppable units, in [0, 1].
         log_likelihood: Mean log-probability of `output` after `compressed_prompt`; None if not
             asked for.
-        original_tokens: N, generator tokens of `prompt`.
-        compressed_tokens: N', generator tokens of `compressed_prompt`.
-        template_tokens: F, generator tokens of the template's own text.
-        second_original_tokens: As `original_tokens`, in the suite's second tokenizer.
-        second_compressed_tokens: As `compressed_tokens`, in the second tokenizer.
-        second_template_tokens: As `template_tokens`, in the second tokenizer.
-        gold_rouge_1: ROUGE-1 F1 of `compressed_output` against `gold`, in [0, 1], 1 if they are
-            equal; None without gold.
-        gold_rouge_2: The same with ROUGE-2.
-        gold_rouge_l: The same with ROUGE-L.
+        original_tokens, compressed_tokens, template_tokens: N, N' and F, generator tokens of
+            `prompt`, of `compressed_prompt` and of the template's own text.
+        second_original_tokens, second_compressed_tokens, second_template_tokens: The same in the
+            suite's second tokenizer.
+        gold_rouge_1, gold_rouge_2, gold_rouge_l: ROUGE F1 of `compressed_output` against `gold`, in
+            [0, 1], 1 if they are equal; None without gold.
         gold_cut: Number of characters of `compressed_output` within the gold answer's length in
             generator tokens; None without gold, or if the generator shows no tokenizer.
-        cut_rouge_1: ROUGE-1 F1 of `compressed_output[:gold_cut]` against `gold`; None without cut.
-        cut_rouge_2: The same with ROUGE-2.
-        cut_rouge_l: The same with ROUGE-L.
+        cut_rouge_1, cut_rouge_2, cut_rouge_l: The same of `compressed_output[:gold_cut]`; None
+            without cut.
         requested_rate: Share of the droppable units that the agent was asked to drop; None for an
             agent that decides by itself.
         compress_ms: Milliseconds the agent took, its batch's time divided by the batch's prompts.
@@ -230,14 +223,12 @@ class RunFolder:
         return frame.loc[keys.index].reset_index(drop=True)
 
     def records(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Iterator[Record]:
-        """Return the rows of `frame` as objects, with None for a missing figure.
+        """Return the rows of `frame` as records.
 
         Raises:
             ValueError, RunFolderError: If `frame` raises one.
         """
-        kinds = Record.__annotations__.values()
-        for row in self.frame(agents, splits).itertuples(index=False, name=None):
-            yield Record(*map(_plain, kinds, row))
+        return to_records(self.frame(agents, splits))
 
     def json_lines(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Iterator[str]:
         """Return the records as JSON objects on a line each: ASCII, whatever the texts hold.
@@ -285,6 +276,13 @@ def kept_text(prompt: str, dropped: Sequence[tuple[int, int]]) -> str:
     """
     starts, ends = [0, *(end for _, end in dropped)], [*(start for start, _ in dropped), None]
     return "".join(prompt[start:end] for start, end in zip(starts, ends, strict=True))
+
+
+def to_records(frame: DataFrame) -> Iterator[Record]:
+    """Return the rows of a frame as records, with None for a missing figure."""
+    kinds = Record.__annotations__.values()
+    for row in frame.itertuples(index=False, name=None):
+        yield Record(*map(_plain, kinds, row))
 
 
 def _plain(kind: str, value: Any) -> Any:

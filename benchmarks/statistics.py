@@ -8,8 +8,7 @@ Learning at the Edge of the Statistical Precipice" (2021), https://arxiv.org/abs
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,7 @@ _CELLS = 1_000_000  # resampled at once: 8 MB per array, whatever the number of 
 _DECIMALS = 12  # figures that agree in so many differ by rounding only
 
 
-@dataclass(frozen=True)
-class SignFlip:
+class SignFlip(NamedTuple):
     """Result of `sign_flip_p_value`.
 
     Attributes:
@@ -38,8 +36,7 @@ class SignFlip:
     n: int
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Agent a against agent b on the same prompts, from `compare`.
 
     Attributes:
@@ -58,13 +55,7 @@ class Comparison:
 
 
 def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRESHOLD) -> float:
-    """Return the share of prompts whose answer survived: `mean(similarity > threshold)`.
-
-    The comparison is strict, as in the threshold reward.
-
-    Args:
-        similarities: Of the answers to compressed and original prompt, in [0, 1], any shape.
-        threshold: Similarity that must be exceeded.
+    """Return the share of answers whose similarity, in [0, 1], is above the threshold.
 
     Raises:
         ValueError: If there are no similarities, or some are not finite.
@@ -79,19 +70,13 @@ def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRES
 def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | None:
     """Return the share of the way from keeping every token to the best known result.
 
-    Formula: `(agent - keep_all) / (ceiling - keep_all)` of mean figures on the same prompts. The
-    form is that of the human-normalised score of Mnih et al. 2015,
+    Formula: `(agent - keep_all) / (ceiling - keep_all)` of mean figures on the same prompts; None
+    where the ceiling is not above keep-all. After the human-normalised score of Mnih et al. 2015,
     https://doi.org/10.1038/nature14236, with keep-all in place of the random agent.
 
-    Returns:
-        A number without unit, negative below keep-all and above 1 beyond the ceiling; None where
-        the ceiling is not above keep-all, so that there is nothing to gain.
-
     Example:
-        >>> normalised_score(0.5, 0.25, 0.75)
-        0.5
-        >>> normalised_score(0.5, 0.25, 0.25) is None
-        True
+        >>> normalised_score(0.5, 0.25, 0.75), normalised_score(0.5, 0.25, 0.25)
+        (0.5, None)
     """
     return (agent - keep_all) / (ceiling - keep_all) if ceiling > keep_all else None
 
@@ -100,11 +85,7 @@ def interquartile_mean(values: npt.ArrayLike, axis: int | None = None) -> Any:
     """Return the mean of the middle half of the values: less moved by outliers than the mean.
 
     Formula: with the n values sorted and `k = floor(n / 4)`, `sum(x[k : n - k]) / (n - 2 k)`; the
-    25 % trimmed mean. Source: Agarwal et al. 2021.
-
-    Args:
-        values: Figures of any shape, at least one, finite.
-        axis: Axis along which they are; None: all of them.
+    25 % trimmed mean of Agarwal et al. Of all values, or along an axis.
 
     Raises:
         ValueError: If there are no values, or some are not finite.
@@ -127,13 +108,12 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a statistic, over seeds and prompts.
 
-    Seeds and prompts are crossed: all seeds see the same prompts. So each replicate draws P prompts
-    with replacement, the same for every seed and grid, and for each grid S of its seeds, and takes
-    the statistic of the drawn cells. The interval goes from the (1 - level) / 2 to the
-    (1 + level) / 2 quantile. It covers chance in training and chance in the choice of prompts (the
-    pigeonhole bootstrap of Owen 2007, https://arxiv.org/abs/0712.1111). With one seed it is the
-    ordinary bootstrap over prompts, and with two or three seeds it is coarse. It says nothing about
-    other generators.
+    Each replicate draws P prompts with replacement, the same for every seed and grid, and for each
+    grid S of its seeds, and takes the statistic of the drawn cells. The interval goes from the
+    (1 - level) / 2 to the (1 + level) / 2 quantile. It covers chance in training and in the choice
+    of prompts (the pigeonhole bootstrap of Owen 2007, https://arxiv.org/abs/0712.1111). With one
+    seed it is the ordinary bootstrap over prompts, with two or three it is coarse, and it says
+    nothing about other generators.
 
     Args:
         *grids: A figure per seed and prompt, shape (seeds, prompts), finite; of more than one all
@@ -142,9 +122,6 @@ def bootstrap_interval(
         level: Coverage of the interval, in (0, 1).
         replicates: Number of resamples.
         seed: Seed of the resampling, which uses a generator of its own.
-
-    Returns:
-        Lower and upper end.
 
     Raises:
         ValueError: If a grid is not two-dimensional, is empty or has entries that are not finite,
@@ -183,18 +160,14 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """Return how probably a run of x beats a run of y, as the mean over prompts.
 
     Formula: `(#{x_i > y_j} + #{x_i = y_j} / 2) / (n m)` over all pairs (i, j), which is the
-    Mann-Whitney U of x divided by n m. 0.5 means "no difference". Source: Agarwal et al. 2021.
+    Mann-Whitney U of x divided by n m. 0.5 means "no difference".
 
     Args:
-        x: Figures of the first agent, shape (n,) or (n, prompts), finite.
-        y: Figures of the second agent, shape (m,) or (m, prompts), finite.
-
-    Returns:
-        A number in [0, 1].
+        x: Figures of the first agent, shape (n,) or (n, prompts).
+        y: Figures of the second agent, shape (m,) or (m, prompts).
 
     Raises:
-        ValueError: If one of the two is empty or has entries that are not finite, or the prompts
-            differ in number.
+        ValueError: If one is empty or not finite, or the prompts differ in number.
 
     Example:
         >>> probability_of_improvement([1.0, 2.0], [0.0, 1.0])
@@ -246,7 +219,7 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
         return SignFlip(1.0, True, n)
     values = values / np.abs(values).max()  # no overflow, and p does not depend on the unit
 
-    def size(flipped: FloatArray, axis: int = -1) -> FloatArray:
+    def size(flipped: FloatArray, axis: int = -1) -> Any:
         # Sums that are equal on paper come out some units in the last place apart.
         return np.abs(flipped.sum(axis=axis)).round(_DECIMALS)
 
@@ -268,11 +241,10 @@ def compare(
     """Compare two agents that were evaluated on the same prompts.
 
     With a_p and b_p the means of prompt p over the seeds of each agent: the mean of `a_p - b_p`,
-    its `bootstrap_interval` (prompts drawn once for both agents, the seeds of each apart), the mean
-    over prompts of `probability_of_improvement` between the seeds of a and of b (prompts are the
-    tasks of Agarwal et al.), and `sign_flip_p_value` of the `a_p - b_p`. The interval covers chance
-    in training and in the choice of prompts; the test covers the prompts alone, so that it may call
-    "different" what two more seeds would turn round.
+    its `bootstrap_interval` (prompts drawn once for both agents), the mean over prompts of
+    `probability_of_improvement`, and `sign_flip_p_value` of the `a_p - b_p`. The interval covers
+    chance in training and in the choice of prompts; the test covers the prompts alone, so that it
+    may call "different" what two more seeds would turn round.
 
     Args:
         a_grid: Figures of agent a, shape (seeds_a, prompts), finite.

@@ -114,7 +114,7 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
             reward_ci=bootstrap_interval(grid),
             reward_iqm=float(interquartile_mean(grid)),
             reward_iqm_ci=bootstrap_interval(grid, statistic=interquartile_mean, replicates=500),
-            normalised_score=normalised_score(mean["reward"], floor, ceiling),
+            normalised_score=normalised_score(rewards[agent, split], floor, ceiling),
             compression_ratio_micro=compression_ratio(*map(int, tokens.loc[agent, split])),
             oracle=meaning.endswith(ORACLE),
             ranks_by=meaning.partition(RANKS_BY)[2],
@@ -246,7 +246,7 @@ def _terminal_table(rows: Sequence[Row], keys: Sequence[str]) -> Table:
         column = []
         for row, text in zip(rows, texts, strict=True):
             top = best is not None and text != "" and not row["oracle"] and float(text) == best
-            low_and_high = dict(row).get(f"{key}_ci")
+            low_and_high: Any = dict(row).get(f"{key}_ci")
             interval = " [{:.3f}, {:.3f}]".format(*low_and_high) if low_and_high else ""
             mark = ORACLE_MARK if key == "agent" and row["oracle"] else ""
             column.append(Text(text + interval + mark, style="bold green" if top else ""))

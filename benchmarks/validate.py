@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.gold import against_gold
-from benchmarks.records import Record, RunFolder
-from benchmarks.suites import SUITES, suite_of
-from benchmarks.tables import make_rows
+from benchmarks.records import Record, RunFolder, kept_text, to_records
+from benchmarks.suites import SUITES, Suite, suite_of
+from benchmarks.tables import Row, make_rows
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
@@ -27,6 +26,8 @@ from pcrl_gym.scoring.rewards import RewardInputs, make_reward
 from pcrl_gym.scoring.rouge import MEASURES, Measure
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from pcrl_gym.generators.base import Generator
     from pcrl_gym.prompts.prompt import Prompt
     from pcrl_gym.prompts.template import Template
@@ -49,6 +50,13 @@ class Report:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def add(self, problems: Iterable[str]) -> None:
+        """Add problems of a kind, the first ones in words and the others as a number."""
+        found = list(problems)
+        self.problems += found[:_MAX_NAMED]
+        if len(found) > _MAX_NAMED:
+            self.problems.append(f"and {len(found) - _MAX_NAMED} more of this kind")
+
     def text(self) -> str:
         """Return the notes and problems, and the verdict as the last line."""
         verdict = f"{len(self.problems)} problem(s)." if self.problems else "The folder is valid."
@@ -61,11 +69,11 @@ def validate(
 ) -> Report:
     """Check a result folder, from its schema to the rewards.
 
-    In this order: settings and records can be read; suite and version are the frozen ones; the data
-    has the folder's checksums; every part holds every prompt once, as the dataset has it, and the
-    template's text is kept; each record's figures follow from its texts and counts; the summary
-    follows from the records; and, where the generator can be loaded, it has the folder's
-    fingerprint and gives the same answers and token counts for a random share of the records.
+    Settings and records can be read; suite and version are the frozen ones; the data has the
+    folder's checksums; every part holds every prompt once, as the dataset has it, and the
+    template's text is kept; each record's figures follow from its texts and counts, and the summary
+    from the records; and, where the generator can be loaded, it has the folder's fingerprint and
+    gives the same answers and token counts for a random share of the records.
 
     Args:
         folder: Result folder.
@@ -79,66 +87,43 @@ def validate(
     report = Report()
     try:
         opened = RunFolder(folder)
-        records = list(opened.records())
-        suite_of(opened.settings)
-        template = _template(opened.settings)
-        rows = make_rows(records, opened.settings)
+        settings, frame = opened.settings, opened.frame()
+        suite, template = suite_of(settings), _template(settings)
+        rows = make_rows(frame, settings)
     except (RunFolderError, KeyError, TypeError, ValueError) as error:
         report.problems.append(f"the folder cannot be read: {type(error).__name__}: {error}")
         return report
-    report.notes.append(f"{len(records)} records of {len(opened.settings['agents'])} agents read")
-    if not records:
-        report.problems.append("there are no records")
-        return report
-    _check_suite(opened.settings, report)
-    _check_prompts(records, opened.settings, template, _skipped(opened.path), report)
-    _add(report, _wrong_figures(records, opened.settings))
-    summary = _read_json(opened.path / "summary.json")
-    if not _equal(_in_order(summary), _in_order(json.loads(json.dumps(rows)))):
+    records = list(to_records(frame))
+    report.notes.append(f"{len(records)} records of {len(settings['agents'])} agents read")
+    _check_suite(settings, suite, report)
+    _check_prompts(opened.path, frame, settings, template, report)
+    reward, measure = make_reward(suite.reward), MEASURES[suite.measure]
+    wrong = ((record, wrong_figures(record, reward, measure)) for record in records)
+    report.add(
+        f"{_place(r)}: {', '.join(of)} does not follow from the record" for r, of in wrong if of
+    )
+    if not _is_summary(opened.path / "summary.json", rows):
         report.problems.append("summary.json does not follow from the records")
     report.notes.append("suite, prompts, figures and summary checked")
-    count = min(len(records), math.ceil(share * len(records)))
-    chosen = np.random.default_rng(seed).choice(len(records), size=count, replace=False)
-    sample = [records[i] for i in sorted(chosen)]
-    if generator := _generator(opened.settings, device, report):
-        limit = opened.settings["max_new_tokens"]
-        _add(report, _other_answers(sample, generator, limit, template))
+    if generator := _generator(settings, suite, device, report):
+        count = min(len(records), math.ceil(share * len(records)))
+        chosen = np.random.default_rng(seed).choice(len(records), size=count, replace=False)
+        sample = [records[i] for i in sorted(chosen)]
+        report.add(_other_answers(sample, generator, suite.max_new_tokens, template))
         report.notes.append(f"{count} records ({share:.0%}) answered again by {generator.name}")
     return report
-
-
-def _skipped(folder: Path) -> dict[str, list[str]]:
-    """Return the ids of the prompts of each split that the first run left out."""
-    provenance = _read_json(folder / "provenance.json")
-    try:
-        return dict(provenance["runs"][0]["skipped_prompts"])
-    except (KeyError, IndexError, TypeError, ValueError):
-        return {}
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
     """Return the names of a record's figures that do not follow from its texts and counts.
 
-    Args:
-        record: The record.
-        reward: The suite's reward, see `pcrl_gym.scoring.rewards.make_reward`.
-        measure: The suite's similarity of two answers.
+    `reward` and `measure` are the suite's.
     """
-    wrong, left, end = [], [], 0
-    for start, stop in record.dropped:
-        if not end <= start < stop <= len(record.prompt):
-            return ["dropped"]
-        left.append(record.prompt[end:start])
-        end = stop
-    if "".join([*left, record.prompt[end:]]) != record.compressed_prompt:
-        wrong.append("compressed_prompt")
+    borders = [0, *(border for both in record.dropped for border in both), len(record.prompt)]
+    if borders[1:-1] != sorted(set(borders[1:-1])) or borders != sorted(borders):
+        return ["dropped"]
+    kept = kept_text(record.prompt, record.dropped)
+    wrong = [] if kept == record.compressed_prompt else ["compressed_prompt"]
     likelihood = math.nan if record.log_likelihood is None else record.log_likelihood
     terms = (record.similarity, record.compression_ratio, record.drop_rate, likelihood)
     expected: dict[str, float | None] = {
@@ -148,13 +133,13 @@ def wrong_figures(record: Record, reward: Any, measure: Measure) -> list[str]:
         ),
         "reward": float(reward(RewardInputs(*(np.array([term]) for term in terms)))[0]),
     }
-    for prefix, answer in (
-        ("gold", record.compressed_output if record.gold else None),
-        ("cut", None if record.gold_cut is None else record.compressed_output[: record.gold_cut]),
-    ):
+    answers = {
+        "gold": record.compressed_output if record.gold else None,
+        "cut": None if record.gold_cut is None else record.compressed_output[: record.gold_cut],
+    }
+    for kind, answer in answers.items():
         figures = (None,) * 3 if answer is None else against_gold(answer, record.gold)
-        for name, value in zip(("1", "2", "l"), figures, strict=True):
-            expected[f"{prefix}_rouge_{name}"] = value
+        expected |= zip((f"{kind}_rouge_{n}" for n in "12l"), figures, strict=True)
     wrong += [name for name, value in expected.items() if not _equal(getattr(record, name), value)]
     if not 0.0 <= record.drop_rate <= 1.0 or (record.drop_rate == 0.0) != (not record.dropped):
         wrong.append("drop_rate")
@@ -172,67 +157,62 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def _in_order(rows: Any) -> Any:
-    """Return the rows of a summary by name: by reward, rounding may swap two."""
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return rows
-    return sorted(rows, key=lambda row: (str(row.get("split")), str(row.get("agent"))))
-
-
-def _wrong_figures(records: Iterable[Record], settings: dict[str, Any]) -> Iterator[str]:
-    reward, measure = make_reward(settings["reward"]), MEASURES[suite_of(settings).measure]
-    for record in records:
-        if wrong := wrong_figures(record, reward, measure):
-            yield f"{_place(record)}: {', '.join(wrong)} does not follow from the record"
+def _is_summary(file: Path, rows: Sequence[Row]) -> bool:
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        # In any order: by reward, rounding may swap two.
+        by_name, expected = (
+            {f"{row['split']}, {row['agent']}": row for row in board}
+            for board in (stored, json.loads(json.dumps(rows)))
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return _equal(by_name, expected)
 
 
 def _place(record: Record) -> str:
     return f"{record.agent}, {record.split}, seed {record.seed}, prompt {record.prompt_id}"
 
 
-def _add(report: Report, problems: Iterable[str]) -> None:
-    """Add problems, the first ones in words and the others as a number."""
-    found = list(problems)
-    report.problems += found[:_MAX_NAMED]
-    if len(found) > _MAX_NAMED:
-        report.problems.append(f"and {len(found) - _MAX_NAMED} more of this kind")
-
-
-def _check_suite(settings: dict[str, Any], report: Report) -> None:
+def _check_suite(settings: dict[str, Any], made: Suite, report: Report) -> None:
     frozen = SUITES.get(settings["suite"])
     if frozen is None:
         report.notes.append(f"{settings['suite']} is no frozen suite: its rules are its own")
         return
-    made = suite_of(settings)
     rules = ("version", "splits", "dtype", "reward", "measure", "template", "unit", "max_units",
              "max_new_tokens", "limit", "second_tokenizer")  # fmt: skip
-    for name in (rule for rule in rules if rule not in frozen.open):
-        own, needed = getattr(made, name), getattr(frozen, name)
-        if own != needed:
-            report.problems.append(
-                f"{name} is {own!r}, but suite {frozen.id} v{frozen.version} has {needed!r}"
-            )
+    title = f"suite {frozen.id} v{frozen.version}"
+    report.problems += [
+        f"{rule} is {getattr(made, rule)!r}, but {title} has {getattr(frozen, rule)!r}"
+        for rule in rules
+        if rule not in frozen.open and getattr(made, rule) != getattr(frozen, rule)
+    ]
     if made.seeds < frozen.seeds:
         report.problems.append(f"{made.seeds} seeds, but the suite has {frozen.seeds}")
-    for split, checksum in frozen.checksums.items():
-        if settings["checksums"].get(split, checksum) != checksum:
-            report.problems.append(f"{split} has the checksum of other data than the suite's")
+    report.problems += [
+        f"{split} has the checksum of other data than the suite's"
+        for split, checksum in frozen.checksums.items()
+        if settings["checksums"].get(split, checksum) != checksum
+    ]
 
 
 def _check_prompts(
-    records: list[Record],
+    path: Path,
+    frame: DataFrame,
     settings: dict[str, Any],
     template: Template | None,
-    skipped: dict[str, list[str]],
     report: Report,
 ) -> None:
-    parts: dict[tuple[str, int], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        parts[record.agent, record.seed][record.split].append(record.prompt_id)
+    try:  # which prompts the first run left out
+        text = (path / "provenance.json").read_text(encoding="utf-8")
+        skipped = dict(json.loads(text)["runs"][0]["skipped_prompts"])
+    except (OSError, KeyError, IndexError, TypeError, ValueError):
+        skipped = {}
+    groups = frame.groupby(["agent", "seed", "split"])["prompt_id"]
+    parts = {key: list(ids) for key, ids in groups}
     for split in settings["splits"]:
-        for (agent, seed), own in parts.items():
-            if split not in own:
-                report.problems.append(f"{agent}, seed {seed} has no records of {split}")
+        own = {f"{a}, seed {s}": parts.get((a, s, split), []) for a, s, _ in parts}
+        report.problems += [f"{run} has no records of {split}" for run in own if not own[run]]
         try:
             prompts = load_prompts(settings["dataset"], split)
         except (ValueError, OSError) as error:
@@ -249,16 +229,13 @@ def _check_prompts(
                 f"{len(left_out)} of {len(known)} prompts of {split} were left out by the run, as "
                 "too long for the generator"
             )
-        for (agent, seed), own in parts.items():
-            ids = own.get(split, [])
+        for run, ids in own.items():
             if len(ids) != len(set(ids)) or not set(ids) <= set(known):
-                report.problems.append(
-                    f"{agent}, seed {seed}: {split} holds prompts twice or others"
-                )
+                report.problems.append(f"{run}: {split} holds prompts twice or others")
             elif ids and (missing := len(set(known) - left_out - set(ids))):
-                report.problems.append(f"{agent}, seed {seed}: {split} lacks {missing} prompts")
-        own_records = [r for r in records if r.split == split and r.prompt_id in known]
-        _add(report, _other_prompts(own_records, known, template))
+                report.problems.append(f"{run}: {split} lacks {missing} prompts")
+        of_split = frame[(frame["split"] == split) & frame["prompt_id"].isin(list(known))]
+        report.add(_other_prompts(to_records(of_split), known, template))
 
 
 def _template(settings: dict[str, Any]) -> Template | None:
@@ -269,7 +246,7 @@ def _template(settings: dict[str, Any]) -> Template | None:
 
 
 def _other_prompts(
-    records: list[Record], known: dict[str, Prompt], template: Template | None
+    records: Iterable[Record], known: dict[str, Prompt], template: Template | None
 ) -> Iterator[str]:
     """Return the records with another prompt than the dataset, or with a protected unit dropped."""
     rendered = {id: template.render(known[id]) for id in known} if template is not None else {}
@@ -287,13 +264,14 @@ def _other_prompts(
             yield f"{_place(record)}: parts of the template were dropped"
 
 
-def _generator(settings: dict[str, Any], device: str, report: Report) -> Generator | None:
+def _generator(
+    settings: dict[str, Any], suite: Suite, device: str, report: Report
+) -> Generator | None:
     """Return the generator of a run; None if it cannot be had, which the report then says."""
     from pcrl_gym.generators.loading import load_generator
 
     try:
-        dtype = suite_of(settings).dtype
-        generator = load_generator(settings["generator"], device=device, dtype=dtype)
+        generator = load_generator(settings["generator"], device=device, dtype=suite.dtype)
     except (ValueError, OSError, ImportError) as error:
         report.notes.append(f"the generator is not available, no answers were repeated: {error}")
         return None

@@ -82,7 +82,7 @@ def test_folder_without_results_is_refused(tmp_path):
     report_folder(tmp_path / "full", prompts=2)
     settings = RunFolder(tmp_path / "full").settings
     RunFolder.open(tmp_path / "empty", settings)
-    with pytest.raises(RunFolderError, match="no finished results"):
+    with pytest.raises(RunFolderError, match="no results yet"):
         read_boards([tmp_path / "empty"])
 
 

@@ -374,7 +374,7 @@ def test_an_oracle_is_given_each_task_and_stays_marked(suite: Suite, tmp_path: P
     assert {row["agent"]: row["oracle"] for row in rows} == {"oracle": True, "keep_all": False}
     assert (out / "leaderboard.md").read_text().count("| oracle *") == 2
     assert main(["table", str(out)]) == 0
-    assert capsys.readouterr().out == (out / "leaderboard.md").read_text()
+    assert capsys.readouterr().out.count("\noracle *") == 2
 
 
 def test_progress_is_a_line_per_part_with_the_total(suite: Suite, tmp_path: Path, capsys):

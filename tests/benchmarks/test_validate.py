@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from bench_fixtures import record
+from bench_fixtures import change_part, record
 from benchmarks.__main__ import main
 from benchmarks.validate import validate, wrong_figures
 from pcrl_gym.scoring.rewards import make_reward
@@ -30,11 +31,7 @@ def folder(good: Path, tmp_path: Path) -> Path:
 
 def change(folder: Path, **changes) -> None:
     """Change the first record of stopwords, of its second prompt with something dropped."""
-    part = folder / "records" / "stopwords" / "validation_seen-seed0.jsonl"
-    lines = part.read_text().splitlines()
-    values = json.loads(lines[1])
-    lines[1] = json.dumps(values | changes)
-    part.write_text("\n".join(lines) + "\n")
+    change_part(folder, "stopwords", lambda r: [r[0], dataclasses.replace(r[1], **changes), *r[2:]])
 
 
 def test_a_good_folder_is_valid(good: Path, capsys):
@@ -52,13 +49,13 @@ def test_a_good_folder_is_valid(good: Path, capsys):
         ({"similarity": 0.123}, "similarity"),
         ({"compression_ratio": 0.9}, "compression_ratio"),
         ({"compressed_prompt": "sort"}, "compressed_prompt"),
-        ({"dropped": [[5, 3]]}, "dropped"),
+        ({"dropped": ((5, 3),)}, "dropped"),
+        ({"dropped": ((5, 9), (9, 12))}, "dropped"),
+        ({"dropped": ((5, 9999),)}, "dropped"),
         ({"gold_rouge_2": 0.123}, "gold_rouge_2"),
         ({"gold": "something else"}, "gold answer or source"),
         ({"drop_rate": 2.0}, "drop_rate"),
         ({"prompt_id": "nobody"}, "twice or others"),
-        ({"reward": "much"}, "cannot be read"),
-        ({"fame": 1}, "unknown ['fame']"),
     ],
 )
 def test_changed_records_are_found(folder: Path, changes, problem: str, capsys):
@@ -71,15 +68,16 @@ def test_changed_records_are_found(folder: Path, changes, problem: str, capsys):
 
 def test_invented_answers_are_found(folder: Path):
     """All figures follow from the answers, but the generator never gave them."""
-    for part in folder.glob("records/stopwords/*.jsonl"):
-        lines = []
-        for line in part.read_text().splitlines():
-            values = json.loads(line)
-            values["compressed_output"] = values["output"]
-            values["similarity"] = 1.0
-            values["reward"] = values["compression_ratio"]
-            lines.append(json.dumps(values))
-        part.write_text("\n".join(lines) + "\n")
+    change_part(
+        folder,
+        "stopwords",
+        lambda records: [
+            dataclasses.replace(
+                r, compressed_output=r.output, similarity=1.0, reward=r.compression_ratio
+            )
+            for r in records
+        ],
+    )
     problems = validate(folder, share=1.0).problems
     assert any("the generator answers" in problem for problem in problems)
 
@@ -111,7 +109,7 @@ def test_other_data_is_found(folder: Path):
 
 
 def test_missing_parts_and_summaries_are_found(folder: Path):
-    (folder / "records" / "random" / "validation_human-seed1.jsonl").unlink()
+    (folder / "records" / "random" / "validation_human-seed1.parquet").unlink()
     (folder / "summary.json").write_text("{")
     problems = validate(folder, share=0.01).problems
     assert "random, seed 1 has no records of validation_human" in problems
@@ -133,28 +131,34 @@ def test_summaries_of_other_machines_may_differ_by_rounding(
 
 
 def test_left_out_prompts_are_found(folder: Path):
-    part = folder / "records" / "stopwords" / "validation_seen-seed0.jsonl"
-    part.write_text("".join(part.read_text().splitlines(True)[3:]))
+    change_part(folder, "stopwords", lambda records: records[3:])
     problems = validate(folder, share=0.01).problems
     assert "stopwords, seed 0: validation_seen lacks 3 prompts" in problems
 
 
 def test_other_prompts_are_found(folder: Path):
     """Prompt and rest are changed alike, so that all figures follow from the record."""
-    change(folder, prompt="sort", compressed_prompt="sort", dropped=[], drop_rate=0.0)
+    change(folder, prompt="sort", compressed_prompt="sort", dropped=(), drop_rate=0.0)
     assert "the prompt is not the dataset's" in validate(folder, share=0.01).text()
 
 
 def test_dropped_template_is_found(folder: Path):
-    part = folder / "records" / "keep_all" / "validation_seen-seed0.jsonl"
-    lines = part.read_text().splitlines()
-    values = json.loads(lines[0])
-    values |= {"dropped": [[0, 13]], "compressed_prompt": values["prompt"][13:], "drop_rate": 0.1}
-    part.write_text("\n".join([json.dumps(values), *lines[1:]]) + "\n")
+    change_part(
+        folder,
+        "keep_all",
+        lambda r: [
+            dataclasses.replace(
+                r[0], dropped=((0, 13),), compressed_prompt=r[0].prompt[13:], drop_rate=0.1
+            ),
+            *r[1:],
+        ],
+    )
     assert "parts of the template were dropped" in validate(folder, share=0.01).text()
 
 
-def test_no_result_folder(tmp_path: Path):
+def test_damaged_parts_and_other_folders_are_told(folder: Path, tmp_path: Path):
+    (folder / "records" / "random" / "validation_seen-seed1.parquet").write_bytes(b"PAR1")
+    assert "random/validation_seen-seed1.parquet: it cannot be read" in validate(folder).text()
     assert "cannot be read" in validate(tmp_path).text()
 
 
