@@ -60,10 +60,15 @@ for _name, _about, _commands in (
     ("analyse", "Look into result folders.", _ANALYSE),
     ("speed", "Measure what answering and compressing cost.", _SPEED),
 ):
-    _path, _example = next(iter(_commands.items()))
-    _epilogue = f"Example: `{_NAME} {_name} {command_name(_path)} {_example}`"
-    _order = len(list(app))
-    _part = App(_name, _about, help_epilogue=_epilogue, group=_further, sort_key=_order)
+    _parts = [command_name(path) for path in _commands]
+    _part = App(
+        _name,
+        _about,
+        help_epilogue=f"Example: `{_NAME} {_name} {_parts[0]} {next(iter(_commands.values()))}`",
+        group=_further,
+        sort_key=len(list(app)),
+        synonym=_parts,
+    )
     add_commands(_part, f"{_NAME} {_name}", _commands)
     app.command(_part)
 
