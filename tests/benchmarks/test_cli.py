@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -128,9 +129,7 @@ def test_frozen_suites_stay_as_they_are(tmp_path, arguments, message, capsys):
     ],
 )
 def test_arguments_that_cannot_be_read_are_told(dataset, changes, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(custom(dataset, **changes))
-    assert caught.value.code == 2
+    assert main(custom(dataset, **changes)) == 2
     assert f"--{next(iter(changes)).replace('_', '-')}" in capsys.readouterr().err
 
 
@@ -204,7 +203,7 @@ def test_odd_prompts_with_any_architecture(dataset, kind, unit, request, capsys)
     assert len(records) == (len(ODD_TEXTS) - len(skipped["validation_seen"])) * (2 + 1 + 1 + 1)
     assert len(records) >= 5 * (len(ODD_TEXTS) - 2)
     assert main(["table", str(out)]) == 0
-    assert capsys.readouterr().out == printed.partition("\nWritten to")[0]
+    assert capsys.readouterr().out == printed.partition("Written to")[0]
 
 
 @pytest.mark.filterwarnings("ignore:.*prompts are left out")
@@ -302,12 +301,36 @@ def test_killed_training_goes_on_and_ends_as_an_unbroken_one(tmp_path, gpt2_fold
         return subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode
 
     def weights(out: str) -> bytes:
-        return (tmp_path / out / "agents" / "killer-seed0" / "network.safetensors").read_bytes()
+        last = tmp_path / out / "training" / "killer-seed0" / "last"
+        return (last / "network.safetensors").read_bytes()
 
     assert run("whole") == 0
     (tmp_path / "armed").touch()
     assert run("broken") == -signal.SIGKILL
-    assert not (tmp_path / "broken" / "agents").exists()
     (tmp_path / "armed").unlink()
     assert run("broken") == 0
     assert weights("broken") == weights("whole")
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("suites", r"micro-ci +version \d+: micro, micro; tokens, 2 seeds, 64 prompts a split"),
+        ("agents", r"keep_all +Keeps every unit"),
+        ("rewards", r"threshold +The compression achieved"),
+        ("generators", r"openai:MODEL@BASE_URL +a model behind"),
+        ("splits", r"validation_human +260 prompts"),
+    ],
+)
+def test_names_are_listed_with_what_they_are(what, line, capsys):
+    assert main(["ls", what]) == 0
+    assert re.search(f"^{line}", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_records_are_printed_as_json_lines(dataset, gpt2_folder, capsys):
+    arguments = custom(dataset, generator=str(gpt2_folder), limit="2", max_new_tokens="4")
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(["analyse", "records", str(dataset.with_name("out")), "--agents", "keep_all"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["agent"] for row in rows} == {"keep_all"}
