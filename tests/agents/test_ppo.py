@@ -242,9 +242,9 @@ def test_batches_need_two_prompts(sizes: tuple[int, int, int], message: str) -> 
 def test_bad_use_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ppo has no setting 'speed'; known: encoder"):
         PPOAgent(speed=1e-3)
-    with pytest.raises(ValueError, match="needs a budget"):
+    with pytest.raises(ValueError, match="needs a positive budget"):
         PPOAgent(device="cpu").train(KeywordVectorEnv)
-    with pytest.raises(ValueError, match="episodes=0 must be positive"):
+    with pytest.raises(ValueError, match=r"positive budget.*episodes': 0"):
         PPOAgent(device="cpu").train(KeywordVectorEnv, episodes=0)
     with pytest.raises(RuntimeError, match=r"PPOAgent\.load"):
         PPOAgent(device="cpu").act(KeywordVectorEnv(1).reset()[0], [])

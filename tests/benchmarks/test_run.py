@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agents.base import agent_class, optional
 from agents.learning import TrainingDivergedError
 from agents.runs.evaluation import AgentError
 from agents.runs.folder import TrainingFolder
@@ -24,6 +25,7 @@ from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
 from benchmarks.suites import SUITES, Suite
 from fakes import CountingGenerator
+from imports import ROOT
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 from pcrl_gym.errors import RunFolderError
 
@@ -330,6 +332,13 @@ def test_episodes_are_the_budget_by_default(
     Benchmark(suite, entries, tmp_path / "out", generator=make_generator()).run()
     assert given == [{"episodes": 16384, "seconds": None, "progress": True}] * 2
     assert RunFolder(tmp_path / "out").settings["agents"]["learner"].endswith(", 16384 episodes")
+
+
+def test_default_episodes_are_those_of_the_standings():
+    standings = json.loads((ROOT / "benchmarks/leaderboard/micro/settings.json").read_text())
+    for agent in ("ppo", "scst"):
+        episodes = optional(agent_class(agent), "default_episodes")
+        assert standings["agents"][agent].endswith(f", {episodes} episodes")
 
 
 def test_an_agent_of_another_budget_is_another_agent(suite: Suite, tmp_path: Path):
