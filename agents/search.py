@@ -88,14 +88,11 @@ def search(
         ValueError: If a number is out of range.
         GeneratorError: If the generator fails.
     """
-    for name, value, least in (
-        ("budget", budget, 1),
-        ("seed", seed, 0),
-        ("width", width, 1),
-        ("exhaustive_units", exhaustive_units, 0),
-        ("max_units", 0 if max_units is None else max_units, 0),
-    ):
-        check_integer(name, value, least)
+    check_integer("budget", budget, 1)
+    check_integer("seed", seed, 0)
+    check_integer("width", width, 1)
+    check_integer("exhaustive_units", exhaustive_units, 0)
+    check_integer("max_units", max_units or 0, 0)
     tracks = [_Track(e, budget, seed, max_units, width, exhaustive_units) for e in episodes]
     while active := [track for track in tracks if track.wanted]:
         owners = [(track, mask) for track in active for mask in track.wanted]

@@ -160,10 +160,9 @@ class _Session:
         self._rows = self._folder.forget_rows_after(learner.updates)
         evaluated = [row["updates"] for row in self._rows if row["kind"] == "evaluation"]
         self._evaluated_at = max(evaluated, default=0)
-        if self._budget.used >= 1.0:
-            self._say(f"{self._folder.path}: {_NOTHING_LEFT}")
-        elif learner.updates:
-            self._say(f"{self._folder.path}: going on after update {learner.updates}")
+        if learner.updates:
+            over, more = self._budget.used >= 1.0, f"going on after update {learner.updates}"
+            self._say(f"{self._folder.path}: {_NOTHING_LEFT if over else more}")
 
     def _learn(self, learner: Learner) -> None:
         run = self._config.run
