@@ -23,7 +23,7 @@ from benchmarks.budget import CHECKPOINT_EVERY
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
-from benchmarks.suites import SUITES, Suite
+from benchmarks.suites import SUITES, Suite, suite_of
 from fakes import CountingGenerator
 from imports import ROOT
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
@@ -446,3 +446,18 @@ def test_search_earns_more_than_keeping_all(suite: Suite, tmp_path: Path):
 def test_masks_of_the_wrong_shape_name_the_agent(suite: Suite, tmp_path: Path):
     with pytest.raises(AgentError, match=r"Agent wrong-shape: .*\(64, 48\)"):
         run(suite, "bench_agents:WrongShape", tmp_path / "out")
+
+
+def test_task_options_of_a_suite_reach_its_prompts_and_settings(suite: Suite, tmp_path: Path):
+    for file in Path(suite.dataset).iterdir():
+        file.write_text(file.read_text().replace('"instruction"', '"job"'))
+    rules = {"keep_digits": True, "force_keep": ("words",), "columns": {"job": "instruction"}}
+    suite = dataclasses.replace(suite, limit=3, **rules)
+    out = tmp_path / "out"
+    run(suite, "random:rate=1.0", out)
+    folder = RunFolder(out)
+    for record in folder.records():
+        assert "words" in record.compressed_prompt
+        assert ("12" in record.prompt) == ("12" in record.compressed_prompt)
+    made = suite_of(folder.settings)
+    assert dataclasses.replace(made, checksums={}) == suite
