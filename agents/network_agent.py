@@ -83,7 +83,7 @@ class NetworkAgent(ABC):
         ValueError: If a setting does not exist or is out of range.
 
     Example:
-        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")
+        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")  # doctest: +SKIP
         >>> agent.train(
         ...     lambda n: gym.make_vec(
         ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
