@@ -95,8 +95,7 @@ def run(
         after_update: Called with the figures of each update: to store, log or evaluate.
 
     Returns:
-        One mapping per update, oldest first: `updates`, `episodes` and `seconds` so far, and what
-        the learner reports.
+        Per update `updates`, `episodes` and `seconds` so far, and what `Learner.update` returned.
 
     Raises:
         TrainingDivergedError: If `Learner.update` raises one.

@@ -83,7 +83,7 @@ class NetworkAgent(ABC):
         ValueError: If a setting does not exist or is out of range.
 
     Example:
-        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")
+        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")  # doctest: +SKIP
         >>> agent.train(
         ...     lambda n: gym.make_vec(
         ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
@@ -140,12 +140,8 @@ class NetworkAgent(ABC):
     ) -> list[Figures]:
         """Learn until the budget is used up; see `agents.base.TrainableAgent.train`.
 
-        An agent that has been trained or loaded before starts from its weights.
-
-        Returns:
-            Per update: updates, episodes and seconds so far, means over the update's masks of
-            reward, of the reward terms that the environment gives, and of entropy (joint, nats per
-            prompt), and what else the learner reports.
+        An agent that has been trained or loaded before starts from its weights. What is returned is
+        that of `agents.learning.run`.
 
         Raises:
             ValueError: If there is no budget, or the encoder does not fit the environment.
@@ -190,9 +186,7 @@ class NetworkAgent(ABC):
             RuntimeError: If there is nothing to save yet.
         """
         if self.network is None:
-            raise RuntimeError(
-                f"the {self.name} agent has no weights to save yet: call train() first"
-            )
+            raise RuntimeError(f"the {self.name} agent has nothing to save yet: call train() first")
         folder = Path(folder)
         self.network.save_pretrained(folder)
         config = dataclasses.asdict(self.config)

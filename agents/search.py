@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, keep_masks
 from agents.climb import Climb, all_masks
+from pcrl_gym.generators.base import check_integer
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -87,14 +88,11 @@ def search(
         ValueError: If a number is out of range.
         GeneratorError: If the generator fails.
     """
-    for name, value, least in (
-        ("budget", budget, 1),
-        ("seed", seed, 0),
-        ("width", width, 1),
-        ("exhaustive_units", exhaustive_units, 0),
-        ("max_units", 0 if max_units is None else max_units, 0),
-    ):
-        _check_integer(name, value, least)
+    check_integer("budget", budget, 1)
+    check_integer("seed", seed, 0)
+    check_integer("width", width, 1)
+    check_integer("exhaustive_units", exhaustive_units, 0)
+    check_integer("max_units", max_units or 0, 0)
     tracks = [_Track(e, budget, seed, max_units, width, exhaustive_units) for e in episodes]
     while active := [track for track in tracks if track.wanted]:
         owners = [(track, mask) for track in active for mask in track.wanted]
@@ -107,11 +105,6 @@ def search(
         for track in active:
             track.take([next(rest) for _ in track.wanted])
     return [track.result() for track in tracks]
-
-
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 class _Track:
@@ -178,8 +171,8 @@ class SearchAgent:
     oracle = True
 
     def __init__(self, budget: int = DEFAULT_BUDGET, seed: int = 0) -> None:
-        _check_integer("budget", budget, 1)
-        _check_integer("seed", seed, 0)
+        check_integer("budget", budget, 1)
+        check_integer("seed", seed, 0)
         self.budget = budget
         self.seed = seed
         self._task: Task | None = None

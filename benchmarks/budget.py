@@ -15,15 +15,14 @@ CHECKPOINT_EVERY = 5
 """Updates between checkpoints, the most that an interruption costs."""
 
 
-def training_budget(
-    agent: str,
-    cls: type,
+def training_budgets(
+    agents: Mapping[str, type],
     minutes: float | None = None,
     episodes: int | Mapping[str, int] | None = None,
     *,
     quick: bool = False,
-) -> BudgetConfig:
-    """Return what one agent, by name and class, gets per seed.
+) -> dict[str, BudgetConfig]:
+    """Return what agents, classes by name, get per seed.
 
     Episodes, for all agents or by name, give the same agents again, but one of an agent may take
     several times as long as one of another. How much is learned in minutes depends on the machine;
@@ -31,27 +30,35 @@ def training_budget(
     `agents.base.optional`; `quick` takes fewer, to try things out.
 
     Raises:
-        ValueError: If a number is not positive, the agent gets nothing, or `quick` comes with
+        ValueError: If a number is not positive, an agent gets nothing, or `quick` comes with
             another budget.
 
     Example:
-        >>> str(training_budget("mine", object)), str(training_budget("mine", object, quick=True))
-        ('16384 episodes', '4096 episodes')
+        >>> {name: str(budget) for name, budget in training_budgets({"mine": object}).items()}
+        {'mine': '16384 episodes'}
     """
     from agents.runs.config import BudgetConfig
 
-    own = episodes.get(agent) if isinstance(episodes, Mapping) else episodes
-    if minutes is None and episodes is None:
-        own = optional(cls, "quick_episodes" if quick else "default_episodes")
-    elif quick:
+    given = minutes is not None or episodes is not None
+    if given and quick:
         raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
-    if own is None and minutes is None:
+    # "": where nobody is trained, a wrong number is an error as well.
+    by_name = episodes if isinstance(episodes, Mapping) else {"": episodes}
+    by_name = {name: by_name.get(name, by_name.get("")) for name in {**by_name, **agents}}
+    if not given:
+        key = "quick_episodes" if quick else "default_episodes"
+        by_name = {name: optional(cls, key) for name, cls in agents.items()}
+    if minutes is None and (without := [name for name in agents if by_name[name] is None]):
         raise ValueError(
-            f"There is no training budget for {agent}: give episodes for each agent that learns, "
-            "or minutes"
+            f"There is no training budget for {', '.join(without)}: give episodes for each agent "
+            "that learns, or minutes"
         )
-    stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",)}
-    return BudgetConfig(episodes=own, minutes=minutes, evaluate_split=None, **stored)
+    stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",), "evaluate_split": None}
+    budgets = {
+        name: BudgetConfig(episodes=number, minutes=minutes, **stored)
+        for name, number in by_name.items()
+    }
+    return {name: budgets[name] for name in agents}
 
 
 def parse_episodes(text: str) -> int | dict[str, int]:

@@ -65,7 +65,7 @@ def evaluate(
     `split` and `seed` are for the records.
 
     Raises:
-        AgentError, GeneratorError: See `agents.runs.evaluation.scored_batches`.
+        AgentError, GeneratorError: If `agents.runs.evaluation.scored_batches` raises one.
     """
     count = token_counter(second_tokenizer)
     tokenizer = task.scorer.generator.tokenizer

@@ -114,19 +114,15 @@ def _find(spec: str) -> Entry:
     if not isinstance(name, str):  # a property, or set by the constructor
         name = cls.__name__
     name = "-".join([name, *(_label(key, value) for key, value in settings.items())])
-    parameters = inspect.signature(cls).parameters
-    needed = [
-        p.name
-        for p in parameters.values()
-        if p.default is p.empty
-        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        and p.name not in ("seed", *settings)
-    ]
-    if needed:
+    signature = inspect.signature(cls)
+    seed = {"seed": 0} if "seed" in signature.parameters else {}
+    try:
+        signature.bind(**seed | settings)
+    except TypeError as error:
         raise ValueError(
-            f"Agent {spec}: its constructor must work without arguments (or with `seed` alone), "
-            f"but needs {', '.join(needed)}. Give them as settings, or defaults"
-        )
+            f"Agent {spec}: its constructor must work without arguments (or with `seed` alone): "
+            f"{error}. Give them as settings, or defaults"
+        ) from error
     if base in AGENTS or settings:
         make_agent(spec, seed=0)  # settings are wrong now or never
     oracle = bool(optional(cls, "oracle"))
@@ -134,7 +130,7 @@ def _find(spec: str) -> Entry:
         name=check_agent_name(name),
         spec=spec,
         cls=cls,
-        seeded="seed" in parameters and not oracle,
+        seeded=bool(seed) and not oracle,
         trainable=is_trainable(cls),
         oracle=oracle,
         trained_as=name,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agents.base import optional
-from benchmarks.budget import training_budget
+from benchmarks.budget import training_budgets
 from benchmarks.cluster.jobs import Job, all_jobs
 from benchmarks.cluster.shard import WHOLE, Shard
 from benchmarks.data_checks import check_data, check_held_out
@@ -42,7 +42,7 @@ class Benchmark:
         entries: Agents to evaluate, see `benchmarks.roster.find_agents`.
         out: Result folder, new or with the same settings.
         train_minutes, train_episodes, quick: Training per trainable agent and seed, see
-            `benchmarks.budget.training_budget`.
+            `benchmarks.budget.training_budgets`.
         shard: The part of the work that is done here; `benchmarks.cluster.merge` joins the folders.
         device, batch_size: How the generator runs, see `pcrl_gym.envs.options.TaskOptions`.
         generator: The generator the suite names, where that is an object or loaded already.
@@ -80,11 +80,11 @@ class Benchmark:
         self.shard = shard
         self.device = device
         self.batch_size: int | Literal["auto"] = batch_size
-        self.budgets = {
-            one.name: training_budget(one.name, one.cls, train_minutes, train_episodes, quick=quick)
-            for one in self.entries
-            if one.trained_here
-        }
+        self.budgets = training_budgets(
+            {entry.name: entry.cls for entry in self.entries if entry.trained_here},
+            *(train_minutes, train_episodes),
+            quick=quick,
+        )
         self._task_options = suite.task_options()
         self.reward = make_reward(self._task_options["reward"])
         check_template(suite.template)

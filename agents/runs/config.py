@@ -125,19 +125,19 @@ def _to_mapping(section: Any) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if k not in unset}
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return the keys of two nested mappings whose values differ, one line each.
 
     Example:
         >>> differences({"agent": {"lr": 0.1}, "seed": 1}, {"agent": {"lr": 0.2}, "seed": 1})
-        ['agent.lr: 0.1 in the folder, 0.2 now']
+        '  agent.lr: 0.1 in the folder, 0.2 now'
     """
     stored, given = dict(_flatten(before)), dict(_flatten(now))
-    return [
-        f"{key}: {stored.get(key)!r} in the folder, {given.get(key)!r} now"
+    return "\n".join(
+        f"  {key}: {stored.get(key)!r} in the folder, {given.get(key)!r} now"
         for key in sorted(stored.keys() | given.keys())
         if stored.get(key) != given.get(key)
-    ]
+    )
 
 
 def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -40,10 +40,7 @@ def load_config(
     name, own = parse_agent(name)
     cls = agent_class(name)
     if not is_trainable(cls):
-        raise ValueError(
-            f"agent {name!r} does not learn, so there is nothing to train; it needs the methods of "
-            "agents.base.TrainableAgent"
-        )
+        raise ValueError(f"agent {name!r} does not learn: it is no agents.base.TrainableAgent")
     kinds = {"agent": optional(cls, "config_class") or cls, "task": TaskConfig, "run": BudgetConfig}
     known = [
         f"{section}.{key}"

@@ -30,14 +30,12 @@ def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options:
         MissingExtraError: If matplotlib is not installed.
     """
     check_drawing()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=figsize, layout="constrained", **options)
-    canvas = FigureCanvasAgg(figure)
     draw(figure)
     picture = io.BytesIO()
-    canvas.print_png(picture)
+    figure.savefig(picture, format="png", dpi=figure.dpi)
     return picture.getvalue()
 
 

@@ -55,9 +55,6 @@ def export(
         dtype: See `Compressor.save_pretrained`.
         overwrite: See `Compressor.save_pretrained`.
 
-    Returns:
-        The compressor.
-
     Raises:
         RunFolderError: If there is no such run, or it has stored no such agent yet.
         ValueError: If the agent has no policy network or its weights cannot be read, or the folder

@@ -46,11 +46,7 @@ _BEFORE_UPDATES = {
 
 
 class TrainingFolder:
-    """A run's folder that is open; `TrainingFolder.open` makes or resumes one.
-
-    Args:
-        path: The folder.
-    """
+    """The folder of a run at a path; `TrainingFolder.open` makes or resumes one."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -69,12 +65,6 @@ class TrainingFolder:
 
         Nobody else can open it until the block ends, or the process does, however it ends.
 
-        Args:
-            path: Folder to make or resume.
-            config: What is asked for.
-            identity: What must not change while a run lasts, though no key of the configuration
-                shows it.
-
         Raises:
             RunFolderError: If the folder holds another run or something else, or is in use.
         """
@@ -86,16 +76,16 @@ class TrainingFolder:
             held = lock.acquire(timeout=0)
         except filelock.Timeout:
             raise RunFolderError(
-                f"{path} is in use by another run that has not ended; wait for it, or give another "
-                "folder"
+                f"{path} is in use by another run; wait for its end, or give another folder"
             ) from None
         with held:
             check_folder(path, config)
             before = folder.identity()
-            if changed := differences(before, {key: identity.get(key) for key in before}):
+            now = {key: identity.get(key) for key in before}
+            if changed := differences(before, now):
                 raise RunFolderError(
                     f"{path} was begun with other prompts or another generator of the same name:\n"
-                    f"{_lines(changed)}\nPut them back, or give another folder"
+                    f"{changed}\nPut them back, or give another folder"
                 )
             # Configuration first: only with it a folder counts as a run.
             text = yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True)
@@ -170,8 +160,8 @@ class TrainingFolder:
 
         Args:
             agent: The agent.
-            progress: How long it has learned: updates, episodes and seconds.
-            state: `Learner.state()`; None: the training is over, or cannot be resumed.
+            progress: How long it has learned: `Budget.progress`.
+            state: `Learner.state()`; None: the training is over.
 
         Raises:
             OSError: If that cannot be written; `last` is then as it was.
@@ -204,10 +194,7 @@ class TrainingFolder:
             ) from error
 
     def save_best(self, agent: Any, figures: Figures) -> bool:
-        """Store the agent in place of `best` if its evaluation earned more than that one's.
-
-        Returns:
-            Whether it did.
+        """Store the agent in place of `best` if its evaluation earned more, and return whether.
 
         Raises:
             OSError: If that cannot be written; `best` is then as it was.
@@ -226,10 +213,9 @@ class TrainingFolder:
         Raises:
             RunFolderError: If another line cannot be read.
         """
-        if not self.metrics.is_file():
-            return []
+        text = self.metrics.read_bytes() if self.metrics.is_file() else b""
         rows = []
-        for number, line in enumerate(self.metrics.read_bytes().split(b"\n")[:-1], start=1):
+        for number, line in enumerate(text.split(b"\n")[:-1], start=1):
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
@@ -247,9 +233,7 @@ class TrainingFolder:
 
 
 def check_folder(path: str | Path, config: RunConfig) -> None:
-    """See whether a run may use a folder. Changes nothing.
-
-    Loggers may change from one part of a run to the next: they do not change what is learned.
+    """See whether a run may use a folder, with other loggers at most. Changes nothing.
 
     Raises:
         RunFolderError: If the folder holds a run with another configuration (each difference is
@@ -264,7 +248,7 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
     stored["run"]["loggers"] = list(config.run.loggers)
     if changed := differences(stored, config.to_mapping()):
         raise RunFolderError(
-            f"{path} holds a run with another configuration:\n{_lines(changed)}\n"
+            f"{path} holds a run with another configuration:\n{changed}\n"
             "Repeat its configuration to resume it, or give another folder"
         )
 
@@ -273,10 +257,6 @@ def row_to_line(row: Mapping[str, Any]) -> str:
     """Return one line of `metrics.jsonl`; JSON has no NaN, so what is not finite is null."""
     finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
     return json.dumps(dict.fromkeys(row) | finite) + "\n"
-
-
-def _lines(changed: list[str]) -> str:
-    return "\n".join(f"  {line}" for line in changed)
 
 
 @contextmanager

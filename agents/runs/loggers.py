@@ -41,10 +41,7 @@ def check_loggers(names: Sequence[str]) -> None:
 def open_loggers(folder: TrainingFolder, config: RunConfig, updates: int) -> Iterator[Log]:
     """Open the loggers that a configuration asks for, and `metrics.jsonl` in any case.
 
-    Args:
-        folder: The run's open folder.
-        config: What names the loggers.
-        updates: Updates done so far; TensorBoard hides later ones that an interrupted run wrote.
+    After `updates` updates: TensorBoard hides later ones that an interrupted run wrote.
 
     Yields:
         What takes rows for all of them; a row survives the process.

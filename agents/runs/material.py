@@ -107,10 +107,6 @@ def _load_held_out(config: RunConfig, split: str) -> list[Prompt]:
 
 def _warn_of_shared(prompts: Sequence[Prompt], held_out: Sequence[Prompt], split: str) -> None:
     trained = {(prompt.instruction, prompt.input) for prompt in prompts}
-    shared = sum((prompt.instruction, prompt.input) in trained for prompt in held_out)
-    if shared:
-        print(
-            f"warning: {shared} of the {len(held_out)} evaluation prompts ({split}) are trained "
-            "on, too",
-            file=sys.stderr,
-        )
+    if shared := sum((prompt.instruction, prompt.input) in trained for prompt in held_out):
+        what = f"{shared} of the {len(held_out)} evaluation prompts ({split})"
+        print(f"warning: {what} are trained on, too", file=sys.stderr)

@@ -98,7 +98,7 @@ def run(
     budget = {"train_minutes": train_minutes, "train_episodes": episodes, "quick": quick or None}
     options |= {key: value for key, value in budget.items() if value is not None}
     benchmark = Benchmark(rules, entries, out, shard=part, **options)
-    if ray is None and processes is None:
+    if ray is None:
         benchmark.prepare()
     try:
         rows = _run(benchmark, processes, ray)

@@ -11,7 +11,6 @@ import pytest
 
 import models
 from benchmarks.__main__ import main
-from benchmarks.budget import default_episodes
 from benchmarks.records import RunFolder
 from imports import ROOT
 
@@ -72,7 +71,7 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"agents": "bench_agents:Nobody"}, "no class"),
         ({"agents": ","}, "at least one agent"),
         ({"agents": "keep_all,bench_agents:KeepToo"}, "Two agents are called 'keep_all'"),
-        ({"agents": "bench_agents:NeedsMore"}, "needs rate"),
+        ({"agents": "bench_agents:NeedsMore"}, "required argument: 'rate'"),
         ({"agents": "bench_agents:Learner"}, "very prompts"),
         ({"dataset": "nowhere/at/all.json"}, "no file or folder"),
         ({"dataset": ""}, "--suite or --dataset"),
@@ -83,11 +82,11 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"split": "train,train"}, "each once"),
         ({"generator": ""}, "--generator"),
         ({"reward": "fame"}, "fame"),
-        ({"train_minutes": "0"}, "positive number of minutes"),
-        ({"train_minutes": "nan"}, "positive number of minutes"),
-        ({"train_episodes": "0"}, "at least one episode"),
-        ({"train_episodes": "ppo"}, "Expected episodes like"),
-        ({"train_episodes": "ppo=1,ppo=2"}, "an agent stands in it twice"),
+        ({"train_minutes": "0"}, "minutes: expected greater than 0"),
+        ({"train_minutes": "nan"}, "minutes: expected a finite number"),
+        ({"train_episodes": "0"}, "episodes: expected greater than 0"),
+        ({"train_episodes": "ppo"}, "episodes, like 8000"),
+        ({"train_episodes": "ppo=1,ppo=2"}, "'ppo' is there twice"),
         (
             {"train_episodes": "ppo=5", "agents": "bench_agents:Learner"},
             "no training budget for le",
@@ -138,15 +137,6 @@ def test_arguments_that_cannot_be_read_are_told(dataset, changes, capsys):
 def test_quick_excludes_other_budgets(dataset, other, capsys):
     assert main([*custom(dataset, **other), "--quick"]) == 2
     assert "--quick is a training budget" in capsys.readouterr().err
-
-
-def test_default_episodes_are_those_of_the_standings():
-    assert default_episodes(["ppo", "scst", "mine"]) == {"ppo": 6144, "scst": 32768, "mine": 16384}
-    quick = default_episodes(["ppo", "scst", "mine"], quick=True)
-    assert quick == {"ppo": 6144, "scst": 8192, "mine": 4096}
-    standings = json.loads((ROOT / "benchmarks/leaderboard/micro/settings.json").read_text())
-    for agent, episodes in default_episodes(["ppo", "scst"]).items():
-        assert standings["agents"][agent].endswith(f", {episodes} episodes")
 
 
 @pytest.mark.filterwarnings("ignore:.*prompts are left out")

@@ -209,7 +209,7 @@ def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
     for name in sorted(models.TOKENIZERS)[:2]:
         model = str(tmp_path / "models" / name)
         models.TOKENIZERS[name]().save_pretrained(model)
-        run(dataclasses.replace(suite, generator=model), tmp_path / name, ["keep_all"])
+        run(dataclasses.replace(suite, generator=model), tmp_path / name, [RATED])
     folders = [tmp_path / name for name in sorted(models.TOKENIZERS)[:2]]
     with pytest.raises(ValueError, match="different tokenizers"):
         transfer.run(folders, [RATED], tmp_path / "out", device="cpu")
