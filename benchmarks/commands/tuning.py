@@ -32,13 +32,13 @@ def add_tuning(commands: Any) -> None:
         minutes="training time",
         epochs="passes over the data (default 3 without other budgets)",
         lr="highest learning rate (default 5e-5, encoder-decoder 1e-4, LoRA 2e-4, config 1e-3)",
-        checkpoint_minutes="default 5",
     )
     add_options(
         tune,
         positive,
         steps="optimizer steps",
         batch_tokens="padded tokens a batch (default 4096, or the config's)",
+        checkpoint_steps="steps between checkpoints (default 500)",
         accumulate="batches per optimizer step (default 1)",
         max_tokens="longest row (default: the model's context, or 512)",
         evaluate_limit="prompts per split (default: all)",
