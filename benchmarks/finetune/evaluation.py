@@ -140,6 +140,8 @@ def card(settings: Mapping[str, Any], report: Mapping[str, Any], splits: Mapping
         report: What `training.json` holds.
         splits: Figures of `evaluate` by split; may be empty.
     """
+    machine = report["machine"]
+    device = machine["gpu"] or f"{machine['threads']} of {machine['cpu_count']} CPU cores"
     lora = f", LoRA of rank {settings['lora']}, merged" if settings["lora"] else ""
     origin, warning, table = f"tuned from {settings['model']}{lora}", "", ""
     if settings["from_config"] is not None:
@@ -160,6 +162,6 @@ run of six words with the prompt, the prompt contaminated if one of those has th
 A model of {report["parameters"]:,} parameters, {origin} on the answers of {report["rows"]:,}
 prompts of `{settings["data"]}` (SHA-256 of the prompts `{settings["train_sha256"][:16]}`), laid out
 by the {settings["template"]} template of pcrl_gym: {report["steps"]:,} steps in
-{report["minutes"]:.0f} minutes on {report["device"]}. The terms of the data and of the model it
+{report["minutes"]:.0f} minutes on {device}. The terms of the data and of the model it
 began with hold for it too.
 {warning}{table}"""

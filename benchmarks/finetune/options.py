@@ -9,6 +9,10 @@ from benchmarks.finetune.shapes import SHAPES
 from pcrl_gym.prompts.template import check_template
 
 BF16 = ("auto", "yes", "no")
+_COUNTS = (
+    "steps", "batch_tokens", "accumulate", "max_tokens", "checkpoint_steps", "evaluate_limit",
+    "max_new_tokens", "lora",
+)  # fmt: skip
 # What does not decide the weights, and so may change when a run is resumed.
 _FREE = {"out", "checkpoint_steps", "splits", "evaluate_limit", "max_new_tokens"}
 
@@ -85,15 +89,10 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 0.0 < value < float("inf"):
                 raise ValueError(f"{name} must be more than 0, got {value}")
-        for name in (
-            "steps", "batch_tokens", "accumulate", "max_tokens", "checkpoint_steps",
-            "evaluate_limit", "max_new_tokens",
-        ):  # fmt: skip
+        for name in _COUNTS:
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if self.lora < 0:
-            raise ValueError(f"lora must be 0 or more, got {self.lora}")
+            if value is not None and value < (least := int(name != "lora")):
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the weights, and so must not change when a run is resumed."""

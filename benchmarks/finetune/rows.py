@@ -142,6 +142,11 @@ def answer_loss(
 
 
 def typical_length(rows: Sequence[Row]) -> float:
-    """Return `typical` of `answer_loss` with which the weights of all tokens are 1 on average."""
+    """Return `typical` of `answer_loss` with which the weights of all tokens are 1 on average.
+
+    Example:
+        >>> typical_length([Row([], [1]), Row([], [1, 2, 3, 4])])  # (1 * 5/3 + 4 * 5/6) / 5 = 1
+        2.777777777777778
+    """
     lengths = [len(row.answer) for row in rows]
     return (sum(lengths) / sum(length**0.5 for length in lengths)) ** 2

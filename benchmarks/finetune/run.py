@@ -25,7 +25,7 @@ from benchmarks.finetune.evaluation import card, evaluate, figures_tables
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.trainer import uses_bf16
 from benchmarks.finetune.training import INSTALL, train
-from benchmarks.provenance import git_state, library_versions
+from benchmarks.provenance import machine
 from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.pretrained import choose_device
@@ -132,12 +132,11 @@ def _evaluate(
                 f"{split}: left out {figures['without_gold']} without a gold answer, "
                 f"{figures['too_long']} too long for the model"
             )
-            code = {"libraries": library_versions(), "git": git_state()}
-            done[split] = figures | {"asked": asked, **code}
+            done[split] = figures | {"asked": asked, "machine": machine()}
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             write_file(out / f"answers-{split}.jsonl", lines)
             write_file(file, json.dumps(done, indent=1) + "\n")
         write_file(out / "model" / "README.md", card(settings, report, done))
-    print(f"{report['minutes']:.1f} minutes on {report['device']}, {report['steps']} steps\n")
+    print(f"{report['steps']} steps in {report['minutes']:.1f} minutes\n")
     print(figures_tables(done) if done else f"{options.data} has no held-out split to evaluate.")
     print(f"generator={str(out / 'model')!r}")

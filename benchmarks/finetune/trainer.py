@@ -27,16 +27,6 @@ class DivergedError(PcrlError, RuntimeError):
     """The loss is no longer a finite number."""
 
 
-def learning_rate_factor(done: float) -> float:
-    """Return the factor on the learning rate at a share `done` of the budget: up, then to 0.
-
-    Example:
-        >>> [round(learning_rate_factor(done), 2) for done in (0.0, 0.05, 0.525, 1.0)]
-        [0.1, 1.0, 0.5, 0.0]
-    """
-    return max(0.0, min(0.1 + 0.9 * done / _WARM_UP, (1.0 - done) / (1.0 - _WARM_UP)))
-
-
 class Clock(TrainerCallback, ExportableState):
     """Ends the training with its budget, whether steps or time, and shows progress.
 
@@ -108,10 +98,13 @@ class AnswerTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        """Return the learning rate."""
-        self.lr_scheduler = LambdaLR(
-            optimizer or self.optimizer, lambda _: learning_rate_factor(self._clock.done)
-        )
+        """Return the learning rate: up in the first part of the budget, then down to 0."""
+
+        def factor(_: int) -> float:
+            done = self._clock.done
+            return max(0.0, min(0.1 + 0.9 * done / _WARM_UP, (1.0 - done) / (1.0 - _WARM_UP)))
+
+        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
         self._created_lr_scheduler = True
         return self.lr_scheduler
 

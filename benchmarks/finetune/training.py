@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from benchmarks.finetune.evaluation import card
 from benchmarks.finetune.options import Options
 from benchmarks.finetune.shapes import SHAPES, build_shape
 from benchmarks.finetune.trainer import AnswerTrainer, Clock, last_checkpoint, training_arguments
-from benchmarks.provenance import git_state, library_versions
+from benchmarks.provenance import machine
 from pcrl_gym.episodes.tokenizers import load_tokenizer, train_byte_level
 from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.generators.generation_config import context_length, control_ids, greedy_config
@@ -94,8 +93,6 @@ def train(
     if not processes.is_main_process:
         return
     trained: Any = trainer.model
-    cpu = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores"
-    gpu = torch.cuda.is_available() and torch.cuda.get_device_name()
     report |= {
         "tokens": sum(map(data.Row.size, rows)),
         "longest_row": limit,
@@ -104,9 +101,7 @@ def train(
         "batch_tokens": tokens,
         "steps": trainer.state.global_step,
         "minutes": round(clock.minutes_done, 2),
-        "device": f"{processes.num_processes} x {gpu}" if gpu else cpu,
-        "libraries": library_versions(),
-        "git": git_state(),
+        "machine": machine(),
         "history": [row for row in trainer.state.log_history if "loss" in row],
     }
     write_file(out / "training.json", json.dumps(report, indent=1) + "\n")
