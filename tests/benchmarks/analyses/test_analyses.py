@@ -76,7 +76,7 @@ ANALYSIS = Analysis(
 
 
 def test_analyses_are_read_as_they_were_written(tmp_path: Path):
-    write_analysis(tmp_path, ANALYSIS, lambda figure: figure.subplots())
+    write_analysis(tmp_path, ANALYSIS, lambda figure, _: figure.subplots())
     assert read_analyses(tmp_path) == [ANALYSIS]
     text = (tmp_path / "analyses" / "toy.md").read_text()
     assert "| a     | 0.250 |       |" in text
@@ -102,7 +102,7 @@ def test_agents_may_have_rates_of_their_own(tmp_path: Path):
     assert analysis.series == (
         Series("a", ((0.1, 0.1), (0.3, 0.3))), Series("b", ((0.2, 0.2),)),
     )  # fmt: skip
-    write_analysis(tmp_path, analysis, lambda figure: rates.draw(figure, analysis))
+    write_analysis(tmp_path, analysis, rates.draw)
     assert read_analyses(tmp_path) == [analysis]
 
 
@@ -209,9 +209,9 @@ def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
     for name in sorted(models.TOKENIZERS)[:2]:
         model = str(tmp_path / "models" / name)
         models.TOKENIZERS[name]().save_pretrained(model)
-        run(dataclasses.replace(suite, generator=model), tmp_path / name, ["keep_all"])
+        run(dataclasses.replace(suite, generator=model, tokenizer=model), tmp_path / name, [RATED])
     folders = [tmp_path / name for name in sorted(models.TOKENIZERS)[:2]]
-    with pytest.raises(ValueError, match="different tokenizers"):
+    with pytest.raises(ValueError, match="which differ"):
         transfer.run(folders, [RATED], tmp_path / "out", device="cpu")
 
 
