@@ -59,9 +59,6 @@ def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = 
         folder: Result folder.
         agents: The agents to look at; none given: all.
         splits: The splits to look at; none given: all.
-
-    Raises:
-        RunFolderError, ValueError: If there is no such folder, or an agent or split in it.
     """
     source = RunFolder(folder)
     analysis = analyse(source.frame(agents, splits))

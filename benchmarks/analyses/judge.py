@@ -76,11 +76,6 @@ def run(
         price_per_million_output: Price of a million tokens of verdicts.
         verdict_tokens: Most tokens of one verdict; a judge that thinks aloud needs more.
         **sending: Other fields of `pcrl_gym.generators.openai.sender.Sender`; see `SENDING`.
-
-    Raises:
-        RunFolderError, ValueError: If the folder lacks results, or an argument is out of range.
-        BudgetExceededError: If the budget is used up; verdicts that arrived are kept.
-        GeneratorError: If a request has finally failed; agent, split and prompt are named.
     """
     for name, value in (("limit", limit), ("verdict_tokens", verdict_tokens)):
         if value is not None and value < 1:

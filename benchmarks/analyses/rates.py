@@ -65,10 +65,6 @@ def run(
         agents: Names as for a run; each must take `rate`.
         rates: Shares of the droppable units to drop, in [0, 1].
         device: Where the generator runs.
-
-    Raises:
-        RunFolderError: If there is no such result folder, or a trained agent is missing in it.
-        ValueError: If an agent is unknown or takes no rate, or a rate is no share.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark

@@ -41,9 +41,6 @@ def run(folder: str | Path, *, prompts: int = 256, device: str = "auto") -> Anal
         folder: Result folder.
         prompts: How many per agent and split.
         device: Where the generator runs.
-
-    Raises:
-        RunFolderError, ValueError: If the folder has no records, or its generator cannot be loaded.
     """
     from pcrl_gym.generators.loading import load_generator
 

@@ -36,11 +36,6 @@ def run(
         out: Folder for the evaluations, one result folder per generator, and the analysis; an
             interrupted analysis resumes there.
         device: Where the generators run.
-
-    Raises:
-        RunFolderError: If there is no such result folder, or a trained agent is missing in it.
-        ValueError: If an agent is unknown or does not learn, two folders have one name, or the
-            tokenizers differ.
     """
     from benchmarks.policies import tokenizer_of
     from benchmarks.roster import find_agents
@@ -88,7 +83,7 @@ def analyse(rows: Mapping[str, Sequence[Mapping[str, Any]]], agents: Sequence[st
 def draw(figure: Figure, analysis: Analysis) -> None:
     """Draw the matrices with their figures."""
     for axes, table in panels(figure, analysis.tables):
-        rewards = table.set_index("trained in").fillna(0.0)
+        rewards = table.set_index("trained in").astype(float).fillna(0.0)
         axes.imshow(rewards, vmin=0.0, vmax=1.0, cmap="cividis")
         for (y, x), value in np.ndenumerate(rewards):
             color = "white" if value < 0.6 else "black"
