@@ -60,11 +60,7 @@ KNOWN = (*MICRO, *SHAPES)
 
 
 def check_names(names: Sequence[str], device: str) -> None:
-    """Check that models are known or folders, given once each, and meant for a type of device.
-
-    Raises:
-        ValueError: If one is not.
-    """
+    """Check that models are known or folders, given once each, and meant for a type of device."""
     unknown = [name for name in names if name not in KNOWN and not Path(name).is_dir()]
     if not names or unknown or len(set(names)) < len(names):
         expected = f"expected models, each once, of {', '.join(KNOWN)}, or folders of models"
@@ -74,11 +70,9 @@ def check_names(names: Sequence[str], device: str) -> None:
 
 
 def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
-    """Build one of the `KNOWN` generators, or that of a folder, on a torch device.
+    """Build one of the `KNOWN` generators, or that of a folder; random weights are always the same.
 
-    Models of `SHAPES` get random weights, the same on every call on the same kind of device, and
-    the micro tokenizer with as many words more as the model has token ids. No global state of
-    torch is left changed.
+    They are drawn without changing any global state of torch.
     """
     import torch
 
@@ -113,11 +107,10 @@ def random_model(name: str, dtype: torch.dtype) -> Any:
 
 
 def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
-    """Return the micro tokenizer with words of their own for the ids that it lacks, up to `size`.
+    """Return the micro tokenizer with a word for each id that it lacks, up to `size`.
 
-    Texts are encoded as micro does, since no merge leads to the new words. An answer of random
-    weights is made of nearly only such words, and is decoded to as many words as it has tokens:
-    without them it would be decoded to nothing, and all answers would be the same.
+    Texts are encoded as micro does, since no merge leads to the new words. Random weights answer
+    with nearly only these: without them all answers would be decoded to nothing.
     """
     from tokenizers import Tokenizer
 
@@ -127,9 +120,6 @@ def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
     backend = json.loads(micro.backend_tokenizer.to_str())
     # "Ġ" is how byte-level vocabularies write a space.
     backend["model"]["vocab"] |= {f"Ġw{i}": i for i in range(len(micro), size)}
-    return type(micro)(
-        tokenizer_object=Tokenizer.from_str(json.dumps(backend)),
-        pad_token=micro.pad_token,
-        eos_token=micro.eos_token,
-        clean_up_tokenization_spaces=False,
-    )
+    options = {"pad_token": micro.pad_token, "eos_token": micro.eos_token}
+    own = Tokenizer.from_str(json.dumps(backend))
+    return type(micro)(tokenizer_object=own, clean_up_tokenization_spaces=False, **options)
