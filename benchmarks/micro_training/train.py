@@ -54,7 +54,7 @@ def pools(config: Config, tokenizer: Any, first: int) -> Iterator[list[list[tupl
         rng, step = Random(f"{config.seed}:pool:{number}"), number * config.pool
         families = FAMILIES + hard + category if step >= config.short[0] else FAMILIES
         families += 3 * category if step >= config.restart else ()
-        prompts = []
+        prompts: list[Any] = []
         while len(prompts) < config.batch * config.pool:
             broken = rng.random() < 0.5
             short = step in range(*config.short) and rng.random() < config.short_share

@@ -22,7 +22,7 @@ from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import pick_evenly
 
 if TYPE_CHECKING:
-    from agents import Agent
+    from agents.ppo import PPOAgent
     from pcrl_gym.envs.task import Task
     from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.generators.hf import HFGenerator
@@ -34,7 +34,7 @@ _DROP_RATE = 0.15
 _SEED = 0
 
 
-def find_policy(folder: str | None, episodes: int, device: str) -> Agent | None:
+def find_policy(folder: str | None, episodes: int, device: str) -> PPOAgent | None:
     """Return a saved PPO agent, or without a folder one trained on micro; None for no episodes."""
     from agents.ppo import PPOAgent
 
@@ -44,13 +44,13 @@ def find_policy(folder: str | None, episodes: int, device: str) -> Agent | None:
         return None
     print(f"Training a policy on micro for {episodes} episodes ...", file=sys.stderr, flush=True)
     agent = PPOAgent(seed=_SEED, device=device)
-    task = {"device": device, "early_stopping": True}
+    task: dict[str, Any] = {"device": device, "early_stopping": True}
     agent.train(lambda count: PromptCompressionVectorEnv(count, **task), episodes=episodes)
     return agent
 
 
 def keep_masks(
-    task: Task, episodes: Sequence[Episode], names: Sequence[str], agent: Agent | None
+    task: Task, episodes: Sequence[Episode], names: Sequence[str], agent: Any
 ) -> dict[str, list[np.ndarray[Any, Any]]]:
     """Return keep masks by name, one per episode; those of a policy only if there is one.
 
@@ -133,7 +133,7 @@ def measure_overhead(generator: HFGenerator, prompts: int) -> list[dict[str, Any
     train = load_prompts("micro", "train")
     picked = [train[i] for i in pick_evenly(len(train), steps * _ENVIRONMENTS)]
     timed, rng, rows = TimedGenerator(generator), np.random.default_rng(0), []
-    task = {"dataset": picked, "generator": timed, "early_stopping": True}
+    task: dict[str, Any] = {"dataset": picked, "generator": timed, "early_stopping": True}
     with closing(PromptCompressionVectorEnv(_ENVIRONMENTS, **task)) as envs:
         envs.reset(seed=0)
         for label, count in (("new", steps), ("known", 2 * steps)):
@@ -144,7 +144,7 @@ def measure_overhead(generator: HFGenerator, prompts: int) -> list[dict[str, Any
             for mask in masks:
                 envs.step(mask)
             seconds = time.perf_counter() - began
-            row = {"prompts": label, "steps": count, "seconds": seconds}
-            share = 1 - timed.seconds / seconds
-            rows.append(row | {"generator_seconds": timed.seconds, "share": share})
+            own = sum(timed.spent.values()) - timed.spent["decided"]
+            row = {"prompts": label, "steps": count, "seconds": seconds, "generator_seconds": own}
+            rows.append(row | {"share": 1 - own / seconds})
     return rows

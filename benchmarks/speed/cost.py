@@ -89,11 +89,10 @@ def _peak_memory(device: torch.device) -> int:
 
 
 class TimedGenerator:
-    """A `DraftingGenerator` that adds up the seconds spent in its methods.
+    """A `DraftingGenerator` that adds up the seconds `spent` in its methods, by method.
 
-    They stand by method in `spent`. What it calls back (whether a reward is decided) is the
-    environment's: that stands under "decided" and in no method. `answered` holds drafts and answers
-    of the latest `generate_from`.
+    What it calls back (whether a reward is decided) is the environment's: it stands under "decided"
+    alone. `answered` holds drafts and answers of the latest `generate_from`.
     """
 
     def __init__(self, generator: Any, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -106,11 +105,6 @@ class TimedGenerator:
             raise AttributeError(name)
         found = getattr(self._generator, name)
         return partial(self._timed, name, found) if inspect.ismethod(found) else found
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in its methods so far."""
-        return sum(seconds for what, seconds in self.spent.items() if what != "decided")
 
     def generate_from(self, prompts: Any, drafts: Any, limit: int, decided: Any = None) -> Any:
         """Answer from drafts; see `DraftingGenerator.generate_from`."""

@@ -70,7 +70,7 @@ def run(
 
 
 def milliseconds(
-    call: Callable[[Sequence[Any]], None],
+    call: Callable[[Sequence[Any]], Any],
     items: Sequence[Any],
     batch: int,
     repeats: int,

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
 
-    from pcrl_gym.generators.hf import HFGenerator
-
 
 def _gpt2(width: int, layers: int, heads: int) -> dict[str, Any]:
     sizes = {"n_embd": width, "n_layer": layers, "n_head": heads, "vocab_size": 50_257}
@@ -69,7 +67,7 @@ def check_names(names: Sequence[str], device: str) -> None:
         raise ValueError(f"too large for a CPU: {', '.join(large)}; leave it out or take a GPU")
 
 
-def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
+def build_generator(name: str, device: str, dtype: str = "auto") -> Any:
     """Build one of the `KNOWN` generators, or that of a folder; random weights are always the same.
 
     They are drawn without changing any global state of torch.
@@ -96,7 +94,8 @@ def random_model(name: str, dtype: torch.dtype) -> Any:
     """Return a model of one of the `SHAPES` with weights from torch's current random state."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}  # the micro tokenizer's
+    # The micro tokenizer's.
+    ids: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
     config = AutoConfig.for_model(**SHAPES[name], **ids)
     if not config.is_encoder_decoder:
         return AutoModelForCausalLM.from_config(config, dtype=dtype)

@@ -36,8 +36,9 @@ _PARTS = {
         ["training/metrics.jsonl"],
     ),
 }
-_CPU = {"models": "micro", "prompts": 64, "shape": "gpt2-mini", "answered": 50, "evaluated": 32}
-_GPU = {"models": "micro,gpt2-xl,flan-t5-xl,llama-7b", "shape": "gpt2-small"}
+_CPU: dict[str, Any] = {"models": "micro", "shape": "gpt2-mini"}
+_CPU |= {"prompts": 64, "answered": 50, "evaluated": 32}
+_GPU: dict[str, Any] = {"models": "micro,gpt2-xl,flan-t5-xl,llama-7b", "shape": "gpt2-small"}
 _GPU |= {"prompts": 128, "answered": 500, "evaluated": 256}
 
 

@@ -73,7 +73,7 @@ def find_targets(
     gains: list[tuple[float, str]] = []
     for case in cases:
         where, ways = f"{case['model']}, {case['masks']}", case["ways"]
-        times, share = _GOALS.get((case["device"], case["model"]), (None, None))
+        times, share = _GOALS.get((case["device"], case["model"]), (0.0, 0.0))
         if times and case["masks"] in ("policy", "random-15"):
             found += [
                 (f"{where}: (d) at least {times:g} times (a)", ways["d"]["ratio_to_a"], times),

@@ -143,13 +143,13 @@ def run_floor(model: Any, batches: Batches, sliced: bool) -> None:
     """
     with torch.inference_mode():
         for spans, batch in batches:
-            shape = batch.get("decoder_input_ids", batch["input_ids"]).shape
+            decoder = "decoder_input_ids" in batch
             if not sliced:
+                shape = batch["decoder_input_ids" if decoder else "input_ids"].shape
                 logits_at(model, spans, shape, **batch, use_cache=False)
-            elif "decoder_input_ids" in batch:
-                model(**batch, use_cache=False)
             else:
-                model(**batch, use_cache=False, logits_to_keep=max(map(len, spans)))
+                kept = {} if decoder else {"logits_to_keep": max(map(len, spans))}
+                model(**batch, **kept, use_cache=False)
 
 
 def floor_batches(generator: HFGenerator, work: Work, tokens: int) -> Batches:
