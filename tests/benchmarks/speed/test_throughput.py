@@ -247,7 +247,7 @@ def test_targets_apply_to_their_models_masks_and_devices():
         ({"models": ("llama-7b",)}, "too large for a CPU"),
         ({"masks": ("random-16",)}, "must be of keep-all"),
         ({"masks": ()}, "must be of keep-all"),
-        ({"policy_episodes": -1}, "episodes=-1 must be positive"),
+        ({"policy_episodes": -1}, "needs a positive budget"),
         ({"data": "nowhere"}, "nowhere"),
         ({"policy": "saved"}, "masks of a policy are for micro"),
         ({"masks": ("policy",)}, "masks of a policy are for micro"),
