@@ -12,12 +12,11 @@ from agents.base import optional
 from benchmarks.budget import training_budgets
 from benchmarks.cluster.jobs import Job, all_jobs
 from benchmarks.cluster.shard import WHOLE, Shard
-from benchmarks.data_checks import check_data, check_held_out
 from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder, check_settings
 from benchmarks.roster import Entry
-from benchmarks.suites import Suite
+from benchmarks.suites import Suite, check_data, check_held_out
 from benchmarks.tables import Row, write_leaderboard
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.progress import progress_bar
@@ -32,29 +31,27 @@ if TYPE_CHECKING:
 
 
 class Benchmark:
-    """Evaluates agents on a suite: build it, `prepare` it, `run` it or `do` its `jobs`.
+    """Evaluates agents on a suite: build it, then `run` it or `do` its `jobs`.
 
-    Building one reads the data and checks everything that can be checked without the generator.
-    Pickled, it is as it was built: another process prepares it for itself.
+    Building one reads the data and checks all that needs no generator. Pickled, it is as it was
+    built: another process prepares it for itself.
 
     Args:
         suite: What is evaluated.
         entries: Agents to evaluate, see `benchmarks.roster.find_agents`.
         out: Result folder, new or with the same settings.
-        train_minutes, train_episodes, quick: Training per trainable agent and seed, see
+        train_minutes, train_episodes, quick: Training per agent that learns and seed, see
             `benchmarks.budget.training_budgets`.
         shard: The part of the work that is done here; `benchmarks.cluster.merge` joins the folders.
         device, batch_size: How the generator runs, see `pcrl_gym.envs.options.TaskOptions`.
         generator: The generator the suite names, where that is an object or loaded already.
-        cache: File for the generator's answers, which other runs may share; None: answers.db in
-            the result folder.
+        cache: File for the generator's answers; None: answers.db in the result folder.
 
     Raises:
         DatasetError: If a split cannot be read.
         RunFolderError: If the folder holds results of other settings, or something else.
-        ValueError: If the reward is unknown, the budget is not positive, or a trainable agent has
-            no budget, no training split or one that is evaluated (for a frozen suite a single
-            prompt is enough).
+        ValueError: If the reward is unknown, or an agent that learns has no budget, no training
+            split or one that is evaluated (for a frozen suite a single prompt is enough).
     """
 
     def __init__(
@@ -100,8 +97,8 @@ class Benchmark:
         if policies := [one for entry in self.entries for one in entry.policies.values()]:
             from benchmarks.policies import trained_on
 
-            for run, prompts in trained_on(policies):
-                check_held_out(run, prompts, self.prompts, suite)
+            for training, prompts in trained_on(policies):
+                check_held_out(training, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
         self.generator = self._given = generator
         self.cache = Path(cache or self.out / "answers.db")
@@ -117,9 +114,6 @@ class Benchmark:
         Args:
             record: Whether to add this run to the folder's provenance: once for all its processes.
 
-        Returns:
-            The folder.
-
         Raises:
             ValueError: If the generator cannot be loaded, or has no chat template for "chat".
             RunFolderError: If the folder holds results of a generator with other weights.
@@ -131,13 +125,11 @@ class Benchmark:
 
         print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
         if self.generator is None:
-            running = {"device": self.device, "dtype": self.suite.dtype, "cache": self.cache}
-            self.generator = load_generator(
-                self.suite.generator, batch_size=self.batch_size, **running
-            )
+            running = {"batch_size": self.batch_size, "device": self.device, "cache": self.cache}
+            self.generator = load_generator(self.suite.generator, dtype=self.suite.dtype, **running)
         settings = self._settings() | {
             "generator_name": self.generator.name,
-            "generator_fingerprint": self._fingerprint,
+            "generator_fingerprint": self.generator.fingerprint,
         }
         template = make_template(self.suite.template, self.generator.tokenizer)
         if isinstance(template, ChatTemplate):
@@ -152,27 +144,23 @@ class Benchmark:
             if entry.ranks_by is not None:  # a generator without such a model is refused now
                 optional(entry.build(0), "attach")(next(iter(self._tasks.values())))
         folder = RunFolder.open(self.out, settings)
-        run = {
-            "agents": [entry.name for entry in self.entries],
-            "shard": str(self.shard),
-            **{
-                what: str(getattr(getattr(self.generator, "model", None), what, "unknown"))
-                for what in ("device", "dtype")
-            },
-            "checksums": self.checksums,
-            "prompts": {split: len(task.episodes) for split, task in self._tasks.items()},
-            "skipped_prompts": {s: list(task.skipped_prompts) for s, task in self._tasks.items()},
-        }
         if record:
+            model = getattr(self.generator, "model", None)
+            run = {
+                "agents": [entry.name for entry in self.entries],
+                "shard": str(self.shard),
+                "device": str(getattr(model, "device", "unknown")),
+                "dtype": str(getattr(model, "dtype", "unknown")),
+                "checksums": self.checksums,
+                "prompts": {s: len(task.episodes) for s, task in self._tasks.items()},
+                "skipped_prompts": {s: list(t.skipped_prompts) for s, t in self._tasks.items()},
+            }
             record_run(folder, run)
         self._folder = folder
         return folder
 
     def run(self) -> list[Row]:
-        """Evaluate everything that the folder does not hold yet, and write its leaderboard.
-
-        Returns:
-            The leaderboard's rows, those of earlier runs included.
+        """Evaluate what the folder does not hold yet, and write and return its leaderboard.
 
         Raises:
             AgentError, TrainingError, RunFolderError, GeneratorError: If a job fails, see `do`.
@@ -191,9 +179,7 @@ class Benchmark:
     def do(self, job: Job, bar: Any = None) -> None:
         """Train the agent of a job if need be, and evaluate it on the splits that are unfinished.
 
-        Args:
-            job: One of `jobs`.
-            bar: Progress bar over prompts.
+        `bar` is a progress bar over prompts.
 
         Raises:
             AgentError: If the agent returned no keep masks.
@@ -210,21 +196,16 @@ class Benchmark:
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.build(seed) if weights is None else entry.load(weights)
-            part = {"name": entry.name, "split": split, "seed": seed}
             bar.set_description(f"{entry.name}, {split}, seed {seed}")
-            with folder.write_part(entry.name, split, seed) as write:
-                for record in evaluate(
-                    agent, self._tasks[split], **part, second_tokenizer=self.suite.second_tokenizer
-                ):
+            part = (entry.name, split, seed)
+            with folder.write_part(*part) as write:
+                task, second = self._tasks[split], self.suite.second_tokenizer
+                for record in evaluate(agent, task, *part, second_tokenizer=second):
                     write(record)
                     bar.update()
 
     def train(self, job: Job) -> None:
-        """Train the agent of a job that learns, unless that is done; evaluate nothing.
-
-        Raises:
-            TrainingError, RunFolderError, GeneratorError: If the job fails; see `do`.
-        """
+        """Train the agent of a job that learns, unless that is done, as `do` would."""
         self._weights(self.prepare(), job)
 
     def jobs(self) -> list[Job]:
@@ -232,7 +213,6 @@ class Benchmark:
         return self.shard.of(all_jobs(self.entries, self.suite))
 
     def _weights(self, folder: RunFolder, job: Job) -> Path:
-        """Return where the trained agent of a job is, trained now if need be."""
         from agents.runs.folder import TrainingFolder
         from benchmarks.training import note_training, noted_training, train, training_note
 
@@ -244,8 +224,7 @@ class Benchmark:
             budget = self.budgets[entry.name]
             print(f"{entry.name}, seed {seed}: training for {budget}", file=sys.stderr)
             objects = self._objects() | {"dataset": self.train_prompts}
-            fixed = {"suite": self.suite, "budget": budget, "device": self.device}
-            train(entry, seed, path, **fixed, **objects)
+            train(entry, seed, path, self.suite, budget, self.device, **objects)
         training = entry.policies.get(seed) or TrainingFolder(path)
         return note_training(folder, entry.name, seed, training)
 
@@ -261,7 +240,7 @@ class Benchmark:
         check_held_out(trainable, self.train_prompts, self.prompts, self.suite)
 
     def _settings(self) -> dict[str, Any]:
-        """Return what must be equal for results to share a folder, as known from the start."""
+        """Return what must be equal for results to share a folder, but for the generator."""
         rules = dataclasses.asdict(self.suite)
         del rules["tags"]
         return {
@@ -290,13 +269,7 @@ class Benchmark:
 
     def _objects(self) -> dict[str, Any]:
         """Return what training and evaluation share, as arguments of `pcrl_gym.make_task`."""
-        return {
-            "generator": self.generator,
-            "tokenizer": self.suite.tokenizer,
-            # All agents and seeds meet the same original prompts.
-            "cache": self.cache if self._fingerprint else None,
-        }
-
-    @property
-    def _fingerprint(self) -> str | None:
-        return None if self.generator is None else self.generator.fingerprint
+        assert self.generator is not None
+        # All agents and seeds meet the same original prompts.
+        cache = self.cache if self.generator.fingerprint else None
+        return {"generator": self.generator, "tokenizer": self.suite.tokenizer, "cache": cache}

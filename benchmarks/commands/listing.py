@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
+Kind = Literal["suites", "agents", "rewards", "generators", "splits"]
 
-def ls(
-    what: Literal["suites", "agents", "rewards", "generators", "splits"],
-    /,
-    *,
-    dataset: str = "micro",
-) -> None:
+
+def ls(what: Kind, /, *, dataset: str = "micro") -> None:
     """List what there is, by the names that options take.
 
     Args:
@@ -19,11 +17,20 @@ def ls(
         dataset: Dataset whose splits are listed.
     """
     lists = {
-        "suites": _suites, "agents": _agents, "rewards": _rewards, "generators": _generators,
-        "splits": lambda: _splits(dataset),
+        "suites": _suites, "agents": _agents, "rewards": _rewards, "generators": _GENERATORS.items,
+        "splits": partial(_splits, dataset),
     }  # fmt: skip
     for name, about in lists[what]():
         print(f"{name:24} {about}")
+
+
+_GENERATORS = {
+    "micro": "the package's own, causal",
+    "micro-seq2seq": "the package's own, encoder-decoder",
+    "ID or FOLDER": "a Hugging Face model, causal or encoder-decoder",
+    "ray:NAME?replicas=4": "one of these on a Ray cluster",
+    "openai:MODEL@BASE_URL": "a model behind an OpenAI-compatible server",
+}
 
 
 def _suites() -> Iterator[tuple[str, str]]:
@@ -49,14 +56,6 @@ def _rewards() -> Iterator[tuple[str, str]]:
     for kind in ("Threshold", "Linear", "Band", "Likelihood"):
         cls = getattr(rewards, f"{kind}Reward")
         yield cls.name, _first_line(cls)
-
-
-def _generators() -> Iterator[tuple[str, str]]:
-    yield "micro", "the package's own, causal"
-    yield "micro-seq2seq", "the package's own, encoder-decoder"
-    yield "ID or FOLDER", "a Hugging Face model, causal or encoder-decoder"
-    yield "ray:NAME?replicas=4", "one of these on a Ray cluster"
-    yield "openai:MODEL@BASE_URL", "a model behind an OpenAI-compatible server"
 
 
 def _splits(dataset: str) -> Iterator[tuple[str, str]]:
