@@ -49,14 +49,14 @@ class Learner(ABC):
         return {
             "updates": torch.tensor(self.updates),
             **self._steering.state(),
-            **_optimizer_tensors(self._optimizer),
+            **optimizer_tensors(self._optimizer),
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from what `state` returned."""
         self.updates = int(state["updates"])
         self._steering.load_state(state)
-        _load_optimizer_tensors(self._optimizer, state)
+        load_optimizer_tensors(self._optimizer, state)
 
     def close(self) -> None:
         """Close the environment."""
@@ -113,7 +113,8 @@ def check_finite(figures: Figures, network: KeepNetwork) -> None:
         )
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the state of an optimiser as a flat mapping of tensors."""
     return {
         f"optimizer.{index}.{key}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()
@@ -121,7 +122,8 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` returned; other keys are ignored."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

@@ -46,10 +46,7 @@ def with_policies(
             )
         if unit != suite.unit:
             raise ValueError(f"{policy.path} was trained on the unit {unit!r}, not {suite.unit!r}")
-    entries = [
-        replace(entry, policies=by_agent.pop(entry.spec, None) or entry.policies)
-        for entry in entries
-    ]
+    entries = [replace(e, policies=by_agent.pop(e.spec, e.policies)) for e in entries]
     if by_agent:
         raise ValueError(f"There are policies of {', '.join(by_agent)}, which --agents lacks")
     for entry in entries:

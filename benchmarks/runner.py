@@ -76,7 +76,7 @@ class Benchmark:
         self.out = Path(out)
         self.shard = shard
         self.device = device
-        self.batch_size: int | Literal["auto"] = batch_size
+        self.batch_size = batch_size
         self.budgets = training_budgets(
             {entry.name: entry.cls for entry in self.entries if entry.trained_here},
             *(train_minutes, train_episodes),
@@ -89,11 +89,12 @@ class Benchmark:
         self.prompts = {
             split: load_prompts(suite.dataset, split, suite.columns) for split in suite.splits
         }
-        self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
+        self.train_prompts = self._read_train_prompts() if self.budgets else []
+        read = self.prompts | ({"train": self.train_prompts} if self.budgets else {})
+        self.checksums = {split: dataset_checksum(own) for split, own in read.items()}
         check_data(suite, self.checksums)
-        self.train_prompts: list[Prompt] = []
         if self.budgets:
-            self._load_train_prompts(", ".join(self.budgets))
+            check_held_out(", ".join(self.budgets), self.train_prompts, self.prompts, suite)
         if policies := [one for entry in self.entries for one in entry.policies.values()]:
             from benchmarks.policies import trained_on
 
@@ -228,16 +229,14 @@ class Benchmark:
         training = entry.policies.get(seed) or TrainingFolder(path)
         return note_training(folder, entry.name, seed, training)
 
-    def _load_train_prompts(self, trainable: str) -> None:
+    def _read_train_prompts(self) -> list[Prompt]:
         try:
-            self.train_prompts = load_prompts(self.suite.dataset, "train", self.suite.columns)
+            return load_prompts(self.suite.dataset, "train", self.suite.columns)
         except (ValueError, OSError) as error:
+            who = ", ".join(self.budgets)
             raise ValueError(
-                f"{trainable} must be trained, and that needs a train split: {error}"
+                f"{who} must be trained, and that needs a train split: {error}"
             ) from error
-        self.checksums["train"] = dataset_checksum(self.train_prompts)
-        check_data(self.suite, self.checksums)
-        check_held_out(trainable, self.train_prompts, self.prompts, self.suite)
 
     def _settings(self) -> dict[str, Any]:
         """Return what must be equal for results to share a folder, but for the generator."""

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 Kind = Literal["suites", "agents", "rewards", "generators", "splits"]
-
-
-def ls(what: Kind, /, *, dataset: str = "micro") -> None:
-    """List what there is, by the names that options take.
-
-    Args:
-        what: Kind of the names.
-        dataset: Dataset whose splits are listed.
-    """
-    lists = {
-        "suites": _suites, "agents": _agents, "rewards": _rewards, "generators": _GENERATORS.items,
-        "splits": partial(_splits, dataset),
-    }  # fmt: skip
-    for name, about in lists[what]():
-        print(f"{name:24} {about}")
-
 
 _GENERATORS = {
     "micro": "the package's own, causal",
@@ -33,6 +16,39 @@ _GENERATORS = {
 }
 
 
+def ls(what: Kind, /, *, dataset: str = "micro") -> None:
+    """List what there is, by the names that options take.
+
+    Args:
+        what: Kind of the names.
+        dataset: Dataset whose splits are listed.
+    """
+    for name, about in _names(what, dataset):
+        print(f"{name:24} {about}")
+
+
+def _names(what: Kind, dataset: str) -> Iterable[tuple[str, str]]:
+    if what == "suites":
+        return _suites()
+    if what == "generators":
+        return _GENERATORS.items()
+    if what == "splits":
+        from pcrl_gym.named_datasets import dataset_splits, load_prompts
+
+        sizes = {split: len(load_prompts(dataset, split)) for split in dataset_splits(dataset)}
+        return [(split, f"{size} prompts") for split, size in sizes.items()]
+    if what == "rewards":
+        from pcrl_gym.scoring import rewards
+
+        kinds = ("Threshold", "Linear", "Band", "Likelihood")
+        classes = [getattr(rewards, f"{kind}Reward") for kind in kinds]
+        return [(cls.name, _first_line(cls)) for cls in classes]
+    from agents.base import AGENTS, agent_class
+
+    own = [(name, _first_line(agent_class(name))) for name in AGENTS]
+    return [*own, ("module:Class", "one of your own")]
+
+
 def _suites() -> Iterator[tuple[str, str]]:
     from benchmarks.suites import SUITES
 
@@ -40,29 +56,6 @@ def _suites() -> Iterator[tuple[str, str]]:
         data = f"{suite.dataset or 'your dataset'}, {suite.generator or 'your generator'}"
         size = f"{suite.seeds} seeds" + (f", {suite.limit} prompts a split" if suite.limit else "")
         yield name, f"version {suite.version}: {data}; {suite.unit}s, {size}"
-
-
-def _agents() -> Iterator[tuple[str, str]]:
-    from agents.base import AGENTS, agent_class
-
-    for name in AGENTS:
-        yield name, _first_line(agent_class(name))
-    yield "module:Class", "one of your own"
-
-
-def _rewards() -> Iterator[tuple[str, str]]:
-    from pcrl_gym.scoring import rewards
-
-    for kind in ("Threshold", "Linear", "Band", "Likelihood"):
-        cls = getattr(rewards, f"{kind}Reward")
-        yield cls.name, _first_line(cls)
-
-
-def _splits(dataset: str) -> Iterator[tuple[str, str]]:
-    from pcrl_gym.named_datasets import dataset_splits, load_prompts
-
-    for split in dataset_splits(dataset):
-        yield split, f"{len(load_prompts(dataset, split))} prompts"
 
 
 def _first_line(documented: type) -> str:
