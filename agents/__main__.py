@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 
 from pcrl_gym.cli_tools import add_commands, make_app, run_app
 
@@ -19,18 +19,7 @@ _NAME = "python -m agents"
 app = make_app(_NAME, "Train agents.", f"{_NAME} train scst --out runs/scst")
 add_commands(app, _NAME, COMMANDS)
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: What follows `python -m agents`; None for the process's own.
-
-    Returns:
-        Exit status, see `pcrl_gym.cli_tools`.
-    """
-    return run_app(app, arguments)
-
+main = partial(run_app, app)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,18 +8,7 @@ from contextlib import contextmanager
 
 
 class Budget:
-    """A training budget that knows how much of it is gone.
-
-    Under a budget without seconds the clock decides nothing.
-
-    Args:
-        episodes: Number of finished episodes, at least 1.
-        seconds: Wall-clock seconds from now on, above 0.
-        clock: Tells the time in seconds.
-        updates: Number of updates, at least 1.
-
-    Raises:
-        ValueError: If none of the three is given, or one of them is not positive.
+    """A training budget that knows how much of it is gone; without seconds no clock decides.
 
     Example:
         >>> budget = Budget(episodes=200)

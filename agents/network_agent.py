@@ -138,10 +138,7 @@ class NetworkAgent(ABC):
         seconds: float | None = None,
         progress: bool = True,
     ) -> list[Figures]:
-        """Learn until the budget is used up; see `agents.base.TrainableAgent.train`.
-
-        An agent that has been trained or loaded before starts from its weights. What is returned is
-        that of `agents.learning.run`.
+        """Learn from its weights until the budget is used up; see `agents.base.TrainableAgent`.
 
         Raises:
             ValueError: If there is no budget, or the encoder does not fit the environment.
@@ -160,7 +157,7 @@ class NetworkAgent(ABC):
 
     def start(self, make_env: Callable[[int], VectorEnv]) -> Learner:
         """Return a learner that trains this agent's network in place, and closes what is made."""
-        env = make_env(self._num_envs)
+        env = make_env(getattr(self.config, "num_envs", 1))
         try:
             with isolated_random_state():
                 torch.manual_seed(self.seed)
@@ -169,11 +166,6 @@ class NetworkAgent(ABC):
         except BaseException:
             env.close()
             raise
-
-    @property
-    def _num_envs(self) -> int:
-        """Number of parallel environments to learn from."""
-        return int(getattr(self.config, "num_envs", 1))
 
     @abstractmethod
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
@@ -197,12 +189,7 @@ class NetworkAgent(ABC):
     def load(
         cls: type[SettingsT], folder: str | Path, device: str = "auto", rate: float | None = None
     ) -> SettingsT:
-        """Return the agent that `save` wrote.
-
-        Args:
-            folder: Where it was saved.
-            device: "auto" (a GPU if there is one), or a torch device.
-            rate: See the class.
+        """Return the agent that `save` wrote; device and rate: see the class.
 
         Raises:
             ValueError: If the folder holds no saved agent of this kind.

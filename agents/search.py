@@ -37,20 +37,12 @@ MAX_AT_ONCE = 8_192
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
-    """The best mask found for one prompt.
+    """The best mask found for one prompt."""
 
-    Attributes:
-        mask: Bool (n_units,), True where a unit is kept. Protected units and units past the window
-            are kept.
-        reward: What the mask earns.
-        evaluations: How many different masks were scored for the prompt.
-        proven: Whether all masks were scored, so that no other earns more.
-    """
-
-    mask: BoolArray
+    mask: BoolArray  # (n_units,), True where a unit is kept, as all past the window are
     reward: float
-    evaluations: int
-    proven: bool
+    evaluations: int  # different masks that were scored
+    proven: bool  # all masks were scored, so that no other earns more
 
 
 def search(
@@ -70,23 +62,9 @@ def search(
     nor on the other prompts; the budget only cuts the sequence off, and the first mask of the
     highest reward so far is returned. So a larger budget never gives a lower reward.
 
-    Args:
-        scorer: What pays; see `pcrl_gym.scoring.scorer.Scorer`.
-        episodes: The prompts; the same one may occur several times.
-        budget: Most different masks to score per prompt, at least 1; the first keeps all.
-        seed: Seed of the orders in which units are tried, not negative.
-        max_units: Units past this many are kept; `None`: every droppable unit may be dropped.
-        width: Most masks that a prompt proposes per round, at least 1. With more, few prompts fill
-            a batch of the generator too, but each mask knows less of those before it.
-        exhaustive_units: A prompt with at most this many droppable units has all its masks scored,
-            whatever the budget.
-
-    Returns:
-        One result per episode, in order.
-
-    Raises:
-        ValueError: If a number is out of range.
-        GeneratorError: If the generator fails.
+    `budget` is the most masks to score per prompt, but with at most `exhaustive_units` droppable
+    units all masks are. Units past `max_units` are kept. With more `width` few prompts fill a batch
+    of the generator too, but each mask knows less of those before it.
     """
     check_integer("budget", budget, 1)
     check_integer("seed", seed, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 
 from cyclopts import App, Group
 
@@ -73,17 +73,7 @@ for _name, _about, _commands in (
     app.command(_part)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: What follows `python -m benchmarks`; None for the process's own.
-
-    Returns:
-        Exit status, see `pcrl_gym.cli_tools`.
-    """
-    return run_app(app, arguments)
-
+main = partial(run_app, app)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,48 +28,30 @@ def training_budgets(
     several times as long as one of another. How much is learned in minutes depends on the machine;
     of both, the first that is used up counts. Without either, the episodes are those of
     `agents.base.optional`; `quick` takes fewer, to try things out.
-
-    Raises:
-        ValueError: If a number is not positive, an agent gets nothing, or `quick` comes with
-            another budget.
-
-    Example:
-        >>> {name: str(budget) for name, budget in training_budgets({"mine": object}).items()}
-        {'mine': '16384 episodes'}
     """
     from agents.runs.config import BudgetConfig
 
-    given = minutes is not None or episodes is not None
-    if given and quick:
-        raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
-    # "": where nobody is trained, a wrong number is an error as well.
-    by_name = episodes if isinstance(episodes, Mapping) else {"": episodes}
-    by_name = {name: by_name.get(name, by_name.get("")) for name in {**by_name, **agents}}
-    if not given:
+    if minutes is None and episodes is None:
         key = "quick_episodes" if quick else "default_episodes"
-        by_name = {name: optional(cls, key) for name, cls in agents.items()}
-    if minutes is None and (without := [name for name in agents if by_name[name] is None]):
+        episodes = {name: optional(cls, key) for name, cls in agents.items()}
+    elif quick:
+        raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
+    if not isinstance(episodes, Mapping):  # "": a wrong number is one where nobody is trained, too
+        episodes = dict.fromkeys(["", *agents], episodes)
+    if minutes is None and (without := [name for name in agents if episodes.get(name) is None]):
         raise ValueError(
             f"There is no training budget for {', '.join(without)}: give episodes for each agent "
             "that learns, or minutes"
         )
     stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",), "evaluate_split": None}
     budgets = {
-        name: BudgetConfig(episodes=number, minutes=minutes, **stored)
-        for name, number in by_name.items()
+        name: BudgetConfig(episodes=episodes.get(name), minutes=minutes, **stored)
+        for name in {**episodes, **agents}
     }
     return {name: budgets[name] for name in agents}
 
 
 def parse_episodes(text: str) -> int | dict[str, int]:
-    """Read a number of episodes, or one by agent.
-
-    Raises:
-        ValueError: If the text is something else.
-
-    Example:
-        >>> parse_episodes("8000"), parse_episodes("ppo=6144,scst=32000")
-        (8000, {'ppo': 6144, 'scst': 32000})
-    """
+    """Read a number of episodes, or one by agent: "8000", "ppo=6144,scst=32000"."""
     given = parse_spec(f"episodes:{text}")[1] if "=" in text else text
     return check_value(given, int | dict[str, int], "episodes, like 8000 or ppo=6144,scst=32000")

@@ -39,13 +39,9 @@ FAILURES = (*WRONG_USE, PcrlError, OSError)
 
 
 def make_app(name: str, about: str, example: str, flags: Mapping[str, str] | None = None) -> App:
-    """Return a command line without commands.
+    """Return a command line without commands, whose help ends with an example.
 
-    Args:
-        name: What is written before its commands.
-        about: What it does.
-        example: A command that the help ends with.
-        flags: What options are called whose parameters have other names: `{"splits": "split"}`.
+    `flags` says what options are called whose parameters have other names: `{"splits": "split"}`.
     """
     return App(
         name=name,
@@ -69,12 +65,8 @@ def add_commands(
 ) -> None:
     """Add functions as commands, in this order; each is imported when it is needed.
 
-    Args:
-        app: The command line.
-        words: What is written before the name of a command.
-        examples: By import path ("package.module:function"), what follows the name in the example
-            at the end of the command's help.
-        group: Under which heading they are listed; None: "Commands".
+    They are import paths ("package.module:function"); the help of one ends with an example, of
+    `words`, its name, and what `examples` says.
     """
     for path, example in examples.items():
         name = command_name(path)
@@ -94,13 +86,9 @@ def command_name(path: str) -> str:
 
 
 def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit status, by the rule of this module.
+    """Run a command line on words, by default those of the process, and return its exit status.
 
     Errors are one line on stderr, except for bugs. Without a command, the help goes there.
-
-    Args:
-        app: The command line.
-        arguments: The words after its name; None: those of the process.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -147,9 +135,6 @@ def message(error: BaseException) -> str:
 def split_list(word: str) -> list[str]:
     """Return the names in a word of a command line: one with settings, or some between commas.
 
-    Raises:
-        ValueError: If a name with settings is not alone.
-
     Example:
         >>> split_list("keep_all,stopwords"), split_list("random:rate=0.2,seed=1")
         (['keep_all', 'stopwords'], ['random:rate=0.2,seed=1'])
@@ -194,10 +179,8 @@ Pairs = Annotated[
 def flags_of(kind: type, docstring: str | None, without: Collection[str] = ()) -> Any:
     """Return the fields of a dataclass as a typed dictionary of options: those that are given.
 
-    Args:
-        kind: The dataclass; fields that its constructor does not take are left out.
-        docstring: What documents the fields, as "Attributes:".
-        without: Fields to leave out, too.
+    The docstring describes them, as "Attributes:". Fields that the constructor does not take are
+    left out.
     """
     hints = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind) if field.init]

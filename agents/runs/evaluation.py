@@ -33,13 +33,8 @@ ScoredBatch = tuple["Sequence[Episode]", NDArray[np.bool_], "Scores", float]
 def scored_batches(agent: Agent, task: Task) -> Iterator[ScoredBatch]:
     """Let an agent, attached to the task, compress every prompt of it, in order, and score them.
 
-    Yields:
-        Per batch its episodes, keep masks (len(episodes), max_units), what these earned, and the
-        milliseconds that `act` alone took per prompt.
-
-    Raises:
-        AgentError: If the agent returned something else than keep masks.
-        GeneratorError: If the generator failed.
+    Yields per batch its episodes, keep masks (len(episodes), max_units), what these earned, and the
+    milliseconds that `act` alone took per prompt.
     """
     optional(agent, "attach")(task)
     for start in range(0, len(task.episodes), BATCH):
@@ -57,16 +52,9 @@ def scored_batches(agent: Agent, task: Task) -> Iterator[ScoredBatch]:
 
 
 def mean_scores(agent: Agent, task: Task) -> dict[str, float]:
-    """Return the means over the prompts of a task, for an agent that is still learning.
+    """Return the mean figures on the prompts of a task, for an agent that is still learning.
 
     The random state of the process is left as it was.
-
-    Returns:
-        Reward, compression_ratio, drop_rate, and, if the reward asks for answers, similarity and
-        survived.
-
-    Raises:
-        AgentError, GeneratorError: If `scored_batches` raises one.
     """
     from agents.seeding import isolated_random_state  # it needs torch
 

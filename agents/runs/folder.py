@@ -64,9 +64,6 @@ class TrainingFolder:
         """Make the folder, or resume it where configuration and identity match.
 
         Nobody else can open it until the block ends, or the process does, however it ends.
-
-        Raises:
-            RunFolderError: If the folder holds another run or something else, or is in use.
         """
         folder = cls(path)
         check_folder(path, config)
@@ -96,11 +93,7 @@ class TrainingFolder:
             yield folder
 
     def stored_config(self) -> dict[str, Any]:
-        """Return what was asked for, with keys as in `RunConfig.to_mapping`.
-
-        Raises:
-            RunFolderError: If the folder holds no run, or its configuration is damaged.
-        """
+        """Return what was asked for, with keys as in `RunConfig.to_mapping`."""
         file = self.path / "config.yaml"
         if not file.is_file():
             raise RunFolderError(f"{self.path} holds no run: there is no config.yaml")
@@ -115,11 +108,7 @@ class TrainingFolder:
         return own
 
     def identity(self) -> dict[str, Any]:
-        """Return what `Material.identity` was in the run; empty if nothing of it is stored.
-
-        Raises:
-            RunFolderError: If the file is damaged.
-        """
+        """Return what `Material.identity` was in the run; empty if nothing of it is stored."""
         file = self.path / "identity.json"
         try:
             return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
@@ -134,11 +123,7 @@ class TrainingFolder:
 
     @property
     def weights(self) -> Path:
-        """Folder of the trained agent: the best one, or the last one of a run without evaluations.
-
-        Raises:
-            RunFolderError: If none is stored.
-        """
+        """Folder of the trained agent: the best, or the last one of a run without evaluations."""
         for place in (self.best, self.last):
             if place.is_dir():
                 return place
@@ -156,15 +141,9 @@ class TrainingFolder:
     def save_last(
         self, agent: Any, progress: Mapping[str, float], state: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Store an agent in place of `last`, and what its training resumes from.
+        """Store an agent in place of `last`, or leave that as it was if it cannot be written.
 
-        Args:
-            agent: The agent.
-            progress: How long it has learned: `Budget.progress`.
-            state: `Learner.state()`; None: the training is over.
-
-        Raises:
-            OSError: If that cannot be written; `last` is then as it was.
+        `progress` is that of the budget, `state` what the training resumes from: `Learner.state()`.
         """
         with _as_os_errors(), replace_folder(self.last) as fresh:
             agent.save(fresh)
@@ -175,11 +154,7 @@ class TrainingFolder:
             write_file(fresh / _PROGRESS, json.dumps(progress) + "\n")
 
     def load_checkpoint(self, learner: Learner, budget: Budget) -> None:
-        """Continue from `last`, or begin anew if there is none.
-
-        Raises:
-            RunFolderError: If it cannot be read.
-        """
+        """Continue from `last`, or begin anew if there is none."""
         if not self.last.is_dir():
             return
         try:
@@ -194,11 +169,7 @@ class TrainingFolder:
             ) from error
 
     def save_best(self, agent: Any, figures: Figures) -> bool:
-        """Store the agent in place of `best` if its evaluation earned more, and return whether.
-
-        Raises:
-            OSError: If that cannot be written; `best` is then as it was.
-        """
+        """Store the agent in place of `best` if its evaluation earned more, and return whether."""
         file = self.best / _EVALUATION
         if file.is_file() and figures["reward"] <= self.progress("best")["reward"]:
             return False
@@ -208,11 +179,7 @@ class TrainingFolder:
         return True
 
     def rows(self) -> list[Row]:
-        """Return the lines of `metrics.jsonl`, but for a last one that is torn.
-
-        Raises:
-            RunFolderError: If another line cannot be read.
-        """
+        """Return the lines of `metrics.jsonl`, but for a last one that is torn."""
         text = self.metrics.read_bytes() if self.metrics.is_file() else b""
         rows = []
         for number, line in enumerate(text.split(b"\n")[:-1], start=1):
@@ -233,12 +200,7 @@ class TrainingFolder:
 
 
 def check_folder(path: str | Path, config: RunConfig) -> None:
-    """See whether a run may use a folder, with other loggers at most. Changes nothing.
-
-    Raises:
-        RunFolderError: If the folder holds a run with another configuration (each difference is
-            named) or something else.
-    """
+    """Refuse a folder with something else than this run, with other loggers at most."""
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the run")

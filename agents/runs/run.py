@@ -51,12 +51,8 @@ def train(
         config: What is asked for.
         path: Folder of the run, new or with the same configuration.
         material: What to learn from; None: what the configuration names.
-        agent: What learns, with the seed and the settings of the configuration; None: what the
-            configuration names.
+        agent: What learns, with the configuration's seed and settings; None: what it names.
         progress: Whether to show a progress bar and evaluations on stderr.
-
-    Returns:
-        The folder.
 
     Raises:
         RunFolderError: If the folder holds another run or something else, or is in use.

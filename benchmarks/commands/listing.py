@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
+Kind = Literal["suites", "agents", "rewards", "generators", "splits"]
 
-def ls(
-    what: Literal["suites", "agents", "rewards", "generators", "splits"],
-    /,
-    *,
-    dataset: str = "micro",
-) -> None:
+_GENERATORS = {
+    "micro": "the package's own, causal",
+    "micro-seq2seq": "the package's own, encoder-decoder",
+    "ID or FOLDER": "a Hugging Face model, causal or encoder-decoder",
+    "ray:NAME?replicas=4": "one of these on a Ray cluster",
+    "openai:MODEL@BASE_URL": "a model behind an OpenAI-compatible server",
+}
+
+
+def ls(what: Kind, /, *, dataset: str = "micro") -> None:
     """List what there is, by the names that options take.
 
     Args:
         what: Kind of the names.
         dataset: Dataset whose splits are listed.
     """
-    lists = {
-        "suites": _suites, "agents": _agents, "rewards": _rewards, "generators": _generators,
-        "splits": lambda: _splits(dataset),
-    }  # fmt: skip
-    for name, about in lists[what]():
+    for name, about in _names(what, dataset):
         print(f"{name:24} {about}")
+
+
+def _names(what: Kind, dataset: str) -> Iterable[tuple[str, str]]:
+    if what == "suites":
+        return _suites()
+    if what == "generators":
+        return _GENERATORS.items()
+    if what == "splits":
+        from pcrl_gym.named_datasets import dataset_splits, load_prompts
+
+        sizes = {split: len(load_prompts(dataset, split)) for split in dataset_splits(dataset)}
+        return [(split, f"{size} prompts") for split, size in sizes.items()]
+    if what == "rewards":
+        from pcrl_gym.scoring import rewards
+
+        kinds = ("Threshold", "Linear", "Band", "Likelihood")
+        classes = [getattr(rewards, f"{kind}Reward") for kind in kinds]
+        return [(cls.name, _first_line(cls)) for cls in classes]
+    from agents.base import AGENTS, agent_class
+
+    own = [(name, _first_line(agent_class(name))) for name in AGENTS]
+    return [*own, ("module:Class", "one of your own")]
 
 
 def _suites() -> Iterator[tuple[str, str]]:
@@ -33,37 +56,6 @@ def _suites() -> Iterator[tuple[str, str]]:
         data = f"{suite.dataset or 'your dataset'}, {suite.generator or 'your generator'}"
         size = f"{suite.seeds} seeds" + (f", {suite.limit} prompts a split" if suite.limit else "")
         yield name, f"version {suite.version}: {data}; {suite.unit}s, {size}"
-
-
-def _agents() -> Iterator[tuple[str, str]]:
-    from agents.base import AGENTS, agent_class
-
-    for name in AGENTS:
-        yield name, _first_line(agent_class(name))
-    yield "module:Class", "one of your own"
-
-
-def _rewards() -> Iterator[tuple[str, str]]:
-    from pcrl_gym.scoring import rewards
-
-    for kind in ("Threshold", "Linear", "Band", "Likelihood"):
-        cls = getattr(rewards, f"{kind}Reward")
-        yield cls.name, _first_line(cls)
-
-
-def _generators() -> Iterator[tuple[str, str]]:
-    yield "micro", "the package's own, causal"
-    yield "micro-seq2seq", "the package's own, encoder-decoder"
-    yield "ID or FOLDER", "a Hugging Face model, causal or encoder-decoder"
-    yield "ray:NAME?replicas=4", "one of these on a Ray cluster"
-    yield "openai:MODEL@BASE_URL", "a model behind an OpenAI-compatible server"
-
-
-def _splits(dataset: str) -> Iterator[tuple[str, str]]:
-    from pcrl_gym.named_datasets import dataset_splits, load_prompts
-
-    for split in dataset_splits(dataset):
-        yield split, f"{len(load_prompts(dataset, split))} prompts"
 
 
 def _first_line(documented: type) -> str:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 from cyclopts.types import PositiveInt
 from cyclopts.validators import MutuallyExclusive
 
 from agents.runs.config import TaskConfig
-from benchmarks.budget import parse_episodes
-from benchmarks.cluster.shard import WHOLE, Shard
-from benchmarks.suites import SUITES, Suite
 from pcrl_gym.cli_tools import FAILURES, Names, flags_of, message, resumable
 from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.errors import PcrlError, did_you_mean
+
+if TYPE_CHECKING:
+    from benchmarks.suites import Suite
 
 _TRAINING = Group.create_ordered(
     "Training",
@@ -28,7 +27,6 @@ _TASK = Group.create_ordered(
     "Rules",
     help="With `--dataset`, `--split` and `--generator` instead of a suite; a suite fixes most.",
 )
-_RUNTIME = ("device", "batch_size", "cache")
 TaskFlags = flags_of(TaskConfig, TaskOptions.__doc__, without=("split", "early_stopping"))
 
 
@@ -78,30 +76,46 @@ def run(
         task: What is evaluated, and how it is answered.
     """
     # Imported late: help must not wait for what evaluation needs.
+    from benchmarks.budget import parse_episodes
+    from benchmarks.cluster.shard import WHOLE, Shard
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
     from benchmarks.tables import print_table
 
     given: dict[str, Any] = dict(task or {})
-    options = {key: given.pop(key) for key in _RUNTIME if key in given}
+    options = {key: given.pop(key) for key in ("device", "batch_size", "cache") if key in given}
     chosen = {"splits": splits or None, "seeds": seeds, "limit": limit}
     given |= {key: value for key, value in chosen.items() if value is not None}
-    rules, entries = choose_suite(suite, given), find_agents(agents)
-    episodes: Any = parse_episodes(",".join(train_episodes)) if train_episodes else None
+    rules, entries = _choose_suite(suite, given), find_agents(agents)
     if policies:
         from benchmarks.policies import find_policies, tokenizer_of, with_policies
 
         found = find_policies(policies)
         entries = with_policies(entries, found, rules)
         rules = dataclasses.replace(rules, tokenizer=tokenizer_of(found, rules))
-    part = WHOLE if shard is None else Shard.parse(shard)
-    budget = {"train_minutes": train_minutes, "train_episodes": episodes, "quick": quick or None}
-    options |= {key: value for key, value in budget.items() if value is not None}
-    benchmark = Benchmark(rules, entries, out, shard=part, **options)
+    benchmark = Benchmark(
+        rules,
+        entries,
+        out,
+        train_minutes=train_minutes,
+        train_episodes=parse_episodes(",".join(train_episodes)) if train_episodes else None,
+        quick=quick,
+        shard=WHOLE if shard is None else Shard.parse(shard),
+        **options,
+    )
     if ray is None:
         benchmark.prepare()
     try:
-        rows = _run(benchmark, processes, ray)
+        if processes is not None:
+            from benchmarks.cluster.processes import run_on_processes
+
+            rows = run_on_processes(benchmark, processes)
+        elif ray is not None:
+            from benchmarks.cluster.ray import run_on_cluster
+
+            rows = run_on_cluster(benchmark, *ray)
+        else:
+            rows = benchmark.run()
     except FAILURES as error:
         raise PcrlError(
             f"{message(error)}\nFinished parts are kept; the same command resumes from there"
@@ -110,25 +124,10 @@ def run(
     print(f"Written to {out}")
 
 
-def _run(benchmark: Any, processes: int | None, ray: Sequence[int] | None) -> Any:
-    if processes is not None:
-        from benchmarks.cluster.processes import run_on_processes
+def _choose_suite(name: str | None, given: dict[str, Any]) -> Suite:
+    """Return the frozen suite of a name, or (None) one of a dataset, with the fields `given`."""
+    from benchmarks.suites import SUITES, Suite
 
-        return run_on_processes(benchmark, processes)
-    if ray is not None:
-        from benchmarks.cluster.ray import run_on_cluster
-
-        return run_on_cluster(benchmark, *ray)
-    return benchmark.run()
-
-
-def choose_suite(name: str | None, given: Mapping[str, Any]) -> Suite:
-    """Return the frozen suite of a name, or (None) one of a dataset, with the fields `given`.
-
-    Raises:
-        ValueError: If a suite is unknown or comes with fields that it fixes, or neither suite nor
-            dataset or not all of dataset, splits and generator are given.
-    """
     if name is None:
         if "dataset" not in given:
             raise ValueError(
@@ -148,11 +147,8 @@ def choose_suite(name: str | None, given: Mapping[str, Any]) -> Suite:
             f"Suite {suite.id} fixes {', '.join(fixed)}. Use --dataset without --suite, with "
             "--split and --generator, to choose"
         )
-    if missing := [
-        f"--{key}"
-        for key in ("dataset", "generator")
-        if getattr(suite, key) is None and key not in given
-    ]:
+    needed = [key for key in ("dataset", "generator") if getattr(suite, key) is None]
+    if missing := [f"--{key}" for key in needed if key not in given]:
         raise ValueError(f"Suite {suite.id} leaves {' and '.join(missing)} to you")
     if unknown := [split for split in given.get("splits", ()) if split not in suite.splits]:
         raise ValueError(

@@ -7,13 +7,7 @@ from pathlib import Path
 from pcrl_gym.cli_tools import Names
 
 
-def table(
-    folder: str,
-    /,
-    *,
-    details: bool = False,
-    others: tuple[str, ...] = (),
-) -> None:
+def table(folder: str, /, *, details: bool = False, others: tuple[str, ...] = ()) -> None:
     """Print the leaderboard of a result folder.
 
     Args:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymnasium.wrappers.vector import DictInfoToList
 
+from agent_fixtures import check_take_over, weights
 from agents import AGENTS, agent_class, make_agent
 from agents.base import TrainableAgent, optional
 from agents.budget import Budget
@@ -70,20 +71,7 @@ def test_log_probabilities_are_equal_at_roll_out_and_update() -> None:
 
 
 def test_a_learner_that_takes_over_goes_on_as_the_first_one_would_have() -> None:
-    unbroken = PPOAgent(seed=3, device="cpu", **SMALL)
-    learner = unbroken.start(KeywordVectorEnv)
-    for update in range(4):
-        learner.update(update / 4)
-        if update == 1:
-            network = {k: v.clone() for k, v in learner.network.state_dict().items()}
-            state = {k: v.clone() for k, v in learner.state().items()}
-    resumed = PPOAgent(seed=3, device="cpu", **SMALL)
-    second = resumed.start(KeywordVectorEnv)
-    second.network.load_state_dict(network)
-    second.load_state(state)
-    for update in range(second.updates, 4):
-        second.update(update / 4)
-    assert torch.equal(weights(unbroken), weights(resumed))
+    check_take_over(lambda: PPOAgent(seed=3, device="cpu", **SMALL), KeywordVectorEnv, updates=4)
 
 
 def test_a_reward_that_is_no_number_stops_the_training() -> None:
@@ -105,10 +93,6 @@ def test_padding_is_never_kept_and_protected_units_always_are(learned: PPOAgent)
     )
     assert not masks[~attended].any()
     assert masks[attended & ~droppable].all()
-
-
-def weights(agent: PPOAgent) -> torch.Tensor:
-    return torch.cat([p.flatten() for p in agent.network.state_dict().values()])
 
 
 def test_same_seed_same_weights() -> None:

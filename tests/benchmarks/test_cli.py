@@ -257,51 +257,6 @@ def test_killed_run_loses_the_unfinished_part_alone(dataset, tmp_path, gpt2_fold
     assert json.loads((out / "summary.json").read_text())[0]["seeds"] == 3
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_killed_training_goes_on_and_ends_as_an_unbroken_one(tmp_path, gpt2_folder):
-    (tmp_path / "killer.py").write_text(
-        "import os, pathlib, signal\n"
-        "from agents.scst_training import SCSTLearner\n"
-        "from bench_agents import Small\n"
-        "class Killer(Small): name = 'killer'\n"
-        "original = SCSTLearner.update\n"
-        "def update(self, used):\n"
-        "    if self.updates == 8 and pathlib.Path('armed').exists():\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return original(self, used)\n"
-        "SCSTLearner.update = update\n"
-    )
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "validation_seen"):
-        rows = [{"instruction": f"Sort plums and figs, {split} {n}"} for n in range(20)]
-        (data / f"{split}.json").write_text(json.dumps(rows))
-    environment = {
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{tmp_path}", "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-
-    def run(out: str) -> int:
-        arguments = custom(
-            data, generator=str(gpt2_folder), agents="killer:Killer", seeds="1", out=out,
-            max_new_tokens="4", limit="4", train_episodes="96",
-        )  # fmt: skip
-        command = [sys.executable, "-m", "benchmarks", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode
-
-    def weights(out: str) -> bytes:
-        last = tmp_path / out / "training" / "killer-seed0" / "last"
-        return (last / "network.safetensors").read_bytes()
-
-    assert run("whole") == 0
-    (tmp_path / "armed").touch()
-    assert run("broken") == -signal.SIGKILL
-    (tmp_path / "armed").unlink()
-    assert run("broken") == 0
-    assert weights("broken") == weights("whole")
-
-
 @pytest.mark.parametrize(
     ("what", "line"),
     [
