@@ -81,7 +81,8 @@ class TrainableAgent(Agent, Protocol):
             progress: Whether to show a progress bar on stderr.
 
         Returns:
-            One mapping of figures per update, oldest first.
+            One mapping of figures per update, oldest first; the learning curve shows them where
+            they hold `episodes`, the number so far.
         """
         ...
 

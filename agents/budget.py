@@ -8,18 +8,7 @@ from contextlib import contextmanager
 
 
 class Budget:
-    """A training budget that knows how much of it is gone.
-
-    Under a budget without seconds the clock decides nothing.
-
-    Args:
-        episodes: Number of finished episodes, at least 1.
-        seconds: Wall-clock seconds from now on, above 0.
-        clock: Tells the time in seconds.
-        updates: Number of updates, at least 1.
-
-    Raises:
-        ValueError: If none of the three is given, or one of them is not positive.
+    """A training budget that knows how much of it is gone; without seconds no clock decides.
 
     Example:
         >>> budget = Budget(episodes=200)
@@ -37,20 +26,15 @@ class Budget:
         updates: int | None = None,
     ) -> None:
         limits = {"updates": updates, "episodes": episodes, "seconds": seconds}
-        if all(limit is None for limit in limits.values()):
-            raise ValueError(
-                "training needs a budget: give updates=..., episodes=..., seconds=... or several"
-            )
         self._limits = {name: value for name, value in limits.items() if value is not None}
-        for name, value in self._limits.items():
-            if value <= 0:
-                raise ValueError(f"the training budget {name}={value!r} must be positive")
-        self.updates_done = 0
-        self.episodes_done = 0
-        self._seconds_before = 0.0
-        self._paused_at: float | None = None
+        if not self._limits or min(self._limits.values()) <= 0:
+            raise ValueError(
+                "training needs a positive budget: give updates=..., episodes=..., seconds=... or "
+                f"several, got {self._limits}"
+            )
         self._clock = clock
-        self._start = clock()
+        self._paused_at: float | None = None
+        self.resume(0, 0, 0.0)
 
     def restart(self) -> None:
         """Count seconds from now on: setting up is no training."""
@@ -78,19 +62,13 @@ class Budget:
         self.episodes_done += episodes
 
     @property
-    def seconds_done(self) -> float:
-        """Seconds since the budget was made, resumed ones included, paused ones not."""
-        now = self._clock() if self._paused_at is None else self._paused_at
-        return self._seconds_before + now - self._start
-
-    @property
     def progress(self) -> dict[str, float]:
-        """Updates, episodes and seconds so far."""
+        """Updates, episodes and seconds so far: resumed ones included, paused ones not."""
+        now = self._clock() if self._paused_at is None else self._paused_at
+        seconds = self._seconds_before + now - self._start
         return {
-            "updates": self.updates_done,
-            "episodes": self.episodes_done,
-            "seconds": self.seconds_done,
-        }
+            "updates": self.updates_done, "episodes": self.episodes_done, "seconds": seconds,
+        }  # fmt: skip
 
     @property
     def used(self) -> float:

@@ -21,12 +21,7 @@ IDLE_ROUNDS = 20
 
 
 def all_masks(n: int, at_once: int = 512) -> Proposals:
-    """Yield all 2**n masks: first the one that keeps all units, then counting in binary.
-
-    Args:
-        n: Number of units.
-        at_once: Most masks per round.
-    """
+    """Yield all 2**n masks: first the one that keeps all units, then counting in binary."""
     numbers = np.arange(2**n)
     for start in range(0, 2**n, at_once):
         bits = numbers[start : start + at_once, None] >> np.arange(n)
@@ -41,12 +36,7 @@ class Climb:
     (as delta debugging does: Zeller and Hildebrandt 2002). What may be dropped together leaves in
     few steps that way. Each later round puts units back into the best mask so far and, if that
     earns no less than keeping all, climbs again in a random order; after a round without a new mask
-    it puts back all.
-
-    Args:
-        n: Number of units, at least 1.
-        width: Masks per round, at least 1.
-        rng: Random numbers.
+    it puts back all. There are `n` units (at least 1), and up to `width` masks per round.
     """
 
     def __init__(self, n: int, width: int, rng: np.random.Generator) -> None:

@@ -30,10 +30,6 @@ class EnvironmentAgent:
     """An agent that sees the observations of an environment, as the page offers it.
 
     It decides about the tokens of the environment's default task with the given generator.
-
-    Raises:
-        ValueError: If there is no such agent, it has to be trained first, or it needs another
-            generator.
     """
 
     def __init__(self, spec: str, generator: Generator) -> None:

@@ -34,13 +34,9 @@ class MaskedBernoulli(MaskableDistribution):
         return self
 
     def apply_masking(self, masks: Tensor | np.ndarray | None) -> None:
-        """Restrict the values, or with None allow all of them again.
+        """Restrict the values by bool (batch, 2 * n_units): for each unit whether 0, whether 1.
 
-        Args:
-            masks: Bool (batch, 2 * n_units): for each unit whether 0 and whether 1 is allowed.
-
-        Raises:
-            ValueError: If neither value of some unit is allowed.
+        With None all of them are allowed again.
         """
         if masks is None:
             self.logits = self._unmasked

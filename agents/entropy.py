@@ -13,13 +13,8 @@ class EntropySteering:
 
     The target falls linearly from the first entropy to a share of it, and the coefficient is
     multiplied by `exp((target - entropy) / first entropy)` at every update, within 1e-4 and 0.03
-    unless it starts outside. In the manner of
-    the temperature of SAC (Haarnoja et al. 2018, arXiv 1812.05905), with a target that moves.
-
-    Args:
-        coefficient: Where the coefficient starts.
-        final_share: Target at the end as a share of the first entropy; None: the coefficient stays
-            where it is.
+    unless it starts outside. In the manner of the temperature of SAC (Haarnoja et al. 2018, arXiv
+    1812.05905), with a target that moves. Without a `final_share` the coefficient stays.
 
     Example:
         >>> steering = EntropySteering(0.01, final_share=0.5)

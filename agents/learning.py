@@ -28,34 +28,20 @@ class Learner(ABC):
     What an update does depends on the network, `state()`, the seed and the number of updates done,
     on nothing else. So a learner that gets network and state of another one continues as that one
     would have.
-
-    A learner is made of an environment, which `close` closes, a network, which is trained in place,
-    settings, and the seed of masks, batches and the order of prompts.
-
-    Attributes:
-        network: What is trained.
-        updates: Number of updates done.
     """
 
-    network: KeepNetwork
-    updates: int
+    network: KeepNetwork  # trained in place
+    updates: int  # done so far
     _env: VectorEnv
     _steering: EntropySteering
     _optimizer: torch.optim.Optimizer
 
     @abstractmethod
     def update(self, used: float) -> Figures:
-        """Collect masks and their rewards, and learn from them.
+        """Collect masks and their rewards, and learn from them; schedules follow the share `used`.
 
-        Args:
-            used: Share of the training that is over, 0 to 1; schedules follow it.
-
-        Returns:
-            `episodes`, the number of masks that were scored, and means over them: `reward`,
-            `entropy` (joint, nats per prompt) and whatever else is worth showing.
-
-        Raises:
-            TrainingDivergedError: If a figure is not finite.
+        Returns `episodes`, the number of masks that were scored, and means over them: `reward`,
+        `entropy` (joint, nats per prompt) and whatever else is worth showing, all finite.
         """
 
     def state(self) -> dict[str, Tensor]:
@@ -85,21 +71,10 @@ def run(
     progress: bool = True,
     after_update: Callable[[Figures], None] | None = None,
 ) -> list[Figures]:
-    """Update a learner until the budget is used up.
+    """Update a learner until the budget is used up, and return the figures of each update.
 
-    Args:
-        learner: What learns.
-        budget: How long; its counts continue from where they are.
-        name: What the progress bar calls it.
-        progress: Whether to show a progress bar on stderr.
-        after_update: Called with the figures of each update: to store, log or evaluate.
-
-    Returns:
-        One mapping per update, oldest first: `updates`, `episodes` and `seconds` so far, and what
-        the learner reports.
-
-    Raises:
-        TrainingDivergedError: If `Learner.update` raises one.
+    They are `updates`, `episodes` and `seconds` so far, and what `Learner.update` returned;
+    `after_update` is called with them: to store, log or evaluate.
     """
     history: list[Figures] = []
     options = {"unit": "%", "leave": None, "bar_format": _BAR}  # below another bar it makes room

@@ -83,7 +83,7 @@ class NetworkAgent(ABC):
         ValueError: If a setting does not exist or is out of range.
 
     Example:
-        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")
+        >>> agent = SCSTAgent(seed=1, samples=4, baseline="greedy")  # doctest: +SKIP
         >>> agent.train(
         ...     lambda n: gym.make_vec(
         ...         "pcrl_gym:PromptCompression-v0", num_envs=n, early_stopping=True
@@ -138,14 +138,7 @@ class NetworkAgent(ABC):
         seconds: float | None = None,
         progress: bool = True,
     ) -> list[Figures]:
-        """Learn until the budget is used up; see `agents.base.TrainableAgent.train`.
-
-        An agent that has been trained or loaded before starts from its weights.
-
-        Returns:
-            Per update: updates, episodes and seconds so far, means over the update's masks of
-            reward, of the reward terms that the environment gives, and of entropy (joint, nats per
-            prompt), and what else the learner reports.
+        """Learn from its weights until the budget is used up; see `agents.base.TrainableAgent`.
 
         Raises:
             ValueError: If there is no budget, or the encoder does not fit the environment.
@@ -164,7 +157,7 @@ class NetworkAgent(ABC):
 
     def start(self, make_env: Callable[[int], VectorEnv]) -> Learner:
         """Return a learner that trains this agent's network in place, and closes what is made."""
-        env = make_env(self._num_envs)
+        env = make_env(getattr(self.config, "num_envs", 1))
         try:
             with isolated_random_state():
                 torch.manual_seed(self.seed)
@@ -173,11 +166,6 @@ class NetworkAgent(ABC):
         except BaseException:
             env.close()
             raise
-
-    @property
-    def _num_envs(self) -> int:
-        """Number of parallel environments to learn from."""
-        return int(getattr(self.config, "num_envs", 1))
 
     @abstractmethod
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
@@ -190,9 +178,7 @@ class NetworkAgent(ABC):
             RuntimeError: If there is nothing to save yet.
         """
         if self.network is None:
-            raise RuntimeError(
-                f"the {self.name} agent has no weights to save yet: call train() first"
-            )
+            raise RuntimeError(f"the {self.name} agent has nothing to save yet: call train() first")
         folder = Path(folder)
         self.network.save_pretrained(folder)
         config = dataclasses.asdict(self.config)
@@ -203,12 +189,7 @@ class NetworkAgent(ABC):
     def load(
         cls: type[SettingsT], folder: str | Path, device: str = "auto", rate: float | None = None
     ) -> SettingsT:
-        """Return the agent that `save` wrote.
-
-        Args:
-            folder: Where it was saved.
-            device: "auto" (a GPU if there is one), or a torch device.
-            rate: See the class.
+        """Return the agent that `save` wrote; device and rate: see the class.
 
         Raises:
             ValueError: If the folder holds no saved agent of this kind.

@@ -25,9 +25,8 @@ REPORTED_INFOS = ("survived", "compression_ratio", "drop_rate")
 class Rollout(BaseCallback):
     """Collects figures of the episodes that end in a roll-out, and steers the entropy after it.
 
-    Args:
-        steering: Told the entropy, estimated as minus the mean log-probability of the drawn masks.
-        used: Tells how much of the training is over, 0 to 1.
+    The entropy is estimated as minus the mean log-probability of the drawn masks; `used` says how
+    much of the training is over, 0 to 1.
     """
 
     def __init__(self, steering: EntropySteering, used: Callable[[], float]) -> None:

@@ -17,15 +17,7 @@ from pcrl_gym.compressor.network import KeepNetwork
 
 
 class KeepPolicy(MaskableActorCriticPolicy):
-    """sb3-contrib policy around a `KeepNetwork`: no further layer, its weights left as they are.
-
-    Args:
-        observation_space: Observations of `PromptCompression-v0`.
-        action_space: `MultiBinary(max_units)`.
-        lr_schedule: Learning rate as a function of the remaining progress.
-        network: The network to train, in place.
-        **kwargs: Further arguments of `MaskableActorCriticPolicy`.
-    """
+    """sb3-contrib policy around a `KeepNetwork`: no further layer, its weights left as they are."""
 
     def __init__(
         self,

@@ -37,16 +37,11 @@ def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -
 
 
 def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
-    """Return how much more each drawn mask earned than what it is compared with.
+    """Return how much more drawn masks (batch, samples) earned than what they are compared with.
 
-    Args:
-        rewards: Float (batch, samples).
-        greedy: Float (batch,), the rewards of the likeliest masks: the self-critical baseline;
-            None: each sample is compared with the mean of its prompt's other samples
-            (leave-one-out; Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!").
-
-    Returns:
-        float (batch, samples).
+    That is `greedy` (batch,), the rewards of the likeliest masks: the self-critical baseline; or
+    the mean of the prompt's other samples (leave-one-out; Kool et al. 2019, "Buy 4 REINFORCE
+    Samples, Get a Baseline for Free!").
 
     Example:
         >>> advantages(np.array([[0.5, 0.0, 0.1]]), greedy=None)
@@ -56,17 +51,12 @@ def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
     """
     if greedy is not None:
         return rewards - greedy[:, None]
-    samples = rewards.shape[1]
-    others = (rewards.sum(1, keepdims=True) - rewards) / (samples - 1)
+    others = (rewards.sum(1, keepdims=True) - rewards) / (rewards.shape[1] - 1)
     return rewards - others
 
 
 class SCSTLearner(Learner):
-    """Trains a network by self-critical policy gradient; see `agents.learning.Learner`.
-
-    Raises:
-        ValueError: If the environment has no task: it must be one of `PromptCompression-v0`.
-    """
+    """Trains a network by self-critical policy gradient; see `agents.learning.Learner`."""
 
     def __init__(self, env: VectorEnv, network: KeepNetwork, config: SCSTConfig, seed: int) -> None:
         task = getattr(env.unwrapped, "task", None)

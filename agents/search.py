@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, keep_masks
 from agents.climb import Climb, all_masks
+from pcrl_gym.generators.base import check_integer
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -36,20 +37,12 @@ MAX_AT_ONCE = 8_192
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
-    """The best mask found for one prompt.
+    """The best mask found for one prompt."""
 
-    Attributes:
-        mask: Bool (n_units,), True where a unit is kept. Protected units and units past the window
-            are kept.
-        reward: What the mask earns.
-        evaluations: How many different masks were scored for the prompt.
-        proven: Whether all masks were scored, so that no other earns more.
-    """
-
-    mask: BoolArray
+    mask: BoolArray  # (n_units,), True where a unit is kept, as all past the window are
     reward: float
-    evaluations: int
-    proven: bool
+    evaluations: int  # different masks that were scored
+    proven: bool  # all masks were scored, so that no other earns more
 
 
 def search(
@@ -69,32 +62,15 @@ def search(
     nor on the other prompts; the budget only cuts the sequence off, and the first mask of the
     highest reward so far is returned. So a larger budget never gives a lower reward.
 
-    Args:
-        scorer: What pays; see `pcrl_gym.scoring.scorer.Scorer`.
-        episodes: The prompts; the same one may occur several times.
-        budget: Most different masks to score per prompt, at least 1; the first keeps all.
-        seed: Seed of the orders in which units are tried, not negative.
-        max_units: Units past this many are kept; `None`: every droppable unit may be dropped.
-        width: Most masks that a prompt proposes per round, at least 1. With more, few prompts fill
-            a batch of the generator too, but each mask knows less of those before it.
-        exhaustive_units: A prompt with at most this many droppable units has all its masks scored,
-            whatever the budget.
-
-    Returns:
-        One result per episode, in order.
-
-    Raises:
-        ValueError: If a number is out of range.
-        GeneratorError: If the generator fails.
+    `budget` is the most masks to score per prompt, but with at most `exhaustive_units` droppable
+    units all masks are. Units past `max_units` are kept. With more `width` few prompts fill a batch
+    of the generator too, but each mask knows less of those before it.
     """
-    for name, value, least in (
-        ("budget", budget, 1),
-        ("seed", seed, 0),
-        ("width", width, 1),
-        ("exhaustive_units", exhaustive_units, 0),
-        ("max_units", 0 if max_units is None else max_units, 0),
-    ):
-        _check_integer(name, value, least)
+    check_integer("budget", budget, 1)
+    check_integer("seed", seed, 0)
+    check_integer("width", width, 1)
+    check_integer("exhaustive_units", exhaustive_units, 0)
+    check_integer("max_units", max_units or 0, 0)
     tracks = [_Track(e, budget, seed, max_units, width, exhaustive_units) for e in episodes]
     while active := [track for track in tracks if track.wanted]:
         owners = [(track, mask) for track in active for mask in track.wanted]
@@ -107,11 +83,6 @@ def search(
         for track in active:
             track.take([next(rest) for _ in track.wanted])
     return [track.result() for track in tracks]
-
-
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 class _Track:
@@ -178,8 +149,8 @@ class SearchAgent:
     oracle = True
 
     def __init__(self, budget: int = DEFAULT_BUDGET, seed: int = 0) -> None:
-        _check_integer("budget", budget, 1)
-        _check_integer("seed", seed, 0)
+        check_integer("budget", budget, 1)
+        check_integer("seed", seed, 0)
         self.budget = budget
         self.seed = seed
         self._task: Task | None = None

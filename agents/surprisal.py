@@ -57,11 +57,7 @@ class SurprisalRanker:
         self._surprisal: Surprisal | None = None
 
     def attach(self, task: Task) -> None:
-        """Take the generator of the task whose prompts are to be compressed, without a `model`.
-
-        Raises:
-            ValueError: If the generator is no causal model of the transformers library.
-        """
+        """Take the generator of the task whose prompts are to be compressed, without a `model`."""
         if self.model is not None:
             return
         generator: Any = task.scorer.generator
@@ -75,12 +71,7 @@ class SurprisalRanker:
 
     @property
     def surprisal(self) -> Surprisal:
-        """The model's surprisals.
-
-        Raises:
-            RuntimeError: If there is neither a model nor a task.
-            ValueError: If the model cannot be loaded or is no causal one.
-        """
+        """The model's surprisals."""
         if self._surprisal is None:
             if self.model is None:
                 raise RuntimeError(
@@ -98,10 +89,6 @@ class Surprisal:
     self-information). A unit has the sum over its tokens; a token that reaches over several units
     is shared out by characters. In texts longer than the model's context each token sees at least
     half a context of the text before it.
-
-    Args:
-        model: A causal model of the transformers library.
-        tokenizer: Its fast tokenizer.
     """
 
     def __init__(self, model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -114,15 +101,7 @@ class Surprisal:
 
     @classmethod
     def load(cls, model: str, device: str = "auto") -> Surprisal:
-        """Return the surprisals of a model by name, in float32.
-
-        Args:
-            model: "micro-prompts", a Hugging Face id or a folder.
-            device: "auto" (a GPU if there is one), or a torch device.
-
-        Raises:
-            ValueError: If the model cannot be loaded or is no causal one.
-        """
+        """Return the surprisals of a causal model by name, see `SurprisalRanker`, in float32."""
         folder = str(PROMPT_MODEL) if model == MICRO_PROMPTS else model
         loaded, tokenizer = load_pretrained(folder, device, "float32")
         if loaded.config.is_encoder_decoder:
@@ -134,15 +113,10 @@ class Surprisal:
     def __call__(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span] | NDArray[np.int64]]
     ) -> list[FloatArray]:
-        """Return the surprisal of each unit in nats.
+        """Return the surprisal of each unit in nats, per text (n_units,).
 
-        Args:
-            texts: The texts.
-            spans: Per text the character ranges `(start, end)` of its units, in order and without
-                overlaps. Characters outside of them are context only.
-
-        Returns:
-            Per text float64 (n_units,); 0 for a unit without characters.
+        Units are character ranges `(start, end)`, in order and without overlaps. Characters outside
+        of them are context only.
         """
         encodings = self._encoder.encodings(texts)
         values = self._of_tokens([encoding.ids for encoding in encodings])

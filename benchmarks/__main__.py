@@ -3,38 +3,77 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 
-from benchmarks.commands.analyses import add_analyses
-from benchmarks.commands.running import add_run
-from benchmarks.commands.speed import add_speed
-from benchmarks.commands.tables import add_tables
-from benchmarks.commands.tuning import add_tuning
-from pcrl_gym.cli_tools import make_parser, parse
+from cyclopts import App, Group
 
-_EXAMPLES = """\
-  python -m benchmarks run --suite micro --agents keep_all random:rate=0.3 --out results/mine
-  python -m benchmarks table results/mine
-  python -m benchmarks report results/mine
-  python -m benchmarks compare results/mine
-"""
+from agents.__main__ import COMMANDS as AGENTS_COMMANDS
+from pcrl_gym.cli_tools import add_commands, command_name, make_app, run_app
+
+_NAME = "python -m benchmarks"
+_RUN = "benchmarks.commands.running:run"
+_TRAIN = "agents.commands:train"
+_SERVER = "--model Qwen/Qwen3-0.6B --base-url http://localhost:8000/v1"
+# By function, what follows the command's name in its example.
+_FIRST = {
+    _RUN: "--suite micro --agents keep_all scst --out runs/mine",
+    _TRAIN: AGENTS_COMMANDS[_TRAIN],
+    "benchmarks.commands.tables:table": "runs/mine --with standings",
+    "benchmarks.commands.functions:compare": "runs/mine --with standings --against scst",
+    "benchmarks.commands.tables:report": "runs/mine",
+    "benchmarks.commands.tables:validate": "runs/mine",
+    "benchmarks.commands.listing:ls": "suites",
+}
+_FURTHER = {
+    "benchmarks.commands.tables:merge": "runs/1 runs/2 --out runs/both",
+    "benchmarks.commands.tuning:answers": "--split validation_seen --cache runs/answers.db",
+    "benchmarks.commands.tuning:finetune": "--model gpt2 --data alpaca_plus --out runs/gpt2",
+}
+_ANALYSE = {
+    "benchmarks.commands.functions:rates": "runs/mine --agents random scst --rates 0.3 0.6",
+    "benchmarks.commands.functions:transfer": "runs/a runs/b --agents scst --out runs/transfer",
+    "benchmarks.commands.functions:dropped": "runs/mine --agents random stopwords",
+    "benchmarks.commands.functions:judge": f"runs/mine {_SERVER} --limit 100",
+    "benchmarks.commands.functions:timing": "runs/mine",
+    "benchmarks.commands.tables:records": "runs/mine --agents keep_all",
+}
+_SPEED = {
+    "benchmarks.commands.functions:throughput": "--models micro --out runs/throughput.json",
+    "benchmarks.commands.functions:latency": "--policy runs/compressor --generator gpt2",
+    "benchmarks.commands.functions:concurrency": f"{_SERVER} --levels 1 8",
+    "benchmarks.commands.functions:on_gpu": "runs/gpu",
+    "benchmarks.commands.functions:scaling": "--figures benchmarks/results/scaling-cpu.json",
+}
+
+_FLAGS = {
+    "splits": "split",
+    "others": "with",
+    "price_per_million_input": "price-input",
+    "price_per_million_output": "price-output",
+}
+
+app = make_app(_NAME, "Benchmark agents.", f"{_NAME} run {_FIRST[_RUN]}", _FLAGS)
+_further = Group("Further commands", sort_key=1)
+add_commands(app, _NAME, _FIRST)
+add_commands(app, _NAME, _FURTHER, _further)
+for _name, _about, _commands in (
+    ("analyse", "Look into result folders.", _ANALYSE),
+    ("speed", "Measure what answering and compressing cost.", _SPEED),
+):
+    _parts = [command_name(path) for path in _commands]
+    _part = App(
+        _name,
+        _about,
+        help_epilogue=f"Example: `{_NAME} {_name} {_parts[0]} {next(iter(_commands.values()))}`",
+        group=_further,
+        sort_key=len(list(app)),
+        synonym=_parts,
+    )
+    add_commands(_part, f"{_NAME} {_name}", _commands)
+    app.command(_part)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: What follows `python -m benchmarks`; None for the process's own.
-
-    Returns:
-        Exit status, see `pcrl_gym.cli_tools`. Arguments of wrong form raise `SystemExit(2)`.
-    """
-    parser, commands = make_parser("python -m benchmarks", "Benchmark agents.", _EXAMPLES)
-    for add in (add_run, add_tuning, add_tables, add_analyses, add_speed):
-        add(commands)
-    options = parse(parser, arguments)
-    return options.handler(options)
-
+main = partial(run_app, app)
 
 if __name__ == "__main__":
     sys.exit(main())

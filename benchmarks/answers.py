@@ -9,15 +9,9 @@ _BATCH = 512  # prompts that are answered and stored together; the generator spl
 
 
 def answer_split(task: Task) -> int:
-    """Answer every original prompt that the task's cache file does not hold yet.
+    """Answer every original prompt that the task's cache does not hold yet; return how many.
 
     What has been stored stays, whatever ends the program. Memory does not grow with the prompts.
-
-    Args:
-        task: A task with a cache.
-
-    Returns:
-        How many prompts were answered; the others were there.
     """
     answered = 0
     with progress_bar(total=len(task.episodes), desc="answers", unit="prompt") as bar:

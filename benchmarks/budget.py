@@ -15,54 +15,43 @@ CHECKPOINT_EVERY = 5
 """Updates between checkpoints, the most that an interruption costs."""
 
 
-def training_budget(
-    agent: str,
-    cls: type,
+def training_budgets(
+    agents: Mapping[str, type],
     minutes: float | None = None,
     episodes: int | Mapping[str, int] | None = None,
     *,
     quick: bool = False,
-) -> BudgetConfig:
-    """Return what one agent, by name and class, gets per seed.
+) -> dict[str, BudgetConfig]:
+    """Return what agents, classes by name, get per seed.
 
     Episodes, for all agents or by name, give the same agents again, but one of an agent may take
     several times as long as one of another. How much is learned in minutes depends on the machine;
     of both, the first that is used up counts. Without either, the episodes are those of
     `agents.base.optional`; `quick` takes fewer, to try things out.
-
-    Raises:
-        ValueError: If a number is not positive, the agent gets nothing, or `quick` comes with
-            another budget.
-
-    Example:
-        >>> str(training_budget("mine", object)), str(training_budget("mine", object, quick=True))
-        ('16384 episodes', '4096 episodes')
     """
     from agents.runs.config import BudgetConfig
 
-    own = episodes.get(agent) if isinstance(episodes, Mapping) else episodes
     if minutes is None and episodes is None:
-        own = optional(cls, "quick_episodes" if quick else "default_episodes")
+        key = "quick_episodes" if quick else "default_episodes"
+        episodes = {name: optional(cls, key) for name, cls in agents.items()}
     elif quick:
         raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
-    if own is None and minutes is None:
+    if not isinstance(episodes, Mapping):  # "": a wrong number is one where nobody is trained, too
+        episodes = dict.fromkeys(["", *agents], episodes)
+    if minutes is None and (without := [name for name in agents if episodes.get(name) is None]):
         raise ValueError(
-            f"There is no training budget for {agent}: give episodes for each agent that learns, "
-            "or minutes"
+            f"There is no training budget for {', '.join(without)}: give episodes for each agent "
+            "that learns, or minutes"
         )
-    stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",)}
-    return BudgetConfig(episodes=own, minutes=minutes, evaluate_split=None, **stored)
+    stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",), "evaluate_split": None}
+    budgets = {
+        name: BudgetConfig(episodes=episodes.get(name), minutes=minutes, **stored)
+        for name in {**episodes, **agents}
+    }
+    return {name: budgets[name] for name in agents}
 
 
 def parse_episodes(text: str) -> int | dict[str, int]:
-    """Read a number of episodes, or one by agent.
-
-    Raises:
-        ValueError: If the text is something else.
-
-    Example:
-        >>> parse_episodes("8000"), parse_episodes("ppo=6144,scst=32000")
-        (8000, {'ppo': 6144, 'scst': 32000})
-    """
+    """Read a number of episodes, or one by agent: "8000", "ppo=6144,scst=32000"."""
     given = parse_spec(f"episodes:{text}")[1] if "=" in text else text
     return check_value(given, int | dict[str, int], "episodes, like 8000 or ppo=6144,scst=32000")

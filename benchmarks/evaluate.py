@@ -30,8 +30,7 @@ _FIGURES = (
 class AnsweredReward:
     """A reward that pays the same, but always has the generator answer.
 
-    Rewards that ask for no answers leave no similarity behind, and every leaderboard row shows one,
-    by `measure`.
+    Every leaderboard row shows a similarity of answers, by `measure`.
     """
 
     needs_answers = True
@@ -45,27 +44,16 @@ class AnsweredReward:
         self.similarity_threshold = reward.similarity_threshold
 
     def __call__(self, x: RewardInputs) -> npt.NDArray[np.float64]:
-        """Pay what the wrapped reward pays, shape (batch,)."""
+        """Pay what the wrapped reward pays."""
         return self._reward(x)
 
 
 def evaluate(
-    agent: Agent,
-    task: Task,
-    *,
-    name: str,
-    split: str,
-    seed: int,
-    second_tokenizer: str = BYTES,
+    agent: Agent, task: Task, name: str, split: str, seed: int, *, second_tokenizer: str = BYTES
 ) -> Iterator[Record]:
     """Let an agent compress every prompt of a task, and yield a record of each, in order.
 
-    An agent with a method `attach(task)` is given the task first. Its time is that of `act` alone,
-    neither building observations nor scoring. The task's reward must ask for answers; `name`,
-    `split` and `seed` are for the records.
-
-    Raises:
-        AgentError, GeneratorError: See `agents.runs.evaluation.scored_batches`.
+    The task's reward must ask for answers; `name`, `split` and `seed` are for the records.
     """
     count = token_counter(second_tokenizer)
     tokenizer = task.scorer.generator.tokenizer

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 def find_policies(runs: Sequence[str | Path]) -> list[TrainingFolder]:
-    """Return the folders of training runs that have stored an agent.
-
-    Raises:
-        RunFolderError: If a folder holds no run, or its run has stored no agent yet.
-    """
+    """Return the folders of training runs; each must have stored an agent."""
     found = [TrainingFolder(run) for run in runs]
     for policy in found:
         policy.stored_config(), policy.weights
@@ -36,11 +32,7 @@ def with_policies(
 ) -> list[Entry]:
     """Give agents what training runs trained.
 
-    Each policy's agent must be among the entries, with a policy of every one of the suite's seeds.
-
-    Raises:
-        ValueError: If a policy's agent is not evaluated or it was trained for other units, a seed
-            is there twice or missing, or the tokenizers differ.
+    Each policy's agent must be among the entries, with one policy of every seed of the suite.
     """
     by_agent: dict[str, dict[int, TrainingFolder]] = defaultdict(dict)
     for policy in policies:
@@ -54,10 +46,7 @@ def with_policies(
             )
         if unit != suite.unit:
             raise ValueError(f"{policy.path} was trained on the unit {unit!r}, not {suite.unit!r}")
-    entries = [
-        replace(entry, policies=by_agent.pop(entry.spec, None) or entry.policies)
-        for entry in entries
-    ]
+    entries = [replace(e, policies=by_agent.pop(e.spec, e.policies)) for e in entries]
     if by_agent:
         raise ValueError(f"There are policies of {', '.join(by_agent)}, which --agents lacks")
     for entry in entries:
@@ -71,10 +60,7 @@ def with_policies(
 
 
 def trained_on(policies: Iterable[TrainingFolder]) -> Iterator[tuple[str, list[Prompt]]]:
-    """Yield the prompts that policies were trained on, and the run; each dataset once.
-
-    Warns on stderr where a dataset is not available.
-    """
+    """Yield the prompts that policies were trained on, and the run; each dataset once."""
     seen = []
     for policy in policies:
         task = policy.stored_config()["task"]
@@ -93,13 +79,7 @@ def trained_on(policies: Iterable[TrainingFolder]) -> Iterator[tuple[str, list[P
 
 
 def tokenizer_of(policies: Sequence[TrainingFolder], suite: Suite) -> str:
-    """Return the policy tokenizer that a benchmark of these policies needs.
-
-    It is the suite's, or that of the policies if the suite names none.
-
-    Raises:
-        ValueError: If the tokenizers differ, or one cannot be loaded.
-    """
+    """Return the suite's tokenizer, or that of policies if it names none; all must be one."""
     own = [policy.stored_config()["task"]["tokenizer"] for policy in policies]
     names = dict.fromkeys([suite.tokenizer, *own] if suite.tokenizer is not None else own)
     if not one_vocabulary(names):

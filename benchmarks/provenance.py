@@ -26,10 +26,7 @@ _LIBRARIES = (
 
 
 def git_state() -> dict[str, Any]:
-    """Return the commit of this clone, and whether its files differ from it.
-
-    `{"commit": str | None, "dirty": bool | None}`: None if this is no git clone or has no commit.
-    """
+    """Return "commit" of this clone and whether files differ ("dirty"); None without a clone."""
     commit = _git("rev-parse", "--verify", "HEAD")
     status = _git("status", "--porcelain")
     return {"commit": commit, "dirty": None if status is None else bool(status)}
@@ -45,22 +42,15 @@ def _git(*arguments: str) -> str | None:
 
 def library_versions() -> dict[str, str | None]:
     """Return the versions of the libraries that results may depend on; None if not installed."""
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = dict.fromkeys(_LIBRARIES)
     for library in _LIBRARIES:
-        versions[library] = None
         with suppress(metadata.PackageNotFoundError):
             versions[library] = metadata.version(library)
     return versions
 
 
 def machine() -> dict[str, Any]:
-    """Return what a measurement was made with.
-
-    Returns:
-        Keys "git" (see `git_state`), "python", "platform", "processor", "cpu_count", "load" (1, 5
-        and 15 minutes), "threads" (torch's), "gpu" (its name, None without one) and "libraries"
-        (see `library_versions`).
-    """
+    """Return what a measurement is made with: code, versions, hardware and its load."""
     import torch
 
     load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
@@ -73,7 +63,7 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": named[1] if named else platform.processor(),
         "cpu_count": os.cpu_count(),
-        "load": load,
+        "load": load,  # of the last 1, 5 and 15 minutes
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "libraries": library_versions(),
@@ -86,13 +76,9 @@ def origin() -> dict[str, Any]:
 
 
 def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
-    """Add one run to the folder's `provenance.json`: a resumed folder lists all its runs.
+    """Add what is known of a run to the folder's `provenance.json`: a resumed folder lists all.
 
     Warns on stderr where the run before may have used other code.
-
-    Args:
-        folder: Result folder.
-        run: What the caller knows: agents, device, data checksums, skipped prompts.
     """
     file = folder.path / "provenance.json"
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}

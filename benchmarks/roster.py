@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
-from agents import AGENTS, Agent, TrainableAgent, agent_class, make_agent
+from agents import AGENTS, Agent, agent_class, make_agent
 from agents.base import is_trainable, optional, parse_agent
 from benchmarks.records import check_agent_name
 
@@ -21,35 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One agent that is to be evaluated.
+    """One agent that is to be evaluated."""
 
-    Attributes:
-        name: Name in the leaderboard.
-        spec: What was asked for, see `agents.make_agent`.
-        cls: Its class.
-        seeded: Whether its constructor takes `seed`. Others have no chance in them and are
-            evaluated once, with `seeds` 1 in the leaderboard: copies of one run are no evidence.
-            Oracles are evaluated once, too: they are slow, and a ceiling needs no interval.
-        trainable: Whether it has `train`, `save` and `load`, and so is trained first.
-        oracle: Whether it sees the generator's answers, by its class's attribute `oracle`.
-        rate: Share of the droppable units that it has to drop; None: as it decides.
-        trained_in: Result folder whose trained agents are evaluated; None: those of this run.
-        trained_as: Name of the trained agents in their result folder.
-        policies: By seed, training runs whose agents are evaluated; empty: none.
-        ranks_by: The language model by which it ranks units, "" for the run's generator; None: it
-            does not rank by one.
-    """
-
-    name: str
-    spec: str
+    name: str  # in the leaderboard
+    spec: str  # what was asked for, see `agents.make_agent`
     cls: type[Agent]
+    # Whether its constructor takes `seed`. Others have no chance in them and are evaluated once,
+    # with `seeds` 1 in the leaderboard: copies of one run are no evidence. Oracles are evaluated
+    # once, too: they are slow, and a ceiling needs no interval.
     seeded: bool
-    trainable: bool
-    oracle: bool
-    rate: float | None = None
-    trained_in: Path | None = None
-    trained_as: str = ""
-    policies: Mapping[int, TrainingFolder] = field(default_factory=dict)
+    trainable: bool  # has `train`, `save` and `load`, and so is trained first
+    oracle: bool  # sees the generator's answers
+    rate: float | None = None  # share of the droppable units to drop; None: as it decides
+    trained_in: Path | None = None  # result folder that trained it; None: this one
+    trained_as: str = ""  # its name in that folder
+    policies: Mapping[int, TrainingFolder] = field(
+        default_factory=dict
+    )  # what was trained, by seed
+    # The language model by which it ranks units, "" for the run's generator; None: it does not.
     ranks_by: str | None = None
 
     @property
@@ -63,7 +52,7 @@ class Entry:
         return "rate" in inspect.signature(self.cls).parameters
 
     def at_rate(self, rate: float) -> Entry:
-        """Return the same agent that drops a share of the units, under a name that says so."""
+        """Return the agent that drops a share of the units, under a name that says so."""
         return dataclasses.replace(self, name=f"{self.name}-rate{rate:g}", rate=rate)
 
     def from_run(self, folder: Path, label: str = "") -> Entry:
@@ -79,9 +68,10 @@ class Entry:
         """Make an untrained agent."""
         return make_agent(self.spec, seed=seed, **self._options)
 
-    def load(self, folder: Path) -> TrainableAgent:
+    def load(self, folder: Path) -> Agent:
         """Load a trained agent."""
-        return cast("type[TrainableAgent]", self.cls).load(folder, **self._options)
+        cls: Any = self.cls
+        return cls.load(folder, **self._options)
 
     @property
     def _options(self) -> dict[str, float]:
@@ -93,10 +83,6 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
 
     `specs` are names of `agents.AGENTS` or `module:Class`, also with settings: "random:rate=0.2" is
     called "random-rate0.2". A class is named after its `name`, or else after itself.
-
-    Raises:
-        ValueError: If an agent or a setting is unknown, a constructor needs arguments, two agents
-            have one name, or none is given.
     """
     if not specs:
         raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class")
@@ -114,19 +100,15 @@ def _find(spec: str) -> Entry:
     if not isinstance(name, str):  # a property, or set by the constructor
         name = cls.__name__
     name = "-".join([name, *(_label(key, value) for key, value in settings.items())])
-    parameters = inspect.signature(cls).parameters
-    needed = [
-        p.name
-        for p in parameters.values()
-        if p.default is p.empty
-        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        and p.name not in ("seed", *settings)
-    ]
-    if needed:
+    signature = inspect.signature(cls)
+    seed = {"seed": 0} if "seed" in signature.parameters else {}
+    try:
+        signature.bind(**seed | settings)
+    except TypeError as error:
         raise ValueError(
-            f"Agent {spec}: its constructor must work without arguments (or with `seed` alone), "
-            f"but needs {', '.join(needed)}. Give them as settings, or defaults"
-        )
+            f"Agent {spec}: its constructor must work without arguments (or with `seed` alone): "
+            f"{error}. Give them as settings, or defaults"
+        ) from error
     if base in AGENTS or settings:
         make_agent(spec, seed=0)  # settings are wrong now or never
     oracle = bool(optional(cls, "oracle"))
@@ -134,7 +116,7 @@ def _find(spec: str) -> Entry:
         name=check_agent_name(name),
         spec=spec,
         cls=cls,
-        seeded="seed" in parameters and not oracle,
+        seeded=bool(seed) and not oracle,
         trainable=is_trainable(cls),
         oracle=oracle,
         trained_as=name,

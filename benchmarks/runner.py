@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agents.base import optional
-from benchmarks.budget import training_budget
+from benchmarks.budget import training_budgets
 from benchmarks.cluster.jobs import Job, all_jobs
 from benchmarks.cluster.shard import WHOLE, Shard
-from benchmarks.data_checks import check_data, check_held_out
 from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder, check_settings
 from benchmarks.roster import Entry
-from benchmarks.suites import Suite
+from benchmarks.suites import Suite, check_data, check_held_out
 from benchmarks.tables import Row, write_leaderboard
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.progress import progress_bar
@@ -32,29 +31,27 @@ if TYPE_CHECKING:
 
 
 class Benchmark:
-    """Evaluates agents on a suite: build it, `prepare` it, `run` it or `do` its `jobs`.
+    """Evaluates agents on a suite: build it, then `run` it or `do` its `jobs`.
 
-    Building one reads the data and checks everything that can be checked without the generator.
-    Pickled, it is as it was built: another process prepares it for itself.
+    Building one reads the data and checks all that needs no generator. Pickled, it is as it was
+    built: another process prepares it for itself.
 
     Args:
         suite: What is evaluated.
         entries: Agents to evaluate, see `benchmarks.roster.find_agents`.
         out: Result folder, new or with the same settings.
-        train_minutes, train_episodes, quick: Training per trainable agent and seed, see
-            `benchmarks.budget.training_budget`.
+        train_minutes, train_episodes, quick: Training per agent that learns and seed, see
+            `benchmarks.budget.training_budgets`.
         shard: The part of the work that is done here; `benchmarks.cluster.merge` joins the folders.
         device, batch_size: How the generator runs, see `pcrl_gym.envs.options.TaskOptions`.
         generator: The generator the suite names, where that is an object or loaded already.
-        cache: File for the generator's answers, which other runs may share; None: answers.db in
-            the result folder.
+        cache: File for the generator's answers; None: answers.db in the result folder.
 
     Raises:
         DatasetError: If a split cannot be read.
         RunFolderError: If the folder holds results of other settings, or something else.
-        ValueError: If the reward is unknown, the budget is not positive, or a trainable agent has
-            no budget, no training split or one that is evaluated (for a frozen suite a single
-            prompt is enough).
+        ValueError: If the reward is unknown, or an agent that learns has no budget, no training
+            split or one that is evaluated (for a frozen suite a single prompt is enough).
     """
 
     def __init__(
@@ -79,12 +76,12 @@ class Benchmark:
         self.out = Path(out)
         self.shard = shard
         self.device = device
-        self.batch_size: int | Literal["auto"] = batch_size
-        self.budgets = {
-            one.name: training_budget(one.name, one.cls, train_minutes, train_episodes, quick=quick)
-            for one in self.entries
-            if one.trained_here
-        }
+        self.batch_size = batch_size
+        self.budgets = training_budgets(
+            {entry.name: entry.cls for entry in self.entries if entry.trained_here},
+            *(train_minutes, train_episodes),
+            quick=quick,
+        )
         self._task_options = suite.task_options()
         self.reward = make_reward(self._task_options["reward"])
         check_template(suite.template)
@@ -92,16 +89,17 @@ class Benchmark:
         self.prompts = {
             split: load_prompts(suite.dataset, split, suite.columns) for split in suite.splits
         }
-        self.checksums = {split: dataset_checksum(own) for split, own in self.prompts.items()}
+        self.train_prompts = self._read_train_prompts() if self.budgets else []
+        read = self.prompts | ({"train": self.train_prompts} if self.budgets else {})
+        self.checksums = {split: dataset_checksum(own) for split, own in read.items()}
         check_data(suite, self.checksums)
-        self.train_prompts: list[Prompt] = []
         if self.budgets:
-            self._load_train_prompts(", ".join(self.budgets))
+            check_held_out(", ".join(self.budgets), self.train_prompts, self.prompts, suite)
         if policies := [one for entry in self.entries for one in entry.policies.values()]:
             from benchmarks.policies import trained_on
 
-            for run, prompts in trained_on(policies):
-                check_held_out(run, prompts, self.prompts, suite)
+            for training, prompts in trained_on(policies):
+                check_held_out(training, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
         self.generator = self._given = generator
         self.cache = Path(cache or self.out / "answers.db")
@@ -117,9 +115,6 @@ class Benchmark:
         Args:
             record: Whether to add this run to the folder's provenance: once for all its processes.
 
-        Returns:
-            The folder.
-
         Raises:
             ValueError: If the generator cannot be loaded, or has no chat template for "chat".
             RunFolderError: If the folder holds results of a generator with other weights.
@@ -131,13 +126,11 @@ class Benchmark:
 
         print(f"Loading generator {self.suite.generator} ...", file=sys.stderr)
         if self.generator is None:
-            running = {"device": self.device, "dtype": self.suite.dtype, "cache": self.cache}
-            self.generator = load_generator(
-                self.suite.generator, batch_size=self.batch_size, **running
-            )
+            running = {"batch_size": self.batch_size, "device": self.device, "cache": self.cache}
+            self.generator = load_generator(self.suite.generator, dtype=self.suite.dtype, **running)
         settings = self._settings() | {
             "generator_name": self.generator.name,
-            "generator_fingerprint": self._fingerprint,
+            "generator_fingerprint": self.generator.fingerprint,
         }
         template = make_template(self.suite.template, self.generator.tokenizer)
         if isinstance(template, ChatTemplate):
@@ -152,27 +145,23 @@ class Benchmark:
             if entry.ranks_by is not None:  # a generator without such a model is refused now
                 optional(entry.build(0), "attach")(next(iter(self._tasks.values())))
         folder = RunFolder.open(self.out, settings)
-        run = {
-            "agents": [entry.name for entry in self.entries],
-            "shard": str(self.shard),
-            **{
-                what: str(getattr(getattr(self.generator, "model", None), what, "unknown"))
-                for what in ("device", "dtype")
-            },
-            "checksums": self.checksums,
-            "prompts": {split: len(task.episodes) for split, task in self._tasks.items()},
-            "skipped_prompts": {s: list(task.skipped_prompts) for s, task in self._tasks.items()},
-        }
         if record:
+            model = getattr(self.generator, "model", None)
+            run = {
+                "agents": [entry.name for entry in self.entries],
+                "shard": str(self.shard),
+                "device": str(getattr(model, "device", "unknown")),
+                "dtype": str(getattr(model, "dtype", "unknown")),
+                "checksums": self.checksums,
+                "prompts": {s: len(task.episodes) for s, task in self._tasks.items()},
+                "skipped_prompts": {s: list(t.skipped_prompts) for s, t in self._tasks.items()},
+            }
             record_run(folder, run)
         self._folder = folder
         return folder
 
     def run(self) -> list[Row]:
-        """Evaluate everything that the folder does not hold yet, and write its leaderboard.
-
-        Returns:
-            The leaderboard's rows, those of earlier runs included.
+        """Evaluate what the folder does not hold yet, and write and return its leaderboard.
 
         Raises:
             AgentError, TrainingError, RunFolderError, GeneratorError: If a job fails, see `do`.
@@ -191,9 +180,7 @@ class Benchmark:
     def do(self, job: Job, bar: Any = None) -> None:
         """Train the agent of a job if need be, and evaluate it on the splits that are unfinished.
 
-        Args:
-            job: One of `jobs`.
-            bar: Progress bar over prompts.
+        `bar` is a progress bar over prompts.
 
         Raises:
             AgentError: If the agent returned no keep masks.
@@ -210,21 +197,16 @@ class Benchmark:
         for split in splits:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.build(seed) if weights is None else entry.load(weights)
-            part = {"name": entry.name, "split": split, "seed": seed}
             bar.set_description(f"{entry.name}, {split}, seed {seed}")
-            with folder.write_part(entry.name, split, seed) as write:
-                for record in evaluate(
-                    agent, self._tasks[split], **part, second_tokenizer=self.suite.second_tokenizer
-                ):
+            part = (entry.name, split, seed)
+            with folder.write_part(*part) as write:
+                task, second = self._tasks[split], self.suite.second_tokenizer
+                for record in evaluate(agent, task, *part, second_tokenizer=second):
                     write(record)
                     bar.update()
 
     def train(self, job: Job) -> None:
-        """Train the agent of a job that learns, unless that is done; evaluate nothing.
-
-        Raises:
-            TrainingError, RunFolderError, GeneratorError: If the job fails; see `do`.
-        """
+        """Train the agent of a job that learns, unless that is done, as `do` would."""
         self._weights(self.prepare(), job)
 
     def jobs(self) -> list[Job]:
@@ -232,7 +214,6 @@ class Benchmark:
         return self.shard.of(all_jobs(self.entries, self.suite))
 
     def _weights(self, folder: RunFolder, job: Job) -> Path:
-        """Return where the trained agent of a job is, trained now if need be."""
         from agents.runs.folder import TrainingFolder
         from benchmarks.training import note_training, noted_training, train, training_note
 
@@ -244,24 +225,21 @@ class Benchmark:
             budget = self.budgets[entry.name]
             print(f"{entry.name}, seed {seed}: training for {budget}", file=sys.stderr)
             objects = self._objects() | {"dataset": self.train_prompts}
-            fixed = {"suite": self.suite, "budget": budget, "device": self.device}
-            train(entry, seed, path, **fixed, **objects)
+            train(entry, seed, path, self.suite, budget, self.device, **objects)
         training = entry.policies.get(seed) or TrainingFolder(path)
         return note_training(folder, entry.name, seed, training)
 
-    def _load_train_prompts(self, trainable: str) -> None:
+    def _read_train_prompts(self) -> list[Prompt]:
         try:
-            self.train_prompts = load_prompts(self.suite.dataset, "train", self.suite.columns)
+            return load_prompts(self.suite.dataset, "train", self.suite.columns)
         except (ValueError, OSError) as error:
+            who = ", ".join(self.budgets)
             raise ValueError(
-                f"{trainable} must be trained, and that needs a train split: {error}"
+                f"{who} must be trained, and that needs a train split: {error}"
             ) from error
-        self.checksums["train"] = dataset_checksum(self.train_prompts)
-        check_data(self.suite, self.checksums)
-        check_held_out(trainable, self.train_prompts, self.prompts, self.suite)
 
     def _settings(self) -> dict[str, Any]:
-        """Return what must be equal for results to share a folder, as known from the start."""
+        """Return what must be equal for results to share a folder, but for the generator."""
         rules = dataclasses.asdict(self.suite)
         del rules["tags"]
         return {
@@ -290,13 +268,7 @@ class Benchmark:
 
     def _objects(self) -> dict[str, Any]:
         """Return what training and evaluation share, as arguments of `pcrl_gym.make_task`."""
-        return {
-            "generator": self.generator,
-            "tokenizer": self.suite.tokenizer,
-            # All agents and seeds meet the same original prompts.
-            "cache": self.cache if self._fingerprint else None,
-        }
-
-    @property
-    def _fingerprint(self) -> str | None:
-        return None if self.generator is None else self.generator.fingerprint
+        assert self.generator is not None
+        # All agents and seeds meet the same original prompts.
+        cache = self.cache if self.generator.fingerprint else None
+        return {"generator": self.generator, "tokenizer": self.suite.tokenizer, "cache": cache}

@@ -1,7 +1,4 @@
-"""What a reward costs, stage by stage, and what many GPUs would earn: the tables of SCALING.md.
-
-Stages of updates are timed; a model fitted to the times, and data sheets, give the rest.
-"""
+"""What a reward costs, stage by stage, and what many GPUs would earn: the tables of SCALING.md."""
 
 from __future__ import annotations
 

@@ -7,12 +7,14 @@ anything here means a new version.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.micro.tasks import CHECKSUMS
+from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.scoring.rewards import make_reward, with_measure
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
 from pcrl_gym.spec_strings import format_spec, parse_spec
@@ -89,11 +91,10 @@ class Suite:
             >>> SUITES["alpaca-plus"].task_options()["reward"]
             'threshold:measure=rouge_l'
         """
-        names = {option.name for option in dataclasses.fields(TaskOptions)}
-        own = [one.name for one in dataclasses.fields(self) if one.name in names]
-        reward = with_measure(make_reward(self.reward), self.measure)
-        options = {name: getattr(self, name) for name in own}
-        if reward != make_reward(self.reward):
+        names = [option.name for option in dataclasses.fields(TaskOptions)]
+        options = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        reward = make_reward(self.reward)
+        if reward != with_measure(reward, self.measure):
             kind, settings = parse_spec(self.reward)
             options["reward"] = format_spec(kind, settings | {"measure": self.measure})
         return options
@@ -124,43 +125,63 @@ _REAL = Suite(
 )
 
 
-def _with_ci(suite: Suite) -> tuple[Suite, Suite]:
-    """Return a suite and its small variant, for trials and continuous integration."""
-    small = dataclasses.replace(
-        suite, id=f"{suite.id}-ci", limit=64, seeds=2, tags=(*suite.tags, "ci")
-    )
-    return suite, small
-
-
-SUITES: Final = {
-    suite.id: suite
-    for full in (
-        _MICRO,
-        dataclasses.replace(
-            _MICRO,
-            id="micro-seq2seq",
-            version=2,
-            generator="micro-seq2seq",
-            tags=("procedural", "seq2seq"),
-        ),
-        dataclasses.replace(
-            _MICRO, id="micro-word", version=2, unit="word", tags=("procedural", "causal", "words")
-        ),
-        _REAL,
-        dataclasses.replace(_REAL, id="t0-short", version=3, measure="unicode_rouge_l"),
-    )
-    for suite in _with_ci(full)
-}
+_SEQ2SEQ = dict(id="micro-seq2seq", version=2, generator="micro-seq2seq")
+_WORD = dict(id="micro-word", version=2, unit="word", tags=("procedural", "causal", "words"))
+_FULL = (
+    _MICRO,
+    replace(_MICRO, **_SEQ2SEQ, tags=("procedural", "seq2seq")),
+    replace(_MICRO, **_WORD),
+    _REAL,
+    replace(_REAL, id="t0-short", version=3, measure="unicode_rouge_l"),
+)
+_SMALL = [
+    replace(suite, id=f"{suite.id}-ci", limit=64, seeds=2, tags=(*suite.tags, "ci"))
+    for suite in _FULL
+]
+SUITES: Final = {s.id: s for pair in zip(_FULL, _SMALL, strict=True) for s in pair}
 """Every frozen suite by its id; each has a small variant whose id ends in "-ci"."""
 
 
 def suite_of(settings: Mapping[str, Any]) -> Suite:
     """Return the suite that a result folder was made of, from its settings."""
-    taken = {
-        field.name: settings[field.name]
-        for field in dataclasses.fields(Suite)
-        if field.name in settings and field.name != "checksums"
-    }
-    taken = {name: tuple(v) if isinstance(v, list) else v for name, v in taken.items()}
-    taken.setdefault("measure", "rouge_l")  # folders without one are older than the choice
-    return Suite(**taken, id=settings["suite"], checksums=settings["checksums"])
+    names = {field.name for field in dataclasses.fields(Suite)} & settings.keys()
+    values = {name: settings[name] for name in names}
+    taken = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    # Folders without a measure are older than the choice.
+    return Suite(**{"measure": "rouge_l", **taken, "id": settings["suite"]})
+
+
+def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
+    """Refuse data that is not what a frozen suite was made of."""
+    for split, checksum in checksums.items():
+        if suite.checksums.get(split, checksum) != checksum:
+            raise ValueError(
+                f"The split {split} of {suite.dataset} is not that of suite {suite.id} "
+                f"v{suite.version}: its checksum is {checksum[:12]}..., not "
+                f"{suite.checksums[split][:12]}... . Use the data of this version of the project"
+            )
+
+
+def check_held_out(
+    who: str, trained_on: Sequence[Prompt], evaluated: Mapping[str, Sequence[Prompt]], suite: Suite
+) -> None:
+    """Refuse agents, called `who`, that train on what is evaluated.
+
+    A suite whose data is frozen may share no prompt at all. Other people's data may hold a few
+    prompts in two splits: a warning on stderr says so.
+    """
+    frozen = suite.id in SUITES and not SUITES[suite.id].open
+    seen = {(prompt.instruction, prompt.input) for prompt in trained_on}
+    for split, prompts in evaluated.items():
+        shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
+        if shared == len(prompts) or (shared and frozen):
+            raise ValueError(
+                f"{who} would be trained on {shared} of the {len(prompts)} very prompts of "
+                f"{split}. Give a dataset folder with a train split of its own, or leave these "
+                "agents out"
+            )
+        if shared:
+            print(
+                f"warning: {shared} of {len(prompts)} prompts of {split} are in train, too",
+                file=sys.stderr,
+            )

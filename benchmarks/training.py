@@ -28,31 +28,15 @@ def train(
     entry: Entry,
     seed: int,
     path: Path,
-    *,
     suite: Suite,
     budget: BudgetConfig,
     device: str,
     **objects: Any,
 ) -> None:
-    """Train an agent for a suite, see `agents.runs.run.train`.
+    """Train an agent for a suite as `agents.runs.run.train` does, with objects of `load_material`.
 
     Nothing is evaluated on the way, so that no split that the benchmark evaluates chooses the
     agent: what is evaluated is the last one.
-
-    Args:
-        entry: The agent.
-        seed: Its seed.
-        path: Folder of the training, new or interrupted.
-        suite: What the agent is trained for.
-        budget: For how long.
-        device: Where generator and policy run.
-        **objects: See `agents.runs.material.load_material`.
-
-    Raises:
-        TrainingError: If there was no update, figures are no longer finite, or the disk is full.
-        RunFolderError: If an interrupted training had other settings, or another device.
-        ImportError: If a library that the agent learns with is not installed.
-        GeneratorError: If the generator failed.
     """
     agent: Any = entry.build(seed)
     name, settings = parse_agent(entry.spec)
@@ -75,11 +59,7 @@ def training_note(folder: RunFolder, agent: str, seed: int) -> Path:
 
 
 def note_training(folder: RunFolder, agent: str, seed: int, training: TrainingFolder) -> Path:
-    """Note which weights are evaluated, unless that is done, and return their folder.
-
-    Raises:
-        RunFolderError: If the training stored none, or other ones were noted.
-    """
+    """Note which weights are evaluated, unless that is done, and return their checked folder."""
     file = training_note(folder, agent, seed)
     if not file.exists():
         own = training.path.is_relative_to(folder.path)
@@ -91,11 +71,7 @@ def note_training(folder: RunFolder, agent: str, seed: int, training: TrainingFo
 
 
 def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
-    """Return the training whose weights a folder evaluates.
-
-    Raises:
-        RunFolderError: If there is none, it is gone, or its weights have changed.
-    """
+    """Return the training whose weights a folder evaluates, or refuse other weights."""
     file = training_note(folder, agent, seed)
     if not file.is_file():
         raise RunFolderError(f"{folder.path} holds no {agent} of seed {seed}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as json_format
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
-from pcrl_gym.cli_tools import attempt, make_parser, parse, positive
-from pcrl_gym.demo import command as demo
+from cyclopts import Group, Parameter
+from cyclopts.types import PositiveInt
+from cyclopts.validators import MutuallyExclusive, Number
+
+from pcrl_gym.cli_tools import add_commands, make_app, run_app
 from pcrl_gym.errors import PcrlError
 
 if TYPE_CHECKING:
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
     from pcrl_gym.compressor.compressor import Compressor
 
 _CHUNK = 2**16
-_EXAMPLES = """\
-  echo "Could you please sort: pear, fig" | pcrl-gym compress --show
-  pcrl-gym compress --model runs/compressor --rate 0.3 prompts.txt > shorter.txt
-  pcrl-gym demo
-"""
+_FORM = Group("Form of the output", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
+_COMMANDS = {
+    "pcrl_gym.cli:compress": "--rate 0.3 prompts.txt > shorter.txt",
+    "pcrl_gym.demo.command:demo": "--model micro runs/compressor",
+}
+
+app = make_app("pcrl-gym", "Learned prompt compression.", "pcrl-gym compress --show prompts.txt")
+add_commands(app, "pcrl-gym", _COMMANDS)
 
 
 class LineError(PcrlError, RuntimeError):
@@ -39,34 +44,76 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 done, also if the reader of the output closed it early; 1 a line of the
         input is not UTF-8 or is refused by `--strict`, or the demo failed; 2 wrong use: arguments,
-        missing files, unknown models, extras not installed; 130 interrupted. Arguments that cannot
-        be parsed raise `SystemExit(2)`.
+        missing files, unknown models, extras not installed; 130 interrupted.
     """
-    options = parse(_parser(), arguments)
-    return attempt(lambda: (_compress if options.command == "compress" else demo.run)(options))
+    words = sys.argv[1:] if arguments is None else arguments
+    # A hyphen stands for the default file, and would be read as an option.
+    return run_app(app, [word for word in words if word != "-"])
 
 
-def _compress(options: argparse.Namespace) -> None:
+def compress(
+    file: str = "-",
+    /,
+    *,
+    model: str = "micro",
+    rate: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
+    force_keep: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    keep_digits: bool = False,
+    strict: bool = False,
+    json: Annotated[bool, Parameter(group=_FORM)] = False,
+    show: Annotated[bool, Parameter(group=_FORM)] = False,
+    batch_size: PositiveInt = 32,
+    device: str = "auto",
+) -> None:
+    """Shorten prompts, one per line of UTF-8 text, with a trained policy.
+
+    Lines are answered as they come in.
+
+    Args:
+        file: Input; "-", and none, is standard input.
+        model: `"micro"`, a folder or a hub id.
+        rate: Share of each prompt's droppable units to drop, rounded down; by default as the
+            policy decides.
+        force_keep: Text that is never dropped, with the words it is in; may be given several
+            times.
+        keep_digits: Never drop numbers (3.5, 2024-05-12, 5 km, SGX1234A, ...).
+        strict: Stop at the first line that is unlike the policy's training prompts, with exit
+            status 1; otherwise it is compressed, with one warning.
+        json: Print a JSON object per line: text, spans, rates, ...
+        show: Print the whole prompt, what is dropped struck through.
+        batch_size: Texts per pass of the policy.
+        device: `"auto"`, `"cpu"`, `"cuda"`, ...
+    """
+    if "" in force_keep:
+        raise ValueError("--force-keep must not be empty")
     # Imported late: `--help` and wrong arguments must not wait for torch.
     from pcrl_gym.compressor.compressor import Compressor
 
     # A missing file is reported before the model is loaded.
-    from_stdin = options.file == "-"
-    with nullcontext(sys.stdin.buffer) if from_stdin else Path(options.file).open("rb") as stream:
-        compressor = Compressor.from_pretrained(options.model, device=options.device)
-        if options.strict and compressor.max_tokens_per_word is None:
+    with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as stream:
+        compressor = Compressor.from_pretrained(model, device=device)
+        if strict and compressor.max_tokens_per_word is None:
             raise ValueError(
-                f"--strict: {options.model} does not store what its training prompts were like; "
+                f"--strict: {model} does not store what its training prompts were like; "
                 "export the policy again, or leave --strict out"
             )
+        written = _json_line if json else _painted if show else _text
+        settings = {"rate": rate, "force_keep": force_keep, "keep_digits": keep_digits}
+        settings["batch_size"] = batch_size
         number, warned = 1, False
         for lines in read_lines(stream):
             try:
-                for text, known in _compressed_lines(compressor, lines, number, options):
+                done = _compressed_lines(compressor, lines, number, written, settings)
+                for text, known in done:
+                    if strict and not known:
+                        raise LineError(
+                            f"line {number} is unlike the prompts that {model} was trained on; "
+                            "without --strict it is compressed anyway"
+                        )
                     if known is False and not warned:
                         warned = True
                         print(
-                            f"warning: line {number} is unlike the prompts that {options.model} "
+                            f"warning: line {number} is unlike the prompts that {model} "
                             "was trained on, and what is dropped may be arbitrary. Later lines are "
                             'not reported: --json marks each ("in_domain": false), --strict stops '
                             "at the first.",
@@ -97,7 +144,11 @@ def read_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 
 def _compressed_lines(
-    compressor: Compressor, lines: list[bytes], number: int, options: argparse.Namespace
+    compressor: Compressor,
+    lines: list[bytes],
+    number: int,
+    written: Callable[[Compression, str], str],
+    settings: dict[str, Any],
 ) -> Iterator[tuple[bytes, bool | None]]:
     """Yield the output for some lines and whether each is in the policy's domain.
 
@@ -114,27 +165,22 @@ def _compressed_lines(
                 f"place {error.start + 1}; convert the input to UTF-8"
             )
             break
-        ends.append(line[len(content) :])
-    names = ("rate", "force_keep", "keep_digits", "batch_size")
-    done = compressor(texts, **{name: getattr(options, name) for name in names})
-    for i, (compression, end) in enumerate(zip(done, ends, strict=True)):
-        known = compression.in_domain
-        if options.strict and not known:
-            raise LineError(
-                f"line {number + i} is unlike the prompts that {options.model} was trained on; "
-                "without --strict it is compressed anyway"
-            )
-        if options.json:
-            row = json.dumps(compression.to_dict(), ensure_ascii=False)
-            yield row.encode() + b"\n", known
-        else:
-            text = _painted(compression) if options.show else compression.text
-            yield text.encode() + end, known
+        ends.append(line[len(content) :].decode())
+    for compression, end in zip(compressor(texts, **settings), ends, strict=True):
+        yield written(compression, end).encode(), compression.in_domain
     if problem:
         raise problem
 
 
-def _painted(compression: Compression) -> str:
+def _text(compression: Compression, end: str) -> str:
+    return compression.text + end
+
+
+def _json_line(compression: Compression, end: str) -> str:
+    return json_format.dumps(compression.to_dict(), ensure_ascii=False) + "\n"
+
+
+def _painted(compression: Compression, end: str) -> str:
     """Return the text with its dropped units struck through."""
     import numpy as np
 
@@ -142,76 +188,8 @@ def _painted(compression: Compression) -> str:
     from pcrl_gym.rendering.text import painted
 
     assert compression.episode is not None  # a compressor's own
-    return painted(Frame(compression.episode, np.array(compression.kept, dtype=np.bool_)))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser, commands = make_parser("pcrl-gym", "Learned prompt compression.", _EXAMPLES)
-    compress = commands.add_parser(
-        "compress",
-        help="shorten prompts, one per line",
-        description="Shorten prompts, one per line of UTF-8 text, with a trained policy. Lines are "
-        "answered as they come in.",
-    )
-    compress.add_argument(
-        "file", nargs="?", default="-", metavar="FILE", help="input (default -: standard input)"
-    )
-    compress.add_argument(
-        "--model", default="micro", help='"micro", a folder or a hub id (default micro)'
-    )
-    compress.add_argument(
-        "--rate",
-        type=share,
-        help="share of each prompt's droppable units to drop, 0 to 1, rounded down (default: as "
-        "the policy decides)",
-    )
-    compress.add_argument(
-        "--force-keep",
-        action="append",
-        default=[],
-        type=nonempty,
-        metavar="TEXT",
-        help="text that is never dropped, with the words it is in; may be given several times",
-    )
-    compress.add_argument(
-        "--keep-digits",
-        action="store_true",
-        help="never drop numbers (3.5, 2024-05-12, 5 km, SGX1234A, ...)",
-    )
-    compress.add_argument(
-        "--strict",
-        action="store_true",
-        help="stop at the first line that is unlike the policy's training prompts (exit status 1); "
-        "default: compress it and warn once",
-    )
-    form = compress.add_mutually_exclusive_group()
-    form.add_argument(
-        "--json", action="store_true", help="print a JSON object per line: text, spans, rates, ..."
-    )
-    form.add_argument(
-        "--show", action="store_true", help="print the whole prompt, what is dropped struck through"
-    )
-    compress.add_argument(
-        "--batch-size", type=positive, default=32, help="texts per pass of the policy (default 32)"
-    )
-    compress.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
-    demo.add_arguments(commands.add_parser("demo", help=demo.HELP, description=demo.ABOUT))
-    return parser
-
-
-def share(text: str) -> float:
-    """Return a share between 0 and 1."""
-    value = float(text)
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must be a share between 0 and 1, got {text}")
-    return value
-
-
-def nonempty(text: str) -> str:
-    """Return a text that is not empty."""
-    if not text:
-        raise argparse.ArgumentTypeError("must not be empty")
-    return text
+    frame = Frame(compression.episode, np.array(compression.kept, dtype=np.bool_))
+    return painted(frame) + end
 
 
 if __name__ == "__main__":

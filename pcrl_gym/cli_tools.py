@@ -1,6 +1,7 @@
 """What the command lines `pcrl-gym`, `python -m agents` and `python -m benchmarks` share.
 
-Their exit statuses follow one rule:
+Commands are functions: parameters are arguments and options, docstrings the help. Their exit
+statuses follow one rule:
 
 | status | meaning |
 |---|---|
@@ -12,18 +13,20 @@ Their exit statuses follow one rule:
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import os
 import select
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import typing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter, Token, default_name_transform
 
 from pcrl_gym import __version__
 from pcrl_gym.errors import PcrlError
 from pcrl_gym.spec_strings import parse_spec
-
-T = TypeVar("T")
 
 WRONG_USE = (
     ValueError, ImportError, FileNotFoundError, FileExistsError, NotADirectoryError,
@@ -35,130 +38,102 @@ FAILURES = (*WRONG_USE, PcrlError, OSError)
 """Errors that a user can do something about; anything else is a bug and keeps its traceback."""
 
 
-def print_error(error: BaseException) -> None:
-    """Print an error on stderr."""
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        text = f"{error.strerror}: {error.filename}"  # without its number
-    print(f"error: {text}", file=sys.stderr)
+def make_app(name: str, about: str, example: str, flags: Mapping[str, str] | None = None) -> App:
+    """Return a command line without commands, whose help ends with an example.
 
-
-def attempt(work: Callable[[], int | None], *, resumable: bool = False) -> int:
-    """Do the work of a command and return its exit status, by the rule of this module.
-
-    Errors are lines on stderr; with `resumable`, Ctrl-C says that the same command continues.
+    `flags` says what options are called whose parameters have other names: `{"splits": "split"}`.
     """
+    return App(
+        name=name,
+        help=about,
+        help_epilogue=f"Example: `{example}`",
+        help_format="markdown",
+        version=f"pcrl_gym {__version__}",
+        default_parameter=Parameter(
+            consume_multiple=1,
+            allow_repeating=True,  # the last one counts, lists grow
+            negative=(),
+            show_default=_shown,
+            name_transform=lambda old: (flags or {}).get(old, default_name_transform(old)),
+        ),
+        suppress_keyboard_interrupt=False,
+    )
+
+
+def add_commands(
+    app: App, words: str, examples: Mapping[str, str], group: Group | None = None
+) -> None:
+    """Add functions as commands, in this order; each is imported when it is needed.
+
+    They are import paths ("package.module:function"); the help of one ends with an example, of
+    `words`, its name, and what `examples` says.
+    """
+    for path, example in examples.items():
+        name = command_name(path)
+        epilogue = f"Example: `{words} {name} {example}`"
+        place = len(list(app))
+        app.command(path, name=name, group=group, help_epilogue=epilogue, sort_key=place)
+
+
+def command_name(path: str) -> str:
+    """Return the name of the command that the function of an import path becomes.
+
+    Example:
+        >>> command_name("benchmarks.commands.speed:on_gpu")
+        'on-gpu'
+    """
+    return path.rpartition(":")[2].replace("_", "-")
+
+
+def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line on words, by default those of the process, and return its exit status.
+
+    Errors are one line on stderr, except for bugs. Without a command, the help goes there.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = work() or 0
+        asked = [word for word in words if word not in app.help_flags]
+        _, path, rest = app.parse_commands(asked)
+        if path[-1].default_command is None:
+            for name in path[-1]:
+                _ = path[-1][name]  # imported, as the list shows what the docstring begins with
+            if not rest and asked == words:
+                from rich.console import Console
+
+                app.help_print(words, console=Console(stderr=True))
+                return 2
+        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
-        return status
+        return status or 0
+    except CycloptsError as error:
+        return _fail(str(error).rstrip("."), 2)
     except FAILURES as error:
         if isinstance(error, BrokenPipeError) and _reader_left():
             return 0
-        print_error(error)
-        return 2 if isinstance(error, WRONG_USE) else 1
-    except KeyboardInterrupt:
-        more = " Run the same command again to continue." if resumable else ""
-        print(f"Interrupted.{more}", file=sys.stderr)
+        return _fail(message(error), 2 if isinstance(error, WRONG_USE) else 1)
+    except KeyboardInterrupt as error:
+        print("Interrupted.", *(f"{hint}." for hint in error.args), file=sys.stderr)
         return 130
 
 
-def make_parser(prog: str, description: str, examples: str) -> tuple[argparse.ArgumentParser, Any]:
-    """Return a parser with `--version` and examples, and what its commands are added to."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=description,
-        epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"pcrl_gym {__version__}")
-    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
-    return parser, commands
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Decorate a command that continues where Ctrl-C ended it, so that its user learns this."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("Run the same command again to continue") from error
 
 
-def add_command(
-    commands: Any,
-    name: str,
-    run: Callable[..., int | None],
-    purpose: str,
-    *shared: argparse.ArgumentParser,
-    resumable: bool = False,
-    **settings: Any,
-) -> argparse.ArgumentParser:
-    """Add a command that calls a function with those of its options that are given.
-
-    The function has the defaults, and returns the exit status, None being 0. `purpose` is the help,
-    and the description if `settings` (of `argparse.ArgumentParser`) hold no other one; see also
-    `shared` and `attempt`.
-    """
-    settings.setdefault("description", f"{purpose[0].upper()}{purpose[1:]}.")
-    settings.setdefault("argument_default", argparse.SUPPRESS)
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=purpose, parents=shared, **settings
-    )
-
-    def handle(options: argparse.Namespace) -> int:
-        given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
-        return attempt(lambda: run(**given), resumable=resumable)
-
-    command.set_defaults(handler=handle)
-    return command
-
-
-def shared(*flags: str, **settings: Any) -> argparse.ArgumentParser:
-    """Return a parent parser with one argument, for `add_command`."""
-    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    parser.add_argument(*flags, **settings)
-    return parser
-
-
-def add_options(
-    command: Any, kind: Callable[[str], Any] = str, *, many: bool = False, **helps: str
-) -> None:
-    """Add options with values of one kind, or lists of these: `max_units="help"` and so on."""
-    for name, text in helps.items():
-        settings: dict[str, Any] = {"action": ListAction, "item": kind} if many else {"type": kind}
-        command.add_argument(f"--{name.replace('_', '-')}", help=text, **settings)
-
-
-def parse(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
-) -> argparse.Namespace:
-    """Parse a command line (None: the process's); without a command, print the help and exit."""
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help(sys.stderr)
-        parser.exit(2)
-    return options
-
-
-class ListAction(argparse.Action):
-    """Take a list: words with spaces between them or, if none has settings, commas.
-
-    It takes all words up to the next option, so arguments without a name stand before it. `item`
-    converts each; its `ValueError` says what is wrong.
-    """
-
-    def __init__(self, *flags: Any, item: Callable[[str], Any] = str, **settings: Any) -> None:
-        settings = {"metavar": "ITEM", **settings, "nargs": "+"}
-        super().__init__(*flags, **settings)
-        self._item = item
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        """Store a tuple of the items."""
-        try:
-            items = tuple(self._item(part) for word in values for part in split_list(word))
-        except (ValueError, argparse.ArgumentTypeError) as error:
-            raise argparse.ArgumentError(self, str(error)) from error
-        if items or self.required:  # an empty word is no list: a default stays
-            setattr(namespace, self.dest, items)
+def message(error: BaseException) -> str:
+    """Return what a user reads of an error."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"  # without its number
+    return str(error)
 
 
 def split_list(word: str) -> list[str]:
     """Return the names in a word of a command line: one with settings, or some between commas.
-
-    Raises:
-        ValueError: If a name with settings is not alone.
 
     Example:
         >>> split_list("keep_all,stopwords"), split_list("random:rate=0.2,seed=1")
@@ -178,24 +153,63 @@ def split_list(word: str) -> list[str]:
     return [word] if settings else between_commas
 
 
-def readable(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a function as argparse's `type`, so that users see the message of its `ValueError`."""
-
-    def convert(text: str) -> T:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return convert
+def _names(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
+    return tuple(part for token in tokens for part in split_list(token.value))
 
 
-def positive(text: str) -> int:
-    """Return an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
+def _pairs(_: Any, tokens: Sequence[Token]) -> dict[str, str]:
+    pairs = {}
+    for key, equals, value in (token.value.partition("=") for token in tokens):
+        if not equals or not key or not value:
+            raise ValueError(f"expected KEY=VALUE, got {key + equals + value!r}")
+        pairs[key] = value
+    return pairs
+
+
+Names = Annotated[tuple[str, ...], Parameter(converter=_names)]
+"""Words with spaces between them or, where none has settings, commas."""
+
+Pairs = Annotated[
+    dict[str, str],
+    Parameter(converter=_pairs, accepts_keys=False, n_tokens=-1, metavar="KEY=VALUE..."),
+]
+"""Words like `prompt=instruction`."""
+
+
+def flags_of(kind: type, docstring: str | None, without: Collection[str] = ()) -> Any:
+    """Return the fields of a dataclass as a typed dictionary of options: those that are given.
+
+    The docstring describes them, as "Attributes:". Fields that the constructor does not take are
+    left out.
+    """
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind) if field.init]
+    flags = {name: _flag(name, hints[name]) for name in names if name not in without}
+    made = typing.TypedDict("Flags", flags, total=False)  # type: ignore[misc]
+    made.__doc__ = docstring
+    return made
+
+
+def _flag(name: str, hint: Any) -> Any:
+    if hint is bool:  # such a flag may stand in a file, and be taken back
+        return Annotated[bool, Parameter(negative=f"--no-{name.replace('_', '-')}")]
+    parts = typing.get_args(hint) or (hint,)
+    return Pairs if any(typing.get_origin(part) is _MAPPING for part in parts) else hint
+
+
+_MAPPING = typing.get_origin(Mapping[str, str])
+
+
+def _shown(default: Any) -> str | None:
+    """Return a default as the help shows it, None for one that is off or empty."""
+    if isinstance(default, (list, tuple)):
+        default = " ".join(map(str, default))
+    return None if default is None or default is False or default == "" else str(default)
+
+
+def _fail(text: str, status: int) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return status
 
 
 def _reader_left() -> bool:

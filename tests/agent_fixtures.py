@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from agents.base import Agent
+from agents.network_agent import NetworkAgent
 
 PREFIX = "Instruction: "
 
@@ -74,3 +78,36 @@ def by_hand(folder: Path, text: str) -> list[tuple[tuple[int, int], float]]:
         (tuple(span), -log_probs[place, ids[0, place + 1]].item())
         for place, span in enumerate(encoded["offset_mapping"])
     ]
+
+
+def check_rate(agent: Agent, rate: float, counts: list[int]) -> None:
+    """See that an agent drops the share `rate` of prompts with so many droppable units."""
+    observations, infos = prompt_batch([" ".join("abcdefghijkl"[:n]) for n in counts], 10)
+    agent.rate = rate
+    masks = agent.act(observations, infos)
+    droppable = observations["droppable"].astype(bool)
+    dropped = (droppable & (masks == 0)).sum(1)
+    np.testing.assert_array_equal(dropped, np.floor(rate * droppable.sum(1) + 1e-9))
+    assert (masks[:, 0] == 1).all()
+
+
+def weights(agent: NetworkAgent) -> torch.Tensor:
+    """Return all weights of an agent in one row."""
+    return torch.cat([p.flatten() for p in agent.network.state_dict().values()])
+
+
+def check_take_over(build: Callable[[], NetworkAgent], make_env: Callable, updates: int) -> None:
+    """See that a learner that takes over goes on as the first one would have."""
+    unbroken, resumed = build(), build()
+    learner = unbroken.start(make_env)
+    for update in range(updates):
+        learner.update(update / updates)
+        if update == updates // 2 - 1:
+            network = {k: v.clone() for k, v in learner.network.state_dict().items()}
+            state = {k: v.clone() for k, v in learner.state().items()}
+    second = resumed.start(make_env)
+    second.network.load_state_dict(network)
+    second.load_state(state)
+    for update in range(second.updates, updates):
+        second.update(update / updates)
+    assert torch.equal(weights(unbroken), weights(resumed))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from annotated_types import Gt
 
 from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.generators.loading import tokenizer_name
 from pcrl_gym.spec_strings import check_fields
 
 SECTIONS = ("agent", "task", "run")
+
+# As in pydantic, which help texts need not wait for.
+PositiveInt = Annotated[int, Gt(0)]
+PositiveFloat = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -97,21 +101,13 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run.
+    """A whole run."""
 
-    Attributes:
-        name: Name of the agent, or `module:Class`.
-        seed: Seed of all that is drawn.
-        agent: Settings of the agent: an instance of its `config_class`, or arguments by name.
-        task: What is learned.
-        run: For how long, and what is stored.
-    """
-
-    name: str
-    seed: int
-    agent: Any
-    task: TaskConfig
-    run: BudgetConfig
+    name: str  # of the agent, or `module:Class`
+    seed: int  # of all that is drawn
+    agent: Any  # its settings: an instance of its `config_class`, or arguments by name
+    task: TaskConfig  # what is learned
+    run: BudgetConfig  # for how long, and what is stored
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the configuration with all defaults filled in, as a YAML file holds it."""
@@ -125,19 +121,19 @@ def _to_mapping(section: Any) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if k not in unset}
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return the keys of two nested mappings whose values differ, one line each.
 
     Example:
         >>> differences({"agent": {"lr": 0.1}, "seed": 1}, {"agent": {"lr": 0.2}, "seed": 1})
-        ['agent.lr: 0.1 in the folder, 0.2 now']
+        '  agent.lr: 0.1 in the folder, 0.2 now'
     """
     stored, given = dict(_flatten(before)), dict(_flatten(now))
-    return [
-        f"{key}: {stored.get(key)!r} in the folder, {given.get(key)!r} now"
+    return "\n".join(
+        f"  {key}: {stored.get(key)!r} in the folder, {given.get(key)!r} now"
         for key in sorted(stored.keys() | given.keys())
         if stored.get(key) != given.get(key)
-    ]
+    )
 
 
 def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -40,10 +40,7 @@ def load_config(
     name, own = parse_agent(name)
     cls = agent_class(name)
     if not is_trainable(cls):
-        raise ValueError(
-            f"agent {name!r} does not learn, so there is nothing to train; it needs the methods of "
-            "agents.base.TrainableAgent"
-        )
+        raise ValueError(f"agent {name!r} does not learn: it is no agents.base.TrainableAgent")
     kinds = {"agent": optional(cls, "config_class") or cls, "task": TaskConfig, "run": BudgetConfig}
     known = [
         f"{section}.{key}"
@@ -53,7 +50,7 @@ def load_config(
     ]
     pairs: list[tuple[str, Any]] = []
     if file is not None:
-        path = find_config(file)
+        path = _find_config(file)
         stored = _read(path)
         if (other := stored.pop("name", name)) != name:
             raise ValueError(f"{path} is for the agent {other!r}, not for {name!r}")
@@ -85,12 +82,8 @@ def load_config(
     return RunConfig(name=name, seed=seed or 0, **(checked | built))
 
 
-def find_config(file: str | Path) -> Path:
-    """Return the path of a YAML file, or of the one that has this name in `agents/configs`.
-
-    Raises:
-        ValueError: If there is neither.
-    """
+def _find_config(file: str | Path) -> Path:
+    """Return the path of a YAML file, or of the one that has this name in `agents/configs`."""
     for path in (Path(file), CONFIGS / f"{file}.yaml"):
         if path.is_file():
             return path

@@ -26,21 +26,17 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     Figures of training are shown per update, pale, and as the mean of each and those before it over
     a twentieth of the run; those of evaluations as points.
-
-    Args:
-        rows: Rows of `metrics.jsonl`.
-        path: PNG file to replace.
     """
     write_file(path, png(lambda figure: _panels(figure, rows), (9, 6)))
 
 
 def _panels(figure: Figure, rows: Sequence[dict[str, Any]]) -> None:
     for axes, (key, label) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
-        figures = series(rows, "update", key)
+        figures = _series(rows, "update", key)
         smooth = figures.rolling(max(1, len(figures) // 20), min_periods=1).mean()
         axes.plot(figures, color="C0", alpha=0.25, linewidth=0.8)
         axes.plot(smooth, color="C0", label="training")
-        figures = series(rows, "evaluation", key)
+        figures = _series(rows, "evaluation", key)
         if len(figures):
             axes.plot(figures, color="C1", marker="o", markersize=3, label="evaluation")
             axes.legend()
@@ -49,16 +45,10 @@ def _panels(figure: Figure, rows: Sequence[dict[str, Any]]) -> None:
         axes.grid(alpha=0.3)
 
 
-def series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> pandas.Series:
-    """Return the values of one figure by episodes, where there is a value.
-
-    Example:
-        >>> rows = [{"kind": "update", "episodes": 8, "reward": 0.5}, {"kind": "evaluation"}]
-        >>> series(rows, "update", "reward").to_dict()
-        {8: 0.5}
-    """
+def _series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> pandas.Series:
+    """Return the values of one figure by episodes, where there are both."""
     import pandas
 
-    own = [row for row in rows if row["kind"] == kind and row.get(key) is not None]
-    own = [row for row in own if "episodes" in row]
-    return pandas.Series({row["episodes"]: row[key] for row in own}, dtype=float)
+    own = [row for row in rows if row["kind"] == kind and "episodes" in row]
+    values = {row["episodes"]: row[key] for row in own if row.get(key) is not None}
+    return pandas.Series(values, dtype=float)

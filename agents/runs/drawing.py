@@ -14,30 +14,20 @@ if TYPE_CHECKING:
 
 
 def check_drawing() -> None:
-    """See whether pictures can be drawn.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-    """
+    """Refuse to continue if pictures cannot be drawn."""
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("drawing needs matplotlib: pip install -e '.[agents]'")
 
 
 def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options: Any) -> bytes:
-    """Return a PNG file of what `draw` draws into an empty figure of width and height in inches.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-    """
+    """Return a PNG file of what `draw` draws into an empty figure, with its size in inches."""
     check_drawing()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=figsize, layout="constrained", **options)
-    canvas = FigureCanvasAgg(figure)
     draw(figure)
     picture = io.BytesIO()
-    canvas.print_png(picture)
+    figure.savefig(picture, format="png", dpi=figure.dpi)
     return picture.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,28 +27,14 @@ class AgentError(PcrlError, RuntimeError):
     """An agent returned something else than keep masks."""
 
 
-class ScoredBatch(NamedTuple):
-    """Prompts that an agent compressed.
-
-    Attributes:
-        episodes: The prompts.
-        masks: Keep masks, (len(episodes), max_units).
-        scores: What they earned.
-        milliseconds: What `act` alone took, per prompt.
-    """
-
-    episodes: Sequence[Episode]
-    masks: NDArray[np.bool_]
-    scores: Scores
-    milliseconds: float
+ScoredBatch = tuple["Sequence[Episode]", NDArray[np.bool_], "Scores", float]
 
 
 def scored_batches(agent: Agent, task: Task) -> Iterator[ScoredBatch]:
     """Let an agent, attached to the task, compress every prompt of it, in order, and score them.
 
-    Raises:
-        AgentError: If the agent returned something else than keep masks.
-        GeneratorError: If the generator failed.
+    Yields per batch its episodes, keep masks (len(episodes), max_units), what these earned, and the
+    milliseconds that `act` alone took per prompt.
     """
     optional(agent, "attach")(task)
     for start in range(0, len(task.episodes), BATCH):
@@ -62,25 +48,18 @@ def scored_batches(agent: Agent, task: Task) -> Iterator[ScoredBatch]:
         except ValueError as error:
             name = getattr(agent, "name", type(agent).__name__)
             raise AgentError(f"Agent {name}: {error}") from error
-        yield ScoredBatch(batch, masks, task.scorer(batch, list(masks)), milliseconds)
+        yield batch, masks, task.scorer(batch, list(masks)), milliseconds
 
 
 def mean_scores(agent: Agent, task: Task) -> dict[str, float]:
-    """Return the means over the prompts of a task, for an agent that is still learning.
+    """Return the mean figures on the prompts of a task, for an agent that is still learning.
 
     The random state of the process is left as it was.
-
-    Returns:
-        Reward, compression_ratio, drop_rate, and, if the reward asks for answers, similarity and
-        survived.
-
-    Raises:
-        AgentError, GeneratorError: See `scored_batches`.
     """
     from agents.seeding import isolated_random_state  # it needs torch
 
     with isolated_random_state():
-        parts = [batch.scores for batch in scored_batches(agent, task)]
+        parts = [scores for _, _, scores, _ in scored_batches(agent, task)]
     answered = ("similarity", "survived") if parts[0].answered else ()
     return {
         key: float(np.concatenate([getattr(scores, key) for scores in parts]).mean())

@@ -42,26 +42,11 @@ def export(
     dtype: torch.dtype | None = None,
     overwrite: bool = False,
 ) -> Compressor:
-    """Write the policy of a training run as a folder for `Compressor.from_pretrained`.
+    """Write the policy of a training run, "best" or "last", as a folder for `Compressor`.
 
-    Args:
-        run: Folder of the run.
-        folder: Where to; see `Compressor.save_pretrained`.
-        which: "best" or "last".
-        results: Rows for the model card; without any, the evaluation of the run stands there.
-        limits: What the policy is not good for, for the model card.
-        license: Licence of the weights as the hub names it, for the model card.
-        language: Language code of the prompts, for the model card.
-        dtype: See `Compressor.save_pretrained`.
-        overwrite: See `Compressor.save_pretrained`.
-
-    Returns:
-        The compressor.
-
-    Raises:
-        RunFolderError: If there is no such run, or it has stored no such agent yet.
-        ValueError: If the agent has no policy network or its weights cannot be read, or the folder
-            holds something.
+    For `dtype` and `overwrite` see `Compressor.save_pretrained`. The others are for the model card:
+    rows of `results` (without any, the evaluation of the run), `limits` of the policy, `license` as
+    the hub names it, and `language` code of the prompts.
 
     Warns:
         UserWarning: If the training prompts cannot be read again: the compressor then cannot say
@@ -114,11 +99,7 @@ def export(
 def check_exportable(env: VectorEnv) -> None:
     """Check before a training whether what it trains can become a compressor.
 
-    Args:
-        env: What is learned from; one without episodes (another game) is not checked.
-
-    Raises:
-        ValueError: If the template cannot be stored, or leaves the policy no unit to read.
+    An environment without episodes (another game) is not checked.
     """
     task = getattr(env.unwrapped, "task", None)
     if not isinstance(task, Task):

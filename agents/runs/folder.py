@@ -46,11 +46,7 @@ _BEFORE_UPDATES = {
 
 
 class TrainingFolder:
-    """A run's folder that is open; `TrainingFolder.open` makes or resumes one.
-
-    Args:
-        path: The folder.
-    """
+    """The folder of a run at a path; `TrainingFolder.open` makes or resumes one."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -68,15 +64,6 @@ class TrainingFolder:
         """Make the folder, or resume it where configuration and identity match.
 
         Nobody else can open it until the block ends, or the process does, however it ends.
-
-        Args:
-            path: Folder to make or resume.
-            config: What is asked for.
-            identity: What must not change while a run lasts, though no key of the configuration
-                shows it.
-
-        Raises:
-            RunFolderError: If the folder holds another run or something else, or is in use.
         """
         folder = cls(path)
         check_folder(path, config)
@@ -86,16 +73,16 @@ class TrainingFolder:
             held = lock.acquire(timeout=0)
         except filelock.Timeout:
             raise RunFolderError(
-                f"{path} is in use by another run that has not ended; wait for it, or give another "
-                "folder"
+                f"{path} is in use by another run; wait for its end, or give another folder"
             ) from None
         with held:
             check_folder(path, config)
             before = folder.identity()
-            if changed := differences(before, {key: identity.get(key) for key in before}):
+            now = {key: identity.get(key) for key in before}
+            if changed := differences(before, now):
                 raise RunFolderError(
                     f"{path} was begun with other prompts or another generator of the same name:\n"
-                    f"{_lines(changed)}\nPut them back, or give another folder"
+                    f"{changed}\nPut them back, or give another folder"
                 )
             # Configuration first: only with it a folder counts as a run.
             text = yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True)
@@ -106,11 +93,7 @@ class TrainingFolder:
             yield folder
 
     def stored_config(self) -> dict[str, Any]:
-        """Return what was asked for, with keys as in `RunConfig.to_mapping`.
-
-        Raises:
-            RunFolderError: If the folder holds no run, or its configuration is damaged.
-        """
+        """Return what was asked for, with keys as in `RunConfig.to_mapping`."""
         file = self.path / "config.yaml"
         if not file.is_file():
             raise RunFolderError(f"{self.path} holds no run: there is no config.yaml")
@@ -125,11 +108,7 @@ class TrainingFolder:
         return own
 
     def identity(self) -> dict[str, Any]:
-        """Return what `Material.identity` was in the run; empty if nothing of it is stored.
-
-        Raises:
-            RunFolderError: If the file is damaged.
-        """
+        """Return what `Material.identity` was in the run; empty if nothing of it is stored."""
         file = self.path / "identity.json"
         try:
             return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
@@ -144,11 +123,7 @@ class TrainingFolder:
 
     @property
     def weights(self) -> Path:
-        """Folder of the trained agent: the best one, or the last one of a run without evaluations.
-
-        Raises:
-            RunFolderError: If none is stored.
-        """
+        """Folder of the trained agent: the best, or the last one of a run without evaluations."""
         for place in (self.best, self.last):
             if place.is_dir():
                 return place
@@ -166,15 +141,9 @@ class TrainingFolder:
     def save_last(
         self, agent: Any, progress: Mapping[str, float], state: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Store an agent in place of `last`, and what its training resumes from.
+        """Store an agent in place of `last`, or leave that as it was if it cannot be written.
 
-        Args:
-            agent: The agent.
-            progress: How long it has learned: updates, episodes and seconds.
-            state: `Learner.state()`; None: the training is over, or cannot be resumed.
-
-        Raises:
-            OSError: If that cannot be written; `last` is then as it was.
+        `progress` is that of the budget, `state` what the training resumes from: `Learner.state()`.
         """
         with _as_os_errors(), replace_folder(self.last) as fresh:
             agent.save(fresh)
@@ -185,11 +154,7 @@ class TrainingFolder:
             write_file(fresh / _PROGRESS, json.dumps(progress) + "\n")
 
     def load_checkpoint(self, learner: Learner, budget: Budget) -> None:
-        """Continue from `last`, or begin anew if there is none.
-
-        Raises:
-            RunFolderError: If it cannot be read.
-        """
+        """Continue from `last`, or begin anew if there is none."""
         if not self.last.is_dir():
             return
         try:
@@ -204,14 +169,7 @@ class TrainingFolder:
             ) from error
 
     def save_best(self, agent: Any, figures: Figures) -> bool:
-        """Store the agent in place of `best` if its evaluation earned more than that one's.
-
-        Returns:
-            Whether it did.
-
-        Raises:
-            OSError: If that cannot be written; `best` is then as it was.
-        """
+        """Store the agent in place of `best` if its evaluation earned more, and return whether."""
         file = self.best / _EVALUATION
         if file.is_file() and figures["reward"] <= self.progress("best")["reward"]:
             return False
@@ -221,15 +179,10 @@ class TrainingFolder:
         return True
 
     def rows(self) -> list[Row]:
-        """Return the lines of `metrics.jsonl`, but for a last one that is torn.
-
-        Raises:
-            RunFolderError: If another line cannot be read.
-        """
-        if not self.metrics.is_file():
-            return []
+        """Return the lines of `metrics.jsonl`, but for a last one that is torn."""
+        text = self.metrics.read_bytes() if self.metrics.is_file() else b""
         rows = []
-        for number, line in enumerate(self.metrics.read_bytes().split(b"\n")[:-1], start=1):
+        for number, line in enumerate(text.split(b"\n")[:-1], start=1):
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
@@ -247,14 +200,7 @@ class TrainingFolder:
 
 
 def check_folder(path: str | Path, config: RunConfig) -> None:
-    """See whether a run may use a folder. Changes nothing.
-
-    Loggers may change from one part of a run to the next: they do not change what is learned.
-
-    Raises:
-        RunFolderError: If the folder holds a run with another configuration (each difference is
-            named) or something else.
-    """
+    """Refuse a folder with something else than this run, with other loggers at most."""
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the run")
@@ -264,7 +210,7 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
     stored["run"]["loggers"] = list(config.run.loggers)
     if changed := differences(stored, config.to_mapping()):
         raise RunFolderError(
-            f"{path} holds a run with another configuration:\n{_lines(changed)}\n"
+            f"{path} holds a run with another configuration:\n{changed}\n"
             "Repeat its configuration to resume it, or give another folder"
         )
 
@@ -273,10 +219,6 @@ def row_to_line(row: Mapping[str, Any]) -> str:
     """Return one line of `metrics.jsonl`; JSON has no NaN, so what is not finite is null."""
     finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
     return json.dumps(dict.fromkeys(row) | finite) + "\n"
-
-
-def _lines(changed: list[str]) -> str:
-    return "\n".join(f"  {line}" for line in changed)
 
 
 @contextmanager

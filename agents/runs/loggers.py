@@ -25,11 +25,7 @@ Log = Callable[[Row], None]
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """See whether the libraries of some loggers are installed.
-
-    Raises:
-        MissingExtraError: If one is not; the message says how to install it.
-    """
+    """Refuse loggers whose libraries are not installed."""
     for name in names:
         if name in _INSTALL and importlib.util.find_spec(name) is None:
             raise MissingExtraError(
@@ -41,13 +37,8 @@ def check_loggers(names: Sequence[str]) -> None:
 def open_loggers(folder: TrainingFolder, config: RunConfig, updates: int) -> Iterator[Log]:
     """Open the loggers that a configuration asks for, and `metrics.jsonl` in any case.
 
-    Args:
-        folder: The run's open folder.
-        config: What names the loggers.
-        updates: Updates done so far; TensorBoard hides later ones that an interrupted run wrote.
-
-    Yields:
-        What takes rows for all of them; a row survives the process.
+    After `updates` updates: TensorBoard hides later ones that an interrupted run wrote. Yields what
+    takes rows for all of them; a row survives the process.
     """
     with ExitStack() as stack:
         logs = [_json_lines(folder, stack)]
@@ -82,7 +73,7 @@ def _tensorboard(folder: TrainingFolder, updates: int, stack: ExitStack) -> Log:
     writer = stack.enter_context(SummaryWriter(place, purge_step=updates + 1))
 
     def log(row: Row) -> None:
-        for key, value in scalars(row).items():
+        for key, value in _scalars(row).items():
             writer.add_scalar(key, value, row["updates"])
         writer.flush()
 
@@ -98,16 +89,11 @@ def _tracker(name: str, folder: TrainingFolder, config: RunConfig, stack: ExitSt
         options |= {"id": identifier, "dir": str(where)}
     library.init(project=_PROJECT, **options)
     stack.callback(library.finish)
-    return lambda row: library.log(scalars(row), step=row["updates"])
+    return lambda row: library.log(_scalars(row), step=row["updates"])
 
 
-def scalars(row: Row) -> dict[str, float]:
-    """Return the numbers of a row by the names under which trackers show them.
-
-    Example:
-        >>> scalars({"kind": "update", "updates": 3, "reward": 0.5, "similarity": None})
-        {'train/reward': 0.5}
-    """
+def _scalars(row: Row) -> dict[str, float]:
+    """Return the numbers of a row by the names under which trackers show them."""
     place = "train" if row["kind"] == "update" else row["kind"]
     return {
         f"{place}/{key}": value

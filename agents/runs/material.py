@@ -25,30 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """What a run learns from and is measured by.
+    """What a run learns from and is measured by."""
 
-    Attributes:
-        make_env: Number of parallel environments -> vector environment over the training prompts.
-        evaluate: Agent -> figures on the evaluation prompts; None: no evaluation.
-        identity: What distinguishes these prompts and this generator from others of the same name.
-    """
-
-    make_env: Callable[[int], VectorEnv]
-    evaluate: Callable[[Agent], Figures] | None
+    make_env: Callable[[int], VectorEnv]  # so many environments over the training prompts
+    evaluate: Callable[[Agent], Figures] | None  # on the evaluation prompts
+    # What distinguishes these prompts and this generator from others of the same name.
     identity: Mapping[str, Any]
 
 
 def load_material(config: RunConfig, **objects: Any) -> Material:
     """Load prompts and generator; environment and evaluation share the one generator.
 
-    Args:
-        config: What is asked for.
-        **objects: Task options as `pcrl_gym.make_task` takes them, in place of what the
-            configuration names: a `generator` that is loaded, training prompts as `dataset`, ...
-
-    Raises:
-        DatasetError: If a split is missing, empty or broken, or holds no prompt that fits.
-        ValueError: If a name is unknown or the generator cannot be loaded.
+    Objects, task options as `pcrl_gym.make_task` takes them, come in place of what is configured: a
+    `generator` that is loaded, training prompts as `dataset`, ...
     """
     from pcrl_gym.envs.task import make_task
     from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
@@ -107,10 +96,6 @@ def _load_held_out(config: RunConfig, split: str) -> list[Prompt]:
 
 def _warn_of_shared(prompts: Sequence[Prompt], held_out: Sequence[Prompt], split: str) -> None:
     trained = {(prompt.instruction, prompt.input) for prompt in prompts}
-    shared = sum((prompt.instruction, prompt.input) in trained for prompt in held_out)
-    if shared:
-        print(
-            f"warning: {shared} of the {len(held_out)} evaluation prompts ({split}) are trained "
-            "on, too",
-            file=sys.stderr,
-        )
+    if shared := sum((prompt.instruction, prompt.input) in trained for prompt in held_out):
+        what = f"{shared} of the {len(held_out)} evaluation prompts ({split})"
+        print(f"warning: {what} are trained on, too", file=sys.stderr)

@@ -51,12 +51,8 @@ def train(
         config: What is asked for.
         path: Folder of the run, new or with the same configuration.
         material: What to learn from; None: what the configuration names.
-        agent: What learns, with the seed and the settings of the configuration; None: what the
-            configuration names.
+        agent: What learns, with the configuration's seed and settings; None: what it names.
         progress: Whether to show a progress bar and evaluations on stderr.
-
-    Returns:
-        The folder.
 
     Raises:
         RunFolderError: If the folder holds another run or something else, or is in use.
@@ -101,16 +97,10 @@ class _Session:
     """One process's part of a run."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        folder: TrainingFolder,
-        material: Material,
-        agent: Any,
-        progress: bool,
+        self, config: RunConfig, folder: TrainingFolder, material: Material, agent: Any, shown: bool
     ) -> None:
         self._config, self._folder, self._material = config, folder, material
-        self._agent, self._progress = agent, progress
-        run = config.run
+        self._agent, self._progress, run = agent, shown, config.run
         seconds = None if run.minutes is None else 60.0 * run.minutes
         self._limits: Any = {"episodes": run.episodes, "seconds": seconds}
         self._budget = Budget(**self._limits, updates=run.updates)
@@ -142,7 +132,7 @@ class _Session:
         if not history:
             raise TrainingError(_NO_UPDATE.format(run))
         episodes = int(history[-1].get("episodes", run.episodes or 0))
-        self._budget.resume(len(history), episodes, self._budget.seconds_done)
+        self._budget.resume(len(history), episodes, self._budget.progress["seconds"])
         with self._budget.paused(), open_loggers(self._folder, self._config, 0) as self._to_loggers:
             for number, figures in enumerate(history, start=1):
                 self._log("update", {"updates": number, **figures})
@@ -166,10 +156,9 @@ class _Session:
         self._rows = self._folder.forget_rows_after(learner.updates)
         evaluated = [row["updates"] for row in self._rows if row["kind"] == "evaluation"]
         self._evaluated_at = max(evaluated, default=0)
-        if self._budget.used >= 1.0:
-            self._say(f"{self._folder.path}: {_NOTHING_LEFT}")
-        elif learner.updates:
-            self._say(f"{self._folder.path}: going on after update {learner.updates}")
+        if learner.updates:
+            over, more = self._budget.used >= 1.0, f"going on after update {learner.updates}"
+            self._say(f"{self._folder.path}: {_NOTHING_LEFT if over else more}")
 
     def _learn(self, learner: Learner) -> None:
         run = self._config.run
@@ -183,13 +172,8 @@ class _Session:
                     self._store(learner)
 
         try:
-            learning.run(
-                learner,
-                self._budget,
-                name=self._config.name,
-                progress=self._progress,
-                after_update=after_update,
-            )
+            shown = {"name": self._config.name, "progress": self._progress}
+            learning.run(learner, self._budget, **shown, after_update=after_update)
         except TrainingDivergedError as error:
             raise TrainingError(self._diverged(error)) from error
         if not learner.updates:
@@ -227,12 +211,9 @@ class _Session:
             tqdm.write(text, file=sys.stderr)
 
     def _diverged(self, error: TrainingDivergedError) -> str:
-        settings = [
-            f"{name}={getattr(self._config.agent, name):g}"
-            for name in ("lr", "max_grad_norm")
-            if hasattr(self._config.agent, name)
-        ]
-        now = f" Now {', '.join(settings)}; give lower ones to a new run." if settings else ""
+        agent = vars(self._config.agent)
+        given = [f"{name}={agent[name]:g}" for name in ("lr", "max_grad_norm") if name in agent]
+        now = f" Now {', '.join(given)}; give lower ones to a new run." if given else ""
         return (
             f"training diverged in update {self._budget.updates_done + 1}: {error}{now} "
             f"{_stored(self._folder)}"

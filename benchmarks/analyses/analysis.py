@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +24,10 @@ Cell = str | float | int | None
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart.
-
-    Attributes:
-        name: What the line stands for.
-        points: X and y, from left to right.
-    """
+    """One line of a chart."""
 
     name: str
-    points: tuple[tuple[float, float], ...]
+    points: tuple[tuple[float, float], ...]  # x and y, from left to right
 
 
 @dataclass(frozen=True)
@@ -48,26 +43,22 @@ class Table:
         rows = frame.itertuples(index=False, name=None)
         return cls(tuple(frame), tuple(tuple(v if v == v else None for v in row) for row in rows))
 
+    def frame(self) -> DataFrame:
+        """Return the table as a frame."""
+        import pandas
+
+        return pandas.DataFrame(list(self.rows), columns=list(self.columns))
+
 
 @dataclass(frozen=True)
 class Analysis:
-    """Result of an analysis.
+    """Result of an analysis."""
 
-    Attributes:
-        name: Name of its files and of the command.
-        title: Its heading.
-        note: What the figures are and how they are to be read, in sentences.
-        tables: Tables by their headings.
-        series: Lines of a chart, if there is one.
-        x_label: What its x axis shows.
-        y_label: What its y axis shows.
-    """
-
-    name: str
+    name: str  # of its files and of the command
     title: str
-    note: str
-    tables: Mapping[str, Table]
-    series: tuple[Series, ...] = field(default=())
+    note: str  # what the figures are and how they are to be read
+    tables: Mapping[str, Table]  # by heading
+    series: tuple[Series, ...] = ()  # lines of a chart, if there is one
     x_label: str = ""
     y_label: str = ""
 
@@ -81,7 +72,7 @@ class Analysis:
 
 
 def write_analysis(
-    folder: str | Path, analysis: Analysis, draw: Callable[[Figure], None] | None = None
+    folder: str | Path, analysis: Analysis, draw: Callable[[Figure, Analysis], None] | None = None
 ) -> None:
     """Write `analyses/<name>.json`, `.md` and, with `draw`, `.png`, in place of earlier ones."""
     place = Path(folder) / "analyses"
@@ -89,18 +80,15 @@ def write_analysis(
     text = json.dumps(dataclasses.asdict(analysis), indent=1, allow_nan=False)
     write_file(place / f"{analysis.name}.json", text + "\n")
     write_file(place / f"{analysis.name}.md", analysis.markdown())
+    picture = place / f"{analysis.name}.png"
     if draw is None:
-        (place / f"{analysis.name}.png").unlink(missing_ok=True)  # shows the figures before these
+        picture.unlink(missing_ok=True)  # shows the figures before these
     else:
-        write_file(place / f"{analysis.name}.png", png(draw, (9, 5)))
+        write_file(picture, png(lambda figure: draw(figure, analysis), (9, 5)))
 
 
 def read_analyses(folder: str | Path) -> list[Analysis]:
-    """Return the analyses of a result folder, by name.
-
-    Raises:
-        ValueError: If a file holds something else.
-    """
+    """Return the analyses of a result folder, by name; a damaged file raises a ValueError."""
     from pydantic import TypeAdapter
 
     files = sorted((Path(folder) / "analyses").glob("*.json"))
@@ -116,13 +104,11 @@ def first_seeds(frame: DataFrame) -> DataFrameGroupBy:
 
 def panels(figure: Figure, tables: Mapping[str, Table]) -> Iterator[tuple[Axes, DataFrame]]:
     """Yield axes and frame of each table, three side by side; then add the legend of the last."""
-    import pandas
-
     across = min(3, len(tables))
     for place, (heading, table) in enumerate(tables.items(), start=1):
         axes = figure.add_subplot(-(-len(tables) // across), across, place)
         axes.set_title(heading, fontsize="small")
-        yield axes, pandas.DataFrame(list(table.rows), columns=list(table.columns))
+        yield axes, table.frame()
     if lines := axes.get_legend_handles_labels()[0]:
         figure.legend(handles=lines, loc="outside upper center", ncols=5, fontsize="small")
 

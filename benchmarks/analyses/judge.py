@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +23,23 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 CACHE = "judge.db"
+# How requests are sent, as by `pcrl_gym.generators.openai.generator`.
 SENDING: dict[str, Any] = {
     "concurrency": 8, "timeout": 60.0, "max_retries": 6, "backoff": 0.5, "extra_body": {},
     "limit_field": "max_tokens", "api_key_env": "OPENAI_API_KEY",
 }  # fmt: skip
-"""How requests are sent, as by `pcrl_gym.generators.openai.generator`."""
 # Of Okabe and Ito's palette, which the color-blind can distinguish.
 _COLORS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
-
-Prices = tuple[float | None, float | None]
-"""Of a million tokens of questions and of verdicts; None if not known."""
+_NOTE = (
+    "compared the answers to the original and to the compressed prompt, in both orders. A win is "
+    "one of the answer to the compressed prompt in both orders; disagreement is a tie, and equal "
+    "answers are ties that were not asked about. Win rate is (wins + ties / 2) / n with a 95 % "
+    "bootstrap interval over prompts; 0.5 is par. Prompts with an unparsable verdict are in no "
+    "share. Agree is the share of asked and readable pairs with the same verdict in both orders. "
+    "Requests and tokens are those of the verdicts used, whenever they arrived; what agents share "
+    "stands at the first."
+)
+Prices = tuple[float | None, float | None]  # of a million tokens of questions and of verdicts
 
 
 def run(
@@ -43,7 +50,6 @@ def run(
     agents: Sequence[str] = (),
     splits: Sequence[str] = (),
     limit: int | None = None,
-    seed: int = 0,
     max_requests: int | None = None,
     max_tokens: int | None = None,
     price_per_million_input: float | None = None,
@@ -64,33 +70,22 @@ def run(
         agents: Agents to judge, each by its first seed; none given: all.
         splits: Splits to judge; none given: all that have results.
         limit: Prompts per agent and split, spread evenly; None: all.
-        seed: Seed of the bootstrap intervals.
         max_requests: Most requests that this call sends, retries included; None: any.
         max_tokens: Tokens of questions and verdicts after which it sends nothing more; None: any.
         price_per_million_input: Price of a million tokens of questions.
         price_per_million_output: Price of a million tokens of verdicts.
         verdict_tokens: Most tokens of one verdict; a judge that thinks aloud needs more.
         **sending: Other fields of `pcrl_gym.generators.openai.sender.Sender`; see `SENDING`.
-
-    Returns:
-        The analysis, which is written into the folder, too.
-
-    Raises:
-        RunFolderError: If there is no such result folder, or it is damaged.
-        ValueError: If an agent or split has no results, or an argument is out of range.
-        BudgetExceededError: If the budget is used up; verdicts that arrived are kept.
-        GeneratorError: If a request has finally failed; agent, split and prompt are named.
-        MissingExtraError: If the `openai` client is not installed.
     """
     for name, value in (("limit", limit), ("verdict_tokens", verdict_tokens)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     prices = price_per_million_input, price_per_million_output
     for price in prices:
-        if price is not None and not (math.isfinite(price) and price >= 0):
+        if price is not None and not 0.0 <= price < math.inf:
             raise ValueError(f"A price must be a finite number of at least 0, got {price}")
     source = RunFolder(folder)
-    frame = choose(source.frame(agents, splits), limit)
+    frame = _choose(source.frame(agents, splits), limit)
     sender = Sender(
         model=model,
         base_url=base_url,
@@ -101,45 +96,29 @@ def run(
         **(SENDING | sending),
     )
     with DiskCache(source.path / CACHE) as cache:
-        replies = ask(sender, cache, subjects(frame), verdict_tokens)
+        replies = _ask(sender, cache, frame, verdict_tokens)
     judge = f"{model} at {sender.base_url}"
-    analysis = analyse(frame, replies, judge=judge, prices=prices, seed=seed)
-    write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
+    analysis = analyse(frame, replies, judge=judge, prices=prices)
+    write_analysis(source.path, analysis, draw)
     return analysis
 
 
-def choose(frame: DataFrame, limit: int | None) -> DataFrame:
-    """Return the records to judge, with the questions about each; see `run` for `limit`."""
+def _choose(frame: DataFrame, limit: int | None) -> DataFrame:
+    """Return at most `limit` records per split and agent, each with the questions about it."""
     import pandas
 
-    groups = [own.iloc[pick_evenly(len(own), limit)] for _, own in first_seeds(frame)]
-    chosen = pandas.concat(groups)
+    chosen = pandas.concat(own.iloc[pick_evenly(len(own), limit)] for _, own in first_seeds(frame))
     texts = zip(chosen["prompt"], chosen["output"], chosen["compressed_output"], strict=True)
     return chosen.assign(questions=[questions(*own) for own in texts])
 
 
-def subjects(frame: DataFrame) -> dict[str, str]:
-    """Return all questions, each once, with what the first of its kind is about."""
+def _ask(sender: Sender, cache: DiskCache, frame: DataFrame, limit: int) -> dict[str, Reply]:
+    """Return the replies by question: cached ones, and new ones, cached as soon as they arrive."""
     asked = frame.explode("questions").dropna(subset="questions").drop_duplicates("questions")
-    return {
+    about = {
         row.questions: f"{row.agent} on prompt {row.prompt_id!r} of {row.split}"
         for row in asked.itertuples()
     }
-
-
-def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) -> dict[str, Reply]:
-    """Get the judge's replies, from the cache where they are in it.
-
-    Args:
-        sender: The way to the judge.
-        cache: Where every reply is kept as soon as it arrives, with its token counts.
-        about: What errors say about a question, by question.
-        limit: Most tokens of a reply.
-
-    Raises:
-        GeneratorError: If a request has finally failed, or tokens are to be limited that the server
-            does not report; `BudgetExceededError` if the budget is used up.
-    """
     scope = json.dumps(["judge", sender.identity, limit])
     found = {text: Reply(*value) for text, value in cache.get(scope, list(about)).items()}
     missing = [text for text in about if text not in found]
@@ -159,11 +138,10 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
     except BudgetExceededError as error:
         text, used = error.prompt or "", sender.usage
         raise BudgetExceededError(
-            f"Stopped before judging {about[text]}: of the budget "
-            f"max_requests={sender.max_requests}, max_tokens={sender.max_total_tokens}, "
-            f"{used.requests} requests and {used.prompt_tokens + used.completion_tokens} tokens "
-            f"are used up. The verdicts that arrived are in {CACHE}; the same command resumes "
-            "from there",
+            f"Stopped before judging {about[text]}: of max_requests={sender.max_requests}, "
+            f"max_tokens={sender.max_total_tokens}, {used.requests} requests and "
+            f"{used.prompt_tokens + used.completion_tokens} tokens are used up. The same command "
+            f"resumes from the verdicts in {CACHE}",
             prompt=text,
         ) from error
     except GeneratorError as error:
@@ -172,54 +150,33 @@ def ask(sender: Sender, cache: DiskCache, about: Mapping[str, str], limit: int) 
 
 
 def analyse(
-    frame: DataFrame,
-    replies: Mapping[str, Reply],
-    *,
-    judge: str,
-    prices: Prices = (None, None),
-    seed: int = 0,
+    frame: DataFrame, replies: Mapping[str, Reply], *, judge: str, prices: Prices
 ) -> Analysis:
-    """Return the preferences of the judge, a row per split and agent, and the account.
+    """Return the preferences, a row per split and agent, and the account.
 
-    Tokens are those of all verdicts, whenever they arrived, so that a resumed analysis equals an
-    unbroken one.
+    It is of all verdicts, whenever they arrived: a resumed analysis equals an unbroken one.
     """
     import pandas
 
-    paid: dict[str, Reply] = {}  # agents may share a question, which only costs once
+    unpaid = dict(replies)  # agents may share a question, which only costs once
     rows = []
     for (split, agent), own in frame.groupby(["split", "agent"], sort=False, observed=True):
         outcomes = [
             combine(*(parse_verdict(replies[text].text) for text in both)) if both else "equal"
             for both in own["questions"]
         ]
-        new = {text: replies[text] for both in own["questions"] for text in both}
-        new = {text: reply for text, reply in new.items() if text not in paid}
-        paid |= new
-        figures = preference(outcomes, seed=seed) | _account(new.values(), prices)
+        asked = dict.fromkeys(text for both in own["questions"] for text in both)
+        paid = [unpaid.pop(text) for text in asked if text in unpaid]
+        figures = preference(outcomes) | _account(paid, prices)
         rows.append({"agent": agent, "split": split, **figures})
-    tables = {"preferences": rows, "account": [_account(paid.values(), prices)]}
-    return Analysis(
-        name="judge",
-        title="Preference of a judge",
-        note=f"{judge} compared the answers to the original and to the compressed prompt, in both "
-        "orders. A win is one of the answer to the compressed prompt in both orders; disagreement "
-        "is a tie, and equal answers are ties that were not asked about. Win rate is "
-        "(wins + ties / 2) / n with a 95 % bootstrap interval over prompts; 0.5 is par. Prompts "
-        "with an unparsable verdict are in no share. Agree is the share of asked and readable "
-        "pairs with the same verdict in both orders. Requests and tokens are those of the verdicts "
-        "used, whenever they arrived; what agents share stands at the first.",
-        tables={
-            name: Table.of(pandas.DataFrame(own, dtype=object)) for name, own in tables.items()
-        },
-    )
+    parts = {"preferences": rows, "account": [_account([*replies.values()], prices)]}
+    tables = {name: Table.of(pandas.DataFrame(own, dtype=object)) for name, own in parts.items()}
+    return Analysis("judge", "Preference of a judge", f"{judge} {_NOTE}", tables)
 
 
-def _account(replies: Collection[Reply], prices: Prices) -> dict[str, float | None]:
-    """Return the columns of requests, tokens of both kinds and their cost."""
-    counts = (
-        [reply.prompt_tokens for reply in replies], [reply.completion_tokens for reply in replies],
-    )  # fmt: skip
+def _account(replies: Sequence[Reply], prices: Prices) -> dict[str, float | None]:
+    kinds = ("prompt_tokens", "completion_tokens")
+    counts = [[getattr(reply, kind) for reply in replies] for kind in kinds]
     sums = [None if None in own else sum(own) for own in counts]
     known = None not in (*sums, *prices)
     cost = sum(n * price for n, price in zip(sums, prices, strict=True)) / 1e6 if known else None
@@ -229,16 +186,11 @@ def _account(replies: Collection[Reply], prices: Prices) -> dict[str, float | No
 
 def draw(figure: Figure, analysis: Analysis) -> None:
     """Draw the stacked bars of wins, ties and losses, a panel per split."""
-    table = analysis.tables["preferences"]
-    place = table.columns.index("split")
-    splits = {
-        split: Table(table.columns, tuple(row for row in table.rows if row[place] == split))
-        for split in dict.fromkeys(str(row[place]) for row in table.rows)
-    }
+    table = analysis.tables["preferences"].frame()
+    splits = {split: Table.of(own) for split, own in table.groupby("split", sort=False)}
     for axes, rows in panels(figure, splits):
-        rows.index = (
-            rows["agent"] + " (n=" + (rows["prompts"] - rows["unparsable"]).astype(str) + ")"
-        )
+        known = rows["prompts"] - rows["unparsable"]
+        rows.index = rows["agent"] + " (n=" + known.astype(str) + ")"
         shares = rows[list(_COLORS)].astype(float)
         shares.plot.barh(stacked=True, ax=axes, color=_COLORS, legend=False, xlim=(0.0, 1.0))
         axes.invert_yaxis()  # the first agent on top, as in the table

@@ -34,26 +34,15 @@ _SCORES = {"win": 1.0, "tie": 0.5, "disagree": 0.5, "equal": 0.5, "loss": 0.0}
 
 
 def question(prompt: str, answer_a: str, answer_b: str) -> str:
-    """Return what the judge is asked about two answers.
-
-    The texts are encoded as JSON, so that nothing in them can end the data, and lone surrogates
-    become escapes, as they could not be sent.
-
-    Example:
-        >>> data = question("Say hi", "hi", '"}').partition("Data:")[2].partition("End of")[0]
-        >>> json.loads(data)["answer_b"]
-        '"}'
-    """
+    """Return what the judge is asked about two answers, with the texts as JSON: none can end it."""
     texts = {"prompt": prompt, "answer_a": answer_a, "answer_b": answer_b}
     data = json.dumps(texts, indent=1, ensure_ascii=False)
+    # Lone surrogates could not be sent.
     return INSTRUCTION.format(data=data.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def questions(prompt: str, original: str, compressed: str) -> tuple[str, ...]:
-    """Return both questions about a pair of answers: the compressed one's as B, then as A.
-
-    There are none if the answers are equal but for white space around them.
-    """
+    """Return two questions, the compressed prompt's answer as B, then as A; none if both equal."""
     if original.strip() == compressed.strip():
         return ()
     return question(prompt, original, compressed), question(prompt, compressed, original)
@@ -62,17 +51,8 @@ def questions(prompt: str, original: str, compressed: str) -> tuple[str, ...]:
 def parse_verdict(text: str) -> Verdict | None:
     """Return the judge's verdict; None if there is none to be read, or several that differ.
 
-    The reply is JSON as asked for, or else what stands from its first "{" to its last "}" is: one
-    object, as JSON or with single quotes or a comma too many. Letters may be of either case, and
-    other fields may be there.
-
-    Example:
-        >>> parse_verdict('{"winner": "A"}')
-        'A'
-        >>> parse_verdict("Well: {'winner': 'TIE',}.")
-        'tie'
-        >>> parse_verdict('{"winner": "A", "winner": "B"}') is None
-        True
+    What stands from the first "{" to the last "}" is one object, as JSON or with single quotes or a
+    comma too many. Letters may be of either case, and other fields may be there.
     """
     inner = text[max(0, text.find("{")) : text.rfind("}") + 1]
     inner = inner.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
@@ -96,39 +76,15 @@ def parse_verdict(text: str) -> Verdict | None:
 
 
 def combine(first: Verdict | None, second: Verdict | None) -> Outcome:
-    """Return what two verdicts on one pair amount to, for the answer to the compressed prompt.
-
-    "unparsable" if one could not be read, else what both say, and "disagree" if they prefer
-    different answers, as a judge does that prefers a place whatever stands there.
-
-    Args:
-        first: Verdict with the compressed prompt's answer as B; None if it could not be read.
-        second: Verdict with the same answer as A.
-
-    Example:
-        >>> combine("B", "A"), combine("A", "B"), combine("tie", "tie"), combine("A", "A")
-        ('win', 'loss', 'tie', 'disagree')
-    """
+    """Return the outcome for the compressed prompt's answer, which is B first and then A."""
     if first is None or second is None:
         return "unparsable"
-    agreed: dict[tuple[Verdict, Verdict], Outcome] = {
-        ("B", "A"): "win", ("A", "B"): "loss", ("tie", "tie"): "tie",
-    }  # fmt: skip
+    agreed = {("B", "A"): "win", ("A", "B"): "loss", ("tie", "tie"): "tie"}
     return agreed.get((first, second), "disagree")
 
 
 def preference(outcomes: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
-    """Return the columns of the table of preferences for an agent's outcomes, one per prompt.
-
-    Disagreement and equal answers are ties. With n prompts whose outcome is known, `win rate` is
-    `(wins + ties / 2) / n`, with a 95 % percentile bootstrap interval over those prompts; `agree`
-    is the share of asked and readable pairs with the same verdict in both orders. What has no
-    prompt is None.
-
-    Example:
-        >>> preference(["win", "equal", "loss", "win", "unparsable"])["win rate"]
-        0.625
-    """
+    """Return an agent's row in the table of preferences, see the analysis' note."""
     count = Counter(outcomes)
     scores = [_SCORES[outcome] for outcome in outcomes if outcome != "unparsable"]
     n = len(scores)

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 RATES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
-BASELINE = "random"
 AREAS = "areas under the curves"
+_QUALITIES = ("similarity", "survival", "reward")
+_NOTE = (
+    "Each agent drops the same share of every prompt's droppable units, rounded down. Areas are "
+    "means over the range of rates; random at the same rates is the baseline."
+)
 
 
 def area(points: npt.ArrayLike) -> float | None:
@@ -44,53 +48,6 @@ def area(points: npt.ArrayLike) -> float | None:
     return float(np.trapezoid(y, x) / (x[-1] - x[0])) if len(x) > 1 else None
 
 
-def analyse(frame: DataFrame) -> Analysis:
-    """Return the curves and their areas from records of agents that were given a rate.
-
-    Args:
-        frame: Records; those with `requested_rate` count, of agents named `<agent>-rate<rate>`.
-
-    Returns:
-        One table of areas, per split a table of similarity, reward and ratio by agent and rate, and
-        the curves of similarity on the first split as series.
-    """
-    import pandas
-
-    given = frame[frame["requested_rate"].notna()].rename(columns={"requested_rate": "requested"})
-    given["agent"] = [agent.rpartition("-rate")[0] for agent in given["agent"]]
-    tables, areas = {}, []
-    for split, rows in given.groupby("split", sort=False, observed=True):
-        means = rows.groupby(["agent", "requested"]).agg(
-            achieved=("drop_rate", "mean"),
-            ratio=("compression_ratio", "mean"),
-            similarity=("similarity", "mean"),
-            survival=("similarity", survival_rate),
-            reward=("reward", "mean"),
-        )
-        tables[str(split)] = means.reset_index()
-        for agent, own in means.reset_index("requested").groupby("agent"):
-            figures = {
-                name: area(own[["requested", name]])
-                for name in ("similarity", "survival", "reward")
-            }
-            areas.append({"split": split, "agent": agent, **figures})
-    under = pandas.DataFrame(areas)
-    base = under[under["agent"] == BASELINE].set_index("split")["similarity"]
-    under["similarity - random's"] = under["similarity"] - under["split"].map(base)
-    first = next(iter(tables))
-    curves = _curves(tables[first]).items()
-    return Analysis(
-        name="rates",
-        title="Rate-quality curves",
-        note="Each agent drops the same share of every prompt's droppable units, rounded "
-        "down. Areas are means over the range of rates; random at the same rates is the baseline.",
-        tables={name: Table.of(table) for name, table in {AREAS: under, **tables}.items()},
-        series=tuple(Series(agent, tuple(curve.dropna().items())) for agent, curve in curves),
-        x_label=f"share of units to drop, {first}",
-        y_label="similarity",
-    )
-
-
 def run(
     folder: str | Path,
     agents: Sequence[str],
@@ -98,7 +55,7 @@ def run(
     rates: Sequence[float] = RATES,
     device: str = "auto",
 ) -> Analysis:
-    """Evaluate agents at several rates, on the suite of a result folder.
+    """Evaluate agents at several rates, on the suite of a result folder, and write the analysis.
 
     Agents that learn are those that the folder trained. The records go to `rates/` in the folder,
     where an interrupted analysis resumes.
@@ -108,14 +65,6 @@ def run(
         agents: Names as for a run; each must take `rate`.
         rates: Shares of the droppable units to drop, in [0, 1].
         device: Where the generator runs.
-
-    Returns:
-        The analysis, which is written into the folder, too.
-
-    Raises:
-        RunFolderError: If there is no such result folder, or a trained agent is missing in it.
-        ValueError: If an agent is unknown or takes no rate, or a rate is no share.
-        MissingExtraError: If Matplotlib is not installed.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
@@ -132,12 +81,46 @@ def run(
     out = source.path / "rates"
     Benchmark(suite_of(source.settings), at_rates, out, device=device).run()
     analysis = analyse(RunFolder(out).frame())
-    write_analysis(source.path, analysis, lambda figure: draw(figure, analysis))
+    write_analysis(source.path, analysis, draw)
     return analysis
 
 
+def analyse(frame: DataFrame) -> Analysis:
+    """Return curves and areas from the records of agents `<agent>-rate<rate>`."""
+    import pandas
+
+    given = frame.dropna(subset="requested_rate").rename(columns={"requested_rate": "requested"})
+    given["agent"] = [agent.rpartition("-rate")[0] for agent in given["agent"]]
+    means = given.groupby(["split", "agent", "requested"]).agg(
+        achieved=("drop_rate", "mean"),
+        ratio=("compression_ratio", "mean"),
+        similarity=("similarity", "mean"),
+        survival=("similarity", survival_rate),
+        reward=("reward", "mean"),
+    )
+    splits = {split: means.loc[split].reset_index() for split in given["split"].unique()}
+    areas = pandas.DataFrame(
+        {"split": split, "agent": agent}
+        | {key: area(own[["requested", key]]) for key in _QUALITIES}
+        for split, table in splits.items()
+        for agent, own in table.groupby("agent")
+    )
+    baseline = areas[areas["agent"] == "random"].set_index("split")["similarity"]
+    areas["similarity - random's"] = areas["similarity"] - areas["split"].map(baseline)
+    first = next(iter(splits))
+    curves = _curves(splits[first]).items()
+    return Analysis(
+        name="rates",
+        title="Rate-quality curves",
+        note=_NOTE,
+        tables={name: Table.of(table) for name, table in {AREAS: areas, **splits}.items()},
+        series=tuple(Series(agent, tuple(curve.dropna().items())) for agent, curve in curves),
+        x_label=f"share of units to drop, {first}",
+        y_label="similarity",
+    )
+
+
 def _curves(means: DataFrame) -> DataFrame:
-    """Return the similarity by requested rate, a column per agent."""
     return means.pivot(index="requested", columns="agent", values="similarity")
 
 

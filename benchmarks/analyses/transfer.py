@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,10 @@ from benchmarks.suites import suite_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from benchmarks.roster import Entry
+_NOTE = (
+    "Mean reward of policies trained in the run of the row, with the generator and the prompts of "
+    "the run of the column. The diagonal is no transfer."
+)
 
 
 def run(
@@ -30,21 +33,14 @@ def run(
     Args:
         folders: Result folders that trained the agents; one or more.
         agents: Agents that learn.
-        out: Folder for the evaluations, one result folder per generator; an interrupted analysis
-            resumes there.
+        out: Folder for the evaluations, one result folder per generator, and the analysis; an
+            interrupted analysis resumes there.
         device: Where the generators run.
-
-    Returns:
-        The analysis, which is written into `out`, too.
-
-    Raises:
-        RunFolderError: If there is no such result folder, or a trained agent is missing in it.
-        ValueError: If an agent is unknown or does not learn, two folders have one name, or the
-            tokenizers differ.
-        MissingExtraError: If Matplotlib is not installed.
     """
+    from benchmarks.policies import tokenizer_of
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
+    from benchmarks.training import noted_training
 
     check_drawing()
     sources = {Path(folder).resolve().name: RunFolder(folder) for folder in folders}
@@ -53,25 +49,22 @@ def run(
     entries = find_agents(agents)
     if idle := [entry.name for entry in entries if not entry.trainable]:
         raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer")
-    _check_tokenizers(sources.values(), entries)
+    suites = {label: suite_of(own.settings) for label, own in sources.items()}
+    trained = [noted_training(own, e.trained_as, 0) for own in sources.values() for e in entries]
+    for suite in suites.values():
+        tokenizer_of(trained, suite)  # refuses those that differ
     moved = [e.from_run(own.path, label) for e in entries for label, own in sources.items()]
     rows = {
-        label: Benchmark(suite_of(own.settings), moved, Path(out) / label, device=device).run()
-        for label, own in sources.items()
+        label: Benchmark(suite, moved, Path(out) / label, device=device).run()
+        for label, suite in suites.items()
     }
     analysis = analyse(rows, [entry.name for entry in entries])
-    write_analysis(out, analysis, lambda figure: draw(figure, analysis))
+    write_analysis(out, analysis, draw)
     return analysis
 
 
 def analyse(rows: Mapping[str, Sequence[Mapping[str, Any]]], agents: Sequence[str]) -> Analysis:
-    """Return the matrices of mean reward: trained with (rows) against evaluated with (columns).
-
-    Args:
-        rows: Leaderboard rows by the run whose generator answered; the agents in them are named
-            `<agent>-<run that trained it>`.
-        agents: Names of the agents.
-    """
+    """Return mean rewards from leaderboard rows by generating run, agents `<agent>-<its run>`."""
     import pandas
 
     labels = list(rows)
@@ -84,32 +77,13 @@ def analyse(rows: Mapping[str, Sequence[Mapping[str, Any]]], agents: Sequence[st
             matrix = rewards.reindex(index=names, columns=labels)
             matrix.insert(0, "trained in", labels)
             tables[f"{agent}, {split}"] = Table.of(matrix)
-    return Analysis(
-        name="transfer",
-        title="Transfer between generators",
-        note="Mean reward of policies trained in the run of the row, with the generator and the "
-        "prompts of the run of the column. The diagonal is no transfer.",
-        tables=tables,
-    )
-
-
-def _check_tokenizers(sources: Iterable[RunFolder], entries: Sequence[Entry]) -> None:
-    from benchmarks.policies import one_vocabulary
-    from benchmarks.training import noted_training
-
-    trained = [noted_training(own, e.trained_as, 0) for own in sources for e in entries]
-    names = dict.fromkeys(one.stored_config()["task"]["tokenizer"] for one in trained)
-    if not one_vocabulary(names):
-        raise ValueError(
-            f"{', '.join(names)} have different tokenizers, and a policy knows the token ids of "
-            "its own alone. Give runs that share one, by their generators or by --tokenizer"
-        )
+    return Analysis("transfer", "Transfer between generators", _NOTE, tables)
 
 
 def draw(figure: Figure, analysis: Analysis) -> None:
     """Draw the matrices with their figures."""
     for axes, table in panels(figure, analysis.tables):
-        rewards = table.set_index("trained in").fillna(0.0)
+        rewards = table.set_index("trained in").astype(float).fillna(0.0)
         axes.imshow(rewards, vmin=0.0, vmax=1.0, cmap="cividis")
         for (y, x), value in np.ndenumerate(rewards):
             color = "white" if value < 0.6 else "black"

@@ -20,36 +20,23 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
 
 
 def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
-    """Join the finished parts of several result folders in one that equals an unsharded run.
+    """Join what is finished in several result folders in one, which equals an unsharded run.
 
-    Records, finished trainings and the runs of the provenance are copied; the folders stay as they
-    are.
-    Merging again, with what was finished since, is allowed.
-
-    Args:
-        folders: Result folders of one benchmark with the same settings.
-        out: Folder for all of it, new or merged from the same settings before.
-
-    Returns:
-        The joined folder, without a leaderboard, which takes reading all records.
-
-    Raises:
-        RunFolderError: If settings differ, or two folders hold different results of one part;
-            nothing is written then.
-        ValueError: If no folder is given, or one of them is `out`.
+    `out` may hold what was merged before. If settings or results of one part differ, nothing is
+    written. The leaderboard, which takes reading all records, is left out.
     """
-    sources = [RunFolder(folder) for folder in folders]
+    sources, out = [RunFolder(folder) for folder in folders], Path(out)
     if not sources:
         raise ValueError("Give at least one result folder to merge")
-    out = Path(out)
     if any(source.path.resolve() == out.resolve() for source in sources):
         raise ValueError(f"{out} is one of the folders to merge; give another --out")
     settings = sources[0].settings
     for source in sources[1:]:
         check_settings(source.path, settings)
         settings = {**settings, "agents": {**settings["agents"], **source.settings["agents"]}}
-    begun = check_settings(out, settings) is not None
-    parts = _unique_parts([*sources, RunFolder(out)] if begun else sources)
+    if check_settings(out, settings) is not None:
+        sources.insert(0, RunFolder(out))
+    parts = _unique_parts(sources)
     folder = RunFolder.open(out, settings)
     for relative, file in parts.items():
         target = folder.path / relative
@@ -59,7 +46,13 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
                 with replace_folder(target.with_suffix("")) as fresh:
                     shutil.copytree(training, fresh, dirs_exist_ok=True)
             write_file(target, file.read_bytes())
-    _join_provenance(sources, folder)
+    runs: list[dict[str, Any]] = []
+    for source in sources:
+        if (file := source.path / "provenance.json").is_file():
+            found = json.loads(file.read_text(encoding="utf-8"))["runs"]
+            runs += [run for run in found if run not in runs]
+    joined = {"runs": sorted(runs, key=lambda run: run["started"]), "settings": folder.settings}
+    write_file(folder.path / "provenance.json", json.dumps(joined, indent=2) + "\n")
     return folder
 
 
@@ -68,22 +61,10 @@ def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
     parts: dict[Path, Path] = {}
     for folder in folders:
         for file in [*folder.parts(), *sorted(folder.path.glob("training/*-seed*.json"))]:
-            relative = file.relative_to(folder.path)
-            other = parts.setdefault(relative, file)
+            other = parts.setdefault(file.relative_to(folder.path), file)
             if other is not file and other.read_bytes() != file.read_bytes():
                 raise RunFolderError(
                     f"{other} and {file} are different results of the same part: give folders of "
                     "different shards, or delete one of the two"
                 )
     return parts
-
-
-def _join_provenance(sources: Sequence[RunFolder], folder: RunFolder) -> None:
-    runs: list[dict[str, Any]] = []
-    for source in (folder, *sources):
-        file = source.path / "provenance.json"
-        if file.is_file():
-            found = json.loads(file.read_text(encoding="utf-8"))["runs"]
-            runs += [run for run in found if run not in runs]
-    joined = {"runs": sorted(runs, key=lambda run: run["started"]), "settings": folder.settings}
-    write_file(folder.path / "provenance.json", json.dumps(joined, indent=2) + "\n")

@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 
 from benchmarks.cluster.jobs import Job
 from benchmarks.runner import Benchmark
@@ -27,35 +27,24 @@ def run_on_processes(benchmark: Benchmark, processes: int) -> list[Row]:
 
     Each has a generator of its own, and computes with one thread. All write into the result folder,
     so what is finished, checkpoints of trainings included, is kept whatever happens. After a
-    failure, which is shown with its job, no other job begins, and those that run are finished.
-
-    Args:
-        benchmark: The benchmark; it is prepared if it is not.
-        processes: How many processes, at least 1.
-
-    Returns:
-        The leaderboard's rows, those of earlier runs included.
-
-    Raises:
-        ChildProcessError: If a process was killed, such as for lack of memory.
-        Exception: If `Benchmark.run` raises one, in whatever process.
+    failure, which is shown with its job and raised as it is, no other job begins, and those that
+    run are finished. If a process was killed, that is a ChildProcessError.
     """
     folder = benchmark.prepare()
     # Training takes longest, so it begins first.
     todo = [job for job in benchmark.jobs() if job.unfinished(folder)]
-    waiting = deque(sorted(todo, key=lambda job: not job.entry.trainable))
+    waiting = iter(sorted(todo, key=lambda job: not job.entry.trainable))
     running: dict[Future[None], Job] = {}
     failures: list[BaseException] = []
-    spawn = multiprocessing.get_context("spawn")
     with (
-        _one_thread_each(),
-        _pool(ProcessPoolExecutor(processes, spawn, _begin, (benchmark,))) as pool,
+        _pool(processes, benchmark) as pool,
         progress_bar(total=len(todo), unit="job", disable=not todo) as bar,
     ):
-        while running or (waiting and not failures):
-            while waiting and len(running) < processes and not failures:
-                job = waiting.popleft()
-                running[pool.submit(_do, job)] = job
+        while True:
+            free = 0 if failures else processes - len(running)
+            running |= {pool.submit(_do, job): job for job in islice(waiting, free)}
+            if not running:
+                break
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 job, error = running.pop(done), done.exception()
                 bar.write(f"{'failed' if error else 'done'}: {job}", sys.stderr)
@@ -73,7 +62,6 @@ def run_on_processes(benchmark: Benchmark, processes: int) -> list[Row]:
 
 
 def _begin(benchmark: Benchmark) -> None:
-    """Prepare a process for jobs."""
     global _benchmark
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -94,9 +82,12 @@ def _do(job: Job) -> None:
 
 
 @contextmanager
-def _pool(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """End a pool's processes; at once if the block is left by an exception, such as Ctrl-C."""
-    others = set(multiprocessing.active_children())
+def _pool(processes: int, benchmark: Benchmark) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool; if the block is left by an exception, such as Ctrl-C, its processes end now."""
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, spawn, _begin, (benchmark,))
+    others, before = set(multiprocessing.active_children()), os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # processes inherit it before they load torch
     try:
         yield pool
     except BaseException:
@@ -105,16 +96,6 @@ def _pool(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown()
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Set what processes inherit, before they load torch."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
         del os.environ["OMP_NUM_THREADS"]
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before

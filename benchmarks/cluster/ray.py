@@ -27,24 +27,11 @@ Files = dict[str, bytes]
 def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row]:
     """Do what `Benchmark.run` does, on the workers of a Ray cluster.
 
-    A job is an agent and seed on one split, or on all of them if it learns; all seeds are trained
-    at once, as far as there are workers. Finished jobs, and trained agents before they are
-    evaluated, are merged into the result folder as they arrive; the same call resumes from
-    there. A job whose worker dies is done again. The cluster is that of
-    `pcrl_gym.generators.ray.cluster.connected`.
-
-    Args:
-        benchmark: The benchmark, not prepared: no generator is loaded here.
-        workers: How many; each has a CPU, and a GPU if there are any. None: as many as the cluster
-            has GPUs, or CPUs without, or jobs if that is less.
-
-    Returns:
-        The leaderboard's rows, those of earlier runs included.
-
-    Raises:
-        LostCallError: If the workers of a job died again and again.
-        NoActorError, ValueError: If the workers cannot be started.
-        Exception: If `Benchmark.run` raises one; finished parts are kept.
+    Each worker has a CPU, and a GPU if there are any; None: as many as the cluster has GPUs, or
+    CPUs without, but no more than jobs. The benchmark is not prepared here, so no generator is
+    loaded. Finished jobs, and trained agents before they are evaluated, are merged into the result
+    folder as they arrive; the same call resumes from there. A job whose worker dies is done again;
+    after the last try that is a LostCallError.
     """
     out = benchmark.out
     begun = RunFolder(out) if (out / "settings.json").exists() else None
@@ -79,13 +66,7 @@ class Worker:
         self._benchmark = benchmark
 
     def work(self, what: str, job: Job, given: Files) -> Files:
-        """Train the agent of a job, or do all of it, and return the files of this job alone.
-
-        Args:
-            what: "train" or "do", the method of `Benchmark`.
-            job: The job.
-            given: What the result folder holds of it.
-        """
+        """Call "train" or "do" of the benchmark with a job; take and return its files."""
         out = self._benchmark.out
         write_files(out, given)
         getattr(self._benchmark, what)(job)

@@ -12,23 +12,9 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of several parts of a run, of about equal size.
+    """One of several parts of a run, of about equal size."""
 
-    Attributes:
-        number: Which one, from 1 to count.
-        count: How many there are.
-
-    Raises:
-        ValueError: If the number is not in 1 to count.
-
-    Example:
-        >>> Shard.parse("3/8")
-        Shard(number=3, count=8)
-        >>> str(Shard(3, 8))
-        '3/8'
-    """
-
-    number: int
+    number: int  # from 1 to count
     count: int
 
     def __post_init__(self) -> None:
@@ -39,21 +25,12 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def of(self, items: Sequence[Item]) -> list[Item]:
-        """Return the items that fall to this shard.
-
-        Example:
-            >>> Shard(2, 3).of("abcde")
-            ['b', 'e']
-        """
+        """Return the items that fall to this shard: of 2/3 the second, the fifth and so on."""
         return list(items[self.number - 1 :: self.count])
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Read a shard as `str` writes it.
-
-        Raises:
-            ValueError: If the text is something else.
-        """
+        """Read a shard as `str` writes it, such as "3/8"."""
         found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if not found:
             raise ValueError(f"A shard is written like 3/8, got {text!r}")

@@ -3,158 +3,137 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from benchmarks.budget import parse_episodes
-from benchmarks.cluster.shard import WHOLE, Shard
-from benchmarks.commands import common
-from benchmarks.suites import SUITES, Suite
-from benchmarks.tables import print_table
-from pcrl_gym.cli_tools import (
-    FAILURES,
-    add_command,
-    add_options,
-    positive,
-    print_error,
-    readable,
+from cyclopts import Group, Parameter
+from cyclopts.types import PositiveInt
+from cyclopts.validators import MutuallyExclusive
+
+from agents.runs.config import TaskConfig
+from pcrl_gym.cli_tools import FAILURES, Names, flags_of, message, resumable
+from pcrl_gym.envs.options import TaskOptions
+from pcrl_gym.errors import PcrlError, did_you_mean
+
+if TYPE_CHECKING:
+    from benchmarks.suites import Suite
+
+_TRAINING = Group.create_ordered(
+    "Training",
+    help="Per agent that learns and seed; by default a number of episodes that is its own.",
 )
-from pcrl_gym.errors import did_you_mean
-from pcrl_gym.generators.pretrained import DTYPES
-
-_AS_MANY = 0
-
-
-def add_run(commands: Any) -> None:
-    """Add the command to the subparsers of `argparse`."""
-    run = add_command(
-        commands,
-        "run",
-        _run,
-        "evaluate agents, or resume a result folder that has the same settings",
-        *(common.ROSTER, common.OUT, common.DATASET, common.SPLITS, common.GENERATOR),
-        *(common.TEMPLATE, common.DEVICE),
-        resumable=True,
-        description="Evaluate agents on a frozen suite, or on a dataset. An existing result folder "
-        "is resumed where the settings match and refused where they differ; agents may be added.",
-    )
-    add_options(
-        run,
-        suite=f"frozen suite: {', '.join(SUITES)}; --dataset only if it leaves that open",
-        tokenizer="of the policy: its tokens are the units (default: that of the policies, else "
-        "the generator's)",
-    )
-    run.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        help="the generator's weights (default float32; auto depends on the device)",
-    )
-    add_options(
-        run,
-        positive,
-        seeds="seeds per agent that uses chance (default: the suite's)",
-        limit="prompts per split, spread evenly over it",
-    )
-    run.add_argument(
-        "--policies",
-        nargs="+",
-        metavar="RUN",
-        help="folders of `python -m agents train`, one per seed: what they trained is evaluated, "
-        "and nothing is trained here",
-    )
-    training = run.add_argument_group(
-        "training", "per trainable agent and seed; by default a number of episodes that is its own"
-    )
-    episodes = "a number, or by agent: ppo=6144 scst=32768; episodes give the same agents again"
-    add_options(training, str, many=True, train_episodes=episodes)
-    minutes = "depends on the machine; with episodes, too, the first that is used up ends it"
-    add_options(training, float, train_minutes=minutes)
-    training.add_argument(
-        "--quick", action="store_true", help="a quarter of the default episodes, but for ppo"
-    )
-    spread = run.add_mutually_exclusive_group()
-    part = "do one part of the work, such as 3/8; see `merge`"
-    add_options(spread, readable(Shard.parse), shard=part)
-    spread.add_argument(
-        "--ray",
-        type=positive,
-        nargs="?",
-        const=_AS_MANY,
-        metavar="WORKERS",
-        help="do the work on a Ray cluster, that of RAY_ADDRESS or a local one: agents and seeds "
-        "at once, on so many workers (default: one per GPU, or per CPU without)",
-    )
-    rules = run.add_argument_group("rules, with --dataset and --split instead of a suite")
-    add_options(rules, reward="name, also with settings: threshold:penalty=0 (default threshold)")
-    rules.add_argument("--unit", choices=("token", "word"), help="unit (default token)")
-    window, longest = "window in units (default 128)", "longest answer (default 30)"
-    add_options(rules, positive, max_units=window, max_new_tokens=longest)
+_SPREAD = Group.create_ordered("Several at once", validator=MutuallyExclusive())
+_TASK = Group.create_ordered(
+    "Rules",
+    help="With `--dataset`, `--split` and `--generator` instead of a suite; a suite fixes most.",
+)
+TaskFlags = flags_of(TaskConfig, TaskOptions.__doc__, without=("split", "early_stopping"))
 
 
-def _run(
-    agents: Sequence[str],
+@resumable()
+def run(
+    *,
+    agents: Names,
     out: str,
     suite: str | None = None,
-    policies: Sequence[str] = (),
-    shard: Shard = WHOLE,
-    ray: int | None = None,
-    device: str = "auto",
-    quick: bool = False,
-    train_minutes: float | None = None,
-    train_episodes: Sequence[str] = (),
-    **given: Any,
-) -> int:
-    # Imported late: other commands must not wait for what evaluation needs.
+    splits: Names = (),
+    seeds: PositiveInt | None = None,
+    limit: PositiveInt | None = None,
+    policies: tuple[str, ...] = (),
+    train_episodes: Annotated[tuple[str, ...], Parameter(group=_TRAINING)] = (),
+    train_minutes: Annotated[float | None, Parameter(group=_TRAINING)] = None,
+    quick: Annotated[bool, Parameter(group=_TRAINING)] = False,
+    processes: Annotated[PositiveInt | None, Parameter(group=_SPREAD)] = None,
+    shard: Annotated[str | None, Parameter(group=_SPREAD)] = None,
+    ray: Annotated[
+        tuple[PositiveInt, ...] | None, Parameter(group=_SPREAD, consume_multiple=(0, 1))
+    ] = None,
+    task: Annotated[TaskFlags | None, Parameter(name="*", group=_TASK)] = None,
+) -> None:
+    """Evaluate agents, or resume a result folder of the same settings.
+
+    The agents are evaluated on a frozen suite, or on a dataset. An existing result folder is
+    resumed where the settings match and refused where they differ; agents may be added.
+
+    Args:
+        agents: Names or module:Class, also with settings: `keep_all random:rate=0.3`.
+        out: Result folder.
+        suite: Frozen suite, see `ls suites`; `--dataset` only if it leaves that open.
+        splits: Splits to evaluate; by default the suite's.
+        seeds: Seeds per agent that uses chance; by default the suite's, else 3.
+        limit: Prompts per split, spread evenly over it.
+        policies: Folders of `train`, one per seed: what they trained is evaluated, and nothing is
+            trained here.
+        train_episodes: A number, or by agent: `ppo=6144 scst=32768`. Episodes give the same agents
+            again.
+        train_minutes: Depends on the machine; with episodes, too, the first that is used up ends
+            the training.
+        quick: A quarter of the default episodes, but for ppo.
+        processes: Do the work in so many processes of this machine.
+        shard: Do one part of the work, such as `3/8`; see `merge`.
+        ray: Do the work on a Ray cluster, that of RAY_ADDRESS or a local one: agents and seeds at
+            once, on so many workers; without a number, one per GPU, or per CPU without.
+        task: What is evaluated, and how it is answered.
+    """
+    # Imported late: help must not wait for what evaluation needs.
+    from benchmarks.budget import parse_episodes
+    from benchmarks.cluster.shard import WHOLE, Shard
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
+    from benchmarks.tables import print_table
 
-    try:
-        chosen, entries = choose_suite(suite, given), find_agents(agents)
-        episodes: Any = parse_episodes(",".join(train_episodes)) if train_episodes else None
-        if policies:
-            from benchmarks.policies import find_policies, tokenizer_of, with_policies
+    given: dict[str, Any] = dict(task or {})
+    options = {key: given.pop(key) for key in ("device", "batch_size", "cache") if key in given}
+    chosen = {"splits": splits or None, "seeds": seeds, "limit": limit}
+    given |= {key: value for key, value in chosen.items() if value is not None}
+    rules, entries = _choose_suite(suite, given), find_agents(agents)
+    if policies:
+        from benchmarks.policies import find_policies, tokenizer_of, with_policies
 
-            found = find_policies(policies)
-            entries = with_policies(entries, found, chosen)
-            chosen = dataclasses.replace(chosen, tokenizer=tokenizer_of(found, chosen))
-        budget = {"train_minutes": train_minutes, "train_episodes": episodes, "quick": quick}
-        benchmark = Benchmark(chosen, entries, out, shard=shard, device=device, **budget)
-        if ray is None:
-            benchmark.prepare()
-    except FAILURES as error:
-        print_error(error)
-        return 2
+        found = find_policies(policies)
+        entries = with_policies(entries, found, rules)
+        rules = dataclasses.replace(rules, tokenizer=tokenizer_of(found, rules))
+    benchmark = Benchmark(
+        rules,
+        entries,
+        out,
+        train_minutes=train_minutes,
+        train_episodes=parse_episodes(",".join(train_episodes)) if train_episodes else None,
+        quick=quick,
+        shard=WHOLE if shard is None else Shard.parse(shard),
+        **options,
+    )
+    if ray is None:
+        benchmark.prepare()
     try:
-        if ray is None:
-            rows = benchmark.run()
-        else:
+        if processes is not None:
+            from benchmarks.cluster.processes import run_on_processes
+
+            rows = run_on_processes(benchmark, processes)
+        elif ray is not None:
             from benchmarks.cluster.ray import run_on_cluster
 
-            rows = run_on_cluster(benchmark, ray or None)
+            rows = run_on_cluster(benchmark, *ray)
+        else:
+            rows = benchmark.run()
     except FAILURES as error:
-        print_error(error)
-        print("Finished parts are kept; the same command resumes from there.", file=sys.stderr)
-        return 1
+        raise PcrlError(
+            f"{message(error)}\nFinished parts are kept; the same command resumes from there"
+        ) from error
     print_table(rows)
-    print(f"\nWritten to {out}")
-    return 0
+    print(f"Written to {out}")
 
 
-def choose_suite(name: str | None, given: Mapping[str, Any]) -> Suite:
-    """Return the frozen suite of a name, or (None) one of a dataset, with the fields `given`.
+def _choose_suite(name: str | None, given: dict[str, Any]) -> Suite:
+    """Return the frozen suite of a name, or (None) one of a dataset, with the fields `given`."""
+    from benchmarks.suites import SUITES, Suite
 
-    Raises:
-        ValueError: If a suite is unknown or comes with fields that it fixes, or neither suite nor
-            dataset or not all of dataset, splits and generator are given.
-    """
     if name is None:
         if "dataset" not in given:
             raise ValueError(
                 "Give --suite or --dataset (both for a suite that leaves its dataset open)"
             )
-        if not given.get("splits") or "generator" not in given:
+        if "splits" not in given or "generator" not in given:
             raise ValueError("--dataset without --suite needs --split and --generator")
         # The prefix keeps its rows apart from those of frozen suites.
         stem = Path(given["dataset"]).stem or given["dataset"]
@@ -168,11 +147,8 @@ def choose_suite(name: str | None, given: Mapping[str, Any]) -> Suite:
             f"Suite {suite.id} fixes {', '.join(fixed)}. Use --dataset without --suite, with "
             "--split and --generator, to choose"
         )
-    if missing := [
-        f"--{key}"
-        for key in ("dataset", "generator")
-        if getattr(suite, key) is None and key not in given
-    ]:
+    needed = [key for key in ("dataset", "generator") if getattr(suite, key) is None]
+    if missing := [f"--{key}" for key in needed if key not in given]:
         raise ValueError(f"Suite {suite.id} leaves {' and '.join(missing)} to you")
     if unknown := [split for split in given.get("splits", ()) if split not in suite.splits]:
         raise ValueError(

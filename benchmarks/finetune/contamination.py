@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,19 +38,17 @@ def overlaps(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[Overla
         >>> overlaps([Prompt(id="0", instruction=text, output="ants")], held_out)
         [Overlap(text=True, answer=True), Overlap(text=False, answer=False)]
     """
-    wanted = set[str]().union(*(_runs(prompt) for prompt in held_out))
-    prompts: Counter[str] = Counter()
-    answers: dict[str, set[str]] = defaultdict(set)
+    wanted = set[str]().union(*map(_runs, held_out))
+    answers: dict[str, list[str]] = defaultdict(list)  # of the training prompts with a run
     for prompt in train:
         for run in _runs(prompt) & wanted:
-            prompts[run] += 1
-            answers[run].add(prompt.output.strip())
-    found = []
+            answers[run].append(prompt.output.strip())
+    known = []
     for prompt in held_out:
-        shared = [run for run in _runs(prompt) if 0 < prompts[run] <= RARE]
-        same = any(prompt.output.strip() in answers[run] for run in shared)
-        found.append(Overlap(bool(shared), same))
-    return found
+        shared = [own for run in _runs(prompt) if 0 < len(own := answers.get(run, [])) <= RARE]
+        same = any(prompt.output.strip() in own for own in shared)
+        known.append(Overlap(bool(shared), same))
+    return known
 
 
 def _runs(prompt: Prompt) -> set[str]:

@@ -1,21 +1,31 @@
-"""How well a tuned generator answers held-out prompts, beside the commonest answer."""
+"""How well a tuned generator answers held-out prompts, beside the commonest answer; its card."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, compress
 from statistics import fmean, mode
 from typing import Any
 
 from benchmarks.finetune.contamination import overlaps
 from benchmarks.gold import against_gold
+from benchmarks.markdown import align
 from pcrl_gym.generators.base import Generator
 from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
 
-_ANSWERS = {"answer": "", "majority": "majority_"}  # prefixes of figures, by key of the rows
+# Columns of the two tables and their headings.
+_QUALITY = ("prompts", "exact_match", "majority_exact_match", "rouge_l", "majority_rouge_l")
+_KNOWN = (
+    "known_texts", "contaminated", "contaminated_exact_match", "contaminated_majority_exact_match",
+    "clean_exact_match", "clean_majority_exact_match",
+)  # fmt: skip
+_HEADS = (
+    ("prompts", "exact match", "commonest", "ROUGE-L", "commonest"),
+    ("known texts", "contaminated", "match of these", "commonest", "of the rest", "commonest"),
+)
 
 
 def majority(prompts: Sequence[Prompt]) -> Callable[[Prompt], str]:
@@ -24,17 +34,11 @@ def majority(prompts: Sequence[Prompt]) -> Callable[[Prompt], str]:
     What a model scores above it, it owes to reading the prompt. A source that training did not have
     gets the commonest answer of all. Of equally common answers the first in the dataset counts.
 
-    Args:
-        prompts: Training prompts; those without an answer do not count.
-
     Raises:
-        ValueError: If none has an answer.
+        ValueError: If none of the training prompts has an answer.
 
     Example:
-        >>> rows = [
-        ...     Prompt(id=str(i), instruction="?", output=a, source="s")
-        ...     for i, a in enumerate(["yes", "no", "no"])
-        ... ]
+        >>> rows = [Prompt(id=a, instruction="?", output=a) for a in ("yes", "no", "no")]
         >>> majority(rows)(rows[0])
         'no'
     """
@@ -77,77 +81,87 @@ def evaluate(
         ValueError: If no prompt is left, or no training prompt has an answer.
     """
     commonest = majority(train)
-    texts = {prompt.id: template.render(prompt).text for prompt in prompts}
     fitting = answered = [prompt for prompt in prompts if prompt.output.strip()]
+    texts = [template.render(prompt).text for prompt in answered]
     if generator.max_prompt_tokens is not None:
-        counts = generator.count_tokens([texts[prompt.id] for prompt in answered])
         room = generator.max_prompt_tokens - max_new_tokens
-        fitting = [p for p, count in zip(answered, counts, strict=True) if count <= room]
+        fits = [count <= room for count in generator.count_tokens(texts)]
+        fitting, texts = (list(compress(column, fits)) for column in (answered, texts))
     if not fitting:
         raise ValueError(
             f"none of {len(prompts)} prompts has an answer and fits {generator.name!r} beside "
             f"{max_new_tokens} new tokens"
         )
-    answers = generator.generate([texts[prompt.id] for prompt in fitting], max_new_tokens)
+    answers = generator.generate(texts, max_new_tokens)
     rows = [
-        {
-            "id": prompt.id,
-            "source": prompt.source,
-            "gold": prompt.output.strip(),
-            "answer": answer.text,
-            "majority": commonest(prompt),
-        }
+        {"id": prompt.id, "source": prompt.source, "gold": prompt.output.strip()}
+        | {"answer": answer.text, "majority": commonest(prompt)}
         for prompt, answer in zip(fitting, answers, strict=True)
     ]
+    known = overlaps(train, fitting)
     figures: dict[str, Any] = {
         "prompts": len(fitting),
         "without_gold": len(prompts) - len(answered),
         "too_long": len(answered) - len(fitting),
         "sha256": dataset_checksum(prompts),
         "max_new_tokens": max_new_tokens,
+        "distinct_answers": len({row["answer"] for row in rows}),
+        "known_texts": sum(overlap.text for overlap in known),
+        "contaminated": sum(overlap.answer for overlap in known),
     }
-    known = overlaps(train, fitting)
-    for key, who in _ANSWERS.items():
-        figures[f"{who}exact_match"] = _exact_match(rows, key)
-        scores = (against_gold(row[key], row["gold"]) for row in rows)
-        figures[f"{who}rouge_l"] = fmean(score.rouge_l for score in scores)
-    figures["distinct_answers"] = len({row["answer"] for row in rows})
-    figures["known_texts"] = sum(overlap.text for overlap in known)
-    figures["contaminated"] = sum(overlap.answer for overlap in known)
-    for kind, name in ((True, "contaminated"), (False, "clean")):
-        of_kind = [row for row, overlap in zip(rows, known, strict=True) if overlap.answer is kind]
-        for key, who in _ANSWERS.items():
-            figures[f"{name}_{who}exact_match"] = _exact_match(of_kind, key)
+    for key, who in (("answer", ""), ("majority", "majority_")):
+        figures[f"{who}rouge_l"] = fmean(against_gold(r[key], r["gold"]).rouge_l for r in rows)
+        hits = [row[key] == row["gold"] for row in rows]
+        figures[f"{who}exact_match"] = fmean(hits)
+        for kind, name in ((True, "contaminated"), (False, "clean")):
+            own = [hit for hit, of in zip(hits, known, strict=True) if of.answer is kind]
+            figures[f"{name}_{who}exact_match"] = fmean(own) if own else None
     return figures, rows
 
 
-def _exact_match(rows: Sequence[dict[str, str]], key: str) -> float | None:
-    return fmean(row[key] == row["gold"] for row in rows) if rows else None
-
-
-def figures_tables(splits: dict[str, dict[str, Any]]) -> str:
+def figures_tables(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """Return figures of all splits as two Markdown tables: the figures, and what training knew."""
-    lines = [
-        "| split | prompts | exact match | majority answer's | ROUGE-L | majority answer's |",
-        f"|{'---|' * 6}",
-    ]
-    for split, of in splits.items():
-        shares = (_percent(of[f"{who}exact_match"]) for who in _ANSWERS.values())
-        rouge = (f"{100 * of[f'{who}rouge_l']:.1f}" for who in _ANSWERS.values())
-        lines.append(f"| {split} | {of['prompts']} | {' | '.join((*shares, *rouge))} |")
-    lines += [
-        "",
-        "| split | known texts | contaminated | exact match of these | majority answer's "
-        "| of the rest | majority answer's |",
-        f"|{'---|' * 7}",
-    ]
-    for split, of in splits.items():
-        kinds = ("contaminated_", "contaminated_majority_", "clean_", "clean_majority_")
-        shares = (_percent(of[f"{kind}exact_match"]) for kind in kinds)
-        head = f"| {split} | {of['known_texts']} | {of['contaminated']}"
-        lines.append(f"{head} | {' | '.join(shares)} |")
-    return "\n".join(lines)
+    tables = []
+    for heads, keys in zip(_HEADS, (_QUALITY, _KNOWN), strict=True):
+        lines = [[split, *(_cell(of[key]) for key in keys)] for split, of in splits.items()]
+        tables.append(align([["split", *heads], *lines]))
+    return "\n".join(tables)
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}" if isinstance(value, float) else str(value)
+
+
+def card(settings: Mapping[str, Any], report: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
+    """Return the model card: what the model is and is not, with figures of held-out splits.
+
+    Args:
+        settings: What `settings.json` of the run holds.
+        report: What `training.json` holds.
+        splits: Figures of `evaluate` by split; may be empty.
+    """
+    machine = report["machine"]
+    device = machine["gpu"] or f"{machine['threads']} of {machine['cpu_count']} CPU cores"
+    lora = f", LoRA of rank {settings['lora']}, merged" if settings["lora"] else ""
+    origin, warning, table = f"tuned from {settings['model']}{lora}", "", ""
+    if settings["from_config"] is not None:
+        origin = f"trained from random weights ({settings['from_config']})"
+        warning = """
+A small model that saw nothing but this data: it knows little of the world, and results with it say
+nothing about large language models.
+"""
+    if splits:
+        table = f"""
+Greedy answers against the gold ones, beside the commonest answer in training of each prompt's
+source (of all training, where a source is new). A text is known if a training prompt shares a rare
+run of six words with the prompt, the prompt contaminated if one of those has the same answer:
+
+{figures_tables(splits)}"""
+    return f"""# Tuned generator
+
+A model of {report["parameters"]:,} parameters, {origin} on the answers of {report["rows"]:,}
+prompts of `{settings["data"]}` (SHA-256 of the prompts `{settings["train_sha256"][:16]}`), laid out
+by the {settings["template"]} template of pcrl_gym: {report["steps"]:,} steps in
+{report["minutes"]:.0f} minutes on {device}. The terms of the data and of the model it
+began with hold for it too.
+{warning}{table}"""

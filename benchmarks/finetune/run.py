@@ -1,34 +1,31 @@
-"""A tuning run: from options to a folder that `generator=` takes."""
+"""A tuning run: from options to a folder that `generator=` takes.
+
+OUT/settings.json     what was asked for; compared when the run is resumed
+OUT/tokenizer/        of a model from random weights
+OUT/checkpoint-N/     what `Trainer` resumes from; removed when the training has ended
+OUT/training.json     what the training took, and its losses
+OUT/model/            the result, with its card
+OUT/evaluation.json   figures of the held-out splits; OUT/answers-SPLIT.jsonl the answers
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+import filelock
 
-from agents.seeding import isolated_random_state
-from benchmarks.finetune.card import card
-from benchmarks.finetune.evaluation import evaluate, figures_tables
-from benchmarks.finetune.folder import check_folder, locked
-from benchmarks.finetune.material import prepare
-from benchmarks.finetune.models import (
-    INSTALL,
-    add_adapters,
-    batch_tokens,
-    default_rate,
-    training_arguments,
-    uses_bf16,
-)
+from agents.runs.config import differences
+from benchmarks.finetune.evaluation import card, evaluate, figures_tables
 from benchmarks.finetune.options import Options
-from benchmarks.finetune.rows import Batches
-from benchmarks.provenance import git_state, library_versions
+from benchmarks.finetune.trainer import uses_bf16
+from benchmarks.finetune.training import INSTALL, train
+from benchmarks.provenance import machine
 from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.pretrained import choose_device
@@ -45,8 +42,8 @@ def run(options: Options) -> None:
     In a launch of several processes each calls it; the first one alone writes and evaluates.
 
     Raises:
-        ValueError: If the folder holds something else or a run with other settings, the model or
-            data cannot be loaded, or no row is left to learn.
+        ValueError: If the folder holds something else or a run with other settings, or is in use,
+            the model or data cannot be loaded, or no row is left to learn.
         MissingExtraError: If accelerate, or peft with LoRA, is not installed.
     """
     try:
@@ -62,93 +59,56 @@ def run(options: Options) -> None:
         "processes": processes.num_processes,
         "train_sha256": dataset_checksum(prompts),
     }
-    splits = _held_out(options)
-    check_folder(out, settings)
+    there = [split for split in dataset_splits(options.data) if split != "train"]
+    splits = there if options.splits is None else options.splits
+    if missing := [split for split in splits if split not in there]:
+        raise ValueError(
+            f"{options.data} has no held-out split {', '.join(missing)}; it has "
+            f"{', '.join(there) or 'none'}"
+        )
+    _check_folder(out, settings)
     processes.wait_for_everyone()
-    with locked(out, processes.is_main_process):
-        if processes.is_main_process:
+    main = processes.is_main_process
+    with _locked(out) if main else contextlib.nullcontext():
+        if main:
             write_file(out / "settings.json", json.dumps(settings, indent=2) + "\n")
-            for folder in (out / "model", out / "tokenizer"):
-                recover_folder(folder)
+            recover_folder(out / "model")
+            recover_folder(out / "tokenizer")
         processes.wait_for_everyone()
         if not (out / "model").is_dir():
-            _train(options, settings, prompts, processes)
-        if processes.is_main_process:
+            train(options, settings, prompts, processes)
+        if main:
             for checkpoint in out.glob("checkpoint-*"):
                 shutil.rmtree(checkpoint)
             _evaluate(options, settings, prompts, splits)
 
 
-def _held_out(options: Options) -> tuple[str, ...]:
-    there = [split for split in dataset_splits(options.data) if split != "train"]
-    if options.splits is None:
-        return tuple(there)
-    missing = [split for split in options.splits if split not in there]
-    if missing:
-        raise ValueError(
-            f"{options.data} has no held-out split {', '.join(missing)}; it has "
-            f"{', '.join(there) or 'none'}"
-        )
-    return options.splits
-
-
-def _train(
-    options: Options, settings: dict[str, Any], prompts: Sequence[Prompt], processes: Any
-) -> None:
-    from benchmarks.finetune.trainer import AnswerTrainer, Clock, last_checkpoint, quiet
-
-    out = Path(options.out)
-    with processes.main_process_first():
-        material = prepare(options, prompts, out / "tokenizer")
-        checkpoint = last_checkpoint(out)
-    if processes.is_main_process:
-        resumed = f"; resumes from {checkpoint.name}" if checkpoint else ""
-        print(f"{options.model or options.from_config}: {material.summary()}{resumed}", flush=True)
-    batches, steps = _plan(options, [row.size for row in material.encoded.rows], processes)
-    seconds = None if options.minutes is None else 60 * options.minutes
-    clock = Clock(seconds, steps, 60 * options.checkpoint_minutes)
-    model = add_adapters(material.model, options.lora) if options.lora else material.model
-    with isolated_random_state(), quiet():
-        seq2seq = material.is_encoder_decoder
-        arguments = training_arguments(options, seq2seq, steps, settings["bf16"])
-        even = options.from_config is not None
-        trainer = AnswerTrainer(model, material, batches, clock, arguments, even)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if not processes.is_main_process:
+def _check_folder(out: Path, settings: dict[str, Any]) -> None:
+    """Raise a ValueError if a folder holds a run with other settings, or something else."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; give a folder for the run")
+    # What a run that was killed at once may leave.
+    if not out.is_dir() or {entry.name for entry in out.iterdir()} <= {"lock", "settings.json.tmp"}:
         return
-    report = material.report() | {
-        "trained_parameters": model.num_parameters(only_trainable=True),
-        "learning_rate": default_rate(options, material.is_encoder_decoder),
-        "batch_tokens": batch_tokens(options),
-        "steps": trainer.state.global_step,
-        "minutes": round(clock.seconds_done / 60, 2),
-        "device": _device_name(),
-        **_code(),
-        "history": [row for row in trainer.state.log_history if "loss" in row],
-    }
-    write_file(out / "training.json", json.dumps(report, indent=1) + "\n")
-    material.save(model, out / "model", card(settings, report))
+    file = out / "settings.json"
+    if not file.is_file():
+        raise ValueError(f"{out} holds files but no settings.json, so it is no run; give another")
+    if changed := differences(json.loads(file.read_text(encoding="utf-8")), settings):
+        lines = "\n".join(f"  {line}" for line in changed)
+        raise ValueError(
+            f"{out} holds a run with other settings:\n{lines}\n"
+            "Repeat its settings to resume it, or give another folder"
+        )
 
 
-def _plan(options: Options, sizes: list[int], processes: Any) -> tuple[Batches, int]:
-    """Return the batches of this process, and the optimizer steps that the budget allows."""
-    from benchmarks.finetune.trainer import UNLIMITED
-
-    batches = partial(
-        Batches,
-        sizes,
-        batch_tokens(options),
-        options.seed,
-        process=processes.process_index,
-        processes=processes.num_processes,
-    )
-    epochs = options.epochs
-    if epochs is None and options.steps is None and options.minutes is None:
-        epochs = 3.0
-    steps = options.steps or UNLIMITED
-    if epochs is not None:
-        steps = min(steps, max(1, len(batches(epochs=epochs)) // options.accumulate))
-    return batches(count=steps * options.accumulate), steps
+@contextlib.contextmanager
+def _locked(out: Path) -> Any:
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(out / "lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise ValueError(f"{out} is in use by another run that has not ended") from None
 
 
 def _evaluate(
@@ -158,12 +118,9 @@ def _evaluate(
     out = Path(options.out)
     report = json.loads((out / "training.json").read_text(encoding="utf-8"))
     file = out / "evaluation.json"
-    stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    # An evaluation of before `known_texts` is made again.
-    done = {split: of for split, of in stored.items() if "known_texts" in of}
+    done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     asked = {"limit": options.evaluate_limit, "max_new_tokens": options.max_new_tokens}
-    wanted = [split for split in splits if done.get(split, {}).get("asked") != asked]
-    if wanted:
+    if wanted := [split for split in splits if done.get(split, {}).get("asked") != asked]:
         generator: Any = load_generator(out / "model")
         template = make_template(options.template, generator.tokenizer)
         for split in wanted:
@@ -175,24 +132,11 @@ def _evaluate(
                 f"{split}: left out {figures['without_gold']} without a gold answer, "
                 f"{figures['too_long']} too long for the model"
             )
-            done[split] = figures | {"asked": asked, **_code()}
+            done[split] = figures | {"asked": asked, "machine": machine()}
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             write_file(out / f"answers-{split}.jsonl", lines)
             write_file(file, json.dumps(done, indent=1) + "\n")
         write_file(out / "model" / "README.md", card(settings, report, done))
-    print(
-        f"{report['parameters']:,} parameters, {report['minutes']:.1f} minutes on "
-        f"{report['device']}, {report['steps']} steps\n"
-    )
+    print(f"{report['steps']} steps in {report['minutes']:.1f} minutes\n")
     print(figures_tables(done) if done else f"{options.data} has no held-out split to evaluate.")
-    print(f"\ngenerator={str(out / 'model')!r}")
-
-
-def _code() -> dict[str, Any]:
-    return {"libraries": library_versions(), "git": git_state()}
-
-
-def _device_name() -> str:
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores"
+    print(f"generator={str(out / 'model')!r}")

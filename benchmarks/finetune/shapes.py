@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The size of a model."""
+class Shape(NamedTuple):
+    """The size of a model: of the T5 type with decoder layers, else of the GPT-2 type."""
 
     vocab: int  # most entries of the tokenizer
     width: int  # of the hidden states
     heads: int
     layers: int  # of a causal model, or of an encoder
-    decoder_layers: int = 0  # 0 for a causal model
+    decoder_layers: int = 0
     dropout: float = 0.1  # only larger models see the data often enough in their time to overfit
-    # Of `Options`: few steps fit into an hour on a CPU, so that batches are small there.
-    batch_tokens: int = 8_192
+    batch_tokens: int = 8_192  # of `Options`; few steps fit into an hour on a CPU
     positions: int = 1_024  # context of a causal model; an encoder-decoder has relative positions
-
-    @property
-    def is_encoder_decoder(self) -> bool:
-        """Whether it is of the T5 type; else it is of the GPT-2 type."""
-        return self.decoder_layers > 0
 
 
 SHAPES = {
-    "gpt2-mini": Shape(vocab=8_192, width=256, heads=8, layers=6, dropout=0.0, batch_tokens=1_024),
-    "gpt2-small": Shape(vocab=16_384, width=768, heads=12, layers=12),
-    "t5-mini": Shape(
-        vocab=8_192, width=256, heads=8, layers=5, decoder_layers=2, dropout=0.0, batch_tokens=1_024
-    ),
-    "t5-small": Shape(vocab=16_384, width=512, heads=8, layers=6, decoder_layers=6),
-    "t5-medium": Shape(vocab=16_384, width=768, heads=12, layers=8, decoder_layers=4),
+    "gpt2-mini": Shape(8_192, 256, 8, 6, dropout=0.0, batch_tokens=1_024),
+    "gpt2-small": Shape(16_384, 768, 12, 12),
+    "t5-mini": Shape(8_192, 256, 8, 5, 2, dropout=0.0, batch_tokens=1_024),
+    "t5-small": Shape(16_384, 512, 8, 6, 6),
+    "t5-medium": Shape(16_384, 768, 12, 8, 4),
 }
 """By name. The mini ones (7 and 8 M parameters) are for one CPU core, `gpt2-small` (98 M) and
 `t5-medium` (107 M) for a GPU."""
@@ -45,33 +35,21 @@ def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
-    control = {name: getattr(tokenizer, name) for name in ("pad_token_id", "eos_token_id")}
+    _, width, heads, layers, decoder_layers, drop, _, positions = shape
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    common: Any = {"vocab_size": len(tokenizer), "pad_token_id": pad, "eos_token_id": end}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if shape.is_encoder_decoder:
+        if decoder_layers:
             t5 = T5Config(
-                vocab_size=len(tokenizer),
-                d_model=shape.width,
-                d_kv=shape.width // shape.heads,
-                d_ff=4 * shape.width,
-                num_layers=shape.layers,
-                num_decoder_layers=shape.decoder_layers,
-                num_heads=shape.heads,
-                dropout_rate=shape.dropout,
-                **control | {"decoder_start_token_id": tokenizer.pad_token_id},
-            )
+                d_model=width, d_kv=width // heads, d_ff=4 * width, num_heads=heads,
+                num_layers=layers, num_decoder_layers=decoder_layers, dropout_rate=drop,
+                decoder_start_token_id=pad, **common,
+            )  # fmt: skip
             return T5ForConditionalGeneration(t5)
         gpt2 = GPT2Config(
-            vocab_size=len(tokenizer),
-            n_positions=shape.positions,
-            n_embd=shape.width,
-            n_layer=shape.layers,
-            n_head=shape.heads,
-            activation_function="gelu_pytorch_tanh",
-            resid_pdrop=shape.dropout,
-            embd_pdrop=shape.dropout,
-            attn_pdrop=shape.dropout,
-            bos_token_id=None,
-            **control,
-        )
+            n_positions=positions, n_embd=width, n_layer=layers, n_head=heads, bos_token_id=None,
+            resid_pdrop=drop, embd_pdrop=drop, attn_pdrop=drop,
+            activation_function="gelu_pytorch_tanh", **common,
+        )  # fmt: skip
         return GPT2LMHeadModel(gpt2)

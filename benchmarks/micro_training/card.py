@@ -7,7 +7,7 @@ import platform
 from collections import defaultdict
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -17,61 +17,43 @@ from pcrl_gym.micro.tasks import micro_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.prompts.prompt import Prompt
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
 MAX_NEW_TOKENS = 30
 GOALS = {"validation_seen": 0.97, "validation_unseen": 0.95, "validation_human": 0.80}
 
 
-def evaluate(
-    model: Any, tokenizer: PreTrainedTokenizerFast
-) -> tuple[dict[str, Any], dict[str, list[dict[str, str]]]]:
-    """Compare a model's greedy answers on the validation splits with the gold ones.
-
-    Returns:
-        Per split the number of prompts, their checksum and `exact_match`; and the misses.
-    """
-    generator = HFGenerator(model, tokenizer, name="micro")
-    results, misses = {}, {}
-    for split in GOALS:
-        prompts = micro_prompts(split)
-        shares, misses[split] = exact_match(generator, prompts)
-        results[split] = {"prompts": len(prompts), "sha256": dataset_checksum(prompts)}
-        results[split]["exact_match"] = shares
-    return results, misses
-
-
-def exact_match(
-    generator: HFGenerator, prompts: list[Prompt]
-) -> tuple[dict[str, float], list[dict[str, str]]]:
-    """Return the shares of greedy answers that are the gold ones, "all" and by family; misses."""
+def exact_match(generator: HFGenerator, prompts: list[Prompt]) -> dict[str, float]:
+    """Return the shares of greedy answers that are the gold ones, "all" and by family."""
     answers = generator.generate([prompt_text(p) for p in prompts], MAX_NEW_TOKENS)
     hits: dict[str, list[bool]] = defaultdict(list)
-    misses = []
     for prompt, answer in zip(prompts, answers, strict=True):
-        hit = answer.text == prompt.output
-        hits["all"].append(hit)
-        hits[prompt.source.split("/")[0]].append(hit)
-        if not hit:
-            misses.append({**asdict(prompt), "answer": answer.text})
-    return {name: sum(rows) / len(rows) for name, rows in hits.items()}, misses
+        for name in ("all", prompt.source.split("/")[0]):
+            hits[name].append(answer.text == prompt.output)
+    return {name: sum(own) / len(own) for name, own in hits.items()}
 
 
 def make_report(
-    config: Config, model: Any, results: dict[str, Any], command: str, seconds: float
+    config: Config, generator: HFGenerator, command: str, seconds: float
 ) -> dict[str, Any]:
     """Return what is kept beside the weights as `training.json`."""
     cores = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores ({platform.machine()})"
+    prompts = {split: micro_prompts(split) for split in ("train", *GOALS)}
+    sums = {split: dataset_checksum(own) for split, own in prompts.items()}
     return {
         "command": command,
         "config": asdict(config),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(p.numel() for p in generator.model.parameters()),
         "seconds": round(seconds),
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else cores,
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
-        "train_sha256": dataset_checksum(micro_prompts("train")),
-        "splits": results,
+        "train_sha256": sums["train"],
+        "splits": {
+            split: {
+                "prompts": len(prompts[split]),
+                "sha256": sums[split],
+                "exact_match": exact_match(generator, prompts[split]),
+            }
+            for split in GOALS
+        },
     }
 
 

@@ -7,13 +7,7 @@ from random import Random
 from typing import Any
 
 import torch
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+import transformers
 
 from pcrl_gym.episodes.tokenizers import train_byte_level
 from pcrl_gym.micro.families import FAMILIES
@@ -27,15 +21,15 @@ class Config:
     """The settings that decide the weights of one generator."""
 
     kind: str
-    steps: int
+    steps: int = 11_200
     batch: int = 128
     pool: int = 16  # batches that are drawn together and sorted by length
     warmup: int = 200
     restart: int = 8_800  # the learning rate has fallen to zero, and starts again lower
     restart_rate: float = 0.3
     decay: float = 0.27  # share of the steps before `restart` in which the learning rate falls
-    # Steps in which most prompts come without filler: there the tasks are learned at half the cost.
-    # Reading past filler is learned before, and all of it together after.
+    # Steps in which most prompts come without filler: tasks are learned there at half the cost,
+    # reading past filler before, and all of it together after.
     short: tuple[int, int] = (3_600, 6_400)
     short_share: float = 0.85
     matrix_lr: float = 0.02
@@ -50,13 +44,11 @@ def prompt_text(prompt: Prompt) -> str:
     return AlpacaTemplate().render(prompt).text
 
 
-def train_tokenizer(config: Config) -> PreTrainedTokenizerFast:
+def train_tokenizer(config: Config) -> transformers.PreTrainedTokenizerFast:
     """Return a byte-level BPE tokenizer trained on micro prompts."""
     rng = Random(f"{config.seed}:tokenizer")
-    texts = []
-    for _ in range(30_000):
-        prompt = draw(rng, FAMILIES)
-        texts += [prompt_text(prompt), " " + prompt.output]
+    prompts = [draw(rng, FAMILIES) for _ in range(30_000)]
+    texts = [text for prompt in prompts for text in (prompt_text(prompt), " " + prompt.output)]
     return train_byte_level(texts, config.vocab, config.positions)
 
 
@@ -65,20 +57,20 @@ def build_model(config: Config) -> Any:
     torch.manual_seed(config.seed)  # the command's own process: nobody else draws from this stream
     # Eager attention: the fused one's backward pass takes over half of a CPU step (torch 2.13).
     if config.kind == "causal":
-        gpt2 = GPT2Config(
+        gpt2 = transformers.GPT2Config(
             vocab_size=config.vocab, n_positions=config.positions, n_embd=160, n_layer=5, n_head=5,
             activation_function="gelu_pytorch_tanh",
             resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
             bos_token_id=None, eos_token_id=1, pad_token_id=0,
         )  # fmt: skip
-        return GPT2LMHeadModel._from_config(gpt2, attn_implementation="eager")
+        return transformers.GPT2LMHeadModel._from_config(gpt2, attn_implementation="eager")
     decoder: dict[str, Any] = {"decoder_start_token_id": 0}  # missing in T5Config's signature
-    t5 = T5Config(
+    t5 = transformers.T5Config(
         vocab_size=config.vocab, d_model=128, d_kv=32, d_ff=512, num_layers=5, num_decoder_layers=3,
         num_heads=4, relative_attention_num_buckets=64, relative_attention_max_distance=128,
         dropout_rate=0.0, eos_token_id=1, pad_token_id=0, **decoder,
     )  # fmt: skip
-    return T5ForConditionalGeneration._from_config(t5, attn_implementation="eager")
+    return transformers.T5ForConditionalGeneration._from_config(t5, attn_implementation="eager")
 
 
 def optimizers(model: Any, config: Config) -> list[torch.optim.Optimizer]:
@@ -88,15 +80,14 @@ def optimizers(model: Any, config: Config) -> list[torch.optim.Optimizer]:
     matrices they saturate, and copying is learned late.
     """
     outside = ("wte", "wpe", "shared", "lm_head", "relative_attention_bias", ".q.", ".k.")
-    named = list(model.named_parameters())
-    matrices = [p for n, p in named if p.ndim == 2 and not any(o in n for o in outside)]
-    slow = [p for n, p in named if ".q." in n or ".k." in n]
-    taken = {id(p) for p in [*matrices, *slow]}
-    others = [p for _, p in named if id(p) not in taken]
+    named = dict(model.named_parameters())
+    slow = {n: p for n, p in named.items() if ".q." in n or ".k." in n}
+    matrices = {n: p for n, p in named.items() if p.ndim == 2 and not any(o in n for o in outside)}
+    others = [p for n, p in named.items() if n not in slow and n not in matrices]
     groups = [{"params": others, "lr": config.other_lr}]
     if slow:
-        groups.append({"params": slow, "lr": config.other_lr / 3})
+        groups.append({"params": [*slow.values()], "lr": config.other_lr / 3})
     return [
-        torch.optim.Muon(matrices, lr=config.matrix_lr, weight_decay=0.01),
+        torch.optim.Muon([*matrices.values()], lr=config.matrix_lr, weight_decay=0.01),
         torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
     ]

@@ -6,6 +6,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from benchmarks.analyses.analysis import Analysis
 from benchmarks.report.data import Board, pareto_front
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
@@ -25,26 +27,19 @@ _NEEDLESS = (
 _LABEL_PLACES = ((6, 0), (-6, 0), (6, 9), (6, -9), (-6, 9), (-6, -9), (6, 18), (6, -18))
 
 
-def svg(draw: Callable[[Figure], None], size: tuple[float, float], title: str) -> str:
-    """Return a drawing as an element of the page, in the page's colors; always the same.
-
-    Args:
-        draw: Draws into an empty figure.
-        size: Width and height in inches.
-        title: What is shown; no two drawings of a page may have the same.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-    """
+def svg(
+    draw: Callable[[Figure, Any], None], subject: Any, size: tuple[float, float], title: str
+) -> str:
+    """Return a drawing of a size in inches as an element in the page's colors; always the same."""
     check_drawing()
     import matplotlib
     from matplotlib.figure import Figure
 
     file = io.StringIO()
-    # The salt: else two drawings could have ids in common.
+    # The salt: else two drawings could have ids in common, so no two may have the same title.
     with matplotlib.rc_context({"svg.hashsalt": title}, _HERE / "page.mplstyle"):
         figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
+        draw(figure, subject)
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     drawn = re.sub(_NEEDLESS, "", file.getvalue().partition("<svg")[2], flags=re.S)
     light = (_HERE / "page.css").read_text(encoding="utf-8").partition("@media")[0]
@@ -55,29 +50,23 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], title: str) -
 
 
 def scatter_png(boards: Sequence[Board]) -> bytes:
-    """Draw one panel per split, see `draw_scatter`; as PNG."""
-    panels = [(f"{b.title}\n{split}", rows) for b in boards for split, rows in b.rows.items()]
-    across = min(3, len(panels))
-    down = -(-len(panels) // across)
-
-    def draw(figure: Figure) -> None:
-        for place, (title, rows) in enumerate(panels, start=1):
-            draw_scatter(figure, rows, title, (down, across, place))
-
-    return png(draw, (4.4 * across, 3.8 * down), dpi=110)
+    """Draw one panel per split; as PNG."""
+    panels = {f"{b.title}\n{split}": rows for b in boards for split, rows in b.rows.items()}
+    size = 4.4 * min(3, len(panels)), 3.8 * -(-len(panels) // 3)
+    return png(partial(draw_scatter, panels=panels), size, dpi=110)
 
 
-def draw_scatter(
-    figure: Figure,
-    rows: Sequence[Mapping[str, Any]],
-    title: str = "",
-    place: tuple[int, int, int] = (1, 1, 1),
-) -> None:
-    """Draw compression ratio against similarity: an agent is a point, the Pareto front a line."""
+def draw_scatter(figure: Figure, panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Draw ratio against similarity: an agent is a point, the Pareto front a line, by title."""
+    for place, (title, rows) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(-(-len(panels) // 3), min(3, len(panels)), place)
+        axes.set_title(title, fontsize="medium", parse_math=False)
+        _draw_rows(axes, rows)
+
+
+def _draw_rows(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.transforms import Bbox
 
-    axes = figure.add_subplot(*place)
-    axes.set_title(title, fontsize="medium", parse_math=False)
     front = pareto_front(rows)
     points = {row["agent"]: (row["compression_ratio"], row["similarity"]) for row in rows}
     best = sorted(points[agent] for agent in front)
@@ -88,7 +77,7 @@ def draw_scatter(
     axes.margins(0.1)
     axes.set(xlabel="compression ratio", ylabel="similarity")
     axes.grid(alpha=0.5)
-    figure.draw_without_rendering()  # places the axes, and so the points
+    axes.figure.draw_without_rendering()  # places the axes, and so the points
     taken = [Bbox([at - 4, at + 4]) for at in map(axes.transData.transform, points.values())]
     for row in sorted(rows, key=lambda row: -row["similarity"]):
         name, point = row["agent"] + " *" * row["oracle"], points[row["agent"]]

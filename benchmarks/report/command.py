@@ -18,24 +18,12 @@ FILES = (
 
 
 def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
-    """Write `FILES` for result folders or published standings, in place of those of before.
-
-    Args:
-        folders: The folders.
-        out: Folder for the report; None for `report` in the first of them.
-
-    Raises:
-        RunFolderError: If a folder cannot be read, or `out` holds something else.
-        ValueError: If the page would be too large.
-        MissingExtraError: If matplotlib is not installed.
-    """
+    """Write `FILES` of result folders or standings into `out`, by default `report` in the first."""
     if not folders:
         raise RunFolderError("report needs at least one result folder")
     out = folders[0] / "report" if out is None else out
-    if out.exists() and not out.is_dir():
-        raise RunFolderError(f"{out} is a file; give a folder for the report")
-    if (out / "settings.json").exists():
-        raise RunFolderError(f"{out} is a result folder; give another for the report")
+    if out.is_file() or (out / "settings.json").exists():
+        raise RunFolderError(f"{out} is a file or a result folder; give another for the report")
     found = [name for name in FILES if (out / name).exists()]
     table = out / "leaderboard.md"
     if found and not (table.is_file() and MARK.encode() in table.read_bytes()):

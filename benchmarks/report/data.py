@@ -22,31 +22,18 @@ MAX_POINTS = 100
 
 @dataclass(frozen=True)
 class Board:
-    """A result folder, read.
+    """A result folder, read."""
 
-    Attributes:
-        title: Suite, version and limit; with the folder's name where two would be called the same.
-        generator: Name of the generator.
-        rows: Leaderboard rows of each split, in the order of the settings, best reward first.
-        records: All records; None where standings were published without them.
-        run: What `provenance.json` says of the last run.
-        analyses: The folder's analyses, and how its agents learned.
-    """
-
-    title: str
+    title: str  # suite, version and limit; with the folder's name where two titles are equal
     generator: str
-    rows: dict[str, list[Any]]
-    records: DataFrame | None
-    run: dict[str, Any]
-    analyses: list[Analysis]
+    rows: dict[str, list[Any]]  # leaderboard rows of each split, best reward first
+    records: DataFrame | None  # None where standings were published without them
+    run: dict[str, Any]  # what provenance.json says of the last run
+    analyses: list[Analysis]  # the folder's, and how its agents learned
 
 
 def read_boards(folders: Sequence[Path]) -> list[Board]:
-    """Read result folders.
-
-    Raises:
-        RunFolderError: If one is no result folder, is damaged or holds no finished results.
-    """
+    """Read result folders; one without results, or damaged, raises a RunFolderError."""
     opened = [RunFolder(folder) for folder in folders]
     titles = [suite_title(one.settings).encode("utf-8", "replace").decode() for one in opened]
     return [
@@ -77,20 +64,15 @@ def _read(folder: RunFolder, title: str) -> Board:
 
 
 def learning(folder: Path) -> Analysis:
-    """Return the reward in training, a line per trained agent and seed.
-
-    Each has a folder `training/<agent>-seed<k>` with `metrics.jsonl`, of which a last line that is
-    torn, as while training, is left out.
-    """
+    """Return the reward in the trainings of a result folder, a line per agent and seed."""
     import numpy as np
 
     lines = []
     for file in sorted(folder.glob("training/*-seed*/metrics.jsonl")):
-        whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
-        rows = [json.loads(line) for line in whole.splitlines()]
-        points = np.stack(series(rows, "update", "reward"), axis=1)
+        whole = file.read_bytes().split(b"\n")[:-1]  # the last line is torn while training
+        points = series([json.loads(line) for line in whole], "update", "reward").reset_index()
         if len(points):
-            parts = np.array_split(points, min(len(points), MAX_POINTS))
+            parts = np.array_split(points.to_numpy(), min(len(points), MAX_POINTS))
             means = [tuple(part.mean(axis=0).round(4).tolist()) for part in parts]
             lines.append(Series(file.parent.name.replace("-seed", ", seed "), tuple(means)))
     note = "Mean reward in training, a line per seed; neighboring updates are averaged."
@@ -101,19 +83,11 @@ def learning(folder: Path) -> Analysis:
 def pareto_front(rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return the agents on the Pareto front of ratio and similarity.
 
-    Agents that see the generator's answers are ceilings: they neither stand on the front nor push
-    others off it.
-
-    Example:
-        >>> a = {"agent": "a", "compression_ratio": 0.5, "similarity": 0.7, "oracle": False}
-        >>> b = {"agent": "b", "compression_ratio": 0.4, "similarity": 0.7, "oracle": False}
-        >>> pareto_front([a, b])
-        {'a'}
+    Agents that see the generator's answers neither stand on it nor push others off it.
     """
-    fair = [row for row in rows if not row["oracle"]]
-    at = {row["agent"]: (row["compression_ratio"], row["similarity"]) for row in fair}
-
-    def beaten(x: float, y: float) -> bool:
-        return any(u >= x and v >= y and (u, v) != (x, y) for u, v in at.values())
-
-    return {agent for agent, place in at.items() if not beaten(*place)}
+    fair = [(r["agent"], r["compression_ratio"], r["similarity"]) for r in rows if not r["oracle"]]
+    return {
+        agent
+        for agent, x, y in fair
+        if not any(u >= x and v >= y and (u, v) != (x, y) for _, u, v in fair)
+    }

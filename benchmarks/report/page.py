@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.analyses.analysis import Analysis
 from benchmarks.columns import COLUMNS, measured
 from benchmarks.markdown import cell, finite
 from benchmarks.report.charts import draw_lines, draw_scatter, svg
 from benchmarks.report.data import Board, pareto_front
-from benchmarks.report.sample import FIGURES, choose_prompts, prompt_groups, script_json
 from benchmarks.tables import ORACLE_MARK, notes
+from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 MAX_BYTES = 2_000_000
+# What the browser shows of a record, as far as it was measured.
+FIGURES = (
+    "reward", "similarity", "compression_ratio", "drop_rate", "requested_rate", "log_likelihood",
+    "original_tokens", "compressed_tokens", "template_tokens", "gold_rouge_l", "compress_ms",
+)  # fmt: skip
 
 
 def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the page in UTF-8, with as many prompts as there is room for.
-
-    Raises:
-        ValueError: If it would have more than `max_bytes` even without prompts.
-        MissingExtraError: If matplotlib is not installed.
-    """
+    """Return the page in UTF-8, with as many prompts as there is room for."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True}
@@ -39,17 +35,11 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
     splits = [
         {"key": f"{place}.{split}", "board": board, "name": split, "rows": rows}
         | {"columns": measured(rows, COLUMNS), "front": sorted(pareto_front(rows))}
-        | {"chart": svg(partial(draw_scatter, rows=rows), (7, 4), f"{board.title}, {split}")}
+        | {"chart": svg(draw_scatter, {"": rows}, (7, 4), f"{board.title}, {split}")}
         for place, board in enumerate(boards)
         for split, rows in board.rows.items()
     ]
-    analyses = [
-        (board, analysis, svg(draw, (9, 4.5), f"{analysis.title}, {board.title}") if draw else "")
-        for board in boards
-        for analysis in board.analyses
-        for draw in [_drawing(analysis)]
-    ]
-
+    analyses = [(board, one, _chart(board, one)) for board in boards for one in board.analyses]
     groups = prompt_groups(boards)
     values = {"boards": boards, "splits": splits, "analyses": analyses, "columns": COLUMNS}
     values["of_prompts"] = sum(map(len, groups))
@@ -68,8 +58,46 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
     return render(choose_prompts(groups, room))
 
 
-def _drawing(analysis: Analysis) -> Callable[[Figure], None] | None:
+def _chart(board: Board, analysis: Analysis) -> str:
+    draw = draw_lines
     if analysis.name in ("dropped", "judge", "rates", "transfer"):
-        module = import_module(f"benchmarks.analyses.{analysis.name}")  # transfer's loads torch
-        return partial(module.draw, analysis=analysis)
-    return partial(draw_lines, analysis=analysis) if analysis.series else None
+        draw = import_module(f"benchmarks.analyses.{analysis.name}").draw
+    elif not analysis.series:
+        return ""
+    return svg(draw, analysis, (9, 4.5), f"{analysis.title}, {board.title}")
+
+
+def choose_prompts(groups: Sequence[Sequence[dict[str, Any]]], budget: int) -> list[dict[str, Any]]:
+    """Choose as many prompts of each group whose `script_json` takes at most `budget` bytes."""
+    sizes = [[len(script_json(prompt)) + 1 for prompt in group] for group in groups]
+    count = max(map(len, groups), default=0)
+    while sum(own[at] for own in sizes for at in pick_evenly(len(own), count)) > budget:
+        count = count * 49 // 50
+    return [group[at] for group in groups for at in pick_evenly(len(group), count)]
+
+
+def script_json(value: Any) -> str:
+    """JSON in ASCII that may stand inside a `script` element, whatever texts it holds."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def prompt_groups(boards: Sequence[Board]) -> list[list[dict[str, Any]]]:
+    """Return the prompts of each split of each folder, each with the records of all agents."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for place, board in enumerate(boards):
+        for record in () if board.records is None else board.records.itertuples(index=False):
+            prompt = {key: getattr(record, key) for key in ("source", "prompt", "output", "gold")}
+            prompt |= {"id": record.prompt_id, "split": f"{place}.{record.split}", "views": []}
+            figures = [finite(getattr(record, key)) for key in FIGURES]
+            view = [  # not an object: the keys would take more room than the values
+                record.agent,
+                record.seed,
+                [int(end) for both in record.dropped for end in both],
+                None if record.compressed_output == record.output else record.compressed_output,
+                [round(value, 4) if isinstance(value, float) else value for value in figures],
+            ]
+            group = groups.setdefault(prompt["split"], {})
+            group.setdefault(record.prompt_id, prompt)["views"].append(view)
+    return [list(group.values()) for group in groups.values()]

@@ -10,12 +10,13 @@ from benchmarks.markdown import cell
 from benchmarks.report.data import Board
 from benchmarks.tables import ORACLE_MARK, Row, format_leaderboard, notes
 
+# Ends the Markdown of every report, by which its folder differs from those of others.
 MARK = "<!-- pcrl_gym benchmarks report -->"
-"""Ends the Markdown of every report, by which its folder differs from those of others."""
 
-_LATEX_OMITS = ("seeds", "n", "compression_ratio_micro", "compress_ms")
+_LATEX_OMITS = ("seeds", "n", "compression_ratio_micro", "compress_ms")  # to fit into `article`
 _ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX = str.maketrans(_ESCAPES | {mark: f"\\{mark}" for mark in "&%$#_{}"})
+_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", "|": "\\|"})
 
 
 def markdown(boards: Sequence[Board]) -> str:
@@ -30,31 +31,26 @@ def markdown(boards: Sequence[Board]) -> str:
 
 
 def latex(boards: Sequence[Board]) -> str:
-    r"""Return one `table` with `booktabs` rules per split, for `\input`.
-
-    Set small and without `_LATEX_OMITS`, so that it fits the text of `article`; numbers of prompts
-    and seeds stand in the caption.
-    """
+    r"""Return one `table` with `booktabs` rules per split, for `\input`."""
     from pandas import DataFrame
 
     blocks = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}.\n"]
     for board, split, rows in ((b, split, rows) for b in boards for split, rows in b.rows.items()):
         columns = [c for c in measured(rows, columns_of("main")) if c.key not in _LATEX_OMITS]
-        frame = DataFrame(
-            {latex_text(c.title): [cell(row[c.key]) for row in rows] for c in columns}
-        )
+        frame = DataFrame({c.title: [cell(row[c.key]) for row in rows] for c in columns})
         frame["agent"] += [ORACLE_MARK * row["oracle"] for row in rows]
         caption = (
             f"{board.title}, {split} (generator: {board.generator}): {rows[0]['n']} prompts, seeds "
             f"of agents with chance: {max(row['seeds'] for row in rows)}. {notes(rows)}"
         )
+        frame = frame.rename(columns=latex_text)
         table = frame.map(lambda text: latex_text(text).replace(" to ", "--")).to_latex(
             index=False, column_format=f"@{{}}l{'r' * (len(columns) - 1)}@{{}}"
         )
-        blocks += [
+        blocks.append(
             "\\begin{table}\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{1.8pt}\n"
             f"\\caption{{{latex_text(caption)}}}\n{table}\\end{{table}}\n"
-        ]
+        )
     return "\n".join(blocks)
 
 
@@ -71,22 +67,18 @@ def comma_separated(boards: Sequence[Board]) -> str:
     frame = DataFrame(named)
     columns = {key: frame[key] for key in ("suite", "split", "generator", "oracle")}
     for column in measured(named, COLUMNS):
-        ends = ("_low", "_high") if column.kind == "interval" else ("",)
-        for place, end in enumerate(ends):
-            values = frame[column.key]
-            columns[column.key + end] = values.str[place] if end else values
+        values = frame[column.key]
+        if column.kind == "interval":
+            columns |= {f"{column.key}_low": values.str[0], f"{column.key}_high": values.str[1]}
+        else:
+            columns[column.key] = values
     return DataFrame(columns).to_csv(index=False)
 
 
 def latex_text(text: str) -> str:
-    r"""Escape what LaTeX would take for a command, with the encoding T1.
-
-    Example:
-        >>> print(latex_text(r"keep_all & 95 % \input{x}"))
-        keep\_all \& 95 \% \textbackslash{}input\{x\}
-    """
+    """Escape what LaTeX would take for a command, with the encoding T1."""
     return " ".join(text.split()).translate(_LATEX)
 
 
 def _markdown(text: str) -> str:
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return " ".join(text.split()).translate(_MARKDOWN)

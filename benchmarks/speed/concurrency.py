@@ -32,10 +32,6 @@ def run(
         levels: Requests in flight, one measurement each.
         prompts: Prompts of micro per measurement.
         max_new_tokens: Longest answer.
-
-    Raises:
-        ValueError: If there are not enough prompts.
-        GeneratorError: If the server failed.
     """
     template, warm_up = AlpacaTemplate(), max(levels)
     texts = list(dict.fromkeys(template.render(row).text for row in load_prompts("micro", "train")))

@@ -49,30 +49,29 @@ class Measured(NamedTuple):
 
     seconds: float
     passes: int  # forward passes, summed over rows
-    memory: int | None  # most bytes held, see `peak_memory`
+    memory: int | None  # most bytes held: by torch on CUDA, by the whole process on a CPU
     result: Any  # what the way returned
 
 
 def measure(way: Callable[[], Any], model: Any) -> Measured:
     """Run a way once."""
-    known = reset_memory(model.device)
+    device = model.device
+
+    def now() -> float:
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        return time.perf_counter()
+
+    known = _reset_memory(device)
     with count_passes(model) as passes:
-        synchronize(model.device)
-        began = time.perf_counter()
+        began = now()
         result = way()
-        synchronize(model.device)
-        seconds = time.perf_counter() - began
-    return Measured(seconds, passes.rows, peak_memory(model.device) if known else None, result)
+        seconds = now() - began
+    return Measured(seconds, passes.rows, _peak_memory(device) if known else None, result)
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait for a GPU to finish."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def reset_memory(device: torch.device) -> bool:
-    """Let `peak_memory` begin with what is held now; return whether this machine knows it."""
+def _reset_memory(device: torch.device) -> bool:
+    """Let the peak begin with what is held now; return whether this machine knows it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return True
@@ -82,8 +81,7 @@ def reset_memory(device: torch.device) -> bool:
         return False
 
 
-def peak_memory(device: torch.device) -> int:
-    """Return the most bytes held: allocated by torch on CUDA, by the whole process on a CPU."""
+def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status").read_text()
@@ -91,17 +89,10 @@ def peak_memory(device: torch.device) -> int:
 
 
 class TimedGenerator:
-    """A generator that adds up the time spent in its methods.
+    """A `DraftingGenerator` that adds up the seconds `spent` in its methods, by method.
 
-    What it calls back (whether a reward is decided) is the environment's and does not count.
-
-    Args:
-        generator: The `DraftingGenerator` to ask.
-        clock: Returns seconds.
-
-    Attributes:
-        spent: Seconds so far by method; under "decided" what it called back, in no method.
-        answered: Drafts and answers of the latest `generate_from`.
+    What it calls back (whether a reward is decided) is the environment's: it stands under "decided"
+    alone. `answered` holds drafts and answers of the latest `generate_from`.
     """
 
     def __init__(self, generator: Any, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -114,11 +105,6 @@ class TimedGenerator:
             raise AttributeError(name)
         found = getattr(self._generator, name)
         return partial(self._timed, name, found) if inspect.ismethod(found) else found
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in its methods so far."""
-        return sum(seconds for what, seconds in self.spent.items() if what != "decided")
 
     def generate_from(self, prompts: Any, drafts: Any, limit: int, decided: Any = None) -> Any:
         """Answer from drafts; see `DraftingGenerator.generate_from`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,7 @@ from pcrl_gym.storage.atomic import write_file
 
 
 def check_new(out: str | None) -> None:
-    """Check that a file of figures, if one is wanted, replaces none.
-
-    Raises:
-        ValueError: If it exists.
-    """
+    """Check that a file of figures, if one is wanted, replaces none: else a ValueError."""
     if out is not None and Path(out).exists():
         raise ValueError(f"{out} exists and is not overwritten; give another file")
 
@@ -29,24 +25,8 @@ def write_figures(out: str | None, figures: dict[str, Any]) -> None:
         write_file(Path(out), json.dumps(figures, indent=2, allow_nan=False) + "\n")
 
 
-def format_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """Return a Markdown table; each column has a header and a format of a row's values.
-
-    Example:
-        >>> print(format_rows([{"n": 2, "s": 0.25}], {"calls": "{n}", "share": "{s:.0%}"}), end="")
-        | calls | share |
-        | ----- | ----: |
-        | 2     |   25% |
-    """
+def format_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    """Return a Markdown table; each column has a header and a format of a row's values."""
     return align(
         [[*columns], *([text.format_map(row) for text in columns.values()] for row in rows)]
     )
-
-
-def device_name(device: Any) -> str:
-    """Return the name of a GPU, or how many threads of a CPU compute; else the type of device."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
+import timeit
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.speed.figures import check_new, device_name, format_rows, origin, write_figures
+from benchmarks.speed.figures import check_new, format_rows, origin, write_figures
 
 SPLIT = "validation_seen"
 NEW_TOKENS = 30
-BATCHES = (1, 32)
 _COLUMNS = {
     "prompts per call": "{batch}", "compress, ms per prompt": "{compress_ms:.2f}",
     "generate, ms per prompt": "{generate_ms:.2f}", "share": "{share:.1%}",
@@ -35,9 +35,6 @@ def run(
         repeats: Repetitions; the fastest counts.
         device: Device of both.
         out: JSON file for all figures; an existing one is refused.
-
-    Raises:
-        ValueError: If policy or generator cannot be had, or the file exists.
     """
     settings = {**locals(), "split": SPLIT, "new_tokens": NEW_TOKENS}
     check_new(out)
@@ -60,13 +57,12 @@ def run(
         asked.generate(part, NEW_TOKENS)
 
     latencies = []
-    for batch in BATCHES:
+    for batch in (1, 32):
         own = milliseconds(compress, rows, batch, repeats)
         others = milliseconds(generate, originals, batch, repeats)
         row = {"batch": batch, "compress_ms": own, "generate_ms": others, "share": own / others}
         latencies.append(row)
-    where = device_name(compressor.device)
-    print(f"{len(rows)} prompts of micro ({SPLIT}), best of {repeats}, {where}\n")
+    print(f"{len(rows)} prompts of micro ({SPLIT}), best of {repeats}, {compressor.device}\n")
     print(format_rows(latencies, _COLUMNS), end="")
     found = {"settings": settings, "prompts_measured": len(rows), "generator": asked.name}
     found |= {"device": str(compressor.device), "provenance": provenance, "latencies": latencies}
@@ -74,7 +70,7 @@ def run(
 
 
 def milliseconds(
-    call: Callable[[Sequence[Any]], None],
+    call: Callable[[Sequence[Any]], Any],
     items: Sequence[Any],
     batch: int,
     repeats: int,
@@ -82,16 +78,10 @@ def milliseconds(
 ) -> float:
     """Return the milliseconds per item of calls with `batch` items, of the fastest repetition.
 
-    The first batch goes through once before the clock starts. Results on a GPU are waited for, as
-    both compressor and generator give back Python objects. The last call may have fewer items, and
-    there is at least one; `clock` returns seconds.
+    The first batch goes through once before the clock, in seconds, starts. Results on a GPU are
+    waited for, as both compressor and generator give back Python objects.
     """
     parts = [items[i : i + batch] for i in range(0, len(items), batch)]
     call(parts[0])
-    seconds = []
-    for _ in range(repeats):
-        began = clock()
-        for part in parts:
-            call(part)
-        seconds.append(clock() - began)
+    seconds = timeit.repeat(lambda: [call(part) for part in parts], "", clock, repeats, 1)
     return 1000 * min(seconds) / len(items)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
 
-    from pcrl_gym.generators.hf import HFGenerator
-
 
 def _gpt2(width: int, layers: int, heads: int) -> dict[str, Any]:
     sizes = {"n_embd": width, "n_layer": layers, "n_head": heads, "vocab_size": 50_257}
@@ -60,11 +58,7 @@ KNOWN = (*MICRO, *SHAPES)
 
 
 def check_names(names: Sequence[str], device: str) -> None:
-    """Check that models are known or folders, given once each, and meant for a type of device.
-
-    Raises:
-        ValueError: If one is not.
-    """
+    """Check that models are known or folders, given once each, and meant for a type of device."""
     unknown = [name for name in names if name not in KNOWN and not Path(name).is_dir()]
     if not names or unknown or len(set(names)) < len(names):
         expected = f"expected models, each once, of {', '.join(KNOWN)}, or folders of models"
@@ -73,12 +67,10 @@ def check_names(names: Sequence[str], device: str) -> None:
         raise ValueError(f"too large for a CPU: {', '.join(large)}; leave it out or take a GPU")
 
 
-def build_generator(name: str, device: str, dtype: str = "auto") -> HFGenerator:
-    """Build one of the `KNOWN` generators, or that of a folder, on a torch device.
+def build_generator(name: str, device: str, dtype: str = "auto") -> Any:
+    """Build one of the `KNOWN` generators, or that of a folder; random weights are always the same.
 
-    Models of `SHAPES` get random weights, the same on every call on the same kind of device, and
-    the micro tokenizer with as many words more as the model has token ids. No global state of
-    torch is left changed.
+    They are drawn without changing any global state of torch.
     """
     import torch
 
@@ -102,7 +94,8 @@ def random_model(name: str, dtype: torch.dtype) -> Any:
     """Return a model of one of the `SHAPES` with weights from torch's current random state."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}  # the micro tokenizer's
+    # The micro tokenizer's.
+    ids: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
     config = AutoConfig.for_model(**SHAPES[name], **ids)
     if not config.is_encoder_decoder:
         return AutoModelForCausalLM.from_config(config, dtype=dtype)
@@ -113,11 +106,10 @@ def random_model(name: str, dtype: torch.dtype) -> Any:
 
 
 def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
-    """Return the micro tokenizer with words of their own for the ids that it lacks, up to `size`.
+    """Return the micro tokenizer with a word for each id that it lacks, up to `size`.
 
-    Texts are encoded as micro does, since no merge leads to the new words. An answer of random
-    weights is made of nearly only such words, and is decoded to as many words as it has tokens:
-    without them it would be decoded to nothing, and all answers would be the same.
+    Texts are encoded as micro does, since no merge leads to the new words. Random weights answer
+    with nearly only these: without them all answers would be decoded to nothing.
     """
     from tokenizers import Tokenizer
 
@@ -127,9 +119,6 @@ def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
     backend = json.loads(micro.backend_tokenizer.to_str())
     # "Ġ" is how byte-level vocabularies write a space.
     backend["model"]["vocab"] |= {f"Ġw{i}": i for i in range(len(micro), size)}
-    return type(micro)(
-        tokenizer_object=Tokenizer.from_str(json.dumps(backend)),
-        pad_token=micro.pad_token,
-        eos_token=micro.eos_token,
-        clean_up_tokenization_spaces=False,
-    )
+    options = {"pad_token": micro.pad_token, "eos_token": micro.eos_token}
+    own = Tokenizer.from_str(json.dumps(backend))
+    return type(micro)(tokenizer_object=own, clean_up_tokenization_spaces=False, **options)

@@ -13,17 +13,19 @@ from typing import Any
 from benchmarks.provenance import machine
 from pcrl_gym.storage.atomic import write_file
 
-# By part the most seconds that it may take, and its command.
+# By part the most seconds that it may take, its command, and files of figures for the report.
 _PARTS = {
     "throughput": (
         240,
         "speed throughput --models {models} --prompts {prompts} --repeats 2 --masks random-15 "
         "--out {out}/throughput.json",
+        ["throughput.json"],
     ),
     "finetune": (
         170,
         "finetune --from-config {shape} --data {data} --split validation_seen --minutes 2 "
         "--evaluate-limit {answered} --out {out}/finetune",
+        ["finetune/training.json", "finetune/evaluation.json"],
     ),
     "training": (
         140,
@@ -31,10 +33,12 @@ _PARTS = {
         "agent.encoder={encoder} task.tokenizer={tokenizer} task.dataset={data} "
         "task.generator={generator} run.minutes=1.5 run.episodes=null run.updates=null "
         "run.evaluate_every=1000000 run.evaluate_limit={evaluated}",
+        ["training/metrics.jsonl"],
     ),
 }
-_CPU = {"models": "micro", "prompts": 64, "shape": "gpt2-mini", "answered": 50, "evaluated": 32}
-_GPU = {"models": "micro,gpt2-xl,flan-t5-xl,llama-7b", "shape": "gpt2-small"}
+_CPU: dict[str, Any] = {"models": "micro", "shape": "gpt2-mini"}
+_CPU |= {"prompts": 64, "answered": 50, "evaluated": 32}
+_GPU: dict[str, Any] = {"models": "micro,gpt2-xl,flan-t5-xl,llama-7b", "shape": "gpt2-small"}
 _GPU |= {"prompts": 128, "answered": 500, "evaluated": 256}
 
 
@@ -49,9 +53,6 @@ def run(out: str, *, data: str = "micro", encoder: str | None = None) -> int:
 
     Returns:
         The exit status: 1 if a part failed or was stopped by its time limit, else 0.
-
-    Raises:
-        ValueError: If the folder exists.
     """
     folder, tuned = Path(out), Path(out, "finetune", "model")
     if folder.exists():
@@ -61,7 +62,7 @@ def run(out: str, *, data: str = "micro", encoder: str | None = None) -> int:
     values = (_GPU if report["machine"]["gpu"] else _CPU) | {"out": out, "data": data}
     values |= {"encoder": encoder or "auto", "tokenizer": encoder or "null"}
     values["config"] = "scst-minilm" if encoder else "scst-micro"
-    for part, (limit, words) in _PARTS.items():
+    for part, (limit, words, files) in _PARTS.items():
         values["generator"] = tuned if tuned.is_dir() else "micro"
         arguments = [word.format(**values) for word in words.split()]  # paths may have spaces
         log = folder / f"{part}.log"
@@ -71,17 +72,16 @@ def run(out: str, *, data: str = "micro", encoder: str | None = None) -> int:
         seconds = round(time.monotonic() - began)
         print(f"{part}: {outcome} after {seconds} s", flush=True)
         measured = {"outcome": outcome, "status": status, "seconds": seconds}
-        report["parts"][part] = measured | {"figures": FIGURES[part](folder)}
+        figures = {name: _read(folder / name) for name in files}
+        report["parts"][part] = measured | {"figures": figures}
         write_file(folder / "on_gpu.json", json.dumps(report, indent=2) + "\n")
-    print(f"\nWritten to {folder / 'on_gpu.json'}")
     return int(any(part["outcome"] != "done" for part in report["parts"].values()))
 
 
 def execute(command: list[str], limit: float, log: Path) -> tuple[str, int]:
-    """Run a command with a time limit, in seconds, and write what it prints into a file.
+    """Run a command for at most `limit` seconds, write what it prints into a file.
 
-    Returns:
-        "done", "failed" or "stopped" (by the limit: as by Ctrl-C, later killed), and its status.
+    Returns "done", "failed" or (by the limit: as by Ctrl-C, later killed) "stopped"; its status.
     """
     with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
@@ -95,33 +95,10 @@ def execute(command: list[str], limit: float, log: Path) -> tuple[str, int]:
             return "stopped", process.wait()
 
 
-def _throughput(out: Path) -> Any:
-    stored = _read(out / "throughput.json")
-    return stored and {"finished": stored["finished"], "cases": stored["cases"]}
-
-
-def _finetune(out: Path) -> Any:
-    stored = _read(out / "finetune" / "training.json")
-    return stored and stored | {"evaluation": _read(out / "finetune" / "evaluation.json")}
-
-
-def _training(out: Path) -> Any:
-    file = out / "training" / "metrics.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    rows = [json.loads(line) for line in lines]
-    updates = [row for row in rows if row["kind"] == "update"]
-    return updates and {
-        "masks_per_second": updates[-1]["episodes"] / updates[-1]["seconds"],
-        "first_update": updates[0],
-        "last_update": updates[-1],
-        "evaluations": [row for row in rows if row["kind"] == "evaluation"],
-    }
-
-
-FIGURES = {"throughput": _throughput, "finetune": _finetune, "training": _training}
-"""Figures from the parts' own files, empty without one: speed of each way; what tuning took, and
-how well the result answers; masks scored and learned from per second, and what they earned."""
-
-
 def _read(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    """Return the JSON of a file, rows of one with lines, None of none."""
+    if not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8")
+    lines = file.suffix == ".jsonl"
+    return [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)

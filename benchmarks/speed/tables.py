@@ -1,8 +1,4 @@
-"""What a throughput run found: tables and targets. Needs no model and loads no torch.
-
-A case holds all figures of one model with one kind of masks, as `cases.measure_case` returns them
-and the file of figures has them.
-"""
+"""What a throughput run found: tables and targets of the cases of `cases.measure_case`."""
 
 from __future__ import annotations
 
@@ -69,20 +65,15 @@ def format_cases(cases: Sequence[dict[str, Any]]) -> str:
 def find_targets(
     cases: Sequence[dict[str, Any]], overhead: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the targets that these models and masks can be held to, in order.
+    """Return text, value and whether it is reached of each target that these can be held to.
 
-    With the masks of a trained policy or random ones of 15 %, (d) is at least 4 times as fast as
-    (a) and reaches 75 % of (e) for micro on a CPU; 10 times and 50 % for the shape of GPT-2 XL on
-    CUDA. Anywhere, (c) is never below 0.95 times (b), and 90 % of a step are the generator's.
-
-    Returns:
-        Per target its text, the value that was measured, and whether it is reached.
+    The goals of models are for masks of a trained policy and random ones of 15 %.
     """
     found: list[tuple[str, float, float]] = []
     gains: list[tuple[float, str]] = []
     for case in cases:
         where, ways = f"{case['model']}, {case['masks']}", case["ways"]
-        times, share = _GOALS.get((case["device"], case["model"]), (None, None))
+        times, share = _GOALS.get((case["device"], case["model"]), (0.0, 0.0))
         if times and case["masks"] in ("policy", "random-15"):
             found += [
                 (f"{where}: (d) at least {times:g} times (a)", ways["d"]["ratio_to_a"], times),

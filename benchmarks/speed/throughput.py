@@ -1,10 +1,8 @@
 """How fast compressed prompts are answered: the engine beside `generate`, in one run.
 
 The unit of work is what an environment's step asks of the generator: given the answers to the
-original prompts, made before the clock starts, answer compressed prompts and compute the threshold
-rewards. All ways get the same distinct pairs of compressed prompt and original answer and take
-turns; the fastest repetition of each counts. `keep-all` shows what verifying a draft costs when all
-of it holds. The floor knows its batches beforehand and decodes nothing: no engine reaches it.
+original prompts, answer compressed prompts and compute the threshold rewards. `keep-all` shows what
+verifying a draft costs when all of it holds.
 """
 
 from __future__ import annotations
@@ -14,13 +12,12 @@ import sys
 from typing import Any
 
 from benchmarks.speed import tables
-from benchmarks.speed.figures import check_new, device_name, format_rows, origin, write_figures
-from benchmarks.speed.masks import MASKS, find_policy, keep_masks
+from benchmarks.speed.figures import check_new, format_rows, origin, write_figures
 from benchmarks.speed.models import GPU_SHAPES, KNOWN, build_generator, check_names
 from pcrl_gym.micro import MICRO
 
 SPLIT = "validation_seen"
-"""Split that the prompts come from; a policy is trained on micro's "train"."""
+MASKS = ("keep-all", "random-5", "random-15", "random-30", "random-60", "policy")
 
 
 def run(
@@ -54,15 +51,11 @@ def run(
 
     Returns:
         The exit status: 1 if rewards differ where they must not, else 0.
-
-    Raises:
-        ValueError: If a name is unknown or a number out of range, or the file exists.
     """
     settings = {**locals(), "split": SPLIT, "new_tokens": tables.NEW_TOKENS}
     import torch
 
-    from benchmarks.speed.cases import measure_model
-    from benchmarks.speed.overhead import measure_overhead
+    from benchmarks.speed.cases import find_policy, keep_masks, measure_model, measure_overhead
     from pcrl_gym.envs.task import make_task
     from pcrl_gym.generators.pretrained import DTYPES, choose_device
     from pcrl_gym.named_datasets import load_prompts
@@ -80,13 +73,12 @@ def run(
         if policy is not None or masks == ("policy",):
             raise ValueError("the masks of a policy are for micro: leave policy or data out")
         masks = tuple(name for name in masks if name != "policy")
-    agent, source = (
-        find_policy(policy, policy_episodes, device) if "policy" in masks else (None, "")
-    )
+    agent = find_policy(policy, policy_episodes, device) if "policy" in masks else None
     settings |= {"models": models, "masks": masks}
+    cases: list[dict[str, Any]] = []
     figures: dict[str, Any] = {"finished": False, "settings": settings, "provenance": origin()}
-    figures |= {"cases": [], "overhead": []}
-    print(tables.LEGEND + (f"- masks of a policy: {source}\n" if source else ""))
+    figures |= {"cases": cases, "overhead": []}
+    print(tables.LEGEND)
     for name in models:
         print(f"Building {name} ...", file=sys.stderr, flush=True)
         generator = build_generator(name, device, dtype)
@@ -95,26 +87,24 @@ def run(
         episodes = task.episodes.take(pick_evenly(len(task.episodes), count))
         # A policy's units are micro's tokens.
         kept = keep_masks(task, episodes, masks, agent if name in KNOWN else None)
-        cases = measure_model(generator, episodes, kept, repeats)
+        found = measure_model(generator, episodes, kept, repeats)
         model, millions = generator.model, generator.model.num_parameters() / 1e6
-        made = f"{millions:.1f} M parameters, {model.dtype} on {device_name(model.device)}"
+        made = f"{millions:.1f} M parameters, {model.dtype} on {model.device}"
         print(f"### {name} ({made}), {len(episodes)} prompts, best of {repeats}\n")
-        print(tables.format_cases(cases), flush=True)
-        figures["cases"] += cases
+        print(tables.format_cases(found), flush=True)
+        cases += found
         if name == "micro":
             figures["overhead"] = measure_overhead(generator, len(episodes))
             print("### Environment overhead, 64 environments with micro, random masks of 15 %\n")
             print(format_rows(figures["overhead"], tables.OVERHEAD), flush=True)
-        figures["targets"] = tables.find_targets(figures["cases"], figures["overhead"])
+        figures["targets"] = tables.find_targets(cases, figures["overhead"])
         figures["finished"] = name == models[-1]
         write_figures(out, figures)
         del generator, model, task, episodes  # each holds the weights
         gc.collect()
         torch.cuda.empty_cache()
     print(f"### Targets\n\n{format_rows(figures['targets'], tables.TARGETS)}", end="")
-    status = 0
-    for case in figures["cases"]:
-        if case["exact"] and min(case["rewards_equal"].values()) < case["prompts"]:
-            print(f"error: rewards differ: {case['model']}, {case['masks']}", file=sys.stderr)
-            status = 1
-    return status
+    wrong = [c for c in cases if c["exact"] and min(c["rewards_equal"].values()) < c["prompts"]]
+    for case in wrong:
+        print(f"error: rewards differ: {case['model']}, {case['masks']}", file=sys.stderr)
+    return int(bool(wrong))

@@ -1,48 +1,57 @@
-"""Command line of the demo: arguments, and what they start."""
+"""Command line of the demo: options, and what they start."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 if TYPE_CHECKING:
     from pcrl_gym.demo.compressing import DemoAgent
     from pcrl_gym.generators.base import Generator
 
-HELP = "serve a page to try compression on"
-ABOUT = (
-    "Serve a page on which prompts are compressed and answered, on this machine alone by default."
-)
+
+@dataclass(frozen=True)
+class Options:
+    """What the page offers, and where.
+
+    Attributes:
+        model: Policies: `"micro"`, folders or hub ids; several to choose from on the page.
+        generator: What answers, as `gym.make` takes it: `"micro"`, `"micro-seq2seq"`, a folder, a
+            hub id, `"openai:MODEL@BASE_URL"`, ...
+        host: Address to listen on; by default this machine alone reaches the page.
+        port: By default the first free one from 7860.
+        device: `"auto"`, `"cpu"`, `"cuda"`, ...
+    """
+
+    model: tuple[str, ...] = ("micro",)
+    generator: str = "micro"
+    host: str = "127.0.0.1"
+    port: Annotated[int | None, Parameter(validator=Number(gte=1, lte=65535))] = None
+    device: str = "auto"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the demo to a parser."""
-    parser.add_argument(
-        "--model",
-        action="append",
-        metavar="MODEL",
-        help='policy: "micro", a folder or a hub id; give several to choose from on the page '
-        "(default micro)",
-    )
-    parser.add_argument(
-        "--generator",
-        default="micro",
-        help='what answers, as `gym.make` takes it: "micro", "micro-seq2seq", a folder, a hub id, '
-        '"openai:MODEL@BASE_URL", ... (default micro)',
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (default 127.0.0.1: this machine alone reaches the page)",
-    )
-    parser.add_argument("--port", type=_port, help="port (default: the first free one from 7860)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+DEFAULTS = Options()
+Flags = Annotated[Options, Parameter(name="*")]
+"""The options as those of a command."""
 
 
-def run(
-    options: argparse.Namespace,
-    more: Callable[[Generator], Sequence[DemoAgent]] | None = None,
+def demo(*, options: Flags = DEFAULTS) -> None:
+    """Serve a page on which prompts are compressed and answered.
+
+    By default this machine alone reaches it.
+
+    Args:
+        options: What the page offers, and where.
+    """
+    serve_demo(options)
+
+
+def serve_demo(
+    options: Options, more: Callable[[Generator], Sequence[DemoAgent]] | None = None
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -58,16 +67,8 @@ def run(
     from pcrl_gym.demo.page import serve
     from pcrl_gym.generators.loading import load_generator
 
-    models = options.model or ["micro"]
-    agents: list[DemoAgent] = [PolicyAgent.load(m, device=options.device) for m in models]
+    agents: list[DemoAgent] = [PolicyAgent.load(m, device=options.device) for m in options.model]
     generator = load_generator(options.generator, device=options.device)
     if more is not None:
         agents += more(generator)
     serve(Demo(agents, generator), options.host, options.port)
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"must be between 1 and 65535, got {text}")
-    return value

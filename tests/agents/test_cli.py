@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -46,17 +47,18 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_data_type_of_the_generator_is_an_option(
-    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    command = [*arguments(tmp_path / "run", f"task.dataset={few}", "updates=1"), "--dtype"]
+def test_task_options_are_options(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    command = [*arguments(tmp_path / "run", "updates=1"), "--dataset", str(few), "--dtype"]
     assert main([*command, "float17"]) == 2
-    told = capsys.readouterr().err
-    assert "task.dtype: expected" in told
-    assert "'float17'" in told
+    assert 'Invalid value "float17" for --dtype' in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    assert main([*command, "bfloat16"]) == 0
-    assert TrainingFolder(tmp_path / "run").stored_config()["task"]["dtype"] == "bfloat16"
+    given = ("--keep-digits", "--force-keep", "first", 'a "b": ü', "--max-prompt-tokens", "90")
+    assert main([*command, "bfloat16", *given, "--no-early-stopping"]) == 0
+    task = TrainingFolder(tmp_path / "run").stored_config()["task"]
+    assert task["dtype"] == "bfloat16"
+    assert task["force_keep"] == ["first", 'a "b": ü']
+    assert [task[key] for key in ("keep_digits", "early_stopping")] == [True, False]
+    assert task["max_prompt_tokens"] == 90
 
 
 @pytest.mark.parametrize(
@@ -81,14 +83,7 @@ def test_a_run_ends_the_same_whether_stopped_or_not(
     settings = (*settings, f"dataset={few}")
     assert main(arguments(tmp_path / "a", *settings)) == 0
     shown = capsys.readouterr().err
-    for text in (
-        "train scst: 100%",
-        "reward=",
-        "ratio=",
-        "survived=",
-        "entropy=",
-        "update 4: eval",
-    ):
+    for text in ("train scst: 100%", "reward=", "ratio=", "entropy=", "update 4: eval"):
         assert text in shown
     original = SCSTLearner.update
 
@@ -116,8 +111,7 @@ def test_wrong_arguments_end_with_2_and_make_nothing(
     (tmp_path / "photo.jpg").touch()
     assert main(arguments(tmp_path)) == 2
     assert "no run" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        main(["train", "scst"])
+    assert main(["train", "scst"]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
@@ -142,9 +136,7 @@ def test_a_missing_evaluation_split_can_be_left_out(
 
 def test_configurations_are_listed(capsys: pytest.CaptureFixture[str]):
     assert main(["configs"]) == 0
-    listed = capsys.readouterr().out
-    assert "scst-micro" in listed
-    assert "self-critical" in listed
+    assert re.search(r"^scst-micro +self-critical", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("which", ["best", "last"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_fixtures import prompt_batch
+from agent_fixtures import check_rate, prompt_batch
 from agents.perplexity import PerplexityAgent
 from agents.self_information import SelfInformationAgent
 from agents.surprisal import Surprisal
@@ -67,13 +67,8 @@ def agent(gpt2_folder: Path) -> PerplexityAgent:
     counts=st.lists(st.integers(0, 12), min_size=1, max_size=3),
 )
 def test_the_rate_is_met_exactly(agent, rate: float, segment: int, counts: list[int]) -> None:
-    observations, infos = prompt_batch([" ".join("abcdefghijkl"[:n]) for n in counts], 10)
-    agent.rate, agent.segment_units = rate, segment
-    masks = agent.act(observations, infos)
-    droppable = observations["droppable"].astype(bool)
-    dropped = (droppable & (masks == 0)).sum(1)
-    np.testing.assert_array_equal(dropped, np.floor(rate * droppable.sum(1) + 1e-9))
-    assert (masks[:, 0] == 1).all()
+    agent.segment_units = segment
+    check_rate(agent, rate, counts)
 
 
 def test_settings_are_checked_early() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from agent_fixtures import check_take_over, weights
 from agents.base import TrainableAgent
 from agents.entropy import EntropySteering
 from agents.learning import TrainingDivergedError
@@ -63,10 +64,6 @@ def trained(updates: int = 3, seed: int = 0, **settings) -> SCSTAgent:
     masks = agent.config.batch_size * (agent.config.samples + (agent.config.baseline == "greedy"))
     agent.history = agent.train(make_env, episodes=updates * masks, progress=False)
     return agent
-
-
-def weights(agent: SCSTAgent) -> torch.Tensor:
-    return torch.cat([p.flatten() for p in agent.network.state_dict().values()])
 
 
 @pytest.mark.parametrize("baseline", ["greedy", "leave_one_out"])
@@ -188,20 +185,7 @@ def test_same_seed_same_weights() -> None:
 
 
 def test_a_learner_that_takes_over_goes_on_as_the_first_one_would_have() -> None:
-    unbroken = SCSTAgent(seed=3, device="cpu", **SMALL)
-    learner = unbroken.start(make_env)
-    for update in range(6):
-        learner.update(update / 6)
-        if update == 2:
-            network = {k: v.clone() for k, v in learner.network.state_dict().items()}
-            state = {k: v.clone() for k, v in learner.state().items()}
-    resumed = SCSTAgent(seed=3, device="cpu", **SMALL)
-    second = resumed.start(make_env)
-    second.network.load_state_dict(network)
-    second.load_state(state)
-    for update in range(second.updates, 6):
-        second.update(update / 6)
-    assert torch.equal(weights(unbroken), weights(resumed))
+    check_take_over(lambda: SCSTAgent(seed=3, device="cpu", **SMALL), make_env, updates=6)
 
 
 def test_training_leaves_global_state_alone() -> None:

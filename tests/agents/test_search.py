@@ -197,7 +197,7 @@ def test_units_past_the_window_and_protected_ones_stay() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": 0}, "budget must be an integer >= 1, got 0"),
+        ({"budget": 0}, "budget to be an integer >= 1, got 0"),
         ({"budget": 2.5}, "budget"),
         ({"seed": -1}, "seed"),
         ({"width": 0}, "width"),
@@ -242,7 +242,7 @@ def test_the_agent_needs_its_task() -> None:
 
 
 def test_the_agents_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match="budget must be an integer >= 1"):
+    with pytest.raises(ValueError, match="budget to be an integer >= 1"):
         SearchAgent(budget=0)
-    with pytest.raises(ValueError, match="seed must be an integer >= 0"):
+    with pytest.raises(ValueError, match="seed to be an integer >= 0"):
         SearchAgent(seed=-1)

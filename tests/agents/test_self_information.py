@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_fixtures import PREFIX, by_hand, prompt_batch
+from agent_fixtures import PREFIX, by_hand, check_rate, prompt_batch
 from agents.perplexity import PerplexityAgent
 from agents.self_information import SelfInformationAgent
 from agents.surprisal import SurprisalRanker
@@ -43,13 +43,7 @@ def agent(gpt2_folder: Path) -> SelfInformationAgent:
 @settings(max_examples=15)
 @given(rate=st.floats(0, 1), counts=st.lists(st.integers(0, 12), min_size=1, max_size=3))
 def test_the_rate_is_met_exactly(agent, rate: float, counts: list[int]) -> None:
-    observations, infos = prompt_batch([" ".join("abcdefghijkl"[:n]) for n in counts], 10)
-    agent.rate = rate
-    masks = agent.act(observations, infos)
-    droppable = observations["droppable"].astype(bool)
-    dropped = (droppable & (masks == 0)).sum(1)
-    np.testing.assert_array_equal(dropped, np.floor(rate * droppable.sum(1) + 1e-9))
-    assert (masks[:, 0] == 1).all()
+    check_rate(agent, rate, counts)
 
 
 def test_the_model_is_loaded_late_and_settings_are_checked_early() -> None:

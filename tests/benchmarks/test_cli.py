@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import pytest
 
 import models
 from benchmarks.__main__ import main
-from benchmarks.budget import default_episodes
 from benchmarks.records import RunFolder
 from imports import ROOT
 
@@ -71,7 +71,7 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"agents": "bench_agents:Nobody"}, "no class"),
         ({"agents": ","}, "at least one agent"),
         ({"agents": "keep_all,bench_agents:KeepToo"}, "Two agents are called 'keep_all'"),
-        ({"agents": "bench_agents:NeedsMore"}, "needs rate"),
+        ({"agents": "bench_agents:NeedsMore"}, "required argument: 'rate'"),
         ({"agents": "bench_agents:Learner"}, "very prompts"),
         ({"dataset": "nowhere/at/all.json"}, "no file or folder"),
         ({"dataset": ""}, "--suite or --dataset"),
@@ -82,11 +82,11 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"split": "train,train"}, "each once"),
         ({"generator": ""}, "--generator"),
         ({"reward": "fame"}, "fame"),
-        ({"train_minutes": "0"}, "positive number of minutes"),
-        ({"train_minutes": "nan"}, "positive number of minutes"),
-        ({"train_episodes": "0"}, "at least one episode"),
-        ({"train_episodes": "ppo"}, "Expected episodes like"),
-        ({"train_episodes": "ppo=1,ppo=2"}, "an agent stands in it twice"),
+        ({"train_minutes": "0"}, "minutes: expected greater than 0"),
+        ({"train_minutes": "nan"}, "minutes: expected a finite number"),
+        ({"train_episodes": "0"}, "episodes: expected greater than 0"),
+        ({"train_episodes": "ppo"}, "episodes, like 8000"),
+        ({"train_episodes": "ppo=1,ppo=2"}, "'ppo' is there twice"),
         (
             {"train_episodes": "ppo=5", "agents": "bench_agents:Learner"},
             "no training budget for le",
@@ -128,9 +128,7 @@ def test_frozen_suites_stay_as_they_are(tmp_path, arguments, message, capsys):
     ],
 )
 def test_arguments_that_cannot_be_read_are_told(dataset, changes, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(custom(dataset, **changes))
-    assert caught.value.code == 2
+    assert main(custom(dataset, **changes)) == 2
     assert f"--{next(iter(changes)).replace('_', '-')}" in capsys.readouterr().err
 
 
@@ -139,15 +137,6 @@ def test_arguments_that_cannot_be_read_are_told(dataset, changes, capsys):
 def test_quick_excludes_other_budgets(dataset, other, capsys):
     assert main([*custom(dataset, **other), "--quick"]) == 2
     assert "--quick is a training budget" in capsys.readouterr().err
-
-
-def test_default_episodes_are_those_of_the_standings():
-    assert default_episodes(["ppo", "scst", "mine"]) == {"ppo": 6144, "scst": 32768, "mine": 16384}
-    quick = default_episodes(["ppo", "scst", "mine"], quick=True)
-    assert quick == {"ppo": 6144, "scst": 8192, "mine": 4096}
-    standings = json.loads((ROOT / "benchmarks/leaderboard/micro/settings.json").read_text())
-    for agent, episodes in default_episodes(["ppo", "scst"]).items():
-        assert standings["agents"][agent].endswith(f", {episodes} episodes")
 
 
 @pytest.mark.filterwarnings("ignore:.*prompts are left out")
@@ -204,7 +193,7 @@ def test_odd_prompts_with_any_architecture(dataset, kind, unit, request, capsys)
     assert len(records) == (len(ODD_TEXTS) - len(skipped["validation_seen"])) * (2 + 1 + 1 + 1)
     assert len(records) >= 5 * (len(ODD_TEXTS) - 2)
     assert main(["table", str(out)]) == 0
-    assert capsys.readouterr().out == printed.partition("\nWritten to")[0]
+    assert capsys.readouterr().out == printed.partition("Written to")[0]
 
 
 @pytest.mark.filterwarnings("ignore:.*prompts are left out")
@@ -268,46 +257,25 @@ def test_killed_run_loses_the_unfinished_part_alone(dataset, tmp_path, gpt2_fold
     assert json.loads((out / "summary.json").read_text())[0]["seeds"] == 3
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_killed_training_goes_on_and_ends_as_an_unbroken_one(tmp_path, gpt2_folder):
-    (tmp_path / "killer.py").write_text(
-        "import os, pathlib, signal\n"
-        "from agents.scst_training import SCSTLearner\n"
-        "from bench_agents import Small\n"
-        "class Killer(Small): name = 'killer'\n"
-        "original = SCSTLearner.update\n"
-        "def update(self, used):\n"
-        "    if self.updates == 8 and pathlib.Path('armed').exists():\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return original(self, used)\n"
-        "SCSTLearner.update = update\n"
-    )
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "validation_seen"):
-        rows = [{"instruction": f"Sort plums and figs, {split} {n}"} for n in range(20)]
-        (data / f"{split}.json").write_text(json.dumps(rows))
-    environment = {
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{tmp_path}", "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("suites", r"micro-ci +version \d+: micro, micro; tokens, 2 seeds, 64 prompts a split"),
+        ("agents", r"keep_all +Keeps every unit"),
+        ("rewards", r"threshold +The compression achieved"),
+        ("generators", r"openai:MODEL@BASE_URL +a model behind"),
+        ("splits", r"validation_human +260 prompts"),
+    ],
+)
+def test_names_are_listed_with_what_they_are(what, line, capsys):
+    assert main(["ls", what]) == 0
+    assert re.search(f"^{line}", capsys.readouterr().out, re.MULTILINE)
 
-    def run(out: str) -> int:
-        arguments = custom(
-            data, generator=str(gpt2_folder), agents="killer:Killer", seeds="1", out=out,
-            max_new_tokens="4", limit="4", train_episodes="96",
-        )  # fmt: skip
-        command = [sys.executable, "-m", "benchmarks", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode
 
-    def weights(out: str) -> bytes:
-        return (tmp_path / out / "agents" / "killer-seed0" / "network.safetensors").read_bytes()
-
-    assert run("whole") == 0
-    (tmp_path / "armed").touch()
-    assert run("broken") == -signal.SIGKILL
-    assert not (tmp_path / "broken" / "agents").exists()
-    (tmp_path / "armed").unlink()
-    assert run("broken") == 0
-    assert weights("broken") == weights("whole")
+def test_records_are_printed_as_json_lines(dataset, gpt2_folder, capsys):
+    arguments = custom(dataset, generator=str(gpt2_folder), limit="2", max_new_tokens="4")
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(["analyse", "records", str(dataset.with_name("out")), "--agents", "keep_all"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["agent"] for row in rows} == {"keep_all"}

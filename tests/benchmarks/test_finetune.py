@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import filelock
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import models
-from benchmarks.__main__ import main
+from benchmarks.finetune import rows as data_rows
 from benchmarks.finetune import run as run_module
 from benchmarks.finetune import trainer
 from benchmarks.finetune.evaluation import evaluate, majority
 from benchmarks.finetune.options import Options
-from benchmarks.finetune.rows import (
-    IGNORED,
-    Batches,
-    Row,
-    answer_loss,
-    collator,
-    encode_rows,
-    typical_length,
-)
+from benchmarks.finetune.rows import IGNORED, Row, answer_loss, collator, length_batches
 from benchmarks.finetune.run import run
 from benchmarks.finetune.shapes import Shape, build_shape
 from fakes import CountingGenerator
@@ -52,15 +47,10 @@ def folders(gpt2_folder: Path, llama_folder: Path, t5_folder: Path) -> dict[str,
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of splits: the answer of the source "opposite" is always the same."""
+    """A folder of splits: the answer of the second source is always the same."""
     folder = tmp_path_factory.mktemp("data")
-    rows = [
-        {"instruction": f"Repeat the word {word}.", "output": word, "source": "repeat"}
-        for word in WORDS
-    ] + [
-        {"instruction": f"What is the opposite of hot? {word}", "output": "cold", "source": "other"}
-        for word in WORDS
-    ]
+    rows = [{"instruction": f"Repeat the word {w}.", "output": w, "source": "r"} for w in WORDS]
+    rows += [{"instruction": f"Opposite of hot? {w}", "output": "cold"} for w in WORDS]
     unanswered = {"instruction": "Say nothing.", "output": " "}
     long = {"instruction": "very long " * 200, "output": "no"}
     for split, content in (("train", [*rows, unanswered, long]), ("validation_seen", rows[::2])):
@@ -69,15 +59,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def codec_of(kind: str) -> tuple[Any, TokenCodec]:
-    tokenizer = models.TOKENIZERS[kind]()
-    return tokenizer, TokenCodec(tokenizer, kind == "t5", 0)
-
-
-def encoded(kind: str, prompts: list[Prompt], limit: int | None = None) -> Any:
-    tokenizer, codec = codec_of(kind)
-    end = tokenizer.eos_token_id
-    return encode_rows(prompts, AlpacaTemplate(), codec, end, limit, kind == "t5")
+def encoded(kind: str, prompts: list[Prompt], limit: int = 10_000) -> tuple[list[Row], list[int]]:
+    tokenizer, seq2seq = models.TOKENIZERS[kind](), kind == "t5"
+    codec, end = TokenCodec(tokenizer, seq2seq, 0), tokenizer.eos_token_id
+    rows, out = data_rows.encode_rows(prompts, AlpacaTemplate(), codec, end, limit, seq2seq)
+    return rows, list(out.values())
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -88,7 +74,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_is_what_the_generator_reads_then_the_answer_then_the_end(folders, kind):
     prompts = [Prompt(id="0", instruction=" Sort it. ", input="b </s> a", output=" plums, apple\n")]
-    (row,) = encoded(kind, prompts).rows
+    ((row,), _) = encoded(kind, prompts)
     generator = load_generator(folders[kind], device="cpu")
     assert isinstance(generator, HFGenerator)
     text = "Instruction: Sort it.\nInput: b </s> a\nOutput: \n"
@@ -98,127 +84,65 @@ def test_a_row_is_what_the_generator_reads_then_the_answer_then_the_end(folders,
     assert generator._codec.answer(row.answer).text == "plums, apple"
 
 
-def test_the_first_word_of_an_answer_has_the_token_of_a_word_in_a_sentence():
-    for kind, space in (("gpt2", "Ġ"), ("llama", "▁"), ("t5", "▁")):
-        tokenizer, _ = codec_of(kind)
-        (row,) = encoded(kind, [Prompt(id="0", instruction="x", output="the cat")]).rows
-        first = tokenizer.convert_ids_to_tokens(row.answer)[0]
-        assert first.startswith(space + "t")
-
-
 def test_rows_without_answer_and_long_ones_are_left_out_and_counted():
-    prompts = [
-        Prompt(id="a", instruction="hot", output="cold"),
-        Prompt(id="b", instruction="hot", output=" \n"),
-        Prompt(id="c", instruction="hot " * 50, output="cold"),
-    ]
-    whole = encoded("gpt2", prompts)
-    assert (len(whole.rows), whole.unanswered, whole.too_long) == (2, 1, 0)
-    size = whole.rows[0].size
-    assert encoded("gpt2", prompts, limit=size)[1:] == (1, 1)
-    assert encoded("gpt2", prompts, limit=size - 1)[1:] == (1, 2)
+    asked = {"a": ("hot", "cold"), "b": ("hot", " \n"), "c": ("hot " * 50, "cold")}
+    prompts = [Prompt(id=i, instruction=text, output=out) for i, (text, out) in asked.items()]
+    rows, out = encoded("gpt2", prompts)
+    assert (len(rows), out) == (2, [1, 0])
+    assert encoded("gpt2", prompts, limit=rows[0].size())[1] == [1, 1]
+    with pytest.raises(ValueError, match="nothing to learn: of 3 prompts"):
+        encoded("gpt2", prompts, limit=rows[0].size() - 1)
     # Prompt and answer of an encoder-decoder each have the whole room.
-    longest = max(map(len, encoded("t5", prompts).rows[0]))
-    assert encoded("t5", prompts, limit=longest)[1:] == (1, 1)
-
-
-def test_labels_of_a_causal_model_are_the_answers_at_the_right_edge(folders):
-    model = AutoModelForCausalLM.from_pretrained(folders["gpt2"])
-    batch = collator(model, pad=9, start=None)([Row([5, 6, 7], [1, 2]), Row([8], [3])])
-    assert batch["input_ids"].tolist() == [[5, 6, 7, 1, 2], [9, 9, 9, 8, 3]]
-    assert batch["attention_mask"].tolist() == [[1] * 5, [0, 0, 0, 1, 1]]
-    assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 4], [0, 0, 0, 0, 1]]
-    no = IGNORED
-    assert batch["labels"].tolist() == [[no, no, no, 1, 2], [no, no, no, no, 3]]
-    assert batch["logits_to_keep"] == 3
-
-
-def test_labels_of_an_encoder_decoder_are_the_answers_and_its_decoder_reads_one_behind(folders):
-    model, _ = load_pretrained(str(folders["t5"]), device="cpu")
-    batch = collator(model, pad=0, start=4)([Row([5, 6, 1], [7, 8, 1]), Row([9, 1], [2, 1])])
-    assert batch["input_ids"].tolist() == [[5, 6, 1], [9, 1, 0]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
-    assert batch["decoder_input_ids"].tolist() == [[4, 7, 8], [4, 2, 1]]
-    assert batch["labels"].tolist() == [[7, 8, 1], [2, 1, IGNORED]]
-
-
-def test_the_loss_is_that_of_the_answers_alone():
-    # Two tokens; the logits of row 0 give its answer (1, 0) log-probabilities -log 2, -log 4/3.
-    labels = torch.tensor([[IGNORED, IGNORED, 1, 0], [IGNORED, IGNORED, IGNORED, 1]])
-    three = math.log(3.0)
-    logits = torch.tensor(
-        [[[0, 0], [three, 0], [9, 9]], [[7, -7], [0, three], [9, 9]]], dtype=torch.float32
-    )
-    losses = [math.log(2), math.log(4 / 3), math.log(4 / 3)]
-    assert answer_loss(logits, labels, False).item() == pytest.approx(sum(losses) / 3)
-    assert answer_loss(logits, labels, False, 6).item() == pytest.approx(sum(losses) / 6)
-    # Weights sqrt(2 / n): 1 for the answer of two tokens, sqrt 2 for that of one.
-    weighed = (losses[0] + losses[1] + 2**0.5 * losses[2]) / 3
-    assert answer_loss(logits, labels, False, None, 2.0).item() == pytest.approx(weighed)
-    shifted = torch.tensor([[1, 0], [IGNORED, 1]])
-    aligned = logits[:, :2]
-    assert answer_loss(aligned, shifted, True).item() == pytest.approx(sum(losses) / 3)
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
-def test_weights_of_tokens_are_one_on_average(lengths: list[int]):
-    typical = typical_length([Row([1], [2] * n) for n in lengths])
-    total = sum(n * (typical / n) ** 0.5 for n in lengths)
-    assert total == pytest.approx(sum(lengths))
+    longest = max(map(len, encoded("t5", prompts)[0][0]))
+    assert encoded("t5", prompts, limit=longest)[1] == [1, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_padding_changes_no_loss(folders, kind):
-    prompts = [
-        Prompt(id=str(n), instruction="apple " * n, output="plums " * (n % 3 + 1))
-        for n in range(1, 9)
-    ]
-    rows = encoded(kind, prompts).rows
+def test_the_loss_of_a_padded_batch_is_that_of_the_model_itself_on_each_answer(folders, kind):
+    texts = [("apple " * n, "plums " * (n % 3 + 1)) for n in range(1, 9)]
+    rows, _ = encoded(kind, [Prompt(id=text, instruction=text, output=out) for text, out in texts])
     model, _ = load_pretrained(str(folders[kind]), device="cpu")
     model.eval()
-    seq2seq = kind == "t5"
-    collate = collator(model, 0, 0 if seq2seq else None)
-
-    def loss(part: list[Row]) -> float:
-        batch = collate(part)
-        labels = batch.pop("labels")
-        with torch.no_grad():
-            return answer_loss(model(**batch).logits, labels, seq2seq, 1).item()
-
-    assert loss(rows) == pytest.approx(sum(loss([row]) for row in rows), rel=1e-4)
-
-
-@given(
-    st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(1, 100), st.integers(1, 3)
-)
-def test_an_epoch_holds_every_row_once_in_batches_of_the_budget(sizes, tokens, processes):
-    of_all = list(Batches(sizes, tokens, seed=3))
-    assert sorted(i for batch in of_all for i in batch) == list(range(len(sizes)))
-    for batch in of_all:
-        assert len(batch) == 1 or len(batch) * max(sizes[i] for i in batch) <= tokens
-    parts = [
-        list(Batches(sizes, tokens, 3, count=4, process=p, processes=processes))
-        for p in range(processes)
-    ]
-    merged = [batch for together in zip(*parts, strict=True) for batch in together]
-    assert merged == list(Batches(sizes, tokens, 3, count=4 * processes))
+    start = model.config.decoder_start_token_id if kind == "t5" else None
+    batch = collator(model, {"pad_token_id": 0, "decoder_start_token_id": start})(rows)
+    labels = batch.pop("labels")
+    with torch.no_grad():
+        loss = answer_loss(model(**batch).logits, labels, kind != "t5", 1, None)
+        total = 0.0
+        for prompt, answer in rows:
+            ids, wanted = prompt + answer, [IGNORED] * len(prompt) + answer
+            if kind == "t5":
+                ids, wanted = prompt, answer
+            tensors = {"input_ids": torch.tensor([ids]), "labels": torch.tensor([wanted])}
+            total += model(**tensors).loss.item() * len(answer)
+    assert loss.item() == pytest.approx(total, rel=1e-4)
 
 
-def test_epochs_may_be_fractions_and_differ_in_order():
-    sizes = [10] * 40
-    assert len(Batches(sizes, 40, seed=0, epochs=2.5)) == 25
-    assert len(Batches(sizes, 40, seed=0, epochs=0.5)) == 5
-    batches = list(Batches(sizes, 40, seed=0, epochs=2))
-    assert batches[:10] != batches[10:]
-    assert batches == list(Batches(sizes, 40, seed=0, epochs=2))
+def test_tokens_of_long_answers_count_less_than_those_of_short_ones():
+    # Of two tokens both are as likely: a loss of log 2 each. Weights are sqrt(2 / n).
+    labels = torch.tensor([[1, 0, 1, 1, 0, 1, 1, 0], [IGNORED] * 6 + [1, 0]])
+    loss = answer_loss(torch.zeros(2, 8, 2), labels, False, 10, 2.0).item()
+    assert loss == pytest.approx((8 * 0.5 + 2 * 1.0) * math.log(2) / 10)
+    # The logits of all but the last position predict, and only the last three are there.
+    assert answer_loss(torch.zeros(2, 3, 2), labels, True, 1, None).item() == pytest.approx(
+        4 * math.log(2)
+    )
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(1, 100))
+def test_batches_hold_every_row_once_and_no_more_tokens_than_asked(sizes, tokens):
+    rows = [Row([number], [0] * size) for number, size in enumerate(sizes)]
+    batches = length_batches(rows, tokens, seed=3)
+    assert sorted(row for batch in batches for row in batch) == sorted(rows)
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(map(Row.size, batch)) <= tokens
+    assert batches == length_batches(rows, tokens, seed=3)
 
 
 def test_the_majority_answer_is_that_of_the_source_or_of_all():
+    pairs = [("no", "a"), ("yes", "a"), (" yes ", "a"), ("no", "b"), ("no", "b"), ("", "c")]
     train = [
-        Prompt(id=str(n), instruction="?", output=output, source=source)
-        for n, (output, source) in enumerate(
-            [("no", "a"), ("yes", "a"), (" yes ", "a"), ("no", "b"), ("no", "b"), ("", "c")]
-        )
+        Prompt(id=str(n), instruction="?", output=o, source=s) for n, (o, s) in enumerate(pairs)
     ]
     answer = majority(train)
     asked = [Prompt(id=s, instruction="?", source=s) for s in ("a", "b", "c", "never seen")]
@@ -263,85 +187,71 @@ def blank(kind: str, folder: Path) -> Path:
     """Write a model that learns quickly: no dropout, weights not drawn as wide as in models.py."""
     tokenizer = models.TOKENIZERS[kind]()
     if kind == "llama":
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
+            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+            num_attention_heads=2, bos_token_id=bos, eos_token_id=eos,
+        )  # fmt: skip
         return models.save(folder, tokenizer, LlamaForCausalLM, config, seed=0)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    decoder = {"decoder_layers": 2} if kind == "t5" else {}
-    shape = Shape(vocab=0, width=64, heads=2, layers=2, dropout=0.0, positions=256, **decoder)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    shape = Shape(0, 64, 2, 2, decoder_layers=2 * (kind == "t5"), dropout=0.0, positions=256)
     build_shape(shape, tokenizer, seed=0).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
 def options(data: Path, out: Path, **others: Any) -> Options:
-    return Options(
-        **{"data": str(data), "out": str(out), "steps": 4, "batch_tokens": 200, "bf16": "no"}
-        | others
-    )
+    few = {"data": str(data), "out": str(out), "steps": 4, "batch_tokens": 200, "bf16": "no"}
+    return Options(**few | others)
+
+
+def stored(out: Path, name: str) -> Any:
+    return json.loads((out / f"{name}.json").read_text())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tuned_model_answers_and_stops_as_it_was_taught(data, tmp_path, kind, capsys):
-    start = blank(kind, tmp_path / "start")
-    run(options(data, tmp_path / "out", model=str(start), steps=200, lr=3e-3))
-    evaluation = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert evaluation["validation_seen"]["exact_match"] == 1.0
-    assert evaluation["validation_seen"]["majority_exact_match"] < 1.0
+    out = tmp_path / "out"
+    asked = {"model": str(blank(kind, tmp_path / "start")), "steps": 200, "lr": 3e-3}
+    run(options(data, out, **asked))
+    figures = stored(out, "evaluation")["validation_seen"]
+    assert figures["majority_exact_match"] < figures["exact_match"] == 1.0
     assert "1 without an answer" in capsys.readouterr().out
-    generator = load_generator(tmp_path / "out" / "model", device="cpu")
-    assert isinstance(generator, HFGenerator)
+    rates = [row["learning_rate"] for row in stored(out, "training")["history"]]
+    assert rates[0] < 0.2 * max(rates) < 0.2 * 3e-3
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] < 0.02 * 3e-3
+    generator = load_generator(out / "model", device="cpu")
     text = AlpacaTemplate().render(Prompt(id="0", instruction="Repeat the word sun.")).text
     (answer,) = generator.generate([text], 20)
     assert answer.text == "sun"
     assert answer.token_ids[-1] == generator.tokenizer.eos_token_id
-    assert not list((tmp_path / "out").glob("checkpoint-*"))
-
-
-@pytest.mark.slow
-def test_an_evaluation_of_before_known_texts_were_counted_is_made_again(folders, data, tmp_path):
-    asked = options(data, tmp_path / "out", model=str(folders["gpt2"]), steps=1)
-    run(asked)
-    file = tmp_path / "out" / "evaluation.json"
-    whole = json.loads(file.read_text())
-    old = {split: dict(of) for split, of in whole.items()}
-    for of in old.values():
-        del of["known_texts"]
-    file.write_text(json.dumps(old))
-    run(asked)
-    assert json.loads(file.read_text()) == whole
-
-
-class Killed(Exception):
-    pass
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*.json")}
+    run(options(data, out, **asked))  # does nothing more
+    after = {file: file.stat().st_mtime_ns for file in out.rglob("*.json")}
+    assert {file.name for file in after if after[file] != before[file]} == {"settings.json"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
-    folders, data, tmp_path, kind, monkeypatch
+def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_unbroken_one(
+    folders, data, tmp_path, kind
 ):
-    wanted = {"model": str(folders[kind]), "accumulate": 2, "steps": 6}
+    # 5 steps are more than an epoch.
+    wanted = {"model": str(folders[kind]), "accumulate": 2, "steps": 5, "checkpoint_steps": 2}
     run(options(data, tmp_path / "whole", **wanted))
-    broken = options(data, tmp_path / "broken", checkpoint_minutes=0.0, **wanted)
-
-    def die(self: Any, args: Any, state: Any, *rest: Any, **others: Any) -> None:
-        if state.global_step == 4:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.Clock, "on_step_begin", die)
-        with pytest.raises(Killed):
-            run(broken)
+    broken = options(data, tmp_path / "broken", **wanted)
+    code = (
+        "import os, signal\n"
+        "from benchmarks.finetune import run, trainer\n"
+        "from benchmarks.finetune.options import Options\n"
+        "def die(self, args, state, control, **others):\n"
+        "    state.global_step == 4 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"trainer.Clock.on_step_begin = die\nrun.run({broken!r})"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
     kept = [path.name for path in (tmp_path / "broken").glob("checkpoint-*")]
     assert kept == ["checkpoint-4"]
     # What a kill in the middle of writing leaves.
@@ -350,8 +260,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     run(broken)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    report = json.loads((tmp_path / "broken" / "training.json").read_text())
-    assert report["steps"] == 6
+    assert not list((tmp_path / "broken").glob("checkpoint-*"))
 
 
 @pytest.mark.slow
@@ -364,7 +273,7 @@ def test_accumulated_batches_learn_like_one_batch(data, tmp_path):
         out = tmp_path / str(tokens)
         asked = {"model": str(start), "steps": 1, "max_tokens": 99}
         run(options(data, out, accumulate=accumulate, batch_tokens=tokens, **asked))
-        losses.append(json.loads((out / "training.json").read_text())["history"][0]["loss"])
+        losses.append(stored(out, "training")["history"][0]["loss"])
         changes.append({k: v - first.state_dict()[k] for k, v in weights(out).items()})
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     for name, change in changes[0].items():
@@ -375,68 +284,61 @@ def test_accumulated_batches_learn_like_one_batch(data, tmp_path):
 @pytest.mark.slow
 def test_only_adapters_are_trained_and_end_in_the_weights(folders, data, tmp_path):
     pytest.importorskip("peft")
-    out = tmp_path / "out"
-    run(options(data, out, model=str(folders["gpt2"]), lora=4, lr=1e-2))
+    run(options(data, tmp_path, model=str(folders["gpt2"]), lora=4, lr=1e-2))
     before, _ = load_pretrained(str(folders["gpt2"]), device="cpu")
-    after = weights(out)
+    after = weights(tmp_path)
     changed = {k for k, v in before.state_dict().items() if not torch.equal(v, after[k])}
     assert changed
     assert all("attn" in name or "mlp" in name for name in changed)
-    assert not (out / "model" / "adapter_config.json").exists()
-    report = json.loads((out / "training.json").read_text())
+    assert not (tmp_path / "model" / "adapter_config.json").exists()
+    report = stored(tmp_path, "training")
     assert report["trained_parameters"] < report["parameters"] / 2
 
 
 @pytest.mark.slow
-def test_random_weights_get_a_tokenizer_of_their_own_and_the_same_one_on_resuming(data, tmp_path):
-    out = tmp_path / "out"
-    run(options(data, out, from_config="t5-mini", steps=1))
-    generator = load_generator(out / "model", device="cpu")
+def test_random_weights_get_a_tokenizer_of_their_own_that_is_kept(data, tmp_path):
+    run(options(data, tmp_path, from_config="t5-mini", steps=1))
+    generator = load_generator(tmp_path / "model", device="cpu")
     assert isinstance(generator, HFGenerator)
     assert generator.is_encoder_decoder
     assert generator.generate(["Instruction: x\nOutput: \n"], 3)[0].token_ids
-    kept = (out / "tokenizer" / "tokenizer.json").read_text()
-    assert (
-        json.loads(kept)["model"]
-        == json.loads((out / "model" / "tokenizer.json").read_text())["model"]
-    )
+    kept, used = (stored(tmp_path / name, "tokenizer") for name in ("tokenizer", "model"))
+    assert kept["model"] == used["model"]
 
 
-def test_folders_that_hold_something_else_are_refused(folders, data, tmp_path, monkeypatch):
-    def never(*args: Any) -> None:
-        raise AssertionError("it was trained")
-
-    monkeypatch.setattr(run_module, "_train", never)
-    monkeypatch.setattr(run_module, "_evaluate", never)
-    asked = {"model": str(folders["gpt2"])}
-    mine = tmp_path / "mine"
+def test_folders_and_data_that_do_not_belong_together_are_refused(
+    folders, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run_module, "train", lambda *args: None)
+    monkeypatch.setattr(run_module, "_evaluate", lambda *args: None)
+    file, mine, begun = tmp_path / "train.jsonl", tmp_path / "mine", tmp_path / "begun"
+    file.write_text((data / "train.jsonl").read_text())
     mine.mkdir()
     (mine / "notes.txt").write_text("keep me")
+
+    def start(out: Path, **others: Any) -> None:
+        run(options(file, out, model=str(folders["gpt2"]), **others))
+
     with pytest.raises(ValueError, match="holds files but no settings"):
-        run(options(data, mine, **asked))
+        start(mine)
     assert [file.name for file in mine.iterdir()] == ["notes.txt"]
     with pytest.raises(ValueError, match="is a file"):
-        run(options(data, mine / "notes.txt", **asked))
-    begun = tmp_path / "begun"
-    with pytest.raises(AssertionError):
-        run(options(data, begun, **asked))
+        start(mine / "notes.txt")
+    start(begun)
     with pytest.raises(ValueError, match=r"steps: 4 in the folder, 5 now"):
-        run(options(data, begun, steps=5, **asked))
-    with pytest.raises(AssertionError):  # the same settings go on
-        run(options(data, begun, checkpoint_minutes=1.0, **asked))
-
-
-def test_data_that_changed_is_refused(folders, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "_train", lambda *args: None)
-    monkeypatch.setattr(run_module, "_evaluate", lambda *args: None)
-    file = tmp_path / "train.jsonl"
-    file.write_text((data / "train.jsonl").read_text())
-    asked = {"model": str(folders["gpt2"])}
-    run(options(file, tmp_path / "out", **asked))
+        start(begun, steps=5)
+    start(begun, checkpoint_steps=1)  # does not decide the weights
+    with (
+        filelock.FileLock(begun / "lock"),
+        pytest.raises(ValueError, match="in use by another run"),
+    ):
+        start(begun)
+    with pytest.raises(ValueError, match=r"no held-out split validation_human; it has none"):
+        start(begun, splits=("validation_human",))
     with file.open("a") as more:
         more.write('{"instruction": "One more?", "output": "yes"}\n')
     with pytest.raises(ValueError, match="train_sha256"):
-        run(options(file, tmp_path / "out", **asked))
+        start(begun)
 
 
 @pytest.mark.parametrize(
@@ -450,60 +352,28 @@ def test_data_that_changed_is_refused(folders, data, tmp_path, monkeypatch):
         ({"model": "x", "lr": float("nan")}, "lr must be more than 0"),
         ({"model": "x", "steps": 0}, "steps must be at least 1"),
         ({"model": "x", "bf16": "maybe"}, "bf16 must be one of"),
-        ({"model": "x", "lora": -1}, "lora and checkpoint_minutes"),
+        ({"model": "x", "steps": 1, "epochs": 1.0}, "one of --steps and --epochs"),
+        ({"model": "x", "lora": -1}, "lora must be at least 0"),
     ],
 )
-def test_wrong_options_are_told(wrong, message):
+def test_wrong_options_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         Options(data="d", out="o", **wrong)
 
 
-def test_held_out_splits_that_are_not_there_are_named(folders, data, tmp_path):
-    asked = {"model": str(folders["gpt2"]), "splits": ("validation_seen", "validation_human")}
-    with pytest.raises(ValueError, match=r"no held-out split validation_human; .* validation_seen"):
-        run(options(data, tmp_path / "out", **asked))
-    assert not (tmp_path / "out").exists()
-
-
-@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
-def test_the_learning_rate_rises_then_falls_to_zero(a, b):
-    low, high = sorted((a, b))
-    first, second = map(trainer.learning_rate_factor, (low, high))
-    assert 0.0 <= min(first, second) <= max(first, second) <= 1.0
-    if high <= trainer.WARM_UP:
-        assert first <= second
-    elif low >= trainer.WARM_UP:
-        assert first >= second
-
-
-def test_whatever_budget_is_used_up_first_ends_the_training():
-    clock = trainer.Clock(seconds=100.0, steps=10, save_every=60.0)
-    clock.seconds_done = 50.0
-    clock._count(2)
-    assert clock.done == 0.5
-    clock._count(8)
-    assert clock.done == 0.8
-    clock.seconds_done = 120.0
-    clock._count(8)
-    assert clock.done == 1.0
+def test_whatever_budget_is_used_up_first_ends_the_training(folders, data, tmp_path):
+    clock = trainer.Clock(minutes=100.0)
+    for minutes, steps, done in ((50.0, 0.2, 0.5), (50.0, 0.8, 0.8), (120.0, 0.8, 1.0)):
+        clock.count(minutes, steps)
+        assert clock.done == done
+    run(options(data, tmp_path, model=str(folders["gpt2"]), steps=None, minutes=1e-6, splits=()))
+    assert stored(tmp_path, "training")["steps"] == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_training():
-    clock = trainer.Clock(seconds=None, steps=10, save_every=60.0)
-
-    class State:
-        global_step = 7
-
+    state = SimpleNamespace(global_step=7)
     with pytest.raises(trainer.DivergedError, match="the loss is nan at step 7: lower --lr"):
-        clock.on_log(None, State(), None, {"loss": float("nan"), "learning_rate": 1e-3})
-
-
-def test_the_command_tells_wrong_arguments(data, tmp_path, capsys):
-    base = ["finetune", "--data", str(data), "--out", str(tmp_path / "out")]
-    assert main([*base, "--from-config", "gpt5"]) == 2
-    assert "there are: gpt2-mini" in capsys.readouterr().err
-    assert main([*base, "--model", str(tmp_path / "nowhere"), "--steps", "1"]) == 2
-    assert "cannot load generator" in capsys.readouterr().err
+        trainer.Clock(None).on_log(None, state, None, logs={"loss": float("nan")})
 
 
 @pytest.mark.slow
@@ -516,7 +386,5 @@ def test_two_processes_learn_the_same_and_one_of_them_writes(folders, data, tmp_
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("generator=") == 1
-    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
-    assert settings["processes"] == 2
-    evaluation = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert evaluation["validation_seen"]["prompts"] == 6
+    assert stored(tmp_path / "out", "settings")["processes"] == 2
+    assert stored(tmp_path / "out", "evaluation")["validation_seen"]["prompts"] == 6

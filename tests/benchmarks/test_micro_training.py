@@ -37,14 +37,14 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(small, kind, tmp
     class Killed(Exception):
         pass
 
-    write = train.save_checkpoint
+    write = train.write_file
 
-    def write_and_die(path, state):
-        write(path, state)
+    def write_and_die(path, content):
+        write(path, content)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "save_checkpoint", write_and_die)
+        patch.setattr(train, "write_file", write_and_die)
         with pytest.raises(Killed):
             train.train(small(kind), tmp_path / "broken", minutes_between_saves=0.0)
     saved = torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)
@@ -108,7 +108,7 @@ def test_every_parameter_has_one_optimizer():
 
 @pytest.mark.slow
 def test_the_command_writes_a_generator_with_its_card(tmp_path, capsys):
-    train.main(["seq2seq", "--run", str(tmp_path), "--steps", "16"])
+    train.main("seq2seq", run=tmp_path, steps=16)
     folder = tmp_path / "model"
     report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     assert set(report["splits"]) == set(GOALS)
@@ -117,4 +117,4 @@ def test_the_command_writes_a_generator_with_its_card(tmp_path, capsys):
     answers = load_generator(str(folder), device="cpu").generate(["Instruction: copy\n"], 4)
     assert len(answers) == 1
     with pytest.raises(SystemExit, match="--run"):
-        train.main(["seq2seq", "--run", str(tmp_path), "--steps", "16"])
+        train.main("seq2seq", run=tmp_path, steps=16)

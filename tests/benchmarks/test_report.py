@@ -10,8 +10,13 @@ import pytest
 from benchmarks.records import RunFolder
 from benchmarks.report.command import FILES, run
 from benchmarks.report.data import learning, pareto_front, read_boards
-from benchmarks.report.page import MAX_BYTES, make_page
-from benchmarks.report.sample import choose_prompts, prompt_groups, script_json
+from benchmarks.report.page import (
+    MAX_BYTES,
+    choose_prompts,
+    make_page,
+    prompt_groups,
+    script_json,
+)
 from benchmarks.report.tables import comma_separated, latex, latex_text, markdown
 from benchmarks.tables import write_leaderboard
 from imports import ROOT

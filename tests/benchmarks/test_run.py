@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agents.base import agent_class, optional
 from agents.learning import TrainingDivergedError
 from agents.runs.evaluation import AgentError
 from agents.runs.folder import TrainingFolder
@@ -22,8 +23,9 @@ from benchmarks.budget import CHECKPOINT_EVERY
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
-from benchmarks.suites import SUITES, Suite
+from benchmarks.suites import SUITES, Suite, suite_of
 from fakes import CountingGenerator
+from imports import ROOT
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 from pcrl_gym.errors import RunFolderError
 
@@ -332,6 +334,13 @@ def test_episodes_are_the_budget_by_default(
     assert RunFolder(tmp_path / "out").settings["agents"]["learner"].endswith(", 16384 episodes")
 
 
+def test_default_episodes_are_those_of_the_standings():
+    standings = json.loads((ROOT / "benchmarks/leaderboard/micro/settings.json").read_text())
+    for agent in ("ppo", "scst"):
+        episodes = optional(agent_class(agent), "default_episodes")
+        assert standings["agents"][agent].endswith(f", {episodes} episodes")
+
+
 def test_an_agent_of_another_budget_is_another_agent(suite: Suite, tmp_path: Path):
     out = tmp_path / "out"
     run(suite, "bench_agents:Learner", out, train_episodes=10)
@@ -437,3 +446,18 @@ def test_search_earns_more_than_keeping_all(suite: Suite, tmp_path: Path):
 def test_masks_of_the_wrong_shape_name_the_agent(suite: Suite, tmp_path: Path):
     with pytest.raises(AgentError, match=r"Agent wrong-shape: .*\(64, 48\)"):
         run(suite, "bench_agents:WrongShape", tmp_path / "out")
+
+
+def test_task_options_of_a_suite_reach_its_prompts_and_settings(suite: Suite, tmp_path: Path):
+    for file in Path(suite.dataset).iterdir():
+        file.write_text(file.read_text().replace('"instruction"', '"job"'))
+    rules = {"keep_digits": True, "force_keep": ("words",), "columns": {"job": "instruction"}}
+    suite = dataclasses.replace(suite, limit=3, **rules)
+    out = tmp_path / "out"
+    run(suite, "random:rate=1.0", out)
+    folder = RunFolder(out)
+    for record in folder.records():
+        assert "words" in record.compressed_prompt
+        assert ("12" in record.prompt) == ("12" in record.compressed_prompt)
+    made = suite_of(folder.settings)
+    assert dataclasses.replace(made, checksums={}) == suite

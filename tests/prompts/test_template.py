@@ -188,7 +188,7 @@ def test_settings_that_would_change_nothing_are_refused(
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("chat:system=3", r"chat\.system: expected a string or null, got 3; put it in quotes"),
+        ("chat:system=3", r"chat\.system: expected a valid string, got 3; put it in quotes"),
         ("chat:date=tomorrow", "date must be a day like"),
         ("chat:messages=[]", "messages is given by the template itself"),
         ("chat:system", "key=value"),

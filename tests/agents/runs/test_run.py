@@ -254,10 +254,10 @@ def test_a_budget_goes_on_where_it_was_and_pauses():
     now[0] += 10
     with budget.paused():
         now[0] += 1000
-        assert budget.seconds_done == 40
+        assert budget.progress["seconds"] == 40
     budget.add(8)
     assert (budget.updates_done, budget.episodes_done) == (21, 168)
-    assert budget.seconds_done == 40
+    assert budget.progress["seconds"] == 40
     assert budget.used == pytest.approx(21 / 50)
 
 

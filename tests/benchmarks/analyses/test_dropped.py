@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from bench_fixtures import SETTINGS, frame, record
 from benchmarks.analyses.analysis import read_analyses, write_analysis
 from benchmarks.analyses.dropped import (
+    CLASSES,
     analyse,
     draw,
     kept_words,
     run,
-    user_ranges,
     user_words,
+    word_class,
+    words,
 )
-from benchmarks.analyses.word_classes import CLASSES, word_class, words
 from benchmarks.records import RunFolder
 
 PROMPT = "Instruction: Sort the figs\nInput: a b\nOutput: \n"
@@ -83,7 +84,7 @@ def test_combining_marks_belong_to_their_word(word: str):
 def test_odd_words_leave_tables_whole(tmp_path: Path):
     odd = record(prompt="Instruction: a | \ud800\nOutput: \n", dropped=())
     analysis = analyse(frame([odd]), min_count=1)
-    write_analysis(tmp_path, analysis, lambda figure: draw(figure, analysis))
+    write_analysis(tmp_path, analysis, draw)
     assert read_analyses(tmp_path) == [analysis]
     place = tmp_path / "analyses"
     assert "\\ud800" in (place / "dropped.md").read_text(encoding="utf-8")
@@ -95,10 +96,10 @@ def test_odd_words_leave_tables_whole(tmp_path: Path):
 def test_the_templates_words_do_not_count():
     assert [word for *_, word in user_words(PROMPT)] == ["sort", "the", "figs", "a", "b"]
     odd = "Instruction: Copy\nInput: x\nInput: y\nOutput: \n"
-    assert [odd[a:b] for a, b in user_ranges(odd)] == ["Copy\nInput: x", "y"]
+    assert [odd[a:b] for a, b, *_ in user_words(odd)] == ["Copy", "Input", ":", "x", "y"]
     alone = "Instruction: Copy\nOutput: \n"
-    assert [alone[a:b] for a, b in user_ranges(alone)] == ["Copy"]
-    assert user_ranges("<user>hi</user>") == [(0, 15)]
+    assert user_words(alone) == [(13, 17, "other", "5", "copy")]
+    assert len(user_words("<user>hi</user>")) == 8
 
 
 def test_rates_by_hand():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -168,11 +169,10 @@ def test_any_text_has_a_verdict_or_none(text: str):
 
 
 def test_outcomes_of_all_pairs_of_verdicts():
-    verdicts = ("A", "B", "tie", None)
-    outcomes = {(one, two): combine(one, two) for one in verdicts for two in verdicts}
     agreed = {("B", "A"): "win", ("A", "B"): "loss", ("tie", "tie"): "tie"}
-    for pair, outcome in outcomes.items():
-        assert outcome == agreed.get(pair, "unparsable" if None in pair else "disagree")
+    for pair in itertools.product(("A", "B", "tie", None), repeat=2):
+        expected = agreed.get(pair, "unparsable" if None in pair else "disagree")
+        assert combine(*pair) == expected
 
 
 def test_figures_by_hand():

@@ -1,0 +1,115 @@
+"""The commands of `python -m agents`; the work is imported when one is called."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from agents.runs.config import TaskConfig
+from pcrl_gym.cli_tools import Names, flags_of, resumable
+from pcrl_gym.demo.command import DEFAULTS, Flags, serve_demo
+from pcrl_gym.envs.options import TaskOptions
+
+_TASK = Group("Task", help="Like `--set task.KEY=VALUE`; by default as the configuration says.")
+TaskFlags = flags_of(TaskConfig, TaskOptions.__doc__)
+
+
+@resumable()
+def train(
+    agent: str,
+    /,
+    *,
+    out: str,
+    config: str | None = None,
+    set: tuple[str, ...] = (),
+    seed: int | None = None,
+    loggers: Names = (),
+    quiet: bool = False,
+    task: Annotated[TaskFlags | None, Parameter(name="*", group=_TASK)] = None,
+) -> None:
+    """Train an agent, or resume a training that was interrupted.
+
+    A training has a folder of its own. Interrupted, even by kill -9, the same command resumes from
+    the newest checkpoint. OUT/last and OUT/best are the trained agents; OUT/metrics.jsonl and
+    OUT/learning_curve.png show how it went.
+
+    Args:
+        agent: One that learns: `ppo`, `scst:samples=4` or `module:Class`.
+        out: Folder of the training.
+        config: YAML file, or a name that `python -m agents configs` lists.
+        set: Single settings, KEY=VALUE: `lr=1e-4 run.minutes=30 task.generator=micro-seq2seq`.
+        seed: Seed of all that is drawn; by default the configuration's, else 0.
+        loggers: `jsonl`, `tensorboard`, `wandb`, `trackio`; by default the configuration's, else
+            the first two. The figures always go to jsonl.
+        quiet: No progress bar, no evaluation lines.
+        task: What is learned.
+    """
+    # Imported late: help must not wait for torch.
+    from agents.runs.config_file import load_config
+
+    settings = [
+        f"task.{key}={json.dumps(v, ensure_ascii=False)}" for key, v in (task or {}).items()
+    ]
+    if loggers:
+        settings.append(f"run.loggers={json.dumps(loggers)}")
+    checked = load_config(agent, config, [*set, *settings], seed)
+
+    from agents.runs.run import train
+
+    print(f"Written to {train(checked, out, progress=not quiet).path}")
+
+
+def export(
+    run: str,
+    folder: str,
+    /,
+    *,
+    which: Literal["best", "last"] = "best",
+    license: str = "",
+    language: str = "",
+    overwrite: bool = False,
+    half: bool = False,
+) -> None:
+    """Write the policy of a training as a compressor, a folder for pcrl_gym.Compressor.
+
+    Args:
+        run: Folder of the training.
+        folder: Folder of the compressor.
+        which: The agent with the best evaluation, or the last one.
+        license: Of the weights, for the card.
+        language: Of the prompts, for the card.
+        overwrite: Replace a compressor that is in the folder.
+        half: Store half-precision weights.
+    """
+    import torch
+
+    from agents.runs.export import export
+
+    dtype = torch.float16 if half else None
+    card = {"license": license, "language": language}
+    export(run, folder, which=which, dtype=dtype, overwrite=overwrite, **card)
+    print(f"Written to {folder}: pcrl-gym compress --model {folder}")
+
+
+def configs() -> None:
+    """List the configurations that come with the project."""
+    from agents.runs.config_file import CONFIGS, config_names
+
+    for name in config_names():
+        first = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        print(f"{name:16} {first.lstrip('# ')}")
+
+
+def demo(*, agents: Names | None = None, options: Flags = DEFAULTS) -> None:
+    """Serve the page of `pcrl-gym demo`, with the agents of this package beside policies.
+
+    Args:
+        agents: Agents besides the policies, also with settings or as module:Class: `stopwords
+            random:rate=0.3`; by default some that need no training.
+        options: What the page offers, and where.
+    """
+    from agents.demo import demo_agents
+
+    serve_demo(options, lambda generator: demo_agents(agents, generator))
