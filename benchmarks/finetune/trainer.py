@@ -63,13 +63,16 @@ class Clock(TrainerCallback, ExportableState):
         hidden = not state.is_world_process_zero
         self._bar = progress_bar(total=100, desc="finetune", bar_format=layout, disable=hidden)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Count the step and stop at the end of the budget."""
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Count the step; the learning rate of the next one is taken right after."""
         passed = torch.tensor((time.monotonic() - self._began) / 60)
         if args.world_size > 1:
             passed = passed.to(args.device)
             torch.distributed.broadcast(passed, src=0)
-        self.count(passed.item(), state.global_step / state.max_steps)
+        self.count(passed.item(), (state.global_step + 1) / state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Stop at the end of the budget."""
         self._bar.update(round(100 * self.done, 1) - self._bar.n)
         if self.done >= 1.0:
             self._bar.close()
