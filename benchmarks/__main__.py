@@ -61,16 +61,10 @@ for _name, _about, _commands in (
     ("speed", "Measure what answering and compressing cost.", _SPEED),
 ):
     _parts = [command_name(path) for path in _commands]
-    _part = App(
-        _name,
-        _about,
-        help_epilogue=f"Example: `{_NAME} {_name} {_parts[0]} {next(iter(_commands.values()))}`",
-        group=_further,
-        sort_key=len(list(app)),
-        synonym=_parts,
-    )
+    _example = f"Example: `{_NAME} {_name} {_parts[0]} {next(iter(_commands.values()))}`"
+    _part = App(_name, _about, help_epilogue=_example, group=_further, synonym=_parts)
+    app.command(_part, sort_key=len(list(app)))
     add_commands(_part, f"{_NAME} {_name}", _commands)
-    app.command(_part)
 
 
 main = partial(run_app, app)

@@ -16,6 +16,11 @@ def align(table: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+def escaped(text: str) -> str:
+    """Return the text with its lone surrogates, which no file can hold, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def finite(value: Any) -> Any:
     """Return the value, or None in place of a number that is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

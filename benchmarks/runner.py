@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agents.base import optional
 from benchmarks.budget import training_budgets
-from benchmarks.cluster.jobs import Job, all_jobs
-from benchmarks.cluster.shard import WHOLE, Shard
+from benchmarks.cluster.jobs import Job, all_jobs, share_of
 from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder, check_settings
@@ -42,7 +41,8 @@ class Benchmark:
         out: Result folder, new or with the same settings.
         train_minutes, train_episodes, quick: Training per agent that learns and seed, see
             `benchmarks.budget.training_budgets`.
-        shard: The part of the work that is done here; `benchmarks.cluster.merge` joins the folders.
+        shard: The part of the work that is done here, such as "3/8"; `benchmarks.cluster.merge`
+            joins the folders.
         device, batch_size: How the generator runs, see `pcrl_gym.envs.options.TaskOptions`.
         generator: The generator the suite names, where that is an object or loaded already.
         cache: File for the generator's answers; None: answers.db in the result folder.
@@ -63,7 +63,7 @@ class Benchmark:
         train_minutes: float | None = None,
         train_episodes: int | Mapping[str, int] | None = None,
         quick: bool = False,
-        shard: Shard = WHOLE,
+        shard: str = "1/1",
         device: str = "auto",
         batch_size: int | Literal["auto"] = "auto",
         generator: Generator | None = None,
@@ -74,7 +74,7 @@ class Benchmark:
         self.suite = suite
         self.entries = list(entries)
         self.out = Path(out)
-        self.shard = shard
+        self.shard, self._share = shard, share_of(shard)
         self.device = device
         self.batch_size = batch_size
         self.budgets = training_budgets(
@@ -149,7 +149,7 @@ class Benchmark:
             model = getattr(self.generator, "model", None)
             run = {
                 "agents": [entry.name for entry in self.entries],
-                "shard": str(self.shard),
+                "shard": self.shard,
                 "device": str(getattr(model, "device", "unknown")),
                 "dtype": str(getattr(model, "dtype", "unknown")),
                 "checksums": self.checksums,
@@ -211,7 +211,7 @@ class Benchmark:
 
     def jobs(self) -> list[Job]:
         """Return what this shard does."""
-        return self.shard.of(all_jobs(self.entries, self.suite))
+        return all_jobs(self.entries, self.suite)[self._share]
 
     def _weights(self, folder: RunFolder, job: Job) -> Path:
         from agents.runs.folder import TrainingFolder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.runs.drawing import line_style, png
-from benchmarks.markdown import align, cell
+from benchmarks.markdown import align, cell, escaped
 from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ class Analysis:
         for heading, table in self.tables.items():
             cells = [list(table.columns), *([cell(value) for value in row] for row in table.rows)]
             blocks.append(f"#### {heading}\n\n{align(cells)}")
-        return "\n".join(blocks).encode("utf-8", "backslashreplace").decode("utf-8")
+        return escaped("\n".join(blocks))
 
 
 def write_analysis(
     folder: str | Path, analysis: Analysis, draw: Callable[[Figure, Analysis], None] | None = None
-) -> None:
+) -> Analysis:
     """Write `analyses/<name>.json`, `.md` and, with `draw`, `.png`, in place of earlier ones."""
     place = Path(folder) / "analyses"
     place.mkdir(parents=True, exist_ok=True)
@@ -85,6 +85,7 @@ def write_analysis(
         picture.unlink(missing_ok=True)  # shows the figures before these
     else:
         write_file(picture, png(lambda figure: draw(figure, analysis), (9, 5)))
+    return analysis
 
 
 def read_analyses(folder: str | Path) -> list[Analysis]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import regex
 
 from benchmarks.analyses.analysis import Analysis, Table, draw_lines, panels, write_analysis
+from benchmarks.markdown import escaped  # pandas refuses lone surrogates
 from benchmarks.records import RunFolder
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = 
         splits: The splits to look at; none given: all.
     """
     source = RunFolder(folder)
-    analysis = analyse(source.frame(agents, splits))
-    write_analysis(source.path, analysis, draw)
-    return analysis
+    return write_analysis(source.path, analyse(source.frame(agents, splits)), draw)
 
 
 def analyse(frame: DataFrame, *, min_count: int = 20) -> Analysis:
@@ -96,7 +95,7 @@ def kept_words(frame: DataFrame) -> DataFrame:
     rows = []
     records = frame[["agent", "source", "prompt", "dropped"]]
     for agent, source, prompt, dropped in records.itertuples(index=False, name=None):
-        family = _escaped(source.partition("/")[0])
+        family = escaped(source.partition("/")[0])
         lost = bytearray(len(prompt))
         for start, end in dropped:
             lost[start:end] = b"x" * (end - start)
@@ -123,7 +122,7 @@ def user_words(prompt: str) -> list[tuple[int, int, str, str, str]]:
     for start, end in ranges:
         for first, last in words(prompt[start:end]):
             tenth = min(9, int((before + (first + last) / 2) / length * 10))
-            word = _escaped(prompt[start + first : start + last].lower())
+            word = escaped(prompt[start + first : start + last].lower())
             found.append((start + first, start + last, word_class(word), str(tenth), word))
         before += end - start
     return found
@@ -145,11 +144,6 @@ def word_class(word: str) -> str:
         return "punctuation"
     # Contractions belong to what stands before the apostrophe.
     return _CLASS.get(plain) or _CLASS.get(plain.partition("'")[0], "other")
-
-
-def _escaped(text: str) -> str:
-    # For lone surrogates, which pandas refuses in strings.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _by(kept: DataFrame, column: str) -> Table:

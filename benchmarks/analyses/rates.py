@@ -80,9 +80,7 @@ def run(
     at_rates = [entry.at_rate(rate) for entry in here for rate in rates]
     out = source.path / "rates"
     Benchmark(suite_of(source.settings), at_rates, out, device=device).run()
-    analysis = analyse(RunFolder(out).frame())
-    write_analysis(source.path, analysis, draw)
-    return analysis
+    return write_analysis(source.path, analyse(RunFolder(out).frame()), draw)
 
 
 def analyse(frame: DataFrame) -> Analysis:

@@ -49,13 +49,10 @@ def run(folder: str | Path, *, prompts: int = 256, device: str = "auto") -> Anal
     dtype = settings.get("dtype", "float32")
     generator = load_generator(settings["generator"], device=device, dtype=dtype)
 
-    def measure(texts: Sequence[str]) -> float:
-        limit = settings["max_new_tokens"]
-        return milliseconds(lambda part: generator.generate(part, limit), texts, BATCH, REPEATS)
+    answer = partial(generator.generate, max_new_tokens=settings["max_new_tokens"])
+    measure = partial(milliseconds, answer, batch=BATCH, repeats=REPEATS)
 
-    analysis = analyse(frame, measure, prompts=prompts)
-    write_analysis(source.path, analysis)
-    return analysis
+    return write_analysis(source.path, analyse(frame, measure, prompts=prompts))
 
 
 def analyse(

@@ -58,9 +58,7 @@ def run(
         label: Benchmark(suite, moved, Path(out) / label, device=device).run()
         for label, suite in suites.items()
     }
-    analysis = analyse(rows, [entry.name for entry in entries])
-    write_analysis(out, analysis, draw)
-    return analysis
+    return write_analysis(out, analyse(rows, [entry.name for entry in entries]), draw)
 
 
 def analyse(rows: Mapping[str, Sequence[Mapping[str, Any]]], agents: Sequence[str]) -> Analysis:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,3 +35,11 @@ def all_jobs(entries: Sequence[Entry], suite: Suite) -> list[Job]:
         for seed in entry.seeds(suite.seeds)
         for splits in ([suite.splits] if entry.trainable else [(split,) for split in suite.splits])
     ]
+
+
+def share_of(shard: str) -> slice:
+    """Return which jobs fall to a shard: to "2/3" the second, the fifth and so on."""
+    number, count = map(int, shard.split("/")) if re.fullmatch(r"\d+/\d+", shard) else (0, 0)
+    if not 1 <= number <= count:
+        raise ValueError(f"A shard is written like 3/8, from 1/8 to 8/8, got {shard!r}")
+    return slice(number - 1, None, count)

@@ -35,34 +35,34 @@ def run_on_processes(benchmark: Benchmark, processes: int) -> list[Row]:
     todo = [job for job in benchmark.jobs() if job.unfinished(folder)]
     waiting = iter(sorted(todo, key=lambda job: not job.entry.trainable))
     running: dict[Future[None], Job] = {}
-    failures: list[BaseException] = []
+    failure: BaseException | None = None
     with (
         _pool(processes, benchmark) as pool,
         progress_bar(total=len(todo), unit="job", disable=not todo) as bar,
     ):
         while True:
-            free = 0 if failures else processes - len(running)
+            free = 0 if failure else processes - len(running)
             running |= {pool.submit(_do, job): job for job in islice(waiting, free)}
             if not running:
                 break
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 job, error = running.pop(done), done.exception()
                 bar.write(f"{'failed' if error else 'done'}: {job}", sys.stderr)
-                if error:
-                    failures.append(error)
-                else:
-                    bar.update()
-    if failures and isinstance(failures[0], BrokenProcessPool):
-        raise ChildProcessError(
-            "a process was killed, perhaps for lack of memory: use fewer"
-        ) from failures[0]
-    if failures:
-        raise failures[0]
+                bar.update(0 if error else 1)
+                failure = failure or error
+    if isinstance(failure, BrokenProcessPool):
+        message = "a process was killed, perhaps for lack of memory: use fewer"
+        raise ChildProcessError(message) from failure
+    if failure:
+        raise failure
     return write_leaderboard(folder)
 
 
 def _begin(benchmark: Benchmark) -> None:
     global _benchmark
+    import torch
+
+    torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _benchmark = benchmark
@@ -84,18 +84,12 @@ def _do(job: Job) -> None:
 @contextmanager
 def _pool(processes: int, benchmark: Benchmark) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool; if the block is left by an exception, such as Ctrl-C, its processes end now."""
+    others = set(multiprocessing.active_children())
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, spawn, _begin, (benchmark,))
-    others, before = set(multiprocessing.active_children()), os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # processes inherit it before they load torch
-    try:
-        yield pool
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown()
-        del os.environ["OMP_NUM_THREADS"]
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
+    with ProcessPoolExecutor(processes, spawn, _begin, (benchmark,)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise

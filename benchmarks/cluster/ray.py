@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,9 +18,6 @@ from benchmarks.tables import Row, write_leaderboard
 from pcrl_gym.generators.ray.cluster import check_room, connected
 from pcrl_gym.generators.ray.pool import ActorPool, LostCallError
 from pcrl_gym.progress import progress_bar
-
-_RETRIES = 2
-_START_TIMEOUT = 1800.0
 
 Files = dict[str, bytes]
 """Contents of files by their place in a result folder: workers may have no disk in common."""
@@ -37,16 +36,11 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
     begun = RunFolder(out) if (out / "settings.json").exists() else None
     todo = [job for job in benchmark.jobs() if begun is None or job.unfinished(begun)]
     if todo:
-        trained_here = [job for job in todo if job.entry.trained_here]
-        with connected() as ray:
-            pool = _pool(ray, benchmark, workers, len(todo))
-            try:
-                # Training takes longest, so it begins first.
-                others = [("do", job) for job in todo if job not in trained_here]
-                _work(pool, [*(("train", job) for job in trained_here), *others], out)
-                _work(pool, [("do", job) for job in trained_here], out)
-            finally:
-                pool.close()
+        learning = [job for job in todo if job.entry.trained_here]  # longest, so it begins first
+        others = [("do", job) for job in todo if job not in learning]
+        with connected() as ray, closing(_pool(ray, benchmark, workers, len(todo))) as pool:
+            _work(pool, [*(("train", job) for job in learning), *others], out)
+            _work(pool, [("do", job) for job in learning], out)
     return write_leaderboard(RunFolder(out))
 
 
@@ -96,25 +90,21 @@ def write_files(root: Path, files: Files) -> None:
 def _pool(ray: Any, benchmark: Benchmark, workers: int | None, most: int) -> ActorPool:
     there = ray.cluster_resources()
     num_gpus = 1 if there.get("GPU") else 0
-    wanted = workers or int(there.get("GPU") or there.get("CPU", 1))
-    size = max(1, min(wanted, most))
+    size = max(1, min(most, workers or int(there.get("GPU") or there.get("CPU", 1))))
     check_room(ray, size, 1, num_gpus, "workers")
     benchmark.cache = benchmark.cache.resolve()
     source = ray.put(benchmark), ray.get_runtime_context().get_node_id()
     print(f"Starting {size} workers ...", file=sys.stderr)
     actor_class = ray.remote(num_cpus=1, num_gpus=num_gpus)(Worker)
-    return ActorPool(ray, actor_class, source, size, _RETRIES, _START_TIMEOUT)
+    return ActorPool(ray, actor_class, source, size, retries=2, start_timeout=1800.0)
 
 
 def _work(pool: ActorPool, todo: Sequence[tuple[str, Job]], out: Path) -> None:
     """Have jobs done and merge what comes in."""
-
-    def call(what: str, job: Job) -> Any:
-        return lambda worker: worker.work.remote(what, job, files_of(job, out))
-
+    calls = [partial(_send, what=what, job=job, out=out) for what, job in todo]
     with progress_bar(total=len(todo), unit="job") as bar:
         try:
-            for index, files in pool.run([call(what, job) for what, job in todo]):
+            for index, files in pool.run(calls):
                 what, job = todo[index]
                 with TemporaryDirectory() as folder:
                     write_files(Path(folder), files)
@@ -123,3 +113,7 @@ def _work(pool: ActorPool, todo: Sequence[tuple[str, Job]], out: Path) -> None:
                 bar.update()
         except LostCallError as error:
             raise LostCallError(f"{todo[error.index][1]}: {error}", error.index) from error
+
+
+def _send(worker: Any, what: str, job: Job, out: Path) -> Any:
+    return worker.work.remote(what, job, files_of(job, out))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from benchmarks.suites import Suite
 
 Kind = Literal["suites", "agents", "rewards", "generators", "splits"]
 
@@ -23,40 +25,31 @@ def ls(what: Kind, /, *, dataset: str = "micro") -> None:
         what: Kind of the names.
         dataset: Dataset whose splits are listed.
     """
-    for name, about in _names(what, dataset):
-        print(f"{name:24} {about}")
+    from agents.base import AGENTS, agent_class
+    from benchmarks.suites import SUITES
+    from pcrl_gym.named_datasets import dataset_splits, load_prompts
+    from pcrl_gym.scoring import rewards
 
-
-def _names(what: Kind, dataset: str) -> Iterable[tuple[str, str]]:
+    names: dict[str, str | None] = {}
     if what == "suites":
-        return _suites()
-    if what == "generators":
-        return _GENERATORS.items()
-    if what == "splits":
-        from pcrl_gym.named_datasets import dataset_splits, load_prompts
-
+        names = {name: _about(suite) for name, suite in SUITES.items()}
+    elif what == "generators":
+        names |= _GENERATORS
+    elif what == "splits":
         sizes = {split: len(load_prompts(dataset, split)) for split in dataset_splits(dataset)}
-        return [(split, f"{size} prompts") for split, size in sizes.items()]
-    if what == "rewards":
-        from pcrl_gym.scoring import rewards
-
+        names = {split: f"{size} prompts" for split, size in sizes.items()}
+    elif what == "rewards":
         kinds = ("Threshold", "Linear", "Band", "Likelihood")
         classes = [getattr(rewards, f"{kind}Reward") for kind in kinds]
-        return [(cls.name, _first_line(cls)) for cls in classes]
-    from agents.base import AGENTS, agent_class
-
-    own = [(name, _first_line(agent_class(name))) for name in AGENTS]
-    return [*own, ("module:Class", "one of your own")]
-
-
-def _suites() -> Iterator[tuple[str, str]]:
-    from benchmarks.suites import SUITES
-
-    for name, suite in SUITES.items():
-        data = f"{suite.dataset or 'your dataset'}, {suite.generator or 'your generator'}"
-        size = f"{suite.seeds} seeds" + (f", {suite.limit} prompts a split" if suite.limit else "")
-        yield name, f"version {suite.version}: {data}; {suite.unit}s, {size}"
+        names = {cls.name: cls.__doc__ for cls in classes}
+    else:
+        names = {name: agent_class(name).__doc__ for name in AGENTS}
+        names["module:Class"] = "one of your own"
+    for name, about in names.items():
+        print(f"{name:24}", (about or "").partition("\n")[0])
 
 
-def _first_line(documented: type) -> str:
-    return (documented.__doc__ or "").strip().partition("\n")[0]
+def _about(suite: Suite) -> str:
+    data = f"{suite.dataset or 'your dataset'}, {suite.generator or 'your generator'}"
+    size = f"{suite.seeds} seeds" + (f", {suite.limit} prompts a split" if suite.limit else "")
+    return f"version {suite.version}: {data}; {suite.unit}s, {size}"

@@ -77,15 +77,14 @@ def run(
     """
     # Imported late: help must not wait for what evaluation needs.
     from benchmarks.budget import parse_episodes
-    from benchmarks.cluster.shard import WHOLE, Shard
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
     from benchmarks.tables import print_table
 
     given: dict[str, Any] = dict(task or {})
     options = {key: given.pop(key) for key in ("device", "batch_size", "cache") if key in given}
-    chosen = {"splits": splits or None, "seeds": seeds, "limit": limit}
-    given |= {key: value for key, value in chosen.items() if value is not None}
+    chosen = {"splits": splits, "seeds": seeds, "limit": limit}
+    given |= {key: value for key, value in chosen.items() if value}
     rules, entries = _choose_suite(suite, given), find_agents(agents)
     if policies:
         from benchmarks.policies import find_policies, tokenizer_of, with_policies
@@ -100,7 +99,7 @@ def run(
         train_minutes=train_minutes,
         train_episodes=parse_episodes(",".join(train_episodes)) if train_episodes else None,
         quick=quick,
-        shard=WHOLE if shard is None else Shard.parse(shard),
+        shard=shard or "1/1",
         **options,
     )
     if ray is None:
@@ -129,12 +128,8 @@ def _choose_suite(name: str | None, given: dict[str, Any]) -> Suite:
     from benchmarks.suites import SUITES, Suite
 
     if name is None:
-        if "dataset" not in given:
-            raise ValueError(
-                "Give --suite or --dataset (both for a suite that leaves its dataset open)"
-            )
-        if "splits" not in given or "generator" not in given:
-            raise ValueError("--dataset without --suite needs --split and --generator")
+        if not {"dataset", "splits", "generator"} <= given.keys():
+            raise ValueError("Give --suite or --dataset, which alone needs --split and --generator")
         # The prefix keeps its rows apart from those of frozen suites.
         stem = Path(given["dataset"]).stem or given["dataset"]
         return Suite(id=f"dataset:{stem}", version=1, **given)
@@ -144,14 +139,13 @@ def _choose_suite(name: str | None, given: dict[str, Any]) -> Suite:
     free = {*suite.open, "splits", "limit", "seeds"}
     if fixed := [f"--{key.replace('_', '-')}" for key in given if key not in free]:
         raise ValueError(
-            f"Suite {suite.id} fixes {', '.join(fixed)}. Use --dataset without --suite, with "
-            "--split and --generator, to choose"
+            f"Suite {name} fixes {', '.join(fixed)}; --dataset without --suite leaves all to you"
         )
     needed = [key for key in ("dataset", "generator") if getattr(suite, key) is None]
     if missing := [f"--{key}" for key in needed if key not in given]:
-        raise ValueError(f"Suite {suite.id} leaves {' and '.join(missing)} to you")
+        raise ValueError(f"Suite {name} leaves {' and '.join(missing)} to you")
     if unknown := [split for split in given.get("splits", ()) if split not in suite.splits]:
         raise ValueError(
-            f"Suite {suite.id} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}"
+            f"Suite {name} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}"
         )
     return dataclasses.replace(suite, **given)

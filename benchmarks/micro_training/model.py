@@ -81,13 +81,12 @@ def optimizers(model: Any, config: Config) -> list[torch.optim.Optimizer]:
     """
     outside = ("wte", "wpe", "shared", "lm_head", "relative_attention_bias", ".q.", ".k.")
     named = dict(model.named_parameters())
-    slow = {n: p for n, p in named.items() if ".q." in n or ".k." in n}
-    matrices = {n: p for n, p in named.items() if p.ndim == 2 and not any(o in n for o in outside)}
-    others = [p for n, p in named.items() if n not in slow and n not in matrices]
-    groups = [{"params": others, "lr": config.other_lr}]
-    if slow:
-        groups.append({"params": [*slow.values()], "lr": config.other_lr / 3})
+    slow = [p for n, p in named.items() if ".q." in n or ".k." in n]
+    matrices = [p for n, p in named.items() if p.ndim == 2 and not any(o in n for o in outside)]
+    others = [p for p in named.values() if p not in {*slow, *matrices}]
+    rates = ((others, config.other_lr), (slow, config.other_lr / 3))
+    groups = [{"params": own, "lr": lr} for own, lr in rates]
     return [
-        torch.optim.Muon([*matrices.values()], lr=config.matrix_lr, weight_decay=0.01),
+        torch.optim.Muon(matrices, lr=config.matrix_lr, weight_decay=0.01),
         torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
     ]

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 from random import Random
@@ -21,15 +22,11 @@ from typing import Any, Literal
 import cyclopts
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from torch.optim.lr_scheduler import LambdaLR
 
+from benchmarks.micro_training import model as models
 from benchmarks.micro_training.card import GOALS, card, make_report
-from benchmarks.micro_training.model import (
-    Config,
-    build_model,
-    optimizers,
-    prompt_text,
-    train_tokenizer,
-)
+from benchmarks.micro_training.model import Config, prompt_text, train_tokenizer
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.micro.families import FAMILIES
 from pcrl_gym.micro.tasks import draw, key, validation_keys
@@ -76,31 +73,28 @@ def loss_of(model: Any, kind: str, rows: Sequence[tuple[Any, Any]], device: str)
     counting every answer.
     """
 
-    def padded(lists: Sequence[list[Any]]) -> torch.Tensor:
+    def padded(lists: Iterator[list[int]]) -> torch.Tensor:
         return pad_sequence([torch.tensor(own) for own in lists], batch_first=True).to(device)
 
-    asked, answers = zip(*rows, strict=True)
-    weights = [[len(answer) ** -0.5] * len(answer) for answer in answers]
     if kind == "causal":
-        ids = padded([prompt + answer for prompt, answer in rows])
-        pairs = zip(asked, weights, strict=True)
-        weight = padded([[0.0] * (len(prompt) - 1) + own + [0.0] for prompt, own in pairs])
-        at = weight > 0
+        ids = padded(prompt + answer for prompt, answer in rows)
+        labels = padded([0] * (len(prompt) - 1) + answer + [0] for prompt, answer in rows)
+        at = labels > 0
         logits = model.lm_head(model.transformer(ids).last_hidden_state[at])
-        targets = ids.roll(-1, 1)[at]
     else:
-        ids, labels, weight = padded(asked), padded(answers), padded(weights)
-        at = weight > 0
+        ids, labels = (padded(row[place] for row in rows) for place in (0, 1))
+        at = labels > 0
         logits = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels).logits[at]
-        targets = labels[at]
-    losses = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
-    return (losses * weight[at]).sum() / weight[at].sum()
+    losses = torch.nn.functional.cross_entropy(logits.float(), labels[at], reduction="none")
+    weights = (at.sum(1, keepdim=True).double() ** -0.5).float().expand_as(at)[at]
+    return (losses * weights).sum() / weights.sum()
 
 
 def rate(step: int, config: Config) -> float:
     """Return the factor on the learning rates: warm-up, flat, to zero; then a lower line."""
     if step >= config.restart:
-        return config.restart_rate * (config.steps - step) / (config.steps - config.restart)
+        left = config.steps - step  # may begin at 0
+        return config.restart_rate * left / max(1, config.steps - config.restart)
     falling = config.restart * config.decay
     return min(1.0, (step + 1) / config.warmup, (config.restart - step) / falling)
 
@@ -113,9 +107,8 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
     device = "cuda" if torch.cuda.is_available() else "cpu"
     run.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(config)
-    model = build_model(config).to(device).train()
-    opts = optimizers(model, config)
-    rates = [group["lr"] for opt in opts for group in opt.param_groups]
+    model = models.build_model(config).to(device).train()
+    optimizers = models.optimizers(model, config)
     checkpoint, step, seconds = run / "checkpoint.pt", 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -124,38 +117,31 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
                 f"{checkpoint} was made with {state['config']}, not {asdict(config)}: "
                 "name another folder with --run"
             )
-        model.load_state_dict(state["model"])
-        for opt, saved in zip(opts, state["optimizers"], strict=True):
-            opt.load_state_dict(saved)
+        for part, saved in zip((model, *optimizers), state["parts"], strict=True):
+            part.load_state_dict(saved)
         step, seconds = state["step"], state["seconds"]
-    # Only now: loading a state replaces the groups.
-    groups = [group for opt in opts for group in opt.param_groups]
-    began, saved_at = time.monotonic() - seconds, time.monotonic()
+    rates = [LambdaLR(opt, partial(rate, config=config), step - 1) for opt in optimizers]
+    saved_at = time.monotonic()
     batches = chain.from_iterable(pools(config, tokenizer, first=step // config.pool))
     with progress_bar(total=config.steps, initial=step, desc=f"train {config.kind}") as bar:
         for rows in islice(batches, config.steps - step):
-            for group, lr in zip(groups, rates, strict=True):
-                group["lr"] = lr * rate(step, config)
             with torch.autocast(device, torch.bfloat16):
                 loss = loss_of(model, config.kind, rows, device)
-            if not torch.isfinite(loss):
-                raise RuntimeError(
-                    f"the loss of step {step} is {loss.item()}: lower matrix_lr and start again"
-                )
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for opt in opts:
-                opt.step()
-                opt.zero_grad(set_to_none=True)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)
+            for stepping in (*optimizers, *rates):
+                stepping.step()
+            model.zero_grad()
             step += 1
             bar.update()
             bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
             # Between pools only: there a resumed run draws the same batches as an unbroken one.
-            due = time.monotonic() - saved_at > 60 * minutes_between_saves
-            if step == config.steps or (due and step % config.pool == 0):
-                seconds, saved_at = time.monotonic() - began, time.monotonic()
-                states = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in opts]}
-                state = {"config": asdict(config), "step": step, "seconds": seconds, **states}
+            passed = time.monotonic() - saved_at
+            due = passed > 60 * minutes_between_saves and step % config.pool == 0
+            if due or step == config.steps:
+                seconds, saved_at = seconds + passed, saved_at + passed
+                state = {"config": asdict(config), "step": step, "seconds": seconds}
+                state["parts"] = [part.state_dict() for part in (model, *optimizers)]
                 torch.save(state, buffer := io.BytesIO())
                 write_file(checkpoint, buffer.getvalue())
     return model.eval(), tokenizer, seconds
@@ -177,25 +163,20 @@ def main(
         steps: Training steps.
         threads: CPU threads; by default torch's own choice.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or torch.get_num_threads())
     config, run = Config(kind, steps), run or Path("runs", f"micro-{kind}")
     target = run / "model"
     if target.exists():
         raise SystemExit(f"{target} exists: move it away, or name another folder with --run")
     model, tokenizer, seconds = train(config, run)
-    command = f"python -m benchmarks.micro_training.train {kind}"
-    command += f" --steps {steps}" if steps != Config.steps else ""
-    command += f" --threads {threads}" if threads else ""
-    report = make_report(config, HFGenerator(model, tokenizer, name="micro"), command, seconds)
+    report = make_report(config, HFGenerator(model, tokenizer, name="micro"), seconds)
     for split, found in report["splits"].items():
         share, goal = found["exact_match"]["all"], GOALS[split]
         print(f"{split}: exact match {share:.1%} of {found['prompts']} (goal {goal:.0%})")
     with replace_folder(target) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        kept = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        write_file(folder / "training.json", kept)
+        write_file(folder / "training.json", json.dumps(report, indent=1) + "\n")
         write_file(folder / "README.md", card(config, report))
     print(f"saved {target}")
 

@@ -17,8 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench_fixtures import SETTINGS, record
 from benchmarks.analyses.analysis import Analysis, read_analyses
-from benchmarks.analyses.judge import run
-from benchmarks.analyses.judging import combine, parse_verdict, preference, question
+from benchmarks.analyses.judge import combine, parse_verdict, preference, question, run
 from benchmarks.records import Record, RunFolder
 from benchmarks.statistics import bootstrap_interval
 from fault_server import KEY, FaultServer, set_surroundings

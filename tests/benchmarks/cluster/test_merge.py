@@ -7,8 +7,8 @@ import pytest
 
 from bench_agents import Learner
 from bench_fixtures import AGENTS, change_part, make_generator, tree, untimed
+from benchmarks.cluster.jobs import share_of
 from benchmarks.cluster.merge import merge
-from benchmarks.cluster.shard import Shard
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
@@ -23,7 +23,7 @@ def run(suite: Suite, out: Path, shard: str = "1/1", agents: list[str] = AGENTS)
         out,
         train_minutes=None,
         train_episodes=2,
-        shard=Shard.parse(shard),
+        shard=shard,
         generator=make_generator(),
     ).run()
 
@@ -91,5 +91,5 @@ def test_a_folder_is_not_merged_into_itself(suite: Suite, tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["3", "0/2", "3/2", "a/b", "1/0"])
 def test_shards_that_cannot_be(text: str):
-    with pytest.raises(ValueError, match=r"Shards are numbered|written like"):
-        Shard.parse(text)
+    with pytest.raises(ValueError, match="written like"):
+        share_of(text)
