@@ -8,7 +8,9 @@ from pathlib import Path
 
 from cyclopts import App
 
+from benchmarks.analyses.analysis import write_analysis
 from benchmarks.records import RunFolder
+from benchmarks.report.data import learning
 from benchmarks.standings import publish
 
 # Figures alone: other files hold prompts, answers, or words and names of templates of them.
@@ -32,6 +34,7 @@ def standings(out: Path, folders: list[Path], /) -> None:
     for folder in folders:
         target = publish(RunFolder(folder), out / folder.name).parent
         shutil.copytree(folder / "analyses", target / "analyses", dirs_exist_ok=True)
+        write_analysis(target, learning(folder))  # the trainings stay behind
 
 
 @app.command

@@ -8,11 +8,6 @@ from packaging.requirements import Requirement
 
 from imports import EXTRAS, PROJECT, ROOT, imported
 
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-
 # Where the name that is imported is not the name that is installed.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
 

@@ -32,11 +32,11 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def _panels(figure: Figure, rows: Sequence[dict[str, Any]]) -> None:
     for axes, (key, label) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
-        figures = _series(rows, "update", key)
+        figures = series(rows, "update", key)
         smooth = figures.rolling(max(1, len(figures) // 20), min_periods=1).mean()
         axes.plot(figures, color="C0", alpha=0.25, linewidth=0.8)
         axes.plot(smooth, color="C0", label="training")
-        figures = _series(rows, "evaluation", key)
+        figures = series(rows, "evaluation", key)
         if len(figures):
             axes.plot(figures, color="C1", marker="o", markersize=3, label="evaluation")
             axes.legend()
@@ -45,7 +45,7 @@ def _panels(figure: Figure, rows: Sequence[dict[str, Any]]) -> None:
         axes.grid(alpha=0.3)
 
 
-def _series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> pandas.Series:
+def series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> pandas.Series:
     """Return the values of one figure by episodes, where there are both."""
     import pandas
 
