@@ -22,7 +22,7 @@ _FIRST = {
     "benchmarks.commands.functions:compare": "runs/mine --with standings --against scst",
     "benchmarks.commands.tables:report": "runs/mine",
     "benchmarks.commands.tables:validate": "runs/mine",
-    "benchmarks.commands.listing:ls": "suites",
+    "benchmarks.commands.tables:ls": "suites",
 }
 _FURTHER = {
     "benchmarks.commands.tables:merge": "runs/1 runs/2 --out runs/both",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.analyses.analysis import Analysis, Table, first_seeds, write_analysis
 from benchmarks.records import RunFolder
 from benchmarks.speed.latency import milliseconds
+from benchmarks.suites import suite_of
 from pcrl_gym.prompts.datasets import pick_evenly
 
 if TYPE_CHECKING:
@@ -45,13 +47,10 @@ def run(folder: str | Path, *, prompts: int = 256, device: str = "auto") -> Anal
     from pcrl_gym.generators.loading import load_generator
 
     source = RunFolder(folder)
-    frame, settings = source.frame(), source.settings
-    dtype = settings.get("dtype", "float32")
-    generator = load_generator(settings["generator"], device=device, dtype=dtype)
-
-    answer = partial(generator.generate, max_new_tokens=settings["max_new_tokens"])
+    frame, suite = source.frame(), suite_of(source.settings)
+    generator = load_generator(suite.generator, device=device, dtype=suite.dtype)
+    answer = partial(generator.generate, max_new_tokens=suite.max_new_tokens)
     measure = partial(milliseconds, answer, batch=BATCH, repeats=REPEATS)
-
     return write_analysis(source.path, analyse(frame, measure, prompts=prompts))
 
 
