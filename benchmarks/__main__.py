@@ -63,7 +63,8 @@ for _name, _about, _commands in (
     _parts = [command_name(path) for path in _commands]
     _example = f"Example: `{_NAME} {_name} {_parts[0]} {next(iter(_commands.values()))}`"
     _part = App(_name, _about, help_epilogue=_example, group=_further, synonym=_parts)
-    app.command(_part, sort_key=len(list(app)))
+    _part.sort_key = len(list(app))
+    app.command(_part)
     add_commands(_part, f"{_NAME} {_name}", _commands)
 
 
