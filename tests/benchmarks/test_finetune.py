@@ -213,11 +213,13 @@ def stored(out: Path, name: str) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tuned_model_answers_and_stops_as_it_was_taught(data, tmp_path, kind, capsys):
     out = tmp_path / "out"
-    asked = {"model": str(blank(kind, tmp_path / "start")), "steps": 200, "lr": 3e-3}
+    # The long row would be a third of all batches.
+    asked = {"steps": 200, "lr": 3e-3, "max_tokens": 99}
+    asked["model"] = str(blank(kind, tmp_path / "start"))
     run(options(data, out, **asked))
     figures = stored(out, "evaluation")["validation_seen"]
     assert figures["majority_exact_match"] < figures["exact_match"] == 1.0
-    assert "1 without an answer" in capsys.readouterr().out
+    assert "1 without an answer, 1 of more than 99 tokens" in capsys.readouterr().out
     rates = [row["learning_rate"] for row in stored(out, "training")["history"]]
     assert rates[0] < 0.2 * max(rates) < 0.2 * 3e-3
     assert rates[1:] == sorted(rates[1:], reverse=True)
