@@ -8,7 +8,6 @@ import platform
 import re
 import subprocess
 import sys
-from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.records import RunFolder
 
 _LIBRARIES = (
-    "gymnasium", "numpy", "rapidfuzz", "sb3-contrib", "stable-baselines3", "tokenizers", "torch",
-    "transformers",
-)  # fmt: skip
+    "gymnasium numpy rapidfuzz sb3-contrib stable-baselines3 tokenizers torch transformers"
+).split()
 
 
 def git_state() -> dict[str, Any]:
@@ -40,13 +38,11 @@ def _git(*arguments: str) -> str | None:
         return None  # no git, or no repository: provenance then says null
 
 
-def library_versions() -> dict[str, str | None]:
-    """Return the versions of the libraries that results may depend on; None if not installed."""
-    versions: dict[str, str | None] = dict.fromkeys(_LIBRARIES)
-    for library in _LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[library] = metadata.version(library)
-    return versions
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def machine() -> dict[str, Any]:
@@ -66,7 +62,7 @@ def machine() -> dict[str, Any]:
         "load": load,  # of the last 1, 5 and 15 minutes
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "libraries": library_versions(),
+        "libraries": {library: _version(library) for library in _LIBRARIES},
     }
 
 

@@ -29,10 +29,10 @@ def count_passes(model: Any) -> Iterator[SimpleNamespace]:
 
     def count(module: Any, arguments: Any, named: dict[str, Any]) -> None:
         read = named.get("decoder_input_ids")
-        rows, columns = (named["input_ids"] if read is None else read).shape
+        read = named["input_ids"] if read is None else read
         counted.passes += 1
-        counted.rows += rows
-        counted.tokens += rows * columns
+        counted.rows += len(read)
+        counted.tokens += read.numel()
 
     def count_logits(module: Any, arguments: Any, output: torch.Tensor) -> None:
         counted.wanted += output.shape[:-1].numel()
@@ -62,30 +62,25 @@ def measure(way: Callable[[], Any], model: Any) -> Measured:
             torch.accelerator.synchronize(device)
         return time.perf_counter()
 
-    known = _reset_memory(device)
+    peak = _new_peak(device)
     with count_passes(model) as passes:
         began = now()
         result = way()
         seconds = now() - began
-    return Measured(seconds, passes.rows, _peak_memory(device) if known else None, result)
+    return Measured(seconds, passes.rows, peak(), result)
 
 
-def _reset_memory(device: torch.device) -> bool:
-    """Let the peak begin with what is held now; return whether this machine knows it."""
+def _new_peak(device: torch.device) -> Callable[[], int | None]:
+    """Let the peak of memory begin with what is held now; return what reads it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return True
+        return partial(torch.cuda.max_memory_allocated, device)
     try:
-        return device.type == "cpu" and bool(Path("/proc/self/clear_refs").write_text("5"))
+        Path("/proc/self/clear_refs").write_text("5")
     except OSError:  # no Linux, or a kernel that does not let it
-        return False
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
+        return lambda: None
+    status = Path("/proc/self/status")
+    return lambda: 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
 
 
 class TimedGenerator:
@@ -101,23 +96,21 @@ class TimedGenerator:
         self.answered: list[tuple[Any, Any]] = []
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
         found = getattr(self._generator, name)
         return partial(self._timed, name, found) if inspect.ismethod(found) else found
 
     def generate_from(self, prompts: Any, drafts: Any, limit: int, decided: Any = None) -> Any:
         """Answer from drafts; see `DraftingGenerator.generate_from`."""
-        callback = None if decided is None else partial(self._timed, "decided", decided)
-        before, ask = self.spent["decided"], self._generator.generate_from
-        answers = self._timed("generate_from", ask, prompts, drafts, limit, callback)
-        self.spent["generate_from"] -= self.spent["decided"] - before
+        if decided is not None:
+            decided = partial(self._timed, "decided", decided)
+        ask = self._generator.generate_from
+        answers = self._timed("generate_from", ask, prompts, drafts, limit, decided)
         self.answered = list(zip(drafts, answers, strict=True))
         return answers
 
     def _timed(self, what: str, call: Callable[..., Any], *given: Any) -> Any:
-        began = self._clock()
-        try:
-            return call(*given)
-        finally:
-            self.spent[what] += self._clock() - began
+        began, others = self._clock(), sum(self.spent.values())
+        result = call(*given)
+        # What was called back meanwhile has been counted.
+        self.spent[what] += self._clock() - began - (sum(self.spent.values()) - others)
+        return result

@@ -1,15 +1,53 @@
-"""What measuring commands print and write: tables, and a file of all figures."""
+"""What measuring commands ask for, print and write: tables, and a file of all figures."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import align
 from benchmarks.provenance import origin as origin
 from pcrl_gym.storage.atomic import write_file
+
+SPLIT = "validation_seen"
+NEW_TOKENS = 30  # longest answer, in generator tokens
+BATCH = 32  # prompts per batch of the plain way
+PADDED = 128  # tokens to which the plain way pads
+
+LEGEND = f"""\
+- (a) `generate`, padded to {PADDED}, batches of {BATCH}
+- (b) `generate`, dynamic padding
+- (c) engine, full answers
+- (d) engine, stops when the reward is decided
+- (e) floor: one bare forward pass over prompt and draft
+- (f) the same with logits of a slice, padding included, as the library forms them
+- passes/row: forward passes that a row takes part in, those of its batch included once it is done
+- peak MiB: resident set of the whole process on a CPU, what torch allocated on a GPU
+- drafts held: share of rows whose answer is that to the original
+- rewards and answers equal: to those of (a), the fewest of any way
+- models with their size in the name have random weights, and answers of {NEW_TOKENS} tokens that
+  mean nothing: drafts hold as it happens
+"""
+
+# How many times as fast as (a) and what share of (e) way (d) is to reach.
+_GOALS = dict.fromkeys([("cpu", "micro"), ("cpu", "micro-seq2seq")], (4.0, 0.75))
+_GOALS["cuda", "gpt2-xl"] = 10.0, 0.5
+_SPEED = {
+    "masks, way": "{masks} ({way})", "prompts/s": "{prompts_per_second:.1f}",
+    "ratio to (a)": "{ratio_to_a:.2f}", "share of (e)": "{share_of_e:.2f}",
+    "passes/row": "{passes_per_row:.2f}", "peak MiB": "{peak}",
+}  # fmt: skip
+_DRAFTS = {
+    "masks": "{masks}", "prompts": "{prompts}", "drafts held": "{drafts_held:.3f}",
+    "rewards equal": "{rewards} of {prompts}", "answers equal": "{answers} of {prompts}",
+}  # fmt: skip
+OVERHEAD = {
+    "prompts": "{prompts}", "steps": "{steps}", "seconds": "{seconds:.3f}",
+    "in the generator": "{generator_seconds:.3f}", "environment": "{share:.1%}",
+}  # fmt: skip
+TARGETS = {"target": "{text}", "value": "{value:.3f}", "reached": "{reached}"}
 
 
 def check_new(out: str | None) -> None:
@@ -27,6 +65,40 @@ def write_figures(out: str | None, figures: dict[str, Any]) -> None:
 
 def format_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
     """Return a Markdown table; each column has a header and a format of a row's values."""
-    return align(
-        [[*columns], *([text.format_map(row) for text in columns.values()] for row in rows)]
-    )
+    return align([[*columns], *([c.format_map(row) for c in columns.values()] for row in rows)])
+
+
+def format_cases(cases: Sequence[dict[str, Any]]) -> str:
+    """Return the two tables of one model: speed, and what the drafts were worth."""
+    speed, drafts = [], []
+    for case in cases:
+        for way, found in case["ways"].items():
+            peak = "" if found["memory_peak"] is None else f"{found['memory_peak'] / 2**20:.0f}"
+            speed.append(found | {"masks": case["masks"], "way": way, "peak": peak})
+        equal = {name: min(case[f"{name}_equal"].values()) for name in ("rewards", "answers")}
+        drafts.append(case | equal)
+    return f"{format_rows(speed, _SPEED)}\n{format_rows(drafts, _DRAFTS)}"
+
+
+def find_targets(
+    cases: Sequence[dict[str, Any]], overhead: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return text, value and whether it is reached of each target that these can be held to.
+
+    The goals of models are for masks of a trained policy and random ones of 15 %.
+    """
+    found, gains = [], []
+    for case in cases:
+        where, ways = f"{case['model']}, {case['masks']}", case["ways"]
+        goals = _GOALS.get((case["device"], case["model"]))
+        if goals and case["masks"] in ("policy", "random-15"):
+            texts = f"{goals[0]:g} times (a)", f"{goals[1]:.0%} of (e)"
+            values = ways["d"]["ratio_to_a"], ways["d"]["share_of_e"]
+            found += zip([f"{where}: (d) at least {t}" for t in texts], values, goals, strict=True)
+        gains.append((ways["c"]["ratio_to_a"] / ways["b"]["ratio_to_a"], where))
+    for least, where in sorted(gains)[:1]:
+        found.append((f"(c) at least 0.95 times (b) with any masks; least ({where})", least, 0.95))
+    for row in overhead:
+        text = f"at least 90% of a step in the generator, {row['prompts']} prompts"
+        found.append((text, 1 - row["share"], 0.9))
+    return [{"text": text, "value": v, "reached": v >= goal} for text, v, goal in found]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import timeit
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
-from benchmarks.speed.figures import check_new, format_rows, origin, write_figures
+from benchmarks.speed import figures
+from benchmarks.speed.figures import NEW_TOKENS, SPLIT
 
-SPLIT = "validation_seen"
-NEW_TOKENS = 30
 _COLUMNS = {
     "prompts per call": "{batch}", "compress, ms per prompt": "{compress_ms:.2f}",
     "generate, ms per prompt": "{generate_ms:.2f}", "share": "{share:.1%}",
@@ -37,13 +36,13 @@ def run(
         out: JSON file for all figures; an existing one is refused.
     """
     settings = {**locals(), "split": SPLIT, "new_tokens": NEW_TOKENS}
-    check_new(out)
+    figures.check_new(out)
     from pcrl_gym.compressor.compressor import Compressor
     from pcrl_gym.generators.loading import load_generator
     from pcrl_gym.named_datasets import load_prompts
     from pcrl_gym.prompts.datasets import pick_evenly
 
-    provenance = origin()
+    provenance = figures.origin()
     compressor = Compressor.from_pretrained(policy, device=device)
     asked = load_generator(generator, device=device)
     split = load_prompts("micro", SPLIT)
@@ -53,35 +52,28 @@ def run(
     def compress(part: Sequence[Any]) -> None:
         compressor(instruction=[p.instruction for p in part], input=[p.input for p in part])
 
-    def generate(part: Sequence[str]) -> None:
-        asked.generate(part, NEW_TOKENS)
-
     latencies = []
     for batch in (1, 32):
         own = milliseconds(compress, rows, batch, repeats)
-        others = milliseconds(generate, originals, batch, repeats)
+        others = milliseconds(lambda p: asked.generate(p, NEW_TOKENS), originals, batch, repeats)
         row = {"batch": batch, "compress_ms": own, "generate_ms": others, "share": own / others}
         latencies.append(row)
     print(f"{len(rows)} prompts of micro ({SPLIT}), best of {repeats}, {compressor.device}\n")
-    print(format_rows(latencies, _COLUMNS), end="")
+    print(figures.format_rows(latencies, _COLUMNS), end="")
     found = {"settings": settings, "prompts_measured": len(rows), "generator": asked.name}
     found |= {"device": str(compressor.device), "provenance": provenance, "latencies": latencies}
-    write_figures(out, found)
+    figures.write_figures(out, found)
 
 
 def milliseconds(
-    call: Callable[[Sequence[Any]], Any],
-    items: Sequence[Any],
-    batch: int,
-    repeats: int,
-    clock: Callable[[], float] = time.perf_counter,
+    call: Callable[[Any], Any], items: Sequence[Any], batch: int, repeats: int
 ) -> float:
     """Return the milliseconds per item of calls with `batch` items, of the fastest repetition.
 
-    The first batch goes through once before the clock, in seconds, starts. Results on a GPU are
-    waited for, as both compressor and generator give back Python objects.
+    The first batch goes through once before the clock starts. Results on a GPU are waited for, as
+    both compressor and generator give back Python objects.
     """
     parts = [items[i : i + batch] for i in range(0, len(items), batch)]
     call(parts[0])
-    seconds = timeit.repeat(lambda: [call(part) for part in parts], "", clock, repeats, 1)
+    seconds = timeit.repeat(lambda: [*map(call, parts)], "", perf_counter, repeats, 1)
     return 1000 * min(seconds) / len(items)

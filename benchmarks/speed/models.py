@@ -11,13 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pcrl_gym.micro import MICRO
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedTokenizerFast
 
 
 def _gpt2(width: int, layers: int, heads: int) -> dict[str, Any]:
@@ -31,8 +27,9 @@ def _t5(width: int, inner: int, layers: int, heads: int, **others: Any) -> dict[
     return sizes | {"model_type": "t5", "decoder_start_token_id": 0} | others
 
 
-# transformers 5 ties the embeddings of every new T5, which takes FLAN's parameters from 2.85 to
-# 2.78 G; the flag only decides whether logits are scaled. Llama's defaults are the sizes of 7B.
+# A number in a name counts the parameters. transformers 5 ties the embeddings of every new T5,
+# which takes FLAN's from 2.85 to 2.78 G; the flag only decides whether logits are scaled. Llama's
+# defaults are the sizes of 7B.
 SHAPES = {
     "gpt2-29m": _gpt2(384, 5, 6),
     "gpt2-124m": _gpt2(768, 12, 12),
@@ -48,18 +45,14 @@ SHAPES = {
         2048, 5120, 24, 32, feed_forward_proj="gated-gelu", tie_word_embeddings=False
     ),
 }  # fmt: skip
-"""Settings of models with random weights; a number in a name counts the parameters."""
-
+# Meant for a GPU, in bfloat16 unless another type is asked for; others are float32.
 GPU_SHAPES = ("gpt2-xl", "llama-7b", "flan-t5-xl")
-"""Those meant for a GPU, in bfloat16 unless another type is asked for; others are float32."""
-
 KNOWN = (*MICRO, *SHAPES)
-"""All names that `build_generator` takes, besides folders."""
 
 
 def check_names(names: Sequence[str], device: str) -> None:
     """Check that models are known or folders, given once each, and meant for a type of device."""
-    unknown = [name for name in names if name not in KNOWN and not Path(name).is_dir()]
+    unknown = [name for name in names if not (name in KNOWN or Path(name).is_dir())]
     if not names or unknown or len(set(names)) < len(names):
         expected = f"expected models, each once, of {', '.join(KNOWN)}, or folders of models"
         raise ValueError(f"{expected}; got {', '.join(unknown or names)}")
@@ -86,26 +79,25 @@ def build_generator(name: str, device: str, dtype: str = "auto") -> Any:
     # Made where and as it is used: two copies of the largest would be tight.
     with torch.random.fork_rng([place] if place.type == "cuda" else []), place:
         torch.manual_seed(0)
-        model = random_model(name, getattr(torch, dtype))
+        model = random_model(name, dtype)
     return HFGenerator(model, widened_tokenizer(model.config.vocab_size), name=name)
 
 
-def random_model(name: str, dtype: torch.dtype) -> Any:
+def random_model(name: str, dtype: str) -> Any:
     """Return a model of one of the `SHAPES` with weights from torch's current random state."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    # The micro tokenizer's.
-    ids: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
-    config = AutoConfig.for_model(**SHAPES[name], **ids)
-    if not config.is_encoder_decoder:
-        return AutoModelForCausalLM.from_config(config, dtype=dtype)
-    model = AutoModelForSeq2SeqLM.from_config(config, dtype=dtype)
-    # As drawn, embeddings outweigh what the layers add to them, and each token predicts itself.
-    model.shared.weight.data.mul_(0.1)
+    # The micro tokenizer's ids.
+    config = AutoConfig.for_model(**SHAPES[name], pad_token_id=0, eos_token_id=1, bos_token_id=None)
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model = auto.from_config(config, dtype=dtype)
+    if config.is_encoder_decoder:
+        # As drawn, embeddings outweigh what the layers add, and each token predicts itself.
+        model.shared.weight.data.mul_(0.1)
     return model
 
 
-def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
+def widened_tokenizer(size: int) -> Any:
     """Return the micro tokenizer with a word for each id that it lacks, up to `size`.
 
     Texts are encoded as micro does, since no merge leads to the new words. Random weights answer
@@ -119,6 +111,5 @@ def widened_tokenizer(size: int) -> PreTrainedTokenizerFast:
     backend = json.loads(micro.backend_tokenizer.to_str())
     # "Ġ" is how byte-level vocabularies write a space.
     backend["model"]["vocab"] |= {f"Ġw{i}": i for i in range(len(micro), size)}
-    options = {"pad_token": micro.pad_token, "eos_token": micro.eos_token}
-    own = Tokenizer.from_str(json.dumps(backend))
-    return type(micro)(tokenizer_object=own, clean_up_tokenization_spaces=False, **options)
+    options = {"clean_up_tokenization_spaces": False, **micro.special_tokens_map}
+    return type(micro)(tokenizer_object=Tokenizer.from_str(json.dumps(backend)), **options)

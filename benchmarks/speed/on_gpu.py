@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from agents.runs.folder import TrainingFolder
 from benchmarks.provenance import machine
 from pcrl_gym.storage.atomic import write_file
 
@@ -68,37 +68,24 @@ def run(out: str, *, data: str = "micro", encoder: str | None = None) -> int:
         log = folder / f"{part}.log"
         print(f"{part}: at most {limit} s, output in {log}", flush=True)
         began = time.monotonic()
-        outcome, status = execute([sys.executable, "-m", "benchmarks", *arguments], limit, log)
+        command = [sys.executable, "-m", "benchmarks", *arguments]
+        try:
+            with log.open("wb") as file:
+                status = subprocess.run(command, stdout=file, stderr=file, timeout=limit).returncode
+            outcome = "failed" if status else "done"
+        except subprocess.TimeoutExpired:  # it was killed
+            outcome, status = "stopped", None
         seconds = round(time.monotonic() - began)
         print(f"{part}: {outcome} after {seconds} s", flush=True)
         measured = {"outcome": outcome, "status": status, "seconds": seconds}
-        figures = {name: _read(folder / name) for name in files}
-        report["parts"][part] = measured | {"figures": figures}
+        measured["figures"] = {name: _read(folder / name) for name in files}
+        report["parts"][part] = measured
         write_file(folder / "on_gpu.json", json.dumps(report, indent=2) + "\n")
     return int(any(part["outcome"] != "done" for part in report["parts"].values()))
 
 
-def execute(command: list[str], limit: float, log: Path) -> tuple[str, int]:
-    """Run a command for at most `limit` seconds, write what it prints into a file.
-
-    Returns "done", "failed" or (by the limit: as by Ctrl-C, later killed) "stopped"; its status.
-    """
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
-        try:
-            return "failed" if process.wait(limit) else "done", process.returncode
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-        try:
-            return "stopped", process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return "stopped", process.wait()
-
-
 def _read(file: Path) -> Any:
-    """Return the JSON of a file, rows of one with lines, None of none."""
-    if not file.is_file():
-        return None
-    text = file.read_text(encoding="utf-8")
-    lines = file.suffix == ".jsonl"
-    return [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
+    """Return the JSON of a file, None of none, the rows of a training."""
+    if file.suffix == ".jsonl":
+        return TrainingFolder(file.parent).rows()
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

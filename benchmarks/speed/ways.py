@@ -8,23 +8,25 @@ decoded.
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice, product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
-from benchmarks.speed.cost import measure
-from benchmarks.speed.tables import BATCH, NEW_TOKENS, PADDED
-from pcrl_gym.episodes.tokenizers import TextEncoder
+from benchmarks.speed.cost import Measured, measure
+from benchmarks.speed.figures import BATCH, NEW_TOKENS, PADDED
 from pcrl_gym.generators.base import Answer
 from pcrl_gym.generators.batching import Batcher, is_out_of_memory, pad_rows
 from pcrl_gym.generators.generation_config import control_ids
-from pcrl_gym.generators.hf import HFGenerator
+from pcrl_gym.generators.likelihood import answer_inputs
 from pcrl_gym.generators.logits import logits_at
 from pcrl_gym.generators.speculative.decoding import length_keys
+from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.scoring.early_stop import EarlyStop
 from pcrl_gym.scoring.ratio import compression_ratio
 from pcrl_gym.scoring.rewards import ThresholdReward, reward_inputs
@@ -32,90 +34,72 @@ from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
 
 if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.generators.hf import HFGenerator
 
-Array = np.ndarray[Any, Any]
-Result = tuple[Array, list[Answer]]
+Masks = Sequence[np.ndarray[Any, Any]]
+Result = tuple[np.ndarray[Any, Any], list[Answer]]
 """What a way found: rewards, (prompts,), and its answers."""
-Batches = list[tuple[list[range], dict[str, Any]]]
-"""Per batch the columns of each row that predict its draft, and the model's inputs."""
 
+_ANSWERING = "abcd"
+_WARM_UP = 32
 _CPU_TOKENS = (1_024, 2_048, 4_096, 8_192, 16_384)
 _GPU_TOKENS = (8_192, 16_384, 32_768, 65_536)
 
 
-@dataclass(frozen=True, eq=False)
-class Work:
+class Work(NamedTuple):
     """What every way has to do."""
 
     prompts: list[str]  # compressed
     originals: list[Answer]  # per prompt the answer to its original, which is also the draft
-    ratios: Array  # (prompts,), the compression ratios
-
-    def rewards(self, similarities: list[float]) -> Array:
-        """Return the threshold rewards, (prompts,)."""
-        inputs = reward_inputs(similarity=similarities, compression_ratio=self.ratios)
-        return ThresholdReward()(inputs)
+    ratios: np.ndarray[Any, Any]  # (prompts,), the compression ratios
 
 
 def make_work(
-    generator: HFGenerator,
-    episodes: Sequence[Episode],
-    masks: Sequence[Array],
-    originals: dict[str, Answer],
+    generator: HFGenerator, episodes: Sequence[Episode], masks: Masks, originals: dict[str, Answer]
 ) -> Work:
     """Return the distinct pairs of compressed and original prompt of some masks."""
     pairs = {(e.compress(mask), e.text): e for e, mask in zip(episodes, masks, strict=True)}
-    compressed, texts = [text for text, _ in pairs], [text for _, text in pairs]
+    compressed, texts = map(list, zip(*pairs, strict=True))
     templates = [episode.template_text for episode in pairs.values()]
-    counts = [
-        np.array(generator.count_tokens(some), np.int64) for some in (texts, compressed, templates)
-    ]
+    counts = [np.array(generator.count_tokens(some)) for some in (texts, compressed, templates)]
     return Work(compressed, [originals[text] for text in texts], compression_ratio(*counts))
 
 
-def plain(generator: HFGenerator, work: Work) -> Result:
-    """Call `generate` of transformers, prompts in the given order, padded to a fixed length (a).
+def answer(way: str, generator: HFGenerator, work: Work) -> Result:
+    """Answer the prompts in one of the ways (a) to (d), see `LEGEND`; compute the rewards."""
+    stop, texts = None, [answer.text for answer in work.originals]
+    if way == "a":
+        answers = _plain(generator, work.prompts)
+    elif way == "b":
+        answers = generator.generate(work.prompts, NEW_TOKENS)
+    else:
+        stop = EarlyStop(texts, ThresholdReward().threshold) if way == "d" else None
+        answers = generator.generate_from(work.prompts, work.originals, NEW_TOKENS, stop)
+    if stop is None:
+        found = [UNICODE_ROUGE_L(a.text, text) for a, text in zip(answers, texts, strict=True)]
+    else:
+        found = [stop.similarity(i, answer) for i, answer in enumerate(answers)]
+    inputs = reward_inputs(similarity=found, compression_ratio=work.ratios)
+    return ThresholdReward()(inputs), answers
+
+
+def _plain(generator: HFGenerator, prompts: Sequence[str]) -> list[Answer]:
+    """Call `generate` of transformers, prompts in the given order, padded to a fixed length.
 
     The ids are those that the generator itself would read, so that the answers can be the same.
     """
-    model, tokenizer, seq2seq = generator.model, generator.tokenizer, generator.is_encoder_decoder
-    pad = control_ids(model, tokenizer)["pad_token_id"]
-    rows = _prompt_rows(generator, work.prompts)
-    answers = []
+    model, seq2seq, answers = generator.model, generator.is_encoder_decoder, []
+    ids, codec = _control(generator)
+    rows, pad = codec.prompts(prompts), ids["pad_token_id"]
     for start in range(0, len(rows), BATCH):
         # An empty prompt only stretches the batch to the fixed length.
         batch = [*rows[start : start + BATCH], [pad] * PADDED]
-        ids, mask = pad_rows(batch, pad, not seq2seq, model.device)
-        read = {"input_ids": ids[:-1], "attention_mask": mask[:-1]}
+        tokens, mask = pad_rows(batch, pad, not seq2seq, model.device)
+        read = {"input_ids": tokens[:-1], "attention_mask": mask[:-1]}
         output = model.generate(**read, max_new_tokens=NEW_TOKENS, do_sample=False)
-        new = output[:, 1 if seq2seq else ids.shape[1] :]
-        texts = tokenizer.batch_decode(
-            new, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        answers += [Answer(text.strip()) for text in texts]
-    return _compared(work, answers)
-
-
-def dynamic(generator: HFGenerator, work: Work) -> Result:
-    """Call `HFGenerator.generate`: sorted by length, padded to the longest of the batch (b)."""
-    return _compared(work, generator.generate(work.prompts, NEW_TOKENS))
-
-
-def drafted(generator: HFGenerator, work: Work) -> Result:
-    """Verify the drafts and complete the answers (c)."""
-    return _compared(work, generator.generate_from(work.prompts, work.originals, NEW_TOKENS))
-
-
-def stopped(generator: HFGenerator, work: Work) -> Result:
-    """Verify the drafts and leave answers as soon as the reward is decided (d)."""
-    stop = EarlyStop([answer.text for answer in work.originals], ThresholdReward().threshold)
-    answers = generator.generate_from(work.prompts, work.originals, NEW_TOKENS, stop)
-    return work.rewards([stop.similarity(i, answer) for i, answer in enumerate(answers)]), answers
-
-
-def _compared(work: Work, answers: list[Answer]) -> Result:
-    pairs = zip(answers, work.originals, strict=True)
-    return work.rewards([UNICODE_ROUGE_L(a.text, o.text) for a, o in pairs]), answers
+        new = output[:, 1 if seq2seq else tokens.shape[1] :]
+        answers += map(codec.answer, new.tolist())
+    return answers
 
 
 def fastest_floor(generator: HFGenerator, work: Work, sliced: bool = False) -> Callable[[], None]:
@@ -135,55 +119,88 @@ def fastest_floor(generator: HFGenerator, work: Work, sliced: bool = False) -> C
     return min(tried, key=tried.__getitem__)
 
 
-def run_floor(model: Any, batches: Batches, sliced: bool) -> None:
+@torch.inference_mode()
+def run_floor(model: Any, batches: Sequence[tuple[Any, ...]], sliced: bool) -> None:
     """Run the passes; the head gets the tokens of the drafts alone.
 
     With `sliced` it gets all columns that a draft of the batch needs, as `logits_to_keep` has it; a
     decoder's all.
     """
-    with torch.inference_mode():
-        for spans, batch in batches:
-            decoder = "decoder_input_ids" in batch
-            if not sliced:
-                shape = batch["decoder_input_ids" if decoder else "input_ids"].shape
-                logits_at(model, spans, shape, **batch, use_cache=False)
-            else:
-                kept = {} if decoder else {"logits_to_keep": max(map(len, spans))}
-                model(**batch, **kept, use_cache=False)
+    for spans, shape, inputs in batches:
+        if not sliced:
+            logits_at(model, spans, shape, **inputs, use_cache=False)
+        else:
+            decoder = "decoder_input_ids" in inputs
+            kept = {} if decoder else {"logits_to_keep": max(map(len, spans))}
+            model(**inputs, **kept, use_cache=False)
 
 
-def floor_batches(generator: HFGenerator, work: Work, tokens: int) -> Batches:
-    """Return batches of at most so many padded tokens."""
-    prompts = _prompt_rows(generator, work.prompts)
+def floor_batches(generator: HFGenerator, work: Work, tokens: int) -> list[tuple[Any, ...]]:
+    """Return what `answer_inputs` gives for batches of at most so many padded tokens."""
+    ids, codec = _control(generator)
+    prompts = codec.prompts(work.prompts)
     drafts = [list(answer.token_ids) for answer in work.originals]
     sizes = [len(p) + len(d) for p, d in zip(prompts, drafts, strict=True)]
     chosen: list[list[int]] = []
     keys = length_keys(prompts, drafts, generator.is_encoder_decoder)
     Batcher("auto", tokens).run(sizes, chosen.append, keys)
-    return [_inputs(generator, [(prompts[i], drafts[i]) for i in rows]) for rows in chosen]
+    pairs = [([prompts[i] for i in rows], [drafts[i] for i in rows]) for rows in chosen]
+    return [answer_inputs(generator.model, ids, *pair) for pair in pairs]
 
 
-def _inputs(generator: HFGenerator, pairs: list[tuple[list[int], list[int]]]) -> Any:
-    ids, device = control_ids(generator.model, generator.tokenizer), generator.model.device
-    pad, lengths = ids["pad_token_id"], [len(draft) for _, draft in pairs]
-    # The last token of a draft is predicted, not read.
-    if generator.is_encoder_decoder:
-        starts = [[ids["decoder_start_token_id"], *draft[:-1]] for _, draft in pairs]
-        input_ids, mask = pad_rows([prompt for prompt, _ in pairs], pad, False, device)
-        read = {"decoder_input_ids": pad_rows(starts, pad, False, device)[0]}
-        spans = [range(length) for length in lengths]
-    else:
-        rows = [prompt + draft[:-1] for prompt, draft in pairs]
-        input_ids, mask = pad_rows(rows, pad, True, device)
-        read = {"position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0)}
-        spans = [range(mask.shape[1] - length, mask.shape[1]) for length in lengths]
-    return spans, {"input_ids": input_ids, "attention_mask": mask, **read}
+def _control(generator: HFGenerator) -> tuple[dict[str, Any], TokenCodec]:
+    ids, seq2seq = control_ids(generator.model, generator.tokenizer), generator.is_encoder_decoder
+    end = ids["eos_token_id"] or ()
+    return ids, TokenCodec(generator.tokenizer, seq2seq, ids["pad_token_id"], end)
 
 
-def _prompt_rows(generator: HFGenerator, prompts: Sequence[str]) -> list[list[int]]:
-    """Return the token ids as the model reads them: an encoder always reads an EOS at the end."""
-    rows = TextEncoder(generator.tokenizer).prompt_ids(prompts)
-    end = generator.tokenizer.eos_token_id
-    if generator.is_encoder_decoder and end is not None:
-        rows = [row if row[-1:] == [end] else [*row, end] for row in rows]
-    return rows
+def measure_model(
+    generator: HFGenerator, episodes: Sequence[Episode], masks: dict[str, Masks], repeats: int
+) -> list[dict[str, Any]]:
+    """Run all ways on all masks; see `measure_case`."""
+    texts = list(dict.fromkeys(episode.text for episode in episodes))
+    originals = dict(zip(texts, generator.generate(texts, NEW_TOKENS), strict=True))
+    works = {name: make_work(generator, episodes, own, originals) for name, own in masks.items()}
+    for work, way in product(islice(works.values(), 1), _ANSWERING):
+        answer(way, generator, Work(*(part[:_WARM_UP] for part in work)))
+    return [measure_case(generator, name, work, repeats) for name, work in works.items()]
+
+
+def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -> dict[str, Any]:
+    """Run all ways on one set of prompts, in turns, and return all figures."""
+    print(f"{generator.name}, {masks} ...", file=sys.stderr, flush=True)
+    ways: dict[str, Any] = {way: partial(answer, way, generator, work) for way in _ANSWERING}
+    ways |= {"e": fastest_floor(generator, work), "f": fastest_floor(generator, work, sliced=True)}
+    runs: dict[str, list[Measured]] = {way: [] for way in ways}
+    for _ in range(repeats):
+        gc.collect()
+        for way, call in ways.items():
+            runs[way].append(measure(call, generator.model))
+    found = {way: runs[way][0].result for way in _ANSWERING}  # rewards and answers
+    held = [d.token_ids == a.token_ids for d, a in zip(work.originals, found["c"][1], strict=True)]
+    texts = {way: [answer.text for answer in answers] for way, (_, answers) in found.items()}
+    device, count = generator.model.device.type, len(work.prompts)
+    # What disturbs a machine only makes it slower, so the fastest repetition counts.
+    best = {way: min(run.seconds for run in own) for way, own in runs.items()}
+    return {
+        "model": generator.name,
+        "device": device,
+        # Whether rewards must be equal to the last bit.
+        "exact": device == "cpu" and generator.model.dtype == torch.float32,
+        "masks": masks,
+        "prompts": count,  # distinct pairs of a compressed prompt and an original answer
+        "drafts_held": float(np.mean(held)),
+        "rewards_equal": {way: int((found[way][0] == found["a"][0]).sum()) for way in "bcd"},
+        "answers_equal": {way: sum(map(str.__eq__, texts[way], texts["a"])) for way in "bc"},
+        "ways": {
+            way: {
+                "seconds": [run.seconds for run in own],
+                "passes_per_row": own[0].passes / count,
+                "memory_peak": max((run.memory for run in own if run.memory), default=None),
+                "prompts_per_second": count / best[way],
+                "ratio_to_a": best["a"] / best[way],
+                "share_of_e": best["e"] / best[way],
+            }
+            for way, own in runs.items()
+        },
+    }

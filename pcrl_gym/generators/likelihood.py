@@ -23,6 +23,17 @@ def answer_logits(
     Returns:
         The logits before each token of the answers, (tokens of all answers, vocabulary).
     """
+    spans, shape, inputs = answer_inputs(model, ids, rows, targets)
+    return logits_at(model, spans, shape, **inputs, use_cache=False)[0]
+
+
+def answer_inputs(
+    model: Any,
+    ids: Mapping[str, Any],
+    rows: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+) -> tuple[list[range], torch.Size, dict[str, Any]]:
+    """Return what `answer_logits` reads, as `logits_at` takes it: columns, shape and inputs."""
     pad, device = ids["pad_token_id"], model.device
     if model.config.is_encoder_decoder:
         input_ids, mask = pad_rows(rows, pad, False, device)
@@ -37,8 +48,7 @@ def answer_logits(
         shifted, width = input_ids, input_ids.shape[1]
         inputs = positions(model, mask, width)
         spans = [range(width - len(target), width) for target in targets]
-    inputs |= {"input_ids": input_ids, "attention_mask": mask}
-    return logits_at(model, spans, shifted.shape, **inputs, use_cache=False)[0]
+    return spans, shifted.shape, {"input_ids": input_ids, "attention_mask": mask, **inputs}
 
 
 def mean_log_likelihoods(logits: torch.Tensor, targets: Sequence[Sequence[int]]) -> list[float]:
