@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,8 @@ import numpy.typing as npt
 
 from agents.base import optional
 from agents.runs.evaluation import scored_batches
-from benchmarks.gold import GoldFigures, against_gold, answer_cut
+from benchmarks.gold import AnswerCut, GoldFigures, against_gold
 from benchmarks.records import Record
-from benchmarks.second_tokens import BYTES, token_counter
 from pcrl_gym.episodes.units import merge_spans
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ _FIGURES = (
     "reward", "similarity", "compression_ratio", "drop_rate", "original_tokens",
     "compressed_tokens", "template_tokens",
 )  # fmt: skip
+
+
+# Every part of a run asks for it, and it copies the vocabulary.
+_answer_cut = functools.lru_cache(maxsize=1)(AnswerCut)
 
 
 class AnsweredReward:
@@ -48,8 +52,24 @@ class AnsweredReward:
         return self._reward(x)
 
 
+@functools.cache  # every part of a run asks for it
+def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
+    """Return a function that counts the tokens of texts, without special tokens.
+
+    The name is "bytes" for UTF-8 bytes, the tokens of ByT5 (Xue et al. 2022,
+    https://arxiv.org/abs/2105.13626), or what `episodes.tokenizers.load_tokenizer` takes.
+    """
+    if name == "bytes":
+        # A lone surrogate has no UTF-8; three bytes are what it would take.
+        return lambda texts: [len(text.encode("utf-8", "surrogatepass")) for text in texts]
+    from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+
+    encoder = TextEncoder(load_tokenizer(name))
+    return lambda texts: [len(encoding.ids) for encoding in encoder.encodings(texts)]
+
+
 def evaluate(
-    agent: Agent, task: Task, name: str, split: str, seed: int, *, second_tokenizer: str = BYTES
+    agent: Agent, task: Task, name: str, split: str, seed: int, *, second_tokenizer: str = "bytes"
 ) -> Iterator[Record]:
     """Let an agent compress every prompt of a task, and yield a record of each, in order.
 
@@ -57,7 +77,7 @@ def evaluate(
     """
     count = token_counter(second_tokenizer)
     tokenizer = task.scorer.generator.tokenizer
-    cut = None if tokenizer is None else answer_cut(tokenizer)
+    cut = None if tokenizer is None else _answer_cut(tokenizer)
     rate = optional(agent, "rate")
     for batch, masks, scores, compress_ms in scored_batches(agent, task):
         for i, episode in enumerate(batch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcrl_gym.scoring.rouge import ROUGE_L, rouge_n_f1
@@ -60,9 +59,3 @@ class AnswerCut:
         if len(of_answer.ids) <= tokens:
             return len(answer)
         return int(of_answer.offsets[tokens - 1][1]) if tokens else 0
-
-
-@functools.lru_cache(maxsize=1)  # every part of a run asks for it, and it copies the vocabulary
-def answer_cut(tokenizer: PreTrainedTokenizerFast) -> AnswerCut:
-    """Return the cut for a tokenizer."""
-    return AnswerCut(tokenizer)

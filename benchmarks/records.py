@@ -16,7 +16,6 @@ part it was working on and nothing else. Tables need no model, so neither torch 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -183,13 +182,24 @@ class RunFolder:
             ValueError: If an agent or split has no results.
             RunFolderError: If nothing has results yet, or a file is damaged; it is named.
         """
-        places = {split: place for place, split in enumerate(self.settings["splits"])}
-        return choose(self._read_all(), self.path, agents, splits).sort_values(
-            ["split", "agent", "seed"],
-            key=lambda column: column.map(places) if column.name == "split" else column,
-            kind="stable",
-            ignore_index=True,
-        )
+        import pandas as pd
+        import pyarrow as pa
+
+        from benchmarks.parquet import read_table, schema_of, to_frame
+
+        schema, files = schema_of(Record), self.parts()
+        derived = schema.get_field_index("compressed_prompt")
+        if (published := self.path / ALL_RECORDS).is_file():
+            schema, files = schema.remove(derived), [published]
+        if not files:
+            raise RunFolderError(f"{self.path} has no results yet")
+        frame = to_frame(pa.concat_tables([read_table(file, schema) for file in files]))
+        if "compressed_prompt" not in frame:
+            kept = list(map(kept_text, frame["prompt"], frame["dropped"]))
+            frame.insert(derived, "compressed_prompt", pd.Series(kept, dtype=object))
+        rows, order = choose(frame, self.path, agents, splits), list(self.settings["splits"])
+        by_split = {"by": "split", "key": lambda own: own.map(order.index), "kind": "stable"}
+        return rows.sort_values(["agent", "seed"]).sort_values(**by_split, ignore_index=True)
 
     def records(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Iterator[Record]:
         """Return the rows of `frame` as records, with None for a missing figure."""
@@ -202,24 +212,6 @@ class RunFolder:
         """Return the records as JSON objects on a line each: ASCII, whatever the texts hold."""
         return (json.dumps(asdict(record)) for record in self.records(agents, splits))
 
-    def _read_all(self) -> DataFrame:
-        import pandas as pd
-        import pyarrow as pa
-
-        from benchmarks.parquet import read_table, schema_of, to_frame
-
-        schema, files = schema_of(Record), self.parts()
-        place = schema.get_field_index("compressed_prompt")
-        if (published := self.path / ALL_RECORDS).is_file():
-            schema, files = schema.remove(place), [published]
-        if not files:
-            raise RunFolderError(f"{self.path} has no results yet")
-        frame = to_frame(pa.concat_tables([read_table(file, schema) for file in files]))
-        if "compressed_prompt" not in frame:
-            kept = list(map(kept_text, frame["prompt"], frame["dropped"]))
-            frame.insert(place, "compressed_prompt", pd.Series(kept, dtype=object))
-        return frame
-
 
 def choose(
     frame: DataFrame, path: Path, agents: Sequence[str], splits: Sequence[str] = ()
@@ -227,11 +219,9 @@ def choose(
     """Return the rows of some agents and splits; ValueError if one has no results in `path`."""
     for key, wanted in (("agent", agents), ("split", splits)):
         there = sorted(frame[key].unique())
-        if missing := sorted(set(wanted) - set(there)):
-            raise ValueError(
-                f"{path} has no results of the {key}s {', '.join(missing)}, only of "
-                f"{', '.join(there)}"
-            )
+        if missing := ", ".join(sorted(set(wanted) - set(there))):
+            found = ", ".join(there)
+            raise ValueError(f"{path} has no results of the {key}s {missing}, only of {found}")
         if wanted:
             frame = frame[frame[key].isin(list(wanted))]
     return frame
@@ -246,46 +236,24 @@ def kept_text(prompt: str, dropped: Sequence[tuple[int, int]]) -> str:
 def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     """Check that results of these settings may go into a folder, and return what it has.
 
-    Every wanted setting (all or some) must be the folder's, except that agents may join an existing
-    folder as long as no name gets a second meaning: else RunFolderError names each difference.
-    None is returned if no run got as far as writing settings. Changes nothing.
+    Every wanted setting must be the folder's, but agents may join as long as no name gets a second
+    meaning: else RunFolderError names each difference. None if no run got as far as its settings.
     """
+    from agents.runs.config import differences
+
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the results")
     if not path.is_dir() or {file.name for file in path.iterdir()} <= _BEFORE_SETTINGS:
         return None
-    if not (path / "settings.json").is_file():
-        raise RunFolderError(
-            f"{path} holds files but no settings.json, so it is no result folder; give another"
-        )
     stored = _read_settings(path)
-    found = [
-        f"\n  {key}: {json.dumps(stored.get(key))} in the folder, {json.dumps(value)} now"
-        for key, value in sorted(wanted.items())
-        if key != "agents" and stored.get(key) != value
-    ]
-    found += [
-        f"\n  agent {name}: {stored['agents'][name]} in the folder, {now} now"
-        for name, now in sorted(wanted["agents"].items())
-        if stored["agents"].get(name, now) != now
-    ]
-    if found:
+    own = {name: stored["agents"].get(name, now) for name, now in wanted["agents"].items()}
+    if found := differences({key: stored.get(key) for key in wanted} | {"agents": own}, wanted):
         raise RunFolderError(
-            f"{path} holds results of other settings, and one table must not mix them:"
-            + "".join(found)
-            + "\nRepeat the settings of the folder to resume it, or give another folder"
+            f"{path} holds results of other settings, and one table must not mix them:\n{found}\n"
+            "Repeat the settings of the folder to resume it, or give another folder"
         )
     return stored
-
-
-def check_agent_name(name: str) -> str:
-    """Return the name if it can be part of a file name, else raise ValueError."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ValueError(
-            f"An agent's name must consist of letters, digits, '.', '_' and '-', got {name!r}"
-        )
-    return name
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -295,16 +263,12 @@ def _read_settings(path: Path) -> dict[str, Any]:
         settings["agents"].items()
     except FileNotFoundError:
         raise RunFolderError(
-            f"{path} is no result folder: there is no {file}. "
-            f"`python -m benchmarks run --out {path}` makes one"
+            f"{path} is no result folder: there is no {file}. `benchmarks run` makes new folders"
         ) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"{file} is damaged: expected a JSON object with the key 'agents', got {error!r}"
         ) from error
     if any((path / "records").glob("*/*.jsonl")):
-        raise RunFolderError(
-            f"{path} was made by an earlier version, which wrote JSON lines. Run the same command "
-            "again with another --out"
-        )
+        raise RunFolderError(f"{path} was made by an earlier version; give another folder")
     return settings

@@ -1,4 +1,4 @@
-"""The agents of one benchmark run: found, named and built."""
+"""The agents of one benchmark run: found, named, built, and how long they are trained."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from agents import AGENTS, Agent, agent_class, make_agent
 from agents.base import is_trainable, optional, parse_agent
-from benchmarks.records import check_agent_name
+from pcrl_gym.spec_strings import check_value, parse_spec
 
 if TYPE_CHECKING:
+    from agents.runs.config import BudgetConfig
     from agents.runs.folder import TrainingFolder
+
+CHECKPOINT_EVERY = 5  # updates, the most that an interruption costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +29,16 @@ class Entry:
     name: str  # in the leaderboard
     spec: str  # what was asked for, see `agents.make_agent`
     cls: type[Agent]
-    # Whether its constructor takes `seed`. Others have no chance in them and are evaluated once,
-    # with `seeds` 1 in the leaderboard: copies of one run are no evidence. Oracles are evaluated
-    # once, too: they are slow, and a ceiling needs no interval.
+    # Whether its constructor takes `seed`. Others are evaluated once: copies of one run are no
+    # evidence. Oracles are, too: they are slow, and a ceiling needs no interval.
     seeded: bool
     trainable: bool  # has `train`, `save` and `load`, and so is trained first
     oracle: bool  # sees the generator's answers
     rate: float | None = None  # share of the droppable units to drop; None: as it decides
     trained_in: Path | None = None  # result folder that trained it; None: this one
     trained_as: str = ""  # its name in that folder
-    policies: Mapping[int, TrainingFolder] = field(
-        default_factory=dict
-    )  # what was trained, by seed
+    # What was trained elsewhere, by seed.
+    policies: Mapping[int, TrainingFolder] = field(default_factory=dict)
     # The language model by which it ranks units, "" for the run's generator; None: it does not.
     ranks_by: str | None = None
 
@@ -79,7 +80,7 @@ class Entry:
 
 
 def find_agents(specs: Sequence[str]) -> list[Entry]:
-    """Find agents and check that they can be built, without building them.
+    """Find agents and check that they can be built.
 
     `specs` are names of `agents.AGENTS` or `module:Class`, also with settings: "random:rate=0.2" is
     called "random-rate0.2". A class is named after its `name`, or else after itself.
@@ -100,23 +101,19 @@ def _find(spec: str) -> Entry:
     if not isinstance(name, str):  # a property, or set by the constructor
         name = cls.__name__
     name = "-".join([name, *(_label(key, value) for key, value in settings.items())])
-    signature = inspect.signature(cls)
-    seed = {"seed": 0} if "seed" in signature.parameters else {}
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"An agent's name must consist of letters, digits and '._-', got {name!r}")
     try:
-        signature.bind(**seed | settings)
-    except TypeError as error:
-        raise ValueError(
-            f"Agent {spec}: its constructor must work without arguments (or with `seed` alone): "
-            f"{error}. Give them as settings, or defaults"
-        ) from error
-    if base in AGENTS or settings:
         make_agent(spec, seed=0)  # settings are wrong now or never
+    except TypeError as error:
+        hint = f"{error}; give arguments as settings, or defaults"
+        raise ValueError(f"Agent {spec}: its constructor must work as it is: {hint}") from error
     oracle = bool(optional(cls, "oracle"))
     return Entry(
-        name=check_agent_name(name),
+        name=name,
         spec=spec,
         cls=cls,
-        seeded=bool(seed) and not oracle,
+        seeded="seed" in inspect.signature(cls).parameters and not oracle,
         trainable=is_trainable(cls),
         oracle=oracle,
         trained_as=name,
@@ -128,3 +125,42 @@ def _label(key: str, value: object) -> str:
     """Return a setting in an agent's name; of a folder its last two parts."""
     text = f"{key}{value}" if not isinstance(value, str) else "-".join(Path(value).parts[-2:])
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
+
+
+def training_budgets(
+    agents: Mapping[str, type],
+    minutes: float | None = None,
+    episodes: int | Mapping[str, int] | None = None,
+    *,
+    quick: bool = False,
+) -> dict[str, BudgetConfig]:
+    """Return what agents, classes by name, get per seed: of both budgets the first that is used up.
+
+    Episodes are for all agents or by name; without a budget, those of `agents.base.optional`.
+    """
+    from agents.runs.config import BudgetConfig
+
+    if minutes is None and episodes is None:
+        key = "quick_episodes" if quick else "default_episodes"
+        episodes = {name: optional(cls, key) for name, cls in agents.items()}
+    elif quick:
+        raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
+    if not isinstance(episodes, Mapping):  # "": a wrong number is one where nobody is trained, too
+        episodes = dict.fromkeys(["", *agents], episodes)
+    if minutes is None and (without := [name for name in agents if episodes.get(name) is None]):
+        who = ", ".join(without)
+        raise ValueError(
+            f"There is no training budget for {who}: give episodes of each, or minutes"
+        )
+    stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",), "evaluate_split": None}
+    budgets = {
+        name: BudgetConfig(episodes=episodes.get(name), minutes=minutes, **stored)
+        for name in {**episodes, **agents}
+    }
+    return {name: budgets[name] for name in agents}
+
+
+def parse_episodes(text: str) -> int | dict[str, int]:
+    """Read a number of episodes, or one by agent: "8000", "ppo=6144,scst=32000"."""
+    given = parse_spec(f"episodes:{text}")[1] if "=" in text else text
+    return check_value(given, int | dict[str, int], "episodes, like 8000 or ppo=6144,scst=32000")

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agents.base import optional
-from benchmarks.budget import training_budgets
 from benchmarks.cluster.jobs import Job, all_jobs, share_of
 from benchmarks.evaluate import AnsweredReward, evaluate
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder, check_settings
-from benchmarks.roster import Entry
+from benchmarks.roster import Entry, training_budgets
 from benchmarks.suites import Suite, check_data, check_held_out
 from benchmarks.tables import Row, write_leaderboard
 from pcrl_gym.named_datasets import load_prompts
@@ -26,7 +25,6 @@ from pcrl_gym.scoring.rewards import make_reward
 if TYPE_CHECKING:
     from pcrl_gym.envs.task import Task
     from pcrl_gym.generators.base import Generator
-    from pcrl_gym.prompts.prompt import Prompt
 
 
 class Benchmark:
@@ -36,11 +34,10 @@ class Benchmark:
     built: another process prepares it for itself.
 
     Args:
-        suite: What is evaluated.
-        entries: Agents to evaluate, see `benchmarks.roster.find_agents`.
+        suite, entries: What is evaluated; `benchmarks.roster.find_agents` finds agents.
         out: Result folder, new or with the same settings.
         train_minutes, train_episodes, quick: Training per agent that learns and seed, see
-            `benchmarks.budget.training_budgets`.
+            `benchmarks.roster.training_budgets`.
         shard: The part of the work that is done here, such as "3/8"; `benchmarks.cluster.merge`
             joins the folders.
         device, batch_size: How the generator runs, see `pcrl_gym.envs.options.TaskOptions`.
@@ -77,29 +74,30 @@ class Benchmark:
         self.shard, self._share = shard, share_of(shard)
         self.device = device
         self.batch_size = batch_size
-        self.budgets = training_budgets(
-            {entry.name: entry.cls for entry in self.entries if entry.trained_here},
-            *(train_minutes, train_episodes),
-            quick=quick,
-        )
-        self._task_options = suite.task_options()
-        self.reward = make_reward(self._task_options["reward"])
+        learning = {entry.name: entry.cls for entry in self.entries if entry.trained_here}
+        self.budgets = training_budgets(learning, train_minutes, train_episodes, quick=quick)
+        self.reward = make_reward(suite.task_options()["reward"])
         check_template(suite.template)
         print(f"Reading {suite.dataset} ...", file=sys.stderr)
         self.prompts = {
             split: load_prompts(suite.dataset, split, suite.columns) for split in suite.splits
         }
-        self.train_prompts = self._read_train_prompts() if self.budgets else []
-        read = self.prompts | ({"train": self.train_prompts} if self.budgets else {})
+        read, trainings = dict(self.prompts), []
+        if who := ", ".join(self.budgets):
+            try:
+                read["train"] = load_prompts(suite.dataset, "train", suite.columns)
+            except (ValueError, OSError) as error:
+                raise ValueError(f"{who} must be trained on a train split: {error}") from error
+            trainings.append((who, read["train"]))
+        self.train_prompts = read.get("train", [])
         self.checksums = {split: dataset_checksum(own) for split, own in read.items()}
         check_data(suite, self.checksums)
-        if self.budgets:
-            check_held_out(", ".join(self.budgets), self.train_prompts, self.prompts, suite)
         if policies := [one for entry in self.entries for one in entry.policies.values()]:
-            from benchmarks.policies import trained_on
+            from benchmarks.training import trained_on
 
-            for training, prompts in trained_on(policies):
-                check_held_out(training, prompts, self.prompts, suite)
+            trainings += trained_on(policies)
+        for training, prompts in trainings:
+            check_held_out(training, prompts, self.prompts, suite)
         check_settings(self.out, self._settings())
         self.generator = self._given = generator
         self.cache = Path(cache or self.out / "answers.db")
@@ -140,18 +138,18 @@ class Benchmark:
         for split, prompts in self.prompts.items():
             picked = [prompts[index] for index in pick_evenly(len(prompts), self.suite.limit)]
             own = {"dataset": picked, "split": split, "columns": None, "reward": reward}
-            self._tasks[split] = make_task(**(self._task_options | self._objects() | own))
+            self._tasks[split] = make_task(**(self.suite.task_options() | self._objects() | own))
         for entry in self.entries:
             if entry.ranks_by is not None:  # a generator without such a model is refused now
                 optional(entry.build(0), "attach")(next(iter(self._tasks.values())))
         folder = RunFolder.open(self.out, settings)
         if record:
             model = getattr(self.generator, "model", None)
+            running = {key: str(getattr(model, key, "unknown")) for key in ("device", "dtype")}
             run = {
                 "agents": [entry.name for entry in self.entries],
                 "shard": self.shard,
-                "device": str(getattr(model, "device", "unknown")),
-                "dtype": str(getattr(model, "dtype", "unknown")),
+                **running,
                 "checksums": self.checksums,
                 "prompts": {s: len(task.episodes) for s, task in self._tasks.items()},
                 "skipped_prompts": {s: list(t.skipped_prompts) for s, t in self._tasks.items()},
@@ -165,7 +163,6 @@ class Benchmark:
 
         Raises:
             AgentError, TrainingError, RunFolderError, GeneratorError: If a job fails, see `do`.
-                Finished parts are kept.
         """
         folder = self.prepare()
         todo = [(job, splits) for job in self.jobs() if (splits := job.unfinished(folder))]
@@ -174,7 +171,6 @@ class Benchmark:
         with progress_bar(total=total, unit="prompt", smoothing=0, disable=not todo) as bar:
             for job, _ in todo:
                 self.do(job, bar)
-        # Not on the way: it reads all records, and `table` shows what is finished.
         return write_leaderboard(folder)
 
     def do(self, job: Job, bar: Any = None) -> None:
@@ -185,12 +181,10 @@ class Benchmark:
         Raises:
             AgentError: If the agent returned no keep masks.
             TrainingError: If the agent made no update in its training, or diverged.
-            RunFolderError: If a trained agent is missing in the run that it comes from, or is no
-                longer what was evaluated.
+            RunFolderError: If a trained agent is gone, or no longer what was evaluated.
             GeneratorError: If the generator failed.
         """
-        folder = self.prepare()
-        entry, seed, _ = job
+        folder, (entry, seed, _) = self.prepare(), job
         splits = job.unfinished(folder)
         bar = progress_bar(disable=True) if bar is None else bar
         weights = self._weights(folder, job) if entry.trainable and splits else None
@@ -198,10 +192,9 @@ class Benchmark:
             # A new agent for every part, so that a resumed run equals an unbroken one.
             agent = entry.build(seed) if weights is None else entry.load(weights)
             bar.set_description(f"{entry.name}, {split}, seed {seed}")
-            part = (entry.name, split, seed)
+            part, second = (entry.name, split, seed), self.suite.second_tokenizer
             with folder.write_part(*part) as write:
-                task, second = self._tasks[split], self.suite.second_tokenizer
-                for record in evaluate(agent, task, *part, second_tokenizer=second):
+                for record in evaluate(agent, self._tasks[split], *part, second_tokenizer=second):
                     write(record)
                     bar.update()
 
@@ -229,15 +222,6 @@ class Benchmark:
         training = entry.policies.get(seed) or TrainingFolder(path)
         return note_training(folder, entry.name, seed, training)
 
-    def _read_train_prompts(self) -> list[Prompt]:
-        try:
-            return load_prompts(self.suite.dataset, "train", self.suite.columns)
-        except (ValueError, OSError) as error:
-            who = ", ".join(self.budgets)
-            raise ValueError(
-                f"{who} must be trained, and that needs a train split: {error}"
-            ) from error
-
     def _settings(self) -> dict[str, Any]:
         """Return what must be equal for results to share a folder, but for the generator."""
         rules = dataclasses.asdict(self.suite)
@@ -255,9 +239,8 @@ class Benchmark:
         if entry.trained_here:
             meaning += f", train {self.checksums['train']}, {self.budgets[entry.name]}"
         elif entry.policies:
-            seeds = entry.seeds(self.suite.seeds)
-            digests = ", ".join(entry.policies[seed].digest()[:12] for seed in seeds)
-            meaning += f", policies {digests}"
+            own = (entry.policies[seed].digest()[:12] for seed in entry.seeds(self.suite.seeds))
+            meaning += f", policies {', '.join(own)}"
         elif entry.trained_in is not None:
             meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:

@@ -5,13 +5,12 @@ settings.json  provenance.json  summary.json  records.parquet
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.records import ALL_RECORDS, Record, RunFolder, choose
+from benchmarks.records import ALL_RECORDS, Record, RunFolder, check_settings, choose
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import write_file
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 PUBLISHED = Path(__file__).parent / "leaderboard"
-_OWN = ("agents", "seeds")  # settings in which folders may differ that stand in one table
+_OWN = {"agents", "seeds"}  # settings in which folders may differ that stand in one table
 
 
 def publish(folder: RunFolder, to: str | Path) -> Path:
@@ -30,20 +29,19 @@ def publish(folder: RunFolder, to: str | Path) -> Path:
     """
     from benchmarks.parquet import schema_of, to_bytes, to_table
 
-    target = Path(to)
+    target = Path(to) / ALL_RECORDS
     files = [folder.path / name for name in ("settings.json", "provenance.json", "summary.json")]
     if missing := [file.name for file in files if not file.is_file()]:
         raise RunFolderError(f"{folder.path} lacks {', '.join(missing)}; run it to its end first")
     records = list(folder.records())
-    prompts = dict.fromkeys((r.split, r.prompt_id) for r in records)
-    places = {prompt: place for place, prompt in enumerate(prompts)}
-    records.sort(key=lambda r: (places[r.split, r.prompt_id], r.agent, r.seed))
+    places: dict[tuple[str, str], int] = {}
+    records.sort(key=lambda r: places.setdefault((r.split, r.prompt_id), len(places)))
     table = to_table(records, schema_of(Record)).drop_columns(["compressed_prompt"])
-    target.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     for file in files:
-        shutil.copyfile(file, target / file.name)
-    write_file(target / ALL_RECORDS, to_bytes(table, level=19))
-    return target / ALL_RECORDS
+        shutil.copyfile(file, target.with_name(file.name))
+    write_file(target, to_bytes(table, level=19))
+    return target
 
 
 def standings(settings: Mapping[str, Any]) -> RunFolder:
@@ -70,16 +68,8 @@ def join(
     frames, meanings = [folder.frame()], dict(folder.settings["agents"])
     for name in map(str, others):
         other = standings(folder.settings) if name == "standings" else RunFolder(name)
-        found = [
-            f"\n  {key}: {json.dumps(folder.settings.get(key))} and {json.dumps(value)}"
-            for key, value in other.settings.items()
-            if key not in _OWN and folder.settings.get(key) != value
-        ]
-        if found:
-            raise RunFolderError(
-                f"Results of {folder.path} and {other.path} cannot be compared, as the second has "
-                "other settings than the first:" + "".join(found)
-            )
+        rules = {key: folder.settings.get(key) for key in other.settings.keys() - _OWN}
+        check_settings(other.path, rules | {"agents": {}})
         title = name if name == "standings" else other.path.name
         new = {a: f"{a} ({title})" if a in meanings else a for a in other.settings["agents"]}
         meanings |= {new[agent]: meaning for agent, meaning in other.settings["agents"].items()}

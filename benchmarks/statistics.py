@@ -101,8 +101,8 @@ def bootstrap_interval(
         seed: Seed of the resampling, which uses a generator of its own.
 
     Raises:
-        ValueError: If a grid is not two-dimensional, is empty or has entries that are not finite,
-            the grids differ in their number of prompts, or level or replicates are out of range.
+        ValueError: If a grid has another shape, is empty or not finite, the grids differ in their
+            number of prompts, or level or replicates are out of range.
 
     Example:
         >>> bootstrap_interval([[0.0, 1.0]])
@@ -113,9 +113,8 @@ def bootstrap_interval(
     if any(grid.shape[1] != prompts for grid in values):
         raise ValueError(f"All grids must have the same prompts, got {[g.shape for g in values]}")
     if not 0.0 < level < 1.0 or replicates < 1:
-        raise ValueError(
-            f"level must lie in (0, 1) and replicates be positive; got {level} and {replicates}"
-        )
+        given = f"{level} and {replicates}"
+        raise ValueError(f"level must lie in (0, 1) and replicates be positive; got {given}")
     rng = np.random.default_rng(seed)
     chunk = max(1, _CELLS // max(grid.size for grid in values))
     figures = []
@@ -164,7 +163,7 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
 
     Args:
         differences: One per pair, shape (pairs,), finite.
-        draws: Number of random signs.
+        draws: Number of random signs, at least 1.
         seed: Seed of the random signs.
 
     Example:
@@ -174,8 +173,6 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
     from scipy.stats import monte_carlo_test, permutation_test
 
     values = _figures(differences, "differences", 1)
-    if draws < 1:
-        raise ValueError(f"draws must be positive, got {draws}")
     values = values[values != 0.0]
     n = values.size
     if n < 2:  # which scipy refuses
@@ -209,8 +206,8 @@ def compare(
     may call "different" what two more seeds would turn round.
 
     Args:
-        a_grid: Figures of agent a, shape (seeds_a, prompts), finite.
-        b_grid: Figures of agent b on the same prompts in the same order, (seeds_b, prompts).
+        a_grid: Figures of agent a, shape (seeds, prompts), finite.
+        b_grid: Figures of agent b on the same prompts in the same order.
         replicates: Number of resamples.
         seed: Seed of resampling and random signs.
 
@@ -229,18 +226,16 @@ def compare(
     # The mean of three figures that are equal may differ from them in the last place.
     rounding = 10.0**-_DECIMALS * max(np.abs(a).max(), np.abs(b).max())
     test = sign_flip_p_value(np.where(np.abs(of_prompts) > rounding, of_prompts, 0.0), seed=seed)
-    notes, seeds = [], min(len(a), len(b))
-    if seeds == 1:
-        notes.append("one seed: the interval leaves out any chance between seeds")
-    elif seeds <= 3:
-        notes.append(f"{seeds} seeds: the interval is coarse")
-    if a.shape[1] < _FEW:
-        notes.append(f"{a.shape[1]} prompts: the interval is too narrow")
-    if test.n < _FEW:
-        least = min(1.0, 2.0 / 2.0**test.n)
-        notes.append(f"small n: {test.n}, so the p-value is at least {least:.3g}")
+    seeds, prompts, least = min(len(a), len(b)), a.shape[1], min(1.0, 2.0 ** (1 - test.n))
+    notes = {
+        "one seed: the interval leaves out any chance between seeds": seeds == 1,
+        f"{seeds} seeds: the interval is coarse": 1 < seeds <= 3,
+        f"{prompts} prompts: the interval is too narrow": prompts < _FEW,
+        f"small n: {test.n}, so the p-value is at least {least:.3g}": test.n < _FEW,
+    }
+    note = "; ".join(text for text, holds in notes.items() if holds)
     probability = probability_of_improvement(a, b)
-    return Comparison(float(difference(a, b)), interval, probability, test, "; ".join(notes))
+    return Comparison(float(difference(a, b)), interval, probability, test, note)
 
 
 def _figures(values: npt.ArrayLike, name: str, ndim: int | None = None) -> npt.NDArray[np.float64]:

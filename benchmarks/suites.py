@@ -36,7 +36,7 @@ class Suite:
         measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
         limit: Prompts evaluated per split, spread evenly over it; None for all.
         seeds: Number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
-        second_tokenizer: What else tokens are counted with, see `benchmarks.second_tokens`.
+        second_tokenizer: What else tokens are counted with, see `benchmarks.evaluate`.
         checksums: `prompts.datasets.dataset_checksum` of splits; data that differs is refused.
         tags: What the suite is about, in a word each.
 
@@ -123,8 +123,6 @@ _REAL = Suite(
     seeds=3,
     tags=("real",),
 )
-
-
 _SEQ2SEQ = dict(id="micro-seq2seq", version=2, generator="micro-seq2seq")
 _WORD = dict(id="micro-word", version=2, unit="word", tags=("procedural", "causal", "words"))
 _FULL = (
@@ -134,10 +132,7 @@ _FULL = (
     _REAL,
     replace(_REAL, id="t0-short", version=3, measure="unicode_rouge_l"),
 )
-_SMALL = [
-    replace(suite, id=f"{suite.id}-ci", limit=64, seeds=2, tags=(*suite.tags, "ci"))
-    for suite in _FULL
-]
+_SMALL = [replace(s, id=f"{s.id}-ci", limit=64, seeds=2, tags=(*s.tags, "ci")) for s in _FULL]
 SUITES: Final = {s.id: s for pair in zip(_FULL, _SMALL, strict=True) for s in pair}
 """Every frozen suite by its id; each has a small variant whose id ends in "-ci"."""
 
@@ -145,20 +140,19 @@ SUITES: Final = {s.id: s for pair in zip(_FULL, _SMALL, strict=True) for s in pa
 def suite_of(settings: Mapping[str, Any]) -> Suite:
     """Return the suite that a result folder was made of, from its settings."""
     names = {field.name for field in dataclasses.fields(Suite)} & settings.keys()
-    values = {name: settings[name] for name in names}
-    taken = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    # Folders without a measure are older than the choice.
-    return Suite(**{"measure": "rouge_l", **taken, "id": settings["suite"]})
+    taken = {name: settings[name] for name in names}
+    lists = {name: tuple(value) for name, value in taken.items() if isinstance(value, list)}
+    return Suite(**taken | lists | {"id": settings["suite"]})
 
 
 def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
     """Refuse data that is not what a frozen suite was made of."""
-    for split, checksum in checksums.items():
-        if suite.checksums.get(split, checksum) != checksum:
+    for split, checksum in suite.checksums.items():
+        if checksums.get(split, checksum) != checksum:
             raise ValueError(
                 f"The split {split} of {suite.dataset} is not that of suite {suite.id} "
-                f"v{suite.version}: its checksum is {checksum[:12]}..., not "
-                f"{suite.checksums[split][:12]}... . Use the data of this version of the project"
+                f"v{suite.version}: its checksum is {checksums[split]}, not {checksum}. Use the "
+                "data of this version of the project"
             )
 
 
@@ -177,11 +171,8 @@ def check_held_out(
         if shared == len(prompts) or (shared and frozen):
             raise ValueError(
                 f"{who} would be trained on {shared} of the {len(prompts)} very prompts of "
-                f"{split}. Give a dataset folder with a train split of its own, or leave these "
-                "agents out"
+                f"{split}. Give a dataset with another train split, or leave these agents out"
             )
         if shared:
-            print(
-                f"warning: {shared} of {len(prompts)} prompts of {split} are in train, too",
-                file=sys.stderr,
-            )
+            what = f"{shared} of {len(prompts)} prompts of {split}"
+            print(f"warning: {what} are in train, too", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Leaderboard rows from records, and their three forms: JSON, Markdown, terminal."""
+"""Leaderboard rows from records, their columns, and three forms: JSON, Markdown, terminal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import sys
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from benchmarks.columns import Column, columns_of, measured
-from benchmarks.markdown import align, cell
+from benchmarks.markdown import align, cell, finite
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder
 from benchmarks.statistics import bootstrap_interval, interquartile_mean, normalised_score
 from pcrl_gym.errors import RunFolderError
@@ -31,13 +31,60 @@ WIDTH = 100  # columns of a terminal that a table takes at most
 ORACLE_MARK = " *"  # no line starts with it: Markdown would take it for a list
 ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
 _SHORT = {"normalised": "norm.", "similarity": "simil.", "survival": "surv.", "ms/prompt": "ms"}
-_NOT_RANKED = ("agent", "seeds", "n", "requested_rate", "drop_rate")
+_NOT_RANKED = ("seeds", "n", "requested_rate", "drop_rate")
 TOKENS = ["original_tokens", "compressed_tokens", "template_tokens"]
 _MEANS = """
     reward compression_ratio compression_ratio_second requested_rate drop_rate similarity
     survival_rate exact_match gold_rouge_1 gold_rouge_2 gold_rouge_l cut_rouge_1 cut_rouge_2
     cut_rouge_l compress_ms
 """.split()
+
+
+class Column(NamedTuple):
+    """A figure of the leaderboard."""
+
+    key: str  # of the leaderboard row
+    title: str
+    meaning: str  # in a sentence
+    shown: Literal["main", "further", "both"] = "further"  # in which table
+    kind: Literal["text", "figure", "interval"] = "figure"
+
+
+COLUMNS = (
+    Column("agent", "agent", "Name of the agent.", "both", "text"),
+    Column("seeds", "seeds", "Seeds evaluated; 1 for agents without chance.", "main"),
+    Column("n", "n", "Prompts per seed.", "main"),
+    Column("reward", "reward", "Mean reward over prompts and seeds.", "main"),
+    Column("reward_ci", "95 % interval", "Bootstrap interval of the reward.", "main", "interval"),
+    Column("normalised_score", "normalised", "Reward where keep_all is 0 and search is 1.", "main"),
+    Column("compression_ratio", "ratio", "Mean share of tokens saved per prompt.", "main"),
+    Column("compression_ratio_micro", "ratio (tokens)", "Share saved of all tokens.", "main"),
+    Column("similarity", "similarity", "Mean similarity of the two answers.", "main"),
+    Column("survival_rate", "survival", "Share of answers with similarity above 0.9.", "main"),
+    Column("reward_iqm", "IQM reward", "Interquartile mean of the reward."),
+    Column("reward_iqm_ci", "IQM 95 % interval", "Bootstrap interval of the IQM.", kind="interval"),
+    Column("compression_ratio_second", "ratio (2nd tokenizer)", "Ratio in the second tokenizer."),
+    Column("requested_rate", "requested rate", "Share the agent was asked to drop."),
+    Column("drop_rate", "achieved rate", "Share of droppable units that it dropped."),
+    Column("exact_match", "exact match", "Share of answers equal to the gold answer."),
+    Column("gold_rouge_1", "gold ROUGE-1", "ROUGE-1 F1 against the gold answer."),
+    Column("gold_rouge_2", "gold ROUGE-2", "ROUGE-2 F1 against the gold answer."),
+    Column("gold_rouge_l", "gold ROUGE-L", "ROUGE-L F1 against the gold answer.", "both"),
+    Column("cut_rouge_1", "ROUGE-1 cut", "ROUGE-1 F1 cut to the gold answer's length."),
+    Column("cut_rouge_2", "ROUGE-2 cut", "ROUGE-2 F1 cut to the gold answer's length."),
+    Column("cut_rouge_l", "ROUGE-L cut", "ROUGE-L F1 cut to the gold answer's length."),
+    Column("compress_ms", "ms/prompt", "Time the agent takes for one prompt.", "main"),
+)
+
+
+def columns_of(table: Literal["main", "further"]) -> list[Column]:
+    """Return the columns of one of the two tables, the agent first."""
+    return [column for column in COLUMNS if column.shown in (table, "both")]
+
+
+def measured(rows: Sequence[Row], columns: Sequence[Column]) -> list[Column]:
+    """Return those of the columns that at least one leaderboard row has a figure for."""
+    return [c for c in columns if any(finite(row.get(c.key)) is not None for row in rows)]
 
 
 def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
@@ -54,10 +101,7 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
     rows = []
     for (agent, split), own in groups:
         grid = figure_grid(own).to_numpy()
-        mean = {
-            name: None if math.isnan(value) else float(value)
-            for name, value in means.loc[agent, split].items()
-        }
+        mean = {name: finite(value) for name, value in means.loc[agent, split].to_dict().items()}
         floor, ceiling = (rewards.get((other, split), math.nan) for other in ("keep_all", "search"))
         meaning = settings["agents"].get(agent, "")
         row: Row = {
@@ -79,17 +123,14 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
             "ranks_by": meaning.partition(RANKS_BY)[2],
         }
         rows.append(row)
-    places = {split: place for place, split in enumerate(settings["splits"])}
-    return sorted(rows, key=lambda row: (places[row["split"]], -row["reward"], row["agent"]))
+    place = settings["splits"].index
+    return sorted(rows, key=lambda row: (place(row["split"]), -row["reward"], row["agent"]))
 
 
 def figure_grid(own: DataFrame) -> DataFrame:
     """Return the rewards of one agent on one split: a line per seed, a column per prompt id."""
-    try:
-        grid = own.pivot(index="seed", columns="prompt_id", values="reward")
-    except ValueError:  # a prompt twice
-        grid = None
-    if grid is None or grid.isna().any(axis=None):
+    grid = own.pivot_table("reward", "seed", "prompt_id", aggfunc="first")
+    if grid.size != len(own) or grid.isna().any(axis=None):  # a prompt twice, or not there
         agent, split = own[["agent", "split"]].iloc[0]
         raise RunFolderError(
             f"The seeds of agent {agent} on {split} hold different prompts. Delete "
@@ -113,21 +154,24 @@ def notes(rows: Sequence[Row]) -> str:
 
 def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
     """Return tables in Markdown, one per split, with notes on its agents; see `columns_of`."""
-    if not rows:
-        return "No finished results yet.\n"
     blocks = []
     columns = columns_of("further" if details else "main")
-    for split, group in groupby(rows, key=lambda row: row["split"]):
-        own = list(group)
+    for split, own in _by_split(rows):
         subject = f"{split}, further figures" if details else split
         title = f"### {own[0]['suite']}, {subject} (generator: {own[0]['generator']})"
-        table = [[cell(row[column.key]) for column in columns] for row in own]
-        for row, line in zip(own, table, strict=True):
-            line[0] += ORACLE_MARK if row["oracle"] else ""
+        table = [[_cell(row, column.key) for column in columns] for row in own]
         text = align([[column.title for column in columns], *table])
         note = notes(own)
         blocks.append(f"{title}\n\n{text}" + (f"\n{note}\n" if note else ""))
-    return "\n".join(blocks)
+    return "\n".join(blocks) or "No finished results yet.\n"
+
+
+def _by_split(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    return [(split, list(own)) for split, own in groupby(rows, key=itemgetter("split"))]
+
+
+def _cell(row: Row, key: str) -> str:
+    return cell(row[key]) + (ORACLE_MARK if key == "agent" and row["oracle"] else "")
 
 
 def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
@@ -140,18 +184,15 @@ def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     console.width = min(WIDTH, console.width)
-    for split, group in groupby(rows, key=lambda row: row["split"]):
-        own = list(group)
+    for split, own in _by_split(rows):
         title = f"{own[0]['suite']}, {split} (generator: {own[0]['generator']})"
         console.print(title, style="bold", markup=False)
         columns = measured(own, columns_of("further" if details else "main"))
         figures = [c for c in columns if c.kind == "figure" and c.title != "ratio (tokens)"]
         rouge = [column for column in figures if details and "ROUGE" in column.title]
-        for part in ([column for column in figures if column not in rouge], rouge):
-            if part:
-                console.print(_terminal_table(own, part))
-        note = notes(own)
-        console.print(f"{note}\n" if note else "", markup=False)
+        for part in filter(None, ([column for column in figures if column not in rouge], rouge)):
+            console.print(_terminal_table(own, part))
+        console.print(notes(own), end="\n\n" if notes(own) else "\n", markup=False)
     if not rows:
         console.print("No finished results yet.")
 
@@ -165,18 +206,15 @@ def _terminal_table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     for column in columns:
         title = _SHORT.get(column.title, column.title).replace(" ", "\n")
         table.add_column(title, justify="right", no_wrap=True)
-    keys = ["agent", *(column.key for column in columns)]
     best = {}
-    for key in set(keys).difference(_NOT_RANKED):
+    for key in {column.key for column in columns}.difference(_NOT_RANKED):
         fair = [cell(row[key]) for row in rows if row[key] is not None and not row["oracle"]]
         best[key] = (min if key == "compress_ms" else max)(fair, key=float, default=None)
     for row in rows:
-        line = []
-        for key in keys:
+        line = [Text(_cell(row, "agent"))]
+        for key in (column.key for column in columns):
             text = cell(row[key])
             top = text == best.get(key) and not row["oracle"]
-            if key == "agent" and row["oracle"]:
-                text += ORACLE_MARK
             if interval := row.get(f"{key}_ci"):
                 text += " [{:.3f}, {:.3f}]".format(*interval)
             line.append(Text(text, style="bold green" if top else ""))

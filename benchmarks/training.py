@@ -1,4 +1,4 @@
-"""The trained agents of a result folder: trained as `python -m agents train` does, and noted.
+"""The trained agents of a result folder: trained here or by `python -m agents train`, and noted.
 
 `training/<agent>-seed<k>/` is the training, an `agents.runs.folder.TrainingFolder`. Beside it,
 `training/<agent>-seed<k>.json` notes what was evaluated: the path of the training, relative to the
@@ -8,8 +8,12 @@ result folder where it is its own, and the SHA-256 of the weights.
 from __future__ import annotations
 
 import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.base import optional, parse_agent
 from agents.runs.config import BudgetConfig, RunConfig, TaskConfig
@@ -20,8 +24,12 @@ from agents.runs.run import train as train_in_folder
 from benchmarks.records import RunFolder
 from benchmarks.roster import Entry
 from benchmarks.suites import Suite
-from pcrl_gym.errors import RunFolderError
+from pcrl_gym.errors import DatasetError, RunFolderError
+from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.storage.atomic import write_file
+
+if TYPE_CHECKING:
+    from pcrl_gym.prompts.prompt import Prompt
 
 
 def train(
@@ -40,13 +48,9 @@ def train(
     """
     agent: Any = entry.build(seed)
     name, settings = parse_agent(entry.spec)
-    config = RunConfig(
-        name=name,
-        seed=seed,
-        agent=agent.config if optional(agent, "config_class") else settings,
-        task=TaskConfig(device=device, **suite.task_options()),
-        run=budget,
-    )
+    own = agent.config if optional(agent, "config_class") else settings
+    task = TaskConfig(device=device, **suite.task_options())
+    config = RunConfig(name=name, seed=seed, agent=own, task=task, run=budget)
     try:
         train_in_folder(config, path, material=load_material(config, **objects), agent=agent)
     except TrainingError as error:
@@ -76,16 +80,78 @@ def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
     if not file.is_file():
         raise RunFolderError(f"{folder.path} holds no {agent} of seed {seed}")
     note = json.loads(file.read_text(encoding="utf-8"))
-    place = Path(note["training"])
-    training = TrainingFolder(own if (own := folder.path / place).is_dir() else place)
-    if not training.path.is_dir():
+    own = folder.path / note["training"]
+    training = TrainingFolder(own if own.is_dir() else note["training"])
+    if not training.path.is_dir() or training.digest() != note["sha256"]:
         raise RunFolderError(
-            f"the training {place}, which {file} names, is gone: put it back, or delete {file} to "
-            "train again"
-        )
-    if training.digest() != note["sha256"]:
-        raise RunFolderError(
-            f"{training.weights} is not what {folder.path} evaluated: its SHA-256 is no longer "
-            f"that of {file}. Put the weights back, or evaluate them into another folder"
+            f"the weights in {training.path} are gone or no longer those of {file}, which "
+            f"{folder.path} evaluated. Put them back, or give another folder"
         )
     return training
+
+
+def find_policies(runs: Sequence[str | Path]) -> list[TrainingFolder]:
+    """Return the folders of training runs; each must have stored an agent."""
+    found = [TrainingFolder(run) for run in runs]
+    for policy in found:
+        policy.stored_config(), policy.weights
+    return found
+
+
+def with_policies(
+    entries: Iterable[Entry], policies: Sequence[TrainingFolder], suite: Suite
+) -> list[Entry]:
+    """Give agents what training runs trained.
+
+    Each policy's agent must be among the entries, with one policy of every seed of the suite.
+    """
+    by_agent: dict[str, dict[int, TrainingFolder]] = defaultdict(dict)
+    for policy in policies:
+        config = policy.stored_config()
+        agent, seed, unit = config["name"], config["seed"], config["task"]["unit"]
+        if (twin := by_agent[agent].setdefault(seed, policy)) is not policy:
+            both = f"{twin.path} and {policy.path}"
+            raise ValueError(f"{both} both hold {agent} of seed {seed}; train with --seed 1, ...")
+        if unit != suite.unit:
+            raise ValueError(f"{policy.path} was trained on the unit {unit!r}, not {suite.unit!r}")
+    entries = [replace(e, policies=by_agent.pop(e.spec, e.policies)) for e in entries]
+    if by_agent:
+        raise ValueError(f"There are policies of {', '.join(by_agent)}, which --agents lacks")
+    for entry in entries:
+        if entry.policies and (missing := set(entry.seeds(suite.seeds)) - set(entry.policies)):
+            seeds = ", ".join(map(str, sorted(missing)))
+            raise ValueError(
+                f"There is no policy of {entry.name} with seed {seeds}, and the suite has "
+                f"{suite.seeds} seeds: train more, or give fewer with --seeds"
+            )
+    return entries
+
+
+def trained_on(policies: Iterable[TrainingFolder]) -> Iterator[tuple[str, list[Prompt]]]:
+    """Yield the prompts that policies were trained on, and the run; each dataset once."""
+    seen = []
+    for policy in policies:
+        task = policy.stored_config()["task"]
+        source = (task["dataset"], task["split"], task.get("columns"))
+        try:
+            if source not in seen:
+                yield str(policy.path), load_prompts(*source)
+        except (DatasetError, OSError) as error:
+            what = f"whether {policy.path} was trained on prompts that are evaluated here"
+            print(f"warning: nobody checks {what}: {error}", file=sys.stderr)
+        seen.append(source)
+
+
+def tokenizer_of(policies: Sequence[TrainingFolder], suite: Suite) -> str:
+    """Return the suite's tokenizer, or that of policies if it names none; all must be one."""
+    from pcrl_gym.episodes.tokenizers import load_tokenizer
+
+    own = [policy.stored_config()["task"]["tokenizer"] for policy in policies]
+    names = dict.fromkeys([suite.tokenizer, *own] if suite.tokenizer is not None else own)
+    tables = {frozenset(load_tokenizer(name).get_vocab().items()) for name in names}
+    if len(tables) > 1:
+        raise ValueError(
+            f"The policies read the tokens of {', '.join(names)}, which differ: evaluate those of "
+            "one tokenizer together, with --tokenizer or none"
+        )
+    return next(iter(names))

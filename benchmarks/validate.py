@@ -64,13 +64,7 @@ class Report:
 def validate(
     folder: str | Path, *, device: str = "auto", seed: int = 0, share: float = 0.05
 ) -> Report:
-    """Check a result folder, from its schema to the rewards.
-
-    Settings and records can be read; suite and version are the frozen ones; the data has the
-    folder's checksums; every part holds every prompt once, as the dataset has it, and the
-    template's text is kept; each record's figures follow from its texts and counts, and the summary
-    from the records; and, where the generator can be loaded, it has the folder's fingerprint and
-    gives the same answers and token counts for a random share of the records.
+    """Check a result folder: suite, data, prompts, figures, summary, and a share of the answers.
 
     Args:
         folder: Result folder.
@@ -93,13 +87,12 @@ def validate(
         report.problems.append(f"the folder cannot be read: {type(error).__name__}: {error}")
         return report
     report.notes.append(f"{len(frame)} records of {len(settings['agents'])} agents read")
-    _check_suite(settings, suite, report)
-    _check_prompts(opened, frame, template, report)
+    _check_suite(suite, settings, report)
+    _check_prompts(opened, suite, frame, template, report)
     wrong = wrong_figures(frame, make_reward(suite.reward), MEASURES[suite.measure])
     report.add(
-        f"{_place(record)}: {', '.join(wrong.columns[of])} does not follow from the record"
-        for record, of in zip(frame.itertuples(), wrong.to_numpy(), strict=True)
-        if of.any()
+        f"{_place(frame.loc[at])}: {', '.join(wrong.columns[of])} does not follow from the record"
+        for at, of in wrong[wrong.any(axis=1)].iterrows()
     )
     if not _is_summary(opened.path / "summary.json", rows):
         report.problems.append("summary.json does not follow from the records")
@@ -112,7 +105,7 @@ def validate(
     if generator.fingerprint != settings["generator_fingerprint"]:
         report.problems.append("the generator has other weights than the one of the run")
         return report
-    count = min(len(frame), math.ceil(share * len(frame)))
+    count = math.ceil(share * len(frame))
     chosen = np.random.default_rng(seed).choice(len(frame), size=count, replace=False)
     sample = list(frame.iloc[np.sort(chosen)].itertuples())
     report.add(_other_answers(sample, generator, suite.max_new_tokens, template))
@@ -172,14 +165,14 @@ def _place(record: Any) -> str:
     return f"{record.agent}, {record.split}, seed {record.seed}, prompt {record.prompt_id}"
 
 
-def _check_suite(settings: dict[str, Any], made: Suite, report: Report) -> None:
-    frozen = SUITES.get(settings["suite"])
+def _check_suite(made: Suite, settings: dict[str, Any], report: Report) -> None:
+    frozen = SUITES.get(made.id)
     if frozen is None:
-        report.notes.append(f"{settings['suite']} is no frozen suite: its rules are its own")
+        report.notes.append(f"{made.id} is no frozen suite: its rules are its own")
         return
+    title = f"suite {frozen.id} v{frozen.version}"
     report.problems += [
-        f"{rule} is {getattr(made, rule)!r}, but suite {frozen.id} v{frozen.version} has "
-        f"{getattr(frozen, rule)!r}"
+        f"{rule} is {getattr(made, rule)!r}, but {title} has {getattr(frozen, rule)!r}"
         for rule in _RULES
         if rule not in frozen.open and getattr(made, rule) != getattr(frozen, rule)
     ]
@@ -193,40 +186,36 @@ def _check_suite(settings: dict[str, Any], made: Suite, report: Report) -> None:
 
 
 def _check_prompts(
-    opened: RunFolder, frame: DataFrame, template: Template | None, report: Report
+    opened: RunFolder, suite: Suite, frame: DataFrame, template: Template | None, report: Report
 ) -> None:
-    settings = opened.settings
     try:  # which prompts the first run left out
         text = (opened.path / "provenance.json").read_text(encoding="utf-8")
         skipped = dict(json.loads(text)["runs"][0]["skipped_prompts"])
     except (OSError, KeyError, IndexError, TypeError, ValueError):
         skipped = {}
-    runs = {f"{agent}, seed {seed}": own for (agent, seed), own in frame.groupby(["agent", "seed"])}
-    for split in settings["splits"]:
-        of_split = {run: own[own["split"] == split] for run, own in runs.items()}
-        parts = {run: own["prompt_id"].tolist() for run, own in of_split.items()}
-        report.problems += [f"{run} has no records of {split}" for run in parts if not parts[run]]
+    for split in suite.splits:
+        known: dict[str, Prompt] = {}
         try:
-            prompts = load_prompts(settings["dataset"], split)
+            prompts = load_prompts(suite.dataset, split, suite.columns)
+            if dataset_checksum(prompts) == opened.settings["checksums"][split]:
+                known = {prompts[i].id: prompts[i] for i in pick_evenly(len(prompts), suite.limit)}
+            else:
+                report.problems.append(f"{split} of {suite.dataset} is not the data of the run")
         except (ValueError, OSError) as error:
             report.notes.append(f"{split} is not available, its prompts were not compared: {error}")
-            continue
-        if dataset_checksum(prompts) != settings["checksums"][split]:
-            report.problems.append(f"{split} of {settings['dataset']} is not the data of the run")
-            continue
-        picked = [prompts[i] for i in pick_evenly(len(prompts), settings["limit"])]
-        known = {prompt.id: prompt for prompt in picked}
-        left_out = known.keys() & skipped.get(split, ())
-        if left_out:
-            report.notes.append(
-                f"{len(left_out)} of {len(known)} prompts of {split} were left out by the run, as "
-                "too long for the generator"
-            )
-        for run, ids in parts.items():
-            if len(ids) != len(set(ids)) or not known.keys() >= set(ids):
-                report.problems.append(f"{run}: {split} holds prompts twice or others")
-            elif ids and (missing := len(known.keys() - left_out - set(ids))):
-                report.problems.append(f"{run}: {split} lacks {missing} prompts")
+        if left_out := known.keys() & skipped.get(split, ()):
+            what = f"{len(left_out)} of {len(known)} prompts of {split}"
+            report.notes.append(f"{what} were left out by the run, as too long for the generator")
+        for (agent, seed), run in frame.groupby(["agent", "seed"]):
+            ids = run.loc[run["split"] == split, "prompt_id"]
+            if ids.empty:
+                report.problems.append(f"{agent}, seed {seed} has no records of {split}")
+            elif known and (ids.duplicated().any() or not ids.isin(list(known)).all()):
+                report.problems.append(
+                    f"{agent}, seed {seed}: {split} holds prompts twice or others"
+                )
+            elif missing := len(known.keys() - left_out - set(ids)):
+                report.problems.append(f"{agent}, seed {seed}: {split} lacks {missing} prompts")
         report.add(_other_prompts(frame[frame["split"] == split], known, template))
 
 
@@ -246,12 +235,12 @@ def _other_prompts(
         prompt, original = known[record.prompt_id], rendered.get(record.prompt_id)
         if (record.gold, record.source) != (prompt.output, prompt.source):
             yield f"{_place(record)}: gold answer or source is not the dataset's"
-        if original is None:
-            continue
-        pairs = product(record.dropped, original.fixed)
-        if record.prompt != original.text:
+        if original is not None and record.prompt != original.text:
             yield f"{_place(record)}: the prompt is not the dataset's"
-        elif any(start < end_ and start_ < end for (start, end), (start_, end_) in pairs):
+        elif original is not None and any(
+            start < fixed_end and fixed_start < end
+            for (start, end), (fixed_start, fixed_end) in product(record.dropped, original.fixed)
+        ):
             yield f"{_place(record)}: parts of the template were dropped"
 
 

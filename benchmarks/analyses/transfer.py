@@ -37,10 +37,9 @@ def run(
             interrupted analysis resumes there.
         device: Where the generators run.
     """
-    from benchmarks.policies import tokenizer_of
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
-    from benchmarks.training import noted_training
+    from benchmarks.training import noted_training, tokenizer_of
 
     check_drawing()
     sources = {Path(folder).resolve().name: RunFolder(folder) for folder in folders}

@@ -76,8 +76,7 @@ def run(
         task: What is evaluated, and how it is answered.
     """
     # Imported late: help must not wait for what evaluation needs.
-    from benchmarks.budget import parse_episodes
-    from benchmarks.roster import find_agents
+    from benchmarks.roster import find_agents, parse_episodes
     from benchmarks.runner import Benchmark
     from benchmarks.tables import print_table
 
@@ -87,7 +86,7 @@ def run(
     given |= {key: value for key, value in chosen.items() if value}
     rules, entries = _choose_suite(suite, given), find_agents(agents)
     if policies:
-        from benchmarks.policies import find_policies, tokenizer_of, with_policies
+        from benchmarks.training import find_policies, tokenizer_of, with_policies
 
         found = find_policies(policies)
         entries = with_policies(entries, found, rules)

@@ -11,6 +11,7 @@ from benchmarks.finetune.options import Options
 from pcrl_gym.cli_tools import flags_of, resumable
 from pcrl_gym.envs.options import TaskOptions
 
+_BATCH = 512  # prompts that are answered and stored together; the generator splits them further
 TaskFlags = flags_of(TaskConfig, TaskOptions.__doc__, without=("cache", "early_stopping"))
 
 
@@ -38,11 +39,17 @@ def answers(*, cache: str, task: Annotated[TaskFlags | None, Parameter(name="*")
         cache: The file; what it holds is not asked again.
         task: What is answered.
     """
-    from benchmarks.answers import answer_split
     from pcrl_gym.envs.task import make_task
+    from pcrl_gym.progress import progress_bar
 
     made = make_task(cache=cache, **(task or {}))
-    answered, count = answer_split(made), len(made.episodes)
+    answered, count = 0, len(made.episodes)
+    with progress_bar(total=count, desc="answers", unit="prompt") as bar:
+        for start in range(0, count, _BATCH):  # what has been stored stays
+            episodes = made.episodes[start : start + _BATCH]
+            answered += made.scorer.answer_ahead(episodes)
+            bar.update(len(episodes))
+            bar.set_postfix(answered=answered, refresh=False)
     print(
         f"{count} prompts: {answered} answered now, {count - answered} were in {cache} or equal to "
         f"another; {len(made.skipped_prompts)} left out, too long for {made.scorer.generator.name}"

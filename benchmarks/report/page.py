@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.analyses.analysis import Analysis
-from benchmarks.columns import COLUMNS, measured
 from benchmarks.markdown import cell, finite
 from benchmarks.report.charts import draw_lines, draw_scatter, svg
 from benchmarks.report.data import Board, pareto_front
-from benchmarks.tables import ORACLE_MARK, notes
+from benchmarks.tables import COLUMNS, ORACLE_MARK, measured, notes
 from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from benchmarks.columns import COLUMNS, columns_of, measured
 from benchmarks.markdown import cell
 from benchmarks.report.data import Board
-from benchmarks.tables import ORACLE_MARK, Row, format_leaderboard, notes
+from benchmarks.tables import (
+    COLUMNS,
+    ORACLE_MARK,
+    Row,
+    columns_of,
+    format_leaderboard,
+    measured,
+    notes,
+)
 
 # Ends the Markdown of every report, by which its folder differs from those of others.
 MARK = "<!-- pcrl_gym benchmarks report -->"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import benchmarks.answers
 from benchmarks.__main__ import main
 from pcrl_gym import make_task
 from pcrl_gym.generators.hf import HFGenerator
@@ -25,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 def test_an_interrupted_run_goes_on_and_a_task_asks_nothing_more(
     data: Path, tmp_path: Path, gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setattr(benchmarks.answers, "_BATCH", 3)
+    monkeypatch.setattr("benchmarks.commands.tuning._BATCH", 3)
     asked: list[str] = []
     plain = HFGenerator.generate_from
 
@@ -41,15 +40,9 @@ def test_an_interrupted_run_goes_on_and_a_task_asks_nothing_more(
 
     cache = tmp_path / "answers.db"
     command = [
-        "answers",
-        "--dataset",
-        str(data),
-        "--generator",
-        str(gpt2_folder),
-        "--device",
-        "cpu",
+        *("answers", "--dataset", str(data), "--generator", str(gpt2_folder), "--device", "cpu"),
+        *("--cache", str(cache), "--max-new-tokens", "5"),
     ]
-    command += ["--cache", str(cache), "--max-new-tokens", "5"]
     with monkeypatch.context() as patch:
         patch.setattr(HFGenerator, "generate_from", interrupted)
         with pytest.warns(UserWarning, match="1 of 9 prompts are left out"):

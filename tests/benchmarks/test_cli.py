@@ -157,7 +157,7 @@ def test_tables_are_of_float32_unless_another_type_is_asked_for(dataset, gpt2_fo
         assert main(["validate", str(dataset.with_name(name))]) == 0
     capsys.readouterr()
     assert run("half") == 2
-    assert 'dtype: "bfloat16" in the folder, "float32" now' in capsys.readouterr().err
+    assert "dtype: 'bfloat16' in the folder, 'float32' now" in capsys.readouterr().err
     (dataset.with_name("half") / "settings.json").write_text(
         json.dumps(provenance("half")["settings"] | {"dtype": "float32"})
     )

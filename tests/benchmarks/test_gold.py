@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.evaluate import token_counter
 from benchmarks.gold import AnswerCut, against_gold
-from benchmarks.second_tokens import token_counter
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 
 

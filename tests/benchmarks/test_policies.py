@@ -15,9 +15,9 @@ from agents.__main__ import main as agents
 from agents.scst import SCSTAgent
 from benchmarks.__main__ import main
 from benchmarks.analyses.analysis import read_analyses
-from benchmarks.policies import find_policies, tokenizer_of
 from benchmarks.records import RunFolder
 from benchmarks.suites import SUITES
+from benchmarks.training import find_policies, tokenizer_of
 from pcrl_gym import make_task
 
 SPLITS = ("validation_seen", "validation_unseen")
@@ -232,4 +232,4 @@ def test_other_policies_of_the_same_name_are_not_mixed(
     shutil.rmtree(altered[0] / "best")
     shutil.copytree(altered[1] / "best", altered[0] / "best")
     assert main(command) == 2
-    assert "agent scst: scst, policies " in capsys.readouterr().err
+    assert "agents.scst: 'scst, policies " in capsys.readouterr().err

@@ -19,9 +19,8 @@ from agents.scst_training import SCSTLearner
 from bench_agents import Forgetful, Learner, Small
 from bench_fixtures import PROMPTS_PER_SPLIT, make_generator, untimed
 from benchmarks.__main__ import main
-from benchmarks.budget import CHECKPOINT_EVERY
 from benchmarks.records import RunFolder
-from benchmarks.roster import find_agents
+from benchmarks.roster import CHECKPOINT_EVERY, find_agents
 from benchmarks.runner import Benchmark
 from benchmarks.suites import SUITES, Suite, suite_of
 from fakes import CountingGenerator
@@ -172,7 +171,7 @@ def test_agents_trained_on_other_data_are_not_mixed(suite: Suite, tmp_path: Path
     run(suite, "bench_agents:Learner", out)
     train = Path(suite.dataset) / "train.jsonl"
     train.write_text(train.read_text().replace("Please", "Now"))
-    with pytest.raises(RunFolderError, match="agent learner: "):
+    with pytest.raises(RunFolderError, match=r"agents\.learner: "):
         run(suite, "bench_agents:Learner", out)
     run(suite, "keep_all", out)
 
@@ -310,10 +309,10 @@ def test_weights_that_changed_since_are_refused(suite: Suite, tmp_path: Path):
     (training(out, "learner-seed0").last / "knows").write_text("0 3")
     run(suite, "bench_agents:Learner", out)  # there is nothing left to evaluate
     (out / "records" / "learner" / "validation_unseen-seed0.parquet").unlink()
-    with pytest.raises(RunFolderError, match=r"last is not what .* Put the weights back"):
+    with pytest.raises(RunFolderError, match=r"no longer those of .* Put them back"):
         run(suite, "bench_agents:Learner", out)
     shutil.rmtree(out / "training" / "learner-seed0")
-    with pytest.raises(RunFolderError, match=r"training/learner-seed0, .* is gone"):
+    with pytest.raises(RunFolderError, match=r"training/learner-seed0 are gone"):
         run(suite, "bench_agents:Learner", out)
 
 
@@ -344,9 +343,9 @@ def test_default_episodes_are_those_of_the_standings():
 def test_an_agent_of_another_budget_is_another_agent(suite: Suite, tmp_path: Path):
     out = tmp_path / "out"
     run(suite, "bench_agents:Learner", out, train_episodes=10)
-    with pytest.raises(RunFolderError, match=r"agent learner: .* 10 episodes in .* 20 episodes"):
+    with pytest.raises(RunFolderError, match=r"agents.learner: .* 10 episodes. in .* 20 episodes"):
         run(suite, "bench_agents:Learner", out, train_episodes=20)
-    with pytest.raises(RunFolderError, match=r"10 episodes or 3 minutes now"):
+    with pytest.raises(RunFolderError, match=r"10 episodes or 3 minutes. now"):
         run(suite, "bench_agents:Learner", out, train_episodes=10, train_minutes=3)
     run(suite, "keep_all", out, train_episodes=20)  # nothing of it is trained
 
@@ -441,6 +440,13 @@ def test_search_earns_more_than_keeping_all(suite: Suite, tmp_path: Path):
     ] * 2
     assert all(row["reward"] > 0 for row in rows)
     assert all(row["survival_rate"] == 1.0 for row in rows)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "ä", "a b"])
+def test_agent_names_must_fit_file_names(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setattr(Learner, "name", name)
+    with pytest.raises(ValueError, match="must consist of"):
+        find_agents(["bench_agents:Learner"])
 
 
 def test_masks_of_the_wrong_shape_name_the_agent(suite: Suite, tmp_path: Path):

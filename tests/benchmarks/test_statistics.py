@@ -255,7 +255,7 @@ def test_compare_is_antisymmetric_and_moves_with_neither(grids, shift: float):
         (lambda: probability_of_improvement([1.0], [[1.0]]), "same prompts"),
         (lambda: sign_flip_p_value([]), "at least one"),
         (lambda: sign_flip_p_value([[1.0]]), "shape"),
-        (lambda: sign_flip_p_value([1.0], draws=0), "draws"),
+        (lambda: sign_flip_p_value([1.0] * 9, draws=0), "n_resamples"),
         (lambda: compare([[1.0]], [[1.0, 2.0]]), "same prompts"),
         (lambda: compare([1.0], [[1.0]]), "a_grid must have shape"),
         (lambda: compare([[1.0]], [[math.nan]]), "b_grid must be finite"),

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench_fixtures import SETTINGS, frame, record
-from benchmarks.columns import COLUMNS
 from benchmarks.records import RunFolder
 from benchmarks.tables import (
+    COLUMNS,
     ORACLE_NOTE,
     format_leaderboard,
     make_rows,

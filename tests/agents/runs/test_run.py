@@ -20,7 +20,7 @@ from agents.runs.folder import TrainingFolder
 from agents.runs.loggers import check_loggers
 from agents.runs.run import TrainingError, train
 from bench_agents import Learner
-from benchmarks.budget import CHECKPOINT_EVERY
+from benchmarks.roster import CHECKPOINT_EVERY
 from imports import ROOT
 from keyword_env import KeywordVectorEnv, rewards_of
 from pcrl_gym.errors import MissingExtraError, RunFolderError
