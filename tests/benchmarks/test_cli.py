@@ -71,7 +71,7 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"agents": "bench_agents:Nobody"}, "no class"),
         ({"agents": ","}, "at least one agent"),
         ({"agents": "keep_all,bench_agents:KeepToo"}, "Two agents are called 'keep_all'"),
-        ({"agents": "bench_agents:NeedsMore"}, "required argument: 'rate'"),
+        ({"agents": "bench_agents:NeedsMore"}, "required positional argument: 'rate'"),
         ({"agents": "bench_agents:Learner"}, "very prompts"),
         ({"dataset": "nowhere/at/all.json"}, "no file or folder"),
         ({"dataset": ""}, "--suite or --dataset"),
