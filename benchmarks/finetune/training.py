@@ -62,6 +62,7 @@ def train(options: Options, prompts: Sequence[Prompt], processes: Any) -> None:
         if options.lora:
             from peft import LoraConfig, get_peft_model
 
+            torch.manual_seed(options.seed)  # `Trainer` does so after the adapters are drawn
             task = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
             adapters = {"lora_alpha": 2 * options.lora, "target_modules": "all-linear"}
             model = get_peft_model(model, LoraConfig(task_type=task, r=options.lora, **adapters))

@@ -280,9 +280,11 @@ def test_accumulated_batches_learn_like_one_batch(data, tmp_path):
 @pytest.mark.slow
 def test_only_adapters_are_trained_and_end_in_the_weights(folders, data, tmp_path):
     pytest.importorskip("peft")
-    run(options(data, tmp_path, model=str(folders["gpt2"]), lora=4, lr=1e-2))
+    for out in (tmp_path, tmp_path / "again"):
+        run(options(data, out, model=str(folders["gpt2"]), lora=4, lr=1e-2))
     before, _ = load_pretrained(str(folders["gpt2"]), device="cpu")
-    after = weights(tmp_path)
+    after, again = weights(tmp_path), weights(tmp_path / "again")
+    assert all(torch.equal(after[name], again[name]) for name in after)
     changed = {k for k, v in before.state_dict().items() if not torch.equal(v, after[k])}
     assert changed
     assert all("attn" in name or "mlp" in name for name in changed)
