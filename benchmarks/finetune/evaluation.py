@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, compress
 from statistics import fmean, mode
 from typing import Any
 
-from benchmarks.finetune.contamination import overlaps
 from benchmarks.gold import against_gold
 from benchmarks.markdown import align
 from pcrl_gym.generators.base import Generator
 from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
+
+RUN = 6  # words that two prompts have in common if they share a text
+RARE = 20  # training prompts: what more of them have is an instruction's wording, not a text
 
 # Columns of the two tables and their headings.
 _QUALITY = ("prompts", "exact_match", "majority_exact_match", "rouge_l", "majority_rouge_l")
@@ -33,24 +36,40 @@ def majority(prompts: Sequence[Prompt]) -> Callable[[Prompt], str]:
 
     What a model scores above it, it owes to reading the prompt. A source that training did not have
     gets the commonest answer of all. Of equally common answers the first in the dataset counts.
-
-    Raises:
-        ValueError: If none of the training prompts has an answer.
-
-    Example:
-        >>> rows = [Prompt(id=a, instruction="?", output=a) for a in ("yes", "no", "no")]
-        >>> majority(rows)(rows[0])
-        'no'
     """
     answers: dict[str, list[str]] = defaultdict(list)
     for prompt in prompts:
         if prompt.output.strip():
             answers[prompt.source].append(prompt.output.strip())
-    if not answers:
-        raise ValueError("no training prompt has an answer")
     of_source = {source: mode(own) for source, own in answers.items()}
     of_all = mode(chain.from_iterable(answers.values()))
     return lambda prompt: of_source.get(prompt.source, of_all)
+
+
+def overlaps(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[tuple[bool, bool]]:
+    """Estimate of held-out prompts whether training knew the text, and the same answer to it, too.
+
+    A text is known if a training prompt shares a rare run of words with the prompt, which is
+    contaminated if one of those has its answer, whatever is asked about the text.
+    The n-gram test of Brown et al., "Language Models are Few-Shot Learners" (2020), appendix C,
+    https://arxiv.org/abs/2005.14165, with shorter runs, for shorter prompts. It errs both ways: by
+    a rare wording in common, and by a text told in other words.
+    """
+    wanted = set[str]().union(*map(_runs, held_out))
+    answers: dict[str, list[str]] = defaultdict(list)  # of the training prompts with a run
+    for prompt in train:
+        for run in _runs(prompt) & wanted:
+            answers[run].append(prompt.output.strip())
+    known = []
+    for prompt in held_out:
+        shared = [own for run in _runs(prompt) if 0 < len(own := answers.get(run, [])) <= RARE]
+        known.append((bool(shared), any(prompt.output.strip() in own for own in shared)))
+    return known
+
+
+def _runs(prompt: Prompt) -> set[str]:
+    words = f"{prompt.instruction} {prompt.input}".split()
+    return {" ".join(words[i : i + RUN]) for i in range(max(1, len(words) - RUN + 1))}
 
 
 def evaluate(
@@ -60,45 +79,26 @@ def evaluate(
     train: Sequence[Prompt],
     max_new_tokens: int,
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Compare greedy answers with the gold ones.
+    """Return figures of greedy answers against the gold ones, and a row per prompt with the answer.
 
-    Args:
-        generator: Answers.
-        template: Gives the text of a prompt.
-        prompts: Held-out prompts; those without an answer are left out.
-        train: What the generator was tuned on, for `majority` and `overlaps`.
-        max_new_tokens: Longest answer.
-
-    Returns:
-        Figures: number of prompts, their checksum, how many do not fit the generator and are left
-        out, and for the generator and the majority answer the share of equal answers and the mean
-        ROUGE-L F1 of `benchmarks.gold`, all in [0, 1]; how many different answers the generator
-        gave; of how many prompts training knew the text, and how many of these are contaminated;
-        the shares of equal answers among the contaminated and among the others, which are called
-        clean (None of no prompts); and a row per prompt with the answer.
-
-    Raises:
-        ValueError: If no prompt is left, or no training prompt has an answer.
+    Prompts without an answer, and those that do not fit the generator, are left out. Shares of
+    equal answers and the mean ROUGE-L F1 of `benchmarks.gold` are in [0, 1], None of no prompts.
     """
     commonest = majority(train)
-    fitting = answered = [prompt for prompt in prompts if prompt.output.strip()]
+    answered = [prompt for prompt in prompts if prompt.output.strip()]
     texts = [template.render(prompt).text for prompt in answered]
-    if generator.max_prompt_tokens is not None:
-        room = generator.max_prompt_tokens - max_new_tokens
-        fits = [count <= room for count in generator.count_tokens(texts)]
-        fitting, texts = (list(compress(column, fits)) for column in (answered, texts))
+    room = (generator.max_prompt_tokens or math.inf) - max_new_tokens
+    fits = [count <= room for count in generator.count_tokens(texts)]
+    fitting, texts = (list(compress(column, fits)) for column in (answered, texts))
     if not fitting:
-        raise ValueError(
-            f"none of {len(prompts)} prompts has an answer and fits {generator.name!r} beside "
-            f"{max_new_tokens} new tokens"
-        )
-    answers = generator.generate(texts, max_new_tokens)
+        new = f"{max_new_tokens} new tokens"
+        raise ValueError(f"none of {len(prompts)} prompts has an answer and fits beside {new}")
     rows = [
         {"id": prompt.id, "source": prompt.source, "gold": prompt.output.strip()}
         | {"answer": answer.text, "majority": commonest(prompt)}
-        for prompt, answer in zip(fitting, answers, strict=True)
+        for prompt, answer in zip(fitting, generator.generate(texts, max_new_tokens), strict=True)
     ]
-    known = overlaps(train, fitting)
+    known, contaminated = zip(*overlaps(train, fitting), strict=True)
     figures: dict[str, Any] = {
         "prompts": len(fitting),
         "without_gold": len(prompts) - len(answered),
@@ -106,15 +106,15 @@ def evaluate(
         "sha256": dataset_checksum(prompts),
         "max_new_tokens": max_new_tokens,
         "distinct_answers": len({row["answer"] for row in rows}),
-        "known_texts": sum(overlap.text for overlap in known),
-        "contaminated": sum(overlap.answer for overlap in known),
+        "known_texts": sum(known),
+        "contaminated": sum(contaminated),
     }
     for key, who in (("answer", ""), ("majority", "majority_")):
         figures[f"{who}rouge_l"] = fmean(against_gold(r[key], r["gold"]).rouge_l for r in rows)
         hits = [row[key] == row["gold"] for row in rows]
         figures[f"{who}exact_match"] = fmean(hits)
         for kind, name in ((True, "contaminated"), (False, "clean")):
-            own = [hit for hit, of in zip(hits, known, strict=True) if of.answer is kind]
+            own = [hit for hit, of in zip(hits, contaminated, strict=True) if of is kind]
             figures[f"{name}_{who}exact_match"] = fmean(own) if own else None
     return figures, rows
 
@@ -122,7 +122,7 @@ def evaluate(
 def figures_tables(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """Return figures of all splits as two Markdown tables: the figures, and what training knew."""
     tables = []
-    for heads, keys in zip(_HEADS, (_QUALITY, _KNOWN), strict=True):
+    for keys, heads in zip((_QUALITY, _KNOWN), _HEADS, strict=True):
         lines = [[split, *(_cell(of[key]) for key in keys)] for split, of in splits.items()]
         tables.append(align([["split", *heads], *lines]))
     return "\n".join(tables)
@@ -133,17 +133,12 @@ def _cell(value: float | None) -> str:
 
 
 def card(settings: Mapping[str, Any], report: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
-    """Return the model card: what the model is and is not, with figures of held-out splits.
-
-    Args:
-        settings: What `settings.json` of the run holds.
-        report: What `training.json` holds.
-        splits: Figures of `evaluate` by split; may be empty.
-    """
+    """Return the model card from settings.json, training.json and the figures by split, if any."""
     machine = report["machine"]
     device = machine["gpu"] or f"{machine['threads']} of {machine['cpu_count']} CPU cores"
-    lora = f", LoRA of rank {settings['lora']}, merged" if settings["lora"] else ""
-    origin, warning, table = f"tuned from {settings['model']}{lora}", "", ""
+    origin, warning, table = f"tuned from {settings['model']}", "", ""
+    if settings["lora"]:
+        origin += f", LoRA of rank {settings['lora']}, merged"
     if settings["from_config"] is not None:
         origin = f"trained from random weights ({settings['from_config']})"
         warning = """

@@ -32,33 +32,26 @@ class Row(NamedTuple):
 def encode_rows(
     prompts: Sequence[Prompt],
     template: Template,
-    codec: TokenCodec,
-    end: int,
+    tokenizer: Any,
+    control: dict[str, Any],
     limit: int,
-    is_encoder_decoder: bool,
 ) -> tuple[list[Row], dict[str, int]]:
-    """Encode prompts as the generator will read them, and their gold answers as it should answer.
+    """Return prompts as the generator will read them, each with its gold answer and an end token.
 
-    Args:
-        prompts: The prompts.
-        template: Gives the text of a prompt.
-        codec: Encodes prompts and answers.
-        end: Id of the token that ends an answer.
-        limit: Most tokens of prompt and answer together, or of an encoder-decoder each of the two.
-            Longer rows are left out, not cut.
-        is_encoder_decoder: Whether the model is one.
-
-    Returns:
-        The rows in order, and how many prompts are left out "without_answer" and as "too_long".
-
-    Raises:
-        ValueError: If no row is left.
+    Left out and counted are prompts "without_answer" and those "too_long": more tokens than the
+    limit for prompt and answer together, or for one of the two where an encoder reads the prompt.
     """
+    seq2seq, ends = "decoder_start_token_id" in control, control["eos_token_id"]
+    if not ends:
+        raise ValueError("the model has no end token to learn")
+    # There may be several: the tokenizer's is the one that ends a text.
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id in ends else ends[0]
+    codec = TokenCodec(tokenizer, seq2seq, control["pad_token_id"])
     answered = [prompt for prompt in prompts if prompt.output.strip()]
     asked = codec.prompts([template.render(prompt).text for prompt in answered])
     answers = codec.answers([prompt.output.strip() for prompt in answered])
     rows = [Row(a, [*b, end]) for a, b in zip(asked, answers, strict=True)]
-    size = max if is_encoder_decoder else sum
+    size = max if seq2seq else sum
     fitting = [row for row in rows if size(map(len, row)) <= limit]
     out = {"without_answer": len(prompts) - len(answered), "too_long": len(rows) - len(fitting)}
     if not fitting:
@@ -67,10 +60,9 @@ def encode_rows(
 
 
 def length_batches(rows: Sequence[Row], tokens: int, seed: int) -> list[list[Row]]:
-    """Return the rows in batches of similar length, of at most so many padded tokens each.
+    """Return rows in batches of similar length and at most so many padded tokens, or of one row.
 
-    Rows are drawn in pools that are sorted by length and cut. The order of the batches is for the
-    trainer to draw. A longer row is a batch of its own.
+    Rows are drawn in pools that are sorted by length and cut; the trainer draws the batches' order.
     """
     drawn = Random(seed).sample(rows, len(rows))
     pool = _POOL * tokens * len(rows) // sum(map(Row.size, rows)) + 1
@@ -89,30 +81,27 @@ def collator(model: Any, control: Mapping[str, Any]) -> Callable[[Sequence[Row]]
     """Return a function from rows to what the model takes: int64 tensors of shape (rows, longest).
 
     A causal model reads prompt and answer in one row, padded on the left as in answering, so that
-    answers end at the right edge and only the last logits are needed. Labels are `IGNORED` except
-    on the answer. Control tokens are those of `control_ids`.
+    answers end at the right edge and only the last logits and labels are needed.
     """
     takes = inspect.signature(model.forward).parameters
     pad, cpu = control["pad_token_id"], torch.device("cpu")
 
     def causal(rows: Sequence[Row]) -> dict[str, Any]:
         ids, mask = pad_rows([row.prompt + row.answer for row in rows], pad, True, cpu)
-        answers = torch.tensor([[len(row.answer)] for row in rows])
-        outside = torch.arange(ids.shape[1]) < ids.shape[1] - answers
-        batch = {"input_ids": ids, "labels": ids.masked_fill(outside, IGNORED)}
+        # One position more than the longest answer: its first token is predicted there.
+        labels, _ = pad_rows([[IGNORED, *row.answer] for row in rows], IGNORED, True, cpu)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        optional = {"position_ids": positions, "logits_to_keep": int(answers.max()) + 1}
+        optional = {"position_ids": positions, "logits_to_keep": labels.shape[1]}
         given = {name: value for name, value in optional.items() if name in takes}
-        return {**batch, "attention_mask": mask, **given}
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels, **given}
 
     def seq2seq(rows: Sequence[Row]) -> dict[str, Any]:
         ids, mask = pad_rows([row.prompt for row in rows], pad, False, cpu)
-        answers, given = pad_rows([row.answer for row in rows], pad, False, cpu)
-        labels = answers.masked_fill(given == 0, IGNORED)
-        read = answers.roll(1, dims=1)
+        labels, _ = pad_rows([row.answer for row in rows], IGNORED, False, cpu)
+        read = labels.masked_fill(labels == IGNORED, pad).roll(1, dims=1)
         read[:, 0] = control["decoder_start_token_id"]
-        batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        return {**batch, "decoder_input_ids": read}
+        asked = {"input_ids": ids, "attention_mask": mask}
+        return {**asked, "decoder_input_ids": read, "labels": labels}
 
     return seq2seq if model.config.is_encoder_decoder else causal
 
@@ -122,17 +111,12 @@ def answer_loss(
 ) -> torch.Tensor:
     """Return the cross-entropy of the answers' tokens, in nats, summed and divided by a count.
 
-    Args:
-        logits: (rows, positions, vocabulary); of a causal model perhaps the last positions alone.
-        labels: (rows, longest).
-        shifted: Whether logits predict the label one after them, as those of a causal model do.
-        count: What to divide by.
-        typical: None: every token counts the same. A number t: one of an answer of n tokens counts
-            sqrt(t / n), so that long answers, of which a small model learns little, do not drown
-            those of a word.
+    The logits of a causal model are `shifted`: the last ones predict the next label. With a
+    `typical` length t a token of an answer of n tokens counts sqrt(t / n), so that long answers, of
+    which a small model learns little, do not drown those of a word.
     """
     if shifted:
-        labels, logits = labels[:, -logits.shape[1] :][:, 1:], logits[:, :-1]
+        logits, labels = logits[:, -labels.shape[1] : -1], labels[:, 1:]
     at = labels != IGNORED
     losses = torch.nn.functional.cross_entropy(logits[at].float(), labels[at], reduction="none")
     if typical is not None:
@@ -142,11 +126,6 @@ def answer_loss(
 
 
 def typical_length(rows: Sequence[Row]) -> float:
-    """Return `typical` of `answer_loss` with which the weights of all tokens are 1 on average.
-
-    Example:
-        >>> typical_length([Row([], [1]), Row([], [1, 2, 3, 4])])  # (1 * 5/3 + 4 * 5/6) / 5 = 1
-        2.777777777777778
-    """
+    """Return `typical` of `answer_loss` with which the weights of all tokens are 1 on average."""
     lengths = [len(row.answer) for row in rows]
     return (sum(lengths) / sum(length**0.5 for length in lengths)) ** 2

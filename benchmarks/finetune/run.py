@@ -15,6 +15,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,7 @@ import filelock
 from agents.runs.config import differences
 from benchmarks.finetune.evaluation import card, evaluate, figures_tables
 from benchmarks.finetune.options import Options
-from benchmarks.finetune.trainer import uses_bf16
-from benchmarks.finetune.training import INSTALL, train
+from benchmarks.finetune.training import train, uses_bf16
 from benchmarks.provenance import machine
 from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.generators.loading import load_generator
@@ -40,16 +40,12 @@ def run(options: Options) -> None:
     """Tune, save and evaluate; resumes a folder that has the same settings.
 
     In a launch of several processes each calls it; the first one alone writes and evaluates.
-
-    Raises:
-        ValueError: If the folder holds something else or a run with other settings, or is in use,
-            the model or data cannot be loaded, or no row is left to learn.
-        MissingExtraError: If accelerate, or peft with LoRA, is not installed.
     """
-    try:
-        from accelerate import PartialState
-    except ImportError as error:
-        raise MissingExtraError(f"finetune needs: {INSTALL}") from error
+    for library in ("accelerate", "peft") if options.lora else ("accelerate",):
+        if find_spec(library) is None:
+            raise MissingExtraError(f"this needs {library}: pip install -e '.[finetune]'")
+    from accelerate import PartialState
+
     out = Path(options.out)
     # Told that it is a CPU, or else several processes do not find one another there.
     processes = PartialState(cpu=choose_device() == "cpu")
@@ -62,21 +58,22 @@ def run(options: Options) -> None:
     there = [split for split in dataset_splits(options.data) if split != "train"]
     splits = there if options.splits is None else options.splits
     if missing := [split for split in splits if split not in there]:
-        raise ValueError(
-            f"{options.data} has no held-out split {', '.join(missing)}; it has "
-            f"{', '.join(there) or 'none'}"
-        )
-    _check_folder(out, settings)
-    processes.wait_for_everyone()
-    main = processes.is_main_process
-    with _locked(out) if main else contextlib.nullcontext():
-        if main:
+        known = ", ".join(there) or "none"
+        raise ValueError(f"{options.data} has no held-out split {missing[0]}; it has {known}")
+    with contextlib.ExitStack() as stack:
+        if main := processes.is_main_process:
+            _check_folder(out, settings)
+            out.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(filelock.FileLock(out / "lock", timeout=0))
+            except filelock.Timeout:
+                raise ValueError(f"{out} is in use by another run that has not ended") from None
             write_file(out / "settings.json", json.dumps(settings, indent=2) + "\n")
             recover_folder(out / "model")
             recover_folder(out / "tokenizer")
         processes.wait_for_everyone()
         if not (out / "model").is_dir():
-            train(options, settings, prompts, processes)
+            train(options, prompts, processes)
         if main:
             for checkpoint in out.glob("checkpoint-*"):
                 shutil.rmtree(checkpoint)
@@ -84,7 +81,6 @@ def run(options: Options) -> None:
 
 
 def _check_folder(out: Path, settings: dict[str, Any]) -> None:
-    """Raise a ValueError if a folder holds a run with other settings, or something else."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder for the run")
     # What a run that was killed at once may leave.
@@ -93,32 +89,24 @@ def _check_folder(out: Path, settings: dict[str, Any]) -> None:
     file = out / "settings.json"
     if not file.is_file():
         raise ValueError(f"{out} holds files but no settings.json, so it is no run; give another")
-    if changed := differences(json.loads(file.read_text(encoding="utf-8")), settings):
-        lines = "\n".join(f"  {line}" for line in changed)
+    if changed := differences(_read(file), settings):
         raise ValueError(
-            f"{out} holds a run with other settings:\n{lines}\n"
+            f"{out} holds a run with other settings:\n{changed}\n"
             "Repeat its settings to resume it, or give another folder"
         )
 
 
-@contextlib.contextmanager
-def _locked(out: Path) -> Any:
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(out / "lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise ValueError(f"{out} is in use by another run that has not ended") from None
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _evaluate(
     options: Options, settings: dict[str, Any], train: Sequence[Prompt], splits: Sequence[str]
 ) -> None:
-    """Evaluate the splits that have not been yet, print all figures and write them."""
+    """Evaluate the splits that have not been yet, write all figures and the card, print them."""
     out = Path(options.out)
-    report = json.loads((out / "training.json").read_text(encoding="utf-8"))
-    file = out / "evaluation.json"
-    done: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    report, file = _read(out / "training.json"), out / "evaluation.json"
+    done = _read(file) if file.is_file() else {}
     asked = {"limit": options.evaluate_limit, "max_new_tokens": options.max_new_tokens}
     if wanted := [split for split in splits if done.get(split, {}).get("asked") != asked]:
         generator: Any = load_generator(out / "model")
@@ -126,17 +114,13 @@ def _evaluate(
         for split in wanted:
             prompts = load_prompts(options.data, split)
             picked = [prompts[i] for i in pick_evenly(len(prompts), options.evaluate_limit)]
-            print(f"Answering {len(picked)} prompts of {split} ...", file=sys.stderr, flush=True)
+            print(f"Answering {len(picked)} prompts of {split} ...", file=sys.stderr)
             figures, rows = evaluate(generator, template, picked, train, options.max_new_tokens)
-            print(
-                f"{split}: left out {figures['without_gold']} without a gold answer, "
-                f"{figures['too_long']} too long for the model"
-            )
             done[split] = figures | {"asked": asked, "machine": machine()}
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             write_file(out / f"answers-{split}.jsonl", lines)
             write_file(file, json.dumps(done, indent=1) + "\n")
-        write_file(out / "model" / "README.md", card(settings, report, done))
+    write_file(out / "model" / "README.md", card(settings, report, done))
     print(f"{report['steps']} steps in {report['minutes']:.1f} minutes\n")
     print(figures_tables(done) if done else f"{options.data} has no held-out split to evaluate.")
     print(f"generator={str(out / 'model')!r}")

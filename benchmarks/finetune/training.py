@@ -1,99 +1,89 @@
-"""One training: from prompts and a model to begin with to a generator and its report."""
+"""One training with Hugging Face's `Trainer`: from prompts and a model to a generator."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from torch.optim.lr_scheduler import LambdaLR
+from transformers.trainer_callback import ExportableState
 
+from agents.runs.run import TrainingError
 from agents.seeding import isolated_random_state
 from benchmarks.finetune import rows as data
-from benchmarks.finetune.evaluation import card
-from benchmarks.finetune.options import Options
-from benchmarks.finetune.shapes import SHAPES, build_shape
-from benchmarks.finetune.trainer import AnswerTrainer, Clock, last_checkpoint, training_arguments
+from benchmarks.finetune.options import SHAPES, Options, Shape
 from benchmarks.provenance import machine
 from pcrl_gym.episodes.tokenizers import load_tokenizer, train_byte_level
-from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.generators.generation_config import context_length, control_ids, greedy_config
 from pcrl_gym.generators.pretrained import choose_device, load_pretrained
-from pcrl_gym.generators.token_codec import TokenCodec
+from pcrl_gym.progress import progress_bar
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.storage.atomic import replace_folder, write_file
 
-INSTALL = "pip install -e '.[finetune]'"
 _LONGEST = 512  # tokens of a row where the model has no limit of its own
+_UNLIMITED = 10**9  # steps of a training that only time ends
+_WARM_UP = 0.05  # share of the budget in which the learning rate rises
 
 
-def train(
-    options: Options, settings: dict[str, Any], prompts: Sequence[Prompt], processes: Any
-) -> None:
-    """Train, or resume from the newest checkpoint; write training.json and the model.
-
-    Args:
-        options: What is asked for.
-        settings: What `settings.json` holds.
-        prompts: What to learn.
-        processes: Accelerate's `PartialState`; the main process alone writes.
-
-    Raises:
-        ValueError: If the model cannot be loaded or has no end token, or no row is left to learn.
-        MissingExtraError: If peft is needed and not installed.
-        DivergedError: If the loss is no longer finite.
-    """
+def train(options: Options, prompts: Sequence[Prompt], processes: Any) -> None:
+    """Train, or resume from the newest checkpoint; the main process writes report and model."""
     out, start = Path(options.out), options.model or str(options.from_config)
+    shape = SHAPES[start] if options.from_config else None
     with processes.main_process_first():
-        model, tokenizer = _load(options, prompts, out / "tokenizer")
-        checkpoint = last_checkpoint(out)
+        model, tokenizer = _load(options, shape, prompts)
+        checkpoint = _last_checkpoint(out)
     seq2seq, control = bool(model.config.is_encoder_decoder), control_ids(model, tokenizer)
-    pad, ends = control["pad_token_id"], control["eos_token_id"]
-    if not ends:
-        raise ValueError(f"{start!r} has no end token to learn")
-    # A model may have several: the tokenizer's is the one that ends a text.
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id in ends else ends[0]
     context = context_length(model.config)
     limit = min(options.max_tokens or context or _LONGEST, context or sys.maxsize)
-    template, codec = (
-        make_template(options.template, tokenizer),
-        TokenCodec(tokenizer, seq2seq, pad),
-    )
-    rows, left_out = data.encode_rows(prompts, template, codec, end, limit, seq2seq)
-    shape = SHAPES[start] if options.from_config else None
+    template = make_template(options.template, tokenizer)
+    rows, left_out = data.encode_rows(prompts, template, tokenizer, control, limit)
     tokens = options.batch_tokens or (shape.batch_tokens if shape else 4_096)
+    parameters, arguments = model.num_parameters(), _arguments(options, seq2seq)
     if processes.is_main_process:
-        resumed = f"; resumes from {checkpoint.name}" if checkpoint else ""
-        print(
-            f"{start}: {model.num_parameters():,} parameters, {len(rows):,} rows; left out: "
-            f"{left_out['without_answer']} without an answer, {left_out['too_long']} of more than "
-            f"{limit} tokens{resumed}",
-            flush=True,
-        )
-    clock, arguments = Clock(options.minutes), training_arguments(options, seq2seq)
-    collate, typical = data.collator(model, control), data.typical_length(rows) if shape else None
+        resumed = f"; resumes from {checkpoint}" if checkpoint else ""
+        about = f"{parameters:,} parameters, {len(rows):,} rows; left out: {left_out}{resumed}"
+        print(f"{start}: {about}", flush=True)
+    clock, collate = Clock(options.minutes), data.collator(model, control)
+    typical = data.typical_length(rows) if shape else None
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any) -> torch.Tensor:
         return data.answer_loss(outputs["logits"], labels, not seq2seq, num_items_in_batch, typical)
 
-    report = {"parameters": model.num_parameters(), "rows": len(rows), "left_out": left_out}
     with isolated_random_state():
-        trainer = AnswerTrainer(
-            clock,
-            model=_with_adapters(model, options.lora) if options.lora else model,
+        if options.lora:
+            from peft import LoraConfig, get_peft_model
+
+            torch.manual_seed(options.seed)  # `Trainer` does so after the adapters are drawn
+            task = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
+            adapters = {"lora_alpha": 2 * options.lora, "target_modules": "all-linear"}
+            model = get_peft_model(model, LoraConfig(task_type=task, r=options.lora, **adapters))
+        trainer = transformers.Trainer(
+            model=model,
             args=arguments,
             train_dataset=data.length_batches(rows, tokens, options.seed),
             data_collator=lambda batches: collate(batches[0]),
             compute_loss_func=loss,
+            callbacks=[clock],
         )
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.lr_scheduler = LambdaLR(trainer.create_optimizer(), clock.rate)
+        trainer.train(resume_from_checkpoint=checkpoint)
     if not processes.is_main_process:
         return
     trained: Any = trainer.model
-    report |= {
+    report = {
+        "parameters": parameters,
+        "rows": len(rows),
+        "left_out": left_out,
         "tokens": sum(map(data.Row.size, rows)),
         "longest_row": limit,
         "trained_parameters": trained.num_parameters(only_trainable=True),
@@ -112,19 +102,49 @@ def train(
     with replace_folder(out / "model") as folder:
         trained.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        (folder / "README.md").write_text(card(settings, report, {}), encoding="utf-8")
 
 
-def _load(options: Options, prompts: Sequence[Prompt], folder: Path) -> tuple[Any, Any]:
+def uses_bf16(wanted: str) -> bool:
+    """Return whether to train in bfloat16; "auto": where the processor multiplies it faster."""
+    if wanted != "auto":
+        return wanted == "yes"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
+    """Return a model of a shape with the same random weights every time; CPU, float32."""
+    _, width, heads, layers, decoder_layers, drop, _, positions = shape
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    common: Any = {"vocab_size": len(tokenizer), "pad_token_id": pad, "eos_token_id": end}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if decoder_layers:
+            t5 = transformers.T5Config(
+                d_model=width, d_kv=width // heads, d_ff=4 * width, num_heads=heads,
+                num_layers=layers, num_decoder_layers=decoder_layers, dropout_rate=drop,
+                decoder_start_token_id=pad, **common,
+            )  # fmt: skip
+            return transformers.T5ForConditionalGeneration(t5)
+        gpt2 = transformers.GPT2Config(
+            n_positions=positions, n_embd=width, n_layer=layers, n_head=heads, bos_token_id=None,
+            resid_pdrop=drop, embd_pdrop=drop, attn_pdrop=drop,
+            activation_function="gelu_pytorch_tanh", **common,
+        )  # fmt: skip
+        return transformers.GPT2LMHeadModel(gpt2)
+
+
+def _load(options: Options, shape: Shape | None, prompts: Sequence[Prompt]) -> tuple[Any, Any]:
     """Return the model to begin with, float32 on the CPU, and its tokenizer.
 
     A tokenizer for random weights is trained on the prompts as they are read, and their answers.
     It is kept in a folder: its trainer orders equals by chance, and a resumed run needs the same.
     """
-    if options.model is not None:
-        model, tokenizer = load_pretrained(options.model, device="cpu", dtype="float32")
+    if shape is None:
+        model, tokenizer = load_pretrained(str(options.model), device="cpu", dtype="float32")
     else:
-        shape = SHAPES[str(options.from_config)]
+        folder = Path(options.out, "tokenizer")
         if not folder.is_dir():
             layout = make_template(options.template)
             texts = [layout.render(prompt).text for prompt in prompts]
@@ -139,12 +159,87 @@ def _load(options: Options, prompts: Sequence[Prompt], folder: Path) -> tuple[An
     return model, tokenizer
 
 
-def _with_adapters(model: Any, rank: int) -> Any:
-    """Return a model of which only low-rank adapters of all linear layers are trained."""
-    try:
-        from peft import LoraConfig, TaskType, get_peft_model
-    except ImportError as error:
-        raise MissingExtraError(f"--lora needs: {INSTALL}") from error
-    task = TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else TaskType.CAUSAL_LM
-    adapters: Any = {"r": rank, "lora_alpha": 2 * rank, "target_modules": "all-linear"}
-    return get_peft_model(model, LoraConfig(task_type=task, **adapters))
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the newest complete checkpoint, if any: `Trainer` writes its state last."""
+    states = {}
+    for file in folder.glob("checkpoint-*/trainer_state.json"):
+        with contextlib.suppress(json.JSONDecodeError):
+            states[json.loads(file.read_text(encoding="utf-8"))["global_step"]] = str(file.parent)
+    return states.get(max(states, default=0))
+
+
+def _arguments(options: Options, is_encoder_decoder: bool) -> transformers.TrainingArguments:
+    fresh = options.from_config is not None
+    rate = 1e-3 if fresh else 2e-4 if options.lora else 1e-4 if is_encoder_decoder else 5e-5
+    only_time = options.minutes is not None and options.steps is options.epochs is None
+    return transformers.TrainingArguments(
+        output_dir=options.out, seed=options.seed, num_train_epochs=options.epochs or 3.0,
+        max_steps=_UNLIMITED if only_time else options.steps or -1,
+        per_device_train_batch_size=1, gradient_accumulation_steps=options.accumulate,
+        learning_rate=options.lr or rate, weight_decay=0.1 if fresh else 0.0,
+        adam_beta2=0.98 if fresh else 0.999, bf16=uses_bf16(options.bf16),
+        use_cpu=choose_device() == "cpu",  # else bfloat16 is refused there
+        save_steps=options.checkpoint_steps, save_total_limit=1, remove_unused_columns=False,
+        # The clock shows progress and ends a training whose loss is not finite.
+        logging_steps=20, logging_first_step=True, logging_nan_inf_filter=False,
+        disable_tqdm=True, report_to="none",
+    )  # fmt: skip
+
+
+class Clock(transformers.TrainerCallback, ExportableState):
+    """Ends the training with its budget, earlier sittings included, and shows progress.
+
+    All processes go by the time of the main one, to learn at one rate and stop at one step.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self._limit = math.inf if minutes is None else minutes
+        self._began = 0.0
+        self._bar: Any = None
+        self.minutes_done = 0.0  # up to the last step
+        self.done = 0.0  # share of the budget, in [0, 1]
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"args": {}, "attributes": {"minutes_done": self.minutes_done}}
+
+    def count(self, minutes: float, steps: float) -> None:
+        """Note what is used: minutes, and the share of the steps."""
+        self.minutes_done, self.done = minutes, min(1.0, max(steps, minutes / self._limit))
+
+    def rate(self, _: int) -> float:
+        """Return the learning rate's factor: up in the first part of the budget, then down to 0."""
+        rise, fall = 0.1 + 0.9 * self.done / _WARM_UP, (1.0 - self.done) / (1.0 - _WARM_UP)
+        return max(0.0, min(rise, fall))
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Resume where the checkpoint was."""
+        before = state.stateful_callbacks["Clock"]["attributes"]["minutes_done"]
+        self._began = time.monotonic() - 60 * before
+        self.count(before, state.global_step / state.max_steps)
+        hidden = not state.is_world_process_zero
+        self._bar = progress_bar(total=100, desc="finetune", unit="%", disable=hidden)
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Count the step; the learning rate of the next one is taken right after."""
+        from accelerate.utils import broadcast
+
+        minutes = torch.tensor((time.monotonic() - self._began) / 60, device=args.device)
+        self.count(broadcast(minutes).item(), (state.global_step + 1) / state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Stop at the end of the budget."""
+        self._bar.update(int(100 * self.done) - self._bar.n)
+        if self.done >= 1.0:
+            self._bar.close()
+            control.should_training_stop = True
+            control.should_save = False  # the model itself is stored next
+        # A loss that is not finite ends the training before it would be saved.
+        control.should_log |= control.should_save
+
+    def on_log(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Show the loss, and end a training that came to nothing."""
+        loss, step = others["logs"].get("loss", 0.0), state.global_step
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is {loss} at step {step}: lower --lr, or give --bf16 no")
+        self._bar.set_postfix(step=step, loss=loss, refresh=False)

@@ -19,19 +19,17 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import models
-from benchmarks.finetune import rows as data_rows
+from agents.runs.run import TrainingError
+from benchmarks.finetune import rows as learned
 from benchmarks.finetune import run as run_module
-from benchmarks.finetune import trainer
-from benchmarks.finetune.evaluation import evaluate, majority
-from benchmarks.finetune.options import Options
+from benchmarks.finetune.evaluation import RARE, evaluate, majority, overlaps
+from benchmarks.finetune.options import Options, Shape
 from benchmarks.finetune.rows import IGNORED, Row, answer_loss, collator, length_batches
 from benchmarks.finetune.run import run
-from benchmarks.finetune.shapes import Shape, build_shape
+from benchmarks.finetune.training import Clock, build_shape
 from fakes import CountingGenerator
-from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.loading import load_generator
 from pcrl_gym.generators.pretrained import load_pretrained
-from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import AlpacaTemplate
 
@@ -51,24 +49,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     rows = [{"instruction": f"Repeat the word {w}.", "output": w, "source": "r"} for w in WORDS]
     rows += [{"instruction": f"Opposite of hot? {w}", "output": "cold"} for w in WORDS]
-    unanswered = {"instruction": "Say nothing.", "output": " "}
-    long = {"instruction": "very long " * 200, "output": "no"}
-    for split, content in (("train", [*rows, unanswered, long]), ("validation_seen", rows[::2])):
+    left_out = [{"instruction": "Say nothing."}, {"instruction": "long " * 400, "output": "no"}]
+    for split, content in (("train", rows + left_out), ("validation_seen", rows[::2])):
         lines = "".join(json.dumps(row) + "\n" for row in content)
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
     return folder
 
 
 def encoded(kind: str, prompts: list[Prompt], limit: int = 10_000) -> tuple[list[Row], list[int]]:
-    tokenizer, seq2seq = models.TOKENIZERS[kind](), kind == "t5"
-    codec, end = TokenCodec(tokenizer, seq2seq, 0), tokenizer.eos_token_id
-    rows, out = data_rows.encode_rows(prompts, AlpacaTemplate(), codec, end, limit, seq2seq)
+    tokenizer = models.TOKENIZERS[kind]()
+    control = {"pad_token_id": 0, "eos_token_id": [1, tokenizer.eos_token_id]}
+    control |= {"decoder_start_token_id": 0} if kind == "t5" else {}
+    rows, out = learned.encode_rows(prompts, AlpacaTemplate(), tokenizer, control, limit)
     return rows, list(out.values())
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
-    model, _ = load_pretrained(str(out / "model"), device="cpu")
-    return model.state_dict()
+    return load_pretrained(str(out / "model"), device="cpu")[0].state_dict()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,7 +73,6 @@ def test_a_row_is_what_the_generator_reads_then_the_answer_then_the_end(folders,
     prompts = [Prompt(id="0", instruction=" Sort it. ", input="b </s> a", output=" plums, apple\n")]
     ((row,), _) = encoded(kind, prompts)
     generator = load_generator(folders[kind], device="cpu")
-    assert isinstance(generator, HFGenerator)
     text = "Instruction: Sort it.\nInput: b </s> a\nOutput: \n"
     assert row.prompt == generator._encode([text], [1])[0]
     assert row.answer[-1] == generator.tokenizer.eos_token_id
@@ -93,8 +89,8 @@ def test_rows_without_answer_and_long_ones_are_left_out_and_counted():
     with pytest.raises(ValueError, match="nothing to learn: of 3 prompts"):
         encoded("gpt2", prompts, limit=rows[0].size() - 1)
     # Prompt and answer of an encoder-decoder each have the whole room.
-    longest = max(map(len, encoded("t5", prompts)[0][0]))
-    assert encoded("t5", prompts, limit=longest)[1] == [1, 1]
+    (row, _), _ = encoded("t5", prompts)
+    assert encoded("t5", prompts, limit=max(map(len, row)))[1] == [1, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,10 +119,11 @@ def test_tokens_of_long_answers_count_less_than_those_of_short_ones():
     labels = torch.tensor([[1, 0, 1, 1, 0, 1, 1, 0], [IGNORED] * 6 + [1, 0]])
     loss = answer_loss(torch.zeros(2, 8, 2), labels, False, 10, 2.0).item()
     assert loss == pytest.approx((8 * 0.5 + 2 * 1.0) * math.log(2) / 10)
-    # The logits of all but the last position predict, and only the last three are there.
-    assert answer_loss(torch.zeros(2, 3, 2), labels, True, 1, None).item() == pytest.approx(
-        4 * math.log(2)
-    )
+    # All logits but the last one predict, here the last two labels of the first row alone.
+    labels = torch.tensor([[IGNORED, 1, 0], [IGNORED, IGNORED, IGNORED]])
+    assert answer_loss(torch.zeros(2, 8, 2), labels, True, 2, None) == pytest.approx(math.log(2))
+    # (1 * 5/3 + 4 * 5/6) / 5 = 1
+    assert learned.typical_length([Row([], [1]), Row([], [1] * 4)]) == pytest.approx((5 / 3) ** 2)
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(1, 100))
@@ -141,45 +138,50 @@ def test_batches_hold_every_row_once_and_no_more_tokens_than_asked(sizes, tokens
 
 def test_the_majority_answer_is_that_of_the_source_or_of_all():
     pairs = [("no", "a"), ("yes", "a"), (" yes ", "a"), ("no", "b"), ("no", "b"), ("", "c")]
-    train = [
-        Prompt(id=str(n), instruction="?", output=o, source=s) for n, (o, s) in enumerate(pairs)
-    ]
-    answer = majority(train)
-    asked = [Prompt(id=s, instruction="?", source=s) for s in ("a", "b", "c", "never seen")]
-    assert [answer(prompt) for prompt in asked] == ["yes", "no", "no", "no"]
-    with pytest.raises(ValueError, match="no training prompt"):
-        majority([train[-1]])
+    train = [Prompt(id="", instruction="?", output=text, source=name) for text, name in pairs]
+    asked = [Prompt(id="", instruction="?", source=name) for name in ("a", "b", "c", "never seen")]
+    assert list(map(majority(train), asked)) == ["yes", "no", "no", "no"]
+
+
+def test_training_knew_a_rare_run_of_six_words_and_perhaps_its_answer():
+    def prompt(text: str, output: str, input: str = "") -> Prompt:
+        return Prompt(id=text + output, instruction=text, input=input, output=output)
+
+    wording = "is this review of a film"
+    train = [prompt("a b c d e f. Title?", "x"), prompt("one two", "x")]
+    train += [prompt(f"{n} {wording}", "good") for n in range(RARE)]
+    unknown, text_alone, both = (False, False), (True, False), (True, True)
+    for asked, expected in {
+        prompt("Sum up:", " x", input="a b c d e f. Title?"): both,
+        prompt("b c d e f. Title?", "x"): both,  # six words from b on
+        prompt("Sum up: a b c d e", "x"): unknown,
+        prompt("a b c d e f. Title?", "y"): text_alone,
+        prompt("one two", "x"): both,
+        prompt("one two three", "x"): unknown,
+    }.items():
+        assert overlaps(train, [asked]) == [expected], asked
+    shared = [prompt(f"so {wording}", "good")]
+    assert overlaps(train, shared) == [both]
+    assert overlaps([*train, prompt(f"{wording} bad", "bad")], shared) == [unknown]
+    assert overlaps([], shared) == [unknown]
 
 
 def test_figures_by_hand():
-    prompts = [
-        Prompt(id="0", instruction="red fish", output="red fish", source="a"),
-        Prompt(id="1", instruction="blue fish", output=" red fish", source="a"),
-        Prompt(id="2", instruction="nothing", source="a"),
-    ]
-    generator = CountingGenerator(lambda text: " ".join(text.split()[1:3]))
-    figures, rows = evaluate(generator, AlpacaTemplate(), prompts, prompts, 30)
-    # "blue fish" shares one of two words with "red fish": F1 0.5.
-    assert (figures["exact_match"], figures["rouge_l"]) == (0.5, 0.75)
-    assert (figures["majority_exact_match"], figures["majority_rouge_l"]) == (1.0, 1.0)
-    assert (figures["prompts"], figures["without_gold"], figures["too_long"]) == (2, 1, 0)
+    asked = (("red fish", "red fish"), ("blue fish", " red fish"), ("nothing", ""), ("a b c", "x"))
+    prompts = [Prompt(id=text, instruction=text, output=out) for text, out in asked]
+    # "Instruction: red fish Output:" has 4 words.
+    generator = CountingGenerator(lambda text: " ".join(text.split()[1:3]), max_prompt_tokens=9)
+    figures, rows = evaluate(generator, AlpacaTemplate(), prompts, prompts[:2], 5)
+    # "blue fish" shares one of two words with "red fish": F1 0.5. Both were trained on.
+    expected = {
+        "prompts": 2, "without_gold": 1, "too_long": 1, "distinct_answers": 2, "exact_match": 0.5,
+        "rouge_l": 0.75, "majority_exact_match": 1.0, "majority_rouge_l": 1.0, "known_texts": 2,
+        "contaminated": 2, "contaminated_exact_match": 0.5, "clean_exact_match": None,
+        "contaminated_majority_exact_match": 1.0, "clean_majority_exact_match": None,
+    }  # fmt: skip
+    assert figures.items() >= expected.items()
     assert [row["answer"] for row in rows] == ["red fish", "blue fish"]
-    # All were trained on.
-    assert (figures["known_texts"], figures["contaminated"]) == (2, 2)
-    assert figures["contaminated_exact_match"] == 0.5
-    assert figures["contaminated_majority_exact_match"] == 1.0
-    assert figures["clean_exact_match"] is figures["clean_majority_exact_match"] is None
-    assert figures["distinct_answers"] == 2
-
-
-def test_what_does_not_fit_the_generator_is_left_out_of_the_figures_and_counted():
-    prompts = [
-        Prompt(id="0", instruction="a", output="x"), Prompt(id="1", instruction="a b", output="x")
-    ]  # fmt: skip
-    generator = CountingGenerator(max_prompt_tokens=8)  # "Instruction: a Output:" has 3 words
-    figures, _ = evaluate(generator, AlpacaTemplate(), prompts, prompts, 5)
-    assert (figures["prompts"], figures["too_long"]) == (1, 1)
-    with pytest.raises(ValueError, match="none of 2 prompts"):
+    with pytest.raises(ValueError, match="none of 4 prompts"):
         evaluate(generator, AlpacaTemplate(), prompts, prompts, 6)
 
 
@@ -187,10 +189,9 @@ def blank(kind: str, folder: Path) -> Path:
     """Write a model that learns quickly: no dropout, weights not drawn as wide as in models.py."""
     tokenizer = models.TOKENIZERS[kind]()
     if kind == "llama":
-        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         config = LlamaConfig(
             vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-            num_attention_heads=2, bos_token_id=bos, eos_token_id=eos,
+            num_attention_heads=2, bos_token_id=1, eos_token_id=tokenizer.eos_token_id,
         )  # fmt: skip
         return models.save(folder, tokenizer, LlamaForCausalLM, config, seed=0)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
@@ -213,17 +214,14 @@ def stored(out: Path, name: str) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tuned_model_answers_and_stops_as_it_was_taught(data, tmp_path, kind, capsys):
     out = tmp_path / "out"
-    # The long row would be a third of all batches.
-    asked = {"steps": 200, "lr": 3e-3, "max_tokens": 99}
-    asked["model"] = str(blank(kind, tmp_path / "start"))
+    asked = {"model": str(blank(kind, tmp_path / "start")), "steps": 300, "lr": 3e-3}
     run(options(data, out, **asked))
     figures = stored(out, "evaluation")["validation_seen"]
     assert figures["majority_exact_match"] < figures["exact_match"] == 1.0
-    assert "1 without an answer, 1 of more than 99 tokens" in capsys.readouterr().out
+    assert "'without_answer': 1" in capsys.readouterr().out
     rates = [row["learning_rate"] for row in stored(out, "training")["history"]]
-    assert rates[0] < 0.2 * max(rates) < 0.2 * 3e-3
     assert rates[1:] == sorted(rates[1:], reverse=True)
-    assert rates[-1] < 0.02 * 3e-3
+    assert rates[0] < 0.2 * max(rates) < 0.2 * 3e-3 > 10 * rates[-1]
     generator = load_generator(out / "model", device="cpu")
     text = AlpacaTemplate().render(Prompt(id="0", instruction="Repeat the word sun.")).text
     (answer,) = generator.generate([text], 20)
@@ -237,25 +235,22 @@ def test_a_tuned_model_answers_and_stops_as_it_was_taught(data, tmp_path, kind, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
-def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_unbroken_one(
-    folders, data, tmp_path, kind
-):
+def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(folders, data, tmp_path, kind):
     # 5 steps are more than an epoch.
     wanted = {"model": str(folders[kind]), "accumulate": 2, "steps": 5, "checkpoint_steps": 2}
     run(options(data, tmp_path / "whole", **wanted))
     broken = options(data, tmp_path / "broken", **wanted)
     code = (
         "import os, signal\n"
-        "from benchmarks.finetune import run, trainer\n"
+        "from benchmarks.finetune import run, training\n"
         "from benchmarks.finetune.options import Options\n"
         "def die(self, args, state, control, **others):\n"
         "    state.global_step == 4 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"trainer.Clock.on_step_begin = die\nrun.run({broken!r})"
+        f"training.Clock.on_step_begin = die\nrun.run({broken!r})"
     )
     killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
-    kept = [path.name for path in (tmp_path / "broken").glob("checkpoint-*")]
-    assert kept == ["checkpoint-4"]
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [path.name for path in (tmp_path / "broken").glob("check*")] == ["checkpoint-4"]
     # What a kill in the middle of writing leaves.
     (tmp_path / "broken" / "checkpoint-5").mkdir()
     (tmp_path / "broken" / "checkpoint-5" / "trainer_state.json").write_text('{"epoch": ')
@@ -270,11 +265,10 @@ def test_accumulated_batches_learn_like_one_batch(data, tmp_path):
     start = blank("t5", tmp_path / "start")
     first, _ = load_pretrained(str(start), device="cpu")
     losses, changes = [], []
-    rows = 12
-    for tokens, accumulate in ((10_000, 1), (1, rows)):  # one batch of all rows; one row a batch
+    for tokens, accumulate in ((10_000, 1), (1, 12)):  # one batch of all rows; one row a batch
         out = tmp_path / str(tokens)
-        asked = {"model": str(start), "steps": 1, "max_tokens": 99}
-        run(options(data, out, accumulate=accumulate, batch_tokens=tokens, **asked))
+        asked = {"batch_tokens": tokens, "accumulate": accumulate, "max_tokens": 99}
+        run(options(data, out, model=str(start), steps=1, **asked))
         losses.append(stored(out, "training")["history"][0]["loss"])
         changes.append({k: v - first.state_dict()[k] for k, v in weights(out).items()})
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -286,26 +280,26 @@ def test_accumulated_batches_learn_like_one_batch(data, tmp_path):
 @pytest.mark.slow
 def test_only_adapters_are_trained_and_end_in_the_weights(folders, data, tmp_path):
     pytest.importorskip("peft")
-    run(options(data, tmp_path, model=str(folders["gpt2"]), lora=4, lr=1e-2))
+    for out in (tmp_path, tmp_path / "again"):
+        run(options(data, out, model=str(folders["gpt2"]), lora=4, lr=1e-2))
     before, _ = load_pretrained(str(folders["gpt2"]), device="cpu")
-    after = weights(tmp_path)
+    after, again = weights(tmp_path), weights(tmp_path / "again")
+    assert all(torch.equal(after[name], again[name]) for name in after)
     changed = {k for k, v in before.state_dict().items() if not torch.equal(v, after[k])}
     assert changed
     assert all("attn" in name or "mlp" in name for name in changed)
     assert not (tmp_path / "model" / "adapter_config.json").exists()
     report = stored(tmp_path, "training")
-    assert report["trained_parameters"] < report["parameters"] / 2
+    assert 2 * report["trained_parameters"] < report["parameters"]
 
 
 @pytest.mark.slow
 def test_random_weights_get_a_tokenizer_of_their_own_that_is_kept(data, tmp_path):
     run(options(data, tmp_path, from_config="t5-mini", steps=1))
     generator = load_generator(tmp_path / "model", device="cpu")
-    assert isinstance(generator, HFGenerator)
-    assert generator.is_encoder_decoder
     assert generator.generate(["Instruction: x\nOutput: \n"], 3)[0].token_ids
-    kept, used = (stored(tmp_path / name, "tokenizer") for name in ("tokenizer", "model"))
-    assert kept["model"] == used["model"]
+    kept, used = (stored(tmp_path / name, "tokenizer")["model"] for name in ("tokenizer", "model"))
+    assert kept == used
 
 
 def test_folders_and_data_that_do_not_belong_together_are_refused(
@@ -330,10 +324,7 @@ def test_folders_and_data_that_do_not_belong_together_are_refused(
     with pytest.raises(ValueError, match=r"steps: 4 in the folder, 5 now"):
         start(begun, steps=5)
     start(begun, checkpoint_steps=1)  # does not decide the weights
-    with (
-        filelock.FileLock(begun / "lock"),
-        pytest.raises(ValueError, match="in use by another run"),
-    ):
+    with filelock.FileLock(begun / "lock"), pytest.raises(ValueError, match="in use by another"):
         start(begun)
     with pytest.raises(ValueError, match=r"no held-out split validation_human; it has none"):
         start(begun, splits=("validation_human",))
@@ -348,14 +339,14 @@ def test_folders_and_data_that_do_not_belong_together_are_refused(
     [
         ({}, "one of --model and --from-config"),
         ({"model": "x", "from_config": "gpt2-mini"}, "one of --model and --from-config"),
-        ({"from_config": "gpt5"}, "there is no config 'gpt5'"),
+        ({"from_config": "gpt5"}, "from_config: expected 'gpt2-mini', 't5-mini'"),
         ({"from_config": "gpt2-mini", "lora": 4}, "needs --model"),
+        ({"from_config": "gpt2-mini", "template": "chat"}, "needs alpaca"),
         ({"model": "x", "minutes": 0.0}, "minutes must be more than 0"),
-        ({"model": "x", "lr": float("nan")}, "lr must be more than 0"),
-        ({"model": "x", "steps": 0}, "steps must be at least 1"),
-        ({"model": "x", "bf16": "maybe"}, "bf16 must be one of"),
+        ({"model": "x", "lr": float("nan")}, "lr: expected a finite number"),
+        ({"model": "x", "bf16": "maybe"}, "bf16: expected 'auto', 'yes' or 'no'"),
         ({"model": "x", "steps": 1, "epochs": 1.0}, "one of --steps and --epochs"),
-        ({"model": "x", "lora": -1}, "lora must be at least 0"),
+        ({"model": "x", "lora": -1}, "lora must be more than 0"),
     ],
 )
 def test_wrong_options_are_refused(wrong, message):
@@ -363,29 +354,25 @@ def test_wrong_options_are_refused(wrong, message):
         Options(data="d", out="o", **wrong)
 
 
-def test_whatever_budget_is_used_up_first_ends_the_training(folders, data, tmp_path):
-    clock = trainer.Clock(minutes=100.0)
+def test_a_used_up_budget_or_a_loss_that_is_not_finite_ends_the_training(folders, data, tmp_path):
+    clock = Clock(minutes=100.0)
     for minutes, steps, done in ((50.0, 0.2, 0.5), (50.0, 0.8, 0.8), (120.0, 0.8, 1.0)):
         clock.count(minutes, steps)
         assert clock.done == done
     run(options(data, tmp_path, model=str(folders["gpt2"]), steps=None, minutes=1e-6, splits=()))
     assert stored(tmp_path, "training")["steps"] == 1
-
-
-def test_a_loss_that_is_not_finite_ends_the_training():
-    state = SimpleNamespace(global_step=7)
-    with pytest.raises(trainer.DivergedError, match="the loss is nan at step 7: lower --lr"):
-        trainer.Clock(None).on_log(None, state, None, logs={"loss": float("nan")})
+    with pytest.raises(TrainingError, match="the loss is nan at step 7: lower --lr"):
+        clock.on_log(None, SimpleNamespace(global_step=7), None, logs={"loss": float("nan")})
 
 
 @pytest.mark.slow
 def test_two_processes_learn_the_same_and_one_of_them_writes(folders, data, tmp_path):
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "benchmarks",
-        "finetune", "--model", str(folders["gpt2"]), "--data", str(data), "--out",
-        str(tmp_path / "out"), "--steps", "3", "--batch-tokens", "100", "--bf16", "no",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = (
+        f"-m torch.distributed.run --nproc-per-node 2 -m benchmarks finetune --data {data} "
+        f"--steps 3 --model {folders['gpt2']} --out {tmp_path}/out --batch-tokens 100 --bf16 no"
+    )
+    words = [sys.executable, *command.split()]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("generator=") == 1
     assert stored(tmp_path / "out", "settings")["processes"] == 2
