@@ -90,7 +90,8 @@ def run(
         raise ValueError(f"expected {limits}, got {rewards} and {lengths}")
     check_new(out)
     settings = {"models": models, "rewards": rewards, "lengths": lengths, "repeats": repeats}
-    found: Parts = {"settings": settings, "provenance": origin(), "gpu": GPU, "run": RUN}
+    assumed = {"gpu": GPU, "models": (SMALL, LARGE), "run": RUN}
+    found: Parts = {"settings": settings, "provenance": origin(), "assumptions": assumed}
     words = sorted({word for p in load_prompts("micro", "train")[:200] for word in p.input.split()})
     cases: list[Parts] = []
     for name in models:

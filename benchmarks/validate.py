@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain, product
 from operator import ne
 from pathlib import Path
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.template import Template
 
 _MAX_NAMED = 5
-_RULES = """
-    version splits dtype reward measure template unit max_units max_new_tokens limit
-    second_tokenizer
-""".split()
+# Not the seeds, of which there may be more, nor the tokenizer, which is that of evaluated policies.
+_RULES = {one.name for one in fields(Suite)} - {"id", "seeds", "tokenizer", "checksums", "tags"}
 
 
 @dataclass
@@ -173,8 +171,8 @@ def _check_suite(made: Suite, settings: dict[str, Any], report: Report) -> None:
     title = f"suite {frozen.id} v{frozen.version}"
     report.problems += [
         f"{rule} is {getattr(made, rule)!r}, but {title} has {getattr(frozen, rule)!r}"
-        for rule in _RULES
-        if rule not in frozen.open and getattr(made, rule) != getattr(frozen, rule)
+        for rule in sorted(_RULES.difference(frozen.open))
+        if getattr(made, rule) != getattr(frozen, rule)
     ]
     if made.seeds < frozen.seeds:
         report.problems.append(f"{made.seeds} seeds, but the suite has {frozen.seeds}")

@@ -6,6 +6,7 @@ import json as json_format
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     # A hyphen stands for the default file, and would be read as an option.
-    return run_app(app, [word for word in words if word != "-"])
+    kept = [w for before, w in pairwise(["", *words]) if w != "-" or before == "--force-keep"]
+    return run_app(app, kept)
 
 
 def compress(

@@ -80,6 +80,8 @@ def test_a_file_and_batches_give_the_same(run, tmp_path: Path):
     assert status == 0
     assert out.count(b"\n") == 40
     assert run(lines)[1] == run(lines, "-")[1] == out
+    status, _, errors = run(lines, "--force-keep", "-")  # no file: the text to keep is missing
+    assert (status, "--force-keep" in errors) == (2, True)
 
 
 def test_numbers_come_out_whole(run):

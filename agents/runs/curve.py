@@ -1,12 +1,14 @@
-"""The learning curve of a run as a picture."""
+"""The figures of a run over its updates: their file, and the learning curve as a picture."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.runs.drawing import png
+from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
@@ -43,6 +45,20 @@ def _panels(figure: Figure, rows: Sequence[dict[str, Any]]) -> None:
         axes.set_xlabel("scored masks")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of a `metrics.jsonl`, but for a last one that is torn; none of no file."""
+    text = file.read_bytes() if file.is_file() else b""
+    rows = []
+    for number, line in enumerate(text.split(b"\n")[:-1], start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise RunFolderError(
+                f"{file}, line {number}: {error}. Delete the line to continue"
+            ) from error
+    return rows
 
 
 def series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> pandas.Series:

@@ -32,6 +32,7 @@ from torch import Tensor
 from agents.budget import Budget
 from agents.learning import Figures, Learner
 from agents.runs.config import RunConfig, differences
+from agents.runs.curve import read_rows
 from pcrl_gym.compressor.network import WEIGHTS_FILE
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import recover_folder, replace_folder, write_file
@@ -179,17 +180,8 @@ class TrainingFolder:
         return True
 
     def rows(self) -> list[Row]:
-        """Return the lines of `metrics.jsonl`, but for a last one that is torn."""
-        text = self.metrics.read_bytes() if self.metrics.is_file() else b""
-        rows = []
-        for number, line in enumerate(text.split(b"\n")[:-1], start=1):
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise RunFolderError(
-                    f"{self.metrics}, line {number}: {error}. Delete the line to continue"
-                ) from error
-        return rows
+        """Return the lines of `metrics.jsonl`, see `agents.runs.curve.read_rows`."""
+        return read_rows(self.metrics)
 
     def forget_rows_after(self, updates: int) -> list[Row]:
         """Drop the lines of updates that a resumed run does again, and return the others."""

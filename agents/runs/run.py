@@ -157,7 +157,7 @@ class _Session:
         evaluated = [row["updates"] for row in self._rows if row["kind"] == "evaluation"]
         self._evaluated_at = max(evaluated, default=0)
         if learner.updates:
-            over, more = self._budget.used >= 1.0, f"going on after update {learner.updates}"
+            over, more = self._budget.used >= 1.0, f"resuming after update {learner.updates}"
             self._say(f"{self._folder.path}: {_NOTHING_LEFT if over else more}")
 
     def _learn(self, learner: Learner) -> None:

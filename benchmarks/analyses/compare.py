@@ -33,7 +33,7 @@ def run(
     others: Sequence[str | Path] = (),
     against: str | None = None,
 ) -> Analysis:
-    """Compare the agents of a result folder in mean reward, and return the result.
+    """Compare the agents of a result folder in mean reward, in pairs or against one of them.
 
     Tables of all pairs of the folder's own agents are written into it, too.
 

@@ -54,7 +54,7 @@ CLASSES = (*_LISTS, "punctuation", "other")
 
 
 def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Analysis:
-    """Analyse the records of a result folder and write the analysis into it.
+    """Show which words the agents of a result folder keep and drop, and write it into the folder.
 
     Args:
         folder: Result folder.

@@ -57,7 +57,7 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
 
 
 def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
-    """Return finished parts, and what notes finished trainings, by their place in a folder."""
+    """Return the files of finished parts and the notes of finished trainings, by relative path."""
     parts: dict[Path, Path] = {}
     for folder in folders:
         for file in [*folder.parts(), *sorted(folder.path.glob("training/*-seed*.json"))]:

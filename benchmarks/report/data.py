@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.runs.curve import series
+from agents.runs.curve import read_rows, series
 from benchmarks.analyses.analysis import Analysis, Series, read_analyses
 from benchmarks.records import RunFolder
 from benchmarks.tables import make_rows, suite_title
@@ -69,8 +69,7 @@ def learning(folder: Path) -> Analysis:
 
     lines = []
     for file in sorted(folder.glob("training/*-seed*/metrics.jsonl")):
-        whole = file.read_bytes().split(b"\n")[:-1]  # the last line is torn while training
-        points = series([json.loads(line) for line in whole], "update", "reward").reset_index()
+        points = series(read_rows(file), "update", "reward").reset_index()
         if len(points):
             parts = np.array_split(points.to_numpy(), min(len(points), MAX_POINTS))
             means = [tuple(part.mean(axis=0).round(4).tolist()) for part in parts]

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from agents.runs.curve import read_rows
 from benchmarks.provenance import machine
 from pcrl_gym.storage.atomic import write_file
 
@@ -86,7 +87,5 @@ def run(out: str, *, data: str = "micro", encoder: str | None = None) -> int:
 def _read(file: Path) -> Any:
     """Return the JSON of a file, None of none, the rows of a training."""
     if file.suffix == ".jsonl":
-        from agents.runs.folder import TrainingFolder
-
-        return TrainingFolder(file.parent).rows()
+        return read_rows(file)
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

@@ -97,7 +97,7 @@ def test_a_run_ends_the_same_whether_stopped_or_not(
     assert "Run the same command again" in capsys.readouterr().err
     monkeypatch.undo()
     assert main(arguments(tmp_path / "b", *settings)) == 0
-    assert "going on after update 2" in capsys.readouterr().err
+    assert "resuming after update 2" in capsys.readouterr().err
     a, b = TrainingFolder(tmp_path / "a"), TrainingFolder(tmp_path / "b")
     assert weights(a.last) == weights(b.last)
     assert figures(a) == figures(b)

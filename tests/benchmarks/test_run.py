@@ -232,7 +232,7 @@ def test_a_training_that_was_cut_off_ends_as_an_unbroken_one(
         run(suite, agents, out, **budget)
     # Seed 0 goes on from its checkpoint, seed 1 begins.
     assert done == [*range(CHECKPOINT_EVERY, updates), *range(updates)]
-    assert f"going on after update {CHECKPOINT_EVERY}" in capsys.readouterr().err
+    assert f"resuming after update {CHECKPOINT_EVERY}" in capsys.readouterr().err
     assert agent_files(out) == agent_files(tmp_path / "whole")
     assert untimed(out) == untimed(tmp_path / "whole")
 

@@ -143,3 +143,21 @@ def test_the_page_shows_what_the_committed_figures_give(capsys) -> None:
     page = (ROOT / "benchmarks/SCALING.md").read_text(encoding="utf-8")
     for table in capsys.readouterr().out.split("\n\n### "):
         assert table.removeprefix("### ").strip() in page
+
+
+def test_drafts_are_taken_to_fail_as_often_as_was_measured() -> None:
+    figures = ROOT / "benchmarks/results/throughput-cpu-micro.json"
+    cases = json.loads(figures.read_text(encoding="utf-8"))["cases"]
+    (found,) = [c for c in cases if (c["model"], c["masks"]) == ("micro", "random-15")]
+    assert round(found["ways"]["d"]["passes_per_row"] - 1, 2) == scaling.DRAFTED["row_passes"]
+    page = (ROOT / "benchmarks/SCALING.md").read_text(encoding="utf-8")
+    assert (
+        f"| drafts that fail | {scaling.DRAFTED['row_passes']} further passes per reward |" in page
+    )
+
+
+def test_all_tables_say_whether_they_are_measured_or_computed() -> None:
+    cases = [case(rewards=8 * n, passes=n, tokens=n * 100) for n in (1, 2, 3)]
+    titles = [line for line in scaling.tables(frame(cases)).splitlines() if line.startswith("#")]
+    kinds = [title.split()[1] for title in titles]
+    assert kinds == ["Measured:", "Fitted:", "Fitted:", "Computed:", "Computed:"]

@@ -86,6 +86,8 @@ def test_invented_answers_are_found(folder: Path):
     ("key", "value", "problem"),
     [
         ("version", 1, "version is 1, but suite micro-ci v4 has 4"),
+        ("keep_digits", True, "keep_digits is True, but suite micro-ci v4 has False"),
+        ("force_keep", ["not"], "force_keep is ('not',), but suite micro-ci v4 has ()"),
         ("reward", "linear", "reward is 'linear'"),
         ("seeds", 1, "1 seeds, but the suite has 2"),
         ("generator_fingerprint", "x", "other weights"),
