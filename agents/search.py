@@ -1,4 +1,4 @@
-"""Search for the best keep mask with the generator at hand: an oracle.
+"""Search for the best keep mask by asking the generator: an oracle.
 
 The search knows nothing of the reward's form: it asks the scorer what a mask earns, and climbs.
 """
@@ -6,16 +6,17 @@ The search knows nothing of the reward's form: it asks the scorer what a mask ea
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, keep_masks
 from agents.climb import Climb, all_masks
+from agents.oracle import OracleAgent
 from pcrl_gym.generators.base import check_integer
 from pcrl_gym.scoring.scorer import Scorer
 
@@ -128,11 +129,8 @@ class _Track:
         return SearchResult(self.full(mask), reward, self._evaluations, self._exhaustive)
 
 
-class SearchAgent:
+class SearchAgent(OracleAgent):
     """Keeps what a search with the task's own scorer found best: a ceiling, not a competitor.
-
-    Other agents see prompts alone. This one asks the generator what its masks are worth, as no user
-    could before paying for the whole prompt; tables mark it. It needs the task, see `attach`.
 
     Args:
         budget: Most masks scored per prompt, at least 1; see `search`.
@@ -140,29 +138,22 @@ class SearchAgent:
 
     Raises:
         ValueError: If a number is out of range.
-
-    Attributes:
-        oracle: True: the agent must be given the task, and its rows are marked.
     """
 
     name = "search"
-    oracle = True
 
     def __init__(self, budget: int = DEFAULT_BUDGET, seed: int = 0) -> None:
         check_integer("budget", budget, 1)
         check_integer("seed", seed, 0)
         self.budget = budget
         self.seed = seed
-        self._task: Task | None = None
-        self._scorer: Scorer | None = None
-        self._episodes: dict[tuple[str, str], Episode] = {}
 
     def attach(self, task: Task) -> None:
         """Take the task whose prompts are to be compressed; its generator and reward are used."""
-        own = task.scorer  # completes every answer; here only the reward counts
-        self._scorer = Scorer(own.generator, own.reward, own.max_new_tokens, early_stopping=True)
-        self._task = task
-        self._episodes = {}
+        super().attach(task)
+        # That of an evaluation completes every answer; here only the reward counts.
+        own, paid = task.scorer, getattr(task.scorer.reward, "paid", task.scorer.reward)
+        self._scorer = Scorer(own.generator, paid, own.max_new_tokens, early_stopping=True)
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
         """Return the best masks found; see `agents.base.Agent.act`.
@@ -172,23 +163,10 @@ class SearchAgent:
             ValueError: If a prompt is none of the task's.
             GeneratorError: If the generator fails.
         """
-        if self._task is None or self._scorer is None:
-            raise RuntimeError(
-                "the search asks the generator: call attach(task) before act, as evaluations do"
-            )
-        episodes = [self._episode(self._task, info) for info in infos]
-        limits = {"budget": self.budget, "seed": self.seed, "max_units": self._task.max_units}
-        found = search(self._scorer, episodes, **limits)
+        limits = {"budget": self.budget, "seed": self.seed, "max_units": self.task.max_units}
+        found = search(self._scorer, self.episodes(infos), **limits)
         drop = np.zeros(observations["droppable"].shape, np.bool_)
         for row, result in zip(drop, found, strict=True):
             n = min(len(row), len(result.mask))
             row[:n] = ~result.mask[:n]
         return keep_masks(observations, drop)
-
-    def _episode(self, task: Task, info: Mapping[str, Any]) -> Episode:
-        if not self._episodes:
-            self._episodes = {(e.prompt.id, e.text): e for e in task.episodes[:]}
-        key = (str(info["prompt_id"]), str(info["prompt"]))
-        if key not in self._episodes:
-            raise ValueError(f"prompt {key[0]!r} is none of the attached task's")
-        return self._episodes[key]

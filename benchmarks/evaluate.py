@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,19 +11,26 @@ import numpy.typing as npt
 
 from agents.base import optional
 from agents.runs.evaluation import scored_batches
-from benchmarks.gold import AnswerCut, GoldFigures, against_gold
+from benchmarks.gold import AnswerCut, GoldFigures, against_gold, gold_score
+from benchmarks.ifeval import constraints_kept
+from benchmarks.markdown import finite
 from benchmarks.records import Record
 from pcrl_gym.episodes.units import merge_spans
+from pcrl_gym.generators.base import Answer
 
 if TYPE_CHECKING:
     from agents import Agent
     from pcrl_gym.envs.task import Task
+    from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.prompts.prompt import Prompt
     from pcrl_gym.scoring.rewards import Reward, RewardInputs
+    from pcrl_gym.scoring.scorer import Scores
 
 _FIGURES = (
     "reward", "similarity", "compression_ratio", "drop_rate", "original_tokens",
     "compressed_tokens", "template_tokens",
 )  # fmt: skip
+_IF_ASKED = ("log_likelihood", "likelihood_loss")
 
 
 # Every part of a run asks for it, and it copies the vocabulary.
@@ -34,22 +40,24 @@ _answer_cut = functools.lru_cache(maxsize=1)(AnswerCut)
 class AnsweredReward:
     """A reward that pays the same, but always has the generator answer.
 
-    Every leaderboard row shows a similarity of answers, by `measure`.
+    Every leaderboard row shows a similarity of answers, by `measure`, and with `likelihoods` what
+    the original answer has lost in probability.
     """
 
     needs_answers = True
 
-    def __init__(self, reward: Reward, measure: str) -> None:
-        self._reward = reward
+    def __init__(self, reward: Reward, measure: str, likelihoods: bool = False) -> None:
+        self.paid = reward  # what oracles ask for
         self.measure = measure
         self.name = reward.name
-        self.needs_likelihood = reward.needs_likelihood
+        self.needs_likelihood = reward.needs_likelihood or likelihoods
+        self.needs_likelihood_loss = reward.needs_likelihood_loss or likelihoods
         # For scorers that need no whole answers, such as those of a search.
         self.similarity_threshold = reward.similarity_threshold
 
     def __call__(self, x: RewardInputs) -> npt.NDArray[np.float64]:
         """Pay what the wrapped reward pays."""
-        return self._reward(x)
+        return self.paid(x)
 
 
 @functools.cache  # every part of a run asks for it
@@ -80,13 +88,17 @@ def evaluate(
     cut = None if tokenizer is None else _answer_cut(tokenizer)
     rate = optional(agent, "rate")
     for batch, masks, scores, compress_ms in scored_batches(agent, task):
+        gold_losses = _gold_losses(task, scores, batch)
+        lengths = [[None] * len(batch)] * 2
+        if tokenizer is not None:
+            texts = scores.outputs, scores.compressed_outputs
+            lengths = [task.scorer.generator.count_tokens(own) for own in texts]
         for i, episode in enumerate(batch):
             prompt, answer = episode.prompt, scores.compressed_outputs[i]
             compressed = scores.compressed_prompts[i]
             second = count([episode.text, compressed, episode.template_text])
             gold_cut = cut(answer, prompt.output) if cut is not None and prompt.output else None
             dropped = zip(episode.spans, ~episode.kept(masks[i]), strict=True)
-            likelihood = float(scores.log_likelihood[i])
             yield Record(
                 agent=name,
                 split=split,
@@ -100,7 +112,7 @@ def evaluate(
                 compressed_output=answer,
                 gold=prompt.output,
                 **{name: getattr(scores, name)[i].item() for name in _FIGURES},
-                log_likelihood=None if math.isnan(likelihood) else likelihood,
+                **{name: finite(getattr(scores, name)[i].item()) for name in _IF_ASKED},
                 second_original_tokens=second[0],
                 second_compressed_tokens=second[1],
                 second_template_tokens=second[2],
@@ -109,7 +121,38 @@ def evaluate(
                 **_rouge("cut", None if gold_cut is None else answer[:gold_cut], prompt.output),
                 requested_rate=None if rate is None else float(rate),
                 compress_ms=compress_ms,
+                output_tokens=lengths[0][i],
+                compressed_output_tokens=lengths[1][i],
+                **_constraints(prompt, answer, scores.outputs[i]),
+                gold_likelihood_loss=finite(float(gold_losses[i])),
+                gold_score=gold_score(prompt, answer),
+                original_gold_score=gold_score(prompt, scores.outputs[i]),
             )
+
+
+def _gold_losses(task: Task, scores: Scores, batch: Sequence[Episode]) -> npt.NDArray[np.float64]:
+    """Return what the gold answers lose in probability; NaN if not asked for, and without gold."""
+    losses = np.full(len(batch), np.nan)
+    chosen = [i for i, episode in enumerate(batch) if episode.prompt.output]
+    if chosen and task.scorer.reward.needs_likelihood_loss:
+        from pcrl_gym.episodes.tokenizers import TextEncoder
+
+        gold = [batch[i].prompt.output for i in chosen]
+        encoder = TextEncoder(task.scorer.generator.tokenizer)
+        ids = encoder.prompt_ids(gold, add_special_tokens=False)
+        texts = ([own[i] for i in chosen] for own in (scores.prompts, scores.compressed_prompts))
+        answers = [Answer(text, tuple(own)) for text, own in zip(gold, ids, strict=True)]
+        losses[chosen] = task.scorer.likelihood_loss(*texts, answers)
+    return losses
+
+
+def _constraints(prompt: Prompt, answer: str, original: str) -> dict[str, int]:
+    kept = constraints_kept(prompt, answer)
+    if not kept:
+        return {}
+    before = sum(constraints_kept(prompt, original))
+    names = ("constraints", "constraints_kept", "original_constraints_kept")
+    return dict(zip(names, (len(kept), sum(kept), before), strict=True))
 
 
 def _rouge(prefix: str, answer: str | None, gold: str) -> dict[str, float | None]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcrl_gym.scoring.rouge import ROUGE_L, rouge_n_f1
+from pcrl_gym.scoring.checks import passes
+from pcrl_gym.scoring.rouge import ROUGE_L, UNICODE_ROUGE_L, rouge_n_f1
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from pcrl_gym.prompts.prompt import Prompt
 
 
 class GoldFigures(NamedTuple):
@@ -35,6 +38,19 @@ def against_gold(answer: str, gold: str) -> GoldFigures:
         return GoldFigures(1.0, 1.0, 1.0)
     rouge_1, rouge_2 = (rouge_n_f1(answer, gold, n) for n in (1, 2))
     return GoldFigures(rouge_1, rouge_2, ROUGE_L(answer, gold))
+
+
+def gold_score(prompt: Prompt, answer: str) -> float | None:
+    """Return how right an answer is, in [0, 1]; None without a gold answer.
+
+    1 or 0 by the prompt's `check`, see `pcrl_gym.scoring.checks`; without one the ROUGE-L F1 of
+    words in any script against the gold answer.
+    """
+    if not prompt.output:
+        return None
+    if prompt.check:
+        return float(passes(prompt.check, answer, prompt.output))
+    return UNICODE_ROUGE_L(answer, prompt.output)
 
 
 class AnswerCut:

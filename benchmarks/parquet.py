@@ -67,6 +67,9 @@ def read_table(file: Path, schema: pa.Schema) -> pa.Table:
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as opened:
             table = opened.read()
+        for place, field in enumerate(schema):  # columns that came later than the file
+            if field.nullable and field.name not in table.schema.names:
+                table = table.add_column(place, field, pa.nulls(len(table), field.type))
         if not table.schema.equals(schema):
             expected, got = ({(f.name, str(f.type)) for f in s} for s in (schema, table.schema))
             missing, unknown = sorted(expected - got), sorted(got - expected)

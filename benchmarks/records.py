@@ -66,6 +66,16 @@ class Record:
         requested_rate: Share of the droppable units that the agent was asked to drop; None for an
             agent that decides by itself.
         compress_ms: Milliseconds the agent took, its batch's time by the batch's prompts.
+        likelihood_loss: How much less probable `output` is after `compressed_prompt` than after
+            `prompt`, in nats per token; None if not asked for.
+        gold_likelihood_loss: The same of `gold`; None without gold, too.
+        gold_score, original_gold_score: How right `compressed_output` and `output` are, in [0, 1],
+            see `benchmarks.gold.gold_score`; None without gold.
+        constraints: Constraints of an IFEval prompt that could be checked; None for other prompts.
+        constraints_kept, original_constraints_kept: How many of them `compressed_output` and
+            `output` keep, see `benchmarks.ifeval`.
+        output_tokens, compressed_output_tokens: Generator tokens of both answers; None if the
+            generator shows no tokenizer.
     """
 
     agent: str
@@ -99,6 +109,16 @@ class Record:
     cut_rouge_l: float | None
     requested_rate: float | None
     compress_ms: float
+    # Later than the first published records, which lack them.
+    likelihood_loss: float | None = None
+    gold_likelihood_loss: float | None = None
+    gold_score: float | None = None
+    original_gold_score: float | None = None
+    constraints: int | None = None
+    constraints_kept: int | None = None
+    original_constraints_kept: int | None = None
+    output_tokens: int | None = None
+    compressed_output_tokens: int | None = None
 
 
 class RunFolder:

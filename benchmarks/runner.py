@@ -134,7 +134,8 @@ class Benchmark:
         if isinstance(template, ChatTemplate):
             settings["template_frame"] = list(template.frame)
         check_settings(self.out, settings)
-        reward = AnsweredReward(self.reward, self.suite.measure)
+        likelihoods = self.suite.likelihoods and self.generator.gives_likelihoods
+        reward = AnsweredReward(self.reward, self.suite.measure, likelihoods)
         for split, prompts in self.prompts.items():
             picked = [prompts[index] for index in pick_evenly(len(prompts), self.suite.limit)]
             own = {"dataset": picked, "split": split, "columns": None, "reward": reward}

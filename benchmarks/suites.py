@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pcrl_gym.envs.options import TaskOptions
+from pcrl_gym.instruct import CHECKSUMS as INSTRUCT_CHECKSUMS
 from pcrl_gym.micro.tasks import CHECKSUMS
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.scoring.rewards import make_reward, with_measure
@@ -34,6 +35,8 @@ class Suite:
             force_keep, keep_digits, columns: See `pcrl_gym.envs.options.TaskOptions`; dtype,
             template and tokenizer are open where the generator is, columns where the dataset is.
         measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
+        likelihoods: Whether it is measured, where the generator can tell, how much less probable
+            the original and the gold answers become: two more passes per prompt.
         limit: Prompts evaluated per split, spread evenly over it; None for all.
         seeds: Number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
         second_tokenizer: What else tokens are counted with, see `benchmarks.evaluate`.
@@ -61,6 +64,7 @@ class Suite:
     force_keep: tuple[str, ...] = ()
     keep_digits: bool = TaskOptions.keep_digits
     columns: Mapping[str, str] | None = field(default=None, hash=False)
+    likelihoods: bool = False
     limit: int | None = None
     seeds: int = 3
     second_tokenizer: str = "bytes"
@@ -123,12 +127,27 @@ _REAL = Suite(
     seeds=3,
     tags=("real",),
 )
+_INSTRUCT = Suite(
+    id="instruct",
+    version=1,
+    dataset="instruct",
+    splits=("validation_seen", "validation_unseen", "validation_human"),
+    generator="smollm2",
+    reward="faithful",
+    template="chat",
+    max_units=256,
+    likelihoods=True,
+    seeds=3,
+    checksums=INSTRUCT_CHECKSUMS,
+    tags=("real", "causal", "chat"),
+)
 _SEQ2SEQ = dict(id="micro-seq2seq", version=2, generator="micro-seq2seq")
 _WORD = dict(id="micro-word", version=2, unit="word", tags=("procedural", "causal", "words"))
 _FULL = (
     _MICRO,
     replace(_MICRO, **_SEQ2SEQ, tags=("procedural", "seq2seq")),
     replace(_MICRO, **_WORD),
+    _INSTRUCT,
     _REAL,
     replace(_REAL, id="t0-short", version=3, measure="unicode_rouge_l"),
 )

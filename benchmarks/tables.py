@@ -10,16 +10,18 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from benchmarks.cost import DEFAULT_PRICES, Prices, net_saving
 from benchmarks.markdown import align, cell, finite
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder
 from benchmarks.statistics import bootstrap_interval, interquartile_mean, normalised_score
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.scoring.ratio import compression_ratio
+from pcrl_gym.scoring.rewards import FaithfulReward
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
     from rich.table import Table
 
 Row = dict[str, Any]
@@ -32,12 +34,22 @@ ORACLE_MARK = " *"  # no line starts with it: Markdown would take it for a list
 ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
 _SHORT = {"normalised": "norm.", "similarity": "simil.", "survival": "surv.", "ms/prompt": "ms"}
 _NOT_RANKED = ("seeds", "n", "requested_rate", "drop_rate")
+# The less the better.
+_LOW = ("compress_ms", "likelihood_loss", "gold_likelihood_loss", "expansion")
+# What a column is shown in place of on a terminal, which has no room for all.
+_IN_PLACE_OF = {
+    "likelihood_loss": ("similarity", "survival_rate"),
+    "gold_quality": ("gold_rouge_l",),
+}
+_CONSTRAINTS = ("constraints_kept", "original_constraints_kept")
 TOKENS = ["original_tokens", "compressed_tokens", "template_tokens"]
 _MEANS = """
     reward compression_ratio compression_ratio_second requested_rate drop_rate similarity
     survival_rate exact_match gold_rouge_1 gold_rouge_2 gold_rouge_l cut_rouge_1 cut_rouge_2
-    cut_rouge_l compress_ms
+    cut_rouge_l compress_ms likelihood_loss likelihood_kept gold_likelihood_loss
 """.split()
+TOLERANCE = FaithfulReward().tolerance
+"""Nats per token that an answer may lose to count as kept."""
 
 
 class Column(NamedTuple):
@@ -61,6 +73,15 @@ COLUMNS = (
     Column("compression_ratio_micro", "ratio (tokens)", "Share saved of all tokens.", "main"),
     Column("similarity", "similarity", "Mean similarity of the two answers.", "main"),
     Column("survival_rate", "survival", "Share of answers with similarity above 0.9.", "main"),
+    Column("likelihood_loss", "loss", "Likelihood loss of the answer, nats per token.", "main"),
+    Column("gold_quality", "gold quality", "Gold score as a share of the original's.", "main"),
+    Column("likelihood_kept", "kept", f"Share of answers with a loss up to {TOLERANCE}."),
+    Column("gold_likelihood_loss", "gold likelihood loss", "The same loss of the gold answer."),
+    Column("constraints_kept", "constraints kept", "Share of IFEval's constraints kept."),
+    Column("original_constraints_kept", "originally", "The same of the original answers."),
+    Column("expansion", "expansion", "Answer tokens, compressed over original."),
+    Column("net_saving", "net saving", "Share of the cost that is saved, answers included."),
+    Column("net_saving_ci", "saving 95 % interval", "Its bootstrap interval.", kind="interval"),
     Column("reward_iqm", "IQM reward", "Interquartile mean of the reward."),
     Column("reward_iqm_ci", "IQM 95 % interval", "Bootstrap interval of the IQM.", kind="interval"),
     Column("compression_ratio_second", "ratio (2nd tokenizer)", "Ratio in the second tokenizer."),
@@ -87,7 +108,9 @@ def measured(rows: Sequence[Row], columns: Sequence[Column]) -> list[Column]:
     return [c for c in columns if any(finite(row.get(c.key)) is not None for row in rows)]
 
 
-def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
+def make_rows(
+    frame: DataFrame, settings: dict[str, Any], prices: Prices = DEFAULT_PRICES
+) -> list[Row]:
     """Return a row per agent and split of a `RunFolder.frame`, in each split the best first."""
     answered_right = frame["compressed_output"].str.strip() == frame["gold"].str.strip()
     second = frame[[f"second_{tokens}" for tokens in TOKENS]].to_numpy()
@@ -95,6 +118,9 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
         survival_rate=frame["similarity"] > SURVIVAL_THRESHOLD,
         exact_match=answered_right.where(frame["gold"] != "").astype(float),
         compression_ratio_second=compression_ratio(*second.T),
+        likelihood_kept=(frame["likelihood_loss"] <= TOLERANCE)
+        .where(frame["likelihood_loss"].notna())
+        .astype(float),
     ).groupby(["agent", "split"])
     means, tokens = groups[_MEANS].mean(), groups[TOKENS].sum()
     rewards = means["reward"].to_dict()
@@ -104,6 +130,7 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
         mean = {name: finite(value) for name, value in means.loc[agent, split].to_dict().items()}
         floor, ceiling = (rewards.get((other, split), math.nan) for other in ("keep_all", "search"))
         meaning = settings["agents"].get(agent, "")
+        saving, saving_ci = net_saving(own, prices) or (None, None)
         row: Row = {
             "agent": agent,
             "suite": suite_title(settings),
@@ -119,12 +146,21 @@ def make_rows(frame: DataFrame, settings: dict[str, Any]) -> list[Row]:
             "compression_ratio": mean["compression_ratio"],
             "compression_ratio_micro": compression_ratio(*map(int, tokens.loc[agent, split])),
             **mean,
+            "gold_quality": _share(own["gold_score"], own["original_gold_score"]),
+            **{name: _share(own[name], own["constraints"]) for name in _CONSTRAINTS},
+            "expansion": _share(own["compressed_output_tokens"], own["output_tokens"]),
+            "net_saving": saving,
+            "net_saving_ci": saving_ci,
             "oracle": meaning.endswith(ORACLE),
             "ranks_by": meaning.partition(RANKS_BY)[2],
         }
         rows.append(row)
     place = settings["splits"].index
     return sorted(rows, key=lambda row: (place(row["split"]), -row["reward"], row["agent"]))
+
+
+def _share(part: Series, whole: Series) -> float | None:
+    return float(part.sum() / whole.sum()) if whole.sum() else None
 
 
 def figure_grid(own: DataFrame) -> DataFrame:
@@ -188,7 +224,10 @@ def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
         title = f"{own[0]['suite']}, {split} (generator: {own[0]['generator']})"
         console.print(title, style="bold", markup=False)
         columns = measured(own, columns_of("further" if details else "main"))
-        figures = [c for c in columns if c.kind == "figure" and c.title != "ratio (tokens)"]
+        left_out = {"compression_ratio_micro"}
+        for column in columns:
+            left_out.update(_IN_PLACE_OF.get(column.key, ()))
+        figures = [c for c in columns if c.kind == "figure" and c.key not in left_out]
         rouge = [column for column in figures if details and "ROUGE" in column.title]
         for part in filter(None, ([column for column in figures if column not in rouge], rouge)):
             console.print(_terminal_table(own, part))
@@ -209,7 +248,7 @@ def _terminal_table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     best = {}
     for key in {column.key for column in columns}.difference(_NOT_RANKED):
         fair = [cell(row[key]) for row in rows if row[key] is not None and not row["oracle"]]
-        best[key] = (min if key == "compress_ms" else max)(fair, key=float, default=None)
+        best[key] = (min if key in _LOW else max)(fair, key=float, default=None)
     for row in rows:
         line = [Text(_cell(row, "agent"))]
         for key in (column.key for column in columns):

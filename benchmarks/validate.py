@@ -116,7 +116,7 @@ def wrong_figures(frame: DataFrame, reward: Any, measure: Measure) -> DataFrame:
     import pandas
 
     answers, gold, dropped = (frame[name] for name in ("compressed_output", "gold", "dropped"))
-    terms = frame[["similarity", "compression_ratio", "drop_rate", "log_likelihood"]]
+    terms = frame[list(RewardInputs.__annotations__)]
     expected: dict[str, Any] = {
         "similarity": list(map(measure, answers, frame["output"])),
         "compression_ratio": compression_ratio(*frame[TOKENS].to_numpy().T),

@@ -1,10 +1,11 @@
-"""Datasets by name, path or id: micro, which comes with the package, and all others."""
+"""Datasets by name, path or id: micro and instruct, which come with the package, and others."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from pcrl_gym.instruct import instruct_prompts
 from pcrl_gym.micro import micro_prompts
 from pcrl_gym.prompts.datasets import SPLITS, read_prompts, read_splits
 from pcrl_gym.prompts.prompt import Prompt
@@ -17,8 +18,8 @@ def load_prompts(
 ) -> list[Prompt]:
     """Load the prompts of one split.
 
-    A row has an instruction and may have an input, an output (the gold answer), a source and an
-    id, all strings, under the keys of any of these formats:
+    A row has an instruction and may have an input, an output (the gold answer), a source, a check
+    and an id, all strings, under the keys of any of these formats:
 
     | Format | Keys |
     |---|---|
@@ -28,6 +29,7 @@ def load_prompts(
     | questions and answers | `question`, `context`, `answer` |
     | OpenAI's chat | `messages`: list of `role` and `content` |
     | ShareGPT | `conversations`: list of `from` and `value` |
+    | IFEval | `prompt`, `instruction_id_list`, `kwargs`: constraints that can be checked |
 
     Formats may be mixed as long as no two keys hold different texts for one thing. Other keys are
     ignored, and a null is the same as an empty string. Of a conversation the first exchange is
@@ -38,7 +40,7 @@ def load_prompts(
     Args:
         dataset: One of
 
-            * `"micro"`, the dataset that comes with the package;
+            * `"micro"` or `"instruct"`, which come with the package;
             * `"alpaca_plus"`, downloaded once from its repository, or `"gpteacher"`, from the hub;
             * the path of a `.json` file (a list of rows), `.jsonl` (a row per line), `.csv` (keys
               in the first line, cells separated by commas, semicolons or tabs; Python 3.10 reads
@@ -52,10 +54,10 @@ def load_prompts(
             * the id of a dataset on the Hugging Face hub;
             * a sequence of `Prompt`, which serves whichever split is asked for.
         split: One of `SPLITS`.
-        columns: What to read further keys as, `instruction`, `input`, `output`, `source`, `id`,
-            `messages` or `conversations`: `{"task": "instruction"}`. The other keys that may stand
-            for one of these are then ignored. Not for prompts that are no rows: `"micro"` and
-            sequences.
+        columns: What to read further keys as, `instruction`, `input`, `output`, `source`, `check`,
+            `id`, `messages` or `conversations`: `{"task": "instruction"}`. The other keys that may
+            stand for one of these are then ignored. Not for prompts that are no rows: `"micro"`,
+            `"instruct"` and sequences.
 
     Returns:
         The prompts in the order of the dataset, at least one, with distinct ids.
@@ -89,5 +91,5 @@ def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
 
 def _world(dataset: object) -> Callable[[str], list[Prompt]] | None:
     """Return what makes the prompts of a split, if the dataset is one of the package's own."""
-    by_name = {"micro": micro_prompts}
+    by_name = {"micro": micro_prompts, "instruct": instruct_prompts}
     return by_name.get(os.fspath(dataset)) if isinstance(dataset, (str, os.PathLike)) else None

@@ -13,8 +13,8 @@ from imports import ROOT, imported, module_graph
 # Each folder or module of `pcrl_gym` may import those before it.
 LAYERS = [
     "errors", "spec_strings", "progress", "process_state", "cli_tools", "storage", "prompts",
-    "micro", "named_datasets", "episodes", "generators", "rendering", "scoring", "compressor",
-    "envs", "demo", "cli", "__init__",
+    "micro", "instruct", "named_datasets", "episodes", "generators", "rendering", "scoring",
+    "compressor", "envs", "demo", "cli", "__init__",
 ]  # fmt: skip
 
 

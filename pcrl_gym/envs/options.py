@@ -27,9 +27,9 @@ class TaskOptions:
     Objects stand in Python only; everywhere else they have names.
 
     Attributes:
-        dataset: `"micro"`, `"alpaca_plus"`, `"gpteacher"`, a `.json`, `.jsonl`, `.csv` or
-            `.parquet` file, a folder of split files or of `save_to_disk`, a Hugging Face dataset
-            id, or a sequence of `pcrl_gym.Prompt`.
+        dataset: `"micro"`, `"instruct"`, `"alpaca_plus"`, `"gpteacher"`, a `.json`, `.jsonl`,
+            `.csv` or `.parquet` file, a folder of split files or of `save_to_disk`, a Hugging Face
+            dataset id, or a sequence of `pcrl_gym.Prompt`.
         split: `"train"`, `"validation_seen"`, `"validation_unseen"` or `"validation_human"`.
         columns: What to read keys of the dataset's rows as, `{"task": "instruction"}`; see
             `pcrl_gym.load_prompts`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pcrl_gym.episodes.tokenizers import load_tokenizer
@@ -42,10 +42,12 @@ from pcrl_gym.generators.generation_config import (
 from pcrl_gym.generators.likelihood import answer_logits, mean_log_likelihoods
 from pcrl_gym.generators.pretrained import load_pretrained
 from pcrl_gym.generators.speculative.decoding import DraftDecoder, length_keys
+from pcrl_gym.generators.speculative.kv_cache import SharedPrefix
 from pcrl_gym.generators.speculative.partial_text import GrowingText
 from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.generators.torch_state import own_state
 from pcrl_gym.micro import MICRO, weights_folder
+from pcrl_gym.storage.gguf import model_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -140,16 +142,17 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         batch_size: int | Literal["auto"] = "auto",
         name: str | None = None,
     ) -> HFGenerator:
-        """Load one of micro's generators by name, or another by hub id or folder.
+        """Load one of micro's generators or SmolLM2 by name, others by hub id, folder or GGUF file.
 
-        See `load_generator` for the arguments and errors; `name` is by default `spec`.
+        See `load_generator` for the arguments and errors; `name` is by default `spec`, for a GGUF
+        file that of the file.
         """
         source = spec
         if spec in MICRO:
             source = str(weights_folder(MICRO[spec]))
             dtype = "float32" if dtype == "auto" else dtype
         model, tokenizer = load_pretrained(source, device, dtype)
-        return cls(model, tokenizer, name=name or spec, batch_size=batch_size)
+        return cls(model, tokenizer, name=name or model_name(spec), batch_size=batch_size)
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -220,7 +223,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             return self.generate(prompts, max_new_tokens)
         draft_ids = self._codec.drafts(drafts, max_new_tokens)
         stop = None if decided is None else self._growing.decider(decided, max_new_tokens)
-        limits = max_new_tokens, stop, self.batches.tokens
+        limits = max_new_tokens, stop, self.batches.tokens, self._prefix(rows)
         decoder = DraftDecoder(self.model, self._ids, rows, draft_ids, *limits)
         keys = length_keys(rows, draft_ids, self.is_encoder_decoder)
         what, sizes = "generate_from", decoder.sizes
@@ -250,7 +253,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         rows = self._encode(prompts, lengths)
         values = [0.0] * len(rows)
         scoring = self._invariance.scoring
-        logits = decoded_logits if scoring is None else answer_logits
+        prefix = None if scoring is None else self._prefix(rows)
+        logits = decoded_logits if scoring is None else partial(answer_logits, prefix=prefix)
 
         def run(batch: list[int]) -> None:
             targets = [list(answers[i].token_ids) for i in batch]
@@ -259,12 +263,21 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             for i, value in zip(batch, mean_log_likelihoods(found, targets), strict=True):
                 values[i] = value
 
-        sizes = [len(row) + new for row, new in zip(rows, lengths, strict=True)]
+        known = 0 if prefix is None else prefix.length
         pairs = [(len(row), new) for row, new in zip(rows, lengths, strict=True)]
+        sizes = [row - known + new for row, new in pairs]
         groups = self._invariance.groups(scoring or self._invariance.decoding, sizes, pairs)
         scored = [i for i, length in enumerate(lengths) if length]
         self._run("log_likelihood", self.readings, sizes, run, groups=groups, rows=scored)
         return values
+
+    def _prefix(self, rows: Sequence[Sequence[int]]) -> SharedPrefix | None:
+        """Read what all rows begin with, for models whose cache can be continued."""
+        plain = self._invariance.drafts and self._invariance.boundary is None
+        if not plain or self.is_encoder_decoder:
+            return None
+        with own_state(self.model):
+            return SharedPrefix.of(self.model, rows)
 
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
         """Encode prompts and check that each fits next to `room` tokens of answer."""

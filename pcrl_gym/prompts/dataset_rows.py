@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ COLUMNS = {
     "input": ("input", "context"),
     "output": ("output", "response", "completion", "answer"),
     "source": ("source", "category"),
+    "check": ("check",),
 }
 """The fields of a prompt, and the keys under which common formats keep them."""
 
@@ -139,7 +141,7 @@ def read_row(row: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
     """Read a row under the keys of `COLUMNS` or `CONVERSATIONS`.
 
     Null counts as absent, and as instruction like an empty string. Of a conversation the first
-    exchange is read, see `pcrl_gym.load_prompts`.
+    exchange is read, see `pcrl_gym.load_prompts`. The constraints of a row of IFEval are its check.
 
     Returns:
         The fields of `Prompt` that the row has, `instruction` among them, and whether it is a
@@ -173,6 +175,9 @@ def read_row(row: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
         for field, text in exchange.items():
             found[field][key] = text
     texts = {field: _the_one(field, texts) for field, texts in found.items() if texts}
+    if "check" not in texts and "instruction_id_list" in given:
+        ids, kwargs = given["instruction_id_list"], given.get("kwargs")
+        texts["check"] = "ifeval:" + json.dumps({"ids": ids, "kwargs": kwargs})
     if "instruction" not in texts and not row.keys() & {*COLUMNS["instruction"], *CONVERSATIONS}:
         others = ", ".join(map(repr, (*COLUMNS["instruction"][1:], *CONVERSATIONS)))
         raise ValueError(

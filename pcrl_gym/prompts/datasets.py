@@ -14,8 +14,9 @@ from pcrl_gym.prompts.dataset_files import SPLITS as SPLITS
 from pcrl_gym.prompts.dataset_files import SUFFIXES, Table, folder_splits, read_file, read_folder
 from pcrl_gym.prompts.dataset_rows import check_columns, check_prompts, prompts_from_rows
 from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.storage.user_cache import user_cache
 
-NAMES = ("micro", "alpaca_plus", "gpteacher")
+NAMES = ("micro", "instruct", "alpaca_plus", "gpteacher")
 """Datasets with a name of their own; the first is a world, the others are read here."""
 
 ALPACA_PLUS_URL = (
@@ -85,8 +86,8 @@ def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
 def dataset_checksum(prompts: Iterable[Prompt]) -> str:
     """Return the SHA-256 of the prompts as canonical JSON lines, in hexadecimal.
 
-    Ids, all texts and the order count. Each line holds one prompt: keys sorted, no spaces,
-    characters outside ASCII escaped, ended by a line feed.
+    Ids, all texts and the order count. Each line holds one prompt: keys sorted, `check` only where
+    there is one, no spaces, characters outside ASCII escaped, ended by a line feed.
 
     Example:
         >>> dataset_checksum([Prompt(id="0", instruction="Sort b a.")])[:12]
@@ -94,7 +95,8 @@ def dataset_checksum(prompts: Iterable[Prompt]) -> str:
     """
     digest = hashlib.sha256()
     for prompt in prompts:
-        line = json.dumps(asdict(prompt), sort_keys=True, separators=(",", ":"))
+        fields = {name: text for name, text in asdict(prompt).items() if text or name != "check"}
+        line = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         digest.update(line.encode() + b"\n")
     return digest.hexdigest()
 
@@ -129,8 +131,7 @@ def _path(name: str) -> Path:
 
 def _alpaca_plus_file(split: str) -> Path:
     """Return the local copy of an Alpaca+ file, downloading it if there is none."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache / "pcrl_gym" / "alpaca_plus" / f"alpaca_plus_{split}.json"
+    path = user_cache() / "alpaca_plus" / f"alpaca_plus_{split}.json"
     if not path.is_file():
         from torch.hub import download_url_to_file
 

@@ -16,6 +16,8 @@ class Prompt:
             prompts in which both are empty.
         output: Gold answer; empty if unknown.
         source: Task family or origin of the row; empty if unknown.
+        check: How a program checks an answer against the gold one, see `scoring.checks`; empty if
+            it cannot.
 
     Raises:
         ValueError: If a field is not a string, or holds half a surrogate pair (no tokenizer and
@@ -31,6 +33,7 @@ class Prompt:
     input: str = ""
     output: str = ""
     source: str = ""
+    check: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -31,12 +31,16 @@ class RewardInputs:
         drop_rate: (batch,) float64 in [0, 1], share of the droppable units that was dropped.
         log_likelihood: (batch,) float64, at most 0, mean log-probability in nats that the generator
             gives to its original answer after the compressed prompt; NaN if not needed.
+        likelihood_loss: (batch,) float64 in nats per token, what `log_likelihood` is less than that
+            after the original prompt: 0 where nothing is lost, negative where the compressed prompt
+            makes the answer more probable; NaN if not needed.
     """
 
     similarity: FloatArray
     compression_ratio: FloatArray
     drop_rate: FloatArray
     log_likelihood: FloatArray
+    likelihood_loss: FloatArray
 
 
 @runtime_checkable
@@ -50,6 +54,7 @@ class Reward(Protocol):
         name: What tables call the reward.
         needs_answers: Whether compressed prompts must be answered, so that `similarity` is set.
         needs_likelihood: Whether `log_likelihood` must be set.
+        needs_likelihood_loss: Whether `likelihood_loss` must be set, too.
         measure: Name of the similarity of two answers, see `scoring.rouge.MEASURES`.
         similarity_threshold: The t of a reward that looks at `similarity` only through
             `similarity > t`, or None. Early stopping leaves an answer unfinished as soon as that is
@@ -59,6 +64,7 @@ class Reward(Protocol):
     name: str
     needs_answers: bool
     needs_likelihood: bool
+    needs_likelihood_loss: bool = False
     measure: str = UNICODE_ROUGE_L.name
     similarity_threshold: float | None = None
 
@@ -250,11 +256,51 @@ class LikelihoodReward(Reward):
         return x.log_likelihood + self.ratio_weight * x.compression_ratio
 
 
+@dataclass(frozen=True, slots=True)
+class FaithfulReward(Reward):
+    r"""The compression achieved if the original answer is still about as probable.
+
+    $$
+    r = \begin{cases} \text{compression\_ratio} & \text{if likelihood\_loss} \le \epsilon \\
+                      \lambda & \text{otherwise} \end{cases}
+    $$
+
+    `ThresholdReward` with the likelihood of the answer in place of its text: free text differs
+    after its first words, however little the prompt was changed, and its likelihood does not.
+
+    Attributes:
+        tolerance: Epsilon, likelihood loss that is accepted, in nats per token; finite, at least 0.
+        penalty: Lambda, reward of an answer that has become less probable; finite.
+
+    Example:
+        >>> x = reward_inputs(likelihood_loss=[-0.02, 0.1, 0.3], compression_ratio=[0.1, 0.2, 0.5])
+        >>> FaithfulReward()(x)
+        array([ 0.1 ,  0.2 , -0.01])
+    """
+
+    tolerance: float = 0.1
+    penalty: float = -0.01
+    name, needs_answers, needs_likelihood, needs_likelihood_loss = "faithful", False, True, True
+
+    def __post_init__(self) -> None:
+        _check_finite(tolerance=self.tolerance, penalty=self.penalty)
+        if self.tolerance < 0.0:
+            raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
+
+    def __call__(self, x: RewardInputs) -> FloatArray:
+        """Return the rewards of a batch, shape (batch,)."""
+        return np.where(x.likelihood_loss <= self.tolerance, x.compression_ratio, self.penalty)
+
+
+REWARDS = (ThresholdReward, LinearReward, BandReward, LikelihoodReward, FaithfulReward)
+"""The rewards that have names."""
+
+
 def make_reward(spec: str | Reward) -> Reward:
     """Make a reward from its name and settings, or passes an object through.
 
     Args:
-        spec: "threshold", "linear", "band" or "likelihood", also with settings such as
+        spec: "threshold", "linear", "band", "likelihood" or "faithful", also with settings such as
             "threshold:threshold=0.8", or an object that follows `Reward`.
 
     Raises:
@@ -265,8 +311,7 @@ def make_reward(spec: str | Reward) -> Reward:
         >>> make_reward("threshold:threshold=0.8,measure=rouge_l")
         ThresholdReward(threshold=0.8, penalty=-0.01, measure='rouge_l')
     """
-    known = (ThresholdReward, LinearReward, BandReward, LikelihoodReward)
-    kinds: dict[str, Callable[..., Reward]] = {kind.name: kind for kind in known}
+    kinds: dict[str, Callable[..., Reward]] = {kind.name: kind for kind in REWARDS}
     name, settings = parse_spec(spec) if isinstance(spec, str) else ("", {})
     if name in kinds:
         return kinds[name](**check_settings(settings, kinds[name], name))

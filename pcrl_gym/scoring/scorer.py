@@ -44,6 +44,8 @@ class Scores:
             below; see `scoring.ratio`.
         drop_rate: (batch,) float64 in [0, 1], dropped over droppable units; 0.0 without any.
         log_likelihood: (batch,) float64 in nats; NaN if the reward does not need it.
+        likelihood_loss: (batch,) float64 in nats per token, see `RewardInputs`; NaN if the reward
+            does not need it.
         original_tokens: (batch,) int64, n, generator tokens of the original prompt.
         compressed_tokens: (batch,) int64, n', generator tokens of the compressed prompt.
         template_tokens: (batch,) int64, f, generator tokens of the template's own text.
@@ -63,6 +65,7 @@ class Scores:
     compression_ratio: FloatArray
     drop_rate: FloatArray
     log_likelihood: FloatArray
+    likelihood_loss: FloatArray
     original_tokens: IntArray
     compressed_tokens: IntArray
     template_tokens: IntArray
@@ -93,8 +96,9 @@ class Scores:
             terms["similarity"] = float(self.similarity[i])
             terms["survived"] = bool(self.survived[i])
             terms["partial"] = bool(self.partial[i])
-        if not np.isnan(self.log_likelihood[i]):
-            terms["log_likelihood"] = float(self.log_likelihood[i])
+        for name in ("log_likelihood", "likelihood_loss"):
+            if not np.isnan(value := float(getattr(self, name)[i])):
+                terms[name] = value
         return terms
 
 
@@ -156,6 +160,7 @@ class Scorer:
         stop_at = stop_at if early_stopping else None
         self._answers = Answers(generator, max_new_tokens, stop_at, cache, measure)
         self._token_counts: dict[str, int] = {}
+        self._original_likelihoods: dict[tuple[str, Answer], float] = {}
 
     @property
     def max_prompt_tokens(self) -> int | None:
@@ -203,7 +208,7 @@ class Scorer:
         prompts = [episode.text for episode in episodes]
         compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
         answered = self.reward.needs_answers
-        similarity = likelihood = np.full(len(episodes), np.nan)
+        similarity = likelihood = loss = np.full(len(episodes), np.nan)
         outputs, partial = [""] * len(episodes), np.zeros(len(episodes), np.bool_)
         with _prompt_ids_in_errors(episodes, compressed):
             n = self._count(prompts)
@@ -218,9 +223,11 @@ class Scorer:
                 partial = np.array([c.answer.partial for c in compared], np.bool_)
             if self.reward.needs_likelihood:
                 likelihood = self._log_likelihood(compressed, originals)
+            if self.reward.needs_likelihood_loss:
+                loss = self._likelihood_of_originals(prompts, originals) - likelihood
         ratio = compression_ratio(n, n_compressed, f)
         rates = [drop_rate(e.droppable, keep) for e, keep in zip(episodes, kept, strict=True)]
-        terms = RewardInputs(similarity, ratio, np.array(rates, np.float64), likelihood)
+        terms = RewardInputs(similarity, ratio, np.array(rates, np.float64), likelihood, loss)
         return Scores(
             reward=self._rewards(terms),
             similarity=np.where(partial, np.nan, similarity),
@@ -228,6 +235,7 @@ class Scorer:
             compression_ratio=ratio,
             drop_rate=terms.drop_rate,
             log_likelihood=likelihood,
+            likelihood_loss=loss,
             original_tokens=n,
             compressed_tokens=n_compressed,
             template_tokens=f,
@@ -288,6 +296,30 @@ class Scorer:
                 f"{self.generator.name!r} gave a log-likelihood that is not a finite number"
             )
         return result
+
+    def likelihood_loss(
+        self, prompts: list[str], compressed: list[str], answers: list[Answer]
+    ) -> FloatArray:
+        """Return what given answers lose in probability by compression, see `RewardInputs`.
+
+        Args:
+            prompts: The original prompts.
+            compressed: What is left of each.
+            answers: An answer per prompt, such as the gold one, with the generator's token ids.
+
+        Raises:
+            GeneratorError: If the generator fails or gives no log-likelihoods.
+        """
+        before = self._likelihood_of_originals(prompts, answers)
+        return before - self._log_likelihood(compressed, answers)
+
+    def _likelihood_of_originals(self, prompts: list[str], answers: list[Answer]) -> FloatArray:
+        """Return log-likelihoods after original prompts, each asked for once."""
+        pairs, known = list(zip(prompts, answers, strict=True)), self._original_likelihoods
+        if new := [pair for pair in dict.fromkeys(pairs) if pair not in known]:
+            texts, given = ([pair[place] for pair in new] for place in (0, 1))
+            known.update(zip(new, self._log_likelihood(texts, given).tolist(), strict=True))
+        return np.array([known[pair] for pair in pairs], np.float64)
 
     def _rewards(self, terms: RewardInputs) -> FloatArray:
         rewards = np.asarray(self.reward(terms), np.float64)

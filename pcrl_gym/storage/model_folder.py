@@ -12,6 +12,7 @@ from typing import Any
 
 from pcrl_gym.errors import PcrlError, did_you_mean, excerpt
 from pcrl_gym.process_state import Undo, hold
+from pcrl_gym.storage.gguf import SMOLLM2, gguf_file, unpacked
 
 HUB_SECONDS = 5.0
 """How long the Hugging Face hub may take to say whether it has a model."""
@@ -21,7 +22,6 @@ _LFS_POINTER = b"version https://git-lfs"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "*.model", "vocab.*")
 _LOADED_FILES = ("*.json", *_TOKENIZER_FILES, "model*.safetensors", "network.safetensors")
 
-_GGUF = "it is in the GGUF format: take the model's safetensors version"
 # Files that show what a folder is, if it is no model that can be loaded.
 _OTHER_KINDS = {
     "adapter_config.json": "it is an adapter: merge it into its base model (`merge_and_unload` of "
@@ -31,7 +31,7 @@ _OTHER_KINDS = {
     "network.json": "it is the policy network of an agent, not a language model",
     "identity.json": "it is a training run: `python -m agents export` makes a compressor of it",
     "model_index.json": "it is a pipeline of diffusers, not a language model",
-    "*.gguf": _GGUF,
+    "*.gguf": "it holds a model in the GGUF format: give the file",
     "pytorch_model*.bin": "its weights are pickled, and pickles are not loaded: save the model "
     "again with transformers, or take its safetensors version",
     "*.pt*": "its weights are pickled, and pickles are not loaded: save them as safetensors",
@@ -47,7 +47,8 @@ class UnusableModelError(ValueError):
 def locate(spec: str | Path, names: Iterable[str]) -> str:
     """Return the folder of a saved model, or its id if the hub has it.
 
-    Without the hub that is the folder in its cache. Messages suggest `names`, which the caller
+    Of "smollm2" and GGUF files it is the folder into which they are unpacked, and of an id without
+    the hub the folder in its cache. Messages suggest `names`, which the caller
     takes besides folders and ids.
 
     Raises:
@@ -56,12 +57,13 @@ def locate(spec: str | Path, names: Iterable[str]) -> str:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     text = os.fspath(spec)
+    if (file := gguf_file(text)) is not None:
+        return str(unpacked(file))
     path = Path(text).expanduser()
     if text and path.is_dir():
         return str(path)
     if path.is_file():
-        gguf = f"; {_GGUF}" if path.suffix == ".gguf" else ""
-        raise UnusableModelError(f"it is a file, expected the folder of a saved model{gguf}")
+        raise UnusableModelError("it is a file, expected a .gguf file or the folder of a model")
     try:
         _ask_hub(text)
     except Exception as error:
@@ -74,7 +76,7 @@ def locate(spec: str | Path, names: Iterable[str]) -> str:
         else:
             reason = f"the Hugging Face hub cannot be asked for it ({_one_line(error)})"
         raise UnusableModelError(
-            f"there is no such folder, and {reason}{did_you_mean(text, names)}"
+            f"there is no such folder, and {reason}{did_you_mean(text, [*names, SMOLLM2])}"
         ) from error
     return text
 

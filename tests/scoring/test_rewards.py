@@ -58,7 +58,7 @@ def test_rewards_by_name_follow_the_protocol(name: str) -> None:
     reward = make_reward(name)
     assert reward.name == name
     assert isinstance(reward, Reward)
-    x = RewardInputs(*(np.linspace(0, 1, 5) for _ in range(4)))
+    x = RewardInputs(*(np.linspace(0, 1, 5) for _ in range(5)))
     values = reward(x)
     assert values.shape == (5,)
     assert values.dtype == np.float64

@@ -85,7 +85,7 @@ GENERATORS: dict[str, tuple[Callable[[Path], None], str]] = {
         only("adapter_config.json", "adapter_model.safetensors"),
         "it is an adapter: merge",
     ),
-    "GGUF": (only("model.Q4_1.gguf"), "GGUF format: take the model's safetensors"),
+    "GGUF": (only("model.Q4_1.gguf"), "GGUF format: give the file"),
     "pickle": (only("pytorch_model.bin"), "pickles are not loaded: save the model again"),
     "compressor": (only("compressor.json"), "it is a compressor, .* Compressor.from_pretrained"),
     "training": (only("checkpoint-10/config.json"), "folders of models: give one of them"),
@@ -141,9 +141,9 @@ def test_weights_that_the_model_does_not_use_are_told(gpt2_folder: Path, tmp_pat
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").touch()
-    with pytest.raises(ValueError, match=r"it is a file, expected the folder.*GGUF"):
-        load_generator(str(tmp_path / "model.gguf"))
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(ValueError, match=r"it is a file, expected a \.gguf file or the folder"):
+        load_generator(str(tmp_path / "model.bin"))
 
 
 @pytest.mark.parametrize("fault", ["cut", "pointer", "pickle", "no JSON", "new type"])

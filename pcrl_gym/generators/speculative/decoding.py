@@ -8,7 +8,7 @@ from typing import Any
 
 from pcrl_gym.generators.batching import FREE_ROWS, is_out_of_memory
 from pcrl_gym.generators.speculative.drafts import DraftedAnswer, DraftLength, verify, verify_next
-from pcrl_gym.generators.speculative.kv_cache import Reader
+from pcrl_gym.generators.speculative.kv_cache import Reader, SharedPrefix
 
 
 @dataclass(eq=False)
@@ -27,13 +27,16 @@ class DraftDecoder:
     limit: int  # most tokens of an answer, at least 1
     decided: Callable[[int, list[int]], bool] | None  # see `drafts.verify`, by index of the prompt
     max_cached_tokens: int
+    prefix: SharedPrefix | None = None  # of all prompts
     answers: dict[int, DraftedAnswer] = field(default_factory=dict, init=False)  # of read prompts
     # Prompts to read again, because memory ran out while they were completed.
     evicted: list[int] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        # Of each prompt with its draft.
-        self.sizes = [len(p) + len(d) for p, d in zip(self.prompts, self.drafts, strict=True)]
+        # Of each prompt with its draft, without what has been read.
+        known = 0 if self.prefix is None else self.prefix.length
+        pairs = zip(self.prompts, self.drafts, strict=True)
+        self.sizes = [len(p) + len(d) - known for p, d in pairs]
         self._length = DraftLength(accepted=self.limit // 2)  # the first drafts are read as a whole
         self._free_rows = FREE_ROWS.get(self.model.device.type, FREE_ROWS["cpu"])
         self._waiting: list[tuple[Reader, list[DraftedAnswer]]] = []
@@ -58,7 +61,7 @@ class DraftDecoder:
         # Anew, in case memory ran out on them before.
         eos = self.ids["eos_token_id"] or ()
         answers = [DraftedAnswer(i, self.drafts[i], self.limit, eos) for i in batch]
-        reader = Reader(self.model, self.ids, [self.prompts[i] for i in batch])
+        reader = Reader(self.model, self.ids, [self.prompts[i] for i in batch], self.prefix)
         most = self._length.max_tokens
         unfinished = verify(reader, answers, reader.unread, most, self.decided)
         for answer in answers:

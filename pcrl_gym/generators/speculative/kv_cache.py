@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import torch
@@ -15,18 +16,56 @@ from pcrl_gym.generators.batching import pad_rows
 from pcrl_gym.generators.generation_config import refuse_nan
 from pcrl_gym.generators.logits import logits_at
 
+MIN_PREFIX = 8
+"""Fewest tokens that all prompts must begin with for these to be read apart."""
+
+
+class SharedPrefix:
+    """What all prompts of a causal model begin with, read once; its cache serves each batch."""
+
+    def __init__(self, model: Any, tokens: Sequence[int]) -> None:
+        self.length = len(tokens)
+        ids = torch.tensor([tokens], device=model.device)
+        mask = torch.ones_like(ids)
+        inputs = {"input_ids": ids, "attention_mask": mask, **positions(model, mask, len(tokens))}
+        last = [[len(tokens) - 1]]
+        self._cache = logits_at(model, last, ids.shape, **inputs, use_cache=True)[1].past_key_values
+
+    @classmethod
+    def of(cls, model: Any, rows: Sequence[Sequence[int]]) -> SharedPrefix | None:
+        """Read what rows of token ids begin with; None if that is not worth it.
+
+        The last token of each row is left to be read with it.
+        """
+        first, last = min(rows, default=[]), max(rows, default=[])  # these two differ the earliest
+        pairs = zip(first[:-1], last[:-1], strict=False)
+        common = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+        return cls(model, common) if len(rows) > 1 and len(common) >= MIN_PREFIX else None
+
+    def cache(self, rows: int) -> Any:
+        """Return a new cache in which so many rows have read the prefix."""
+        cache = copy.deepcopy(self._cache)
+        for layer in cache.layers:
+            layer.keys = layer.keys.expand(rows, -1, -1, -1)
+            layer.values = layer.values.expand(rows, -1, -1, -1)
+        return cache
+
 
 class Reader:
     """Reads blocks of tokens, one per row, and takes back what should not have been read.
 
     Rows are kept so that each one's last valid token stands in the last column of the cache, with
     padding before its first: new blocks then follow without a gap, which models with relative
-    positions need. `unread` are the tokens to begin with: the prompts, or after an encoder has read
-    these the start of each answer.
+    positions need. `unread` are the tokens to begin with: the prompts, without the `prefix` if that
+    was read for all of them, or after an encoder has read these the start of each answer.
     """
 
     def __init__(
-        self, model: Any, control: Mapping[str, Any], prompts: Sequence[Sequence[int]]
+        self,
+        model: Any,
+        control: Mapping[str, Any],
+        prompts: Sequence[Sequence[int]],
+        prefix: SharedPrefix | None = None,
     ) -> None:
         self._model = model
         self._pad_id = control["pad_token_id"]
@@ -35,6 +74,11 @@ class Reader:
         # Hidden states of the prompts, (rows, columns, width), and their mask.
         self._encoded: tuple[torch.Tensor, torch.Tensor] | None = None
         self.unread = prompts
+        if prefix is not None:
+            self._cache = prefix.cache(len(prompts))
+            self._mask = torch.ones((len(prompts), prefix.length), dtype=torch.int64)
+            self._mask = self._mask.to(model.device)
+            self.unread = [prompt[prefix.length :] for prompt in prompts]
         if model.config.is_encoder_decoder:
             ids, mask = pad_rows(prompts, self._pad_id, False, model.device)
             encoder = model.get_encoder()

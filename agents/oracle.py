@@ -1,0 +1,48 @@
+"""What agents share that ask the generator: a ceiling, not a competitor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agents.base import Infos
+
+if TYPE_CHECKING:
+    from pcrl_gym.envs.task import Task
+    from pcrl_gym.episodes.episode import Episode
+
+
+class OracleAgent:
+    """Base of agents that need the task's generator, see `attach`; tables mark them.
+
+    Other agents see prompts alone. These ask the generator what a mask does to its answers, as no
+    user could before paying for the whole prompt.
+    """
+
+    name: str
+    oracle = True
+    _task: Task | None = None
+    _episodes: dict[tuple[str, str], Episode]
+
+    def attach(self, task: Task) -> None:
+        """Take the task whose prompts are to be compressed."""
+        self._task = task
+        self._episodes = {}
+
+    @property
+    def task(self) -> Task:
+        """The task, or a RuntimeError if none was attached."""
+        if self._task is None:
+            raise RuntimeError(
+                f"{self.name} asks the generator: call attach(task) before act, as evaluations do"
+            )
+        return self._task
+
+    def episodes(self, infos: Infos) -> list[Episode]:
+        """Return the task's episodes of some infos; ValueError if one is none of the task's."""
+        if not self._episodes:
+            self._episodes = {(e.prompt.id, e.text): e for e in self.task.episodes[:]}
+        keys = [(str(info["prompt_id"]), str(info["prompt"])) for info in infos]
+        for key in keys:
+            if key not in self._episodes:
+                raise ValueError(f"prompt {key[0]!r} is none of the attached task's")
+        return [self._episodes[key] for key in keys]

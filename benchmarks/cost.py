@@ -1,0 +1,65 @@
+"""What calls of a generator cost before and after compression, by prices per token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.statistics import bootstrap_interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of a token, in any unit: only their proportions count.
+
+    Attributes:
+        input: Of the user's text.
+        output: Of the answer; by default four times the input's, as many providers have it.
+        cached: Of the template's own text, which all prompts share; by default half the input's.
+    """
+
+    input: float = 1.0
+    output: float = 4.0
+    cached: float = 0.5
+
+
+DEFAULT_PRICES = Prices()
+
+
+def net_saving(own: DataFrame, prices: Prices) -> tuple[float, tuple[float, float]] | None:
+    """Return the share of the cost that compression saves in all, and its 95 % interval.
+
+    Formula: `1 - sum(cost after) / sum(cost before)` over prompts and seeds, with
+    `cost = input * (n - f) + cached * f + output * a` for n prompt tokens, f of them the
+    template's, and a answer tokens. Negative where longer answers cost more than is saved.
+
+    Args:
+        own: Records of one agent on one split, see `benchmarks.records.Record`.
+        prices: The prices.
+
+    Returns:
+        None if the generator's answers were not counted, or nothing costs anything.
+    """
+    before, after = (
+        prices.input * (own[f"{kind}_tokens"] - own["template_tokens"])
+        + prices.cached * own["template_tokens"]
+        + prices.output * own[answer]
+        for kind, answer in (
+            ("original", "output_tokens"),
+            ("compressed", "compressed_output_tokens"),
+        )
+    )
+    if before.isna().any() or not before.sum():
+        return None
+    grids = [
+        own.assign(cost=cost).pivot_table("cost", "seed", "prompt_id", aggfunc="first").to_numpy()
+        for cost in (after, before)
+    ]
+
+    def saved(after: Any, before: Any, axis: int | None = None) -> Any:
+        return 1.0 - after.sum(axis) / before.sum(axis)
+
+    return float(saved(*grids)), bootstrap_interval(*grids, statistic=saved)

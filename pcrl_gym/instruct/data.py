@@ -1,0 +1,55 @@
+"""The files of instruct, and the prompts in them."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from functools import cache
+from importlib.resources import files
+
+from pcrl_gym.prompts.prompt import Prompt
+
+CHECKSUMS = {
+    "train": "",
+    "validation_seen": "",
+    "validation_unseen": "",
+    "validation_human": "",
+}
+"""Checksum of each split, see `prompts.datasets.dataset_checksum`."""
+
+_BY_HAND = ("validation_unseen", "validation_human")
+
+
+@cache
+def lines_of(name: str) -> tuple[str, ...]:
+    """Return the lines of a file of this folder; one that ends in `.xz` is unpacked."""
+    content = (files(__package__) / name).read_bytes()
+    text = lzma.decompress(content) if name.endswith(".xz") else content
+    return tuple(text.decode("utf-8").split("\n")[:-1])
+
+
+def instruct_prompts(split: str) -> list[Prompt]:
+    """Return the prompts of one split of instruct.
+
+    Args:
+        split: "train" and "validation_seen" (written by SmolLM2, without answers; see `write`);
+            "validation_unseen" (written one by one, with an answer that serves as an example); or
+            "validation_human" (written one by one, with an answer that can be checked by the
+            prompt's `check`).
+
+    Returns:
+        Prompts with their kind as `source`.
+
+    Raises:
+        ValueError: If there is no such split.
+    """
+    if split not in CHECKSUMS:
+        raise ValueError(f"instruct has the splits {', '.join(CHECKSUMS)}, got {split!r}")
+    rows = map(json.loads, lines_of(f"{split}.jsonl" + ("" if split in _BY_HAND else ".xz")))
+    return [Prompt(id=f"instruct:{split}:{number}", **row) for number, row in enumerate(rows)]
+
+
+def held_out_texts() -> list[str]:
+    """Return the texts of the hand-written prompts, which no written one may be close to."""
+    prompts = [prompt for split in _BY_HAND for prompt in instruct_prompts(split)]
+    return [f"{prompt.instruction}\n{prompt.input}" for prompt in prompts]

