@@ -1,4 +1,4 @@
-"""Search for the best keep mask with the generator at hand: an oracle.
+"""Search for the best keep mask by asking the generator: an oracle.
 
 The search knows nothing of the reward's form: it asks the scorer what a mask earns, and climbs.
 """
@@ -129,7 +129,7 @@ class _Track:
 
 
 class SearchAgent:
-    """Keeps what a search with the task's own scorer found best: a ceiling, not a competitor.
+    """Keeps what a search with the task's scorer found best: a ceiling, no competitor.
 
     Other agents see prompts alone. This one asks the generator what its masks are worth, as no user
     could before paying for the whole prompt; tables mark it. It needs the task, see `attach`.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents import AGENTS, Agent, agent_class, make_agent
 from agents.base import is_trainable, optional, parse_agent
+from pcrl_gym.errors import did_you_mean
 from pcrl_gym.spec_strings import check_value, parse_spec
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
     entries = [_find(spec) for spec in specs]
     [(name, count)] = Counter(entry.name for entry in entries).most_common(1)
     if count > 1:
-        raise ValueError(f"Two agents are called {name!r}; give each class a `name` of its own")
+        raise ValueError(
+            f"Two agents are called {name!r}: give each class a `name` of its own, and each model "
+            "a folder that differs in the last two parts of its path"
+        )
     return entries
 
 
@@ -147,6 +151,9 @@ def training_budgets(
         raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
     if not isinstance(episodes, Mapping):  # "": a wrong number is one where nobody is trained, too
         episodes = dict.fromkeys(["", *agents], episodes)
+    elif unknown := [name for name in episodes if name not in agents]:
+        hint = did_you_mean(unknown[0], agents) if agents else "; it trains none"
+        raise ValueError(f"The run trains no agent {unknown[0]!r} for so many episodes{hint}")
     if minutes is None and (without := [name for name in agents if episodes.get(name) is None]):
         who = ", ".join(without)
         raise ValueError(

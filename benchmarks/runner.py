@@ -46,7 +46,8 @@ class Benchmark:
 
     Raises:
         DatasetError: If a split cannot be read.
-        RunFolderError: If the folder holds results of other settings, or something else.
+        RunFolderError: If the folder holds results of other settings, or something else, or another
+            folder lacks an agent that it is to have trained.
         ValueError: If the reward is unknown, or an agent that learns has no budget, no training
             split or one that is evaluated (for a frozen suite a single prompt is enough).
     """
@@ -74,6 +75,12 @@ class Benchmark:
         self.shard, self._share = shard, share_of(shard)
         self.device = device
         self.batch_size = batch_size
+        for entry in self.entries:
+            if entry.trained_in is not None:
+                from benchmarks.training import noted_training
+
+                for seed in entry.seeds(suite.seeds):
+                    noted_training(RunFolder(entry.trained_in), entry.trained_as, seed)
         learning = {entry.name: entry.cls for entry in self.entries if entry.trained_here}
         self.budgets = training_budgets(learning, train_minutes, train_episodes, quick=quick)
         self.reward = make_reward(suite.task_options()["reward"])

@@ -78,7 +78,10 @@ def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
     """Return the training whose weights a folder evaluates, or refuse other weights."""
     file = training_note(folder, agent, seed)
     if not file.is_file():
-        raise RunFolderError(f"{folder.path} holds no {agent} of seed {seed}")
+        raise RunFolderError(
+            f"{folder.path} holds no {agent} of seed {seed}: `benchmarks run` with the folder's "
+            f"settings and --agents {agent} trains it; or leave it out"
+        )
     note = json.loads(file.read_text(encoding="utf-8"))
     own = folder.path / note["training"]
     training = TrainingFolder(own if own.is_dir() else note["training"])

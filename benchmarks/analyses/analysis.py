@@ -62,7 +62,7 @@ class Analysis:
     x_label: str = ""
     y_label: str = ""
 
-    def markdown(self) -> str:
+    def __str__(self) -> str:
         """Return title, note and tables as Markdown; lone surrogates are escaped."""
         blocks = [f"### {self.title}\n\n{self.note}\n"]
         for heading, table in self.tables.items():
@@ -79,7 +79,7 @@ def write_analysis(
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(analysis), indent=1, allow_nan=False)
     write_file(place / f"{analysis.name}.json", text + "\n")
-    write_file(place / f"{analysis.name}.md", analysis.markdown())
+    write_file(place / f"{analysis.name}.md", str(analysis))
     picture = place / f"{analysis.name}.png"
     if draw is None:
         picture.unlink(missing_ok=True)  # shows the figures before these

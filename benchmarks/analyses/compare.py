@@ -13,6 +13,7 @@ from benchmarks.records import RunFolder
 from benchmarks.standings import join
 from benchmarks.statistics import Comparison, compare
 from benchmarks.tables import figure_grid
+from pcrl_gym.cli_tools import Names
 from pcrl_gym.errors import RunFolderError
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ _NOTE = (
 
 def run(
     folder: str | Path,
-    agents: Sequence[str] = (),
+    /,
     *,
+    agents: Names = (),
     others: Sequence[str | Path] = (),
     against: str | None = None,
 ) -> Analysis:

@@ -13,6 +13,7 @@ from benchmarks.analyses.analysis import Analysis, Series, Table, draw_lines, pa
 from benchmarks.records import RunFolder
 from benchmarks.statistics import survival_rate
 from benchmarks.suites import suite_of
+from pcrl_gym.cli_tools import Names, resumable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,10 +49,12 @@ def area(points: npt.ArrayLike) -> float | None:
     return float(np.trapezoid(y, x) / (x[-1] - x[0])) if len(x) > 1 else None
 
 
+@resumable()
 def run(
     folder: str | Path,
-    agents: Sequence[str],
+    /,
     *,
+    agents: Names,
     rates: Sequence[float] = RATES,
     device: str = "auto",
 ) -> Analysis:

@@ -136,7 +136,7 @@ def test_rates_use_the_agents_that_the_run_trained(
     out = tmp_path / "out"
     run(suite, out, [RATED])
     trained = list(Learner.trained)
-    analysis = rates.run(out, ["random", RATED], rates=[0, 0.5])
+    analysis = rates.run(out, agents=["random", RATED], rates=[0, 0.5])
     assert Learner.trained == trained
     assert read_analyses(out) == [analysis]
     rows = analysis.tables["validation_seen"].rows
@@ -144,17 +144,17 @@ def test_rates_use_the_agents_that_the_run_trained(
     assert achieved["rated", 0.0] == achieved["random", 0.0] == 0.0
     assert achieved["rated", 0.5] == pytest.approx(0.5, abs=0.1)
     assert {row[4] for row in rows if row[1] == 0.0} == {1.0}
-    resumed = rates.run(out, ["random", RATED], rates=[0, 0.5])  # nothing is evaluated twice
+    resumed = rates.run(out, agents=["random", RATED], rates=[0, 0.5])  # nothing is evaluated twice
     assert resumed == analysis
 
 
 def test_agents_without_a_rate_have_no_curve(suite: Suite, tmp_path: Path):
     run(suite, tmp_path / "out", ["keep_all"])
     with pytest.raises(ValueError, match="keep_all take no rate"):
-        rates.run(tmp_path / "out", ["keep_all"])
+        rates.run(tmp_path / "out", agents=["keep_all"])
     for wrong in ([2.0], []):
         with pytest.raises(ValueError, match="shares from 0 to 1"):
-            rates.run(tmp_path / "out", ["random"], rates=wrong)
+            rates.run(tmp_path / "out", agents=["random"], rates=wrong)
 
 
 @pytest.mark.usefixtures("shared_generator")
@@ -166,7 +166,7 @@ def test_transfer_evaluates_every_run_with_every_generator(
     for folder in folders:
         run(dataclasses.replace(suite, generator="micro"), folder, [RATED])
     trained = list(Learner.trained)
-    analysis = transfer.run(folders, [RATED], tmp_path / "matrix")
+    analysis = transfer.run(folders, agents=[RATED], out=tmp_path / "matrix")
     assert Learner.trained == trained
     assert read_analyses(tmp_path / "matrix") == [analysis]
     table = analysis.tables["rated, validation_seen"]
@@ -175,9 +175,9 @@ def test_transfer_evaluates_every_run_with_every_generator(
     # Both runs trained the same agents against the same generator.
     assert len({cell for row in table.rows for cell in row[1:]}) == 1
     with pytest.raises(ValueError, match="nothing to transfer"):
-        transfer.run(folders, ["keep_all"], tmp_path / "x")
+        transfer.run(folders, agents=["keep_all"], out=tmp_path / "x")
     with pytest.raises(ValueError, match=r"names of their own, got .*one, .*one"):
-        transfer.run([folders[0]] * 2, [RATED], tmp_path / "x")
+        transfer.run([folders[0]] * 2, agents=[RATED], out=tmp_path / "x")
 
 
 def test_policies_that_a_run_did_not_evaluate_leave_gaps(tmp_path: Path):
@@ -198,11 +198,13 @@ def test_policies_that_a_run_did_not_evaluate_leave_gaps(tmp_path: Path):
 def test_missing_trained_agents_are_told(suite: Suite, tmp_path: Path):
     run(suite, tmp_path / "out", ["keep_all"])
     (entry,) = find_agents([RATED])
-    benchmark = Benchmark(
-        suite, [entry.from_run(tmp_path / "out")], tmp_path / "x", generator=make_generator()
-    )
-    with pytest.raises(RunFolderError, match="holds no rated of seed 0"):
-        benchmark.run()
+    moved = entry.from_run(tmp_path / "out")
+    with pytest.raises(RunFolderError, match=r"holds no rated of seed 0: .*--agents rated trains"):
+        Benchmark(suite, [moved], tmp_path / "x")
+    run(suite, tmp_path / "out", [RATED])
+    (tmp_path / "out" / "training" / "rated-seed1.json").unlink()
+    with pytest.raises(RunFolderError, match="holds no rated of seed 1"):
+        Benchmark(suite, [moved], tmp_path / "x")
 
 
 def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
@@ -212,7 +214,7 @@ def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
         run(dataclasses.replace(suite, generator=model, tokenizer=model), tmp_path / name, [RATED])
     folders = [tmp_path / name for name in sorted(models.TOKENIZERS)[:2]]
     with pytest.raises(ValueError, match="which differ"):
-        transfer.run(folders, [RATED], tmp_path / "out", device="cpu")
+        transfer.run(folders, agents=[RATED], out=tmp_path / "out", device="cpu")
 
 
 def test_net_time_saved_by_hand():
