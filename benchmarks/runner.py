@@ -208,11 +208,9 @@ class Benchmark:
 
     def _weights(self, folder: RunFolder, job: Job) -> Path:
         from agents.runs.folder import TrainingFolder
-        from benchmarks.training import note_training, noted_training, train, training_note
+        from benchmarks.training import note_training, train, training_note
 
         entry, seed, _ = job
-        if entry.trained_in is not None:
-            return noted_training(RunFolder(entry.trained_in), entry.trained_as, seed).weights
         path = folder.training(entry.name, seed)
         if entry.trained_here and not training_note(folder, entry.name, seed).exists():
             budget = self.budgets[entry.name]
@@ -241,8 +239,6 @@ class Benchmark:
         elif entry.policies:
             own = (entry.policies[seed].digest()[:12] for seed in entry.seeds(self.suite.seeds))
             meaning += f", policies {', '.join(own)}"
-        elif entry.trained_in is not None:
-            meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:
             meaning += f", rate {entry.rate:g}"
         if entry.ranks_by is not None:

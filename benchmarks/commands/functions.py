@@ -45,10 +45,7 @@ def as_command(run: Callable[..., Any]) -> Callable[..., int | None]:
     @resumable()
     def command(*arguments: Any, **options: Any) -> int | None:
         result = run(*arguments, **options)
-        if not hasattr(result, "markdown"):
-            return result
-        print(result.markdown(), end="")
-        return None
+        return result.show() if hasattr(result, "show") else result
 
     command.__doc__ = run.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
