@@ -36,8 +36,6 @@ class Entry:
     trainable: bool  # has `train`, `save` and `load`, and so is trained first
     oracle: bool  # sees the generator's answers
     rate: float | None = None  # share of the droppable units to drop; None: as it decides
-    trained_in: Path | None = None  # result folder that trained it; None: this one
-    trained_as: str = ""  # its name in that folder
     # What was trained elsewhere, by seed.
     policies: Mapping[int, TrainingFolder] = field(default_factory=dict)
     # The language model by which it ranks units, "" for the run's generator; None: it does not.
@@ -46,7 +44,7 @@ class Entry:
     @property
     def trained_here(self) -> bool:
         """Whether the benchmark has to train it."""
-        return self.trainable and self.trained_in is None and not self.policies
+        return self.trainable and not self.policies
 
     @property
     def takes_rate(self) -> bool:
@@ -56,11 +54,6 @@ class Entry:
     def at_rate(self, rate: float) -> Entry:
         """Return the agent that drops a share of the units, under a name that says so."""
         return dataclasses.replace(self, name=f"{self.name}-rate{rate:g}", rate=rate)
-
-    def from_run(self, folder: Path, label: str = "") -> Entry:
-        """Return the agent as another run trained it; `label` is added to its name."""
-        name = f"{self.name}-{label}" if label else self.name
-        return dataclasses.replace(self, name=name, trained_in=folder)
 
     def seeds(self, count: int) -> range:
         """Return the seeds to evaluate: `count` of them, or one for an agent without chance."""
@@ -120,7 +113,6 @@ def _find(spec: str) -> Entry:
         seeded="seed" in inspect.signature(cls).parameters and not oracle,
         trainable=is_trainable(cls),
         oracle=oracle,
-        trained_as=name,
         ranks_by=settings.get("model", "") if optional(cls, "ranker") else None,
     )
 

@@ -75,12 +75,6 @@ class Benchmark:
         self.shard, self._share = shard, share_of(shard)
         self.device = device
         self.batch_size = batch_size
-        for entry in self.entries:
-            if entry.trained_in is not None:
-                from benchmarks.training import noted_training
-
-                for seed in entry.seeds(suite.seeds):
-                    noted_training(RunFolder(entry.trained_in), entry.trained_as, seed)
         learning = {entry.name: entry.cls for entry in self.entries if entry.trained_here}
         self.budgets = training_budgets(learning, train_minutes, train_episodes, quick=quick)
         self.reward = make_reward(suite.task_options()["reward"])
@@ -215,11 +209,9 @@ class Benchmark:
 
     def _weights(self, folder: RunFolder, job: Job) -> Path:
         from agents.runs.folder import TrainingFolder
-        from benchmarks.training import note_training, noted_training, train, training_note
+        from benchmarks.training import note_training, train, training_note
 
         entry, seed, _ = job
-        if entry.trained_in is not None:
-            return noted_training(RunFolder(entry.trained_in), entry.trained_as, seed).weights
         path = folder.training(entry.name, seed)
         if entry.trained_here and not training_note(folder, entry.name, seed).exists():
             budget = self.budgets[entry.name]
@@ -248,8 +240,6 @@ class Benchmark:
         elif entry.policies:
             own = (entry.policies[seed].digest()[:12] for seed in entry.seeds(self.suite.seeds))
             meaning += f", policies {', '.join(own)}"
-        elif entry.trained_in is not None:
-            meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:
             meaning += f", rate {entry.rate:g}"
         if entry.ranks_by is not None:

@@ -90,8 +90,9 @@ def command_name(path: str) -> str:
 def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
     """Run a command line on words, by default those of the process, and return its exit status.
 
-    A command returns nothing, its exit status, or what is printed, as `str` writes it. Errors are
-    one line on stderr, except for bugs. Without a command, the help goes there.
+    A command returns nothing, its exit status, or what is printed: as `str` writes it, or on a
+    terminal as its method `show` does if it has one. Errors are one line on stderr, except for bugs. Without
+    a command, the help goes there.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -107,7 +108,10 @@ def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
                 return 2
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         if not isinstance(result, int | None):
-            print(result, end="")
+            if sys.stdout.isatty() and hasattr(result, "show"):
+                result.show()
+            else:
+                print(result, end="")
             result = 0
         sys.stdout.flush()
         return result or 0

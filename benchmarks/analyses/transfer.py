@@ -41,7 +41,7 @@ def run(
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
-    from benchmarks.training import noted_training, tokenizer_of
+    from benchmarks.training import from_run, tokenizer_of
 
     check_drawing()
     sources = {Path(folder).resolve().name: RunFolder(folder) for folder in folders}
@@ -51,10 +51,10 @@ def run(
     if idle := [entry.name for entry in entries if not entry.trainable]:
         raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer")
     suites = {label: suite_of(own.settings) for label, own in sources.items()}
-    trained = [noted_training(own, e.trained_as, 0) for own in sources.values() for e in entries]
+    seeds = max(suite.seeds for suite in suites.values())
+    moved = [from_run(e, own, seeds, label) for e in entries for label, own in sources.items()]
     for suite in suites.values():
-        tokenizer_of(trained, suite)  # refuses those that differ
-    moved = [e.from_run(own.path, label) for e in entries for label, own in sources.items()]
+        tokenizer_of([entry.policies[0] for entry in moved], suite)  # refuses those that differ
     # All are built first, which checks them.
     runs = {s: Benchmark(suite, moved, Path(out, s), device=device) for s, suite in suites.items()}
     rows = {label: benchmark.run() for label, benchmark in runs.items()}

@@ -65,8 +65,8 @@ def table(folder: str, /, *, details: bool = False, others: tuple[str, ...] = ()
     Args:
         folder: Result folder.
         details: The further figures: interquartile mean, rates, second tokenizer, gold answers.
-        others: Result folders whose rows stand in the same table; "standings" is the published one
-            of the suite.
+        others: Result folders whose rows stand in the same table, of the splits that all have;
+            "standings" is the published one of the suite.
     """
     from benchmarks.records import RunFolder
     from benchmarks.standings import join

@@ -85,6 +85,8 @@ def test_folders_are_compared_and_the_first_holds_its_pairs(tmp_path: Path):
     assert not (mine / "analyses").exists()
     some = lines(run(mine, agents=["a", "b (theirs)"], others=[theirs], against="c"))
     assert [line.split(",")[0] for line in some] == ["a", "b (theirs)"]
+    assert run(mine, agents=["b", "a"]).tables
+    assert not (mine / "analyses").exists()
     (pair,) = run(mine).tables["seen"].rows
     assert pair[:2] == ("a", "b")
     assert (mine / "analyses" / "compare.md").is_file()
