@@ -33,7 +33,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
 		--agents random keep_all truncation stopwords self_information:model=micro-prompts ppo scst --seeds 2 --out $(OUT)
 
-# Writes benchmarks/leaderboard, within an hour on two cores; `make page` shows it. Resumable.
+# Writes benchmarks/leaderboard, in about an hour on two quiet cores; `make page` shows it. Resumable.
 standings: $(INSTALLED)
 	$(MAKE) --no-print-directory -j2 standings-rates standings-transfer
 	for suite in micro micro-seq2seq; do \

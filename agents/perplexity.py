@@ -21,7 +21,7 @@ DEFAULT_RATE = 0.45
 
 
 class PerplexityAgent(SurprisalRanker):
-    """Drops predictable units in segments; each is judged after the compressed ones before it.
+    """Drops predictable units by segment, each judged after the compressed earlier ones.
 
     Unlike self-information, which judges every unit in view of the whole original prompt before it,
     a unit that only repeats what was dropped is unexpected here and stays.

@@ -18,7 +18,10 @@ from pcrl_gym.errors import MissingExtraError
 
 
 class PPOAgent(NetworkAgent):
-    """Learns keep masks by PPO; see `NetworkAgent` for arguments, budgets and determinism."""
+    """Learns keep masks by PPO.
+
+    See `NetworkAgent` for arguments, budgets and determinism.
+    """
 
     name = "ppo"
     config_class = PPOConfig

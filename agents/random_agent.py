@@ -12,7 +12,7 @@ DEFAULT_DROP_PROBABILITY = 0.1
 
 
 class RandomAgent:
-    """Drops each droppable unit with a fixed probability, or a fixed share of them at random.
+    """Drops droppable units at random: each with a fixed probability, or a fixed share.
 
     The draw for a prompt depends on the seed, the prompt's id and how many of its units are still
     droppable, not on what was asked before: the order of prompts, their grouping into batches and a

@@ -16,10 +16,11 @@ from pcrl_gym.compressor.network import KeepNetwork
 
 
 class SCSTAgent(NetworkAgent):
-    """Learns keep masks by self-critical policy gradient; see `NetworkAgent`.
+    """Learns keep masks by self-critical policy gradient.
 
-    The defaults are for micro; the settings that PCRL published for real models are in
-    `gpt2-xl.yaml`, `flan-t5-xl.yaml` and `llama2-7b-chat.yaml` in `agents/configs`.
+    See `NetworkAgent` for arguments, budgets and determinism. The defaults are for micro; the
+    settings that PCRL published for real models are in `gpt2-xl.yaml`, `flan-t5-xl.yaml` and
+    `llama2-7b-chat.yaml` in `agents/configs`.
     """
 
     name = "scst"

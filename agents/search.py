@@ -130,7 +130,7 @@ class _Track:
 
 
 class SearchAgent(OracleAgent):
-    """Keeps what a search with the task's own scorer found best: a ceiling, not a competitor.
+    """Keeps what a search with the task's scorer found best: a ceiling, no competitor.
 
     Args:
         budget: Most masks scored per prompt, at least 1; see `search`.

@@ -16,7 +16,7 @@ DEFAULT_RATE = 0.5
 
 
 class SelfInformationAgent(SurprisalRanker):
-    """Drops the droppable units of lowest self-information `-log p(unit | prompt before it)`.
+    """Drops the units of lowest self-information, `-log p(unit | prompt before it)`.
 
     Args:
         rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.

@@ -11,7 +11,7 @@ from agents.__main__ import COMMANDS as AGENTS_COMMANDS
 from pcrl_gym.cli_tools import add_commands, command_name, make_app, run_app
 
 _NAME = "python -m benchmarks"
-_RUN = "benchmarks.commands.running:run"
+_RUN = "benchmarks.commands.run:run"
 _TRAIN = "agents.commands:train"
 _SERVER = "--model Qwen/Qwen3-0.6B --base-url http://localhost:8000/v1"
 # By function, what follows the command's name in its example.
@@ -19,7 +19,7 @@ _FIRST = {
     _RUN: "--suite micro --agents keep_all scst --out runs/mine",
     _TRAIN: AGENTS_COMMANDS[_TRAIN],
     "benchmarks.commands.tables:table": "runs/mine --with standings",
-    "benchmarks.commands.functions:compare": "runs/mine --with standings --against scst",
+    "benchmarks.analyses.compare:run": "runs/mine --with standings --against scst",
     "benchmarks.commands.tables:report": "runs/mine",
     "benchmarks.commands.tables:validate": "runs/mine",
     "benchmarks.commands.tables:ls": "suites",
@@ -30,19 +30,19 @@ _FURTHER = {
     "benchmarks.commands.tuning:finetune": "--model gpt2 --data alpaca_plus --out runs/gpt2",
 }
 _ANALYSE = {
-    "benchmarks.commands.functions:rates": "runs/mine --agents random scst --rates 0.3 0.6",
-    "benchmarks.commands.functions:transfer": "runs/a runs/b --agents scst --out runs/transfer",
-    "benchmarks.commands.functions:dropped": "runs/mine --agents random stopwords",
-    "benchmarks.commands.functions:judge": f"runs/mine {_SERVER} --limit 100",
-    "benchmarks.commands.functions:timing": "runs/mine",
+    "benchmarks.analyses.rates:run": "runs/mine --agents random scst --rates 0.3 0.6",
+    "benchmarks.analyses.transfer:run": "runs/a runs/b --agents scst --out runs/transfer",
+    "benchmarks.analyses.dropped:run": "runs/mine --agents random stopwords",
+    "benchmarks.analyses.judge:run": f"runs/mine {_SERVER} --limit 100",
+    "benchmarks.analyses.timing:run": "runs/mine",
     "benchmarks.commands.tables:records": "runs/mine --agents keep_all",
 }
 _SPEED = {
-    "benchmarks.commands.functions:throughput": "--models micro --out runs/throughput.json",
-    "benchmarks.commands.functions:latency": "--policy runs/compressor --generator gpt2",
-    "benchmarks.commands.functions:concurrency": f"{_SERVER} --levels 1 8",
-    "benchmarks.commands.functions:on_gpu": "runs/gpu",
-    "benchmarks.commands.functions:scaling": "--figures benchmarks/results/scaling-cpu.json",
+    "benchmarks.speed.throughput:run": "--models micro --out runs/throughput.json",
+    "benchmarks.speed.latency:run": "--policy runs/compressor --generator gpt2",
+    "benchmarks.speed.concurrency:run": f"{_SERVER} --levels 1 8",
+    "benchmarks.speed.on_gpu:run": "runs/gpu",
+    "benchmarks.scaling:run": "--figures benchmarks/results/scaling-cpu.json",
 }
 
 _FLAGS = {

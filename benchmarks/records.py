@@ -144,7 +144,7 @@ class RunFolder:
             settings: JSON object with the key "agents" (name -> specification).
 
         Raises:
-            RunFolderError: If the folder holds other settings or something else.
+            RunFolderError: If the folder holds other settings, published results or something else.
         """
         path = Path(path)
         settings = json.loads(json.dumps(settings))
@@ -257,7 +257,8 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
     """Check that results of these settings may go into a folder, and return what it has.
 
     Every wanted setting must be the folder's, but agents may join as long as no name gets a second
-    meaning: else RunFolderError names each difference. None if no run got as far as its settings.
+    meaning: else RunFolderError names each difference. Published results are refused. None if no
+    run got as far as its settings.
     """
     from agents.runs.config import differences
 
@@ -267,6 +268,11 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
     if not path.is_dir() or {file.name for file in path.iterdir()} <= _BEFORE_SETTINGS:
         return None
     stored = _read_settings(path)
+    if (path / ALL_RECORDS).exists():  # `RunFolder.frame` would read nothing else
+        raise RunFolderError(
+            f"{path} holds published results, to which nothing is added: give another --out, and "
+            f"see both in one table by `benchmarks table NEW --with {path}`"
+        )
     own = {name: stored["agents"].get(name, now) for name, now in wanted["agents"].items()}
     if found := differences({key: stored.get(key) for key in wanted} | {"agents": own}, wanted):
         raise RunFolderError(

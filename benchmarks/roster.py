@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents import AGENTS, Agent, agent_class, make_agent
 from agents.base import is_trainable, optional, parse_agent
+from pcrl_gym.errors import did_you_mean
 from pcrl_gym.spec_strings import check_value, parse_spec
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ class Entry:
     trainable: bool  # has `train`, `save` and `load`, and so is trained first
     oracle: bool  # sees the generator's answers
     rate: float | None = None  # share of the droppable units to drop; None: as it decides
-    trained_in: Path | None = None  # result folder that trained it; None: this one
-    trained_as: str = ""  # its name in that folder
     # What was trained elsewhere, by seed.
     policies: Mapping[int, TrainingFolder] = field(default_factory=dict)
     # The language model by which it ranks units, "" for the run's generator; None: it does not.
@@ -45,7 +44,7 @@ class Entry:
     @property
     def trained_here(self) -> bool:
         """Whether the benchmark has to train it."""
-        return self.trainable and self.trained_in is None and not self.policies
+        return self.trainable and not self.policies
 
     @property
     def takes_rate(self) -> bool:
@@ -55,11 +54,6 @@ class Entry:
     def at_rate(self, rate: float) -> Entry:
         """Return the agent that drops a share of the units, under a name that says so."""
         return dataclasses.replace(self, name=f"{self.name}-rate{rate:g}", rate=rate)
-
-    def from_run(self, folder: Path, label: str = "") -> Entry:
-        """Return the agent as another run trained it; `label` is added to its name."""
-        name = f"{self.name}-{label}" if label else self.name
-        return dataclasses.replace(self, name=name, trained_in=folder)
 
     def seeds(self, count: int) -> range:
         """Return the seeds to evaluate: `count` of them, or one for an agent without chance."""
@@ -90,7 +84,10 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
     entries = [_find(spec) for spec in specs]
     [(name, count)] = Counter(entry.name for entry in entries).most_common(1)
     if count > 1:
-        raise ValueError(f"Two agents are called {name!r}; give each class a `name` of its own")
+        raise ValueError(
+            f"Two agents are called {name!r}: give each class a `name` of its own, and each model "
+            "a folder that differs in the last two parts of its path"
+        )
     return entries
 
 
@@ -116,7 +113,6 @@ def _find(spec: str) -> Entry:
         seeded="seed" in inspect.signature(cls).parameters and not oracle,
         trainable=is_trainable(cls),
         oracle=oracle,
-        trained_as=name,
         ranks_by=settings.get("model", "") if optional(cls, "ranker") else None,
     )
 
@@ -147,6 +143,9 @@ def training_budgets(
         raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
     if not isinstance(episodes, Mapping):  # "": a wrong number is one where nobody is trained, too
         episodes = dict.fromkeys(["", *agents], episodes)
+    elif unknown := [name for name in episodes if name not in agents]:
+        hint = did_you_mean(unknown[0], agents) if agents else "; it trains none"
+        raise ValueError(f"The run trains no agent {unknown[0]!r} for so many episodes{hint}")
     if minutes is None and (without := [name for name in agents if episodes.get(name) is None]):
         who = ", ".join(without)
         raise ValueError(

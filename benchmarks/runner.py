@@ -46,7 +46,8 @@ class Benchmark:
 
     Raises:
         DatasetError: If a split cannot be read.
-        RunFolderError: If the folder holds results of other settings, or something else.
+        RunFolderError: If the folder holds results of other settings, or something else, or another
+            folder lacks an agent that it is to have trained.
         ValueError: If the reward is unknown, or an agent that learns has no budget, no training
             split or one that is evaluated (for a frozen suite a single prompt is enough).
     """
@@ -209,11 +210,9 @@ class Benchmark:
 
     def _weights(self, folder: RunFolder, job: Job) -> Path:
         from agents.runs.folder import TrainingFolder
-        from benchmarks.training import note_training, noted_training, train, training_note
+        from benchmarks.training import note_training, train, training_note
 
         entry, seed, _ = job
-        if entry.trained_in is not None:
-            return noted_training(RunFolder(entry.trained_in), entry.trained_as, seed).weights
         path = folder.training(entry.name, seed)
         if entry.trained_here and not training_note(folder, entry.name, seed).exists():
             budget = self.budgets[entry.name]
@@ -242,8 +241,6 @@ class Benchmark:
         elif entry.policies:
             own = (entry.policies[seed].digest()[:12] for seed in entry.seeds(self.suite.seeds))
             meaning += f", policies {', '.join(own)}"
-        elif entry.trained_in is not None:
-            meaning += f", trained in {entry.trained_in.resolve().name}"
         if entry.rate is not None:
             meaning += f", rate {entry.rate:g}"
         if entry.ranks_by is not None:

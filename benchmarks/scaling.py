@@ -11,7 +11,10 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclopts.types import PositiveInt
+
 from benchmarks.markdown import align
+from pcrl_gym.cli_tools import Names
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -56,18 +59,19 @@ PER_REPLICA = 64  # rewards per update in the second half of the table of speeds
 
 
 def run(
-    models: Sequence[str] = ("micro", "gpt2-29m", "gpt2-124m"),
+    *,
+    models: Names = ("micro", "gpt2-29m", "gpt2-124m"),
     rewards: Sequence[int] = (8, 32, 128),
     lengths: Sequence[int] = (48, 96, 192),
-    repeats: int = 3,
+    repeats: PositiveInt = 3,
     figures: str | None = None,
     out: str | None = None,
 ) -> None:
     """Time the stages of updates on the CPU, fit their costs, compute what many GPUs would earn.
 
     Args:
-        models: Causal generators, see `benchmarks.speed.models`.
-        rewards: Rewards per update, multiples of `SAMPLES`.
+        models: Causal generators: micro, gpt2-29m, gpt2-124m, llama-135m, or folders.
+        rewards: Rewards per update, multiples of 8.
         lengths: Tokens per original prompt, at least 32.
         repeats: How often each case is measured; the fastest counts.
         figures: File of an earlier run whose tables are shown; nothing is measured.

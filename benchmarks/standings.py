@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.records import ALL_RECORDS, Record, RunFolder, check_settings, choose
+from benchmarks.records import ALL_RECORDS, Record, RunFolder, choose
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import write_file
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 PUBLISHED = Path(__file__).parent / "leaderboard"
-_OWN = {"agents", "seeds"}  # settings in which folders may differ that stand in one table
+# Settings in which folders may differ that stand in one table: the tokenizer is that of evaluated
+# policies, and of the splits those count that all have.
+_OWN = {"agents", "seeds", "tokenizer", "splits", "checksums"}
 
 
 def publish(folder: RunFolder, to: str | Path) -> Path:
@@ -60,19 +62,41 @@ def join(
 ) -> tuple[DataFrame, dict[str, Any]]:
     """Return the records of a folder together with those of others, and the settings of all.
 
-    The others are folders of the same suite and prompts, or "standings". An agent whose name is
-    taken by an earlier folder is called `<agent> (<folder>)`. Without `agents` all are returned.
+    The others are folders of the same suite and prompts, or "standings"; the records are those of
+    the splits that all have. An agent whose name is taken by an earlier folder is called
+    `<agent> (<folder>)`, with the path as given if two folders have one name. Without `agents` all
+    are returned.
+
+    Raises:
+        RunFolderError: If a folder has no results, other settings, or no split in common.
+        ValueError: If there are no such standings, or no results of an agent.
     """
     import pandas as pd
 
+    from agents.runs.config import differences
+
+    titles = {name: Path(name).name or name for name in map(str, others)}
+    opened = {n: standings(folder.settings) if n == "standings" else RunFolder(n) for n in titles}
+    splits = set(folder.settings["splits"])
+    splits.intersection_update(*(other.settings["splits"] for other in opened.values()))
+    for name, other in opened.items():
+        keys = other.settings.keys() - _OWN if splits else {"splits"}
+        there, here = (
+            {key: settings.get(key) for key in keys}
+            | {"checksums": {s: settings.get("checksums", {}).get(s) for s in splits}}
+            for settings in (other.settings, folder.settings)
+        )
+        if found := differences(there, here, (f"in {name}", f"in {folder.path}")):
+            raise RunFolderError(
+                "Only results of the same suite and prompts stand in one table, but these differ:\n"
+                + found
+            )
     frames, meanings = [folder.frame()], dict(folder.settings["agents"])
-    for name in map(str, others):
-        other = standings(folder.settings) if name == "standings" else RunFolder(name)
-        rules = {key: folder.settings.get(key) for key in other.settings.keys() - _OWN}
-        check_settings(other.path, rules | {"agents": {}})
-        title = name if name == "standings" else other.path.name
+    for name, other in opened.items():
+        title = name if list(titles.values()).count(titles[name]) > 1 else titles[name]
         new = {a: f"{a} ({title})" if a in meanings else a for a in other.settings["agents"]}
         meanings |= {new[agent]: meaning for agent, meaning in other.settings["agents"].items()}
         frames.append(other.frame().replace({"agent": new}))
-    joined = choose(pd.concat(frames, ignore_index=True), folder.path, agents)
-    return joined, folder.settings | {"agents": meanings}
+    joined = pd.concat(frames, ignore_index=True)
+    chosen = choose(joined[joined["split"].isin(splits)], folder.path, agents)
+    return chosen, folder.settings | {"agents": meanings}

@@ -80,11 +80,10 @@ def interquartile_mean(values: npt.ArrayLike, axis: int | None = None) -> Any:
 def bootstrap_interval(
     *grids: npt.ArrayLike,
     statistic: Callable[..., Any] = np.mean,
-    level: float = 0.95,
     replicates: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a statistic, over seeds and prompts.
+    """Return the 95 % percentile bootstrap interval of a statistic, over seeds and prompts.
 
     Each replicate draws P prompts with replacement, the same for every seed and grid, and for each
     grid S of its seeds, and takes the statistic of the drawn cells. It covers chance in training
@@ -96,13 +95,12 @@ def bootstrap_interval(
         *grids: A figure per seed and prompt, shape (seeds, prompts), finite; of more than one all
             with the same prompts.
         statistic: Takes for each grid its drawn cells, shape (resamples, cells), and `axis=1`.
-        level: Coverage, in (0, 1): from the (1 - level) / 2 to the (1 + level) / 2 quantile.
         replicates: Number of resamples.
         seed: Seed of the resampling, which uses a generator of its own.
 
     Raises:
         ValueError: If a grid has another shape, is empty or not finite, the grids differ in their
-            number of prompts, or level or replicates are out of range.
+            number of prompts, or replicates is not positive.
 
     Example:
         >>> bootstrap_interval([[0.0, 1.0]])
@@ -112,9 +110,8 @@ def bootstrap_interval(
     prompts = values[0].shape[1]
     if any(grid.shape[1] != prompts for grid in values):
         raise ValueError(f"All grids must have the same prompts, got {[g.shape for g in values]}")
-    if not 0.0 < level < 1.0 or replicates < 1:
-        given = f"{level} and {replicates}"
-        raise ValueError(f"level must lie in (0, 1) and replicates be positive; got {given}")
+    if replicates < 1:
+        raise ValueError(f"replicates must be positive, got {replicates}")
     rng = np.random.default_rng(seed)
     chunk = max(1, _CELLS // max(grid.size for grid in values))
     figures = []
@@ -124,7 +121,7 @@ def bootstrap_interval(
         seeds = [rng.integers(len(grid), size=(size, len(grid), 1)) for grid in values]
         cells = (grid[own, drawn] for grid, own in zip(values, seeds, strict=True))
         figures.append(statistic(*(drawn.reshape(size, -1) for drawn in cells), axis=1))
-    low, high = np.quantile(np.concatenate(figures), [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    low, high = np.quantile(np.concatenate(figures), [0.025, 0.975])
     return float(low), float(high)
 
 

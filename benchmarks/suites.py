@@ -18,7 +18,7 @@ from pcrl_gym.micro.tasks import CHECKSUMS
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.scoring.rewards import make_reward, with_measure
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
-from pcrl_gym.spec_strings import format_spec, parse_spec
+from pcrl_gym.spec_strings import check_settings, format_spec, parse_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,8 @@ SUITES: Final = {s.id: s for pair in zip(_FULL, _SMALL, strict=True) for s in pa
 def suite_of(settings: Mapping[str, Any]) -> Suite:
     """Return the suite that a result folder was made of, from its settings."""
     names = {field.name for field in dataclasses.fields(Suite)} & settings.keys()
-    taken = {name: settings[name] for name in names}
-    lists = {name: tuple(value) for name, value in taken.items() if isinstance(value, list)}
-    return Suite(**taken | lists | {"id": settings["suite"]})
+    taken = {name: settings[name] for name in names} | {"id": settings["suite"]}
+    return Suite(**check_settings(taken, Suite, "settings"))
 
 
 def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:

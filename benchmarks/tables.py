@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmarks.cost import DEFAULT_PRICES, Prices, net_saving
@@ -22,6 +23,7 @@ from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
+    from rich.console import Console
     from rich.table import Table
 
 Row = dict[str, Any]
@@ -169,8 +171,8 @@ def figure_grid(own: DataFrame) -> DataFrame:
     if grid.size != len(own) or grid.isna().any(axis=None):  # a prompt twice, or not there
         agent, split = own[["agent", "split"]].iloc[0]
         raise RunFolderError(
-            f"The seeds of agent {agent} on {split} hold different prompts. Delete "
-            f"records/{agent} and run again"
+            f"The seeds of agent {agent} on {split} hold different prompts, or one twice: evaluate "
+            "it again, in a new folder"
         )
     return grid
 
@@ -210,16 +212,37 @@ def _cell(row: Row, key: str) -> str:
     return cell(row[key]) + (ORACLE_MARK if key == "agent" and row["oracle"] else "")
 
 
+def print_grid(heading: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a table in at most 100 columns; cells of more than 16 characters are folded."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=heading, box=None, pad_edge=False, collapse_padding=True)
+    for place, (title, *cells) in enumerate(zip(columns, *lines, strict=True)):
+        longest = max(map(len, cells), default=0)
+        title = fill(title, max(8, longest), break_long_words=False)
+        options: Any = {"no_wrap": True, "justify": "right"} if place and longest <= 16 else {}
+        table.add_column(title, overflow="fold", **options)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    _terminal().print(table)
+
+
+def _terminal() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console.width = min(WIDTH, console.width)
+    return console
+
+
 def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
     """Print the leaderboard in at most 100 columns, the best of each column in bold green.
 
     The figures are those of `format_leaderboard`, without what no agent has a figure for; intervals
     stand with their figures. Agents that see the generator's answers are never the best.
     """
-    from rich.console import Console
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    console.width = min(WIDTH, console.width)
+    console = _terminal()
     for split, own in _by_split(rows):
         title = f"{own[0]['suite']}, {split} (generator: {own[0]['generator']})"
         console.print(title, style="bold", markup=False)
@@ -228,9 +251,10 @@ def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
         for column in columns:
             left_out.update(_IN_PLACE_OF.get(column.key, ()))
         figures = [c for c in columns if c.kind == "figure" and c.key not in left_out]
-        rouge = [column for column in figures if details and "ROUGE" in column.title]
-        for part in filter(None, ([column for column in figures if column not in rouge], rouge)):
-            console.print(_terminal_table(own, part))
+        # Further figures do not fit beside one another.
+        size = 6 if details else len(figures)
+        for start in range(0, len(figures), size):
+            console.print(_terminal_table(own, figures[start : start + size]))
         console.print(notes(own), end="\n\n" if notes(own) else "\n", markup=False)
     if not rows:
         console.print("No finished results yet.")

@@ -1,8 +1,8 @@
 """The trained agents of a result folder: trained here or by `python -m agents train`, and noted.
 
 `training/<agent>-seed<k>/` is the training, an `agents.runs.folder.TrainingFolder`. Beside it,
-`training/<agent>-seed<k>.json` notes what was evaluated: the path of the training, relative to the
-result folder where it is its own, and the SHA-256 of the weights.
+`training/<agent>-seed<k>.json` notes what was evaluated: the path of the training, absolute or, of
+one of its own, relative to the result folder, and the SHA-256 of the weights.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def note_training(folder: RunFolder, agent: str, seed: int, training: TrainingFo
     """Note which weights are evaluated, unless that is done, and return their checked folder."""
     file = training_note(folder, agent, seed)
     if not file.exists():
-        own = training.path.is_relative_to(folder.path)
-        path = training.path.relative_to(folder.path) if own else training.path
+        own = training.path == folder.training(agent, seed)
+        path = training.path.relative_to(folder.path) if own else training.path.resolve()
         note = {"training": path.as_posix(), "sha256": training.digest()}
         file.parent.mkdir(exist_ok=True)
         write_file(file, json.dumps(note, indent=2) + "\n")
@@ -78,10 +78,12 @@ def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
     """Return the training whose weights a folder evaluates, or refuse other weights."""
     file = training_note(folder, agent, seed)
     if not file.is_file():
-        raise RunFolderError(f"{folder.path} holds no {agent} of seed {seed}")
+        raise RunFolderError(
+            f"{folder.path} holds no {agent} of seed {seed}: `benchmarks run` with the folder's "
+            f"settings and --agents {agent} trains it; or leave it out"
+        )
     note = json.loads(file.read_text(encoding="utf-8"))
-    own = folder.path / note["training"]
-    training = TrainingFolder(own if own.is_dir() else note["training"])
+    training = TrainingFolder(folder.path / note["training"])
     if not training.path.is_dir() or training.digest() != note["sha256"]:
         raise RunFolderError(
             f"the weights in {training.path} are gone or no longer those of {file}, which "
@@ -92,7 +94,7 @@ def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
 
 def find_policies(runs: Sequence[str | Path]) -> list[TrainingFolder]:
     """Return the folders of training runs; each must have stored an agent."""
-    found = [TrainingFolder(run) for run in runs]
+    found = [TrainingFolder(Path(run).resolve()) for run in runs]  # workers may start elsewhere
     for policy in found:
         policy.stored_config(), policy.weights
     return found
@@ -125,6 +127,12 @@ def with_policies(
                 f"{suite.seeds} seeds: train more, or give fewer with --seeds"
             )
     return entries
+
+
+def from_run(entry: Entry, folder: RunFolder, seeds: int, label: str = "") -> Entry:
+    """Return an agent as another run trained it; `label` is added to its name."""
+    policies = {seed: noted_training(folder, entry.name, seed) for seed in entry.seeds(seeds)}
+    return replace(entry, name=f"{entry.name}-{label}" if label else entry.name, policies=policies)
 
 
 def trained_on(policies: Iterable[TrainingFolder]) -> Iterator[tuple[str, list[Prompt]]]:

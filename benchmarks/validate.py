@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain, product
 from operator import ne
@@ -17,14 +17,13 @@ from benchmarks.gold import against_gold
 from benchmarks.records import RunFolder, kept_text
 from benchmarks.suites import SUITES, Suite, suite_of
 from benchmarks.tables import TOKENS, Row, make_rows
-from pcrl_gym.errors import RunFolderError
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import dataset_checksum, pick_evenly
 from pcrl_gym.prompts.prompt_text import framed
 from pcrl_gym.prompts.template import ChatTemplate, make_template
 from pcrl_gym.scoring.ratio import compression_ratio
 from pcrl_gym.scoring.rewards import RewardInputs, make_reward
-from pcrl_gym.scoring.rouge import MEASURES, Measure
+from pcrl_gym.scoring.rouge import Measure, measure_by_name
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -73,6 +72,7 @@ def validate(
     Returns:
         What was found. Nothing is raised for a bad folder.
     """
+    from benchmarks.evaluate import token_counter
     from pcrl_gym.generators.loading import load_generator
 
     report = Report()
@@ -80,14 +80,18 @@ def validate(
         opened = RunFolder(folder)
         settings, frame = opened.settings, opened.frame()
         suite, template = suite_of(settings), _template(settings)
-        rows = make_rows(frame, settings)
-    except (RunFolderError, KeyError, TypeError, ValueError) as error:
+        needed = {"generator_fingerprint", *(f"checksums.{split}" for split in suite.splits)}
+        if lacking := needed - settings.keys() - {f"checksums.{key}" for key in suite.checksums}:
+            raise ValueError(f"settings.json lacks {', '.join(sorted(lacking))}")
+        reward, measure = make_reward(suite.reward), measure_by_name(suite.measure)
+        count_second, rows = token_counter(suite.second_tokenizer), make_rows(frame, settings)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         report.problems.append(f"the folder cannot be read: {type(error).__name__}: {error}")
         return report
     report.notes.append(f"{len(frame)} records of {len(settings['agents'])} agents read")
     _check_suite(suite, settings, report)
     _check_prompts(opened, suite, frame, template, report)
-    wrong = wrong_figures(frame, make_reward(suite.reward), MEASURES[suite.measure])
+    wrong = wrong_figures(frame, reward, measure, count_second)
     report.add(
         f"{_place(frame.loc[at])}: {', '.join(wrong.columns[of])} does not follow from the record"
         for at, of in wrong[wrong.any(axis=1)].iterrows()
@@ -111,7 +115,9 @@ def validate(
     return report
 
 
-def wrong_figures(frame: DataFrame, reward: Any, measure: Measure) -> DataFrame:
+def wrong_figures(
+    frame: DataFrame, reward: Any, measure: Measure, count_second: Callable[..., list[int]]
+) -> DataFrame:
     """Return which figures, a column each, do not follow from the texts and counts of a record."""
     import pandas
 
@@ -121,6 +127,8 @@ def wrong_figures(frame: DataFrame, reward: Any, measure: Measure) -> DataFrame:
         "similarity": list(map(measure, answers, frame["output"])),
         "compression_ratio": compression_ratio(*frame[TOKENS].to_numpy().T),
         "reward": reward(RewardInputs(*terms.to_numpy().T)),
+        "second_original_tokens": count_second(frame["prompt"].tolist()),
+        "second_compressed_tokens": count_second(frame["compressed_prompt"].tolist()),
     }
     lengths = {"gold": answers.str.len().where(gold != ""), "cut": frame["gold_cut"]}
     for kind, ends in lengths.items():
@@ -188,8 +196,9 @@ def _check_prompts(
 ) -> None:
     try:  # which prompts the first run left out
         text = (opened.path / "provenance.json").read_text(encoding="utf-8")
-        skipped = dict(json.loads(text)["runs"][0]["skipped_prompts"])
-    except (OSError, KeyError, IndexError, TypeError, ValueError):
+        by_split = json.loads(text)["runs"][0]["skipped_prompts"]
+        skipped = {split: set(ids) for split, ids in by_split.items()}
+    except (AttributeError, OSError, KeyError, IndexError, TypeError, ValueError):
         skipped = {}
     for split in suite.splits:
         known: dict[str, Prompt] = {}

@@ -76,19 +76,23 @@ def add_commands(
 
 
 def command_name(path: str) -> str:
-    """Return the name of the command that the function of an import path becomes.
+    """Return the name of the command that a function becomes: its own, of `run` its module's.
 
     Example:
-        >>> command_name("benchmarks.commands.speed:on_gpu")
-        'on-gpu'
+        >>> command_name("agents.commands:train"), command_name("benchmarks.speed.on_gpu:run")
+        ('train', 'on-gpu')
     """
-    return path.rpartition(":")[2].replace("_", "-")
+    module, _, function = path.rpartition(":")
+    name = module.rpartition(".")[2] if function == "run" else function
+    return name.replace("_", "-")
 
 
 def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
     """Run a command line on words, by default those of the process, and return its exit status.
 
-    Errors are one line on stderr, except for bugs. Without a command, the help goes there.
+    A command returns nothing, its exit status, or what is printed: as `str` writes it, or on a
+    terminal as its method `show` does if it has one. Errors are one line on stderr, except for bugs. Without
+    a command, the help goes there.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -102,9 +106,15 @@ def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
 
                 app.help_print(words, console=Console(stderr=True))
                 return 2
-        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        if not isinstance(result, int | None):
+            if sys.stdout.isatty() and hasattr(result, "show"):
+                result.show()
+            else:
+                print(result, end="")
+            result = 0
         sys.stdout.flush()
-        return status or 0
+        return result or 0
     except CycloptsError as error:
         return _fail(str(error).rstrip("."), 2)
     except FAILURES as error:
@@ -166,7 +176,7 @@ def _pairs(_: Any, tokens: Sequence[Token]) -> dict[str, str]:
     return pairs
 
 
-Names = Annotated[tuple[str, ...], Parameter(converter=_names)]
+Names = Annotated[Sequence[str], Parameter(converter=_names)]
 """Words with spaces between them or, where none has settings, commas."""
 
 Pairs = Annotated[

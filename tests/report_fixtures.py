@@ -53,9 +53,7 @@ def report_folder(path: Path, prompts: int = 30, **settings: Any) -> Path:
         (trained / "metrics.jsonl").write_text("\n".join(lines), encoding="utf-8")
     line = Series("half", ((0.1, 0.9), (0.5, 0.7)))
     tables = {"seen": Table(("agent", "rate"), (("half", 0.5), ("<i>", None)))}
-    write_analysis(
-        path, Analysis("lines", "Rates", "By rate.", tables, (line,), "rate", "similarity")
-    )
+    write_analysis(path, Analysis("lines", "Rates", "By rate.", tables, (line,)))
     run = {"started": "2026-01-02T03:04:05+00:00", "git": {"commit": "f" * 40, "dirty": True}}
     (path / "provenance.json").write_text(json.dumps({"runs": [run]}), encoding="utf-8")
     return path

@@ -124,6 +124,16 @@ def test_wrong_arguments_are_one_line(words: list[str], message: str, capsys):
     assert not error.endswith(".\n")
 
 
+@pytest.mark.parametrize(
+    ("result", "status", "printed"), [(None, 0, ""), (1, 1, ""), ("a\n", 0, "a\n")]
+)
+def test_what_a_command_returns_is_its_status_or_printed(result, status, printed, capsys):
+    app = make_app("tool", "Test.", "tool")
+    app.command(lambda: result, name="give")
+    assert run_app(app, ["give"]) == status
+    assert capsys.readouterr().out == printed
+
+
 def test_interrupted_commands_that_continue_say_so(capsys):
     @resumable()
     def interrupted() -> None:

@@ -121,8 +121,14 @@ def _to_mapping(section: Any) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if k not in unset}
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def differences(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    where: tuple[str, str] = ("in the folder", "now"),
+) -> str:
     """Return the keys of two nested mappings whose values differ, one line each.
+
+    `where` says what stands behind the values of each.
 
     Example:
         >>> differences({"agent": {"lr": 0.1}, "seed": 1}, {"agent": {"lr": 0.2}, "seed": 1})
@@ -130,7 +136,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     stored, given = dict(_flatten(before)), dict(_flatten(now))
     return "\n".join(
-        f"  {key}: {stored.get(key)!r} in the folder, {given.get(key)!r} now"
+        f"  {key}: {stored.get(key)!r} {where[0]}, {given.get(key)!r} {where[1]}"
         for key in sorted(stored.keys() | given.keys())
         if stored.get(key) != given.get(key)
     )

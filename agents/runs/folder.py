@@ -1,7 +1,7 @@
 """The folder of a training run.
 
     config.yaml           what was asked for, defaults and the policy's tokenizer filled in;
-                          compared when the run is resumed
+                          compared when the run is resumed, see `_FREE`
     identity.json         checksum of the prompts, name and fingerprint of the generator and the
                           text that a chat template writes around a prompt, compared too
     metrics.jsonl         a line per update and per evaluation
@@ -44,6 +44,9 @@ _TRAINING, _PROGRESS, _EVALUATION = "training.safetensors", "progress.json", "ev
 _BEFORE_UPDATES = {
     "lock", "config.yaml", "config.yaml.tmp", "identity.json", "identity.json.tmp",
 }  # fmt: skip
+
+# By section what does not decide a run, and so may change when it is resumed.
+_FREE = {"task": ("device", "batch_size", "cache"), "run": ("loggers",)}
 
 
 class TrainingFolder:
@@ -192,15 +195,17 @@ class TrainingFolder:
 
 
 def check_folder(path: str | Path, config: RunConfig) -> None:
-    """Refuse a folder with something else than this run, with other loggers at most."""
+    """Refuse a folder with something else than this run; what does not decide it may differ."""
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the run")
     if not path.is_dir() or {entry.name for entry in path.iterdir()} <= _BEFORE_UPDATES:
         return
     stored = TrainingFolder(path).stored_config()
-    stored["run"]["loggers"] = list(config.run.loggers)
-    if changed := differences(stored, config.to_mapping()):
+    given = config.to_mapping()
+    for section, names in _FREE.items():
+        stored[section] |= {name: given[section][name] for name in names}
+    if changed := differences(stored, given):
         raise RunFolderError(
             f"{path} holds a run with another configuration:\n{changed}\n"
             "Repeat its configuration to resume it, or give another folder"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agents.runs.drawing import line_style, png
 from benchmarks.markdown import align, cell, escaped
+from benchmarks.tables import print_grid
 from pcrl_gym.storage.atomic import write_file
 
 if TYPE_CHECKING:
@@ -58,17 +59,30 @@ class Analysis:
     title: str
     note: str  # what the figures are and how they are to be read
     tables: Mapping[str, Table]  # by heading
-    series: tuple[Series, ...] = ()  # lines of a chart, if there is one
-    x_label: str = ""
-    y_label: str = ""
+    series: tuple[Series, ...] = ()  # reward by episodes of training, if these are learning curves
 
-    def markdown(self) -> str:
+    def __str__(self) -> str:
         """Return title, note and tables as Markdown; lone surrogates are escaped."""
         blocks = [f"### {self.title}\n\n{self.note}\n"]
         for heading, table in self.tables.items():
             cells = [list(table.columns), *([cell(value) for value in row] for row in table.rows)]
             blocks.append(f"#### {heading}\n\n{align(cells)}")
         return escaped("\n".join(blocks))
+
+    def show(self) -> None:
+        """Print it for a terminal, in tables of at most 100 columns.
+
+        What stands in a column "note" follows the table, by number.
+        """
+        print(escaped(f"{self.title}\n\n{self.note}\n"))
+        for heading, table in self.tables.items():
+            lines = [[escaped(cell(value)) for value in row] for row in table.rows]
+            numbers = {"": ""}
+            if table.columns[-1] == "note":
+                for line in lines:
+                    line[-1] = numbers.setdefault(line[-1], str(len(numbers)))
+            print_grid(heading, table.columns, lines)
+            print(*(f"{number}: {note}\n" for note, number in numbers.items() if note), sep="")
 
 
 def write_analysis(
@@ -79,7 +93,7 @@ def write_analysis(
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(analysis), indent=1, allow_nan=False)
     write_file(place / f"{analysis.name}.json", text + "\n")
-    write_file(place / f"{analysis.name}.md", analysis.markdown())
+    write_file(place / f"{analysis.name}.md", str(analysis))
     picture = place / f"{analysis.name}.png"
     if draw is None:
         picture.unlink(missing_ok=True)  # shows the figures before these

@@ -13,6 +13,7 @@ from benchmarks.records import RunFolder
 from benchmarks.standings import join
 from benchmarks.statistics import Comparison, compare
 from benchmarks.tables import figure_grid
+from pcrl_gym.cli_tools import Names
 from pcrl_gym.errors import RunFolderError
 
 if TYPE_CHECKING:
@@ -28,19 +29,22 @@ _NOTE = (
 
 def run(
     folder: str | Path,
-    agents: Sequence[str] = (),
+    /,
     *,
+    agents: Names = (),
     others: Sequence[str | Path] = (),
     against: str | None = None,
 ) -> Analysis:
     """Compare the agents of a result folder in mean reward, in pairs or against one of them.
 
-    Tables of all pairs of the folder's own agents are written into it, too.
+    The tables of all pairs are written into the folder, too, unless some are chosen by `--agents`,
+    `--with` or `--against`.
 
     Args:
         folder: Result folder, or one of published results.
         agents: The agents to compare; none given: all.
-        others: Result folders whose agents take part; "standings" is the published one.
+        others: Result folders whose agents take part, on the splits that all have; "standings" is
+            the published one.
         against: Agent that each other one is compared with, in a line, best first.
 
     Raises:
@@ -54,7 +58,7 @@ def run(
     if against is not None:
         return verdicts(frame, against)
     analysis = compare_agents(frame, agents)
-    if not others and source.parts():  # published results stay as they are
+    if not (agents or others) and source.parts():  # published results stay as they are
         write_analysis(source.path, analysis)
     return analysis
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import regex
 from benchmarks.analyses.analysis import Analysis, Table, draw_lines, panels, write_analysis
 from benchmarks.markdown import escaped  # pandas refuses lone surrogates
 from benchmarks.records import RunFolder
+from pcrl_gym.cli_tools import Names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +53,7 @@ _CLASS = {word: name for name, words in reversed(_LISTS.items()) for word in wor
 CLASSES = (*_LISTS, "punctuation", "other")
 
 
-def run(folder: str | Path, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Analysis:
+def run(folder: str | Path, /, *, agents: Names = (), splits: Names = ()) -> Analysis:
     """Show which words the agents of a result folder keep and drop, and write it into the folder.
 
     Args:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from benchmarks.analyses.analysis import Analysis, Table, first_seeds, panels, write_analysis
 from benchmarks.markdown import cell, escaped
 from benchmarks.records import RunFolder
 from benchmarks.statistics import bootstrap_interval
+from pcrl_gym.cli_tools import Names, resumable
 from pcrl_gym.errors import BudgetExceededError, GeneratorError
 from pcrl_gym.generators.openai.replies import Reply
 from pcrl_gym.generators.openai.sender import Sender, send_all
@@ -65,20 +68,22 @@ _VERDICTS: dict[Any, Verdict] = {"a": "A", "b": "B", "tie": "tie"}
 _SCORES = {"win": 1.0, "tie": 0.5, "disagree": 0.5, "equal": 0.5, "loss": 0.0}
 
 
+@resumable()
 def run(
     folder: str | Path,
+    /,
     *,
     model: str,
     base_url: str,
-    agents: Sequence[str] = (),
-    splits: Sequence[str] = (),
-    limit: int | None = None,
-    max_requests: int | None = None,
-    max_tokens: int | None = None,
-    price_per_million_input: float | None = None,
-    price_per_million_output: float | None = None,
-    verdict_tokens: int = 64,
-    **sending: Any,
+    agents: Names = (),
+    splits: Names = (),
+    limit: PositiveInt | None = None,
+    max_requests: NonNegativeInt | None = None,
+    max_tokens: NonNegativeInt | None = None,
+    price_per_million_input: NonNegativeFloat | None = None,
+    price_per_million_output: NonNegativeFloat | None = None,
+    verdict_tokens: PositiveInt = 64,
+    sending: Annotated[dict[str, Any] | None, Parameter(parse=False)] = None,
 ) -> Analysis:
     """Ask a chat model which answer it prefers, in both orders, and write the analysis "judge".
 
@@ -92,23 +97,17 @@ def run(
             that thinks.
         agents: Agents to judge, each by its first seed; none given: all.
         splits: Splits to judge; none given: all that have results.
-        limit: Prompts per agent and split, spread evenly; None: all.
-        max_requests: Most requests that this call sends, retries included; None: any.
-        max_tokens: Tokens of questions and verdicts after which it sends nothing more; None: any.
+        limit: Prompts per agent and split, spread evenly; by default all.
+        max_requests: Most requests that this call sends, retries included; by default any.
+        max_tokens: Tokens of questions and verdicts after which nothing more is sent; by default
+            any.
         price_per_million_input: Price of a million tokens of questions.
         price_per_million_output: Price of a million tokens of verdicts.
         verdict_tokens: Most tokens of one verdict; a judge that thinks aloud needs more.
-        **sending: Other fields of `pcrl_gym.generators.openai.sender.Sender`; see `SENDING`.
+        sending: Other fields of `pcrl_gym.generators.openai.sender.Sender`; see `SENDING`.
     """
     import pandas
 
-    for name, value in (("limit", limit), ("verdict_tokens", verdict_tokens)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    prices = price_per_million_input, price_per_million_output
-    for price in prices:
-        if price is not None and not 0.0 <= price < math.inf:
-            raise ValueError(f"A price must be a finite number of at least 0, got {price}")
     source = RunFolder(folder)
     every = first_seeds(source.frame(agents, splits))
     frame = pandas.concat(own.iloc[pick_evenly(len(own), limit)] for _, own in every)
@@ -121,11 +120,12 @@ def run(
         max_requests=max_requests,
         max_total_tokens=max_tokens,
         limit_name="verdict_tokens (--verdict-tokens)",
-        **(SENDING | sending),
+        **(SENDING | (sending or {})),
     )
     with DiskCache(source.path / CACHE) as cache:
         replies = _ask(sender, cache, frame, verdict_tokens)
     judge = f"{model} at {sender.base_url}"
+    prices = price_per_million_input, price_per_million_output
     analysis = analyse(frame, replies, judge=judge, prices=prices)
     return write_analysis(source.path, analysis, draw)
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.runs.drawing import check_drawing
-from benchmarks.analyses.analysis import Analysis, Series, Table, draw_lines, panels, write_analysis
+from benchmarks.analyses.analysis import Analysis, Table, draw_lines, panels, write_analysis
 from benchmarks.records import RunFolder
 from benchmarks.statistics import survival_rate
 from benchmarks.suites import suite_of
+from pcrl_gym.cli_tools import Names, resumable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,10 +49,12 @@ def area(points: npt.ArrayLike) -> float | None:
     return float(np.trapezoid(y, x) / (x[-1] - x[0])) if len(x) > 1 else None
 
 
+@resumable()
 def run(
     folder: str | Path,
-    agents: Sequence[str],
+    /,
     *,
+    agents: Names,
     rates: Sequence[float] = RATES,
     device: str = "auto",
 ) -> Analysis:
@@ -68,6 +71,7 @@ def run(
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
+    from benchmarks.training import from_run
 
     check_drawing()
     source = RunFolder(folder)
@@ -76,10 +80,10 @@ def run(
         raise ValueError(f"{', '.join(stubborn)} take no rate; leave such agents out")
     if not rates or not all(0.0 <= rate <= 1.0 for rate in rates):
         raise ValueError(f"Rates are shares from 0 to 1, at least one, got {list(rates)}")
-    here = [e.from_run(source.path) if e.trainable else e for e in entries]
+    suite, out = suite_of(source.settings), source.path / "rates"
+    here = [from_run(e, source, suite.seeds) if e.trainable else e for e in entries]
     at_rates = [entry.at_rate(rate) for entry in here for rate in rates]
-    out = source.path / "rates"
-    Benchmark(suite_of(source.settings), at_rates, out, device=device).run()
+    Benchmark(suite, at_rates, out, device=device).run()
     return write_analysis(source.path, analyse(RunFolder(out).frame()), draw)
 
 
@@ -105,27 +109,15 @@ def analyse(frame: DataFrame) -> Analysis:
     )
     baseline = areas[areas["agent"] == "random"].set_index("split")["similarity"]
     areas["similarity - random's"] = areas["similarity"] - areas["split"].map(baseline)
-    first = next(iter(splits))
-    curves = _curves(splits[first]).items()
-    return Analysis(
-        name="rates",
-        title="Rate-quality curves",
-        note=_NOTE,
-        tables={name: Table.of(table) for name, table in {AREAS: areas, **splits}.items()},
-        series=tuple(Series(agent, tuple(curve.dropna().items())) for agent, curve in curves),
-        x_label=f"share of units to drop, {first}",
-        y_label="similarity",
-    )
-
-
-def _curves(means: DataFrame) -> DataFrame:
-    return means.pivot(index="requested", columns="agent", values="similarity")
+    tables = {name: Table.of(table) for name, table in {AREAS: areas, **splits}.items()}
+    return Analysis("rates", "Rate-quality curves", _NOTE, tables)
 
 
 def draw(figure: Figure, analysis: Analysis) -> None:
     """Draw the curves of every split."""
-    curves = {split: table for split, table in analysis.tables.items() if split != AREAS}
-    for axes, table in panels(figure, curves):
+    splits = {split: table for split, table in analysis.tables.items() if split != AREAS}
+    for axes, table in panels(figure, splits):
+        curves = table.pivot(index="requested", columns="agent", values="similarity")
         # Straight past the rates of other agents.
-        draw_lines(axes, _curves(table).interpolate("index", limit_area="inside"))
+        draw_lines(axes, curves.interpolate("index", limit_area="inside"))
         axes.set(xlabel="share of units to drop", ylabel="similarity")

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclopts.types import PositiveInt
+
 from benchmarks.analyses.analysis import Analysis, Table, first_seeds, write_analysis
 from benchmarks.records import RunFolder
 from benchmarks.speed.latency import milliseconds
@@ -36,7 +38,7 @@ def net_saved(compress_ms: float, before_ms: float, after_ms: float) -> float:
     return before_ms - after_ms - compress_ms
 
 
-def run(folder: str | Path, *, prompts: int = 256, device: str = "auto") -> Analysis:
+def run(folder: str | Path, /, *, prompts: PositiveInt = 256, device: str = "auto") -> Analysis:
     """Measure a result folder's prompts with its generator, and write the analysis into the folder.
 
     Args:

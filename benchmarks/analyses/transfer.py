@@ -12,6 +12,7 @@ from agents.runs.drawing import check_drawing
 from benchmarks.analyses.analysis import Analysis, Table, panels, write_analysis
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
+from pcrl_gym.cli_tools import Names, resumable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +23,9 @@ _NOTE = (
 )
 
 
+@resumable()
 def run(
-    folders: Sequence[str | Path], agents: Sequence[str], out: str | Path, *, device: str = "auto"
+    folders: Sequence[str | Path], /, *, agents: Names, out: str | Path, device: str = "auto"
 ) -> Analysis:
     """Evaluate the trained agents of every folder with the generator of every folder.
 
@@ -39,7 +41,7 @@ def run(
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
-    from benchmarks.training import noted_training, tokenizer_of
+    from benchmarks.training import from_run, tokenizer_of
 
     check_drawing()
     sources = {Path(folder).resolve().name: RunFolder(folder) for folder in folders}
@@ -49,14 +51,13 @@ def run(
     if idle := [entry.name for entry in entries if not entry.trainable]:
         raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer")
     suites = {label: suite_of(own.settings) for label, own in sources.items()}
-    trained = [noted_training(own, e.trained_as, 0) for own in sources.values() for e in entries]
+    seeds = max(suite.seeds for suite in suites.values())
+    moved = [from_run(e, own, seeds, label) for e in entries for label, own in sources.items()]
     for suite in suites.values():
-        tokenizer_of(trained, suite)  # refuses those that differ
-    moved = [e.from_run(own.path, label) for e in entries for label, own in sources.items()]
-    rows = {
-        label: Benchmark(suite, moved, Path(out) / label, device=device).run()
-        for label, suite in suites.items()
-    }
+        tokenizer_of([entry.policies[0] for entry in moved], suite)  # refuses those that differ
+    # All are built first, which checks them.
+    runs = {s: Benchmark(suite, moved, Path(out, s), device=device) for s, suite in suites.items()}
+    rows = {label: benchmark.run() for label, benchmark in runs.items()}
     return write_analysis(out, analyse(rows, [entry.name for entry in entries]), draw)
 
 

@@ -22,8 +22,9 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
 def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
     """Join what is finished in several result folders in one, which equals an unsharded run.
 
-    `out` may hold what was merged before. If settings or results of one part differ, nothing is
-    written. The leaderboard, which takes reading all records, is left out.
+    `out` may hold what was merged before. If settings or results of one part differ, or a folder
+    holds published results, nothing is written. The leaderboard is left out: it takes reading all
+    records.
     """
     sources, out = [RunFolder(folder) for folder in folders], Path(out)
     if not sources:
@@ -31,7 +32,7 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
     if any(source.path.resolve() == out.resolve() for source in sources):
         raise ValueError(f"{out} is one of the folders to merge; give another --out")
     settings = sources[0].settings
-    for source in sources[1:]:
+    for source in sources:
         check_settings(source.path, settings)
         settings = {**settings, "agents": {**settings["agents"], **source.settings["agents"]}}
     if check_settings(out, settings) is not None:

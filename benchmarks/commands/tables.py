@@ -48,14 +48,15 @@ def ls(what: Kind, /, *, dataset: str = "micro") -> None:
     else:
         names = {name: agent_class(name).__doc__ for name in AGENTS}
         names["module:Class"] = "one of your own"
+    width = max(map(len, names))
     for name, about in names.items():
-        print(f"{name:24}", (about or "").partition("\n")[0])
+        print(f"{name:{width}} ", (about or "").partition("\n")[0])
 
 
 def _about(suite: Suite) -> str:
-    data = f"{suite.dataset or 'your dataset'}, {suite.generator or 'your generator'}"
+    data = f"data {suite.dataset or 'yours'}, generator {suite.generator or 'yours'}"
     size = f"{suite.seeds} seeds" + (f", {suite.limit} prompts a split" if suite.limit else "")
-    return f"version {suite.version}: {data}; {suite.unit}s, {size}"
+    return f"v{suite.version}: {data}, {suite.unit}s, {size}"
 
 
 def table(folder: str, /, *, details: bool = False, others: tuple[str, ...] = ()) -> None:
@@ -64,8 +65,8 @@ def table(folder: str, /, *, details: bool = False, others: tuple[str, ...] = ()
     Args:
         folder: Result folder.
         details: The further figures: interquartile mean, rates, second tokenizer, gold answers.
-        others: Result folders whose rows stand in the same table; "standings" is the published one
-            of the suite.
+        others: Result folders whose rows stand in the same table, of the splits that all have;
+            "standings" is the published one of the suite.
     """
     from benchmarks.records import RunFolder
     from benchmarks.standings import join

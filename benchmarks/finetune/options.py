@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+from annotated_types import Ge
+
+from agents.runs.config import PositiveFloat, PositiveInt
 from pcrl_gym.prompts.template import check_template
 from pcrl_gym.spec_strings import check_fields
 
@@ -68,20 +71,20 @@ class Options:
     model: str | None = None
     from_config: ShapeName | None = None
     template: str = "alpaca"
-    minutes: float | None = None
-    epochs: float | None = None
-    steps: int | None = None
-    lr: float | None = None
-    batch_tokens: int | None = None
-    accumulate: int = 1
-    max_tokens: int | None = None
+    minutes: PositiveFloat | None = None
+    epochs: PositiveFloat | None = None
+    steps: PositiveInt | None = None
+    lr: PositiveFloat | None = None
+    batch_tokens: PositiveInt | None = None
+    accumulate: PositiveInt = 1
+    max_tokens: PositiveInt | None = None
     bf16: Literal["auto", "yes", "no"] = "auto"
-    lora: int = 0
+    lora: Annotated[int, Ge(0)] = 0
     seed: int = 0
-    checkpoint_steps: int = 500
+    checkpoint_steps: PositiveInt = 500
     splits: tuple[str, ...] | None = None
-    evaluate_limit: int | None = None
-    max_new_tokens: int = 30
+    evaluate_limit: PositiveInt | None = None
+    max_new_tokens: PositiveInt = 30
 
     def __post_init__(self) -> None:
         check_fields(self, "finetune")
@@ -94,10 +97,6 @@ class Options:
         ):
             if wrong:
                 raise ValueError(message)
-        for name, value in asdict(self).items():
-            number = isinstance(value, (int, float)) and name != "seed"
-            if number and (value < 0 or (value == 0 and name != "lora")):
-                raise ValueError(f"{name} must be more than 0, got {value}")
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the weights, and so must not change when a run is resumed."""

@@ -106,6 +106,6 @@ def draw_lines(figure: Figure, analysis: Analysis) -> None:
         style = styles.setdefault(agent, line_style(len(styles)))
         few = len(line.points) <= 20
         axes.plot(*zip(*line.points, strict=True), label=label, **style, ms=5 if few else 0)
-    axes.set(xlabel=analysis.x_label, ylabel=analysis.y_label)
+    axes.set(xlabel="episodes of training", ylabel="reward")
     axes.grid()
     figure.legend(loc="outside lower center", ncols=3)

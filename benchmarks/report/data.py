@@ -27,7 +27,7 @@ class Board:
     title: str  # suite, version and limit; with the folder's name where two titles are equal
     generator: str
     rows: dict[str, list[Any]]  # leaderboard rows of each split, best reward first
-    records: DataFrame | None  # None where standings were published without them
+    records: DataFrame
     run: dict[str, Any]  # what provenance.json says of the last run
     analyses: list[Analysis]  # the folder's, and how its agents learned
 
@@ -43,22 +43,19 @@ def read_boards(folders: Sequence[Path]) -> list[Board]:
 
 
 def _read(folder: RunFolder, title: str) -> Board:
-    path, runs = folder.path, [{}]
-    summary, provenance = path / "summary.json", path / "provenance.json"
-    records = folder.frame() if folder.has_results or not summary.is_file() else None
+    path, runs, records = folder.path, [{}], folder.frame()
     try:
-        published = json.loads(summary.read_bytes()) if records is None else []
-        if provenance.is_file():
+        if (provenance := path / "provenance.json").is_file():
             runs = json.loads(provenance.read_bytes())["runs"]
         analyses = read_analyses(path)
         if any(path.glob("training/*/metrics.jsonl")):
             analyses.append(learning(path))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
-            f"{path}: summary, provenance, analyses or training cannot be read: {error!r}"
+            f"{path}: provenance, analyses or training cannot be read: {error!r}"
         ) from error
     rows: dict[str, list[Any]] = {}
-    for row in published if records is None else make_rows(records, folder.settings):
+    for row in make_rows(records, folder.settings):
         rows.setdefault(row["split"], []).append(row)
     return Board(title, folder.settings["generator_name"], rows, records, runs[-1], analyses)
 
@@ -75,8 +72,7 @@ def learning(folder: Path) -> Analysis:
             means = [tuple(part.mean(axis=0).round(4).tolist()) for part in parts]
             lines.append(Series(file.parent.name.replace("-seed", ", seed "), tuple(means)))
     note = "Mean reward in training, a line per seed; neighboring updates are averaged."
-    labels = {"x_label": "episodes of training", "y_label": "reward"}
-    return Analysis("learning", "Learning curves", note, {}, tuple(lines), **labels)
+    return Analysis("learning", "Learning curves", note, {}, tuple(lines))
 
 
 def pareto_front(rows: Sequence[Mapping[str, Any]]) -> set[str]:

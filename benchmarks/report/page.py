@@ -86,7 +86,7 @@ def prompt_groups(boards: Sequence[Board]) -> list[list[dict[str, Any]]]:
     """Return the prompts of each split of each folder, each with the records of all agents."""
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for place, board in enumerate(boards):
-        for record in () if board.records is None else board.records.itertuples(index=False):
+        for record in board.records.itertuples(index=False):
             prompt = {key: getattr(record, key) for key in ("source", "prompt", "output", "gold")}
             prompt |= {"id": record.prompt_id, "split": f"{place}.{record.split}", "views": []}
             figures = [finite(getattr(record, key)) for key in FIGURES]

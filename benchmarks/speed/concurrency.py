@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Literal
 
+from cyclopts.types import PositiveInt
+
 from benchmarks.markdown import align
 from pcrl_gym.generators.openai.generator import OpenAIGenerator
 from pcrl_gym.named_datasets import load_prompts
@@ -17,9 +19,9 @@ def run(
     model: str,
     base_url: str,
     api: Literal["chat", "completions"] = "chat",
-    levels: tuple[int, ...] = (1, 4, 8, 16),
-    prompts: int = 64,
-    max_new_tokens: int = 30,
+    levels: tuple[PositiveInt, ...] = (1, 4, 8, 16),
+    prompts: PositiveInt = 64,
+    max_new_tokens: PositiveInt = 30,
 ) -> None:
     """Measure an OpenAI-compatible server with more and more requests in flight, print a table.
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
+from cyclopts.types import PositiveInt
+
 from benchmarks.speed import figures
 from benchmarks.speed.figures import NEW_TOKENS, SPLIT
 
@@ -20,8 +22,8 @@ def run(
     *,
     policy: str = "micro",
     generator: str = "micro",
-    prompts: int = 256,
-    repeats: int = 3,
+    prompts: PositiveInt = 256,
+    repeats: PositiveInt = 3,
     device: str = "auto",
     out: str | None = None,
 ) -> None:

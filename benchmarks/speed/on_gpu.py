@@ -42,7 +42,7 @@ _GPU: dict[str, Any] = {"models": "micro,gpt2-xl,flan-t5-xl,llama-7b", "shape": 
 _GPU |= {"prompts": 128, "answered": 500, "evaluated": 256}
 
 
-def run(out: str, *, data: str = "micro", encoder: str | None = None) -> int:
+def run(out: str, /, *, data: str = "micro", encoder: str | None = None) -> int:
     """Measure throughput, tuning and training on one GPU in ten minutes; smaller on a CPU.
 
     Args:

@@ -14,9 +14,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from cyclopts.types import NonNegativeInt, PositiveInt
+
 from benchmarks.speed import figures
 from benchmarks.speed.figures import SPLIT, format_rows
 from benchmarks.speed.models import GPU_SHAPES, KNOWN, build_generator, check_names
+from pcrl_gym.cli_tools import Names
 from pcrl_gym.micro import MICRO
 
 if TYPE_CHECKING:
@@ -32,15 +35,15 @@ _DROP_RATE = 0.15
 
 def run(
     *,
-    models: tuple[str, ...] = (),
+    models: Names = (),
     data: str = "micro",
     device: str = "auto",
     dtype: str = "auto",
-    prompts: int | None = None,
-    masks: tuple[str, ...] = MASKS,
-    repeats: int = 3,
+    prompts: PositiveInt | None = None,
+    masks: Names = MASKS,
+    repeats: PositiveInt = 3,
     policy: str | None = None,
-    policy_episodes: int = 6144,
+    policy_episodes: NonNegativeInt = 6144,
     out: str | None = None,
 ) -> int:
     """Compare the engine with plain `generate` and a bare forward pass in one run.

@@ -28,29 +28,29 @@ class TaskOptions:
 
     Attributes:
         dataset: `"micro"`, `"instruct"`, `"alpaca_plus"`, `"gpteacher"`, a `.json`, `.jsonl`,
-            `.csv` or `.parquet` file, a folder of split files or of `save_to_disk`, a Hugging Face
-            dataset id, or a sequence of `pcrl_gym.Prompt`.
+            `.csv` or `.parquet` file, a folder of split files or of `save_to_disk`, or a Hugging
+            Face dataset id; in Python also a sequence of `pcrl_gym.Prompt`.
         split: `"train"`, `"validation_seen"`, `"validation_unseen"` or `"validation_human"`.
-        columns: What to read keys of the dataset's rows as, `{"task": "instruction"}`; see
-            `pcrl_gym.load_prompts`.
-        generator: `"micro"`, `"micro-seq2seq"`, a Hugging Face id or folder (causal or
-            encoder-decoder), `"ray:NAME?replicas=4"` for one of these on a Ray cluster,
-            `"openai:MODEL@BASE_URL"` for a server, or a `Generator` object, which several
+        columns: What to read keys of the dataset's rows as: `task=instruction` on a command line,
+            else `{"task": "instruction"}`; see `pcrl_gym.load_prompts`.
+        generator: `"micro"`, `"micro-seq2seq"`, `"smollm2"`, a Hugging Face id or folder (causal or
+            encoder-decoder), a `.gguf` file, `"ray:NAME?replicas=4"` for one of these on a Ray cluster,
+            `"openai:MODEL@BASE_URL"` for a server; in Python also a `Generator`, which several
             environments may share.
-        tokenizer: The policy's tokenizer: id, folder or object; `None`: the generator's own, or
-            micro's if it has none.
+        tokenizer: The policy's tokenizer: id or folder, in Python also an object; by default the
+            generator's own, or micro's if it has none.
         unit: What one bit of the action keeps or drops: `"token"` or `"word"`.
         max_units: Length of observation and action; units past it are always kept and counted in
             `info`.
         max_prompt_tokens: Prompts with more generator tokens, the template's included, are left
-            out; `None`: only those that do not fit the generator's context.
+            out; by default only those that do not fit the generator's context.
         max_new_tokens: Longest answer, in generator tokens.
         max_steps: Steps per episode; edits accumulate, the reward comes with the last one.
         reward: `"threshold"`, `"linear"`, `"band"` or `"likelihood"`, also with settings as in
-            `"threshold:threshold=0.8,measure=rouge_l"`, or a `Reward` object.
+            `"threshold:threshold=0.8,measure=rouge_l"`; in Python also a `Reward`.
         template: `"alpaca"`, `"chat"` (the generator's chat template), the same with settings such
-            as `"chat:system=Be brief.,enable_thinking=false"`, or a `Template` object.
-        force_keep: Strings or compiled regular expressions whose matches cannot be dropped.
+            as `"chat:system=Be brief.,enable_thinking=false"`; in Python also a `Template`.
+        force_keep: Strings that cannot be dropped; in Python also compiled regular expressions.
         keep_digits: Whether numbers cannot be dropped.
         device: Where the generator runs: `"auto"` (cuda, then mps, then cpu), `"cpu"`, `"cuda"`,
             ...

@@ -12,6 +12,7 @@ import pytest
 import models
 from benchmarks.__main__ import main
 from benchmarks.records import RunFolder
+from benchmarks.roster import find_agents
 from imports import ROOT
 
 ODD_TEXTS = (
@@ -89,8 +90,13 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"train_episodes": "ppo=1,ppo=2"}, "'ppo' is there twice"),
         (
             {"train_episodes": "ppo=5", "agents": "bench_agents:Learner"},
-            "no training budget for le",
+            "trains no agent 'ppo' for so many episodes; known: learner",
         ),
+        (
+            {"train_episodes": "learnr=5", "agents": "bench_agents:Learner"},
+            "'learnr' for so many episodes; did you mean learner?",
+        ),
+        ({"train_episodes": "ppo=5"}, "'ppo' for so many episodes; it trains none"),
         ({"suite": "t0-short", "split": "train"}, "has the splits"),
     ],
 )
@@ -130,6 +136,44 @@ def test_frozen_suites_stay_as_they_are(tmp_path, arguments, message, capsys):
 def test_arguments_that_cannot_be_read_are_told(dataset, changes, capsys):
     assert main(custom(dataset, **changes)) == 2
     assert f"--{next(iter(changes)).replace('_', '-')}" in capsys.readouterr().err
+
+
+_JUDGE = "analyse judge x --model m --base-url http://localhost:1/v1"
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("speed latency", "--prompts 0"),
+        ("speed latency", "--repeats 0"),
+        ("speed throughput", "--prompts 0"),
+        ("speed throughput", "--repeats 0"),
+        ("speed throughput", "--policy-episodes -1"),
+        ("speed scaling", "--repeats 0"),
+        ("speed concurrency --model m --base-url u", "--levels 0"),
+        ("speed concurrency --model m --base-url u", "--prompts 0"),
+        ("speed concurrency --model m --base-url u", "--max-new-tokens 0"),
+        ("analyse timing x", "--prompts 0"),
+        (_JUDGE, "--limit 0"),
+        (_JUDGE, "--max-requests -1"),
+        (_JUDGE, "--max-tokens -1"),
+        (_JUDGE, "--verdict-tokens 0"),
+        (_JUDGE, "--price-input -1"),
+    ],
+)
+def test_numbers_out_of_range_are_told(words, option, capsys):
+    assert main([*words.split(), *option.split()]) == 2
+    assert f"for {option.split()[0]}. Must be >" in capsys.readouterr().err
+
+
+def test_options_that_are_not_required_have_names(capsys):
+    assert main(["speed", "scaling", "--models", "t5-60m"]) == 2
+    assert "for causal generators, got t5-60m" in capsys.readouterr().err
+
+
+def test_two_agents_of_one_name_are_told_what_to_change():
+    with pytest.raises(ValueError, match="a folder that differs in the last two parts"):
+        find_agents([f"self_information:model={folder}/b/model" for folder in "ac"])
 
 
 @pytest.mark.usefixtures("no_loading")
@@ -260,7 +304,7 @@ def test_killed_run_loses_the_unfinished_part_alone(dataset, tmp_path, gpt2_fold
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        ("suites", r"micro-ci +version \d+: micro, micro; tokens, 2 seeds, 64 prompts a split"),
+        ("suites", r"micro-ci +v\d+: data micro, generator micro, tokens, 2 seeds, 64 prompts"),
         ("agents", r"keep_all +Keeps every unit"),
         ("rewards", r"threshold +The compression achieved"),
         ("generators", r"openai:MODEL@BASE_URL +a model behind"),

@@ -342,11 +342,11 @@ def test_folders_and_data_that_do_not_belong_together_are_refused(
         ({"from_config": "gpt5"}, "from_config: expected 'gpt2-mini', 't5-mini'"),
         ({"from_config": "gpt2-mini", "lora": 4}, "needs --model"),
         ({"from_config": "gpt2-mini", "template": "chat"}, "needs alpaca"),
-        ({"model": "x", "minutes": 0.0}, "minutes must be more than 0"),
+        ({"model": "x", "minutes": 0.0}, "minutes: expected greater than 0"),
         ({"model": "x", "lr": float("nan")}, "lr: expected a finite number"),
         ({"model": "x", "bf16": "maybe"}, "bf16: expected 'auto', 'yes' or 'no'"),
         ({"model": "x", "steps": 1, "epochs": 1.0}, "one of --steps and --epochs"),
-        ({"model": "x", "lora": -1}, "lora must be more than 0"),
+        ({"model": "x", "lora": -1}, "lora: expected greater than or equal to 0"),
     ],
 )
 def test_wrong_options_are_refused(wrong, message):

@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from agents.__main__ import main as agents
+from agents.runs.folder import TrainingFolder
 from agents.scst import SCSTAgent
 from benchmarks.__main__ import main
 from benchmarks.analyses.analysis import read_analyses
 from benchmarks.records import RunFolder
 from benchmarks.suites import SUITES
-from benchmarks.training import find_policies, tokenizer_of
+from benchmarks.training import find_policies, note_training, noted_training, tokenizer_of
 from pcrl_gym import make_task
 
 SPLITS = ("validation_seen", "validation_unseen")
@@ -95,6 +96,19 @@ def test_policies_are_evaluated_as_they_were_trained(
     note = json.loads((out / "training" / "scst-seed1.json").read_text())
     assert note["training"] == str(policies[1])
     assert main(["validate", str(out), "--device", "cpu"]) == 0
+
+
+def test_policies_are_found_again_from_another_folder(
+    policies: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder.open(tmp_path / "out", {"agents": {}})
+    run = policies[0].resolve()
+    monkeypatch.chdir(run.parent)
+    (policy,) = find_policies([run.name])
+    assert policy.path == run
+    note_training(folder, "scst", 0, TrainingFolder(run.name))
+    monkeypatch.chdir(tmp_path)
+    assert noted_training(folder, "scst", 0).path == run
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "llama"])

@@ -18,7 +18,6 @@ from benchmarks.report.page import (
     script_json,
 )
 from benchmarks.report.tables import comma_separated, latex, latex_text, markdown
-from benchmarks.tables import write_leaderboard
 from imports import ROOT
 from pcrl_gym.errors import RunFolderError
 from report_fixtures import AGENTS, HOSTILE, report_folder
@@ -73,15 +72,6 @@ def test_what_cannot_be_reported_is_named(tmp_path):
 def test_folders_of_one_title_differ_by_name(folder, tmp_path):
     titles = [board.title for board in read_boards([folder, report_folder(tmp_path / "b", 2)])]
     assert titles == ["toy v2 (run)", "toy v2 (b)"]
-
-
-def test_standings_without_records_have_a_page_without_prompts(folder, boards, tmp_path):
-    write_leaderboard(RunFolder(folder))
-    for name in ("settings.json", "summary.json"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    published = read_boards([tmp_path])
-    assert latex(published) == latex(boards)
-    assert b'id="prompts"' not in make_page(published)
 
 
 def test_the_published_standings_have_a_page_with_drawings_of_the_analyses():

@@ -283,6 +283,9 @@ def test_a_training_that_was_cut_off_is_not_continued_with_other_settings(
     before_update(monkeypatch, stop)
     with pytest.raises(KeyboardInterrupt):
         run(suite, "bench_agents:Small", tmp_path / "out", train_episodes=800)
+    # What does not decide it may differ: the run goes on.
+    with pytest.raises(KeyboardInterrupt):
+        run(suite, "bench_agents:Small", tmp_path / "out", train_episodes=800, device="cpu")
     monkeypatch.setattr(Small, "defaults", Small.defaults | {"lr": 0.5})
     with pytest.raises(ValueError, match=r"agent\.lr: 0\.001 in the folder, 0\.5 now"):
         run(suite, "bench_agents:Small", tmp_path / "out", train_episodes=800)

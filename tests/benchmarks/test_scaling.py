@@ -105,7 +105,7 @@ def test_prompts_have_the_length_asked_for_and_differ() -> None:
 
 def test_a_run_writes_figures_that_can_be_shown_again(tmp_path: Path, capsys) -> None:
     out = tmp_path / "deep" / "scaling.json"
-    run(("micro",), rewards=(8, 16), lengths=(48,), repeats=2, out=str(out))
+    run(models=("micro",), rewards=(8, 16), lengths=(48,), repeats=2, out=str(out))
     printed = capsys.readouterr().out
     stored = json.loads(out.read_text())
     first, second = stored["cases"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pandas
 import pytest
 
 from bench_fixtures import SETTINGS, record
+from benchmarks.cluster.merge import merge
 from benchmarks.records import RunFolder, kept_text
 from benchmarks.standings import join, publish, standings
 from benchmarks.suites import SUITES, suite_of
-from benchmarks.tables import format_leaderboard, write_leaderboard
+from benchmarks.tables import format_leaderboard, make_rows, write_leaderboard
 from imports import ROOT
 from pcrl_gym.errors import RunFolderError
 
@@ -79,10 +81,66 @@ def test_standings_are_found_by_suite_and_version(
 
 def test_folders_of_other_settings_are_not_joined(results: RunFolder, tmp_path: Path):
     other = RunFolder.open(tmp_path / "other", SETTINGS | {"limit": 5, "seeds": 9})
-    with pytest.raises(
-        RunFolderError, match=r"must not mix them:\n  limit: 5 in the folder, None now\n"
-    ):
+    with pytest.raises(RunFolderError) as caught:
         join(results, [other.path])
+    assert str(caught.value).splitlines() == [
+        "Only results of the same suite and prompts stand in one table, but these differ:",
+        f"  limit: 5 in {other.path}, None in {results.path}",
+    ]
+
+
+def copy(of: RunFolder, path: Path, **changes: Any) -> Path:
+    """A copy with other settings, and without the records of other splits."""
+    shutil.copytree(of.path, path)
+    settings = of.settings | changes
+    (path / "settings.json").write_text(json.dumps(settings))
+    for part in path.glob("records/*/*.parquet"):
+        if part.name.partition("-")[0] not in settings["splits"]:
+            part.unlink()
+    return path
+
+
+def test_joined_are_the_splits_that_all_have(results: RunFolder, tmp_path: Path):
+    results.settings["checksums"] = {"seen": "1", "unseen": "2"}
+    some = {"splits": ["seen"], "checksums": {"seen": "1"}, "tokenizer": "a policy's"}
+    part = copy(results, tmp_path / "part", **some)
+    for one, other in ((results, part), (RunFolder(part), copy(results, tmp_path / "all"))):
+        frame, settings = join(one, [other])
+        assert set(frame["agent"]) == {"a", "b", f"a ({other.name})", f"b ({other.name})"}
+        assert set(frame["split"]) == {"seen"}
+        assert {row["split"] for row in make_rows(frame, settings)} == {"seen"}
+    data = copy(results, tmp_path / "data", **some | {"checksums": {"seen": "3"}})
+    with pytest.raises(RunFolderError, match=r"checksums\.seen: '3' in .*data, '1' in .*out$"):
+        join(results, [data])
+    none = copy(results, tmp_path / "none", splits=["other"])
+    with pytest.raises(RunFolderError, match=r"splits: \['other'\] in .*none, \['seen', 'uns"):
+        join(results, [none])
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths(results: RunFolder, tmp_path: Path):
+    twins = [str(copy(results, tmp_path / name / "mine")) for name in "xy"]
+    frame, settings = join(results, [*twins, *twins])
+    names = [a if path is None else f"{a} ({path})" for path in (None, *twins) for a in "ab"]
+    assert list(settings["agents"]) == names
+    assert {row["agent"] for row in make_rows(frame, settings)} == set(names)
+
+
+def test_nothing_is_added_to_published_results(results: RunFolder, tmp_path: Path):
+    """`frame` would read `records.parquet` alone."""
+    published = publish(results, tmp_path / "page" / "toy").parent
+    before = (published / "settings.json").read_bytes()
+    told = f"{published} holds published results, .* `benchmarks table NEW --with {published}`"
+    with pytest.raises(RunFolderError, match=told):
+        RunFolder.open(published, SETTINGS | {"agents": {"c": "m:C"}})
+    assert (published / "settings.json").read_bytes() == before
+    for folders, out in (
+        ([published], tmp_path / "new"),
+        ([results.path, published], tmp_path / "new"),
+        ([results.path], published),
+    ):
+        with pytest.raises(RunFolderError, match=told):
+            merge(folders, out)
+    assert not (tmp_path / "new").exists()
 
 
 PAGE = ROOT / "benchmarks" / "leaderboard"

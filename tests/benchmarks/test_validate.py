@@ -9,6 +9,7 @@ import pytest
 
 from bench_fixtures import change_part, frame, record
 from benchmarks.__main__ import main
+from benchmarks.evaluate import token_counter
 from benchmarks.validate import validate, wrong_figures
 from pcrl_gym.scoring.rewards import make_reward
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
@@ -45,6 +46,8 @@ def test_a_good_folder_is_valid(good: Path, capsys):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
+        ({"second_original_tokens": 1}, "second_original_tokens does not follow"),
+        ({"second_compressed_tokens": 1}, "second_compressed_tokens does not follow"),
         ({"reward": 0.99}, "reward does not follow"),
         ({"similarity": 0.123}, "similarity"),
         ({"compression_ratio": 0.9}, "compression_ratio"),
@@ -92,12 +95,26 @@ def test_invented_answers_are_found(folder: Path):
         ("seeds", 1, "1 seeds, but the suite has 2"),
         ("generator_fingerprint", "x", "other weights"),
         ("splits", None, "cannot be read"),
+        ("reward", "nobody", "cannot be read: ValueError: unknown reward 'nobody'"),
+        ("measure", "nobody", "cannot be read: ValueError: measure must be one of"),
+        ("max_units", "many", "cannot be read: ValueError: settings.max_units: expected"),
+        ("agents", {"random": None}, "cannot be read"),
+        ("checksums", {}, "settings.json lacks checksums.validation_human, checksums.validation_s"),
     ],
 )
 def test_other_rules_are_found(folder: Path, key: str, value, problem: str):
     file = folder / "settings.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     assert problem in validate(folder, share=0.01).text()
+
+
+@pytest.mark.parametrize("key", ["checksums", "generator_fingerprint"])
+def test_missing_settings_are_found(folder: Path, key: str):
+    file = folder / "settings.json"
+    settings = json.loads(file.read_text())
+    del settings[key]
+    file.write_text(json.dumps(settings))
+    assert f"cannot be read: ValueError: settings.json lacks {key}" in validate(folder).text()
 
 
 def test_other_data_is_found(folder: Path):
@@ -171,11 +188,11 @@ def test_figures_by_hand():
     odd = {"prompt": "\udc80", "compressed_prompt": "\udc81", "dropped": ((0, 1),)}
     changed = [{"reward": 0.4}, {"dropped": ()}, {"gold_cut": None}, odd]
     records = [right, *(record(**change) for change in changed)]
-    wrong = wrong_figures(frame(records), reward, UNICODE_ROUGE_L)
+    wrong = wrong_figures(frame(records), reward, UNICODE_ROUGE_L, token_counter("bytes"))
     assert [set(wrong.columns[of]) for of in wrong.to_numpy()] == [
         set(),
         {"reward"},
         {"compressed_prompt", "drop_rate"},
         {"cut_rouge_1", "cut_rouge_2", "cut_rouge_l"},
-        {"compressed_prompt"},
+        {"compressed_prompt", "second_original_tokens", "second_compressed_tokens"},
     ]

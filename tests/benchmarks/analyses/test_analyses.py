@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 import models
+from agents.runs.folder import TrainingFolder
 from bench_agents import Learner
 from bench_fixtures import frame, make_generator, record
 from benchmarks.analyses import rates, timing, transfer
@@ -14,6 +17,7 @@ from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from benchmarks.runner import Benchmark
 from benchmarks.suites import Suite, suite_of
+from benchmarks.training import from_run
 from pcrl_gym.errors import RunFolderError
 
 
@@ -70,8 +74,6 @@ ANALYSIS = Analysis(
     note="Nothing.",
     tables={"t": Table(("agent", "x", "y"), (("a", 0.25, None), ("b", 3, 1.0)))},
     series=(Series("a", ((0.1, 1.0), (0.2, 0.5))),),
-    x_label="x",
-    y_label="y",
 )
 
 
@@ -83,6 +85,26 @@ def test_analyses_are_read_as_they_were_written(tmp_path: Path):
     assert "| b     |     3 | 1.000 |" in text
     assert (tmp_path / "analyses" / "toy.png").read_bytes().startswith(b"\x89PNG")
     assert read_analyses(tmp_path / "nowhere") == []
+
+
+def test_on_a_terminal_tables_fit_100_columns_and_notes_stand_below(
+    monkeypatch: pytest.MonkeyPatch, capsys
+):
+    names, notes = ("a" * 40, "b" * 40), ("one seed: the interval is coarse" * 3, "")
+    rows = tuple((*names, 0.25 * place, notes[place % 2]) for place in range(4))
+    table = Table(("a", "b", "a - b", "note"), rows)
+    analysis = Analysis("toy", "Toy", "Nothing.", {"seen": table})
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    analysis.show()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    shown, _, below = text.partition("1: one seed")
+    assert max(map(len, shown.splitlines())) <= 100
+    ends = [line.split()[-2:] for line in shown.splitlines() if "0." in line]
+    assert ends == [["0.000", "1"], ["b" * 40, "0.250"], ["0.500", "1"], ["b" * 40, "0.750"]]
+    assert below.count("coarse") == 3
 
 
 def test_areas_by_hand():
@@ -97,9 +119,7 @@ def test_agents_may_have_rates_of_their_own(tmp_path: Path):
         for agent, rate in asked
     ]
     analysis = rates.analyse(frame(records))
-    assert analysis.series == (
-        Series("a", ((0.1, 0.1), (0.3, 0.3))), Series("b", ((0.2, 0.2),)),
-    )  # fmt: skip
+    assert [row[:2] for row in analysis.tables["seen"].rows] == [("a", 0.1), ("a", 0.3), ("b", 0.2)]
     write_analysis(tmp_path, analysis, rates.draw)
     assert read_analyses(tmp_path) == [analysis]
 
@@ -121,9 +141,6 @@ def test_curves_come_from_the_records_of_each_rate():
     ]
     assert seen.rows[0] == ("random", 0.2, 0.5, 0.5, 0.5, 0.0, 0.5)
     assert (len(seen.rows), len(more.rows)) == (4, 2)
-    random, other = analysis.series
-    assert random == Series("random", ((0.2, 0.5), (0.4, 0.1)))
-    assert other.name == "x-rate"
     alone = rates.analyse(frame(records[:1]))
     assert alone.tables[rates.AREAS].rows == (("seen", "x-rate", None, None, None, None),)
 
@@ -136,7 +153,7 @@ def test_rates_use_the_agents_that_the_run_trained(
     out = tmp_path / "out"
     run(suite, out, [RATED])
     trained = list(Learner.trained)
-    analysis = rates.run(out, ["random", RATED], rates=[0, 0.5])
+    analysis = rates.run(out, agents=["random", RATED], rates=[0, 0.5])
     assert Learner.trained == trained
     assert read_analyses(out) == [analysis]
     rows = analysis.tables["validation_seen"].rows
@@ -144,17 +161,17 @@ def test_rates_use_the_agents_that_the_run_trained(
     assert achieved["rated", 0.0] == achieved["random", 0.0] == 0.0
     assert achieved["rated", 0.5] == pytest.approx(0.5, abs=0.1)
     assert {row[4] for row in rows if row[1] == 0.0} == {1.0}
-    resumed = rates.run(out, ["random", RATED], rates=[0, 0.5])  # nothing is evaluated twice
+    resumed = rates.run(out, agents=["random", RATED], rates=[0, 0.5])  # nothing is evaluated twice
     assert resumed == analysis
 
 
 def test_agents_without_a_rate_have_no_curve(suite: Suite, tmp_path: Path):
     run(suite, tmp_path / "out", ["keep_all"])
     with pytest.raises(ValueError, match="keep_all take no rate"):
-        rates.run(tmp_path / "out", ["keep_all"])
+        rates.run(tmp_path / "out", agents=["keep_all"])
     for wrong in ([2.0], []):
         with pytest.raises(ValueError, match="shares from 0 to 1"):
-            rates.run(tmp_path / "out", ["random"], rates=wrong)
+            rates.run(tmp_path / "out", agents=["random"], rates=wrong)
 
 
 @pytest.mark.usefixtures("shared_generator")
@@ -166,7 +183,7 @@ def test_transfer_evaluates_every_run_with_every_generator(
     for folder in folders:
         run(dataclasses.replace(suite, generator="micro"), folder, [RATED])
     trained = list(Learner.trained)
-    analysis = transfer.run(folders, [RATED], tmp_path / "matrix")
+    analysis = transfer.run(folders, agents=[RATED], out=tmp_path / "matrix")
     assert Learner.trained == trained
     assert read_analyses(tmp_path / "matrix") == [analysis]
     table = analysis.tables["rated, validation_seen"]
@@ -174,10 +191,18 @@ def test_transfer_evaluates_every_run_with_every_generator(
     assert [row[0] for row in table.rows] == ["one", "two"]
     # Both runs trained the same agents against the same generator.
     assert len({cell for row in table.rows for cell in row[1:]}) == 1
+    other = tmp_path / "elsewhere" / "one"  # of the same name, with other weights
+    run(dataclasses.replace(suite, generator="micro"), other, [RATED])
+    (other / "training" / "rated-seed0" / "last" / "knows").write_text("0 3")
+    note = other / "training" / "rated-seed0.json"
+    digest = TrainingFolder(other / "training" / "rated-seed0").digest()
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"sha256": digest}))
+    with pytest.raises(RunFolderError, match=r"agents\.rated-one: .* policies "):
+        transfer.run([other, folders[1]], agents=[RATED], out=tmp_path / "matrix")
     with pytest.raises(ValueError, match="nothing to transfer"):
-        transfer.run(folders, ["keep_all"], tmp_path / "x")
+        transfer.run(folders, agents=["keep_all"], out=tmp_path / "x")
     with pytest.raises(ValueError, match=r"names of their own, got .*one, .*one"):
-        transfer.run([folders[0]] * 2, [RATED], tmp_path / "x")
+        transfer.run([folders[0]] * 2, agents=[RATED], out=tmp_path / "x")
 
 
 def test_policies_that_a_run_did_not_evaluate_leave_gaps(tmp_path: Path):
@@ -198,11 +223,12 @@ def test_policies_that_a_run_did_not_evaluate_leave_gaps(tmp_path: Path):
 def test_missing_trained_agents_are_told(suite: Suite, tmp_path: Path):
     run(suite, tmp_path / "out", ["keep_all"])
     (entry,) = find_agents([RATED])
-    benchmark = Benchmark(
-        suite, [entry.from_run(tmp_path / "out")], tmp_path / "x", generator=make_generator()
-    )
-    with pytest.raises(RunFolderError, match="holds no rated of seed 0"):
-        benchmark.run()
+    with pytest.raises(RunFolderError, match=r"holds no rated of seed 0: .*--agents rated trains"):
+        from_run(entry, RunFolder(tmp_path / "out"), 1)
+    run(suite, tmp_path / "out", [RATED])
+    (tmp_path / "out" / "training" / "rated-seed1.json").unlink()
+    with pytest.raises(RunFolderError, match="holds no rated of seed 1"):
+        from_run(entry, RunFolder(tmp_path / "out"), 2)
 
 
 def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
@@ -212,7 +238,7 @@ def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
         run(dataclasses.replace(suite, generator=model, tokenizer=model), tmp_path / name, [RATED])
     folders = [tmp_path / name for name in sorted(models.TOKENIZERS)[:2]]
     with pytest.raises(ValueError, match="which differ"):
-        transfer.run(folders, [RATED], tmp_path / "out", device="cpu")
+        transfer.run(folders, agents=[RATED], out=tmp_path / "out", device="cpu")
 
 
 def test_net_time_saved_by_hand():

@@ -83,10 +83,12 @@ def test_folders_are_compared_and_the_first_holds_its_pairs(tmp_path: Path):
     joined = lines(run(mine, others=[theirs], against="c"))
     assert [line.split(",")[0] for line in joined] == ["a", "b", "b (theirs)"]
     assert not (mine / "analyses").exists()
-    some = lines(run(mine, ["a", "b (theirs)"], others=[theirs], against="c"))
+    some = lines(run(mine, agents=["a", "b (theirs)"], others=[theirs], against="c"))
     assert [line.split(",")[0] for line in some] == ["a", "b (theirs)"]
+    assert run(mine, agents=["b", "a"]).tables
+    assert not (mine / "analyses").exists()
     (pair,) = run(mine).tables["seen"].rows
     assert pair[:2] == ("a", "b")
     assert (mine / "analyses" / "compare.md").is_file()
     with pytest.raises(ValueError, match="no results of the agents x, only of a, b"):
-        run(mine, ["a", "x"])
+        run(mine, agents=["a", "x"])

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench_fixtures import SETTINGS, record
 from benchmarks.analyses.analysis import Analysis, read_analyses
-from benchmarks.analyses.judge import combine, parse_verdict, preference, question, run
+from benchmarks.analyses.judge import SENDING, combine, parse_verdict, preference, question, run
 from benchmarks.records import Record, RunFolder
 from benchmarks.statistics import bootstrap_interval
 from fault_server import KEY, FaultServer, set_surroundings
@@ -84,7 +84,9 @@ def make_folder(path: Path, *parts: list[Record]) -> Path:
 
 
 def judge(server: FaultServer, folder: Path, **options: Any) -> Analysis:
-    return run(folder, model="m", base_url=server.url, **{"backoff": 0.0, **options})
+    sending = {name: options.pop(name) for name in SENDING.keys() & options.keys()}
+    options = {"model": "m", "base_url": server.url, **options}
+    return run(folder, sending={"backoff": 0.0} | sending, **options)
 
 
 def rows_of(analysis: Analysis) -> list[dict[str, Any]]:
@@ -316,7 +318,7 @@ def test_what_decides_the_verdicts_decides_whether_they_are_kept(
         {"verdict_tokens": 65},
     ):
         server.log.clear()
-        run(folder, **{"model": "m", "base_url": server.url, **options})
+        judge(server, folder, **options)
         assert len(server.log) == 6
 
 
@@ -377,7 +379,7 @@ def test_a_request_that_finally_fails_names_the_prompt_and_the_others_stay(
 RESUMABLE = """
 import sys
 from benchmarks.analyses.judge import run
-run(sys.argv[1], model="m", base_url=sys.argv[2], concurrency=4)
+run(sys.argv[1], model="m", base_url=sys.argv[2], sending={"concurrency": 4})
 print("finished")
 """
 
@@ -416,10 +418,6 @@ def test_the_key_is_stored_nowhere(server: FaultServer, tmp_path: Path):
     [
         ({"agents": ["x"]}, "no results of the agents x, only of a"),
         ({"splits": ["unseen"]}, "no results of the splits unseen, only of seen"),
-        ({"limit": 0}, "limit must be at least 1, got 0"),
-        ({"verdict_tokens": 0}, "verdict_tokens must be at least 1"),
-        ({"price_per_million_input": -1.0}, r"at least 0, got -1\.0"),
-        ({"price_per_million_output": float("nan")}, "finite"),
         ({"base_url": "localhost:80"}, "expected a base URL"),
         ({"base_url": ""}, "expected a base URL"),
         ({"base_url": "http://h/v1/chat/completions"}, "give 'http://h/v1'"),
@@ -472,7 +470,7 @@ def test_a_real_server_whose_model_is_no_judge(tmp_path: Path):
 
     with transformers_serve(chat) as url:
         options: dict[str, Any] = {"model": chat, "base_url": url}
-        options |= {"concurrency": 1, "timeout": 600, "verdict_tokens": 16}
+        options |= {"sending": {"concurrency": 1, "timeout": 600}, "verdict_tokens": 16}
         analysis = run(folder, **options)
         [row] = rows_of(analysis)
         assert (row["prompts"], row["equal"], row["unparsable"]) == (4, 1, 3)

@@ -25,7 +25,8 @@ _TRAINING = Group.create_ordered(
 _SPREAD = Group.create_ordered("Several at once", validator=MutuallyExclusive())
 _TASK = Group.create_ordered(
     "Rules",
-    help="With `--dataset`, `--split` and `--generator` instead of a suite; a suite fixes most.",
+    help="With `--dataset`, `--split` and `--generator` instead of a suite; a suite fixes most. "
+    "Weights are float32 unless `--dtype` says otherwise.",
 )
 TaskFlags = flags_of(TaskConfig, TaskOptions.__doc__, without=("split", "early_stopping"))
 
