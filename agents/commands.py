@@ -27,8 +27,9 @@ def train(
     seed: int | None = None,
     loggers: Names = (),
     quiet: bool = False,
+    dry_run: bool = False,
     task: Annotated[TaskFlags | None, Parameter(name="*", group=_TASK)] = None,
-) -> None:
+) -> str:
     """Train an agent, or resume a training that was interrupted.
 
     A training has a folder of its own. Interrupted, even by kill -9, the same command resumes from
@@ -44,6 +45,8 @@ def train(
         loggers: `jsonl`, `tensorboard`, `wandb`, `trackio`; by default the configuration's, else
             the first two. The figures always go to jsonl.
         quiet: No progress bar, no evaluation lines.
+        dry_run: Only measure, for a minute, how fast rewards come here and how many of them pay,
+            and say how long the budget takes; nothing is written.
         task: What is learned.
     """
     # Imported late: help must not wait for torch.
@@ -56,9 +59,13 @@ def train(
         settings.append(f"run.loggers={json.dumps(loggers)}")
     checked = load_config(agent, config, [*set, *settings], seed)
 
+    if dry_run:
+        from agents.runs.dry_run import dry_run as measure
+
+        return measure(checked)
     from agents.runs.run import train
 
-    print(f"Written to {train(checked, out, progress=not quiet).path}")
+    return f"Written to {train(checked, out, progress=not quiet).path}\n"
 
 
 def export(

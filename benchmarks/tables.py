@@ -252,7 +252,7 @@ def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
             left_out.update(_IN_PLACE_OF.get(column.key, ()))
         figures = [c for c in columns if c.kind == "figure" and c.key not in left_out]
         # Further figures do not fit beside one another.
-        size = 6 if details else len(figures)
+        size = 5 if details else len(figures)
         for start in range(0, len(figures), size):
             console.print(_terminal_table(own, figures[start : start + size]))
         console.print(notes(own), end="\n\n" if notes(own) else "\n", markup=False)

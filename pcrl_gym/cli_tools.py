@@ -91,8 +91,8 @@ def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
     """Run a command line on words, by default those of the process, and return its exit status.
 
     A command returns nothing, its exit status, or what is printed: as `str` writes it, or on a
-    terminal as its method `show` does if it has one. Errors are one line on stderr, except for bugs. Without
-    a command, the help goes there.
+    terminal as its method `show` does if it has one. Errors are one line on stderr, except for
+    bugs. Without a command, the help goes there.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:

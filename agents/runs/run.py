@@ -66,7 +66,7 @@ def train(
     check_folder(path, config)
     check_loggers(config.run.loggers)
     check_drawing()
-    agent = agent or _build(config)
+    agent = agent or build_agent(config)
     resumable = type(agent).train is NetworkAgent.train
     if not resumable and config.run.updates is not None:
         raise ValueError(
@@ -86,7 +86,8 @@ def train(
         ) from error
 
 
-def _build(config: RunConfig) -> Any:
+def build_agent(config: RunConfig) -> Any:
+    """Return the agent of a configuration, untrained."""
     if isinstance(config.agent, Mapping):
         return make_agent(config.name, seed=config.seed, **config.agent)
     cls: Any = agent_class(config.name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pcrl_gym.micro import MICRO
+from pcrl_gym.storage.gguf import SMOLLM2
 
 
 def _gpt2(width: int, layers: int, heads: int) -> dict[str, Any]:
@@ -47,7 +48,7 @@ SHAPES = {
 }  # fmt: skip
 # Meant for a GPU, in bfloat16 unless another type is asked for; others are float32.
 GPU_SHAPES = ("gpt2-xl", "llama-7b", "flan-t5-xl")
-KNOWN = (*MICRO, *SHAPES)
+KNOWN = (*MICRO, SMOLLM2, *SHAPES)
 
 
 def check_names(names: Sequence[str], device: str) -> None:

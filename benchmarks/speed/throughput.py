@@ -18,7 +18,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from benchmarks.speed import figures
 from benchmarks.speed.figures import SPLIT, format_rows
-from benchmarks.speed.models import GPU_SHAPES, KNOWN, build_generator, check_names
+from benchmarks.speed.models import GPU_SHAPES, SHAPES, build_generator, check_names
 from pcrl_gym.cli_tools import Names
 from pcrl_gym.micro import MICRO
 
@@ -51,8 +51,9 @@ def run(
     Prints tables and targets, and writes the file after every model.
 
     Args:
-        models: Names or folders of generators; by default all that are meant for the device.
-        data: micro, or a folder of prompts, whose units are then those of each generator.
+        models: Names or folders of generators; by default micro's and all shapes that are meant for
+            the device.
+        data: micro, instruct, or a folder of prompts, whose units are then those of each generator.
         device: Device of all models and of the policy.
         dtype: Data type of all models: auto, float32, bfloat16 or float16.
         prompts: Prompts per model; by default 512 for micro, 64 for others on a CPU, else 256.
@@ -75,7 +76,9 @@ def run(
     from pcrl_gym.prompts.datasets import pick_evenly
 
     kind = torch.device(choose_device(device)).type
-    models = models or tuple(n for n in KNOWN if n in MICRO or (n in GPU_SHAPES) == (kind != "cpu"))
+    models = models or tuple(
+        n for n in (*MICRO, *SHAPES) if n in MICRO or (n in GPU_SHAPES) == (kind != "cpu")
+    )
     check_names(models, kind)
     figures.check_new(out)
     for name, value, known in (("masks", masks, MASKS), ("dtype", [dtype], DTYPES)):
@@ -95,11 +98,12 @@ def run(
     for name in models:
         print(f"Building {name} ...", file=sys.stderr, flush=True)
         generator = build_generator(name, device, dtype)
-        task = make_task(dataset=rows, generator=generator)
+        template = "chat" if generator.tokenizer.chat_template else "alpaca"
+        task = make_task(dataset=rows, generator=generator, template=template)
         count = prompts or (512 if name in MICRO else 64 if kind == "cpu" else 256)
         episodes = task.episodes.take(pick_evenly(len(task.episodes), count))
         # A policy's units are micro's tokens.
-        kept = keep_masks(task, episodes, masks, agent if name in KNOWN else None)
+        kept = keep_masks(task, episodes, masks, agent if name in (*MICRO, *SHAPES) else None)
         own = measure_model(generator, episodes, kept, repeats)
         model, millions = generator.model, generator.model.num_parameters() / 1e6
         made = f"{millions:.1f} M parameters, {model.dtype} on {model.device}"

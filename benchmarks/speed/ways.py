@@ -1,6 +1,6 @@
-"""Six ways to answer compressed prompts; four of them also compute the rewards.
+"""Ways to answer compressed prompts, of which four also compute the rewards, and to score drafts.
 
-The last two, the floor, are one bare forward pass over each prompt and its draft: no way to check a
+Two more, the floor, are one bare forward pass over each prompt and its draft: no way to check a
 draft can do with less. The pass reads what it must to predict every token of the draft, without a
 cache, and forms logits for the draft only. Tensors are ready before the clock starts; nothing is
 decoded.
@@ -171,6 +171,7 @@ def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -
     print(f"{generator.name}, {masks} ...", file=sys.stderr, flush=True)
     ways: dict[str, Any] = {way: partial(answer, way, generator, work) for way in _ANSWERING}
     ways |= {"e": fastest_floor(generator, work), "f": fastest_floor(generator, work, sliced=True)}
+    ways["g"] = partial(generator.log_likelihood, work.prompts, work.originals)
     runs: dict[str, list[Measured]] = {way: [] for way in ways}
     for _ in range(repeats):
         gc.collect()

@@ -34,9 +34,9 @@ class TaskOptions:
         columns: What to read keys of the dataset's rows as: `task=instruction` on a command line,
             else `{"task": "instruction"}`; see `pcrl_gym.load_prompts`.
         generator: `"micro"`, `"micro-seq2seq"`, `"smollm2"`, a Hugging Face id or folder (causal or
-            encoder-decoder), a `.gguf` file, `"ray:NAME?replicas=4"` for one of these on a Ray cluster,
-            `"openai:MODEL@BASE_URL"` for a server; in Python also a `Generator`, which several
-            environments may share.
+            encoder-decoder), a `.gguf` file, `"ray:NAME?replicas=4"` for one of these on a Ray
+            cluster, `"openai:MODEL@BASE_URL"` for a server; in Python also a `Generator`, which
+            several environments may share.
         tokenizer: The policy's tokenizer: id or folder, in Python also an object; by default the
             generator's own, or micro's if it has none.
         unit: What one bit of the action keeps or drops: `"token"` or `"word"`.

@@ -102,6 +102,20 @@ class DraftingGenerator(Generator):
             The answers in the given order. Answers that were left unfinished are `partial`.
         """
 
+    def generate_and_score(
+        self,
+        prompts: Sequence[str],
+        drafts: Sequence[Answer],
+        max_new_tokens: int,
+        decided: Decided = None,
+    ) -> tuple[list[Answer], list[float]]:
+        """Do what `generate_from` does, and score the drafts as `log_likelihood` does.
+
+        A generator that reads drafts as a whole to verify them can score them in the same pass.
+        """
+        answers = self.generate_from(prompts, drafts, max_new_tokens, decided)
+        return answers, self.log_likelihood(prompts, drafts)
+
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
         """Accept any class that has the method."""

@@ -39,7 +39,8 @@ from pcrl_gym.generators.generation_config import (
     greedy_config,
     refuse_nan,
 )
-from pcrl_gym.generators.likelihood import answer_logits, mean_log_likelihoods
+from pcrl_gym.generators.likelihood import answer_logits
+from pcrl_gym.generators.logits import mean_log_likelihoods
 from pcrl_gym.generators.pretrained import load_pretrained
 from pcrl_gym.generators.speculative.decoding import DraftDecoder, length_keys
 from pcrl_gym.generators.speculative.kv_cache import SharedPrefix
@@ -214,27 +215,64 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
             GeneratorError: If the model fails or gives NaN.
         """
+        decoder = self._decode(prompts, drafts, max_new_tokens, decided)
+        if decoder is None:
+            return self.generate(prompts, max_new_tokens)
+        return self._answers_of(decoder)
+
+    def generate_and_score(
+        self,
+        prompts: Sequence[str],
+        drafts: Sequence[Answer],
+        max_new_tokens: int,
+        decided: Decided = None,
+    ) -> tuple[list[Answer], list[float]]:
+        """Answer prompts and score the drafts in the same passes.
+
+        See `DraftingGenerator.generate_and_score`, and `generate_from` and `log_likelihood` for the
+        errors.
+        """
+        check_token_ids(self.model, self.name, drafts)
+        fits = all(len(draft.token_ids) <= max_new_tokens for draft in drafts)
+        decoder = self._decode(prompts, drafts, max_new_tokens, decided, True) if fits else None
+        if decoder is None:
+            return super().generate_and_score(prompts, drafts, max_new_tokens, decided)
+        scores = [decoder.scores.get(i, 0.0) for i in range(len(drafts))]
+        return self._answers_of(decoder), scores
+
+    def _decode(
+        self,
+        prompts: Sequence[str],
+        drafts: Drafts,
+        max_new_tokens: int,
+        decided: Decided,
+        scored: bool = False,
+    ) -> DraftDecoder | None:
+        """Return a decoder that has answered all prompts; None if the model reads no drafts."""
         check_pairs("draft", drafts, prompts)
         takes_drafts = self._invariance.drafts and not set(STEERING) & set(self._ids)
         if not takes_drafts or max_new_tokens < 1:
-            return self.generate(prompts, max_new_tokens)
+            return None
         rows = self._encode(prompts, [max_new_tokens] * len(prompts))
         if any(self._invariance.exceeds(len(row) + max_new_tokens) for row in rows):
-            return self.generate(prompts, max_new_tokens)
+            return None
         draft_ids = self._codec.drafts(drafts, max_new_tokens)
         stop = None if decided is None else self._growing.decider(decided, max_new_tokens)
-        limits = max_new_tokens, stop, self.batches.tokens, self._prefix(rows)
+        limits = max_new_tokens, stop, self.batches.tokens, self._prefix(rows), scored
         decoder = DraftDecoder(self.model, self._ids, rows, draft_ids, *limits)
         keys = length_keys(rows, draft_ids, self.is_encoder_decoder)
         what, sizes = "generate_from", decoder.sizes
         self._run(what, self.readings, sizes, decoder.read, keys=keys)
         self._run(what, self.batches, [max(sizes, default=0)], lambda _: decoder.complete())
         self._run(what, self.batches, sizes, decoder.read_alone, rows=decoder.evicted)
+        return decoder
+
+    def _answers_of(self, decoder: DraftDecoder) -> list[Answer]:
         return [
             self._growing.partial_answer(answer.tokens)
             if answer.partial
             else self._codec.answer(answer.tokens)
-            for answer in (decoder.answers[i] for i in range(len(rows)))
+            for answer in (decoder.answers[i] for i in range(len(decoder.prompts)))
         ]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:

@@ -56,17 +56,3 @@ def answer_inputs(
         inputs = positions(model, mask, width)
         spans = [range(width - len(target), width) for target in targets]
     return spans, shifted.shape, {"input_ids": input_ids, "attention_mask": mask, **inputs}
-
-
-def mean_log_likelihoods(logits: torch.Tensor, targets: Sequence[Sequence[int]]) -> list[float]:
-    """Return per answer the mean natural-log probability of its tokens; see `answer_logits`.
-
-    Raises:
-        FloatingPointError: If a sum of log-probabilities is not finite.
-    """
-    tokens = torch.tensor([i for target in targets for i in target], device=logits.device)
-    chosen = logits.float().log_softmax(dim=-1).gather(-1, tokens[:, None]).squeeze(-1)
-    sums = torch.stack([part.sum() for part in chosen.split([len(t) for t in targets])])
-    if not torch.isfinite(sums).all():
-        raise FloatingPointError("the log-probabilities are not finite")
-    return [total / len(t) for total, t in zip(sums.tolist(), targets, strict=True)]

@@ -64,3 +64,19 @@ def _gather(head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
     wanted.gathered = True
     place = wanted.rows.to(hidden.device), wanted.columns.to(hidden.device)
     return hidden[place][None], *others
+
+
+def mean_log_likelihoods(logits: torch.Tensor, targets: Sequence[Sequence[int]]) -> list[float]:
+    """Return per answer the mean natural-log probability of its tokens, at most 0.
+
+    The logits are those before each token of all answers, (tokens, vocabulary).
+
+    Raises:
+        FloatingPointError: If a sum of log-probabilities is not finite.
+    """
+    tokens = torch.tensor([i for target in targets for i in target], device=logits.device)
+    chosen = logits.float().log_softmax(dim=-1).gather(-1, tokens[:, None]).squeeze(-1)
+    sums = torch.stack([part.sum() for part in chosen.split([len(t) for t in targets])])
+    if not torch.isfinite(sums).all():
+        raise FloatingPointError("the log-probabilities are not finite")
+    return [total / len(t) for total, t in zip(sums.tolist(), targets, strict=True)]

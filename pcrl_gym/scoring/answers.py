@@ -34,10 +34,13 @@ class ComparedAnswer:
         answer: The answer to the compressed prompt, perhaps partial.
         similarity: Their similarity; for a partial answer the bound that decided: the least that
             can still come of it if that exceeds the threshold, else the most.
+        log_likelihood: That of the original answer after the compressed prompt, if answering gave
+            it.
     """
 
     answer: Answer
     similarity: float
+    log_likelihood: float | None = None
 
 
 class Answers:
@@ -46,7 +49,8 @@ class Answers:
     A generator that can is given drafts: of an original prompt the expected answer, of a compressed
     one the answer to its original. Then it also stops where it is decided whether the similarity,
     by `measure`, exceeds `threshold`; with `None`, answers to compressed prompts are complete.
-    Answers to original prompts are kept in `cache`, if there is one, from run to run.
+    Answers to original prompts are kept in `cache`, if there is one, from run to run. With `scored`
+    a generator that takes drafts scores the answer to the original in the same passes.
 
     Raises:
         ValueError: If there is a cache but the generator has no `fingerprint`.
@@ -59,8 +63,10 @@ class Answers:
         threshold: float | None = None,
         cache: DiskCache | None = None,
         measure: Measure = UNICODE_ROUGE_L,
+        scored: bool = False,
     ) -> None:
         self._generator = generator
+        self._scored = scored
         self._max_new_tokens = max_new_tokens
         self._threshold = threshold
         self._measure = measure
@@ -138,14 +144,15 @@ class Answers:
         new = [pair for pair in dict.fromkeys(pairs) if pair not in known]
         references = [self._originals[prompt] for _, prompt in new]
         stop = EarlyStop([r.text for r in references], self._threshold, self._measure)
-        texts = [text for text, _ in new]
-        answers = (
-            [answered[text] for text in texts]
-            if answered
-            else self._generate(texts, references, None if self._threshold is None else stop)
-        )
-        for i, (pair, answer) in enumerate(zip(new, answers, strict=True)):
-            known[pair] = self._compared[pair] = ComparedAnswer(answer, stop.similarity(i, answer))
+        texts, scores = [text for text, _ in new], [None] * len(new)
+        if answered:
+            answers = [answered[text] for text in texts]
+        else:
+            decided = None if self._threshold is None else stop
+            answers, scores = self._generate_compared(texts, references, decided)
+        for i, (pair, answer, score) in enumerate(zip(new, answers, scores, strict=True)):
+            found = ComparedAnswer(answer, stop.similarity(i, answer), score)
+            known[pair] = self._compared[pair] = found
         _trim(self._compared, MAX_COMPRESSED_ANSWERS)
         return [known[pair] for pair in pairs]
 
@@ -164,6 +171,20 @@ class Answers:
         """Return whole answers by prompt."""
         texts = ["" if drafts is None else drafts[prompt] for prompt in prompts]
         return dict(zip(prompts, self._generate(prompts, texts, None), strict=True))
+
+    def _generate_compared(
+        self, texts: list[str], references: Sequence[Answer], stop: EarlyStop | None
+    ) -> tuple[list[Answer], list[Any]]:
+        """Return the answers, and the scores of the references or None for each."""
+        scores: list[Any] = [None] * len(texts)
+        if not (self._scored and texts and isinstance(self._generator, DraftingGenerator)):
+            return self._generate(texts, references, stop), scores
+        with generator_errors(self._generator, "generate_and_score"):
+            ask = self._generator.generate_and_score
+            answers, scores = ask(texts, references, self._max_new_tokens, stop)
+        for what, got in (("answers", answers), ("log-likelihoods", scores)):
+            check_count(self._generator, what, got, texts)
+        return answers, scores
 
     def _generate(
         self, texts: list[str], drafts: Sequence[Answer | str], stop: EarlyStop | None

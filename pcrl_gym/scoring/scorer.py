@@ -158,7 +158,8 @@ class Scorer:
         self._survival_threshold = SURVIVAL_THRESHOLD if stop_at is None else stop_at
         measure = measure_by_name(reward.measure)
         stop_at = stop_at if early_stopping else None
-        self._answers = Answers(generator, max_new_tokens, stop_at, cache, measure)
+        scored = reward.needs_likelihood
+        self._answers = Answers(generator, max_new_tokens, stop_at, cache, measure, scored)
         self._token_counts: dict[str, int] = {}
         self._original_likelihoods: dict[tuple[str, Answer], float] = {}
 
@@ -222,7 +223,8 @@ class Scorer:
                 similarity = np.array([c.similarity for c in compared], np.float64)
                 partial = np.array([c.answer.partial for c in compared], np.bool_)
             if self.reward.needs_likelihood:
-                likelihood = self._log_likelihood(compressed, originals)
+                known = [c.log_likelihood for c in compared] or [None] * len(compressed)
+                likelihood = self._log_likelihood(compressed, originals, known)
             if self.reward.needs_likelihood_loss:
                 loss = self._likelihood_of_originals(prompts, originals) - likelihood
         ratio = compression_ratio(n, n_compressed, f)
@@ -282,14 +284,17 @@ class Scorer:
                     "leave out the prompt, or lower max_new_tokens"
                 )
 
-    def _log_likelihood(self, compressed: list[str], originals: list[Answer]) -> FloatArray:
+    def _log_likelihood(
+        self, compressed: list[str], originals: list[Answer], known: Sequence[float | None] = ()
+    ) -> FloatArray:
         pairs = list(zip(compressed, originals, strict=True))
-        distinct = list(dict.fromkeys(pairs))
+        given = {pair: v for pair, v in zip(pairs, known, strict=False) if v is not None}
+        distinct = [pair for pair in dict.fromkeys(pairs) if pair not in given]
         texts, answers = [text for text, _ in distinct], [answer for _, answer in distinct]
         with generator_errors(self.generator, "log_likelihood"):
             values = self.generator.log_likelihood(texts, answers) if distinct else []
         check_count(self.generator, "log-likelihoods", values, distinct)
-        by_pair = dict(zip(distinct, values, strict=True))
+        by_pair = given | dict(zip(distinct, values, strict=True))
         result = np.array([by_pair[pair] for pair in pairs], np.float64)
         if not np.isfinite(result).all():
             raise GeneratorError(

@@ -5,6 +5,7 @@ import pytest
 
 from pcrl_gym.scoring.rewards import (
     BandReward,
+    FaithfulReward,
     LikelihoodReward,
     LinearReward,
     Reward,
@@ -107,6 +108,8 @@ def test_unknown_rewards_are_refused_with_the_known_names(spec: object) -> None:
         (BandReward, {"tolerance": -0.1}),
         (BandReward, {"collapse_ratio": 0.5}),
         (LikelihoodReward, {"ratio_weight": float("nan")}),
+        (FaithfulReward, {"tolerance": -0.1}),
+        (FaithfulReward, {"penalty": float("inf")}),
     ],
 )
 def test_settings_out_of_range_are_refused(kind: type, settings: dict[str, float]) -> None:

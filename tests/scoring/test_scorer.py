@@ -186,6 +186,22 @@ def test_likelihood_scores_the_original_answer_without_decoding_compressed_promp
     assert scores.info(0)["log_likelihood"] == -1.0
 
 
+def test_a_likelihood_loss_asks_for_each_original_once() -> None:
+    episodes = build([("alpha beta gamma", "delta omega")])
+    generator = CountingGenerator(answer=lambda _: "beta omega")
+    own = Scorer(generator, make_reward("faithful:tolerance=0.4,penalty=-1"))
+    scores = own(episodes * 2, [*drop_all(episodes), *keep_all(episodes)])
+    # "beta" and "omega" are both lost, or both there.
+    np.testing.assert_array_equal(scores.likelihood_loss, [1.0, 0.0])
+    np.testing.assert_array_equal(scores.reward, [-1.0, 0.0])
+    assert scores.info(0)["likelihood_loss"] == 1.0
+    asked = sum(map(len, generator.likelihood_calls))
+    own(episodes, drop_all(episodes))
+    assert sum(map(len, generator.likelihood_calls)) == asked + 1  # the compressed one
+    gold = own.likelihood_loss([episodes[0].text], ["gamma"], [Answer("gamma delta", (1, 2))])
+    np.testing.assert_array_equal(gold, [0.5])
+
+
 def test_info_holds_plain_values_by_name(episodes: list[Episode]) -> None:
     scores = scorer()(episodes, keep_all(episodes))
     assert len(scores) == len(episodes)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import torch
+
 from pcrl_gym.generators.batching import FREE_ROWS, is_out_of_memory
+from pcrl_gym.generators.logits import mean_log_likelihoods
 from pcrl_gym.generators.speculative.drafts import DraftedAnswer, DraftLength, verify, verify_next
 from pcrl_gym.generators.speculative.kv_cache import Reader, SharedPrefix
 
@@ -28,7 +32,10 @@ class DraftDecoder:
     decided: Callable[[int, list[int]], bool] | None  # see `drafts.verify`, by index of the prompt
     max_cached_tokens: int
     prefix: SharedPrefix | None = None  # of all prompts
+    scored: bool = False  # whether drafts are read as a whole and scored
     answers: dict[int, DraftedAnswer] = field(default_factory=dict, init=False)  # of read prompts
+    # Mean log-probability of each draft after its prompt, in nats; none of an empty one.
+    scores: dict[int, float] = field(default_factory=dict, init=False)
     # Prompts to read again, because memory ran out while they were completed.
     evicted: list[int] = field(default_factory=list, init=False)
 
@@ -62,12 +69,29 @@ class DraftDecoder:
         eos = self.ids["eos_token_id"] or ()
         answers = [DraftedAnswer(i, self.drafts[i], self.limit, eos) for i in batch]
         reader = Reader(self.model, self.ids, [self.prompts[i] for i in batch], self.prefix)
-        most = self._length.max_tokens
-        unfinished = verify(reader, answers, reader.unread, most, self.decided)
+        most = self.limit if self.scored else self._length.max_tokens
+        read = partial(self._read_scored, reader, answers) if self.scored else None
+        unfinished = verify(reader, answers, reader.unread, most, self.decided, read)
         for answer in answers:
             self.answers[answer.index] = answer
             self._length.update(answer.accepted, answer.rejected)
         return reader, unfinished
+
+    def _read_scored(
+        self,
+        reader: Reader,
+        answers: Sequence[DraftedAnswer],
+        blocks: Sequence[Sequence[int]],
+        wanted: Sequence[int],
+    ) -> list[list[int]]:
+        logits = reader.logits(blocks, wanted)
+        scored = [(a, part) for a, part in zip(answers, logits.split(list(wanted)), strict=True)]
+        scored = [(a, part[: len(a.draft)]) for a, part in scored if a.draft]
+        if scored:
+            drafts = [answer.draft for answer, _ in scored]
+            values = mean_log_likelihoods(torch.cat([part for _, part in scored]), drafts)
+            self.scores |= {a.index: v for (a, _), v in zip(scored, values, strict=True)}
+        return reader.best(logits, wanted)
 
     def complete(self, max_cached_tokens: int = 0) -> None:
         """Continue the answers that wait until their caches have at most so many tokens."""

@@ -113,15 +113,16 @@ def verify(
     unread: Sequence[Sequence[int]],
     max_tokens: int,
     decided: Callable[[int, list[int]], bool] | None = None,
+    read: Callable[..., list[list[int]]] | None = None,
 ) -> list[DraftedAnswer]:
     """Verify the proposals of a batch with one forward pass; return the answers that continue.
 
     Afterwards the reader is that of these. `unread` are per answer the token ids before its
     proposal that were not read yet. If `decided` is true for the index and the tokens of an
-    incomplete answer, it is left partial.
+    incomplete answer, it is left partial. `read` reads in place of the reader's own method.
     """
     proposals = [answer.proposed(max_tokens) for answer in answers]
-    predicted = reader.read(
+    predicted = (read or reader.read)(
         [[*new, *proposal] for new, proposal in zip(unread, proposals, strict=True)],
         [len(proposal) + 1 for proposal in proposals],
     )

@@ -91,8 +91,12 @@ class Reader:
         Raises:
             FloatingPointError: If a logit that was looked at is NaN.
         """
-        best, at = self.logits(blocks, wanted).max(dim=-1)
-        refuse_nan(blocks, best)
+        return self.best(self.logits(blocks, wanted), wanted)
+
+    def best(self, logits: torch.Tensor, wanted: Sequence[int]) -> list[list[int]]:
+        """Return the arg-max tokens of what `logits` gave, a list per row; see `read`."""
+        best, at = logits.max(dim=-1)
+        refuse_nan(logits, best)
         tokens = iter(at.tolist())
         return [list(islice(tokens, count)) for count in wanted]
 

@@ -269,7 +269,9 @@ def test_defaults_fit_the_device(monkeypatch):
     )
     with pytest.raises(ValueError, match="nowhere"):
         run(device="cpu", data="nowhere")
-    assert asked == [(tuple(name for name in KNOWN if name not in models.GPU_SHAPES), "cpu")]
+    assert asked == [
+        (("micro", "micro-seq2seq", *(n for n in SHAPES if n not in models.GPU_SHAPES)), "cpu")
+    ]
 
 
 def test_a_run_prints_tables_and_writes_figures_once(tmp_path: Path, capsys):

@@ -1,0 +1,78 @@
+"""What a training would be like, measured in a minute: how fast rewards come, and how many pay."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from agents.runs.config import RunConfig
+from agents.runs.export import check_exportable
+from agents.runs.material import load_material
+from agents.runs.run import build_agent
+from pcrl_gym.prompts.datasets import pick_evenly
+
+PROMPTS = 64
+RATES = (0.05, 0.1, 0.3)
+
+
+def dry_run(config: RunConfig) -> str:
+    """Score masks that drop units at random, as a training would begin with, and say what came.
+
+    Args:
+        config: The training; nothing is written.
+
+    Returns:
+        A line per figure: rewards per second on this machine, with original answers known; the
+        share of rewards above the reward's penalty, or above 0 for rewards without one, at each of
+        `RATES`; the masks within the budget and how long they take; what an export needs.
+
+    Raises:
+        ValueError: As `agents.runs.run.train` does, for what cannot be trained or exported.
+        GeneratorError: If the generator fails.
+    """
+    build_agent(config)
+    own = dataclasses.replace(config.run, evaluate_split=None)
+    material = load_material(dataclasses.replace(config, run=own))
+    rng, lines = np.random.default_rng(config.seed), []
+    env: Any = material.make_env(1)
+    with closing(env):
+        check_exportable(env)
+        task = env.task
+        episodes = task.episodes.take(pick_evenly(len(task.episodes), PROMPTS))
+        task.scorer(episodes, [np.ones(len(episode), np.bool_) for episode in episodes])
+        began = time.perf_counter()
+        for rate in RATES:
+            masks = [rng.random(len(episode)) >= rate for episode in episodes]
+            rewards = task.scorer(episodes, masks).reward
+            least = getattr(task.scorer.reward, "penalty", 0.0)
+            lines.append(
+                f"random masks that drop {rate:.0%}: {np.mean(rewards > least):.0%} of "
+                f"{len(rewards)} rewards are above {least:g}, mean {rewards.mean():.3f}"
+            )
+        speed = len(RATES) * len(episodes) / (time.perf_counter() - began)
+    return "\n".join(
+        [
+            f"generator: {task.scorer.generator.name}, {len(task.episodes)} prompts, "
+            f"{len(task.skipped_prompts)} left out as too long",
+            f"rewards per second: {speed:.1f}",
+            *lines,
+            f"budget: {config.run}{_duration(config, speed)}",
+            f"export: needs the training's folder and the tokenizer {config.task.tokenizer!r}, "
+            "and not the generator",
+            "",
+        ]
+    )
+
+
+def _duration(config: RunConfig, speed: float) -> str:
+    """Return how long the masks of a budget take, the policy's own work not counted."""
+    episodes, minutes = config.run.episodes, config.run.minutes
+    if episodes is not None:
+        return f"; {episodes} masks take at least {episodes / speed / 60:.1f} minutes"
+    if minutes is not None:
+        return f"; at most {minutes * 60 * speed:.0f} masks"
+    return ""

@@ -1,0 +1,59 @@
+"""Leave one out drops the units that the original answer needs least, and asks once per unit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import models
+from agents.leave_one_out import LeaveOneOutAgent
+from fakes import CountingGenerator
+from pcrl_gym.envs.task import Task, make_task
+from pcrl_gym.prompts.prompt import Prompt
+
+
+def task_of(*instructions: str) -> tuple[Task, CountingGenerator]:
+    prompts = [Prompt(id=str(i), instruction=text) for i, text in enumerate(instructions)]
+    generator = CountingGenerator(answer=lambda _: "beta delta")
+    generator.tokenizer = models.gpt2_tokenizer()
+    return make_task(dataset=prompts, generator=generator, unit="word"), generator
+
+
+def left(agent: LeaveOneOutAgent, task: Task) -> list[str]:
+    agent.attach(task)
+    episodes = task.episodes[:]
+    masks = agent.act(*task.begin(episodes))
+    return [e.compress(mask[: len(e)]) for e, mask in zip(episodes, masks, strict=True)]
+
+
+def test_the_cheapest_units_go_first() -> None:
+    task, _ = task_of("alpha beta gamma delta")
+    (text,) = left(LeaveOneOutAgent(rate=0.5), task)
+    assert "beta" in text
+    assert "delta" in text
+    assert "alpha" not in text
+    assert "gamma" not in text
+
+
+def test_units_are_asked_for_once_per_task_whatever_the_rate() -> None:
+    task, generator = task_of("alpha beta gamma delta", "beta and delta")
+    units = sum(int(episode.droppable.sum()) for episode in task.episodes[:])
+    left(LeaveOneOutAgent(rate=0.25), task)
+    asked = sum(map(len, generator.likelihood_calls))
+    assert asked <= units  # equal texts are asked for once
+    left(LeaveOneOutAgent(rate=0.75), task)
+    assert sum(map(len, generator.likelihood_calls)) == asked
+
+
+def test_what_is_wrong_is_said() -> None:
+    with pytest.raises(ValueError, match="rate"):
+        LeaveOneOutAgent(rate=1.5)
+    task, generator = task_of("alpha beta")
+    with pytest.raises(RuntimeError, match=r"leave_one_out asks .*attach\(task\)"):
+        LeaveOneOutAgent().act(*task.begin(task.episodes[:]))
+    other, _ = task_of("gamma delta")
+    agent = LeaveOneOutAgent()
+    agent.attach(other)
+    with pytest.raises(ValueError, match="none of the attached task's"):
+        agent.act(*task.begin(task.episodes[:]))
+    assert np.all([call == [] for call in generator.likelihood_calls])

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import ifeval
+from benchmarks.ifeval import constraints_kept
+from pcrl_gym.errors import MissingExtraError
+from pcrl_gym.named_datasets import load_prompts
+from pcrl_gym.prompts.prompt import Prompt
+
+ROW = {
+    "id": "7",
+    "instruction": "Write a line without commas, all in lower case.",
+    "instruction_id_list": ["punctuation:no_comma", "change_case:english_lowercase"],
+    "kwargs": [{}, {}],
+}
+
+
+@pytest.fixture
+def prompt(tmp_path: Path) -> Prompt:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(ROW) + "\n")
+    (read,) = load_prompts(tmp_path / "rows.jsonl")
+    return read
+
+
+def test_each_constraint_is_decided(prompt: Prompt) -> None:
+    pytest.importorskip("if_verifiable")
+    assert constraints_kept(prompt, "this is one line and it is short") == [True, True]
+    assert constraints_kept(prompt, "this is, I think, one line") == [False, False]
+    assert constraints_kept(prompt, "") == [False, False]
+
+
+def test_other_prompts_have_none() -> None:
+    assert constraints_kept(Prompt(id="0", instruction="Say yes.", check="exact"), "yes") == []
+
+
+def test_the_package_is_named_where_it_is_missing(
+    prompt: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ifeval, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="pip install if-verifiable"):
+        constraints_kept(prompt, "not asked before")
