@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.statistics import bootstrap_interval
@@ -24,6 +25,11 @@ class Prices:
     input: float = 1.0
     output: float = 4.0
     cached: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"price {name} must be a finite number of at least 0, got {value}")
 
 
 DEFAULT_PRICES = Prices()

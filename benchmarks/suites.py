@@ -116,7 +116,7 @@ _MICRO = Suite(
 )
 _REAL = Suite(
     id="alpaca-plus",
-    version=2,
+    version=3,
     dataset=None,
     splits=("validation_seen", "validation_unseen"),
     generator=None,
@@ -124,9 +124,12 @@ _REAL = Suite(
     measure="rouge_l",
     max_units=512,
     max_new_tokens=128,
+    likelihoods=True,
     seeds=3,
     tags=("real",),
 )
+_WORDS = replace(_REAL, measure="unicode_rouge_l")
+_UNSEEN = replace(_WORDS, version=1, splits=("validation_unseen",))
 _INSTRUCT = Suite(
     id="instruct",
     version=1,
@@ -149,9 +152,16 @@ _FULL = (
     replace(_MICRO, **_WORD),
     _INSTRUCT,
     _REAL,
-    replace(_REAL, id="t0-short", version=3, measure="unicode_rouge_l"),
+    replace(_WORDS, id="t0-short", version=4),
+    replace(_UNSEEN, id="self-instruct-seed"),
+    replace(_UNSEEN, id="prompts-chat"),
+    replace(_UNSEEN, id="ifeval", max_new_tokens=256, tags=("real", "constraints")),
 )
-_SMALL = [replace(s, id=f"{s.id}-ci", limit=64, seeds=2, tags=(*s.tags, "ci")) for s in _FULL]
+_FEW = {"instruct": 24}  # 64 prompts would take a laptop half an hour
+_SMALL = [
+    replace(s, id=f"{s.id}-ci", limit=_FEW.get(s.id, 64), seeds=2, tags=(*s.tags, "ci"))
+    for s in _FULL
+]
 SUITES: Final = {s.id: s for pair in zip(_FULL, _SMALL, strict=True) for s in pair}
 """Every frozen suite by its id; each has a small variant whose id ends in "-ci"."""
 

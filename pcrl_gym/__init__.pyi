@@ -26,6 +26,7 @@ from pcrl_gym.prompts.datasets import SPLITS as SPLITS
 from pcrl_gym.prompts.prompt import Prompt as Prompt
 from pcrl_gym.prompts.template import Template as Template
 from pcrl_gym.scoring.rewards import BandReward as BandReward
+from pcrl_gym.scoring.rewards import FaithfulReward as FaithfulReward
 from pcrl_gym.scoring.rewards import LikelihoodReward as LikelihoodReward
 from pcrl_gym.scoring.rewards import LinearReward as LinearReward
 from pcrl_gym.scoring.rewards import Reward as Reward

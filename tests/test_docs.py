@@ -39,6 +39,7 @@ STAND_INS = {
     "http://localhost:8000/v1": "server_url",
     "Qwen/Qwen3-0.6B": "llama_folder",
     "distilroberta-base": "roberta_folder",
+    "smollm2": "llama_folder",
 }
 # Programs of others, which these tests know nothing about.
 FOREIGN = {"echo"}

@@ -29,7 +29,7 @@ def test_every_direct_dependency_is_pinned():
     [
         ("pcrl_gym", ["demo", "openai", "ray", "render"]),
         ("agents", ["agents", "nltk"]),
-        ("benchmarks", ["agents", "finetune", "ray"]),
+        ("benchmarks", ["agents", "finetune", "ifeval", "ray"]),
     ],
 )
 def test_what_a_package_imports_is_declared(package: str, extras: list[str]):

@@ -31,7 +31,7 @@ def dry_run(config: RunConfig) -> str:
         `RATES`; the masks within the budget and how long they take; what an export needs.
 
     Raises:
-        ValueError: As `agents.runs.run.train` does, for what cannot be trained or exported.
+        ValueError: If this cannot be trained or exported, see `agents.runs.run.train`.
         GeneratorError: If the generator fails.
     """
     build_agent(config)

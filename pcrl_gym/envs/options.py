@@ -46,8 +46,8 @@ class TaskOptions:
             out; by default only those that do not fit the generator's context.
         max_new_tokens: Longest answer, in generator tokens.
         max_steps: Steps per episode; edits accumulate, the reward comes with the last one.
-        reward: `"threshold"`, `"linear"`, `"band"` or `"likelihood"`, also with settings as in
-            `"threshold:threshold=0.8,measure=rouge_l"`; in Python also a `Reward`.
+        reward: `"threshold"`, `"linear"`, `"band"`, `"likelihood"` or `"faithful"`, also with
+            settings as in `"threshold:threshold=0.8,measure=rouge_l"`; in Python also a `Reward`.
         template: `"alpaca"`, `"chat"` (the generator's chat template), the same with settings such
             as `"chat:system=Be brief.,enable_thinking=false"`; in Python also a `Template`.
         force_keep: Strings that cannot be dropped; in Python also compiled regular expressions.

@@ -25,6 +25,8 @@ _PROGRAMMING = regex.compile(
     r"\b(python|java\w*|c\+\+|sql|code|function|script|html|css)\b", regex.I
 )
 _SENTENCE = regex.compile(r"(?<=[.!?])\s+")
+# How a model begins before it comes to the point.
+_OPENING = regex.compile(r"(sure|certainly|of course|absolutely|i'd be|i can help|here)\b", regex.I)
 _POINT = regex.compile(r"\s*([-*•]|\d+[.)])\s")
 
 Row = dict[str, Any]
@@ -51,6 +53,7 @@ def material(answer: str, kind: str) -> str | None:
         pieces, glue, least = _SENTENCE.split(" ".join(lines)), " ", 2
         # The last one may have been cut.
         pieces = pieces if answer.rstrip().endswith((".", "!", "?")) else pieces[:-1]
+        pieces = pieces[1:] if _OPENING.match(pieces[0] if pieces else "") else pieces
     else:
         fenced = regex.search(r"```\w*\n(.*?)(```|$)", answer, regex.DOTALL)
         if kind == "code":
@@ -85,7 +88,12 @@ def choose(
     distinct = without_duplicates(good, held_out_texts())
     counts["left out"]["near-duplicates"] = len(good) - len(distinct)
     rows = [{"instruction": good[i], "source": "request"} for i in distinct]
-    pasted = [(material(row["text"], row["kind"]), row["kind"]) for row in replies]
+    # An answer that has not the form it was asked for may still be a passage.
+    pasted = [
+        next(((text, kind) for kind in kinds if (text := material(row["text"], kind))), (None, ""))
+        for row in replies
+        for kinds in [(row["kind"], "passage")]
+    ]
     usable = [(text, kind) for text, kind in pasted if text and fault(text, True) is None]
     kept = without_duplicates([text for text, _ in usable], held_out_texts())
     counts |= {"answers": len(replies), "material": len(usable), "material kept": len(kept)}

@@ -28,18 +28,19 @@ from pcrl_gym.storage.atomic import replace_folder, write_file
 from pcrl_gym.storage.gguf import SMOLLM2, gguf_file, unpacked
 
 ROWS = 256  # texts of a batch, which are written at once
-REQUEST_TOKENS, ANSWER_TOKENS = 160, 130
+REQUEST_TOKENS, ANSWER_TOKENS = 160, 80
+ANSWERED_WORDS = 40  # longest request that is answered
 
 Row = dict[str, Any]
 
 
-def main(*, out: Path, requests: int = 16_384, answers: int = 7_168, seed: int = 0) -> None:
+def main(*, out: Path, requests: int = 10_752, answers: int = 5_120, seed: int = 0) -> None:
     """Write prompts, or resume writing them.
 
     Args:
         out: Folder for all of it.
         requests: How many requests the model writes, before the filters.
-        answers: How many of those that pass the filters it answers, at most.
+        answers: How many of those that pass the filters and are short it answers, at most.
         seed: Seed of the model's draws and of all choices.
     """
     settings = {"requests": requests, "answers": answers, "seed": seed}
@@ -51,6 +52,7 @@ def main(*, out: Path, requests: int = 16_384, answers: int = 7_168, seed: int =
         out / "requests", write, [{"system": s} for s in systems], REQUEST_TOKENS, seed
     )
     good = [row["text"] for row in asked if fault(row["text"], row["ended"]) is None]
+    good = [text for text in good if len(text.split()) <= ANSWERED_WORDS]
     rng = Random(f"{seed}:answers")
     kinds = [kind_of(text, rng) for text in good[:answers]]
     turns = [

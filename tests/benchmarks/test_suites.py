@@ -10,14 +10,15 @@ from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
 
 DEFAULT = UNICODE_ROUGE_L.name
-FULL = ("micro", "micro-seq2seq", "micro-word", "alpaca-plus", "t0-short")
+OTHERS = ("alpaca-plus", "t0-short", "self-instruct-seed", "prompts-chat", "ifeval")
+FULL = ("micro", "micro-seq2seq", "micro-word", "instruct", *OTHERS)
 
 
 def test_every_suite_has_a_small_variant_that_differs_in_size_alone():
     assert list(SUITES) == [name for full in FULL for name in (full, f"{full}-ci")]
     for name in FULL:
         full, small = SUITES[name], SUITES[f"{name}-ci"]
-        assert small.limit == 64
+        assert small.limit == (24 if name == "instruct" else 64)
         assert "ci" in small.tags
         again = dataclasses.replace(
             small, id=full.id, limit=full.limit, seeds=full.seeds, tags=full.tags
@@ -25,9 +26,11 @@ def test_every_suite_has_a_small_variant_that_differs_in_size_alone():
         assert again == full
 
 
-def test_suites_of_micro_name_the_very_data():
-    for split in SUITES["micro"].splits:
-        assert SUITES["micro"].checksums[split] == dataset_checksum(load_prompts("micro", split))
+def test_suites_name_the_very_data():
+    for name in ("micro", "instruct"):
+        for split in SUITES[name].splits:
+            prompts = load_prompts(name, split)
+            assert SUITES[name].checksums[split] == dataset_checksum(prompts)
 
 
 def test_what_the_frozen_suites_are():
@@ -51,8 +54,12 @@ def test_what_the_frozen_suites_are():
         "micro": (4, "micro", "micro", "token", "threshold", DEFAULT, 128, 5, 30),
         "micro-seq2seq": (2, "micro", "micro-seq2seq", "token", "threshold", DEFAULT, 128, 5, 30),
         "micro-word": (2, "micro", "micro", "word", "threshold", DEFAULT, 128, 5, 30),
-        "alpaca-plus": (2, None, None, "token", "threshold", "rouge_l", 512, 3, 128),
-        "t0-short": (3, None, None, "token", "threshold", DEFAULT, 512, 3, 128),
+        "instruct": (1, "instruct", "smollm2", "token", "faithful", DEFAULT, 256, 3, 30),
+        "alpaca-plus": (3, None, None, "token", "threshold", "rouge_l", 512, 3, 128),
+        "t0-short": (4, None, None, "token", "threshold", DEFAULT, 512, 3, 128),
+        "self-instruct-seed": (1, None, None, "token", "threshold", DEFAULT, 512, 3, 128),
+        "prompts-chat": (1, None, None, "token", "threshold", DEFAULT, 512, 3, 128),
+        "ifeval": (1, None, None, "token", "threshold", DEFAULT, 512, 3, 256),
     }
 
 

@@ -75,7 +75,7 @@ def test_all_ways_pay_the_same(generator, works):
         assert found["exact"]
         assert set(found["rewards_equal"].values()) == {count}
         assert set(found["answers_equal"].values()) == {count}
-        assert list(ways) == list("abcdef")
+        assert list(ways) == list("abcdefg")
         assert ways["e"]["passes_per_row"] == ways["f"]["passes_per_row"] == 1.0
         best = {way: min(figures["seconds"]) for way, figures in ways.items()}
         assert ways["d"]["prompts_per_second"] == count / best["d"]
