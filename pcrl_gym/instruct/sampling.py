@@ -18,7 +18,7 @@ def sample(
     """Continue prompts of token ids by at most `limit` tokens, drawn with the constants above.
 
     Rows that have ended leave the batch, which `generate` of transformers keeps: most texts here
-    have 30 tokens and some 200, so that takes a fifth of its time.
+    have some 30 tokens, and a few the limit.
 
     Returns:
         Per prompt the new ids, without an end-of-sequence token, and whether there was one.

@@ -134,6 +134,22 @@ def test_a_missing_evaluation_split_can_be_left_out(
     assert "run.evaluate_split=null" in capsys.readouterr().err
 
 
+def test_a_dry_run_measures_and_writes_nothing(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    settings = f"task.dataset={few}", "run.updates=null", "run.episodes=600"
+    assert main([*arguments(out, *settings), "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    speed = float(re.search(r"^rewards per second: ([\d.]+)$", text, re.MULTILINE)[1])
+    shares = re.findall(r"drop (\d+)%: (\d+)% of \d+ rewards are above -0.01", text)
+    assert [rate for rate, _ in shares] == ["5", "10", "30"]
+    assert 100 >= int(shares[0][1]) >= int(shares[2][1]) >= 0
+    minutes = float(re.search(r"600 masks take at least ([\d.]+) minutes", text)[1])
+    assert minutes == pytest.approx(600 / speed / 60, abs=0.06)
+    assert not out.exists()
+
+
 def test_configurations_are_listed(capsys: pytest.CaptureFixture[str]):
     assert main(["configs"]) == 0
     assert re.search(r"^scst-micro +self-critical", capsys.readouterr().out, re.MULTILINE)
