@@ -45,8 +45,8 @@ def train(
         loggers: `jsonl`, `tensorboard`, `wandb`, `trackio`; by default the configuration's, else
             the first two. The figures always go to jsonl.
         quiet: No progress bar, no evaluation lines.
-        dry_run: Only measure, for a minute, how fast rewards come here and how many of them pay,
-            and say how long the budget takes; nothing is written.
+        dry_run: Only measure how fast rewards come here and how many of them pay, and say how long
+            the budget takes; nothing is written.
         task: What is learned.
     """
     # Imported late: help must not wait for torch.

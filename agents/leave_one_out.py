@@ -7,6 +7,7 @@ Generation to Context" (arXiv 2409.00729), section 2.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,6 +17,9 @@ from agents.base import Infos, Observations, check_share, drop_highest, keep_mas
 from agents.oracle import OracleAgent
 from pcrl_gym.scoring.rewards import LikelihoodReward
 from pcrl_gym.scoring.scorer import Scorer
+
+if TYPE_CHECKING:
+    from pcrl_gym.envs.task import Task
 
 DEFAULT_RATE = 0.25
 MAX_AT_ONCE = 4_096
@@ -46,6 +50,14 @@ class LeaveOneOutAgent(OracleAgent):
     def __init__(self, rate: float = DEFAULT_RATE) -> None:
         self.rate = check_share("rate", rate)
 
+    def attach(self, task: Task) -> None:
+        """Take the task whose prompts are to be compressed."""
+        super().attach(task)
+        own = task.scorer
+        self._scorer = Scorer(
+            own.generator, LikelihoodReward(), own.max_new_tokens, cache=own.cache
+        )
+
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
         """Return masks without the cheapest units; see `agents.base.Agent.act`.
 
@@ -61,19 +73,18 @@ class LeaveOneOutAgent(OracleAgent):
         return keep_masks(observations, drop_highest(scores, droppable, self.rate))
 
     def _costs(self, droppable: NDArray[np.bool_], infos: Infos) -> list[NDArray[np.float64]]:
-        own, known = self.task.scorer, _COSTS.setdefault(self.task.scorer, {})
+        known = _COSTS.setdefault(self.task.scorer, {})
         missing = [
             (episode, np.flatnonzero(free))
             for episode, free in zip(self.episodes(infos), droppable, strict=True)
             if episode.prompt.id not in known
         ]
-        scorer = Scorer(own.generator, LikelihoodReward(), own.max_new_tokens)
         pairs = [(episode, unit) for episode, units in missing for unit in units]
         found: list[float] = []
         for start in range(0, len(pairs), MAX_AT_ONCE):
             part = pairs[start : start + MAX_AT_ONCE]
             masks = [np.arange(len(episode)) != unit for episode, unit in part]
-            scores = scorer([episode for episode, _ in part], masks)
+            scores = self._scorer([episode for episode, _ in part], masks)
             found += (-scores.log_likelihood).tolist()
         rest = iter(found)
         for episode, units in missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from benchmarks.gold import AnswerCut, GoldFigures, against_gold, gold_score
 from benchmarks.ifeval import constraints_kept
 from benchmarks.markdown import finite
 from benchmarks.records import Record
+from pcrl_gym.episodes.tokenizers import TextEncoder
 from pcrl_gym.episodes.units import merge_spans
 from pcrl_gym.generators.base import Answer
 
@@ -33,8 +35,9 @@ _FIGURES = (
 _IF_ASKED = ("log_likelihood", "likelihood_loss")
 
 
-# Every part of a run asks for it, and it copies the vocabulary.
+# Every part of a run asks for them, and they copy the vocabulary.
 _answer_cut = functools.lru_cache(maxsize=1)(AnswerCut)
+_encoder = functools.lru_cache(maxsize=1)(TextEncoder)
 
 
 class AnsweredReward:
@@ -52,7 +55,6 @@ class AnsweredReward:
         self.name = reward.name
         self.needs_likelihood = reward.needs_likelihood or likelihoods
         self.needs_likelihood_loss = reward.needs_likelihood_loss or likelihoods
-        # For scorers that need no whole answers, such as those of a search.
         self.similarity_threshold = reward.similarity_threshold
 
     def __call__(self, x: RewardInputs) -> npt.NDArray[np.float64]:
@@ -70,7 +72,7 @@ def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
     if name == "bytes":
         # A lone surrogate has no UTF-8; three bytes are what it would take.
         return lambda texts: [len(text.encode("utf-8", "surrogatepass")) for text in texts]
-    from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+    from pcrl_gym.episodes.tokenizers import load_tokenizer
 
     encoder = TextEncoder(load_tokenizer(name))
     return lambda texts: [len(encoding.ids) for encoding in encoder.encodings(texts)]
@@ -131,18 +133,22 @@ def evaluate(
 
 
 def _gold_losses(task: Task, scores: Scores, batch: Sequence[Episode]) -> npt.NDArray[np.float64]:
-    """Return what the gold answers lose in probability; NaN if not asked for, and without gold."""
-    losses = np.full(len(batch), np.nan)
-    chosen = [i for i, episode in enumerate(batch) if episode.prompt.output]
-    if chosen and task.scorer.reward.needs_likelihood_loss:
-        from pcrl_gym.episodes.tokenizers import TextEncoder
+    """Return what the gold answers lose in probability, scored without an end token.
 
-        gold = [batch[i].prompt.output for i in chosen]
-        encoder = TextEncoder(task.scorer.generator.tokenizer)
-        ids = encoder.prompt_ids(gold, add_special_tokens=False)
-        texts = ([own[i] for i in chosen] for own in (scores.prompts, scores.compressed_prompts))
-        answers = [Answer(text, tuple(own)) for text, own in zip(gold, ids, strict=True)]
-        losses[chosen] = task.scorer.likelihood_loss(*texts, answers)
+    NaN if not asked for, without a gold answer, and where it does not fit the context.
+    """
+    losses = np.full(len(batch), np.nan)
+    if not task.scorer.reward.needs_likelihood_loss:
+        return losses
+    generator = task.scorer.generator
+    limit = generator.max_prompt_tokens or math.inf
+    gold = [episode.prompt.output for episode in batch]
+    ids = _encoder(generator.tokenizer).prompt_ids(gold, add_special_tokens=False)
+    longest = np.maximum(scores.original_tokens, scores.compressed_tokens)
+    chosen = [i for i, own in enumerate(ids) if own and longest[i] + len(own) <= limit]
+    texts = ([own[i] for i in chosen] for own in (scores.prompts, scores.compressed_prompts))
+    answers = [Answer(gold[i], tuple(ids[i])) for i in chosen]
+    losses[chosen] = task.scorer.likelihood_loss(*texts, answers)
     return losses
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.ifeval import CHECK, check_installed
+from pcrl_gym.errors import DatasetError
 from pcrl_gym.scoring.checks import passes
 from pcrl_gym.scoring.rouge import ROUGE_L, UNICODE_ROUGE_L, rouge_n_f1
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from transformers import PreTrainedTokenizerFast
 
     from pcrl_gym.prompts.prompt import Prompt
@@ -48,9 +52,29 @@ def gold_score(prompt: Prompt, answer: str) -> float | None:
     """
     if not prompt.output:
         return None
-    if prompt.check:
+    if prompt.check and not prompt.check.startswith(CHECK):
         return float(passes(prompt.check, answer, prompt.output))
     return UNICODE_ROUGE_L(answer, prompt.output)
+
+
+def check_checks(prompts: Iterable[Prompt]) -> None:
+    """Check that the checks of prompts can be made, before any is answered.
+
+    Raises:
+        DatasetError: If a check is unknown, or does not fit the gold answer.
+        MissingExtraError: If `if-verifiable` is needed and not installed.
+    """
+    for prompt in prompts:
+        try:
+            if prompt.check.startswith(CHECK):
+                check_installed(prompt)
+            elif prompt.check:
+                passes(prompt.check, "", prompt.output)
+        except ValueError as error:
+            raise DatasetError(
+                f"prompt {prompt.id!r}: {error}; correct its check, or rename the column `check` "
+                "if it is something else"
+            ) from error
 
 
 class AnswerCut:

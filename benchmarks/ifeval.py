@@ -17,20 +17,34 @@ CHECK = "ifeval:"
 """How the check of a prompt of IFEval begins; its constraints follow as JSON."""
 
 
+def check_installed(prompt: Prompt) -> None:
+    """Check that the constraints of a prompt are known to `if-verifiable`, and that it is there.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+        ValueError: If a constraint is unknown.
+    """
+    if find_spec("if_verifiable") is None:
+        raise MissingExtraError("IFEval's checks need if-verifiable: pip install -e '.[ifeval]'")
+    from if_verifiable.ifeval import INSTRUCTION_DICT
+
+    constraints = json.loads(prompt.check.removeprefix(CHECK))
+    ids, settings = constraints["ids"], constraints["kwargs"]
+    if not (isinstance(ids, list) and isinstance(settings, list) and len(ids) == len(settings)):
+        raise ValueError(f"expected a list of constraints and one of settings, got {constraints}")
+    if unknown := sorted(set(ids) - set(INSTRUCTION_DICT)):
+        raise ValueError(f"unknown constraints {', '.join(unknown)}")
+
+
 @lru_cache(maxsize=4096)  # every agent's evaluation asks for the original answers
 def constraints_kept(prompt: Prompt, answer: str) -> list[bool]:
     """Return of each constraint of a prompt whether an answer keeps it; [] for other prompts.
 
     Each is decided strictly: by the answer as it is. Checks that need NLTK's sentence splitter
     (`python -m nltk.downloader punkt punkt_tab`) are left out where it is not installed.
-
-    Raises:
-        MissingExtraError: If `if-verifiable` is not installed.
     """
     if not prompt.check.startswith(CHECK):
         return []
-    if find_spec("if_verifiable") is None:
-        raise MissingExtraError("IFEval's checks need if-verifiable: pip install if-verifiable")
     from if_verifiable.ifeval import INSTRUCTION_DICT
     from langdetect import DetectorFactory
 
@@ -43,7 +57,8 @@ def constraints_kept(prompt: Prompt, answer: str) -> list[bool]:
         if "prompt" in (checker.get_instruction_args() or ()):
             checker.build_description(prompt=prompt.instruction)
         try:
-            found.append(bool(answer.strip()) and bool(checker.check_following(answer)))
+            follows = checker.check_following(answer if answer.strip() else "-")
         except LookupError:  # NLTK's, whose data is not there
             continue
+        found.append(bool(answer.strip()) and bool(follows))
     return found

@@ -6,7 +6,7 @@ the three bytes that they would take, and are read back as they were.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -62,13 +62,16 @@ def to_bytes(table: pa.Table, level: int = 3) -> bytes:
     return file.getvalue()
 
 
-def read_table(file: Path, schema: pa.Schema) -> pa.Table:
-    """Read a file of `to_bytes`; RunFolderError if it is damaged or has other columns."""
+def read_table(file: Path, schema: pa.Schema, later: Collection[str] = ()) -> pa.Table:
+    """Read a file of `to_bytes`; RunFolderError if it is damaged or has other columns.
+
+    Columns that came `later` than the file are empty.
+    """
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as opened:
             table = opened.read()
-        for place, field in enumerate(schema):  # columns that came later than the file
-            if field.nullable and field.name not in table.schema.names:
+        for place, field in enumerate(schema):
+            if field.name in later and field.name not in table.schema.names:
                 table = table.add_column(place, field, pa.nulls(len(table), field.type))
         if not table.schema.equals(schema):
             expected, got = ({(f.name, str(f.type)) for f in s} for s in (schema, table.schema))

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,9 @@ class Record:
     compressed_output_tokens: int | None = None
 
 
+_LATER = {one.name for one in fields(Record) if one.default is not MISSING}
+
+
 class RunFolder:
     """A result folder that is open for reading and adding parts.
 
@@ -213,7 +216,7 @@ class RunFolder:
             schema, files = schema.remove(derived), [published]
         if not files:
             raise RunFolderError(f"{self.path} has no results yet")
-        frame = to_frame(pa.concat_tables([read_table(file, schema) for file in files]))
+        frame = to_frame(pa.concat_tables([read_table(file, schema, _LATER) for file in files]))
         if "compressed_prompt" not in frame:
             kept = list(map(kept_text, frame["prompt"], frame["dropped"]))
             frame.insert(derived, "compressed_prompt", pd.Series(kept, dtype=object))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agents.base import optional
 from benchmarks.cluster.jobs import Job, all_jobs, share_of
 from benchmarks.evaluate import AnsweredReward, evaluate
+from benchmarks.gold import check_checks
 from benchmarks.provenance import record_run
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder, check_settings
 from benchmarks.roster import Entry, training_budgets
@@ -99,6 +100,8 @@ class Benchmark:
             trainings += trained_on(policies)
         for training, prompts in trainings:
             check_held_out(training, prompts, self.prompts, suite)
+        for prompts in self.prompts.values():
+            check_checks(prompts)
         check_settings(self.out, self._settings())
         self.generator = self._given = generator
         self.cache = Path(cache or self.out / "answers.db")

@@ -191,10 +191,10 @@ def notes(rows: Sequence[Row]) -> str:
 
 
 def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
-    """Return tables in Markdown, one per split, with notes on its agents; see `columns_of`."""
+    """Return tables in Markdown, one per split, with notes on its agents; see `measured`."""
     blocks = []
-    columns = columns_of("further" if details else "main")
     for split, own in _by_split(rows):
+        columns = measured(own, columns_of("further" if details else "main"))
         subject = f"{split}, further figures" if details else split
         title = f"### {own[0]['suite']}, {subject} (generator: {own[0]['generator']})"
         table = [[_cell(row, column.key) for column in columns] for row in own]

@@ -157,7 +157,10 @@ def _is_summary(file: Path, rows: Sequence[Row]) -> bool:
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
         boards = (  # in any order: by reward, rounding may swap two
-            pandas.DataFrame(board).set_index(["split", "agent"]).sort_index()
+            pandas.DataFrame(board)
+            .set_index(["split", "agent"])
+            .sort_index()
+            .dropna(axis="columns", how="all")  # figures that came later than the file
             for board in (stored, json.loads(json.dumps(rows)))
         )
         # Rounding differs among machines.

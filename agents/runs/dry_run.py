@@ -1,4 +1,4 @@
-"""What a training would be like, measured in a minute: how fast rewards come, and how many pay."""
+"""What a training would be like: how fast rewards come, and how many of them pay."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def dry_run(config: RunConfig) -> str:
 
     Returns:
         A line per figure: rewards per second on this machine, with original answers known; the
-        share of rewards above the reward's penalty, or above 0 for rewards without one, at each of
-        `RATES`; the masks within the budget and how long they take; what an export needs.
+        share of rewards above the reward's penalty, or where they lie for rewards without one, at
+        each of `RATES`; the masks within the budget and how long they take; what an export needs.
 
     Raises:
         ValueError: If this cannot be trained or exported, see `agents.runs.run.train`.
@@ -48,11 +48,13 @@ def dry_run(config: RunConfig) -> str:
         for rate in RATES:
             masks = [rng.random(len(episode)) >= rate for episode in episodes]
             rewards = task.scorer(episodes, masks).reward
-            least = getattr(task.scorer.reward, "penalty", 0.0)
-            lines.append(
-                f"random masks that drop {rate:.0%}: {np.mean(rewards > least):.0%} of "
-                f"{len(rewards)} rewards are above {least:g}, mean {rewards.mean():.3f}"
-            )
+            least = getattr(task.scorer.reward, "penalty", None)
+            low, high = np.quantile(rewards, [0.1, 0.9])
+            what = f"80% of {len(rewards)} rewards lie from {low:.3f} to {high:.3f}"
+            if least is not None:
+                share = np.mean(rewards > least)
+                what = f"{share:.0%} of {len(rewards)} rewards are above {least:g}"
+            lines.append(f"random masks that drop {rate:.0%}: {what}, mean {rewards.mean():.3f}")
         speed = len(RATES) * len(episodes) / (time.perf_counter() - began)
     return "\n".join(
         [

@@ -54,6 +54,7 @@ def run(
         models: Names or folders of generators; by default micro's and all shapes that are meant for
             the device.
         data: micro, instruct, or a folder of prompts, whose units are then those of each generator.
+            Models that have a chat template get it.
         device: Device of all models and of the policy.
         dtype: Data type of all models: auto, float32, bfloat16 or float16.
         prompts: Prompts per model; by default 512 for micro, 64 for others on a CPU, else 256.

@@ -262,7 +262,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         decoder = DraftDecoder(self.model, self._ids, rows, draft_ids, *limits)
         keys = length_keys(rows, draft_ids, self.is_encoder_decoder)
         what, sizes = "generate_from", decoder.sizes
-        self._run(what, self.readings, sizes, decoder.read, keys=keys)
+        unread = self._unread(sizes, decoder.prefix)
+        self._run(what, self.readings, unread, decoder.read, keys=keys)
         self._run(what, self.batches, [max(sizes, default=0)], lambda _: decoder.complete())
         self._run(what, self.batches, sizes, decoder.read_alone, rows=decoder.evicted)
         return decoder
@@ -301,9 +302,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             for i, value in zip(batch, mean_log_likelihoods(found, targets), strict=True):
                 values[i] = value
 
-        known = 0 if prefix is None else prefix.length
         pairs = [(len(row), new) for row, new in zip(rows, lengths, strict=True)]
-        sizes = [row - known + new for row, new in pairs]
+        sizes = self._unread([sum(pair) for pair in pairs], prefix)
         groups = self._invariance.groups(scoring or self._invariance.decoding, sizes, pairs)
         scored = [i for i, length in enumerate(lengths) if length]
         self._run("log_likelihood", self.readings, sizes, run, groups=groups, rows=scored)
@@ -316,6 +316,16 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             return None
         with own_state(self.model):
             return SharedPrefix.of(self.model, rows)
+
+    def _unread(self, sizes: list[int], prefix: SharedPrefix | None) -> list[int]:
+        """Return how much of the reading budget rows take of which a prefix has been read.
+
+        What has been read takes no time, but room in the cache of each row.
+        """
+        if prefix is None:
+            return sizes
+        share = self.readings.tokens / self.batches.tokens
+        return [max(size - prefix.length, int(size * share)) for size in sizes]
 
     def _encode(self, prompts: Sequence[str], room: list[int]) -> list[list[int]]:
         """Encode prompts and check that each fits next to `room` tokens of answer."""

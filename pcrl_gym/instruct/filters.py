@@ -18,7 +18,8 @@ _PERSONAL = regex.compile(
     r"\w@\w|https?:|www\.|\d{9}|(?<!\d)\(?\d{2,4}\)?[ .-]\d{3,4}[ .-]?\d{3,4}(?!\d)"
 )
 _CONTROL = regex.compile(
-    r"<\|?/?\w*\|?>|\[/?INST\]|^\s*(system|assistant|user|human|ai)\s*:|smollm|hugging ?face",
+    r"<\|\w*\|>|</?s>|<(bos|eos|pad|unk)>|\[/?INST\]|^\s*(system|assistant|user|human|ai)\s*:"
+    r"|smollm|hugging ?face",
     regex.IGNORECASE | regex.MULTILINE,
 )
 _BLANK = regex.compile(

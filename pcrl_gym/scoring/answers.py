@@ -177,10 +177,11 @@ class Answers:
     ) -> tuple[list[Answer], list[Any]]:
         """Return the answers, and the scores of the references or None for each."""
         scores: list[Any] = [None] * len(texts)
-        if not (self._scored and texts and isinstance(self._generator, DraftingGenerator)):
+        # Generators that take drafts need not derive from the class that has it.
+        ask = getattr(self._generator, "generate_and_score", None)
+        if not (self._scored and texts and ask):
             return self._generate(texts, references, stop), scores
         with generator_errors(self._generator, "generate_and_score"):
-            ask = self._generator.generate_and_score
             answers, scores = ask(texts, references, self._max_new_tokens, stop)
         for what, got in (("answers", answers), ("log-likelihoods", scores)):
             check_count(self._generator, what, got, texts)

@@ -153,6 +153,7 @@ class Scorer:
             )
         self.generator = generator
         self.reward = reward
+        self.cache = cache
         self.max_new_tokens = max_new_tokens
         stop_at = reward.similarity_threshold
         self._survival_threshold = SURVIVAL_THRESHOLD if stop_at is None else stop_at
@@ -222,11 +223,13 @@ class Scorer:
                 outputs = [c.answer.text for c in compared]
                 similarity = np.array([c.similarity for c in compared], np.float64)
                 partial = np.array([c.answer.partial for c in compared], np.bool_)
+            if self.reward.needs_likelihood_loss:
+                before = self._likelihood_of_originals(prompts, originals)
             if self.reward.needs_likelihood:
                 known = [c.log_likelihood for c in compared] or [None] * len(compressed)
                 likelihood = self._log_likelihood(compressed, originals, known)
             if self.reward.needs_likelihood_loss:
-                loss = self._likelihood_of_originals(prompts, originals) - likelihood
+                loss = before - likelihood
         ratio = compression_ratio(n, n_compressed, f)
         rates = [drop_rate(e.droppable, keep) for e, keep in zip(episodes, kept, strict=True)]
         terms = RewardInputs(similarity, ratio, np.array(rates, np.float64), likelihood, loss)
@@ -289,6 +292,7 @@ class Scorer:
     ) -> FloatArray:
         pairs = list(zip(compressed, originals, strict=True))
         given = {pair: v for pair, v in zip(pairs, known, strict=False) if v is not None}
+        given |= {pair: v for pair in pairs if (v := self._original_likelihoods.get(pair))}
         distinct = [pair for pair in dict.fromkeys(pairs) if pair not in given]
         texts, answers = [text for text, _ in distinct], [answer for _, answer in distinct]
         with generator_errors(self.generator, "log_likelihood"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,12 @@ def model_name(spec: str) -> str:
 def unpacked(file: Path) -> Path:
     """Return the folder with the weights and tokenizer of a GGUF file of a causal model.
 
-    It lies in the user's cache, named after the file and its SHA-256. Weights are stored in
-    bfloat16, of whose digits those of 4 bits need few.
+    It lies in the user's cache, named after the file and its SHA-256. Weights are rounded to
+    bfloat16, whose eight digits are more than those of 4 bits need.
 
     Raises:
         MissingExtraError: If the package `gguf` is not installed, and the folder is not there.
-        ValueError: If the file cannot be read, or holds no causal model.
+        Exception: If transformers cannot read the file; see `model_folder.loading`.
     """
     from filelock import FileLock
 
@@ -74,7 +75,7 @@ def _unpack(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    print(f"Unpacking {file.name} into {folder} ...")
+    print(f"Unpacking {file.name} into {folder} ...", file=sys.stderr)
     place: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
     tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, **place)
     read: Any = AutoModelForCausalLM.from_pretrained(
@@ -106,4 +107,8 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(2**24):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import ifeval
+from benchmarks.gold import check_checks
 from benchmarks.ifeval import constraints_kept
-from pcrl_gym.errors import MissingExtraError
+from pcrl_gym.errors import DatasetError, MissingExtraError
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.prompt import Prompt
 
@@ -41,5 +43,15 @@ def test_the_package_is_named_where_it_is_missing(
     prompt: Prompt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ifeval, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="pip install if-verifiable"):
-        constraints_kept(prompt, "not asked before")
+    with pytest.raises(MissingExtraError, match=r"pip install -e .*ifeval"):
+        check_checks([prompt])
+
+
+def test_what_cannot_be_checked_is_said_first(prompt: Prompt) -> None:
+    pytest.importorskip("if_verifiable")
+    check_checks([prompt, Prompt(id="0", instruction="Say yes.", output="yes", check="exact")])
+    unknown = replace(prompt, check=prompt.check.replace("no_comma", "no_dot"))
+    with pytest.raises(DatasetError, match=r"prompt '7': unknown constraints punctuation:no_dot"):
+        check_checks([unknown])
+    with pytest.raises(DatasetError, match=r"prompt '7': unknown check 'right'.* rename the col"):
+        check_checks([replace(prompt, check="right")])

@@ -108,10 +108,12 @@ def test_seeds_with_other_prompts_are_refused(records):
         make_rows(frame(records), SETTINGS)
 
 
-def test_without_gold_the_cell_is_blank():
+def test_without_gold_the_cell_is_blank_or_the_column_left_out():
     (row,) = make_rows(frame([record(gold="", gold_rouge_l=None)]), SETTINGS)
     assert row["gold_rouge_l"] is row["exact_match"] is None
-    line = format_leaderboard([row]).splitlines()[-1]
+    assert "gold ROUGE-L" not in format_leaderboard([row])
+    (other,) = make_rows(frame([record()]), SETTINGS)
+    line = format_leaderboard([other, row]).splitlines()[-1]
     assert [cell.strip() for cell in line.split("|")][-3:-1] == ["", "2.000"]
 
 

@@ -40,10 +40,8 @@ class DraftDecoder:
     evicted: list[int] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        # Of each prompt with its draft, without what has been read.
-        known = 0 if self.prefix is None else self.prefix.length
-        pairs = zip(self.prompts, self.drafts, strict=True)
-        self.sizes = [len(p) + len(d) - known for p, d in pairs]
+        # Of each prompt with its draft.
+        self.sizes = [len(p) + len(d) for p, d in zip(self.prompts, self.drafts, strict=True)]
         self._length = DraftLength(accepted=self.limit // 2)  # the first drafts are read as a whole
         self._free_rows = FREE_ROWS.get(self.model.device.type, FREE_ROWS["cpu"])
         self._waiting: list[tuple[Reader, list[DraftedAnswer]]] = []

@@ -16,8 +16,8 @@ from pcrl_gym.generators.batching import pad_rows
 from pcrl_gym.generators.generation_config import refuse_nan
 from pcrl_gym.generators.logits import logits_at
 
-MIN_PREFIX = 8
-"""Fewest tokens that all prompts must begin with for these to be read apart."""
+MIN_PREFIX, MIN_SAVED = 8, 64
+"""Fewest tokens of a prefix that is read apart, and fewest that this saves over all rows."""
 
 
 class SharedPrefix:
@@ -40,7 +40,9 @@ class SharedPrefix:
         first, last = min(rows, default=[]), max(rows, default=[])  # these two differ the earliest
         pairs = zip(first[:-1], last[:-1], strict=False)
         common = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
-        return cls(model, common) if len(rows) > 1 and len(common) >= MIN_PREFIX else None
+        saved = (len(rows) - 1) * len(common)
+        worth_it = len(common) >= MIN_PREFIX and saved >= MIN_SAVED
+        return cls(model, common) if worth_it else None
 
     def cache(self, rows: int) -> Any:
         """Return a new cache in which so many rows have read the prefix."""

@@ -12,7 +12,7 @@ from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.generators.speculative import kv_cache
 from pcrl_gym.generators.speculative.kv_cache import MIN_PREFIX, SharedPrefix
 
-SYSTEM = "Please sort the numbers from the smallest to the largest: "
+SYSTEM = 2 * "Please sort the numbers from the smallest to the largest: "
 PROMPTS = [SYSTEM + end for end in ("3 14 15", "92", "65 35 8 and the plums", "1 1", "x")]
 NEW = 10
 
@@ -67,12 +67,14 @@ def test_likelihoods_are_those_without_a_prefix(
 def test_at_least_one_token_of_each_prompt_is_left(
     generator: HFGenerator, lengths: list[int]
 ) -> None:
-    same = [PROMPTS[0]] * 2
-    assert generator.generate_from(same, ["", ""], NEW) == generator.generate(same, NEW)
+    same = [PROMPTS[0]] * 9
+    assert generator.generate_from(same, [""] * 9, NEW) == generator.generate(same, NEW)
     assert lengths == [len(generator._codec.prompts(same)[0]) - 1]
 
 
-@pytest.mark.parametrize("prompts", [[], PROMPTS[:1], ["a b", "c d"], ["Is it", "Is true"]])
+@pytest.mark.parametrize(
+    "prompts", [[], PROMPTS[:1], ["a b", "c d"], ["Is it", "Is true"] * 60, PROMPTS[:2]]
+)
 def test_nothing_is_read_apart_for_one_prompt_or_a_short_beginning(
     generator: HFGenerator, lengths: list[int], prompts: list[str]
 ) -> None:
