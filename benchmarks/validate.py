@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.gold import against_gold
+from benchmarks.gold import against_gold, gold_score
 from benchmarks.records import RunFolder, kept_text
 from benchmarks.suites import SUITES, Suite, suite_of
 from benchmarks.tables import TOKENS, Row, make_rows
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.template import Template
 
 _MAX_NAMED = 5
+_LOSS_TOLERANCE = 0.02  # nats per token, for bfloat16 and other machines
 # Not the seeds, of which there may be more, nor the tokenizer, which is that of evaluated policies.
 _RULES = {one.name for one in fields(Suite)} - {"id", "seeds", "tokenizer", "checksums", "tags"}
 
@@ -245,6 +246,11 @@ def _other_prompts(
         prompt, original = known[record.prompt_id], rendered.get(record.prompt_id)
         if (record.gold, record.source) != (prompt.output, prompt.source):
             yield f"{_place(record)}: gold answer or source is not the dataset's"
+        elif not math.isnan(record.gold_score):
+            answers = record.compressed_output, record.output
+            expected = tuple(gold_score(prompt, answer) for answer in answers)
+            if (record.gold_score, record.original_gold_score) != expected:
+                yield f"{_place(record)}: gold_score does not follow from the answers"
         if original is not None and record.prompt != original.text:
             yield f"{_place(record)}: the prompt is not the dataset's"
         elif original is not None and any(
@@ -271,3 +277,14 @@ def _other_answers(
                 yield f"{_place(r)}: the generator answers {answers[prompt].text!r}"
             elif counts[prompt] != tokens:
                 yield f"{_place(r)}: the prompt has {counts[prompt]} tokens, not {tokens}"
+    scored = [r for r in records if not math.isnan(r.likelihood_loss)]
+    if scored and generator.gives_likelihoods:
+        framed_by = {str(text): text for text in texts}
+        originals = [answers[r.prompt] for r in scored]
+        before, after = (
+            generator.log_likelihood([framed_by[getattr(r, name)] for r in scored], originals)
+            for name in ("prompt", "compressed_prompt")
+        )
+        for r, b, a in zip(scored, before, after, strict=True):
+            if abs(b - a - r.likelihood_loss) > _LOSS_TOLERANCE:
+                yield f"{_place(r)}: likelihood loss is {b - a:.4f}, not {r.likelihood_loss:.4f}"

@@ -309,7 +309,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         self._run("log_likelihood", self.readings, sizes, run, groups=groups, rows=scored)
         return values
 
-    def _prefix(self, rows: Sequence[Sequence[int]]) -> SharedPrefix | None:
+    def _prefix(self, rows: Sequence[list[int]]) -> SharedPrefix | None:
         """Read what all rows begin with, for models whose cache can be continued."""
         plain = self._invariance.drafts and self._invariance.boundary is None
         if not plain or self.is_encoder_decoder:

@@ -121,7 +121,8 @@ class Writer:
         ]
         written = sample(model, tokenizer(texts)["input_ids"], limit, seed)
         return [
-            turn | {"text": tokenizer.decode(ids, skip_special_tokens=True).strip(), "ended": ended}
+            turn
+            | {"text": str(tokenizer.decode(ids, skip_special_tokens=True)).strip(), "ended": ended}
             for turn, (ids, ended) in zip(turns, written, strict=True)
         ]
 

@@ -326,7 +326,7 @@ class Scorer:
         """Return log-likelihoods after original prompts, each asked for once."""
         pairs, known = list(zip(prompts, answers, strict=True)), self._original_likelihoods
         if new := [pair for pair in dict.fromkeys(pairs) if pair not in known]:
-            texts, given = ([pair[place] for pair in new] for place in (0, 1))
+            texts, given = [text for text, _ in new], [answer for _, answer in new]
             known.update(zip(new, self._log_likelihood(texts, given).tolist(), strict=True))
         return np.array([known[pair] for pair in pairs], np.float64)
 

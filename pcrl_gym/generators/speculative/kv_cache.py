@@ -32,7 +32,7 @@ class SharedPrefix:
         self._cache = logits_at(model, last, ids.shape, **inputs, use_cache=True)[1].past_key_values
 
     @classmethod
-    def of(cls, model: Any, rows: Sequence[Sequence[int]]) -> SharedPrefix | None:
+    def of(cls, model: Any, rows: Sequence[list[int]]) -> SharedPrefix | None:
         """Read what rows of token ids begin with; None if that is not worth it.
 
         The last token of each row is left to be read with it.
