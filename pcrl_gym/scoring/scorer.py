@@ -292,7 +292,8 @@ class Scorer:
     ) -> FloatArray:
         pairs = list(zip(compressed, originals, strict=True))
         given = {pair: v for pair, v in zip(pairs, known, strict=False) if v is not None}
-        given |= {pair: v for pair in pairs if (v := self._original_likelihoods.get(pair))}
+        asked = self._original_likelihoods
+        given |= {pair: asked[pair] for pair in pairs if pair in asked}
         distinct = [pair for pair in dict.fromkeys(pairs) if pair not in given]
         texts, answers = [text for text, _ in distinct], [answer for _, answer in distinct]
         with generator_errors(self.generator, "log_likelihood"):
