@@ -20,7 +20,7 @@ KINDS = {
 }
 """Kinds of material, and what a request is followed by so that its answer is of the kind."""
 MIN_MATERIAL, MAX_MATERIAL = 12, 85  # words
-VALIDATION_SEEN = 600
+VALIDATION_SEEN = 500
 _PROGRAMMING = regex.compile(
     r"\b(python|java\w*|c\+\+|sql|code|function|script|html|css)\b", regex.I
 )

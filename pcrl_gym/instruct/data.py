@@ -10,10 +10,10 @@ from importlib.resources import files
 from pcrl_gym.prompts.prompt import Prompt
 
 CHECKSUMS = {
-    "train": "",
-    "validation_seen": "",
-    "validation_unseen": "",
-    "validation_human": "",
+    "train": "4df5f8b9a07c62c97ec577a395851429d3f7bd8bdb8d77a77a17ccf1a28a3a74",
+    "validation_seen": "103bb2a29490800c4cbc98f9affcd35cbba9757d44ab79c009f585fccb0d32a9",
+    "validation_unseen": "74d9207d6829302a966a44494d780cfadb37873eafb894cafd91a3b69e0e6fa6",
+    "validation_human": "6b5561037bcfee9f92af6093b5965a35f08085970ad98732987c66797237aaa1",
 }
 """Checksum of each split, see `prompts.datasets.dataset_checksum`."""
 
