@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from cyclopts.types import PositiveInt
 
 from benchmarks.speed import figures
 
@@ -23,7 +25,7 @@ def run(
     *,
     generator: str = "smollm2",
     data: str = "instruct",
-    prompts: int = 1000,
+    prompts: PositiveInt = 1000,
     dtypes: tuple[str, ...] = ("float32", "bfloat16"),
     device: str = "auto",
     out: str | None = None,
@@ -44,20 +46,18 @@ def run(
     from pcrl_gym.named_datasets import load_prompts
     from pcrl_gym.prompts.template import make_template
 
-    rows: list[dict[str, Any]] = []
+    chosen = [row for split in (figures.SPLIT, "train") for row in load_prompts(data, split)]
+    chosen, batches = chosen[:prompts], cast("list[Any]", ["auto", _BATCH])
+    provenance, rows = figures.origin(), list[dict[str, Any]]()
     exact: Sequence[Answer] = ()
     for dtype in dict.fromkeys(["float32", *dtypes]):
         found: list[Sequence[Answer]] = []
         seconds: list[float] = []
-        for batch in ("auto", _BATCH):
-            loaded = load_generator(generator, device, dtype, batch)  # type: ignore[arg-type]
+        for batch in batches:
+            loaded = load_generator(generator, device, dtype, batch)
             template = "chat" if loaded.tokenizer.chat_template else "alpaca"
             made = make_template(template, loaded.tokenizer)
-            asked = [
-                made.render(row).text
-                for split in ("validation_seen", "train")
-                for row in load_prompts(data, split)[:prompts]
-            ][:prompts]
+            asked = [made.render(row).text for row in chosen]
             began = time.perf_counter()
             found.append(loaded.generate(asked, figures.NEW_TOKENS))
             seconds.append(time.perf_counter() - began)
@@ -67,7 +67,7 @@ def run(
     print(f"{len(asked)} prompts of {data}, {figures.NEW_TOKENS} tokens, {loaded.name}\n")
     print(figures.format_rows(rows, _COLUMNS), end="")
     result = {"settings": settings, "generator": loaded.name, "rows": rows}
-    figures.write_figures(out, result | {"provenance": figures.origin()})
+    figures.write_figures(out, result | {"provenance": provenance})
 
 
 def _differ(one: Sequence[Answer], other: Sequence[Answer]) -> float:

@@ -78,8 +78,8 @@ def choose(
 ) -> tuple[dict[str, list[Row]], Row]:
     """Return the rows of train and validation_seen, and what each filter took out.
 
-    A third of the rows are tasks with material. What stands in a hand-written prompt, or in another
-    row, is left out, see `filters.without_duplicates`.
+    At most a third of the rows are tasks with material. What stands in a hand-written prompt, or in
+    another row, is left out, see `filters.without_duplicates`.
     """
     rng = Random(f"{seed}:choose")
     faults = [fault(row["text"], row["ended"]) for row in asked]

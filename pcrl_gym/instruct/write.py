@@ -1,7 +1,7 @@
 """Write the prompts of instruct with SmolLM2: `python -m pcrl_gym.instruct.write --out FOLDER`.
 
     requests/NUMBER.jsonl   what the model writes when it is given the beginning of a user's turn
-    answers/NUMBER.jsonl    what it answers to some of them: material for a third of the prompts
+    answers/NUMBER.jsonl    what it answers to some of them: material for other prompts
     prompts/                train.jsonl, validation_seen.jsonl and the counts of the filters
 
 The idea is that of Xu et al. 2024, "Magpie", https://arxiv.org/abs/2406.08464.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -44,10 +45,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(pieces)
     writer.add_token_types([3 if piece == "<|endoftext|>" else 1 for piece in pieces])
-    merges = tokenizer.backend_tokenizer.model
-    saved = __import__("json").loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    assert merges is not None
-    writer.add_token_merges([" ".join(pair) for pair in saved])
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
     for add in (writer.add_bos_token_id, writer.add_eos_token_id, writer.add_pad_token_id):
         add(0)
     rng = np.random.default_rng(0)
