@@ -7,6 +7,8 @@ Generation to Context" (arXiv 2409.00729), section 2.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -15,27 +17,90 @@ from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
 from agents.oracle import OracleAgent
+from pcrl_gym.prompts.prompt_text import cache_key
 from pcrl_gym.scoring.rewards import LikelihoodReward
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
-    from pcrl_gym.envs.task import Task
+    from pcrl_gym.episodes.episode import Episode
 
 DEFAULT_RATE = 0.25
-MAX_AT_ONCE = 4_096
-"""Most masks in one call of the scorer."""
+MAX_AT_ONCE = 512
+"""Most masks in one call of the scorer, but for a longer prompt; what an interruption costs."""
+
+Costs = NDArray[np.float64]
+_COSTS: WeakKeyDictionary[Scorer, dict[str, Costs]] = WeakKeyDictionary()
+"""By a task's scorer and key, see `_keys`, what each droppable unit of the window costs."""
 
 
-_COSTS: WeakKeyDictionary[Scorer, dict[str, NDArray[np.float64]]] = WeakKeyDictionary()
-"""By a task's scorer and prompt id what each droppable unit of the window costs."""
+def unit_costs(
+    scorer: Scorer, episodes: Sequence[Episode], droppable: Sequence[NDArray[np.bool_]]
+) -> list[Costs]:
+    """Measure what each droppable unit costs if it alone is dropped, one forward pass per unit.
+
+    The costs of a scorer's prompts are measured once: they are kept for its life and, if it has a
+    cache, on disk, where an interrupted measurement resumes.
+
+    Args:
+        scorer: Its generator is asked; its reward does not matter.
+        episodes: The prompts.
+        droppable: Per episode (len(episode),) or shorter bool, the units to measure.
+
+    Returns:
+        Per episode (droppable units,) float64, in the order of the text: the mean log-probability
+        per token, in nats, of the answer to the original prompt without the unit, negated. So equal
+        up to a constant per prompt to the likelihood loss.
+
+    Raises:
+        ValueError: If the generator gives no log-likelihoods.
+        GeneratorError: If the generator fails.
+    """
+    known = _COSTS.setdefault(scorer, {})
+    scope = json.dumps(["leave_one_out", scorer.generator.fingerprint, scorer.max_new_tokens])
+    units = [np.flatnonzero(free) for free in droppable]
+    keys = _keys(episodes, units)
+    if scorer.cache is not None:
+        stored = scorer.cache.get(scope, [key for key in keys if key not in known])
+        known |= {key: np.array(costs, np.float64) for key, costs in stored.items()}
+    asked = Scorer(scorer.generator, LikelihoodReward(), scorer.max_new_tokens, cache=scorer.cache)
+    missing = {k: (e, u) for k, e, u in zip(keys, episodes, units, strict=True) if k not in known}
+    for part in _parts(missing):
+        owners = [(missing[key][0], unit) for key in part for unit in missing[key][1]]
+        masks = [np.arange(len(episode)) != unit for episode, unit in owners]
+        found = -asked([episode for episode, _ in owners], masks).log_likelihood
+        ends = np.cumsum([len(missing[key][1]) for key in part])
+        new = dict(zip(part, np.split(found, ends[:-1]), strict=True))
+        known |= new
+        if scorer.cache is not None:
+            scorer.cache.put(scope, {key: costs.tolist() for key, costs in new.items()})
+    return [known[key] for key in keys]
+
+
+def _keys(episodes: Sequence[Episode], units: Sequence[NDArray[np.int64]]) -> list[str]:
+    pairs = zip(episodes, units, strict=True)
+    return [json.dumps([cache_key(e.text), [e.spans[unit] for unit in own]]) for e, own in pairs]
+
+
+def _parts(missing: dict[str, tuple[Episode, NDArray[np.int64]]]) -> Iterator[list[str]]:
+    """Yield the keys of prompts that together have as many units as are asked for at once."""
+    part: list[str] = []
+    count = 0
+    for key, (_, units) in missing.items():
+        if part and count + len(units) > MAX_AT_ONCE:
+            yield part
+            part, count = [], 0
+        part.append(key)
+        count += len(units)
+    if part:
+        yield part
 
 
 class LeaveOneOutAgent(OracleAgent):
     """Drops the droppable units without which the original answer stays most probable.
 
     The cost of a unit is how much log-probability, in nats per token, the generator's answer to the
-    original prompt loses if this unit alone is dropped: one forward pass per unit. The costs of a
-    task's prompts are computed once, whatever the rate.
+    original prompt loses if this unit alone is dropped, see `unit_costs`. They are measured once,
+    whatever the rate.
 
     Args:
         rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.
@@ -50,14 +115,6 @@ class LeaveOneOutAgent(OracleAgent):
     def __init__(self, rate: float = DEFAULT_RATE) -> None:
         self.rate = check_share("rate", rate)
 
-    def attach(self, task: Task) -> None:
-        """Take the task whose prompts are to be compressed."""
-        super().attach(task)
-        own = task.scorer
-        self._scorer = Scorer(
-            own.generator, LikelihoodReward(), own.max_new_tokens, cache=own.cache
-        )
-
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
         """Return masks without the cheapest units; see `agents.base.Agent.act`.
 
@@ -67,26 +124,8 @@ class LeaveOneOutAgent(OracleAgent):
             GeneratorError: If the generator fails.
         """
         droppable = observations["droppable"].astype(np.bool_)
+        costs = unit_costs(self.task.scorer, self.episodes(infos), list(droppable))
         scores = np.full(droppable.shape, -np.inf)
-        for row, free, costs in zip(scores, droppable, self._costs(droppable, infos), strict=True):
-            row[free] = -costs
+        for row, free, own in zip(scores, droppable, costs, strict=True):
+            row[free] = -own
         return keep_masks(observations, drop_highest(scores, droppable, self.rate))
-
-    def _costs(self, droppable: NDArray[np.bool_], infos: Infos) -> list[NDArray[np.float64]]:
-        known = _COSTS.setdefault(self.task.scorer, {})
-        missing = [
-            (episode, np.flatnonzero(free))
-            for episode, free in zip(self.episodes(infos), droppable, strict=True)
-            if episode.prompt.id not in known
-        ]
-        pairs = [(episode, unit) for episode, units in missing for unit in units]
-        found: list[float] = []
-        for start in range(0, len(pairs), MAX_AT_ONCE):
-            part = pairs[start : start + MAX_AT_ONCE]
-            masks = [np.arange(len(episode)) != unit for episode, unit in part]
-            scores = self._scorer([episode for episode, _ in part], masks)
-            found += (-scores.log_likelihood).tolist()
-        rest = iter(found)
-        for episode, units in missing:
-            known[episode.prompt.id] = np.array([next(rest) for _ in units], np.float64)
-        return [known[str(info["prompt_id"])] for info in infos]

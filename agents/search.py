@@ -134,6 +134,8 @@ class SearchAgent(OracleAgent):
 
     Args:
         budget: Most masks scored per prompt, at least 1; see `search`.
+        exhaustive_units: Most droppable units for which all masks are scored, not negative. A large
+            generator takes minutes for 4,096 masks: lower it with the budget.
         seed: Seed of the search, not negative.
 
     Raises:
@@ -142,10 +144,17 @@ class SearchAgent(OracleAgent):
 
     name = "search"
 
-    def __init__(self, budget: int = DEFAULT_BUDGET, seed: int = 0) -> None:
+    def __init__(
+        self,
+        budget: int = DEFAULT_BUDGET,
+        exhaustive_units: int = EXHAUSTIVE_UNITS,
+        seed: int = 0,
+    ) -> None:
         check_integer("budget", budget, 1)
+        check_integer("exhaustive_units", exhaustive_units, 0)
         check_integer("seed", seed, 0)
         self.budget = budget
+        self.exhaustive_units = exhaustive_units
         self.seed = seed
 
     def attach(self, task: Task) -> None:
@@ -163,8 +172,15 @@ class SearchAgent(OracleAgent):
             ValueError: If a prompt is none of the task's.
             GeneratorError: If the generator fails.
         """
-        limits = {"budget": self.budget, "seed": self.seed, "max_units": self.task.max_units}
-        found = search(self._scorer, self.episodes(infos), **limits)
+        window = self.task.max_units
+        found = search(
+            self._scorer,
+            self.episodes(infos),
+            budget=self.budget,
+            exhaustive_units=self.exhaustive_units,
+            seed=self.seed,
+            max_units=window,
+        )
         drop = np.zeros(observations["droppable"].shape, np.bool_)
         for row, result in zip(drop, found, strict=True):
             n = min(len(row), len(result.mask))

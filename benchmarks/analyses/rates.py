@@ -83,7 +83,8 @@ def run(
     suite, out = suite_of(source.settings), source.path / "rates"
     here = [from_run(e, source, suite.seeds) if e.trainable else e for e in entries]
     at_rates = [entry.at_rate(rate) for entry in here for rate in rates]
-    Benchmark(suite, at_rates, out, device=device).run()
+    cache = source.path / "answers.db"
+    Benchmark(suite, at_rates, out, device=device, cache=cache).run()
     return write_analysis(source.path, analyse(RunFolder(out).frame()), draw)
 
 

@@ -43,7 +43,7 @@ from pcrl_gym.generators.likelihood import answer_logits
 from pcrl_gym.generators.logits import mean_log_likelihoods
 from pcrl_gym.generators.pretrained import load_pretrained
 from pcrl_gym.generators.speculative.decoding import DraftDecoder, length_keys
-from pcrl_gym.generators.speculative.kv_cache import SharedPrefix
+from pcrl_gym.generators.speculative.kv_cache import SharedPrefix, prefix_groups
 from pcrl_gym.generators.speculative.partial_text import GrowingText
 from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.generators.torch_state import own_state
@@ -291,28 +291,40 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         lengths = [len(answer.token_ids) for answer in answers]
         rows = self._encode(prompts, lengths)
         values = [0.0] * len(rows)
-        scoring = self._invariance.scoring
-        prefix = None if scoring is None else self._prefix(rows)
-        logits = decoded_logits if scoring is None else partial(answer_logits, prefix=prefix)
-
-        def run(batch: list[int]) -> None:
-            targets = [list(answers[i].token_ids) for i in batch]
-            self._invariance.reset(self.model, self._ids)
-            found = logits(self.model, self._ids, [rows[i] for i in batch], targets)
-            for i, value in zip(batch, mean_log_likelihoods(found, targets), strict=True):
-                values[i] = value
-
-        pairs = [(len(row), new) for row, new in zip(rows, lengths, strict=True)]
-        sizes = self._unread([sum(pair) for pair in pairs], prefix)
-        groups = self._invariance.groups(scoring or self._invariance.decoding, sizes, pairs)
         scored = [i for i, length in enumerate(lengths) if length]
-        self._run("log_likelihood", self.readings, sizes, run, groups=groups, rows=scored)
+        pairs = [(len(row), new) for row, new in zip(rows, lengths, strict=True)]
+        sizes = [sum(pair) for pair in pairs]
+        scoring = self._invariance.scoring
+        if scoring is not None and self._shares_prefixes:
+            own = [rows[i] for i in scored], [sizes[i] for i in scored]
+            parts = prefix_groups(*own, self.readings.tokens)
+            parts = [[scored[i] for i in part] for part in parts]
+        else:
+            parts = [scored]
+        groups = self._invariance.groups(scoring or self._invariance.decoding, sizes, pairs)
+        for part in parts:
+            prefix = None if scoring is None else self._prefix([rows[i] for i in part])
+            logits = decoded_logits if scoring is None else partial(answer_logits, prefix=prefix)
+
+            def run(batch: list[int], logits: Any = logits) -> None:
+                targets = [list(answers[i].token_ids) for i in batch]
+                self._invariance.reset(self.model, self._ids)
+                found = logits(self.model, self._ids, [rows[i] for i in batch], targets)
+                for i, value in zip(batch, mean_log_likelihoods(found, targets), strict=True):
+                    values[i] = value
+
+            unread = self._unread(sizes, prefix)
+            self._run("log_likelihood", self.readings, unread, run, groups=groups, rows=part)
         return values
+
+    @property
+    def _shares_prefixes(self) -> bool:
+        plain = self._invariance.drafts and self._invariance.boundary is None
+        return plain and not self.is_encoder_decoder
 
     def _prefix(self, rows: Sequence[list[int]]) -> SharedPrefix | None:
         """Read what all rows begin with, for models whose cache can be continued."""
-        plain = self._invariance.drafts and self._invariance.boundary is None
-        if not plain or self.is_encoder_decoder:
+        if not self._shares_prefixes:
             return None
         with own_state(self.model):
             return SharedPrefix.of(self.model, rows)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 import models
 from agents.leave_one_out import LeaveOneOutAgent
 from fakes import CountingGenerator
 from pcrl_gym.envs.task import Task, make_task
+from pcrl_gym.errors import GeneratorError
 from pcrl_gym.prompts.prompt import Prompt
 
 
-def task_of(*instructions: str) -> tuple[Task, CountingGenerator]:
+def task_of(*instructions: str, cache: Path | None = None) -> tuple[Task, CountingGenerator]:
     prompts = [Prompt(id=str(i), instruction=text) for i, text in enumerate(instructions)]
     generator = CountingGenerator(answer=lambda _: "beta delta")
     generator.tokenizer = models.gpt2_tokenizer()
-    return make_task(dataset=prompts, generator=generator, unit="word"), generator
+    generator.fingerprint = "counting"
+    return make_task(dataset=prompts, generator=generator, unit="word", cache=cache), generator
 
 
 def left(agent: LeaveOneOutAgent, task: Task) -> list[str]:
@@ -42,6 +47,37 @@ def test_units_are_asked_for_once_per_task_whatever_the_rate() -> None:
     assert asked <= units  # equal texts are asked for once
     left(LeaveOneOutAgent(rate=0.75), task)
     assert sum(map(len, generator.likelihood_calls)) == asked
+
+
+def test_costs_are_kept_on_disk_with_the_answers(tmp_path: Path) -> None:
+    prompts = "alpha beta gamma delta", "beta and delta"
+    task, generator = task_of(*prompts, cache=tmp_path / "answers.db")
+    texts = left(LeaveOneOutAgent(rate=0.5), task)
+    assert generator.likelihood_calls
+    again, generator = task_of(*prompts, "beta only", cache=tmp_path / "answers.db")
+    assert left(LeaveOneOutAgent(rate=0.5), again)[:2] == texts
+    (asked,) = generator.likelihood_calls
+    assert len(asked) == 2  # the new prompt without either word
+
+
+def test_an_interrupted_measurement_resumes(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("agents.leave_one_out.MAX_AT_ONCE", 4)
+    prompts = "alpha beta gamma delta", "beta and also delta"
+    task, generator = task_of(*prompts, cache=tmp_path / "answers.db")
+    ask, first = generator.log_likelihood, []
+
+    def fail_second(texts: Any, answers: Any) -> list[float]:
+        if first:
+            raise GeneratorError("gone")
+        first.append(texts)
+        return ask(texts, answers)
+
+    monkeypatch.setattr(generator, "log_likelihood", fail_second)
+    with pytest.raises(GeneratorError, match="gone"):
+        left(LeaveOneOutAgent(), task)
+    again, generator = task_of(*prompts, cache=tmp_path / "answers.db")
+    left(LeaveOneOutAgent(), again)
+    assert not {text for call in generator.likelihood_calls for text in call} & set(first[0])
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 from typing import Any
 
 import torch
@@ -38,11 +38,9 @@ class SharedPrefix:
         The last token of each row is left to be read with it.
         """
         first, last = min(rows, default=[]), max(rows, default=[])  # these two differ the earliest
-        pairs = zip(first[:-1], last[:-1], strict=False)
-        common = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
-        saved = (len(rows) - 1) * len(common)
-        worth_it = len(common) >= MIN_PREFIX and saved >= MIN_SAVED
-        return cls(model, common) if worth_it else None
+        length = common_length(first, last)
+        worth_it = length >= MIN_PREFIX and (len(rows) - 1) * length >= MIN_SAVED
+        return cls(model, first[:length]) if worth_it else None
 
     def cache(self, rows: int) -> Any:
         """Return a new cache in which so many rows have read the prefix."""
@@ -51,6 +49,54 @@ class SharedPrefix:
             layer.keys = layer.keys.expand(rows, -1, -1, -1)
             layer.values = layer.values.expand(rows, -1, -1, -1)
         return cache
+
+
+def common_length(a: Sequence[int], b: Sequence[int]) -> int:
+    """Count the tokens that two rows begin with, without the last one of either."""
+    pairs = zip(a[:-1], b[:-1], strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def prefix_groups(rows: Sequence[list[int]], sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Group rows so that each group fills a batch and has as long a common prefix as possible.
+
+    The rows' tree of prefixes is cut from its leaves: a node becomes a group as soon as its rows,
+    less their common prefix, fill the budget. What is left over has only the prefix of all rows.
+    Masks of one prompt that drop one unit each, such as `agents.leave_one_out` asks for, share half
+    of it on average.
+
+    Args:
+        rows: Token ids of prompts.
+        sizes: Tokens of each with its answer.
+        budget: Most padded tokens of a batch.
+
+    Returns:
+        Indices of rows, each in one group.
+
+    Example:
+        >>> prefix_groups([[1] * 100 + [n, 9] for n in range(8)] + [[2, 9]], [104] * 8 + [4], 32)
+        [[0, 1, 2, 3, 4, 5, 6, 7], [8]]
+    """
+    order = sorted(range(len(rows)), key=rows.__getitem__)
+    shared = [common_length(rows[a], rows[b]) for a, b in pairwise(order)]
+    base = common_length(rows[order[0]], rows[order[-1]]) if order else 0
+    groups: list[list[int]] = []
+    nodes: list[tuple[int, list[int]]] = [(0, [])]  # path from the root: prefix length and rows
+    for row, length in zip(order, [*shared, 0], strict=False):
+        if length > nodes[-1][0]:
+            nodes.append((length, []))
+        nodes[-1][1].append(row)
+        while nodes[-1][0] > length:
+            depth, members = nodes.pop()
+            if nodes[-1][0] < length:
+                nodes.append((length, []))
+            longest = max(sizes[i] for i in members) - depth
+            saved = sum(sizes[i] - base for i in members) - len(members) * longest - depth
+            if (len(members) + 1) * longest > budget and saved >= MIN_SAVED:
+                groups.append(members)
+            else:
+                nodes[-1][1].extend(members)
+    return [*groups, nodes[0][1]] if nodes[0][1] else groups
 
 
 class Reader:
