@@ -30,13 +30,13 @@ MAX_AT_ONCE = 512
 
 Costs = NDArray[np.float64]
 _COSTS: WeakKeyDictionary[Scorer, dict[str, Costs]] = WeakKeyDictionary()
-"""By a task's scorer and key, see `_keys`, what each droppable unit of the window costs."""
+"""By a task's scorer and key, see `_keys`, what each group of units costs."""
 
 
-def unit_costs(
-    scorer: Scorer, episodes: Sequence[Episode], droppable: Sequence[NDArray[np.bool_]]
+def group_costs(
+    scorer: Scorer, episodes: Sequence[Episode], groups: Sequence[NDArray[np.int64]]
 ) -> list[Costs]:
-    """Measure what each droppable unit costs if it alone is dropped, one forward pass per unit.
+    """Measure what each group of units costs if it alone is dropped, one forward pass per group.
 
     The costs of a scorer's prompts are measured once: they are kept for its life and, if it has a
     cache, on disk, where an interrupted measurement resumes.
@@ -44,12 +44,14 @@ def unit_costs(
     Args:
         scorer: Its generator is asked; its reward does not matter.
         episodes: The prompts.
-        droppable: Per episode (len(episode),) or shorter bool, the units to measure.
+        groups: Per episode the number of each unit's group, int64 (n_units,) or shorter, counted
+            from 0 in the order of the text; negative where a unit is left alone. See
+            `pcrl_gym.episodes.groups.word_groups`.
 
     Returns:
-        Per episode (droppable units,) float64, in the order of the text: the mean log-probability
-        per token, in nats, of the answer to the original prompt without the unit, negated. So equal
-        up to a constant per prompt to the likelihood loss.
+        Per episode float64 (groups,), in nats per token: the mean log-probability of the answer to
+        the original prompt after the prompt without the group, negated. Less the same of the whole
+        prompt it is the likelihood loss.
 
     Raises:
         ValueError: If the generator gives no log-likelihoods.
@@ -57,40 +59,46 @@ def unit_costs(
     """
     known = _COSTS.setdefault(scorer, {})
     scope = json.dumps(["leave_one_out", scorer.generator.fingerprint, scorer.max_new_tokens])
-    units = [np.flatnonzero(free) for free in droppable]
-    keys = _keys(episodes, units)
+    keys = [_key(e, own) for e, own in zip(episodes, groups, strict=True)]
     if scorer.cache is not None:
         stored = scorer.cache.get(scope, [key for key in keys if key not in known])
         known |= {key: np.array(costs, np.float64) for key, costs in stored.items()}
     asked = Scorer(scorer.generator, LikelihoodReward(), scorer.max_new_tokens, cache=scorer.cache)
-    missing = {k: (e, u) for k, e, u in zip(keys, episodes, units, strict=True) if k not in known}
-    for part in _parts(missing):
-        owners = [(missing[key][0], unit) for key in part for unit in missing[key][1]]
-        masks = [np.arange(len(episode)) != unit for episode, unit in owners]
-        found = -asked([episode for episode, _ in owners], masks).log_likelihood
-        ends = np.cumsum([len(missing[key][1]) for key in part])
-        new = dict(zip(part, np.split(found, ends[:-1]), strict=True))
+    masks = {
+        key: (episode, [own != group for group in range(own.max(initial=-1) + 1)])
+        for key, episode, own in zip(keys, episodes, groups, strict=True)
+        if key not in known
+    }
+    for part in _parts({key: len(own) for key, (_, own) in masks.items()}):
+        repeated = [masks[key][0] for key in part for _ in masks[key][1]]
+        scores = asked(repeated, [mask for key in part for mask in masks[key][1]])
+        ends = np.cumsum([len(masks[key][1]) for key in part])
+        new = dict(zip(part, np.split(-scores.log_likelihood, ends[:-1]), strict=True))
         known |= new
         if scorer.cache is not None:
             scorer.cache.put(scope, {key: costs.tolist() for key, costs in new.items()})
     return [known[key] for key in keys]
 
 
-def _keys(episodes: Sequence[Episode], units: Sequence[NDArray[np.int64]]) -> list[str]:
-    pairs = zip(episodes, units, strict=True)
-    return [json.dumps([cache_key(e.text), [e.spans[unit] for unit in own]]) for e, own in pairs]
+def _key(episode: Episode, groups: NDArray[np.int64]) -> str:
+    """Return what names a prompt with its groups: the text and the ends of each group."""
+    ends: dict[int, tuple[int, int]] = {}
+    for group, (start, end) in zip(groups.tolist(), episode.spans, strict=False):
+        if group >= 0:
+            ends[group] = ends.get(group, (start, end))[0], end
+    return json.dumps([cache_key(episode.text), list(ends.values())])
 
 
-def _parts(missing: dict[str, tuple[Episode, NDArray[np.int64]]]) -> Iterator[list[str]]:
-    """Yield the keys of prompts that together have as many units as are asked for at once."""
+def _parts(sizes: dict[str, int]) -> Iterator[list[str]]:
+    """Yield the keys of prompts that together have as many masks as are asked for at once."""
     part: list[str] = []
     count = 0
-    for key, (_, units) in missing.items():
-        if part and count + len(units) > MAX_AT_ONCE:
+    for key, size in sizes.items():
+        if part and count + size > MAX_AT_ONCE:
             yield part
             part, count = [], 0
         part.append(key)
-        count += len(units)
+        count += size
     if part:
         yield part
 
@@ -99,7 +107,7 @@ class LeaveOneOutAgent(OracleAgent):
     """Drops the droppable units without which the original answer stays most probable.
 
     The cost of a unit is how much log-probability, in nats per token, the generator's answer to the
-    original prompt loses if this unit alone is dropped, see `unit_costs`. They are measured once,
+    original prompt loses if this unit alone is dropped, see `group_costs`. They are measured once,
     whatever the rate.
 
     Args:
@@ -124,7 +132,8 @@ class LeaveOneOutAgent(OracleAgent):
             GeneratorError: If the generator fails.
         """
         droppable = observations["droppable"].astype(np.bool_)
-        costs = unit_costs(self.task.scorer, self.episodes(infos), list(droppable))
+        alone = np.where(droppable, droppable.cumsum(axis=1) - 1, -1)
+        costs = group_costs(self.task.scorer, self.episodes(infos), list(alone))
         scores = np.full(droppable.shape, -np.inf)
         for row, free, own in zip(scores, droppable, costs, strict=True):
             row[free] = -own
