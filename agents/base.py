@@ -25,6 +25,7 @@ AGENTS = {
     "stopwords": "agents.stopwords:StopWordAgent",
     "self_information": "agents.self_information:SelfInformationAgent",
     "perplexity": "agents.perplexity:PerplexityAgent",
+    "policy": "agents.policy:PolicyAgent",
     "leave_one_out": "agents.leave_one_out:LeaveOneOutAgent",
     "search": "agents.search:SearchAgent",
     "ppo": "agents.ppo:PPOAgent",

@@ -1,0 +1,65 @@
+"""An exported policy as an agent: what `pcrl_gym.Compressor` makes of the user's text."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from agents.base import Infos, Observations, check_share, keep_masks
+from pcrl_gym.compressor.compressor import Compressor
+
+
+class PolicyAgent:
+    """Drops what a compressor drops, whatever tokenizer, units and template it was trained with.
+
+    The compressor gets the text from the prompt's first droppable unit to its last one, as an
+    engineer would give it. A unit of the task is dropped if the compressor drops all of its
+    characters, so a task with larger units drops less than was asked for.
+
+    Args:
+        model: "micro", a folder or a Hugging Face id; see `Compressor.from_pretrained`.
+        rate: Share of the compressor's droppable units to drop, 0 to 1; None: as it decides.
+        device: "auto" (a GPU if there is one), or a torch device.
+
+    Raises:
+        ValueError: If the rate is not in 0 to 1; from `act`, if there is no such compressor.
+
+    Example:
+        >>> PolicyAgent(model="micro", rate=0.3).name
+        'policy'
+    """
+
+    name = "policy"
+
+    def __init__(
+        self, model: str = "micro", rate: float | None = None, device: str = "auto"
+    ) -> None:
+        self.model = model
+        self.rate = None if rate is None else check_share("rate", rate)
+        self.device = device
+
+    @cached_property
+    def _compressor(self) -> Compressor:
+        return Compressor.from_pretrained(self.model, device=self.device)
+
+    def act(self, observations: Observations, infos: Infos) -> np.ndarray:
+        """Return the compressor's masks; see `agents.base.Agent.act`."""
+        droppable = observations["droppable"].astype(np.bool_)
+        drop = np.zeros_like(droppable)
+        rows = [row for row, free in enumerate(droppable) if free.any()]
+        ranges = [
+            (int(spans[0][0]), int(spans[-1][1]))
+            for spans in (np.asarray(infos[row]["spans"])[droppable[row]] for row in rows)
+        ]
+        texts = [infos[row]["prompt"][slice(*own)] for row, own in zip(rows, ranges, strict=True)]
+        done = self._compressor(texts, rate=self.rate)
+        for row, (start, _), one in zip(rows, ranges, done, strict=True):
+            text = infos[row]["prompt"]
+            kept = np.ones(len(text), np.int64)
+            for first, last in one.dropped_spans:
+                kept[start + first : start + last] = 0
+            before = np.concatenate([[0], np.cumsum(kept)])
+            spans = np.asarray(infos[row]["spans"])
+            drop[row] = before[spans[:, 1]] == before[spans[:, 0]]
+        return keep_masks(observations, drop)

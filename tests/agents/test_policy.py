@@ -1,0 +1,58 @@
+"""An exported compressor is an agent, on the task's units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import models
+from agents.base import make_agent
+from agents.policy import PolicyAgent
+from pcrl_gym import Compressor
+from pcrl_gym.envs.task import Task, make_task
+from pcrl_gym.prompts.prompt import Prompt
+
+TEXTS = ("Could you please sort these words for me: pear, fig, apple", "Please say the last word.")
+PROMPTS = [Prompt("0", TEXTS[0]), Prompt("1", TEXTS[1], input="fig, pear"), Prompt("2", "Hi")]
+
+
+def left(task: Task, agent: PolicyAgent) -> list[str]:
+    episodes = task.episodes[:]
+    observations, infos = task.begin(episodes)
+    masks = agent.act(observations, infos)
+    assert masks.shape == observations["droppable"].shape
+    assert (masks[observations["attention_mask"] == 0] == 0).all()
+    return [e.compress(mask[: len(e)]) for e, mask in zip(episodes, masks, strict=True)]
+
+
+def test_it_drops_what_the_compressor_drops() -> None:
+    task = make_task(dataset=PROMPTS[:1], device="cpu")
+    [text] = left(task, PolicyAgent(model="micro", rate=0.4, device="cpu"))
+    expected = Compressor.from_pretrained("micro", device="cpu")(TEXTS[0], rate=0.4).text
+    assert expected in text
+    assert len(expected) < len(TEXTS[0])
+
+
+@pytest.mark.parametrize("rate", [None, 0.0, 0.3, 1.0])
+def test_units_of_the_task_are_dropped_whole(rate: float | None) -> None:
+    own, other = PolicyAgent(rate=rate, device="cpu"), make_agent("policy", rate=rate)
+    tokens = make_task(dataset=PROMPTS, device="cpu")
+    words = make_task(dataset=PROMPTS, device="cpu", unit="word", tokenizer=models.gpt2_tokenizer())
+    assert left(tokens, own) == left(tokens, other)
+    by_words = left(words, own)
+    for text, tokenwise in zip(by_words, left(tokens, own), strict=True):
+        assert len(text) >= len(tokenwise)
+    if rate == 0.0:
+        assert by_words == [episode.text for episode in words.episodes[:]]
+    if rate == 1.0:
+        assert by_words == [
+            episode.compress(np.zeros(len(episode), np.bool_)) for episode in words.episodes[:]
+        ]
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="rate must be a share"):
+        PolicyAgent(rate=1.2)
+    task = make_task(dataset=PROMPTS, device="cpu")
+    with pytest.raises(ValueError, match="no-such-folder"):
+        left(task, PolicyAgent(model="no-such-folder"))
