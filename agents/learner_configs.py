@@ -88,3 +88,33 @@ class SCSTConfig(NetworkConfig):
         super().__post_init__()
         if self.baseline == "leave_one_out" and self.samples < 2:
             raise ValueError("baseline 'leave_one_out' needs samples >= 2, got 1")
+
+
+@dataclass(frozen=True)
+class DistillConfig(NetworkConfig):
+    """Settings of `DistillAgent`, besides those of its network.
+
+    Attributes:
+        prompts: Most prompts whose costs are measured; None: all. The first so many of one shuffle,
+            whatever the seed.
+        whole_words: Whether costs are of words, numbers and names, or else of single units.
+        tolerance: Likelihood loss, in nats per token, above which a group is likelier kept.
+        batch_size: Prompts per update.
+        lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
+        final_lr: Step size at the end as a share of `lr`.
+        weight_decay: AdamW's weight decay.
+        max_grad_norm: Gradients are scaled down to this norm.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    initial_keep: Share = 0.5
+    prompts: PositiveInt | None = None
+    whole_words: bool = True
+    tolerance: PositiveFloat = 0.02
+    batch_size: PositiveInt = 32
+    lr: PositiveFloat = 1e-3
+    final_lr: Share = 0.1
+    weight_decay: NonNegativeFloat = 1e-2
+    max_grad_norm: PositiveFloat = 1.0

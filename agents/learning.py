@@ -13,6 +13,7 @@ from torch import Tensor
 from agents.budget import Budget
 from agents.entropy import EntropySteering
 from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.envs.task import Task
 from pcrl_gym.progress import progress_bar
 
 Figures = dict[str, float]
@@ -33,29 +34,29 @@ class Learner(ABC):
     network: KeepNetwork  # trained in place
     updates: int  # done so far
     _env: VectorEnv
-    _steering: EntropySteering
+    _steering: EntropySteering | None = None  # of learners whose entropy is steered
     _optimizer: torch.optim.Optimizer
 
     @abstractmethod
     def update(self, used: float) -> Figures:
         """Collect masks and their rewards, and learn from them; schedules follow the share `used`.
 
-        Returns `episodes`, the number of masks that were scored, and means over them: `reward`,
-        `entropy` (joint, nats per prompt) and whatever else is worth showing, all finite.
+        XX
         """
 
     def state(self) -> dict[str, Tensor]:
         """Return what updates depend on besides the network: optimiser, steering, counter."""
         return {
             "updates": torch.tensor(self.updates),
-            **self._steering.state(),
+            **(self._steering.state() if self._steering else {}),
             **optimizer_tensors(self._optimizer),
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from what `state` returned."""
         self.updates = int(state["updates"])
-        self._steering.load_state(state)
+        if self._steering:
+            self._steering.load_state(state)
         load_optimizer_tensors(self._optimizer, state)
 
     def close(self) -> None:
@@ -89,6 +90,16 @@ def run(
             if after_update is not None:
                 after_update(history[-1])
     return history
+
+
+def task_of(env: VectorEnv, why: str) -> Task:
+    """Return the task of a vector environment, or raise `ValueError` that says `why` it must be."""
+    task = getattr(env.unwrapped, "task", None)
+    if not isinstance(task, Task):
+        raise ValueError(
+            f"{why}, so it needs a vector environment of PromptCompression-v0, got {env}"
+        )
+    return task
 
 
 def check_logits(logits: Tensor) -> Tensor:
@@ -136,6 +147,7 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 _SHOWN = {
     "reward": "reward", "compression_ratio": "ratio", "survived": "survived", "entropy": "entropy",
+    "correlation": "correlation",
 }  # fmt: skip
 
 

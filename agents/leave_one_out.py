@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
 from agents.oracle import OracleAgent
 from pcrl_gym.prompts.prompt_text import cache_key
-from pcrl_gym.scoring.rewards import LikelihoodReward
+from pcrl_gym.scoring.rewards import FaithfulReward
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -49,21 +49,22 @@ def group_costs(
             `pcrl_gym.episodes.groups.word_groups`.
 
     Returns:
-        Per episode float64 (groups,), in nats per token: the mean log-probability of the answer to
-        the original prompt after the prompt without the group, negated. Less the same of the whole
-        prompt it is the likelihood loss.
+        Per episode float64 (groups,): the likelihood loss of the answer to the original prompt, in
+        nats per token, see `RewardInputs`.
 
     Raises:
         ValueError: If the generator gives no log-likelihoods.
         GeneratorError: If the generator fails.
     """
     known = _COSTS.setdefault(scorer, {})
-    scope = json.dumps(["leave_one_out", scorer.generator.fingerprint, scorer.max_new_tokens])
+    scope = json.dumps(
+        ["leave_one_out losses", scorer.generator.fingerprint, scorer.max_new_tokens]
+    )
     keys = [_key(e, own) for e, own in zip(episodes, groups, strict=True)]
     if scorer.cache is not None:
         stored = scorer.cache.get(scope, [key for key in keys if key not in known])
         known |= {key: np.array(costs, np.float64) for key, costs in stored.items()}
-    asked = Scorer(scorer.generator, LikelihoodReward(), scorer.max_new_tokens, cache=scorer.cache)
+    asked = Scorer(scorer.generator, FaithfulReward(), scorer.max_new_tokens, cache=scorer.cache)
     masks = {
         key: (episode, [own != group for group in range(own.max(initial=-1) + 1)])
         for key, episode, own in zip(keys, episodes, groups, strict=True)
@@ -73,7 +74,7 @@ def group_costs(
         repeated = [masks[key][0] for key in part for _ in masks[key][1]]
         scores = asked(repeated, [mask for key in part for mask in masks[key][1]])
         ends = np.cumsum([len(masks[key][1]) for key in part])
-        new = dict(zip(part, np.split(-scores.log_likelihood, ends[:-1]), strict=True))
+        new = dict(zip(part, np.split(scores.likelihood_loss, ends[:-1]), strict=True))
         known |= new
         if scorer.cache is not None:
             scorer.cache.put(scope, {key: costs.tolist() for key, costs in new.items()})

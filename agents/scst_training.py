@@ -9,12 +9,11 @@ from gymnasium.vector import VectorEnv
 from agents.distribution import MaskedBernoulli
 from agents.entropy import EntropySteering
 from agents.learner_configs import SCSTConfig
-from agents.learning import Figures, Learner, check_finite, check_logits
+from agents.learning import Figures, Learner, check_finite, check_logits, task_of
 from agents.network_agent import tensors
 from agents.seeding import update_seed
 from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.envs.spaces import flat_action_masks
-from pcrl_gym.envs.task import Task
 
 
 def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -> list[int]:
@@ -59,12 +58,7 @@ class SCSTLearner(Learner):
     """Trains a network by self-critical policy gradient; see `agents.learning.Learner`."""
 
     def __init__(self, env: VectorEnv, network: KeepNetwork, config: SCSTConfig, seed: int) -> None:
-        task = getattr(env.unwrapped, "task", None)
-        if not isinstance(task, Task):
-            raise ValueError(
-                "scst scores several masks per prompt, so it needs a vector environment of "
-                f"PromptCompression-v0, got {env}"
-            )
+        task = task_of(env, "scst scores several masks per prompt")
         self.network = network
         self.updates = 0
         self._env = env

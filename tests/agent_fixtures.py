@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.base import Agent
 from agents.network_agent import NetworkAgent
+from pcrl_gym.prompts.prompt import Prompt
 
 PREFIX = "Instruction: "
 
@@ -94,6 +95,24 @@ def check_rate(agent: Agent, rate: float, counts: list[int]) -> None:
 def weights(agent: NetworkAgent) -> torch.Tensor:
     """Return all weights of an agent in one row."""
     return torch.cat([p.flatten() for p in agent.network.state_dict().values()])
+
+
+KEYS = ("red", "blue", "green")
+FILLERS = ("please", "now", "then", "well", "so", "the", "a", "just")
+
+
+def named_colours(text: str) -> str:
+    """Answer that survives as long as no colour is dropped."""
+    return " ".join(word for word in text.split() if word in KEYS)
+
+
+def colour_prompts(count: int = 40) -> list[Prompt]:
+    rng = np.random.default_rng(0)
+    prompts = []
+    for i in range(count):
+        words = [*rng.choice(KEYS, 2), *rng.choice(FILLERS, 6)]
+        prompts.append(Prompt(str(i), " ".join(map(str, rng.permutation(words)))))
+    return prompts
 
 
 def check_take_over(build: Callable[[], NetworkAgent], make_env: Callable, updates: int) -> None:

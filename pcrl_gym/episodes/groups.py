@@ -13,7 +13,7 @@ A unit that reaches into several words belongs to the first of them.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import regex
@@ -22,51 +22,47 @@ from numpy.typing import NDArray
 from pcrl_gym.episodes.protection import find_numbers
 from pcrl_gym.episodes.units import Span, split_units
 
-if TYPE_CHECKING:
-    from pcrl_gym.episodes.episode import Episode
-
 _CAPITALIZED = r"(?:(?:Mr|Mrs|Ms|Dr|Prof|St|\p{Lu})\.|\p{Lu}[\p{L}\p{M}\p{N}'\u2019&-]*)"
 _NAME = regex.compile(rf"(?<=[\p{{L}}\p{{N}},;)] ){_CAPITALIZED}(?: {_CAPITALIZED})+")
 
 
-def word_groups(episode: Episode) -> NDArray[np.int64]:
+def word_groups(
+    text: str, spans: Sequence[Span], droppable: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """Return the number of the group of each unit, int64 (n_units,); -1 where it is protected.
 
     Groups are numbered from 0 in the order of the text. A group with a protected unit is protected.
 
+    Args:
+        text: The text of an episode.
+        spans: Character range of each unit, together a partition of the text.
+        droppable: Bool (n_units,).
+
     Example:
-        >>> from pcrl_gym.envs.task import make_task
-        >>> from pcrl_gym.prompts.prompt import Prompt
-        >>> prompts = [Prompt("0", "Is Lake Como far? Go to Lake Como.")]
-        >>> [episode] = make_task(dataset=prompts, unit="word").episodes[:]
-        >>> [episode.text[start:end] for start, end in episode.spans][1:-1]
-        ['Is', ' Lake', ' Como', ' far?', ' Go', ' to', ' Lake', ' Como.']
-        >>> word_groups(episode)[1:-1]
-        array([0, 1, 1, 2, 3, 4, 5, 5])
+        >>> spans = [(0, 2), (2, 5), (5, 7), (7, 12), (12, 15), (15, 17)]
+        >>> word_groups("Is Lake Como far?", spans, np.array([True] * 6))
+        array([0, 1, 1, 1, 2, 2])
     """
-    text = str(episode.text)
-    words = split_units(text, (), "word", episode.fixed)
+    if not len(spans):
+        return np.zeros(0, np.int64)
+    changes = np.flatnonzero(droppable[1:] != droppable[:-1]).tolist()
+    edges = [spans[place][1] for place in changes]
+    words = split_units(text, (), "word", [(edge, edge) for edge in edges])
     starts = [start for start, _ in words]
-    first_words = np.arange(len(words))
-    for start, end in _things(text, episode.fixed):
+    firsts = np.arange(len(words))  # the first word of each one's group
+    for start, end in _things(text):
         first, last = (bisect_right(starts, place) - 1 for place in (start, end - 1))
-        first_words[first : last + 1] = first_words[first]
-    visible = [_first_visible(text, span) for span in episode.spans]
-    of_unit = first_words[[bisect_right(starts, place) - 1 for place in visible]]
-    protected = np.isin(of_unit, of_unit[~episode.droppable])
+        firsts[first : last + 1] = firsts[first]
+    visible = [_first_visible(text, span) for span in spans]
+    of_unit = firsts[[bisect_right(starts, place) - 1 for place in visible]]
+    protected = np.isin(of_unit, of_unit[~droppable])
     _, numbers = np.unique(np.where(protected, -1, of_unit), return_inverse=True)
     return numbers.astype(np.int64) - bool(protected.any())
 
 
-def _things(text: str, fixed: tuple[Span, ...]) -> list[Span]:
-    """Return what may be several words, in order of the kinds; the template's text holds none."""
-    borders = [0, *(place for span in fixed for place in span), len(text)]
-    found = []
-    for start, end in zip(borders[::2], borders[1::2], strict=True):
-        own = text[start:end]
-        spans = [*find_numbers(own), *(match.span() for match in _NAME.finditer(own))]
-        found += [(start + first, start + last) for first, last in spans]
-    return sorted(found)
+def _things(text: str) -> list[Span]:
+    """Return what may be several words, in order."""
+    return sorted([*find_numbers(text), *(match.span() for match in _NAME.finditer(text))])
 
 
 def _first_visible(text: str, span: Span) -> int:

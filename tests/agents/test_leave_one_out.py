@@ -44,7 +44,7 @@ def test_units_are_asked_for_once_per_task_whatever_the_rate() -> None:
     units = sum(int(episode.droppable.sum()) for episode in task.episodes[:])
     left(LeaveOneOutAgent(rate=0.25), task)
     asked = sum(map(len, generator.likelihood_calls))
-    assert asked <= units  # equal texts are asked for once
+    assert asked <= units + 2  # the originals, and equal texts once
     left(LeaveOneOutAgent(rate=0.75), task)
     assert sum(map(len, generator.likelihood_calls)) == asked
 
@@ -56,28 +56,29 @@ def test_costs_are_kept_on_disk_with_the_answers(tmp_path: Path) -> None:
     assert generator.likelihood_calls
     again, generator = task_of(*prompts, "beta only", cache=tmp_path / "answers.db")
     assert left(LeaveOneOutAgent(rate=0.5), again)[:2] == texts
-    (asked,) = generator.likelihood_calls
-    assert len(asked) == 2  # the new prompt without either word
+    assert [len(call) for call in generator.likelihood_calls] == [1, 2]  # the new prompt alone
 
 
 def test_an_interrupted_measurement_resumes(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("agents.leave_one_out.MAX_AT_ONCE", 4)
     prompts = "alpha beta gamma delta", "beta and also delta"
     task, generator = task_of(*prompts, cache=tmp_path / "answers.db")
-    ask, first = generator.log_likelihood, []
+    ask, asked = generator.log_likelihood, []
 
-    def fail_second(texts: Any, answers: Any) -> list[float]:
-        if first:
+    def fail_late(texts: Any, answers: Any) -> list[float]:
+        if len(asked) == 2:  # the first prompt and its masks
             raise GeneratorError("gone")
-        first.append(texts)
+        asked.append(texts)
         return ask(texts, answers)
 
-    monkeypatch.setattr(generator, "log_likelihood", fail_second)
+    monkeypatch.setattr(generator, "log_likelihood", fail_late)
     with pytest.raises(GeneratorError, match="gone"):
         left(LeaveOneOutAgent(), task)
     again, generator = task_of(*prompts, cache=tmp_path / "answers.db")
     left(LeaveOneOutAgent(), again)
-    assert not {text for call in generator.likelihood_calls for text in call} & set(first[0])
+    again_asked = {text for call in generator.likelihood_calls for text in call}
+    assert len(asked[1]) == 4
+    assert not again_asked & set(asked[1])
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent_fixtures import check_take_over, weights
+from agent_fixtures import check_take_over, colour_prompts, named_colours, weights
 from agents.base import TrainableAgent
 from agents.entropy import EntropySteering
 from agents.learning import TrainingDivergedError
@@ -18,25 +18,7 @@ from agents.scst_training import advantages, prompts_of_update
 from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
 from pcrl_gym.compressor.network import pretrained_encoder
-from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.scoring.rewards import Reward
-
-KEYS = ("red", "blue", "green")
-FILLERS = ("please", "now", "then", "well", "so", "the", "a", "just")
-
-
-def named_colours(text: str) -> str:
-    """Answer that survives as long as no colour is dropped."""
-    return " ".join(word for word in text.split() if word in KEYS)
-
-
-def colour_prompts(count: int = 40) -> list[Prompt]:
-    rng = np.random.default_rng(0)
-    prompts = []
-    for i in range(count):
-        words = [*rng.choice(KEYS, 2), *rng.choice(FILLERS, 6)]
-        prompts.append(Prompt(str(i), " ".join(map(str, rng.permutation(words)))))
-    return prompts
 
 
 def make_env(num_envs: int, **options) -> gym.vector.VectorEnv:
