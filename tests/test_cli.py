@@ -19,9 +19,10 @@ import agents.__main__
 import benchmarks.__main__
 import models
 from imports import ROOT
-from pcrl_gym.cli import main, read_lines
+from pcrl_gym.cli import main
 from pcrl_gym.cli_tools import make_app, run_app
 from pcrl_gym.compressor.compressor import Compressor
+from pcrl_gym.compressor.records import read_lines
 from pcrl_gym.errors import DatasetError, GeneratorError, MissingExtraError
 from policies import TEXT, compressor
 

@@ -40,6 +40,30 @@ class TokenCounts:
         return summarize(*counts, price_per_million=price_per_million)
 
 
+class Savings(TokenCounts):
+    """What several calls save together; see `TokenCounts`.
+
+    Attributes:
+        calls: How many there were.
+    """
+
+    def __init__(self) -> None:
+        self.calls = self.original_tokens = self.compressed_tokens = self.template_tokens = 0
+
+    def add(self, counts: TokenCounts) -> None:
+        """Add a call."""
+        self.calls += 1
+        self.original_tokens += counts.original_tokens
+        self.compressed_tokens += counts.compressed_tokens
+        self.template_tokens += counts.template_tokens
+
+    def summary(self, price_per_million: float | None = None) -> str:
+        """Return the saving in words, of 1,000 calls that are on average like these."""
+        counts = (self.original_tokens, self.compressed_tokens, self.template_tokens)
+        calls = max(self.calls, 1)
+        return summarize(*counts, calls=calls, price_per_million=price_per_million)
+
+
 def summarize(
     original: int,
     compressed: int,
