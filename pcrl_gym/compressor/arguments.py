@@ -99,9 +99,20 @@ def _patterns(keep: ForceKeep) -> list[re.Pattern[str]]:
 
 
 def check_form(
-    text: Any, instruction: Any, input: Any, messages: Any, question: Any, context: Any
+    text: Any,
+    instruction: Any,
+    input: Any,
+    messages: Any,
+    question: Any,
+    context: Any,
+    *,
+    of_messages: bool,
+    of_question: bool,
 ) -> None:
-    """Raise `ValueError` unless the arguments are those of one form of a call."""
+    """Raise `ValueError` unless the arguments are those of one form of a call.
+
+    `of_messages` and `of_question` say whether there are others, which belong to these forms.
+    """
     forms = (text, instruction, messages, question)
     if (
         sum(given is not None for given in forms) != 1
@@ -112,6 +123,10 @@ def check_form(
             "give either text, or instruction= with or without input=, or messages=, or question= "
             "with context="
         )
+    if of_messages and messages is None:
+        raise ValueError("roles and cache_until belong to messages=")
+    if of_question and question is None:
+        raise ValueError("context_rates belongs to question=")
 
 
 def check_rate(name: str, rate: Any) -> None:

@@ -223,7 +223,11 @@ class TextCompressor(ABC):
             >>> done.text  # doctest: +SKIP
             'Instruction:  sort\nInput: fig pear\nOutput: \n'
         """
-        check_form(text, instruction, input, messages, question, context)
+        check_form(
+            *(text, instruction, input, messages, question, context),
+            of_messages=(roles, cache_until) != (("user",), None),
+            of_question=context_rates is not None,
+        )
         check_count("batch_size", batch_size)
         call = Call(
             protection=self.builder.protection
@@ -235,7 +239,7 @@ class TextCompressor(ABC):
         if messages is not None:
             return self._messages(messages, roles, cache_until, call)
         if question is not None:
-            return self._context(question, given_texts("context", context), context_rates, call)
+            return self._context(question, context, context_rates, call)
         if instruction is None:
             done = self._texts(given_texts("text", text), call)
         else:
@@ -267,14 +271,17 @@ class TextCompressor(ABC):
     def _context(
         self,
         question: str,
-        context: list[str],
+        context: Texts | None,
         rates: Sequence[float | None] | None,
         call: Call,
     ) -> CompressedContext:
         check_text("question", question)
-        given = given_rates(rates, call.amount, len(context))
+        if isinstance(context, str):
+            raise ValueError(f"context must be a list of strings, got {context!r}")
+        texts = given_texts("context", context)
+        given = given_rates(rates, call.amount, len(texts))
         [others] = call.count([question])
-        done = self._texts(context, replace(call, others=others, rates=given))
+        done = self._texts(texts, replace(call, others=others, rates=given))
         return CompressedContext(
             question=question,
             compressions=tuple(done),
