@@ -40,8 +40,9 @@ def csv_records(stream: BinaryIO, path: Path, column: str) -> Iterator[list[Reco
             if place is not None:
                 cells[place] = shorter[0]
             written = io.StringIO()
-            csv.writer(written, delimiter=delimiter, lineterminator="").writerow(cells)
-            return written.getvalue()
+            # Cells that hold a character of the line end are written in quotes.
+            csv.writer(written, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
+            return written.getvalue().removesuffix("\r\n")
 
         return Record(line, None if place is None else row[place], write, end)
 

@@ -18,7 +18,7 @@ Done: TypeAlias = Compression | CompressedMessages | None
 """What became of a record; None: nothing of it is compressed."""
 
 _WIDE = 100
-"""Columns of a terminal that has room for two texts side by side."""
+"""Columns of a terminal that has room for two texts."""
 
 
 def parts_of(done: Done) -> tuple[Compression, ...]:
@@ -49,6 +49,8 @@ def as_marked(record: Record, done: Done) -> str:
 
     On a terminal that is wide enough, the shorter texts stand beside them.
     """
+    if done is None:
+        return as_text(record, done)
     return "\n".join(map(_marked, parts_of(done))) + record.end
 
 
@@ -60,10 +62,15 @@ def _marked(part: Compression) -> str:
 
     assert part.episode is not None  # a compressor's own
     marked = painted(Frame(part.episode, np.array(part.kept, dtype=np.bool_)))
-    width = shutil.get_terminal_size().columns
-    if not (sys.stdout.isatty() and width >= _WIDE):
+    width = stdout_columns()
+    if width < _WIDE:
         return marked
     return _side_by_side(marked, visible(tidy(part.original, part.kept_spans)), width)
+
+
+def stdout_columns() -> int:
+    """Return the columns of the terminal that stdout is; 0 if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def _side_by_side(left: str, right: str, width: int) -> str:
