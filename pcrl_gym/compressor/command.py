@@ -180,7 +180,7 @@ def _progress(file: str) -> Any:
 def compress_records(
     compressor: Compressor, records: list[Record], settings: dict[str, Any]
 ) -> Iterable[tuple[Record, Done]]:
-    """Yield records with what became of them, those before one that is refused, too.
+    """Return records with what became of them, those before one that is refused, too.
 
     Raises:
         LineError: If the compressor refuses one.

@@ -18,7 +18,7 @@ CountWith: TypeAlias = "str | Path | PreTrainedTokenizerFast | Callable[[str], i
 Counter: TypeAlias = Callable[[Sequence[str]], list[int]]
 
 # OpenAI's models and encodings, which tiktoken knows.
-_TIKTOKEN = re.compile(r"(chat)?gpt-.*|o\d(-.*)?|text-embedding-.*|\w+_base|o200k_harmony")
+_TIKTOKEN = re.compile(r"(chat)?gpt-.*|o\d(-.*)?|text-embedding-.*|[a-z]+\d+k_\w+")
 
 
 def token_counter(count_with: CountWith, encoder: TextEncoder) -> Counter:

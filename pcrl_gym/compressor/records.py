@@ -13,7 +13,8 @@ from typing import BinaryIO, TypeAlias
 from pcrl_gym.compressor.messages import Messages
 from pcrl_gym.errors import PcrlError
 
-_CHUNK = 2**16
+_CHUNK = 2**14
+"""Bytes that are compressed together, some hundred lines: a bar moves every other second."""
 
 Content: TypeAlias = "str | Messages | None"
 Written: TypeAlias = Callable[[Sequence[str]], str]

@@ -71,7 +71,7 @@ def test_unknown_models_are_refused(tiktoken: list[str]):
 
 def test_without_tiktoken_the_install_line_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "tiktoken", None)
-    for name in ("gpt-5-missing", "chatgpt-missing", "o9-missing", "missing_base"):
+    for name in ("gpt-5-missing", "chatgpt-missing", "o9-missing", "x9k_base"):
         with pytest.raises(MissingExtraError, match=r"pip install 'pcrl-gym\[tiktoken\]'"):
             HALF(TEXT, count_with=name)
 
