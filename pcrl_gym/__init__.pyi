@@ -2,7 +2,9 @@
 
 from pcrl_gym.compressor.compression import Compression as Compression
 from pcrl_gym.compressor.compressor import Compressor as Compressor
+from pcrl_gym.compressor.messages import CompressedMessages as CompressedMessages
 from pcrl_gym.compressor.model_card import PolicyCard as PolicyCard
+from pcrl_gym.compressor.question import CompressedContext as CompressedContext
 from pcrl_gym.envs.env import PromptCompressionEnv as PromptCompressionEnv
 from pcrl_gym.envs.task import Task as Task
 from pcrl_gym.envs.task import make_task as make_task

@@ -35,6 +35,21 @@ nasty_text = st.one_of(
 """Any text that can be encoded as UTF-8, rich in the nasty ones."""
 
 
+@st.composite
+def cut_text(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]], list[tuple[int, int]]]:
+    """A text, and its kept and its dropped ranges."""
+    text = draw(st.text(alphabet=st.sampled_from("ab1 \t\n é"), max_size=30))
+    kept = draw(st.lists(st.booleans(), min_size=len(text), max_size=len(text)))
+    ranges: tuple[list[tuple[int, int]], ...] = ([], [])
+    for i, keep in enumerate(kept):
+        own = ranges[not keep]
+        if own and own[-1][1] == i:
+            own[-1] = (own[-1][0], i + 1)
+        else:
+            own.append((i, i + 1))
+    return text, *ranges
+
+
 DATED = "\n<s>Today is {{ strftime_now('%d %b %Y') }}. {{ messages[-1]['content'] }}</s>"
 
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pcrl_gym.compressor.saving import TokenCounts
+from pcrl_gym.compressor.undo import with_marker
 from pcrl_gym.episodes.episode import Episode
 from pcrl_gym.episodes.units import Span, merge_spans
-from pcrl_gym.scoring.ratio import compression_ratio, drop_rate
+from pcrl_gym.scoring.ratio import drop_rate
 
 
 @dataclass(frozen=True)
-class Compression:
+class Compression(TokenCounts):
     """A text and what a compressor made of it.
 
     Units and spans are character ranges `(start, end)` of `original`. The units are a partition of
@@ -22,12 +24,12 @@ class Compression:
         original: The text before; in the form with `instruction=` the prompt with its template.
         text: The text after: the kept spans, joined.
         units: Range of each unit, in order, none empty.
-        keep_probabilities: Probability in [0, 1] with which the policy keeps each unit; 1.0 where a
-            unit is protected.
+        keep_probabilities: Probability in [0, 1] with which the policy keeps each unit, or if it
+            drops whole words the unit's word; 1.0 where a unit is protected.
         droppable: Whether each unit may be dropped; False where it is protected.
         kept: Whether each unit was kept.
-        original_tokens: Tokens of `original`, as the policy's tokenizer counts them without the
-            special tokens that a model may want around a text.
+        original_tokens: Tokens of `original`, without the special tokens that a model may want
+            around a text, as the policy's tokenizer or `count_with=` counts them.
         compressed_tokens: Tokens of `text`.
         template_tokens: Tokens of the template's own text in `original`; 0 in the form without
             `instruction=`.
@@ -52,6 +54,10 @@ class Compression:
         (((0, 8),), ((8, 15),))
         >>> done.compression_ratio, round(done.drop_rate, 3)
         (0.25, 0.333)
+        >>> done.dropped, done.text_with("[...]")
+        (((8, ' please'),), 'Sort b a[...]')
+        >>> done.summary()
+        '25 % fewer tokens (1.3x)'
     """
 
     original: str
@@ -83,14 +89,17 @@ class Compression:
         chosen = (s for s, keep in zip(self.units, self.kept, strict=True) if keep == kept)
         return tuple(merge_spans(chosen))
 
-    @property
-    def compression_ratio(self) -> float:
-        """Share of the user's tokens that was saved, `1 - (n' - f) / (n - f)`.
+    @cached_property
+    def dropped(self) -> tuple[tuple[int, str], ...]:
+        """Where in `original` each dropped range begins, and its text.
 
-        n, n' and f are original, compressed and template tokens. 0.0 where the user wrote nothing;
-        below zero in the rare case that the shorter text has more tokens.
+        With `text` they give the original: `restore(done.text, done.dropped) == done.original`.
         """
-        return compression_ratio(self.original_tokens, self.compressed_tokens, self.template_tokens)
+        return tuple((start, self.original[start:end]) for start, end in self.dropped_spans)
+
+    def text_with(self, marker: str) -> str:
+        """Return the original with a marker in place of each dropped range."""
+        return with_marker(self.original, self.dropped_spans, marker)
 
     @property
     def drop_rate(self) -> float:
@@ -104,8 +113,8 @@ class Compression:
 
 _ENTRIES = (
     "text", "original", "original_tokens", "compressed_tokens", "template_tokens",
-    "compression_ratio", "drop_rate", "in_domain", "kept_spans", "dropped_spans", "units",
-    "keep_probabilities", "droppable", "kept",
+    "compression_ratio", "drop_rate", "in_domain", "kept_spans", "dropped_spans", "dropped",
+    "units", "keep_probabilities", "droppable", "kept",
 )  # fmt: skip
 
 

@@ -5,52 +5,42 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from pcrl_gym.compressor.arguments import check_count
+from pcrl_gym.compressor.calls import Call, TextCompressor, kept_units
 from pcrl_gym.compressor.compression import Compression
-from pcrl_gym.compressor.domain import prompt_text, tokens_per_word
+from pcrl_gym.compressor.domain import tokens_per_word
 from pcrl_gym.compressor.folder import find_folder, read_settings, stored_template, write_policy
 from pcrl_gym.compressor.model_card import PolicyCard
 from pcrl_gym.compressor.network import KeepNetwork
-from pcrl_gym.compressor.selection import dropped_units
+from pcrl_gym.compressor.selection import group_means, single_units
 from pcrl_gym.compressor.windows import rate_units
 from pcrl_gym.episodes.episode import EpisodeBuilder
-from pcrl_gym.episodes.protection import ForceKeep, Protection
+from pcrl_gym.episodes.groups import word_groups
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.episodes.units import UnitKind
 from pcrl_gym.generators.pretrained import choose_device
-from pcrl_gym.prompts.prompt import Prompt, text_problem
 from pcrl_gym.prompts.template import make_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-    from typing_extensions import Unpack
 
     from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.prompts.template import Template
 
-    class Options(TypedDict, total=False):
-        """Arguments that every form of a call takes."""
 
-        rate: float | None
-        force_keep: ForceKeep
-        keep_digits: bool
-        batch_size: int
-
-
-Texts = list[str] | tuple[str, ...]
-
-
-class Compressor:
+class Compressor(TextCompressor):
     """Shortens texts with a trained policy.
 
     A unit is dropped if the policy finds it likelier dropped than kept; with `rate=` exactly that
-    share of a text's droppable units is dropped, those that it would keep least. A text with more
-    units than the policy reads at once goes through in windows that overlap: each unit is rated
-    once, with neighbors on both sides in view, and nothing is lost between windows.
+    share of a text's droppable units is dropped, those that it would keep least, and with
+    `target_tokens=` as few of them as leave at most that many tokens. A text with more units than
+    the policy reads at once goes through in windows that overlap: each unit is rated once, with
+    neighbors on both sides in view, and nothing is lost between windows.
 
     A policy is of no use for texts of a kind that it was not trained on. It may store how many
     tokens per word its training prompts had (see `compressor.domain`); a text with more has
@@ -66,6 +56,8 @@ class Compressor:
         max_units: Most units that it reads at once, template included.
         force_keep: Strings that were protected while it was trained: they always are.
         keep_digits: Whether numbers were.
+        whole_words: Whether the units of a word, a number of several words or a name (see
+            `episodes.groups`) are dropped together or not at all, by the mean of their logits.
         max_tokens_per_word: Most tokens per word of its training prompts, above 0; None: not known.
         card: Where it comes from, for the model card; None: nothing is known.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
@@ -89,11 +81,12 @@ class Compressor:
         max_units: int = 128,
         force_keep: Sequence[str] = (),
         keep_digits: bool = False,
+        whole_words: bool = False,
         max_tokens_per_word: float | None = None,
         card: PolicyCard | None = None,
         device: str = "auto",
     ) -> None:
-        _check_count("max_units", max_units)
+        check_count("max_units", max_units)
         self.tokenizer = load_tokenizer(tokenizer)
         if network.vocabulary_size < len(self.tokenizer):
             raise ValueError(
@@ -110,6 +103,7 @@ class Compressor:
         self.builder = EpisodeBuilder(self.tokenizer, self.template, unit, force_keep, keep_digits)
         self.force_keep = tuple(force_keep)
         self.keep_digits = keep_digits
+        self.whole_words = whole_words
         if max_tokens_per_word is not None and not 0.0 < max_tokens_per_word < float("inf"):
             raise ValueError(
                 "max_tokens_per_word must be a positive number or None, got "
@@ -120,77 +114,45 @@ class Compressor:
         self.device = torch.device(choose_device(device))
         self.network = network.to(self.device).eval()
 
-    @overload
-    def __call__(self, text: str, **options: Unpack[Options]) -> Compression: ...
-
-    @overload
-    def __call__(self, text: Texts, **options: Unpack[Options]) -> list[Compression]: ...
-
-    @overload
-    def __call__(
-        self, *, instruction: str, input: str = "", **options: Unpack[Options]
-    ) -> Compression: ...
-
-    @overload
-    def __call__(
-        self, *, instruction: Texts, input: Texts | None = None, **options: Unpack[Options]
-    ) -> list[Compression]: ...
-
-    def __call__(
-        self,
-        text: str | Texts | None = None,
-        *,
-        instruction: str | Texts | None = None,
-        input: str | Texts | None = None,
-        rate: float | None = None,
-        force_keep: ForceKeep = (),
-        keep_digits: bool = False,
-        batch_size: int = 32,
-    ) -> Compression | list[Compression]:
-        r"""Compress one text or several.
-
-        Give either `text`, or `instruction` with or without `input`: these are put in the template,
-        and what comes back is the whole prompt, of which the template's own text is never dropped.
-
-        Args:
-            text: A text, or a list of texts.
-            instruction: An instruction, or a list of them.
-            input: The input of the instruction, or a list of as many.
-            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
-                as the policy finds likelier dropped.
-            force_keep: Strings and compiled regular expressions whose matches are kept, as whole
-                words.
-            keep_digits: Whether numbers are kept; see `pcrl_gym.episodes.protection`.
-            batch_size: Windows that go through the network together.
-
-        Returns:
-            One compression, or a list of them where a list was given.
-
-        Raises:
-            ValueError: If an argument has the wrong form, or a text is no valid Unicode.
-
-        Example:
-            >>> done = compressor(["one text", "another"], rate=0.3)  # doctest: +SKIP
-            >>> done = compressor(instruction="Please sort.", input="fig pear")  # doctest: +SKIP
-            >>> done.text  # doctest: +SKIP
-            'Instruction:  sort\nInput: fig pear\nOutput: \n'
-        """
-        if (text is None) == (instruction is None) or (text is not None and input is not None):
-            raise ValueError("give either text, or instruction= with or without input=")
-        if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
-            raise ValueError(f"rate must be a share between 0 and 1 or None, got {rate!r}")
-        _check_count("batch_size", batch_size)
-        protection = self.builder.protection | Protection(force_keep, keep_digits)
-        if instruction is None:
-            own = _texts("text", text)
-            episodes = self.builder.cut_texts(own, protection)
-        else:
-            pairs = _pairs(instruction, input)
-            own = [prompt_text(*pair) for pair in pairs]
-            prompts = [Prompt(str(i), *pair) for i, pair in enumerate(pairs)]
-            episodes = self.builder(prompts, protection)
-        done = self._compressed(episodes, self._in_domain(own), rate, batch_size)
-        return done[0] if isinstance(text, str) or isinstance(instruction, str) else done
+    def _compressed(
+        self, episodes: list[Episode], texts: list[str], call: Call
+    ) -> list[Compression]:
+        ratings = rate_units(self.network, episodes, self.max_units, call.batch_size)
+        groups = [
+            word_groups(episode) if self.whole_words else single_units(episode.droppable)
+            for episode in episodes
+        ]
+        logits = [group_means(*pair) for pair in zip(ratings, groups, strict=True)]
+        free = [own >= 0 for own in groups]
+        kept = kept_units(episodes, logits, groups, call)
+        # 1 / (1 + exp(-logit)) without overflow
+        chances = [
+            np.where(own, np.exp(-np.logaddexp(0.0, -values)), 1.0)
+            for own, values in zip(free, logits, strict=True)
+        ]
+        shorter = [episode.compress(mask) for episode, mask in zip(episodes, kept, strict=True)]
+        counts = call.count(
+            [*(episode.text for episode in episodes), *shorter]
+            + [episode.template_text for episode in episodes]
+        )
+        in_domain = self._in_domain(texts)
+        n = len(episodes)
+        return [
+            Compression(
+                original=str(episode.text),
+                text=str(shorter[i]),
+                units=episode.spans,
+                keep_probabilities=tuple(chances[i].tolist()),
+                droppable=tuple(free[i].tolist()),
+                kept=tuple(kept[i].tolist()),
+                original_tokens=counts[i],
+                compressed_tokens=counts[n + i],
+                template_tokens=counts[2 * n + i],
+                in_domain=in_domain[i],
+                episode=episode,
+            )
+            for i, episode in enumerate(episodes)
+        ]
 
     def _in_domain(self, texts: list[str]) -> list[bool | None]:
         if self.max_tokens_per_word is None:
@@ -198,45 +160,6 @@ class Compressor:
         return [
             bool(value <= self.max_tokens_per_word)
             for value in tokens_per_word(texts, self.builder.encoder)
-        ]
-
-    def _compressed(
-        self,
-        episodes: list[Episode],
-        in_domain: list[bool | None],
-        rate: float | None,
-        batch_size: int,
-    ) -> list[Compression]:
-        ratings = rate_units(self.network, episodes, self.max_units, batch_size)
-        pairs = list(zip(episodes, ratings, strict=True))
-        kept = [~dropped_units(logits, episode.droppable, rate) for episode, logits in pairs]
-        # 1 / (1 + exp(-logit)) without overflow
-        chances = [
-            np.where(episode.droppable, np.exp(-np.logaddexp(0.0, -logits)), 1.0)
-            for episode, logits in pairs
-        ]
-        originals = [episode.text for episode in episodes]
-        texts = [episode.compress(mask) for episode, mask in zip(episodes, kept, strict=True)]
-        templates = [episode.template_text for episode in episodes]
-        ids = self.builder.encoder.prompt_ids(
-            [*originals, *texts, *templates], add_special_tokens=False
-        )
-        n = len(episodes)
-        return [
-            Compression(
-                original=str(episode.text),
-                text=str(texts[i]),
-                units=episode.spans,
-                keep_probabilities=tuple(chances[i].tolist()),
-                droppable=tuple(episode.droppable.tolist()),
-                kept=tuple(kept[i].tolist()),
-                original_tokens=len(ids[i]),
-                compressed_tokens=len(ids[n + i]),
-                template_tokens=len(ids[2 * n + i]),
-                in_domain=in_domain[i],
-                episode=episode,
-            )
-            for i, episode in enumerate(episodes)
         ]
 
     def save_pretrained(
@@ -267,6 +190,7 @@ class Compressor:
             "max_units": self.max_units,
             "force_keep": list(self.force_keep),
             "keep_digits": self.keep_digits,
+            "whole_words": self.whole_words,
             "max_tokens_per_word": self.max_tokens_per_word,
         }
         parts = (self.network, self.tokenizer, settings, self.card)
@@ -326,34 +250,3 @@ class Compressor:
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
             network = KeepNetwork.from_pretrained(folder)
         return cls(network, folder, card=card, device=device, **settings)
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-
-
-def _texts(name: str, value: Any) -> list[str]:
-    """Return the texts of an argument, which is one or a list of them."""
-    if not isinstance(value, (str, list, tuple)):
-        raise ValueError(f"{name} must be a string or a list of strings, got {value!r}")
-    texts = [value] if isinstance(value, str) else list(value)
-    for i, text in enumerate(texts):
-        if problem := text_problem(text):
-            place = name if isinstance(value, str) else f"{name}[{i}]"
-            raise ValueError(f"{place} {problem}")
-    return texts
-
-
-def _pairs(instruction: Any, input: Any) -> list[tuple[str, str]]:
-    """Return (instruction, input) of each prompt; no input is an empty one."""
-    instructions = _texts("instruction", instruction)
-    if input is None:
-        return [(row, "") for row in instructions]
-    inputs = _texts("input", input)
-    if isinstance(instruction, str) != isinstance(input, str) or len(inputs) != len(instructions):
-        raise ValueError(
-            "instruction and input must both be strings or lists of the same length, got "
-            f"{len(instructions)} and {len(inputs)}"
-        )
-    return list(zip(instructions, inputs, strict=True))

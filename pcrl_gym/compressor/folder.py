@@ -97,13 +97,17 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} needs 'max_tokens_per_word' to be a number or null, got {limit!r}"
         )
+    whole_words = settings.get("whole_words", False)  # not in older folders
+    if not isinstance(whole_words, bool):
+        raise ValueError(f"{path} needs 'whole_words' to be true or false, got {whole_words!r}")
     if settings["format_version"] > FORMAT:
         raise ValueError(
             f"{path} has format version {settings['format_version']}, and this pcrl_gym knows "
             f"versions up to {FORMAT}: install a newer one"
         )
     del wanted["format_version"]
-    known = {name: settings[name] for name in wanted} | {"max_tokens_per_word": limit}
+    known = {name: settings[name] for name in wanted}
+    known |= {"max_tokens_per_word": limit, "whole_words": whole_words}
     frame = settings.get("template_frame")  # not in version 1
     if frame is not None:
         try:

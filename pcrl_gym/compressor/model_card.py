@@ -75,7 +75,8 @@ class PolicyCard:
 def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, parameters: int) -> str:
     """Return the model card as Markdown with the front matter of the Hugging Face hub.
 
-    Of the settings, `template`, `unit`, `max_units` and perhaps `max_tokens_per_word` are read.
+    Of the settings, `template`, `unit`, `max_units` and perhaps `whole_words` and
+    `max_tokens_per_word` are read.
     """
     front = {
         "library_name": "pcrl_gym",
@@ -96,6 +97,8 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
         f"{settings['max_units']} {settings['unit']} units at once, "
         f"in the template `{settings['template']}`"
     )
+    if settings.get("whole_words"):
+        facts["Drops"] = "whole words, numbers and names"
     if limit := settings.get("max_tokens_per_word"):
         facts["Tokens per word"] = (
             f"at most {limit:.3f} in {100 * QUANTILE:g} % of the training prompts; a text with "

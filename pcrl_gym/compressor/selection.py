@@ -9,15 +9,22 @@ from numpy.typing import NDArray
 
 
 def dropped_units(
-    logits: NDArray[np.float64], droppable: NDArray[np.bool_], rate: float | None
+    logits: NDArray[np.float64],
+    droppable: NDArray[np.bool_],
+    rate: float | None,
+    groups: NDArray[np.int64] | None = None,
 ) -> NDArray[np.bool_]:
     """Return where a policy drops the units of one text, bool (n_units,), from its keep logits.
 
     Args:
-        logits: Keep logits, float64 (n_units,).
+        logits: Keep logits, float64 (n_units,); see `group_means`.
         droppable: Bool (n_units,).
-        rate: Share of the droppable units to drop exactly, rounded down: those with the lowest
-            logits, of equal ones the first. None: those that are not likelier kept, logit <= 0.
+        rate: Share of the droppable units to drop, rounded down: those with the lowest logits, of
+            equal ones the first. None: those that are not likelier kept, logit <= 0.
+        groups: Number of the group of each unit, int64 (n_units,), -1 where it is protected; a
+            group is dropped as a whole. With a rate, groups are dropped from the lowest logit up
+            for as long as no more than that share of the units is dropped. None: each droppable
+            unit is a group, and the rate is exact.
 
     Example:
         >>> logits, droppable = np.array([2.0, -1.0, 1.0]), np.array([True, True, True])
@@ -25,12 +32,65 @@ def dropped_units(
         array([False,  True, False])
         >>> dropped_units(logits, droppable, 0.7)
         array([False,  True,  True])
+        >>> dropped_units(np.array([2.0, 0.0, 0.0]), droppable, 0.7, np.array([0, 1, 1]))
+        array([False,  True,  True])
+        >>> dropped_units(np.array([2.0, 0.0, 0.0]), droppable, 0.5, np.array([0, 1, 1]))
+        array([False, False, False])
     """
     if rate is None:
         return droppable & (logits <= 0)
     # Logits, not probabilities: those of very sure units would all be 1.0.
-    chosen: NDArray[np.bool_] = drop_highest(-logits[None], droppable[None], rate)[0]
-    return chosen
+    ranks = drop_ranks(logits, single_units(droppable) if groups is None else groups)
+    sizes = np.bincount(ranks[droppable])
+    # The nudge keeps e.g. 0.29 * 100 (28.999...) from losing a unit.
+    most = np.floor(rate * np.count_nonzero(droppable) + 1e-9)
+    return droppable & (ranks < np.searchsorted(np.cumsum(sizes), most, side="right"))
+
+
+def single_units(droppable: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return groups of one droppable unit each, int64 (n_units,); -1 where a unit is protected.
+
+    Example:
+        >>> single_units(np.array([True, False, True]))
+        array([ 0, -1,  1])
+    """
+    return np.where(droppable, np.cumsum(droppable) - 1, -1).astype(np.int64)
+
+
+def group_means(logits: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean logit of each unit's group, float64 (n_units,); 0 where it is protected.
+
+    `groups` are numbers from 0, int64 (n_units,); -1 where a unit is protected.
+
+    Example:
+        >>> group_means(np.array([1.0, 3.0, -1.0, 5.0]), np.array([0, 0, 1, -1]))
+        array([ 2.,  2., -1.,  0.])
+    """
+    inside = groups >= 0
+    sums = np.bincount(groups[inside], logits[inside])
+    means = np.zeros(len(groups))
+    means[inside] = (sums / np.bincount(groups[inside]))[groups[inside]]
+    return means
+
+
+def drop_ranks(logits: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the place of each unit's group in the order of dropping, int64 (n_units,).
+
+    The group with the lowest logit has place 0, of equal ones the first in the text; -1 where a
+    unit is protected. All units of a group have the same logit. Groups are numbered from 0, each
+    number has a unit, and -1 is a protected unit.
+
+    Example:
+        >>> drop_ranks(np.array([2.0, 0.0, 5.0, 0.0]), np.array([0, 1, -1, 2]))
+        array([ 2,  0, -1,  1])
+    """
+    numbers, firsts = np.unique(groups, return_index=True)
+    order = np.argsort(logits[firsts[numbers >= 0]], kind="stable")
+    # One more place, which -1 finds at the end.
+    places = np.full(len(order) + 1, -1)
+    places[order] = np.arange(len(order))
+    ranks: NDArray[np.int64] = places[groups]
+    return ranks
 
 
 def drop_highest(

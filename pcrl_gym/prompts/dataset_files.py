@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,16 +146,29 @@ def _parse_json(text: str, place: str) -> Any:
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
-    # The longest cell that is read is a setting of the whole process.
+    with long_cells(path), path.open(encoding="utf-8-sig", newline="") as file:
+        delimiter = csv_delimiter(file.readline())
+        file.seek(0)
+        # Python 3.10 refuses null characters: `csv.Error`, which the caller explains.
+        return _records(path, csv.DictReader(file, delimiter=delimiter, strict=True))
+
+
+def csv_delimiter(line: str) -> str:
+    """Return what stands between the cells of a CSV file, by its first line."""
+    return max(",;\t", key=line.count)
+
+
+@contextmanager
+def long_cells(path: Path) -> Iterator[None]:
+    """Let the module `csv` read cells as long as a file, for the time of a block.
+
+    The longest cell that is read is a setting of the whole process: one block at a time.
+    """
     with _CSV_LIMIT:
         limit = csv.field_size_limit()
         csv.field_size_limit(max(limit, min(path.stat().st_size, 2**31 - 1)))
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                delimiter = max(",;\t", key=file.readline().count)
-                file.seek(0)
-                # Python 3.10 refuses null characters: `csv.Error`, which the caller explains.
-                return _records(path, csv.DictReader(file, delimiter=delimiter, strict=True))
+            yield
         finally:
             csv.field_size_limit(limit)
 

@@ -1,0 +1,198 @@
+"""The arguments of a call of a compressor: checked before anything slow happens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
+
+from pcrl_gym.compressor.counting import CountWith
+from pcrl_gym.episodes.constraints import constraint_patterns
+from pcrl_gym.episodes.protection import ForceKeep, Protection
+from pcrl_gym.prompts.prompt import text_problem
+
+if TYPE_CHECKING:
+
+    class Options(TypedDict, total=False):
+        """Arguments that every form of a call takes."""
+
+        rate: float | None
+        target_tokens: int | None
+        count_with: CountWith
+        force_keep: ForceKeep
+        keep_digits: bool
+        keep: ForceKeep
+        protect: Protect | None
+        batch_size: int
+
+
+Texts = list[str] | tuple[str, ...]
+Protect: TypeAlias = Literal["constraints"]
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is dropped.
+
+    Attributes:
+        rate: Share of a text's droppable units, 0 to 1; None: as the policy decides.
+        target_tokens: Most tokens that are left, at least 1; None: no such limit.
+
+    Raises:
+        ValueError: If one is out of range, or both are given.
+    """
+
+    rate: float | None = None
+    target_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check_rate("rate", self.rate)
+        if self.target_tokens is not None:
+            check_count("target_tokens", self.target_tokens)
+            if self.rate is not None:
+                raise ValueError(
+                    f"give either rate or target_tokens, got rate={self.rate} and "
+                    f"target_tokens={self.target_tokens}"
+                )
+
+
+def make_protection(
+    force_keep: ForceKeep, keep_digits: bool, keep: ForceKeep, protect: Protect | None
+) -> Protection:
+    r"""Return what finds the ranges of a text that a call protects.
+
+    Args:
+        force_keep: Strings, found literally, and compiled regular expressions.
+        keep_digits: Whether numbers are kept.
+        keep: Regular expressions, compiled or as strings.
+        protect: "constraints": see `episodes.constraints`; None: nothing else.
+
+    Raises:
+        ValueError: If an argument is of another kind, or a string no regular expression.
+
+    Example:
+        >>> protection = make_protection((), False, [r"\bnot\b"], None)
+        >>> protection("do not say nothing")
+        [(2, 7)]
+    """
+    if protect is not None and protect not in get_args(Protect):
+        raise ValueError(f"protect must be 'constraints' or None, got {protect!r}")
+    patterns = [*_patterns(keep), *(constraint_patterns() if protect else ())]
+    return Protection(force_keep, keep_digits) | Protection(patterns)
+
+
+def _patterns(keep: ForceKeep) -> list[re.Pattern[str]]:
+    if isinstance(keep, (str, re.Pattern)):
+        raise ValueError(
+            f"keep must be a sequence of regular expressions, got {keep!r}; write keep=[{keep!r}]"
+        )
+    patterns = []
+    for i, item in enumerate(keep):
+        try:
+            if not isinstance(item, re.Pattern) and not item:
+                raise ValueError(f"keep[{i}] must not be empty, got {item!r}")
+            patterns.append(re.compile(item))
+        except (re.error, TypeError) as error:
+            raise ValueError(f"keep[{i}] is no regular expression: {item!r} ({error})") from error
+    return patterns
+
+
+def check_form(
+    text: Any,
+    instruction: Any,
+    input: Any,
+    messages: Any,
+    question: Any,
+    context: Any,
+    *,
+    of_messages: bool,
+    of_question: bool,
+) -> None:
+    """Raise `ValueError` unless the arguments are those of one form of a call.
+
+    `of_messages` and `of_question` say whether there are others, which belong to these forms.
+    """
+    forms = (text, instruction, messages, question)
+    if (
+        sum(given is not None for given in forms) != 1
+        or (instruction is None and input is not None)
+        or (question is None) != (context is None)
+    ):
+        raise ValueError(
+            "give either text, or instruction= with or without input=, or messages=, or question= "
+            "with context="
+        )
+    if of_messages and messages is None:
+        raise ValueError("roles and cache_until belong to messages=")
+    if of_question and question is None:
+        raise ValueError("context_rates belongs to question=")
+
+
+def check_rate(name: str, rate: Any) -> None:
+    """Raise `ValueError` if a rate is neither a share nor None."""
+    if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
+        raise ValueError(f"{name} must be a share between 0 and 1 or None, got {rate!r}")
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise `ValueError` if a number is no integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def given_texts(name: str, value: Any) -> list[str]:
+    """Return the texts of an argument, which is one or a list of them.
+
+    Raises:
+        ValueError: If it is anything else, or a text is no valid Unicode.
+    """
+    if not isinstance(value, (str, list, tuple)):
+        raise ValueError(f"{name} must be a string or a list of strings, got {value!r}")
+    texts = [value] if isinstance(value, str) else list(value)
+    for i, text in enumerate(texts):
+        check_text(name if isinstance(value, str) else f"{name}[{i}]", text)
+    return texts
+
+
+def check_text(name: str, text: Any) -> None:
+    """Raise `ValueError` if a value is no text that can be encoded."""
+    if problem := text_problem(text):
+        raise ValueError(f"{name} {problem}")
+
+
+def given_pairs(instruction: Any, input: Any) -> list[tuple[str, str]]:
+    """Return (instruction, input) of each prompt; no input is an empty one.
+
+    Raises:
+        ValueError: If they are neither both texts nor lists of the same length.
+    """
+    instructions = given_texts("instruction", instruction)
+    if input is None:
+        return [(row, "") for row in instructions]
+    inputs = given_texts("input", input)
+    if isinstance(instruction, str) != isinstance(input, str) or len(inputs) != len(instructions):
+        raise ValueError(
+            "instruction and input must both be strings or lists of the same length, got "
+            f"{len(instructions)} and {len(inputs)}"
+        )
+    return list(zip(instructions, inputs, strict=True))
+
+
+def given_rates(rates: Sequence[float | None] | None, amount: Amount, n: int) -> list[float | None]:
+    """Return the rate of each of `n` texts; without rates of their own they share one.
+
+    Raises:
+        ValueError: If there are not as many, one is no share, or another amount is given, too.
+    """
+    if rates is None:
+        return [amount.rate] * n
+    if amount != Amount():
+        raise ValueError("context_rates excludes rate and target_tokens")
+    if not isinstance(rates, (list, tuple)) or len(rates) != n:
+        raise ValueError(
+            f"context_rates must be a list of as many rates as there are texts, {n}, got {rates!r}"
+        )
+    for i, rate in enumerate(rates):
+        check_rate(f"context_rates[{i}]", rate)
+    return list(rates)

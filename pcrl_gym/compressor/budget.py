@@ -1,0 +1,87 @@
+"""A budget of tokens: as little is dropped, in the policy's order, as makes texts fit into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcrl_gym.compressor.selection import drop_ranks
+
+if TYPE_CHECKING:
+    from pcrl_gym.episodes.episode import Episode
+
+MARGIN = 8
+"""A text with this many tokens too many ends the search for longer ones that fit."""
+
+
+def fit_budget(
+    episodes: Sequence[Episode],
+    logits: Sequence[NDArray[np.float64]],
+    groups: Sequence[NDArray[np.int64]],
+    count: Callable[[Sequence[str]], Sequence[int]],
+    target: int,
+    others: int = 0,
+) -> list[NDArray[np.bool_]]:
+    """Return keep masks with which some texts have at most `target` tokens together.
+
+    Groups of units are dropped one by one, whichever of all texts the policy would keep least (see
+    `drop_ranks`), and the result is the first that fits. What is left is tokenized anew, so that
+    dropping a group may save none of its tokens, or more than them; every result is counted as the
+    text that it is.
+
+    Args:
+        episodes: The texts, with their units.
+        logits: Keep logits of each text, float64 (n_units,), equal within a group.
+        groups: Number of the group of each unit, int64 (n_units,), from 0 in each text; -1 where a
+            unit is protected.
+        count: Returns the tokens of some texts.
+        target: Most tokens of all texts together.
+        others: Tokens that are among these but not of these texts.
+
+    Returns:
+        For each text bool (n_units,), True where a unit is kept.
+
+    Raises:
+        ValueError: If the texts have more tokens even if all is dropped that may be.
+    """
+    borders = np.cumsum([len(episode) for episode in episodes], dtype=np.int64)[:-1]
+    offsets = np.cumsum([0, *(own.max(initial=-1) + 1 for own in groups)])
+    numbers = [
+        np.where(own < 0, -1, own + offset) for own, offset in zip(groups, offsets, strict=False)
+    ]
+    none = np.zeros(0, np.int64)  # there may be no text
+    ranks = drop_ranks(np.concatenate([none, *logits]), np.concatenate([none, *numbers]))
+
+    def kept(dropped: int) -> list[NDArray[np.bool_]]:
+        masks = np.split((ranks < 0) | (ranks >= dropped), borders)
+        return masks[: len(episodes)]
+
+    def tokens(dropped: int) -> int:
+        pairs = zip(episodes, kept(dropped), strict=True)
+        return others + sum(count([episode.compress(mask) for episode, mask in pairs]))
+
+    if tokens(0) <= target:
+        return kept(0)
+    too_few, enough = 0, int(offsets[-1])
+    least = tokens(enough)
+    if least > target:
+        raise ValueError(
+            f"target_tokens={target} is too few: what may not be dropped has {least} tokens alone"
+        )
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if tokens(middle) <= target:
+            enough = middle
+        else:
+            too_few = middle
+    # Counts go up and down a little, so that a longer text may fit although `too_few` does not.
+    for dropped in range(too_few - 1, 0, -1):
+        had = tokens(dropped)
+        if had <= target:
+            enough = dropped
+        elif had > target + MARGIN:
+            break
+    return kept(enough)

@@ -1,0 +1,290 @@
+"""The forms in which a compressor takes texts: alone, as prompts, as messages, with a question."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcrl_gym.compressor.arguments import (
+    Amount,
+    Protect,
+    Texts,
+    check_count,
+    check_form,
+    check_text,
+    given_pairs,
+    given_rates,
+    given_texts,
+    make_protection,
+)
+from pcrl_gym.compressor.budget import fit_budget
+from pcrl_gym.compressor.compression import Compression
+from pcrl_gym.compressor.counting import Counter, CountWith, token_counter
+from pcrl_gym.compressor.domain import prompt_text
+from pcrl_gym.compressor.messages import (
+    CompressedMessages,
+    Messages,
+    chosen_places,
+    find_texts,
+    replaced,
+)
+from pcrl_gym.compressor.question import CompressedContext
+from pcrl_gym.compressor.selection import dropped_units
+from pcrl_gym.episodes.protection import ForceKeep, Protection
+from pcrl_gym.prompts.prompt import Prompt
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pcrl_gym.compressor.arguments import Options
+    from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call asks for, checked.
+
+    Attributes:
+        protection: Finds what may not be dropped.
+        amount: How much is dropped.
+        count: Counts the tokens of some texts.
+        batch_size: Windows that go through the network together.
+        rates: The rate of each text, in place of the amount's; None: that one.
+        others: Tokens of texts that are not compressed and share the budget with all that are;
+            None: each text has a budget of its own.
+    """
+
+    protection: Protection
+    amount: Amount
+    count: Counter
+    batch_size: int
+    rates: Sequence[float | None] | None = None
+    others: int | None = None
+
+
+def kept_units(
+    episodes: Sequence[Episode],
+    logits: Sequence[NDArray[np.float64]],
+    groups: Sequence[NDArray[np.int64]],
+    call: Call,
+) -> list[NDArray[np.bool_]]:
+    """Return which units of each text a call keeps, bool (n_units,).
+
+    For `logits` and `groups` see `fit_budget`.
+
+    Raises:
+        ValueError: If what may not be dropped has more tokens than the call allows.
+    """
+    target = call.amount.target_tokens
+    if target is None:
+        rates = call.rates or [call.amount.rate] * len(episodes)
+        return [
+            ~dropped_units(values, own >= 0, rate, own)
+            for values, own, rate in zip(logits, groups, rates, strict=True)
+        ]
+    if call.others is not None:
+        return fit_budget(episodes, logits, groups, call.count, target, call.others)
+    return [
+        fit_budget([episode], [values], [own], call.count, target)[0]
+        for episode, values, own in zip(episodes, logits, groups, strict=True)
+    ]
+
+
+class TextCompressor(ABC):
+    """Base of compressors: what their calls take and return.
+
+    Attributes:
+        builder: Cuts texts into units.
+    """
+
+    builder: EpisodeBuilder
+
+    @abstractmethod
+    def _compressed(
+        self, episodes: list[Episode], texts: list[str], call: Call
+    ) -> list[Compression]:
+        """Compress episodes, given their texts without a template."""
+
+    @overload
+    def __call__(self, text: str, **options: Unpack[Options]) -> Compression: ...
+
+    @overload
+    def __call__(self, text: Texts, **options: Unpack[Options]) -> list[Compression]: ...
+
+    @overload
+    def __call__(
+        self, *, instruction: str, input: str = "", **options: Unpack[Options]
+    ) -> Compression: ...
+
+    @overload
+    def __call__(
+        self, *, instruction: Texts, input: Texts | None = None, **options: Unpack[Options]
+    ) -> list[Compression]: ...
+
+    @overload
+    def __call__(
+        self,
+        *,
+        messages: Messages,
+        roles: Sequence[str] = ("user",),
+        cache_until: int | None = None,
+        **options: Unpack[Options],
+    ) -> CompressedMessages: ...
+
+    @overload
+    def __call__(
+        self,
+        *,
+        question: str,
+        context: Texts,
+        context_rates: Sequence[float | None] | None = None,
+        **options: Unpack[Options],
+    ) -> CompressedContext: ...
+
+    def __call__(
+        self,
+        text: str | Texts | None = None,
+        *,
+        instruction: str | Texts | None = None,
+        input: str | Texts | None = None,
+        messages: Messages | None = None,
+        roles: Sequence[str] = ("user",),
+        cache_until: int | None = None,
+        question: str | None = None,
+        context: Texts | None = None,
+        context_rates: Sequence[float | None] | None = None,
+        rate: float | None = None,
+        target_tokens: int | None = None,
+        count_with: CountWith = None,
+        force_keep: ForceKeep = (),
+        keep_digits: bool = False,
+        keep: ForceKeep = (),
+        protect: Protect | None = None,
+        batch_size: int = 32,
+    ) -> Compression | list[Compression] | CompressedMessages | CompressedContext:
+        r"""Compress a text or several, a prompt, a conversation, or the context of a question.
+
+        Give one of four forms:
+
+        * `text`;
+        * `instruction` with or without `input`: these are put in the template, and what comes back
+          is the whole prompt, of which the template's own text is never dropped;
+        * `messages` of a chat: those of some roles are compressed, one by one;
+        * `question` with `context`: each text of the context is compressed, without a look at the
+          question, which stays as it is.
+
+        Args:
+            text: A text, or a list of texts.
+            instruction: An instruction, or a list of them.
+            input: The input of the instruction, or a list of as many.
+            messages: Mappings like `{"role": "user", "content": ...}`. A content is a text, or a
+                list of parts, of which those like `{"type": "text", "text": ...}` are compressed.
+            roles: Roles whose messages are compressed.
+            cache_until: Index of the first message that may change, as a slice takes it; those
+                before it stay to the byte, so that what a provider has cached of them still fits.
+            question: The question.
+            context: Its context, a list of texts.
+            context_rates: The rate of each text of the context, in place of `rate`.
+            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
+                as the policy finds likelier dropped. If it drops whole words, these are dropped in
+                its order for as long as their units are no more than that share.
+            target_tokens: Most tokens that are left, in place of `rate`: of each text, or of all
+                messages, or of question and context, together. Units are dropped in the policy's
+                order until the rest, counted as the text that it is, fits; see `fit_budget`.
+            count_with: What counts all tokens: the name of an OpenAI model (with tiktoken), a
+                folder, Hugging Face id or tokenizer, or a function from a text to its number of
+                tokens; None: the policy's tokenizer. See `token_counter`.
+            force_keep: Strings and compiled regular expressions whose matches are kept, as whole
+                words.
+            keep_digits: Whether numbers are kept; see `pcrl_gym.episodes.protection`.
+            keep: Regular expressions whose matches are kept, as whole words; unlike those of
+                `force_keep`, strings are expressions, too.
+            protect: "constraints" keeps words such as "not", "at most" and "JSON", without which an
+                answer would be another one; see `pcrl_gym.episodes.constraints`.
+            batch_size: Windows that go through the network together.
+
+        Returns:
+            One compression, or a list of them where a list was given; for `messages` a
+            `CompressedMessages` and for `question` a `CompressedContext`.
+
+        Raises:
+            MissingExtraError: If `count_with` needs tiktoken and it is not installed.
+            ValueError: If an argument has the wrong form, a text is no valid Unicode, or what may
+                not be dropped has more than `target_tokens` tokens.
+
+        Example:
+            >>> done = compressor(["one text", "another"], rate=0.3)  # doctest: +SKIP
+            >>> done = compressor(instruction="Please sort.", input="fig pear")  # doctest: +SKIP
+            >>> done.text  # doctest: +SKIP
+            'Instruction:  sort\nInput: fig pear\nOutput: \n'
+        """
+        check_form(
+            *(text, instruction, input, messages, question, context),
+            of_messages=(roles, cache_until) != (("user",), None),
+            of_question=context_rates is not None,
+        )
+        check_count("batch_size", batch_size)
+        call = Call(
+            protection=self.builder.protection
+            | make_protection(force_keep, keep_digits, keep, protect),
+            amount=Amount(rate, target_tokens),
+            count=token_counter(count_with, self.builder.encoder),
+            batch_size=batch_size,
+        )
+        if messages is not None:
+            return self._messages(messages, roles, cache_until, call)
+        if question is not None:
+            return self._context(question, context, context_rates, call)
+        if instruction is None:
+            done = self._texts(given_texts("text", text), call)
+        else:
+            pairs = given_pairs(instruction, input)
+            prompts = [Prompt(str(i), *pair) for i, pair in enumerate(pairs)]
+            episodes = self.builder(prompts, call.protection)
+            done = self._compressed(episodes, [prompt_text(*pair) for pair in pairs], call)
+        return done[0] if isinstance(text, str) or isinstance(instruction, str) else done
+
+    def _texts(self, texts: list[str], call: Call) -> list[Compression]:
+        return self._compressed(self.builder.cut_texts(texts, call.protection), texts, call)
+
+    def _messages(
+        self, messages: Messages, roles: Sequence[str], cache_until: int | None, call: Call
+    ) -> CompressedMessages:
+        texts = find_texts(messages)
+        places = chosen_places(messages, list(texts), roles, cache_until)
+        others = sum(call.count([text for place, text in texts.items() if place not in places]))
+        chosen = [texts[place] for place in places]
+        done = self._texts(chosen, replace(call, others=others))
+        return CompressedMessages(
+            messages=replaced(messages, places, [one.text for one in done]),
+            compressions=tuple(done),
+            places=places,
+            original_tokens=others + sum(one.original_tokens for one in done),
+            compressed_tokens=others + sum(one.compressed_tokens for one in done),
+        )
+
+    def _context(
+        self,
+        question: str,
+        context: Texts | None,
+        rates: Sequence[float | None] | None,
+        call: Call,
+    ) -> CompressedContext:
+        check_text("question", question)
+        if isinstance(context, str):
+            raise ValueError(f"context must be a list of strings, got {context!r}")
+        texts = given_texts("context", context)
+        given = given_rates(rates, call.amount, len(texts))
+        [others] = call.count([question])
+        done = self._texts(texts, replace(call, others=others, rates=given))
+        return CompressedContext(
+            question=question,
+            compressions=tuple(done),
+            original_tokens=others + sum(one.original_tokens for one in done),
+            compressed_tokens=others + sum(one.compressed_tokens for one in done),
+        )

@@ -1,0 +1,205 @@
+"""Command line `pcrl-gym compress`: prompts in, shorter prompts out, as they come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+
+from cyclopts import Group, Parameter
+from cyclopts.types import NonNegativeFloat, PositiveInt
+from cyclopts.validators import MutuallyExclusive, Number
+
+from pcrl_gym.compressor.csv_records import csv_records
+from pcrl_gym.compressor.json_records import json_field, json_messages
+from pcrl_gym.compressor.records import (
+    LineError,
+    Parse,
+    Record,
+    line_records,
+    read_lines,
+    whole_text,
+)
+from pcrl_gym.compressor.saving import Savings
+from pcrl_gym.compressor.written import Done, as_json, as_marked, as_text, as_tidy_text, parts_of
+
+if TYPE_CHECKING:
+    from pcrl_gym.compressor.compressor import Compressor
+
+_AMOUNT = Group("How much is dropped", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
+_PARTS = Group("What is compressed")
+_FORM = Group("Form of the output", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
+
+
+def compress(
+    file: str = "-",
+    /,
+    *,
+    model: str = "micro",
+    rate: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1), group=_AMOUNT)] = None,
+    target_tokens: Annotated[PositiveInt | None, Parameter(group=_AMOUNT)] = None,
+    whole_file: Annotated[bool, Parameter(group=_PARTS)] = False,
+    field: Annotated[str | None, Parameter(group=_PARTS)] = None,
+    messages: Annotated[bool, Parameter(group=_PARTS)] = False,
+    force_keep: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    keep_digits: bool = False,
+    keep: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    protect: Literal["constraints"] | None = None,
+    strict: bool = False,
+    json: Annotated[bool, Parameter(group=_FORM)] = False,
+    show: Annotated[bool, Parameter(group=_FORM)] = False,
+    exact: Annotated[bool, Parameter(group=_FORM)] = False,
+    count_with: str | None = None,
+    price: NonNegativeFloat | None = None,
+    batch_size: PositiveInt = 32,
+    device: str = "auto",
+) -> None:
+    """Shorten prompts, one per line of UTF-8 text, with a trained policy.
+
+    Lines are answered as they come in. Spaces that dropped words leave behind are removed.
+
+    Args:
+        file: Input; "-", and none, is standard input.
+        model: `"micro"`, a folder or a hub id.
+        rate: Share of each prompt's droppable units to drop, rounded down; by default as the
+            policy decides.
+        target_tokens: Most tokens that are left of each prompt or conversation.
+        whole_file: The input is one prompt.
+        field: Lines are JSON objects, or in a `.csv` file rows: compress this field or column of
+            each, and keep the others. `a.b` is a field of the object in `a`.
+        messages: Lines are JSON lists of chat messages, or objects that have one in `--field`, by
+            default "messages": compress what users say. A `.json` file holds one such value.
+        force_keep: Text that is never dropped, with the words it is in; may be given several
+            times.
+        keep_digits: Never drop numbers (3.5, 2024-05-12, 5 km, SGX1234A, ...).
+        keep: Regular expression whose matches are never dropped, with the words they are in; may be
+            given several times.
+        protect: `constraints`: never drop words such as not, at most, must and JSON.
+        strict: Stop at the first line that is unlike the policy's training prompts, with exit
+            status 1; otherwise it is compressed, with one warning.
+        json: Print a JSON object per prompt: text, spans, rates, ...
+        show: Print the whole prompt, what is dropped struck through.
+        exact: Print every space that is left.
+        count_with: What counts tokens: an OpenAI model such as `gpt-4o`, a folder or a hub id; by
+            default the policy's tokenizer. A last line on stderr says what was saved.
+        price: Dollars per million tokens; that line says what 1,000 calls save.
+        batch_size: Texts per pass of the policy.
+        device: `"auto"`, `"cpu"`, `"cuda"`, ...
+    """
+    if "" in force_keep:
+        raise ValueError("--force-keep must not be empty")
+    # Imported late: `--help` and wrong arguments must not wait for torch.
+    from pcrl_gym.compressor.compressor import Compressor
+
+    # A missing file is reported before the model is loaded.
+    with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as stream:
+        portions = _portions(stream, Path(file), field, messages, whole_file)
+        compressor = Compressor.from_pretrained(model, device=device)
+        if strict and compressor.max_tokens_per_word is None:
+            raise ValueError(
+                f"--strict: {model} does not store what its training prompts were like; "
+                "export the policy again, or leave --strict out"
+            )
+        settings: dict[str, Any] = {
+            "rate": rate, "target_tokens": target_tokens, "count_with": count_with,
+            "force_keep": force_keep, "keep_digits": keep_digits, "keep": keep, "protect": protect,
+            "batch_size": batch_size,
+        }  # fmt: skip
+        compressor([], **settings)  # wrong ones are no matter of a line
+        form = as_json if json else as_marked if show else as_text if exact else as_tidy_text
+        warned = False
+        savings = Savings()
+        with _progress(file) as bar:
+            for records in portions:
+                try:
+                    for record, done in compress_records(compressor, records, settings):
+                        foreign = any(part.in_domain is False for part in parts_of(done))
+                        if foreign and strict:
+                            raise LineError(
+                                f"line {record.line} is unlike the prompts that {model} was "
+                                "trained on; without --strict it is compressed anyway"
+                            )
+                        if foreign and not warned:
+                            warned = True
+                            bar.write(_warning(record.line, model), file=sys.stderr)
+                        sys.stdout.buffer.write(form(record, done).encode())
+                        if done is not None:
+                            savings.add(done)
+                finally:
+                    sys.stdout.buffer.flush()
+                if not bar.disable:
+                    bar.update(stream.tell() - bar.n)
+    if price is not None or count_with is not None:
+        print(f"{savings.calls:,} prompts: {savings.summary(price)}", file=sys.stderr)
+
+
+def _warning(line: int, model: str) -> str:
+    return (
+        f"warning: line {line} is unlike the prompts that {model} was trained on, and what is "
+        'dropped may be arbitrary. Later lines are not reported: --json marks each ("in_domain": '
+        "false), --strict stops at the first."
+    )
+
+
+def _portions(
+    stream: BinaryIO, path: Path, field: str | None, messages: bool, whole_file: bool
+) -> Iterator[list[Record]]:
+    """Return the records of the input, as many at a time as there are."""
+    if field == "":
+        raise ValueError("--field must not be empty")
+    suffix = path.suffix.lower()
+    if suffix == ".csv" and field is not None and not messages:
+        if whole_file:
+            raise ValueError("--whole-file does not go with --field and a CSV file")
+        return csv_records(stream, path, field)
+    parse: Parse = whole_text
+    if messages:
+        parse = json_messages(field or "messages")
+    elif field is not None:
+        parse = json_field(field)
+    whole = whole_file or (parse is not whole_text and suffix == ".json")
+    return line_records(_whole(stream) if whole else read_lines(stream), parse)
+
+
+def _whole(stream: BinaryIO) -> Iterator[list[bytes]]:
+    yield [stream.read()]
+
+
+def _progress(file: str) -> Any:
+    """Return a bar of the bytes that are done; it is off where nobody would see it."""
+    from pcrl_gym.progress import progress_bar
+
+    # On a terminal, the output would be mixed with it.
+    seen = Path(file).is_file() and sys.stderr.isatty() and not sys.stdout.isatty()
+    size = Path(file).stat().st_size if seen else None
+    return progress_bar(total=size, unit="B", unit_scale=True, leave=False, disable=not seen)
+
+
+def compress_records(
+    compressor: Compressor, records: list[Record], settings: dict[str, Any]
+) -> Iterable[tuple[Record, Done]]:
+    """Return records with what became of them, those before one that is refused, too.
+
+    Raises:
+        LineError: If the compressor refuses one.
+    """
+    texts = [record.content for record in records if isinstance(record.content, str)]
+    try:
+        compressions = iter(compressor(texts, **settings))
+        done = [
+            None
+            if record.content is None
+            else next(compressions)
+            if isinstance(record.content, str)
+            else compressor(messages=record.content, **settings)
+            for record in records
+        ]
+    except ValueError as error:
+        if len(records) == 1:
+            raise LineError(f"line {records[0].line}: {error}") from error
+        return (
+            pair for record in records for pair in compress_records(compressor, [record], settings)
+        )
+    return zip(records, done, strict=True)

@@ -1,0 +1,106 @@
+"""Counting tokens as the model that will read a text counts them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+from pcrl_gym.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+CountWith: TypeAlias = "str | Path | PreTrainedTokenizerFast | Callable[[str], int] | None"
+Counter: TypeAlias = Callable[[Sequence[str]], list[int]]
+
+# OpenAI's models and encodings, which tiktoken knows.
+_TIKTOKEN = re.compile(r"(chat)?gpt-.*|o\d(-.*)?|text-embedding-.*|[a-z]+\d+k_\w+")
+
+
+def token_counter(count_with: CountWith, encoder: TextEncoder) -> Counter:
+    """Return the function that counts the tokens of some texts, without special tokens around them.
+
+    Args:
+        count_with: One of
+            * the name of an OpenAI model or encoding, such as `"gpt-4o"` or `"o200k_base"`: counted
+              by tiktoken, which fetches the encoding when it is first used;
+            * a folder, a Hugging Face id, `"micro"`, or a tokenizer: see `load_tokenizer`;
+            * a function from a text to its number of tokens;
+            * None: `encoder` counts.
+
+            What a name stands for is loaded once per process.
+        encoder: The default.
+
+    Raises:
+        MissingExtraError: If tiktoken is needed and not installed.
+        ValueError: If there is no such tokenizer, or tiktoken does not know the model; the
+            function: if `count_with` is one and returns anything but integers of at least 0.
+
+    Example:
+        >>> count = token_counter(lambda text: len(text.split()), None)
+        >>> count(["one two", ""])
+        [2, 0]
+    """
+    if count_with is None:
+        return _encoded(encoder)
+    if isinstance(count_with, (str, Path)):
+        return _named(str(count_with))
+    if callable(count_with) and not hasattr(count_with, "backend_tokenizer"):
+        return _own(count_with)  # fast tokenizers can be called, too
+    return _encoded(TextEncoder(load_tokenizer(cast("PreTrainedTokenizerFast", count_with))))
+
+
+@lru_cache(maxsize=16)
+def _named(name: str) -> Counter:
+    if _TIKTOKEN.fullmatch(name) and not Path(name).exists():
+        return _tiktoken(name)
+    return _encoded(TextEncoder(load_tokenizer(name)))
+
+
+def _encoded(encoder: TextEncoder) -> Counter:
+    def count(texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in encoder.prompt_ids(texts, add_special_tokens=False)]
+
+    return count
+
+
+def _own(function: Callable[[str], int]) -> Counter:
+    def count(texts: Sequence[str]) -> list[int]:
+        return [_checked(function(str(text))) for text in texts]
+
+    return count
+
+
+def _checked(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"count_with must return an integer of at least 0, got {value!r}")
+    return value
+
+
+def _tiktoken(name: str) -> Counter:
+    try:
+        import tiktoken
+    except ImportError as error:
+        raise MissingExtraError(
+            f"counting tokens as {name!r} does needs tiktoken: pip install 'pcrl-gym[tiktoken]'"
+        ) from error
+    try:
+        if name in tiktoken.list_encoding_names():
+            encoding = tiktoken.get_encoding(name)
+        else:
+            encoding = tiktoken.encoding_for_model(name)
+    except KeyError as error:
+        raise ValueError(
+            f"tiktoken knows no model {name!r}: install a newer one, or name an encoding: "
+            f"{', '.join(tiktoken.list_encoding_names())}"
+        ) from error
+
+    def count(texts: Sequence[str]) -> list[int]:
+        # What looks like a special token is text.
+        return [len(encoding.encode_ordinary(str(text))) for text in texts]
+
+    return count

@@ -1,0 +1,44 @@
+"""A question with its context, of which the context is compressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pcrl_gym.compressor.compression import Compression
+from pcrl_gym.compressor.saving import TokenCounts
+
+
+@dataclass(frozen=True)
+class CompressedContext(TokenCounts):
+    """A question with its context, and what a compressor made of the context.
+
+    Attributes:
+        question: The question, unchanged.
+        compressions: What became of each text of the context.
+        original_tokens: Tokens of the question and the context before.
+        compressed_tokens: Tokens of the question and the context after.
+        template_tokens: 0.
+    """
+
+    question: str
+    compressions: tuple[Compression, ...]
+    original_tokens: int
+    compressed_tokens: int
+    template_tokens: int = 0
+
+    @property
+    def context(self) -> list[str]:
+        """The texts of the context, after."""
+        return [one.text for one in self.compressions]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON has it."""
+        return {
+            "question": self.question,
+            "context": self.context,
+            "original_tokens": self.original_tokens,
+            "compressed_tokens": self.compressed_tokens,
+            "compression_ratio": self.compression_ratio,
+            "compressions": [one.to_dict() for one in self.compressions],
+        }

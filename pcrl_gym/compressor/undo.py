@@ -1,0 +1,53 @@
+"""From what a compressor left to the original, or to a text that marks what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pcrl_gym.episodes.units import Span
+
+
+def restore(text: str, dropped: Iterable[tuple[int, str] | Sequence[int | str]]) -> str:
+    """Return the original of a shorter text.
+
+    Args:
+        text: What was kept, joined, as `Compression.text` is.
+        dropped: What was dropped, in order: `(start, text)`, where it began in the original and
+            what it was, as `Compression.dropped` is, or the lists that JSON makes of it.
+
+    Raises:
+        ValueError: If the pieces are not in order, overlap, or do not fit into the text.
+
+    Example:
+        >>> restore("Sort: fig", [(0, "Please "), (7, "S")])
+        'Please SSort: fig'
+        >>> restore(" sort fig", [(0, "Please"), (11, " these")])
+        'Please sort these fig'
+    """
+    pieces = []
+    place = used = 0  # in the original, in the text
+    for start, piece in dropped:
+        kept = int(start) - place
+        if kept < 0 or used + kept > len(text):
+            raise ValueError(
+                f"nothing can have been dropped at {start}: before it are {place} characters that "
+                f"are known, and {len(text) - used} that were kept are left"
+            )
+        pieces += [text[used : used + kept], str(piece)]
+        used += kept
+        place = int(start) + len(str(piece))
+    return "".join([*pieces, text[used:]])
+
+
+def with_marker(original: str, dropped: Iterable[Span], marker: str) -> str:
+    """Return a text with a marker in place of each dropped range.
+
+    Example:
+        >>> with_marker("Please sort these: fig", [(0, 6), (11, 17)], "[...]")
+        '[...] sort[...]: fig'
+    """
+    pieces, end = [], 0
+    for start, stop in dropped:
+        pieces += [original[end:start], marker]
+        end = stop
+    return "".join([*pieces, original[end:]])
