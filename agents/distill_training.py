@@ -13,6 +13,7 @@ from agents.leave_one_out import group_costs
 from agents.network_agent import tensors
 from agents.scst_training import prompts_of_update
 from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.compressor.selection import single_units
 from pcrl_gym.episodes.episode import Episode
 from pcrl_gym.episodes.groups import word_groups
 
@@ -105,8 +106,7 @@ def _groups(episode: Episode, window: int, whole_words: bool) -> NDArray[np.int6
         groups = word_groups(episode.text, episode.spans, episode.droppable)
         groups[np.isin(groups, groups[window:])] = -1
         return groups[:window]
-    free = episode.droppable[:window]
-    return np.where(free, free.cumsum() - 1, -1)
+    return single_units(episode.droppable[:window])
 
 
 def _correlation(found: NDArray[np.float32], target: NDArray[np.float32]) -> float:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
 from agents.oracle import OracleAgent
+from pcrl_gym.compressor.selection import single_units
 from pcrl_gym.prompts.prompt_text import cache_key
 from pcrl_gym.scoring.rewards import FaithfulReward
 from pcrl_gym.scoring.scorer import Scorer
@@ -133,8 +134,8 @@ class LeaveOneOutAgent(OracleAgent):
             GeneratorError: If the generator fails.
         """
         droppable = observations["droppable"].astype(np.bool_)
-        alone = np.where(droppable, droppable.cumsum(axis=1) - 1, -1)
-        costs = group_costs(self.task.scorer, self.episodes(infos), list(alone))
+        alone = [single_units(free) for free in droppable]
+        costs = group_costs(self.task.scorer, self.episodes(infos), alone)
         scores = np.full(droppable.shape, -np.inf)
         for row, free, own in zip(scores, droppable, costs, strict=True):
             row[free] = -own

@@ -119,8 +119,10 @@ class Compressor(TextCompressor):
     ) -> list[Compression]:
         ratings = rate_units(self.network, episodes, self.max_units, call.batch_size)
         groups = [
-            word_groups(episode) if self.whole_words else single_units(episode.droppable)
-            for episode in episodes
+            word_groups(e.text, e.spans, e.droppable)
+            if self.whole_words
+            else single_units(e.droppable)
+            for e in episodes
         ]
         logits = [group_means(*pair) for pair in zip(ratings, groups, strict=True)]
         free = [own >= 0 for own in groups]

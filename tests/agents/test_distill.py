@@ -37,7 +37,7 @@ def trained(episodes: int = 200, seed: int = 0, **settings) -> DistillAgent:
 
 
 def test_it_learns_which_words_cost_nothing() -> None:
-    agent = trained(episodes=8_000)
+    agent = trained(episodes=8_000, lr=3e-2)
     assert isinstance(agent, TrainableAgent)
     assert agent.history[-1]["correlation"] > 0.9
     env = make_env(8)
@@ -49,6 +49,8 @@ def test_it_learns_which_words_cost_nothing() -> None:
         prompt, spans = infos["prompt"][i], infos["spans"][i]
         for place in np.flatnonzero(observations["droppable"][i]):
             word = prompt[slice(*spans[place])].strip()
+            if word in KEYS and prompt.count(word) > 1:
+                continue  # one of two equal words costs nothing
             assert bool(mask[place]) == (word in KEYS), word
 
 

@@ -33,7 +33,8 @@ def count(text: str) -> int:
 @given(st.one_of(nasty_text, st.just(LONG)), st.one_of(st.none(), st.floats(0, 1)))
 def test_whole_words_are_kept_or_dropped_together(text: str, rate: float | None):
     done = WORDS(text, rate=rate)
-    groups = word_groups(done.episode)
+    episode = done.episode
+    groups = word_groups(episode.text, episode.spans, episode.droppable)
     assert done.droppable == tuple((groups >= 0).tolist())
     fates: dict[int, set[tuple[bool, float]]] = {}
     for group, keep, chance in zip(groups, done.kept, done.keep_probabilities, strict=True):
