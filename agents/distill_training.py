@@ -12,10 +12,9 @@ from agents.learning import Figures, Learner, check_finite, check_logits, task_o
 from agents.leave_one_out import group_costs
 from agents.network_agent import tensors
 from agents.scst_training import prompts_of_update
+from agents.word_masks import WordMasks
 from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.compressor.selection import single_units
-from pcrl_gym.episodes.episode import Episode
-from pcrl_gym.episodes.groups import word_groups
 
 
 def target_logits(losses: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
@@ -57,13 +56,18 @@ class DistillLearner(Learner):
         count = min(config.batch_size, len(self._prompts))
         places = prompts_of_update(self._seed, self.updates, count, len(self._prompts))
         episodes = task.episodes.take([int(self._prompts[place]) for place in places])
-        groups = [_groups(e, task.max_units, config.whole_words) for e in episodes]
-        losses = group_costs(task.scorer, episodes, groups)
-        observations, _ = task.begin(episodes)
+        observations, infos = task.begin(episodes)
         logits, _ = self.network(*tensors(observations, self._device))
-        pooled = group_means(check_logits(logits), groups)
-        wanted = [target_logits(own, config.tolerance) for own in losses]
-        target = torch.as_tensor(np.concatenate(wanted), dtype=torch.float32).to(self._device)
+        if config.whole_words:
+            words = WordMasks(observations, infos)
+            groups, found = words.groups, words.pooled(check_logits(logits))
+            valid = words.allowed[:, 1::2]
+        else:
+            groups = [single_units(e.droppable[: task.max_units]) for e in episodes]
+            found, valid = check_logits(logits), observations["droppable"].astype(np.bool_)
+        losses = np.concatenate(group_costs(task.scorer, episodes, groups))
+        target = torch.as_tensor(target_logits(losses, config.tolerance), dtype=torch.float32)
+        target, pooled = target.to(self._device), found[torch.from_numpy(valid)]
         error = torch.nn.functional.smooth_l1_loss(pooled, target)
         for group in self._optimizer.param_groups:
             group["lr"] = config.lr * (1 - (1 - config.final_lr) * used)
@@ -79,34 +83,6 @@ class DistillLearner(Learner):
         }
         check_finite(figures, self.network)
         return figures
-
-
-def group_means(logits: torch.Tensor, groups: list[NDArray[np.int64]]) -> torch.Tensor:
-    """Return the mean logit of each group, of all prompts in a row.
-
-    Args:
-        logits: Float (batch, max_units).
-        groups: Per prompt the number of each unit's group, at most (max_units,); -1 for none.
-    """
-    offset, rows, columns, numbers = 0, [], [], []
-    for row, own in enumerate(groups):
-        places = np.flatnonzero(own >= 0)
-        rows += [row] * len(places)
-        columns += places.tolist()
-        numbers += (own[places] + offset).tolist()
-        offset += int(own.max(initial=-1)) + 1
-    index = torch.tensor(numbers, dtype=torch.int64, device=logits.device)
-    sums = logits.new_zeros(offset).index_add(0, index, logits[rows, columns])
-    return sums / torch.bincount(index, minlength=offset)
-
-
-def _groups(episode: Episode, window: int, whole_words: bool) -> NDArray[np.int64]:
-    """Return the groups whose units are all in the window."""
-    if whole_words:
-        groups = word_groups(episode.text, episode.spans, episode.droppable)
-        groups[np.isin(groups, groups[window:])] = -1
-        return groups[:window]
-    return single_units(episode.droppable[:window])
 
 
 def _correlation(found: NDArray[np.float32], target: NDArray[np.float32]) -> float:

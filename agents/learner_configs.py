@@ -29,8 +29,8 @@ class PPOConfig(NetworkConfig):
         entropy_coefficient: Weight of the entropy at the start, before it is steered.
 
     Raises:
-        ValueError: If a number is out of range, or the last batch of an update would hold one
-            prompt.
+        ValueError: If a number is out of range, the last batch of an update would hold one prompt,
+            or whole words are asked for.
     """
 
     num_envs: PositiveInt = 256
@@ -46,6 +46,8 @@ class PPOConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.whole_words:
+            raise ValueError("ppo draws a coin per unit: leave whole_words out, or train scst")
         if (self.num_envs * self.n_steps - 1) % self.batch_size == 0:
             raise ValueError(
                 f"num_envs={self.num_envs} times n_steps={self.n_steps} leaves a batch of one "
@@ -97,7 +99,6 @@ class DistillConfig(NetworkConfig):
     Attributes:
         prompts: Most prompts whose costs are measured; None: all. The first so many of one shuffle,
             whatever the seed.
-        whole_words: Whether costs are of words, numbers and names, or else of single units.
         tolerance: Likelihood loss, in nats per token, above which a group is likelier kept.
         batch_size: Prompts per update.
         lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
@@ -110,8 +111,8 @@ class DistillConfig(NetworkConfig):
     """
 
     initial_keep: Share = 0.5
-    prompts: PositiveInt | None = None
     whole_words: bool = True
+    prompts: PositiveInt | None = None
     tolerance: PositiveFloat = 0.02
     batch_size: PositiveInt = 32
     lr: PositiveFloat = 1e-3

@@ -19,7 +19,9 @@ from agents.base import Infos, Observations, check_share, drop_highest, keep_mas
 from agents.budget import Budget
 from agents.learning import Figures, Learner, check_logits, run
 from agents.seeding import isolated_random_state
+from agents.word_masks import WordMasks
 from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder, small_encoder
+from pcrl_gym.compressor.selection import dropped_units, group_means
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.generators.torch_state import initial_settings, own_state
@@ -46,6 +48,8 @@ class NetworkConfig:
         hidden_size: Width of the small encoder.
         num_layers: Layers of the small encoder.
         initial_keep: Probability with which the untrained policy keeps a unit.
+        whole_words: Whether words, numbers and names are dropped as a whole or not at all, by the
+            mean logit of their units; see `pcrl_gym.episodes.groups`.
 
     Raises:
         ValueError: If a value has another type or is out of range.
@@ -57,6 +61,7 @@ class NetworkConfig:
     hidden_size: PositiveInt = 64
     num_layers: PositiveInt = 2
     initial_keep: Share = 0.9
+    whole_words: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, type(self).__name__)
@@ -126,6 +131,13 @@ class NetworkAgent(ABC):
         with own_state(self.network):
             logits, _ = self.network(*tensors(observations, self.device))
         scores = -check_logits(logits).cpu().numpy()
+        if self.config.whole_words:
+            drop = np.zeros(scores.shape, np.bool_)
+            groups = WordMasks(observations, infos).groups
+            for row, own, values in zip(drop, groups, -scores, strict=True):
+                means = group_means(values[: len(own)].astype(np.float64), own)
+                row[: len(own)] = dropped_units(means, own >= 0, self.rate, own)
+            return keep_masks(observations, drop)
         if self.rate is None:
             return keep_masks(observations, scores >= 0)
         return keep_masks(observations, drop_highest(scores, observations["droppable"], self.rate))

@@ -12,6 +12,7 @@ from agents.learner_configs import SCSTConfig
 from agents.learning import Figures, Learner, check_finite, check_logits, task_of
 from agents.network_agent import tensors
 from agents.seeding import update_seed
+from agents.word_masks import WordMasks
 from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.envs.spaces import flat_action_masks
 
@@ -76,10 +77,12 @@ class SCSTLearner(Learner):
         seed = update_seed(self._seed, self.updates)
         indices = prompts_of_update(self._seed, self.updates, config.batch_size, len(task.episodes))
         episodes = task.episodes.take(indices)
-        observations, _ = task.begin(episodes)
+        observations, infos = task.begin(episodes)
         logits, _ = self.network(*tensors(observations, self._device))
-        policy = MaskedBernoulli().proba_distribution(check_logits(logits))
-        policy.apply_masking(flat_action_masks(observations))
+        words = WordMasks(observations, infos) if config.whole_words else None
+        logits = check_logits(logits) if words is None else words.pooled(check_logits(logits))
+        policy = MaskedBernoulli().proba_distribution(logits)
+        policy.apply_masking(flat_action_masks(observations) if words is None else words.allowed)
         generator = torch.Generator(self._device).manual_seed(seed)
         probabilities = torch.sigmoid(policy.logits.detach())
         masks = torch.stack(
@@ -87,6 +90,7 @@ class SCSTLearner(Learner):
         )
         asked = torch.cat([masks, policy.mode()[None]]) if config.baseline == "greedy" else masks
         keep = asked.bool().cpu().numpy()
+        keep = keep if words is None else words.spread(keep)
         scores = task.scorer(episodes * len(keep), keep.reshape(-1, keep.shape[-1]))
         rewards = scores.reward.reshape(len(keep), -1)
         greedy = rewards[config.samples] if config.baseline == "greedy" else None

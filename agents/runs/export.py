@@ -88,6 +88,7 @@ def export(
         max_units=task["max_units"],
         force_keep=task["force_keep"],
         keep_digits=task["keep_digits"],
+        whole_words=agent.config.whole_words,
         max_tokens_per_word=_max_tokens_per_word(task),
         card=card,
         device="cpu",

@@ -35,7 +35,8 @@ def word_groups(
 
     Args:
         text: The text of an episode.
-        spans: Character range of each unit, together a partition of the text.
+        spans: Character range of each unit, together a partition of the text or of its beginning; a
+            word that goes beyond is protected.
         droppable: Bool (n_units,).
 
     Example:
@@ -55,7 +56,11 @@ def word_groups(
         firsts[first : last + 1] = firsts[first]
     visible = [_first_visible(text, span) for span in spans]
     of_unit = firsts[[bisect_right(starts, place) - 1 for place in visible]]
-    protected = np.isin(of_unit, of_unit[~droppable])
+    fixed = of_unit[~droppable].tolist()
+    if spans[-1][1] < len(text):
+        rest = _first_visible(text, (spans[-1][1], len(text)))
+        fixed.append(firsts[bisect_right(starts, rest) - 1])
+    protected = np.isin(of_unit, fixed)
     _, numbers = np.unique(np.where(protected, -1, of_unit), return_inverse=True)
     return numbers.astype(np.int64) - bool(protected.any())
 

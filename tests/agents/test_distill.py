@@ -10,7 +10,7 @@ import torch
 from agent_fixtures import KEYS, check_take_over, colour_prompts, named_colours, weights
 from agents.base import TrainableAgent
 from agents.distill import DistillAgent
-from agents.distill_training import group_means, target_logits
+from agents.distill_training import target_logits
 from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
 
@@ -84,13 +84,6 @@ def test_targets_by_hand() -> None:
     low, high = target_logits(np.array([-0.5, 5.0]), tolerance=0.1)
     assert low == pytest.approx(-np.arcsinh(5.0) - np.arcsinh(1.0))
     assert high == pytest.approx(np.arcsinh(50.0) - np.arcsinh(1.0))
-
-
-def test_means_of_groups_by_hand() -> None:
-    logits = torch.tensor([[1.0, 3.0, 5.0, 7.0], [2.0, 4.0, 0.0, 0.0]])
-    groups = [np.array([0, 0, -1, 1]), np.array([-1, 0])]
-    assert group_means(logits, groups).tolist() == [2.0, 7.0, 4.0]
-    assert group_means(logits, [np.array([-1]), np.array([], np.int64)]).tolist() == []
 
 
 def test_other_environments_are_refused() -> None:

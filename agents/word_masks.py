@@ -1,0 +1,66 @@
+"""Whole words: from a policy's logits of units to those of words, and from masks back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.base import Infos, Observations
+from pcrl_gym.episodes.groups import word_groups
+
+
+class WordMasks:
+    """The words of a batch of prompts; see `pcrl_gym.episodes.groups`.
+
+    Args:
+        observations: See `agents.base.Agent.act`.
+        infos: See there.
+
+    Attributes:
+        groups: Per prompt the number of each unit's word, int64 (n_units,); -1 where it has none.
+        allowed: Bool (batch, 2 * most words), as `MaskedBernoulli.apply_masking` takes it: words
+            may be kept and dropped, padding allows 0 alone.
+    """
+
+    def __init__(self, observations: Observations, infos: Infos) -> None:
+        droppable = observations["droppable"].astype(np.bool_)
+        self.groups = [
+            word_groups(info["prompt"], spans, free[: len(spans)])
+            for info, free in zip(infos, droppable, strict=True)
+            for spans in [_inside(info)]
+        ]
+        counts = np.array([own.max(initial=-1) + 1 for own in self.groups])
+        self._most = int(counts.max(initial=0))
+        exists = np.arange(self._most) < counts[:, None]
+        self.allowed = np.stack([np.ones_like(exists), exists], axis=-1).reshape(len(counts), -1)
+        # Units without a word share one place behind all words.
+        self._index = np.full(droppable.shape, self._most)
+        for row, own in zip(self._index, self.groups, strict=True):
+            row[: len(own)][own >= 0] = own[own >= 0]
+
+    def pooled(self, logits: Tensor) -> Tensor:
+        """Return the mean logit of each word, float (batch, most words); 0 where there is none."""
+        index = torch.from_numpy(self._index).to(logits.device)
+        empty = logits.new_zeros(len(logits), self._most + 1)
+        sums = empty.scatter_add(1, index, logits)
+        counts = empty.scatter_add(1, index, torch.ones_like(logits))
+        return (sums / counts.clamp(min=1))[:, : self._most]
+
+    def spread(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return keep masks of units, (..., batch, max_units), from those of words.
+
+        Units without a word are kept.
+        """
+        kept = np.concatenate(
+            [masks, np.ones_like(masks[..., :1], shape=(*masks.shape[:-1], 1))], -1
+        )
+        index = np.broadcast_to(self._index, (*masks.shape[:-2], *self._index.shape))
+        return np.take_along_axis(kept, index, axis=-1)
+
+
+def _inside(info: dict[str, object]) -> list[tuple[int, int]]:
+    """Return the spans of the units in the window, without padding."""
+    spans = np.asarray(info["spans"])
+    return [(start, end) for start, end in spans.tolist() if start < end]
