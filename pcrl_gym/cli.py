@@ -1,4 +1,4 @@
-"""Command line: `pcrl-gym compress` shortens prompts, one per line, `demo` serves a page."""
+"""Command line: `pcrl-gym compress` shortens prompts; `calibrate` certifies it, `demo` shows it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _CHUNK = 2**16
 _FORM = Group("Form of the output", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
 _COMMANDS = {
     "pcrl_gym.cli:compress": "--rate 0.3 prompts.txt > shorter.txt",
+    "pcrl_gym.compressor.command:calibrate": "prompts.jsonl --generator smollm2 --out runs/safe",
     "pcrl_gym.demo.command:demo": "--model micro runs/compressor",
 }
 
@@ -74,14 +75,14 @@ def compress(
     Args:
         file: Input; "-", and none, is standard input.
         model: `"micro"`, a folder or a hub id.
-        rate: Share of each prompt's droppable units to drop, rounded down; by default as the
-            policy decides.
+        rate: Share of each prompt's droppable units to drop, rounded down; by default that of the
+            model's certificate or, without one, as the policy decides.
         force_keep: Text that is never dropped, with the words it is in; may be given several
             times.
         keep_digits: Never drop numbers (3.5, 2024-05-12, 5 km, SGX1234A, ...).
         strict: Stop at the first line that is unlike the policy's training prompts, with exit
             status 1; otherwise it is compressed, with one warning.
-        json: Print a JSON object per line: text, spans, rates, ...
+        json: Print a JSON object per line: text, spans, rates, certificate, ...
         show: Print the whole prompt, what is dropped struck through.
         batch_size: Texts per pass of the policy.
         device: `"auto"`, `"cpu"`, `"cuda"`, ...

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pcrl_gym.compressor.certificate import Certificate
 from pcrl_gym.episodes.episode import Episode
 from pcrl_gym.episodes.units import Span, merge_spans
 from pcrl_gym.scoring.ratio import compression_ratio, drop_rate
@@ -34,6 +35,9 @@ class Compression:
         in_domain: Whether the text is like the policy's training prompts, judged by its words
             (see `Compressor`). If False, what is dropped may be arbitrary. None: the policy stores
             nothing about its training prompts.
+        certificate: What holds for texts that are compressed in this way, see
+            `Compressor.calibrate`; None where nothing is certified: for a rate that was asked for,
+            and with `force_keep` or `keep_digits` in the call.
         episode: The text as it was cut into units, which `pcrl_gym.rendering` draws; not compared,
             and no part of `to_dict()`. None: not known.
 
@@ -64,6 +68,7 @@ class Compression:
     compressed_tokens: int
     template_tokens: int = 0
     in_domain: bool | None = None
+    certificate: Certificate | None = None
     episode: Episode | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -99,7 +104,9 @@ class Compression:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, rates and spans included, as JSON has it (lists for tuples)."""
-        return {name: _with_lists(getattr(self, name)) for name in _ENTRIES}
+        certificate = self.certificate and self.certificate.to_dict()
+        own = {name: _with_lists(getattr(self, name)) for name in _ENTRIES}
+        return own | {"certificate": certificate}
 
 
 _ENTRIES = (

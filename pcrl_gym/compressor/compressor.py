@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
     from typing_extensions import Unpack
 
+    from pcrl_gym.compressor.calibration import CalibrationOptions, Prompts
+    from pcrl_gym.compressor.certificate import Certificate
     from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.generators.base import Generator
     from pcrl_gym.prompts.template import Template
 
     class Options(TypedDict, total=False):
@@ -68,6 +73,7 @@ class Compressor:
         keep_digits: Whether numbers were.
         max_tokens_per_word: Most tokens per word of its training prompts, above 0; None: not known.
         card: Where it comes from, for the model card; None: nothing is known.
+        certificate: What `calibrate` found for this policy; None: nothing is certified.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
 
     Raises:
@@ -91,6 +97,7 @@ class Compressor:
         keep_digits: bool = False,
         max_tokens_per_word: float | None = None,
         card: PolicyCard | None = None,
+        certificate: Certificate | None = None,
         device: str = "auto",
     ) -> None:
         _check_count("max_units", max_units)
@@ -117,6 +124,7 @@ class Compressor:
             )
         self.max_tokens_per_word = max_tokens_per_word
         self.card = card or PolicyCard()
+        self.certificate = certificate
         self.device = torch.device(choose_device(device))
         self.network = network.to(self.device).eval()
 
@@ -156,8 +164,8 @@ class Compressor:
             text: A text, or a list of texts.
             instruction: An instruction, or a list of them.
             input: The input of the instruction, or a list of as many.
-            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
-                as the policy finds likelier dropped.
+            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: that of
+                the certificate or, without one, as many as the policy finds likelier dropped.
             force_keep: Strings and compiled regular expressions whose matches are kept, as whole
                 words.
             keep_digits: Whether numbers are kept; see `pcrl_gym.episodes.protection`.
@@ -189,7 +197,12 @@ class Compressor:
             own = [prompt_text(*pair) for pair in pairs]
             prompts = [Prompt(str(i), *pair) for i, pair in enumerate(pairs)]
             episodes = self.builder(prompts, protection)
+        certificate = self.certificate if rate is None else None
+        if certificate is not None:
+            rate = certificate.rate
         done = self._compressed(episodes, self._in_domain(own), rate, batch_size)
+        if certificate is not None and not force_keep and not keep_digits:
+            done = [replace(one, certificate=certificate) for one in done]
         return done[0] if isinstance(text, str) or isinstance(instruction, str) else done
 
     def _in_domain(self, texts: list[str]) -> list[bool | None]:
@@ -239,6 +252,40 @@ class Compressor:
             for i, episode in enumerate(episodes)
         ]
 
+    def calibrate(
+        self,
+        prompts: Prompts,
+        generator: str | Path | Generator,
+        **options: Unpack[CalibrationOptions],
+    ) -> Compressor:
+        """Return this compressor with a certificate of how many answers it costs.
+
+        The rate of the certificate, the highest that loses at most a share `risk` of the answers
+        with some `confidence`, is that of its calls without `rate`.
+
+        Args:
+            prompts: Texts, `Prompt` objects, or a dataset as in `load_prompts`; drawn like those
+                that will be compressed.
+            generator: The model that answers, as in `load_generator`.
+            **options: `risk=0.05`, `confidence=0.95` and others of `calibration.certify`.
+
+        Raises:
+            ValueError: If an option is out of range, or there are too few prompts.
+            GeneratorError: If the generator fails.
+
+        Example:
+            >>> safe = compressor.calibrate("micro", "micro", risk=0.1)  # doctest: +SKIP
+            >>> safe.certificate.rate  # doctest: +SKIP
+            0.6
+        """
+        from pcrl_gym.compressor.calibration import certify
+
+        calibrated = copy.copy(self)
+        calibrated.certificate = certify(
+            self, prompts, generator, device=str(self.device), **options
+        )
+        return calibrated
+
     def save_pretrained(
         self, folder: str | Path, dtype: torch.dtype | None = None, *, overwrite: bool = False
     ) -> None:
@@ -254,7 +301,8 @@ class Compressor:
 
         Raises:
             ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
-                anything else, or the template is neither `"alpaca"` nor a `ChatTemplate`.
+                anything else, the template is neither `"alpaca"` nor a `ChatTemplate`, or there is
+                a certificate, which holds for the weights as they are, and a `dtype`.
         """
         self._write(Path(folder).resolve(), Path(folder).resolve().name, dtype, overwrite)
 
@@ -268,6 +316,7 @@ class Compressor:
             "force_keep": list(self.force_keep),
             "keep_digits": self.keep_digits,
             "max_tokens_per_word": self.max_tokens_per_word,
+            "certificate": self.certificate and self.certificate.to_dict(),
         }
         parts = (self.network, self.tokenizer, settings, self.card)
         write_policy(folder, name, *parts, dtype=dtype, overwrite=overwrite)
