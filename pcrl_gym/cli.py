@@ -25,7 +25,7 @@ _CHUNK = 2**16
 _FORM = Group("Form of the output", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
 _COMMANDS = {
     "pcrl_gym.cli:compress": "--rate 0.3 prompts.txt > shorter.txt",
-    "pcrl_gym.compressor.calibrate_command:calibrate": "prompts.jsonl --generator gpt2 --out runs/safe",
+    "pcrl_gym.compressor.calibrate_command:calibrate": "prompts.jsonl --generator gpt2 --out safe",
     "pcrl_gym.demo.command:demo": "--model micro runs/compressor",
 }
 

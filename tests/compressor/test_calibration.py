@@ -16,7 +16,10 @@ from fakes import CountingGenerator
 from pcrl_gym import Certificate, Compressor, DatasetError, Prompt, load_prompts
 from pcrl_gym.cli import main
 from pcrl_gym.compressor.calibration import RATES, LostRule, measure_rates, verdict_lost
+from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.prompts.template import make_template
+from pcrl_gym.scoring.scorer import Scorer
 from policies import TEXT, compressor
 
 POLICY = compressor(models.gpt2_tokenizer(), max_units=24)
@@ -162,10 +165,6 @@ def test_checks_count_besides():
 
 def scored(lost_by: list[str], answer: str, kept_words: int, **fields: str):
     """Whether a prompt "one two three" is lost that keeps so many words."""
-    from pcrl_gym.episodes.episode import EpisodeBuilder
-    from pcrl_gym.prompts.template import make_template
-    from pcrl_gym.scoring.scorer import Scorer
-
     tokenizer = models.gpt2_tokenizer()
     builder = EpisodeBuilder(tokenizer, make_template("alpaca", tokenizer), "word")
     [episode] = builder([Prompt("0", "one two three", **fields)])
@@ -279,6 +278,8 @@ def test_the_command_writes_a_policy_whose_lines_carry_the_certificate(
     command = ["calibrate", str(data), "--generator", "micro", "--device", "cpu", "--out", str(out)]
     assert main([*command, "--risk", "0.01"]) == 2
     assert "30 prompts are too few" in capsys.readouterr().err
+    assert main([*command, "--risk", "0.2", "--lost-by", "likelyhood"]) == 2
+    assert "did you mean likelihood" in capsys.readouterr().err
     assert not out.exists()
     assert main([*command, "--risk", "0.2", "--confidence", "0.9"]) == 0
     printed = capsys.readouterr().out
@@ -318,7 +319,6 @@ def test_certificates_of_micro_hold_on_other_prompts_and_keep_most_of_the_saving
     lost = np.array([one.lost for one in measured])
     savings = np.array([one.compression_ratio for one in measured])
     done = resplit(RATES, lost, savings, risk=risk)
-    print(done, done.kept)
     assert 0.0 < done.oracle_rate < max(RATES)
     assert done.exceeded <= 0.09
     assert done.kept >= 0.6
