@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pcrl_gym.compressor.arguments import Options
+    from pcrl_gym.compressor.certificate import Certificate
     from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
 
 
@@ -54,6 +55,7 @@ class Call:
         amount: How much is dropped.
         count: Counts the tokens of some texts.
         batch_size: Windows that go through the network together.
+        default_rate: The rate where none is given; None: as the policy decides.
         rates: The rate of each text, in place of the amount's; None: that one.
         others: Tokens of texts that are not compressed and share the budget with all that are;
             None: each text has a budget of its own.
@@ -63,6 +65,7 @@ class Call:
     amount: Amount
     count: Counter
     batch_size: int
+    default_rate: float | None = None
     rates: Sequence[float | None] | None = None
     others: int | None = None
 
@@ -84,7 +87,7 @@ def kept_units(
     if target is None:
         rates = call.rates or [call.amount.rate] * len(episodes)
         return [
-            ~dropped_units(values, own >= 0, rate, own)
+            ~dropped_units(values, own >= 0, call.default_rate if rate is None else rate, own)
             for values, own, rate in zip(logits, groups, rates, strict=True)
         ]
     if call.others is not None:
@@ -100,9 +103,12 @@ class TextCompressor(ABC):
 
     Attributes:
         builder: Cuts texts into units.
+        certificate: What is certified of its calls without other settings, whose rate it gives;
+            None: nothing is.
     """
 
     builder: EpisodeBuilder
+    certificate: Certificate | None
 
     @abstractmethod
     def _compressed(
@@ -190,9 +196,10 @@ class TextCompressor(ABC):
             question: The question.
             context: Its context, a list of texts.
             context_rates: The rate of each text of the context, in place of `rate`.
-            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
-                as the policy finds likelier dropped. If it drops whole words, these are dropped in
-                its order for as long as their units are no more than that share.
+            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: that of
+                the certificate or, without one, as many as the policy finds likelier dropped. If it
+                drops whole words, these are dropped in its order for as long as their units are no
+                more than that share.
             target_tokens: Most tokens that are left, in place of `rate`: of each text, or of all
                 messages, or of question and context, together. Units are dropped in the policy's
                 order until the rest, counted as the text that it is, fits; see `fit_budget`.
@@ -235,6 +242,7 @@ class TextCompressor(ABC):
             amount=Amount(rate, target_tokens),
             count=token_counter(count_with, self.builder.encoder),
             batch_size=batch_size,
+            default_rate=None if self.certificate is None else self.certificate.rate,
         )
         if messages is not None:
             return self._messages(messages, roles, cache_until, call)
@@ -247,6 +255,9 @@ class TextCompressor(ABC):
             prompts = [Prompt(str(i), *pair) for i, pair in enumerate(pairs)]
             episodes = self.builder(prompts, call.protection)
             done = self._compressed(episodes, [prompt_text(*pair) for pair in pairs], call)
+        # A calibration has tried nothing else.
+        if call.amount == Amount() and not (force_keep or keep_digits or keep or protect):
+            done = [replace(one, certificate=self.certificate) for one in done]
         return done[0] if isinstance(text, str) or isinstance(instruction, str) else done
 
     def _texts(self, texts: list[str], call: Call) -> list[Compression]:

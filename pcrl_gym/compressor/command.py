@@ -63,8 +63,8 @@ def compress(
     Args:
         file: Input; "-", and none, is standard input.
         model: `"micro"`, a folder or a hub id.
-        rate: Share of each prompt's droppable units to drop, rounded down; by default as the
-            policy decides.
+        rate: Share of each prompt's droppable units to drop, rounded down; by default that of the
+            model's certificate or, without one, as the policy decides.
         target_tokens: Most tokens that are left of each prompt or conversation.
         whole_file: The input is one prompt.
         field: Lines are JSON objects, or in a `.csv` file rows: compress this field or column of
@@ -79,7 +79,7 @@ def compress(
         protect: `constraints`: never drop words such as not, at most, must and JSON.
         strict: Stop at the first line that is unlike the policy's training prompts, with exit
             status 1; otherwise it is compressed, with one warning.
-        json: Print a JSON object per prompt: text, spans, rates, ...
+        json: Print a JSON object per prompt: text, spans, rates, certificate, ...
         show: Print the whole prompt, what is dropped struck through.
         exact: Print every space that is left.
         count_with: What counts tokens: an OpenAI model such as `gpt-4o`, a folder or a hub id; by
