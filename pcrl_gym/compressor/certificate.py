@@ -24,7 +24,7 @@ class Certificate:
         prompts: Number of prompts in the calibration.
         lost: How many of them lost their answer at `rate`.
         compression_ratio: Mean share of their tokens that was saved, at most 1.
-        lost_by: What makes an answer lost, each of it alone; see `calibration.LostRule`.
+        lost_by: What makes an answer lost, each of it alone; see `lost_answers.LostRule`.
         tolerance: Likelihood loss that is accepted, in nats per token; None if likelihoods do not
             count.
         max_new_tokens: Limit of each answer in generator tokens.

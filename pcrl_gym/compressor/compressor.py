@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pcrl_gym.compressor.arguments import check_count
-from pcrl_gym.compressor.calls import Call, TextCompressor, kept_units
+from pcrl_gym.compressor.arguments import Call, check_count
+from pcrl_gym.compressor.budget import kept_units
+from pcrl_gym.compressor.calls import TextCompressor
 from pcrl_gym.compressor.compression import Compression
 from pcrl_gym.compressor.domain import tokens_per_word
 from pcrl_gym.compressor.folder import find_folder, read_settings, stored_template, write_policy

@@ -146,11 +146,14 @@ def _certificate_text(stored: Mapping[str, Any] | None) -> str:
     """Return the section of a certificate, empty without one."""
     if stored is None:
         return ""
+    # Imported late: policies are loaded without it.
+    from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
+
     certificate = Certificate.from_dict(stored)
     loss = f"its likelihood falls by more than {certificate.tolerance} nats per token"
     meanings = {
         "likelihood": loss,
-        "answer": "its similarity to the original one is at most 0.9",
+        "answer": f"its similarity to the original one is at most {SURVIVAL_THRESHOLD}",
         "check": "it fails the prompt's check, and the original one does not",
     }
     facts = {
