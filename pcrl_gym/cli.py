@@ -9,8 +9,8 @@ from itertools import pairwise
 from pcrl_gym.cli_tools import add_commands, make_app, run_app
 
 _COMMANDS = {
-    "pcrl_gym.compressor.command:compress": "--rate 0.3 prompts.txt > shorter.txt",
-    "pcrl_gym.compressor.calibrate_command:calibrate": "prompts.jsonl --generator gpt2 --out safe",
+    "pcrl_gym.compressor.commands.compress:compress": "--rate 0.3 prompts.txt > shorter.txt",
+    "pcrl_gym.compressor.commands.calibrate:calibrate": "prompts.jsonl --generator gpt2 --out safe",
     "pcrl_gym.demo.command:demo": "--model micro runs/compressor",
 }
 _TEXTS = ("--force-keep", "--keep")

@@ -12,9 +12,17 @@ from cyclopts import Group, Parameter
 from cyclopts.types import NonNegativeFloat, PositiveInt
 from cyclopts.validators import MutuallyExclusive, Number
 
-from pcrl_gym.compressor.csv_records import csv_records
-from pcrl_gym.compressor.json_records import json_field, json_messages
-from pcrl_gym.compressor.records import (
+from pcrl_gym.compressor.commands.csv_records import csv_records
+from pcrl_gym.compressor.commands.json_records import json_field, json_messages
+from pcrl_gym.compressor.commands.output import (
+    Done,
+    as_json,
+    as_marked,
+    as_text,
+    as_tidy_text,
+    parts_of,
+)
+from pcrl_gym.compressor.commands.records import (
     LineError,
     Parse,
     Record,
@@ -23,7 +31,6 @@ from pcrl_gym.compressor.records import (
     whole_text,
 )
 from pcrl_gym.compressor.saving import Savings
-from pcrl_gym.compressor.written import Done, as_json, as_marked, as_text, as_tidy_text, parts_of
 
 if TYPE_CHECKING:
     from pcrl_gym.compressor.compressor import Compressor

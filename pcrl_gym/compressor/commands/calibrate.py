@@ -1,4 +1,4 @@
-"""The command `pcrl-gym calibrate`."""
+"""Command line `pcrl-gym calibrate`: prompts and a generator in, a certified policy out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cyclopts.types import PositiveInt
 from cyclopts.validators import Number
 
 from pcrl_gym.cli_tools import Names
+from pcrl_gym.compressor.lost_answers import TOLERANCE, LostBy
 
 Share = Annotated[float, Parameter(validator=Number(gt=0, lt=1))]
 
@@ -25,14 +26,15 @@ def calibrate(
     confidence: Share = 0.95,
     split: str = "validation_seen",
     lost_by: Names = (),
-    tolerance: Annotated[float, Parameter(validator=Number(gte=0))] = 0.1,
+    tolerance: Annotated[float, Parameter(validator=Number(gte=0))] = TOLERANCE,
     max_new_tokens: PositiveInt = 30,
     overwrite: bool = False,
     device: str = "auto",
 ) -> str:
     """Find how much a policy may drop so that few answers are lost, and save it with a certificate.
 
-    `pcrl-gym compress --model FOLDER` then drops so much, unless `--rate` says otherwise.
+    `pcrl-gym compress --model FOLDER` then drops so much, unless `--rate` or `--target-tokens`
+    says otherwise.
 
     Args:
         prompts: Dataset as `gym.make` takes it: a name, a file (`.json`, `.jsonl`, `.csv`,
@@ -52,7 +54,6 @@ def calibrate(
         device: `"auto"`, `"cpu"`, `"cuda"`, ...
     """
     # Imported late: `--help` and wrong arguments must not wait for torch.
-    from pcrl_gym.compressor.calibration import LostBy
     from pcrl_gym.compressor.compressor import Compressor
     from pcrl_gym.compressor.folder import check_replaceable
 
@@ -63,7 +64,7 @@ def calibrate(
         risk=risk,
         confidence=confidence,
         split=split,
-        lost_by=cast("tuple[LostBy, ...]", tuple(lost_by)) or None,
+        lost_by=cast(tuple[LostBy, ...], tuple(lost_by)) or None,
         tolerance=tolerance,
         max_new_tokens=max_new_tokens,
         progress=True,
