@@ -19,7 +19,8 @@ class PolicyAgent:
 
     Args:
         model: "micro", a folder or a Hugging Face id; see `Compressor.from_pretrained`.
-        rate: Share of the compressor's droppable units to drop, 0 to 1; None: as it decides.
+        rate: Share of the compressor's droppable units to drop, 0 to 1; None: that of its
+            certificate or, without one, as it decides.
         device: "auto" (a GPU if there is one), or a torch device.
 
     Raises:

@@ -1,5 +1,6 @@
 """Names of `pcrl_gym` and where they are defined: read by type checkers, and by `__init__.py`."""
 
+from pcrl_gym.compressor.certificate import Certificate as Certificate
 from pcrl_gym.compressor.compression import Compression as Compression
 from pcrl_gym.compressor.compressor import Compressor as Compressor
 from pcrl_gym.compressor.messages import CompressedMessages as CompressedMessages

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from pcrl_gym.compressor.certificate import Certificate
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.network import KeepNetwork, small_encoder
 from pcrl_gym.prompts.prompt import Prompt
@@ -33,6 +34,24 @@ def compressor(tokenizer: PreTrainedTokenizerFast, **settings: Any) -> Compresso
 
 
 TEXT = "Could you please write these three words in reverse order: apple, banana, cherry"
+
+CERTIFICATE = Certificate(
+    rate=0.5,
+    risk=0.1,
+    confidence=0.9,
+    prompts=100,
+    lost=4,
+    compression_ratio=0.375,
+    lost_by=("likelihood", "check"),
+    tolerance=0.1,
+    max_new_tokens=30,
+    data="toy, split train",
+    data_sha256="ab" * 32,
+    generator="fake",
+    generator_fingerprint=None,
+    date="2025-01-31",
+    version="0.1.0",
+)
 
 
 class Shouting:

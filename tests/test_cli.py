@@ -22,8 +22,8 @@ from cli_fixtures import run as run
 from imports import ROOT
 from pcrl_gym.cli import main
 from pcrl_gym.cli_tools import make_app, run_app
+from pcrl_gym.compressor.commands.records import read_lines
 from pcrl_gym.compressor.compressor import Compressor
-from pcrl_gym.compressor.records import read_lines
 from pcrl_gym.errors import DatasetError, GeneratorError, MissingExtraError
 from policies import TEXT
 

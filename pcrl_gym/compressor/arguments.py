@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
-from pcrl_gym.compressor.counting import CountWith
+from pcrl_gym.compressor.counting import Counter, CountWith
 from pcrl_gym.episodes.constraints import constraint_patterns
 from pcrl_gym.episodes.protection import ForceKeep, Protection
 from pcrl_gym.prompts.prompt import text_problem
@@ -36,7 +36,7 @@ class Amount:
     """How much is dropped.
 
     Attributes:
-        rate: Share of a text's droppable units, 0 to 1; None: as the policy decides.
+        rate: Share of a text's droppable units, 0 to 1; None: none is given.
         target_tokens: Most tokens that are left, at least 1; None: no such limit.
 
     Raises:
@@ -55,6 +55,30 @@ class Amount:
                     f"give either rate or target_tokens, got rate={self.rate} and "
                     f"target_tokens={self.target_tokens}"
                 )
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call asks for, checked.
+
+    Attributes:
+        protection: Finds what may not be dropped.
+        amount: How much is dropped.
+        count: Counts the tokens of some texts.
+        batch_size: Windows that go through the network together.
+        default_rate: The rate where none is given; None: as the policy decides.
+        rates: The rate of each text, in place of the amount's; None: that one.
+        others: Tokens of texts that are not compressed and share the budget with all that are;
+            None: each text has a budget of its own.
+    """
+
+    protection: Protection
+    amount: Amount
+    count: Counter
+    batch_size: int
+    default_rate: float | None = None
+    rates: Sequence[float | None] | None = None
+    others: int | None = None
 
 
 def make_protection(

@@ -1,4 +1,4 @@
-"""A budget of tokens: as little is dropped, in the policy's order, as makes texts fit into it."""
+"""Which units a call keeps: by a rate, or by a budget of tokens."""
 
 from __future__ import annotations
 
@@ -8,13 +8,42 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pcrl_gym.compressor.selection import drop_ranks
+from pcrl_gym.compressor.selection import drop_ranks, dropped_units
 
 if TYPE_CHECKING:
+    from pcrl_gym.compressor.arguments import Call
     from pcrl_gym.episodes.episode import Episode
 
 MARGIN = 8
 """A text with this many tokens too many ends the search for longer ones that fit."""
+
+
+def kept_units(
+    episodes: Sequence[Episode],
+    logits: Sequence[NDArray[np.float64]],
+    groups: Sequence[NDArray[np.int64]],
+    call: Call,
+) -> list[NDArray[np.bool_]]:
+    """Return which units of each text a call keeps, bool (n_units,).
+
+    For `logits` and `groups` see `fit_budget`.
+
+    Raises:
+        ValueError: If what may not be dropped has more tokens than the call allows.
+    """
+    target = call.amount.target_tokens
+    if target is None:
+        rates = call.rates or [call.amount.rate] * len(episodes)
+        return [
+            ~dropped_units(values, own >= 0, call.default_rate if rate is None else rate, own)
+            for values, own, rate in zip(logits, groups, rates, strict=True)
+        ]
+    if call.others is not None:
+        return fit_budget(episodes, logits, groups, call.count, target, call.others)
+    return [
+        fit_budget([episode], [values], [own], call.count, target)[0]
+        for episode, values, own in zip(episodes, logits, groups, strict=True)
+    ]
 
 
 def fit_budget(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, overload
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pcrl_gym.compressor.arguments import (
     Amount,
+    Call,
     Protect,
     Texts,
     check_count,
@@ -22,9 +20,8 @@ from pcrl_gym.compressor.arguments import (
     given_texts,
     make_protection,
 )
-from pcrl_gym.compressor.budget import fit_budget
 from pcrl_gym.compressor.compression import Compression
-from pcrl_gym.compressor.counting import Counter, CountWith, token_counter
+from pcrl_gym.compressor.counting import CountWith, token_counter
 from pcrl_gym.compressor.domain import prompt_text
 from pcrl_gym.compressor.messages import (
     CompressedMessages,
@@ -34,65 +31,15 @@ from pcrl_gym.compressor.messages import (
     replaced,
 )
 from pcrl_gym.compressor.question import CompressedContext
-from pcrl_gym.compressor.selection import dropped_units
-from pcrl_gym.episodes.protection import ForceKeep, Protection
+from pcrl_gym.episodes.protection import ForceKeep
 from pcrl_gym.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from pcrl_gym.compressor.arguments import Options
+    from pcrl_gym.compressor.certificate import Certificate
     from pcrl_gym.episodes.episode import Episode, EpisodeBuilder
-
-
-@dataclass(frozen=True)
-class Call:
-    """What one call asks for, checked.
-
-    Attributes:
-        protection: Finds what may not be dropped.
-        amount: How much is dropped.
-        count: Counts the tokens of some texts.
-        batch_size: Windows that go through the network together.
-        rates: The rate of each text, in place of the amount's; None: that one.
-        others: Tokens of texts that are not compressed and share the budget with all that are;
-            None: each text has a budget of its own.
-    """
-
-    protection: Protection
-    amount: Amount
-    count: Counter
-    batch_size: int
-    rates: Sequence[float | None] | None = None
-    others: int | None = None
-
-
-def kept_units(
-    episodes: Sequence[Episode],
-    logits: Sequence[NDArray[np.float64]],
-    groups: Sequence[NDArray[np.int64]],
-    call: Call,
-) -> list[NDArray[np.bool_]]:
-    """Return which units of each text a call keeps, bool (n_units,).
-
-    For `logits` and `groups` see `fit_budget`.
-
-    Raises:
-        ValueError: If what may not be dropped has more tokens than the call allows.
-    """
-    target = call.amount.target_tokens
-    if target is None:
-        rates = call.rates or [call.amount.rate] * len(episodes)
-        return [
-            ~dropped_units(values, own >= 0, rate, own)
-            for values, own, rate in zip(logits, groups, rates, strict=True)
-        ]
-    if call.others is not None:
-        return fit_budget(episodes, logits, groups, call.count, target, call.others)
-    return [
-        fit_budget([episode], [values], [own], call.count, target)[0]
-        for episode, values, own in zip(episodes, logits, groups, strict=True)
-    ]
 
 
 class TextCompressor(ABC):
@@ -100,9 +47,12 @@ class TextCompressor(ABC):
 
     Attributes:
         builder: Cuts texts into units.
+        certificate: What is certified of its calls without other settings, whose rate it gives;
+            None: nothing is.
     """
 
     builder: EpisodeBuilder
+    certificate: Certificate | None
 
     @abstractmethod
     def _compressed(
@@ -190,9 +140,10 @@ class TextCompressor(ABC):
             question: The question.
             context: Its context, a list of texts.
             context_rates: The rate of each text of the context, in place of `rate`.
-            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: as many
-                as the policy finds likelier dropped. If it drops whole words, these are dropped in
-                its order for as long as their units are no more than that share.
+            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: that of
+                the certificate or, without one, as many as the policy finds likelier dropped. If it
+                drops whole words, these are dropped in its order for as long as their units are no
+                more than that share.
             target_tokens: Most tokens that are left, in place of `rate`: of each text, or of all
                 messages, or of question and context, together. Units are dropped in the policy's
                 order until the rest, counted as the text that it is, fits; see `fit_budget`.
@@ -235,6 +186,7 @@ class TextCompressor(ABC):
             amount=Amount(rate, target_tokens),
             count=token_counter(count_with, self.builder.encoder),
             batch_size=batch_size,
+            default_rate=None if self.certificate is None else self.certificate.rate,
         )
         if messages is not None:
             return self._messages(messages, roles, cache_until, call)
@@ -247,6 +199,9 @@ class TextCompressor(ABC):
             prompts = [Prompt(str(i), *pair) for i, pair in enumerate(pairs)]
             episodes = self.builder(prompts, call.protection)
             done = self._compressed(episodes, [prompt_text(*pair) for pair in pairs], call)
+        # A calibration has tried nothing else.
+        if call.amount == Amount() and not (force_keep or keep_digits or keep or protect):
+            done = [replace(one, certificate=self.certificate) for one in done]
         return done[0] if isinstance(text, str) or isinstance(instruction, str) else done
 
     def _texts(self, texts: list[str], call: Call) -> list[Compression]:
@@ -264,8 +219,7 @@ class TextCompressor(ABC):
             messages=replaced(messages, places, [one.text for one in done]),
             compressions=tuple(done),
             places=places,
-            original_tokens=others + sum(one.original_tokens for one in done),
-            compressed_tokens=others + sum(one.compressed_tokens for one in done),
+            **_tokens(done, others),
         )
 
     def _context(
@@ -285,6 +239,13 @@ class TextCompressor(ABC):
         return CompressedContext(
             question=question,
             compressions=tuple(done),
-            original_tokens=others + sum(one.original_tokens for one in done),
-            compressed_tokens=others + sum(one.compressed_tokens for one in done),
+            **_tokens(done, others),
         )
+
+
+def _tokens(done: Sequence[Compression], others: int) -> dict[str, int]:
+    """Return the counts of some texts and of others that stayed, together."""
+    return {
+        "original_tokens": others + sum(one.original_tokens for one in done),
+        "compressed_tokens": others + sum(one.compressed_tokens for one in done),
+    }

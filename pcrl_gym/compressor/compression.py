@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pcrl_gym.compressor.certificate import Certificate
 from pcrl_gym.compressor.saving import TokenCounts
 from pcrl_gym.compressor.undo import with_marker
 from pcrl_gym.episodes.episode import Episode
@@ -36,6 +37,10 @@ class Compression(TokenCounts):
         in_domain: Whether the text is like the policy's training prompts, judged by its words
             (see `Compressor`). If False, what is dropped may be arbitrary. None: the policy stores
             nothing about its training prompts.
+        certificate: What holds for texts that are compressed in this way, see
+            `Compressor.calibrate`; None where nothing is certified: if the call says how much is
+            dropped or what is kept, and for messages and contexts, of which an answer depends on
+            more than one text.
         episode: The text as it was cut into units, which `pcrl_gym.rendering` draws; not compared,
             and no part of `to_dict()`. None: not known.
 
@@ -70,6 +75,7 @@ class Compression(TokenCounts):
     compressed_tokens: int
     template_tokens: int = 0
     in_domain: bool | None = None
+    certificate: Certificate | None = None
     episode: Episode | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -108,7 +114,9 @@ class Compression(TokenCounts):
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, rates and spans included, as JSON has it (lists for tuples)."""
-        return {name: _with_lists(getattr(self, name)) for name in _ENTRIES}
+        certificate = self.certificate and self.certificate.to_dict()
+        own = {name: _with_lists(getattr(self, name)) for name in _ENTRIES}
+        return own | {"certificate": certificate}
 
 
 _ENTRIES = (

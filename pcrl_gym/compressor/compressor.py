@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pcrl_gym.compressor.arguments import check_count
-from pcrl_gym.compressor.calls import Call, TextCompressor, kept_units
+from pcrl_gym.compressor.arguments import Call, check_count
+from pcrl_gym.compressor.budget import kept_units
+from pcrl_gym.compressor.calls import TextCompressor
 from pcrl_gym.compressor.compression import Compression
 from pcrl_gym.compressor.domain import tokens_per_word
 from pcrl_gym.compressor.folder import find_folder, read_settings, stored_template, write_policy
@@ -28,19 +30,23 @@ from pcrl_gym.prompts.template import make_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+    from typing_extensions import Unpack
 
+    from pcrl_gym.compressor.calibration import CalibrationOptions, Prompts
+    from pcrl_gym.compressor.certificate import Certificate
     from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.generators.base import Generator
     from pcrl_gym.prompts.template import Template
 
 
 class Compressor(TextCompressor):
     """Shortens texts with a trained policy.
 
-    A unit is dropped if the policy finds it likelier dropped than kept; with `rate=` exactly that
-    share of a text's droppable units is dropped, those that it would keep least, and with
-    `target_tokens=` as few of them as leave at most that many tokens. A text with more units than
-    the policy reads at once goes through in windows that overlap: each unit is rated once, with
-    neighbors on both sides in view, and nothing is lost between windows.
+    A unit is dropped if the policy finds it likelier dropped than kept; with `rate=`, or the rate
+    of a certificate, exactly that share of a text's droppable units is dropped, those that it would
+    keep least, and with `target_tokens=` as few of them as leave at most that many tokens. A text
+    with more units than the policy reads at once goes through in windows that overlap: each unit is
+    rated once, with neighbors on both sides in view, and nothing is lost between windows.
 
     A policy is of no use for texts of a kind that it was not trained on. It may store how many
     tokens per word its training prompts had (see `compressor.domain`); a text with more has
@@ -60,6 +66,7 @@ class Compressor(TextCompressor):
             `episodes.groups`) are dropped together or not at all, by the mean of their logits.
         max_tokens_per_word: Most tokens per word of its training prompts, above 0; None: not known.
         card: Where it comes from, for the model card; None: nothing is known.
+        certificate: What `calibrate` found for this policy; None: nothing is certified.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
 
     Raises:
@@ -84,6 +91,7 @@ class Compressor(TextCompressor):
         whole_words: bool = False,
         max_tokens_per_word: float | None = None,
         card: PolicyCard | None = None,
+        certificate: Certificate | None = None,
         device: str = "auto",
     ) -> None:
         check_count("max_units", max_units)
@@ -111,6 +119,7 @@ class Compressor(TextCompressor):
             )
         self.max_tokens_per_word = max_tokens_per_word
         self.card = card or PolicyCard()
+        self.certificate = certificate
         self.device = torch.device(choose_device(device))
         self.network = network.to(self.device).eval()
 
@@ -164,6 +173,40 @@ class Compressor(TextCompressor):
             for value in tokens_per_word(texts, self.builder.encoder)
         ]
 
+    def calibrate(
+        self,
+        prompts: Prompts,
+        generator: str | Path | Generator,
+        **options: Unpack[CalibrationOptions],
+    ) -> Compressor:
+        """Return this compressor with a certificate of how many answers it costs.
+
+        The rate of the certificate, the highest that loses at most a share `risk` of the answers
+        with some `confidence`, is that of its calls without `rate`.
+
+        Args:
+            prompts: Texts, `Prompt` objects, or a dataset as in `load_prompts`; drawn like those
+                that will be compressed.
+            generator: The model that answers, as in `load_generator`.
+            **options: `risk=0.05`, `confidence=0.95` and others of `calibration.certify`.
+
+        Raises:
+            ValueError: If an option is out of range, or there are too few prompts.
+            GeneratorError: If the generator fails.
+
+        Example:
+            >>> safe = compressor.calibrate("micro", "micro", risk=0.1)  # doctest: +SKIP
+            >>> safe.certificate.rate  # doctest: +SKIP
+            0.6
+        """
+        from pcrl_gym.compressor.calibration import certify
+
+        calibrated = copy.copy(self)
+        calibrated.certificate = certify(
+            self, prompts, generator, device=str(self.device), **options
+        )
+        return calibrated
+
     def save_pretrained(
         self, folder: str | Path, dtype: torch.dtype | None = None, *, overwrite: bool = False
     ) -> None:
@@ -179,7 +222,8 @@ class Compressor(TextCompressor):
 
         Raises:
             ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
-                anything else, or the template is neither `"alpaca"` nor a `ChatTemplate`.
+                anything else, the template is neither `"alpaca"` nor a `ChatTemplate`, or there is
+                a certificate, which holds for the weights as they are, and a `dtype`.
         """
         self._write(Path(folder).resolve(), Path(folder).resolve().name, dtype, overwrite)
 
@@ -194,6 +238,7 @@ class Compressor(TextCompressor):
             "keep_digits": self.keep_digits,
             "whole_words": self.whole_words,
             "max_tokens_per_word": self.max_tokens_per_word,
+            "certificate": self.certificate and self.certificate.to_dict(),
         }
         parts = (self.network, self.tokenizer, settings, self.card)
         write_policy(folder, name, *parts, dtype=dtype, overwrite=overwrite)

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcrl_gym.compressor.certificate import Certificate
 from pcrl_gym.compressor.model_card import card_text
 from pcrl_gym.compressor.network import CONFIG_FILE, WEIGHTS_FILE
 from pcrl_gym.errors import did_you_mean
@@ -108,6 +109,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
     del wanted["format_version"]
     known = {name: settings[name] for name in wanted}
     known |= {"max_tokens_per_word": limit, "whole_words": whole_words}
+    certificate = settings.get("certificate")  # not in older folders
+    if certificate is not None:
+        try:
+            certificate = Certificate.from_dict(certificate)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no certificate that can be read: {error}") from error
+    known["certificate"] = certificate
     frame = settings.get("template_frame")  # not in version 1
     if frame is not None:
         try:
@@ -151,8 +159,14 @@ def write_policy(
     The model card has the `name`; `settings` are what `read_settings` returns.
 
     Raises:
-        ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else.
+        ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else, or
+            there is both a certificate and a `dtype`.
     """
+    if settings.get("certificate") is not None and dtype is not None:
+        raise ValueError(
+            f"the certificate holds for the weights as they are, got dtype={dtype}: save without "
+            "it, or calibrate again what was saved with it before"
+        )
     stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
     text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     size = sum(weight.numel() for weight in network.parameters())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from pcrl_gym.compressor.certificate import Certificate
 from pcrl_gym.compressor.domain import QUANTILE
 
 Row = Mapping[str, "str | int | float | None"]
@@ -75,8 +76,8 @@ class PolicyCard:
 def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, parameters: int) -> str:
     """Return the model card as Markdown with the front matter of the Hugging Face hub.
 
-    Of the settings, `template`, `unit`, `max_units` and perhaps `whole_words` and
-    `max_tokens_per_word` are read.
+    Of the settings, `template`, `unit`, `max_units` and perhaps `whole_words`,
+    `max_tokens_per_word` and `certificate` are read.
     """
     front = {
         "library_name": "pcrl_gym",
@@ -132,12 +133,44 @@ print(compressor("Could you please sort these words for me: pear, fig, apple", r
 
 {_table(columns, rows) if rows else "None are recorded."}
 
-## Limits
+{_certificate_text(settings.get("certificate"))}## Limits
 
 It was trained with the data, the generator and the reward above, and what is not needed there may
 be needed elsewhere: measure on prompts and a model of your own before relying on it. It reads no
 context but the prompt, and knows neither names nor numbers that must not be lost: protect them with
 `force_keep` and `keep_digits`.{limits}
+"""
+
+
+def _certificate_text(stored: Mapping[str, Any] | None) -> str:
+    """Return the section of a certificate, empty without one."""
+    if stored is None:
+        return ""
+    # Imported late: policies are loaded without it.
+    from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
+
+    certificate = Certificate.from_dict(stored)
+    loss = f"its likelihood falls by more than {certificate.tolerance} nats per token"
+    meanings = {
+        "likelihood": loss,
+        "answer": f"its similarity to the original one is at most {SURVIVAL_THRESHOLD}",
+        "check": "it fails the prompt's check, and the original one does not",
+    }
+    facts = {
+        "Lost is an answer if": ", or ".join(meanings[name] for name in certificate.lost_by),
+        "Prompts": f"{certificate.prompts}: {certificate.data}",
+        "Checksum of the prompts": f"`{certificate.data_sha256}`",
+        "Answered by": f"{certificate.generator}, {certificate.max_new_tokens} tokens at most",
+        "Its fingerprint": f"`{certificate.generator_fingerprint or 'not known'}`",
+        "When": f"{certificate.date}, pcrl_gym {certificate.version}",
+    }
+    return f"""## Certificate
+
+{certificate} This holds for prompts that are drawn like those of the calibration, for this
+generator, and for calls with a text or an instruction and no rate, budget or further protection.
+
+{_table(("", ""), facts.items())}
+
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 def dropped_units(
@@ -42,8 +42,7 @@ def dropped_units(
     # Logits, not probabilities: those of very sure units would all be 1.0.
     ranks = drop_ranks(logits, single_units(droppable) if groups is None else groups)
     sizes = np.bincount(ranks[droppable])
-    # The nudge keeps e.g. 0.29 * 100 (28.999...) from losing a unit.
-    most = np.floor(rate * np.count_nonzero(droppable) + 1e-9)
+    most = _whole_units(rate, np.count_nonzero(droppable))
     return droppable & (ranks < np.searchsorted(np.cumsum(sizes), most, side="right"))
 
 
@@ -112,8 +111,14 @@ def drop_highest(
         array([[False, False,  True, False]])
     """
     allowed = droppable.astype(bool)
-    # The nudge keeps e.g. 0.29 * 100 (28.999...) from losing a unit.
-    count = np.floor(rate * allowed.sum(axis=1) + 1e-9)
+    count = _whole_units(rate, allowed.sum(axis=1))
     order = np.argsort(np.where(allowed, -scores, np.inf), axis=1, kind="stable")
     dropped: NDArray[np.bool_] = allowed & (order.argsort(axis=1) < count[:, None])
     return dropped
+
+
+def _whole_units(rate: float, units: ArrayLike) -> NDArray[np.float64]:
+    """Return a share of each number of units, rounded down."""
+    # The nudge keeps e.g. 0.29 * 100 (28.999...) from losing a unit.
+    whole: NDArray[np.float64] = np.floor(rate * np.asarray(units) + 1e-9)
+    return whole

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from agents.policy import PolicyAgent
 from pcrl_gym import Compressor
 from pcrl_gym.envs.task import Task, make_task
 from pcrl_gym.prompts.prompt import Prompt
+from policies import CERTIFICATE
 
 TEXTS = ("Could you please sort these words for me: pear, fig, apple", "Please say the last word.")
 PROMPTS = [Prompt("0", TEXTS[0]), Prompt("1", TEXTS[1], input="fig, pear"), Prompt("2", "Hi")]
@@ -48,6 +52,17 @@ def test_units_of_the_task_are_dropped_whole(rate: float | None) -> None:
         assert by_words == [
             episode.compress(np.zeros(len(episode), np.bool_)) for episode in words.episodes[:]
         ]
+
+
+def test_without_a_rate_that_of_the_certificate_counts(tmp_path: Path) -> None:
+    policy = Compressor.from_pretrained("micro", device="cpu")
+    policy.certificate = replace(CERTIFICATE, rate=0.1)
+    policy.save_pretrained(tmp_path / "safe")
+    task = make_task(dataset=PROMPTS, device="cpu")
+    certified = PolicyAgent(model=str(tmp_path / "safe"), device="cpu")
+    texts = left(task, certified)
+    assert texts == left(task, PolicyAgent(rate=0.1, device="cpu"))
+    assert texts != left(task, PolicyAgent(device="cpu"))
 
 
 def test_bad_settings_are_refused() -> None:

@@ -12,9 +12,17 @@ from cyclopts import Group, Parameter
 from cyclopts.types import NonNegativeFloat, PositiveInt
 from cyclopts.validators import MutuallyExclusive, Number
 
-from pcrl_gym.compressor.csv_records import csv_records
-from pcrl_gym.compressor.json_records import json_field, json_messages
-from pcrl_gym.compressor.records import (
+from pcrl_gym.compressor.commands.csv_records import csv_records
+from pcrl_gym.compressor.commands.json_records import json_field, json_messages
+from pcrl_gym.compressor.commands.output import (
+    Done,
+    as_json,
+    as_marked,
+    as_text,
+    as_tidy_text,
+    parts_of,
+)
+from pcrl_gym.compressor.commands.records import (
     LineError,
     Parse,
     Record,
@@ -23,7 +31,6 @@ from pcrl_gym.compressor.records import (
     whole_text,
 )
 from pcrl_gym.compressor.saving import Savings
-from pcrl_gym.compressor.written import Done, as_json, as_marked, as_text, as_tidy_text, parts_of
 
 if TYPE_CHECKING:
     from pcrl_gym.compressor.compressor import Compressor
@@ -63,8 +70,8 @@ def compress(
     Args:
         file: Input; "-", and none, is standard input.
         model: `"micro"`, a folder or a hub id.
-        rate: Share of each prompt's droppable units to drop, rounded down; by default as the
-            policy decides.
+        rate: Share of each prompt's droppable units to drop, rounded down; by default that of the
+            model's certificate or, without one, as the policy decides.
         target_tokens: Most tokens that are left of each prompt or conversation.
         whole_file: The input is one prompt.
         field: Lines are JSON objects, or in a `.csv` file rows: compress this field or column of
@@ -79,7 +86,7 @@ def compress(
         protect: `constraints`: never drop words such as not, at most, must and JSON.
         strict: Stop at the first line that is unlike the policy's training prompts, with exit
             status 1; otherwise it is compressed, with one warning.
-        json: Print a JSON object per prompt: text, spans, rates, ...
+        json: Print a JSON object per prompt: text, spans, rates, certificate, ...
         show: Print the whole prompt, what is dropped struck through.
         exact: Print every space that is left.
         count_with: What counts tokens: an OpenAI model such as `gpt-4o`, a folder or a hub id; by

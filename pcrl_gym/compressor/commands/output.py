@@ -6,13 +6,13 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, TypeAlias
 
+from pcrl_gym.compressor.commands.json_records import dump
 from pcrl_gym.compressor.compression import Compression
-from pcrl_gym.compressor.json_records import dump
 from pcrl_gym.compressor.messages import CompressedMessages
 from pcrl_gym.compressor.tidying import tidy
 
 if TYPE_CHECKING:
-    from pcrl_gym.compressor.records import Record
+    from pcrl_gym.compressor.commands.records import Record
 
 Done: TypeAlias = Compression | CompressedMessages | None
 """What became of a record; None: nothing of it is compressed."""

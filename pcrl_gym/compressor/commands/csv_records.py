@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from pcrl_gym.compressor.records import LineError, Record, decoded, read_lines
+from pcrl_gym.compressor.commands.records import LineError, Record, decoded, read_lines
 from pcrl_gym.errors import did_you_mean
 from pcrl_gym.prompts.dataset_files import csv_delimiter, long_cells
 

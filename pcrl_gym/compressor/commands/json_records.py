@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pcrl_gym.compressor.commands.records import Content, Parse, Written
 from pcrl_gym.compressor.messages import chosen_places, find_texts, replaced
-from pcrl_gym.compressor.records import Content, Parse, Written
 from pcrl_gym.errors import did_you_mean
 from pcrl_gym.prompts.prompt import text_problem
 

@@ -245,12 +245,12 @@ def test_constraints_are_kept(run):
 def test_wide_terminals_show_both_texts(run, monkeypatch: pytest.MonkeyPatch):
     given = b"one two three four\n"
     arguments = ("--show", "--rate", "1", "--keep", "two")
-    monkeypatch.setattr("pcrl_gym.compressor.written.stdout_columns", lambda: 120)
+    monkeypatch.setattr("pcrl_gym.compressor.commands.output.stdout_columns", lambda: 120)
     out = run(given, *arguments)[1].decode()
     assert out.count("\n") == 1
     left, right = out.split(maxsplit=3)[:3], out.split()[-1]
     assert (left, right) == (["~~one~~", "two", "~~three"], "two")
-    monkeypatch.setattr("pcrl_gym.compressor.written.stdout_columns", lambda: 99)
+    monkeypatch.setattr("pcrl_gym.compressor.commands.output.stdout_columns", lambda: 99)
     assert run(given, *arguments)[1] == b"~~one~~ two ~~three four~~\n"
 
 

@@ -1,0 +1,238 @@
+"""From prompts and a generator to the certificate of a compressor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import date as calendar_date
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcrl_gym import __version__
+from pcrl_gym.compressor.certificate import Certificate, check_inner_share
+from pcrl_gym.compressor.lost_answers import TOLERANCE, LostBy, LostRule, has_check
+from pcrl_gym.compressor.risk import prompts_needed, strongest_safe
+from pcrl_gym.errors import DatasetError
+from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.named_datasets import load_prompts
+from pcrl_gym.progress import progress_bar
+from pcrl_gym.prompts.datasets import dataset_checksum
+from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.scoring.checks import passes
+from pcrl_gym.scoring.rewards import FloatArray
+from pcrl_gym.scoring.scorer import Scorer
+
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict
+
+    from pcrl_gym.compressor.compression import Compression
+    from pcrl_gym.generators.base import Generator
+
+    class CalibrationOptions(TypedDict, total=False):
+        """Options of `certify`, which explains them."""
+
+        risk: float
+        confidence: float
+        split: str
+        rates: Sequence[float]
+        lost_by: Sequence[LostBy] | None
+        tolerance: float
+        max_new_tokens: int
+        progress: bool
+        date: str | None
+
+
+Prompts = str | os.PathLike[str] | Sequence[Prompt | str]
+
+RATES = tuple(round(0.05 * step, 2) for step in range(1, 19))
+"""The rates that are tried: 0.05, 0.1, ... 0.9."""
+
+
+class Measured(NamedTuple):
+    """What compression at one rate does to some prompts."""
+
+    rate: float
+    lost: NDArray[np.bool_]  # (prompts,)
+    compression_ratio: FloatArray  # (prompts,)
+
+
+def measure_rates(
+    compress: Callable[..., list[Compression]],
+    prompts: Sequence[Prompt],
+    rates: Sequence[float],
+    generator: Generator,
+    rule: LostRule,
+    max_new_tokens: int = 30,
+) -> Iterator[Measured]:
+    """Yield for each rate, one after the other, which prompts lose their answer.
+
+    The generator is asked only about prompts of which something else is dropped than at the rate
+    before. Those of which nothing is dropped lose nothing.
+
+    Args:
+        compress: A compressor: called with `instruction`, `input` and `rate`.
+        prompts: The prompts, in the form of instruction and input.
+        rates: Shares of the droppable units to drop, in any order.
+        generator: The model that answers.
+        rule: What a lost answer is.
+        max_new_tokens: Limit of each answer in generator tokens.
+
+    Raises:
+        ValueError: If the rule needs log-likelihoods and the generator gives none.
+        PromptTooLongError: If a prompt and its answer do not fit the generator's context.
+        GeneratorError: If the generator fails.
+    """
+    scorer = Scorer(generator, rule, max_new_tokens)
+    texts = {"instruction": [p.instruction for p in prompts], "input": [p.input for p in prompts]}
+    lost, ratio = np.zeros(len(prompts), np.bool_), np.zeros(len(prompts), np.float64)
+    latest: dict[int, tuple[bool, ...]] = {}
+    for rate in rates:
+        done = compress(**texts, rate=rate)
+        changed = [
+            i for i, one in enumerate(done) if one.kept != latest.get(i, (True,) * len(one.kept))
+        ]
+        if changed:
+            episodes = [
+                replace(episode, prompt=prompts[i])
+                for i in changed
+                if (episode := done[i].episode) is not None  # a compressor's own have one
+            ]
+            scores = scorer(episodes, [done[i].kept for i in changed])
+            lost[changed] = rule.lost(scores, [prompts[i] for i in changed])
+            ratio[changed] = scores.compression_ratio
+        latest.update((i, done[i].kept) for i in changed)
+        yield Measured(rate, lost.copy(), ratio.copy())
+
+
+def certify(
+    compress: Callable[..., list[Compression]],
+    prompts: Prompts,
+    generator: str | Path | Generator,
+    *,
+    risk: float = 0.05,
+    confidence: float = 0.95,
+    split: str = "validation_seen",
+    rates: Sequence[float] = RATES,
+    lost_by: Sequence[LostBy] | None = None,
+    tolerance: float = TOLERANCE,
+    max_new_tokens: int = 30,
+    progress: bool = False,
+    date: str | None = None,
+    device: str = "auto",
+) -> Certificate:
+    """Find the highest rate at which few enough answers are lost, by `risk.strongest_safe`.
+
+    Args:
+        compress: A compressor: called with `instruction`, `input` and `rate`.
+        prompts: Texts, `Prompt` objects, or a dataset as in `load_prompts`. They must be drawn
+            independently from what will be compressed later, and the policy must not have been
+            trained on them.
+        generator: The model that answers, as in `load_generator`.
+        risk: Largest share of lost answers, above 0 and below 1.
+        confidence: Above 0 and below 1.
+        split: Split of a dataset.
+        rates: Shares of the droppable units, above 0 and at most 1, that are tried from the lowest
+            on. They must be chosen without these prompts.
+        lost_by: What makes an answer lost, see `LostRule`. None: `"likelihood"`, or `"answer"` if
+            the generator gives no likelihoods; besides, `"check"` if any prompt has a check.
+        tolerance: Likelihood loss that is accepted, in nats per token, at least 0.
+        max_new_tokens: Limit of each answer in generator tokens.
+        progress: Whether a bar on stderr counts the rates.
+        date: Day of the calibration, "2025-01-31"; None: today.
+        device: Where a generator that is loaded here runs.
+
+    Returns:
+        The certificate; its rate is 0.0 if even the lowest rate loses too much.
+
+    Raises:
+        ValueError: If an argument is out of range, or there are too few prompts to show such a risk
+            with such confidence; before anything is answered.
+        DatasetError: If there is no such dataset, or a prompt has a check that cannot be made.
+        PromptTooLongError: If a prompt and its answer do not fit the generator's context.
+        GeneratorError: If the generator fails.
+    """
+    check_inner_share("risk", risk)
+    check_inner_share("confidence", confidence)
+    if not rates or not all(0.0 < rate <= 1.0 for rate in rates):
+        raise ValueError(f"rates must be shares above 0 and at most 1, got {list(rates)}")
+    LostRule(("likelihood",) if lost_by is None else lost_by, tolerance)
+    day = calendar_date.today() if date is None else calendar_date.fromisoformat(date)
+    chosen, origin = _read(prompts, split)
+    if len(chosen) < (needed := prompts_needed(risk, confidence)):
+        raise ValueError(
+            f"{len(chosen)} prompts are too few to show a risk of {risk:g} with confidence "
+            f"{confidence:g}: give at least {needed}, and several times as many to allow for "
+            "answers that are lost"
+        )
+    _check_checks(chosen, lost_by)
+    generator = load_generator(generator, device=device)
+    if lost_by is None:
+        lost_by = ["likelihood" if generator.gives_likelihoods else "answer"]
+        lost_by += ["check"] if any(map(has_check, chosen)) else []
+    rule = LostRule(lost_by, tolerance)
+    ratios = {0.0: 0.0}
+
+    def losses() -> Iterator[tuple[float, int]]:
+        order = sorted(set(rates))
+        measured = measure_rates(compress, chosen, order, generator, rule, max_new_tokens)
+        with progress_bar(
+            total=len(order), desc="calibrate", unit="rate", disable=not progress
+        ) as bar:
+            for rate, lost, ratio in measured:
+                ratios[rate] = float(ratio.mean())
+                bar.update()
+                yield rate, int(lost.sum())
+
+    rate, lost = strongest_safe(losses(), len(chosen), risk, confidence) or (0.0, 0)
+    return Certificate(
+        rate=rate,
+        risk=risk,
+        confidence=confidence,
+        prompts=len(chosen),
+        lost=lost,
+        compression_ratio=ratios[rate],
+        lost_by=rule.lost_by,
+        tolerance=tolerance if rule.needs_likelihood else None,
+        max_new_tokens=max_new_tokens,
+        data=origin,
+        data_sha256=dataset_checksum(chosen),
+        generator=generator.name,
+        generator_fingerprint=generator.fingerprint,
+        date=day.isoformat(),
+        version=__version__,
+    )
+
+
+def _read(prompts: Prompts, split: str) -> tuple[list[Prompt], str]:
+    """Return the prompts, and what they are called in a certificate."""
+    if isinstance(prompts, (str, os.PathLike)):
+        file = Path(prompts).is_file()
+        origin = f"{os.fspath(prompts)}" if file else f"{os.fspath(prompts)}, split {split}"
+        return load_prompts(prompts, split), origin
+    texts = enumerate(prompts)
+    given = [Prompt(str(i), one) if isinstance(one, str) else one for i, one in texts]
+    return load_prompts(given, split), "prompts given as a list"
+
+
+def _check_checks(prompts: Sequence[Prompt], lost_by: Sequence[str] | None) -> None:
+    """Check that the checks that count can be made."""
+    if lost_by is not None and "check" not in lost_by:
+        return
+    with_checks = [prompt for prompt in prompts if has_check(prompt)]
+    if lost_by is not None and set(lost_by) == {"check"} and len(with_checks) < len(prompts):
+        raise ValueError(
+            f"{len(prompts) - len(with_checks)} of {len(prompts)} prompts have no check and gold "
+            "answer, and would never count as lost: leave them out, or have something else than "
+            "lost_by=['check'] count"
+        )
+    for prompt in with_checks:
+        try:
+            passes(prompt.check, "", prompt.output)
+        except ValueError as error:
+            raise DatasetError(
+                f"prompt {prompt.id!r}: {error}; correct its check, or leave 'check' out of lost_by"
+            ) from error
