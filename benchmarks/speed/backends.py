@@ -29,14 +29,15 @@ from pcrl_gym.compressor.compressor import Compressor
 policy, backend, repeats = sys.argv[1], sys.argv[2], int(sys.argv[3])
 compressor = Compressor.from_pretrained(policy, backend=backend, device="cpu")
 print("ready", flush=True)
-texts, best = json.load(sys.stdin), float("inf")
+texts = json.load(sys.stdin)
+best = [float("inf")] * len(texts)
 compressor(instruction=texts[0])
 for _ in range(repeats):
-    begun = perf_counter()
-    for text in texts:
+    for place, text in enumerate(texts):
+        begun = perf_counter()
         compressor(instruction=text)
-    best = min(best, perf_counter() - begun)
-print(json.dumps({"ms": 1000 * best / len(texts), "torch": "torch" in sys.modules}))
+        best[place] = min(best[place], perf_counter() - begun)
+print(json.dumps({"ms": 1000 * sum(best) / len(best), "torch": "torch" in sys.modules}))
 """
 _COLUMNS = {
     "backend": "{backend}", "start-up, s": "{start_s:.2f}", "ms per prompt": "{compress_ms:.2f}",
@@ -130,14 +131,14 @@ def measured(policy: str, backend: str, texts: Sequence[str], repeats: int) -> d
         if ready != "ready\n":
             raise RuntimeError(f"a process with backend={backend!r} ended early, see its message")
         output, _ = process.communicate(json.dumps(texts))
-    told = json.loads(output)
-    return {"start_s": seconds, "compress_ms": told["ms"], "torch": told["torch"]}
+    reply = json.loads(output)
+    return {"start_s": seconds, "compress_ms": reply["ms"], "torch": reply["torch"]}
 
 
 def compare(
     pair: Sequence[Compressor], prompts: Sequence[Prompt], rate: float | None
 ) -> dict[str, Any]:
-    """Return for how many prompts two compressors `differ`, and how far probabilities are `apart`."""
+    """Return for how many prompts two compressors `differ`, and how far `apart` they rate units."""
     given: dict[str, Any] = {
         "instruction": [prompt.instruction for prompt in prompts],
         "input": [prompt.input for prompt in prompts],
