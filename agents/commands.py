@@ -78,6 +78,7 @@ def export(
     language: str = "",
     overwrite: bool = False,
     half: bool = False,
+    onnx: bool = False,
 ) -> None:
     """Write the policy of a training as a compressor, a folder for pcrl_gym.Compressor.
 
@@ -89,6 +90,7 @@ def export(
         language: Of the prompts, for the card.
         overwrite: Replace a compressor that is in the folder.
         half: Store half-precision weights.
+        onnx: Write network.onnx, too, with which the compressor needs no torch.
     """
     import torch
 
@@ -96,7 +98,7 @@ def export(
 
     dtype = torch.float16 if half else None
     card = {"license": license, "language": language}
-    export(run, folder, which=which, dtype=dtype, overwrite=overwrite, **card)
+    export(run, folder, which=which, dtype=dtype, onnx=onnx, overwrite=overwrite, **card)
     print(f"Written to {folder}: pcrl-gym compress --model {folder}")
 
 

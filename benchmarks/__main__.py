@@ -41,6 +41,7 @@ _ANALYSE = {
 _SPEED = {
     "benchmarks.speed.throughput:run": "--models micro --out runs/throughput.json",
     "benchmarks.speed.latency:run": "--policy runs/compressor --generator gpt2",
+    "benchmarks.speed.backends:run": "--policy micro --out runs/backends.json",
     "benchmarks.speed.concurrency:run": f"{_SERVER} --levels 1 8",
     "benchmarks.speed.precision:run": "--generator smollm2 --prompts 200",
     "benchmarks.speed.on_gpu:run": "runs/gpu",

@@ -27,7 +27,7 @@ def test_every_direct_dependency_is_pinned():
 @pytest.mark.parametrize(
     ("package", "extras"),
     [
-        ("pcrl_gym", ["demo", "openai", "ray", "render", "tiktoken"]),
+        ("pcrl_gym", ["demo", "onnx", "openai", "ray", "render", "tiktoken"]),
         ("agents", ["agents", "nltk"]),
         ("benchmarks", ["agents", "finetune", "ifeval", "ray"]),
     ],

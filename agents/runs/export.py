@@ -40,13 +40,14 @@ def export(
     license: str = "",
     language: str = "",
     dtype: torch.dtype | None = None,
+    onnx: bool = False,
     overwrite: bool = False,
 ) -> Compressor:
     """Write the policy of a training run, "best" or "last", as a folder for `Compressor`.
 
-    For `dtype` and `overwrite` see `Compressor.save_pretrained`. The others are for the model card:
-    rows of `results` (without any, the evaluation of the run), `limits` of the policy, `license` as
-    the hub names it, and `language` code of the prompts.
+    For `dtype`, `onnx` and `overwrite` see `Compressor.save_pretrained`. The others are for the
+    model card: rows of `results` (without any, the evaluation of the run), `limits` of the policy,
+    `license` as the hub names it, and `language` code of the prompts.
 
     Warns:
         UserWarning: If the training prompts cannot be read again: the compressor then cannot say
@@ -93,7 +94,7 @@ def export(
         card=card,
         device="cpu",
     )
-    compressor.save_pretrained(folder, dtype, overwrite=overwrite)
+    compressor.save_pretrained(folder, dtype, onnx=onnx, overwrite=overwrite)
     return compressor
 
 

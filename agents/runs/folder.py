@@ -33,7 +33,7 @@ from agents.budget import Budget
 from agents.learning import Figures, Learner
 from agents.runs.config import RunConfig, differences
 from agents.runs.curve import read_rows
-from pcrl_gym.compressor.network import WEIGHTS_FILE
+from pcrl_gym.compressor.network_files import WEIGHTS_FILE
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.storage.atomic import recover_folder, replace_folder, write_file
 

@@ -9,31 +9,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from pcrl_gym.compressor.arguments import Call, check_count
+from pcrl_gym.compressor.backends import Backend, check_backend, load_network, make_rater
 from pcrl_gym.compressor.budget import kept_units
 from pcrl_gym.compressor.calls import TextCompressor
 from pcrl_gym.compressor.compression import Compression
 from pcrl_gym.compressor.domain import tokens_per_word
-from pcrl_gym.compressor.folder import find_folder, read_settings, stored_template, write_policy
+from pcrl_gym.compressor.folder import (
+    find_folder,
+    read_settings,
+    read_tokenizer,
+    stored_template,
+    write_policy,
+)
 from pcrl_gym.compressor.model_card import PolicyCard
-from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.compressor.onnx_rater import OnnxRater
 from pcrl_gym.compressor.selection import group_means, single_units
 from pcrl_gym.compressor.windows import rate_units
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.groups import word_groups
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.episodes.units import UnitKind
-from pcrl_gym.generators.pretrained import choose_device
 from pcrl_gym.prompts.template import make_template
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerFast
     from typing_extensions import Unpack
 
     from pcrl_gym.compressor.calibration import CalibrationOptions, Prompts
     from pcrl_gym.compressor.certificate import Certificate
+    from pcrl_gym.compressor.network import KeepNetwork
     from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.generators.base import Generator
     from pcrl_gym.prompts.template import Template
@@ -53,7 +60,8 @@ class Compressor(TextCompressor):
     `in_domain=False`. A text of another kind may still have few, if its words are common.
 
     Args:
-        network: The policy; it is moved to the device and set to evaluation mode.
+        network: The policy; it is moved to the device and set to evaluation mode. An `OnnxRater`
+            rates without torch.
         tokenizer: The one that it was trained with: "micro", Hugging Face id, folder or object.
         template: The template that it was trained with: "alpaca", "chat" (the chat template of
             `tokenizer`, see `make_template`) or an object, such as the `ChatTemplate` of a
@@ -80,7 +88,7 @@ class Compressor(TextCompressor):
 
     def __init__(
         self,
-        network: KeepNetwork,
+        network: KeepNetwork | OnnxRater,
         tokenizer: str | Path | PreTrainedTokenizerFast,
         *,
         template: str | Template = "alpaca",
@@ -120,13 +128,14 @@ class Compressor(TextCompressor):
         self.max_tokens_per_word = max_tokens_per_word
         self.card = card or PolicyCard()
         self.certificate = certificate
-        self.device = torch.device(choose_device(device))
-        self.network = network.to(self.device).eval()
+        self.network = network
+        self._rater = make_rater(network, device)
+        self.device = self._rater.device
 
     def _compressed(
         self, episodes: list[Episode], texts: list[str], call: Call
     ) -> list[Compression]:
-        ratings = rate_units(self.network, episodes, self.max_units, call.batch_size)
+        ratings = rate_units(self._rater, episodes, self.max_units, call.batch_size)
         groups = [
             word_groups(e.text, e.spans, e.droppable)
             if self.whole_words
@@ -208,7 +217,12 @@ class Compressor(TextCompressor):
         return calibrated
 
     def save_pretrained(
-        self, folder: str | Path, dtype: torch.dtype | None = None, *, overwrite: bool = False
+        self,
+        folder: str | Path,
+        dtype: torch.dtype | None = None,
+        *,
+        onnx: bool = False,
+        overwrite: bool = False,
     ) -> None:
         """Write a folder of safetensors and JSON, with the tokenizer and a model card.
 
@@ -218,18 +232,34 @@ class Compressor(TextCompressor):
             folder: Where to.
             dtype: Data type of the stored weights, such as `torch.float16` to halve the file; None:
                 as they are. They are float32 again when they are loaded.
+            onnx: Whether to write `network.onnx`, too, with which `from_pretrained` needs no torch;
+                it reads the same weights, of float32 or float16.
             overwrite: Whether to replace a compressor that was saved in the folder before.
 
         Raises:
+            MissingExtraError: If `onnx` is set and the extra of that name is not installed.
             ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
-                anything else, the template is neither `"alpaca"` nor a `ChatTemplate`, or there is
-                a certificate, which holds for the weights as they are, and a `dtype`.
+                anything else, the template is neither `"alpaca"` nor a `ChatTemplate`, there is a
+                certificate, which holds for the weights as they are, and a `dtype`, or the
+                compressor was loaded without torch.
         """
-        self._write(Path(folder).resolve(), Path(folder).resolve().name, dtype, overwrite)
+        path = Path(folder).resolve()
+        self._write(path, path.name, dtype, onnx=onnx, overwrite=overwrite)
 
     def _write(
-        self, folder: Path, name: str, dtype: torch.dtype | None, overwrite: bool = False
+        self,
+        folder: Path,
+        name: str,
+        dtype: torch.dtype | None,
+        *,
+        onnx: bool,
+        overwrite: bool = False,
     ) -> None:
+        if isinstance(self.network, OnnxRater):
+            raise ValueError(
+                "a compressor that was loaded with backend='onnx' cannot be saved: load it with "
+                "backend='torch', or copy its folder"
+            )
         settings = {
             **stored_template(self.template),
             "unit": self.unit,
@@ -241,7 +271,7 @@ class Compressor(TextCompressor):
             "certificate": self.certificate and self.certificate.to_dict(),
         }
         parts = (self.network, self.tokenizer, settings, self.card)
-        write_policy(folder, name, *parts, dtype=dtype, overwrite=overwrite)
+        write_policy(folder, name, *parts, dtype=dtype, onnx=onnx, overwrite=overwrite)
 
     def push_to_hub(
         self,
@@ -251,6 +281,7 @@ class Compressor(TextCompressor):
         token: str | None = None,
         commit_message: str = "Upload compressor",
         dtype: torch.dtype | None = None,
+        onnx: bool = False,
     ) -> str:
         """Upload what `save_pretrained` writes to the Hugging Face hub, as one commit.
 
@@ -260,6 +291,7 @@ class Compressor(TextCompressor):
             token: Access token; None: the one that `hf auth login` stored.
             commit_message: Message of the commit.
             dtype: See `save_pretrained`.
+            onnx: See `save_pretrained`.
 
         Returns:
             Address of the commit.
@@ -268,7 +300,7 @@ class Compressor(TextCompressor):
 
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "policy"
-            self._write(folder, repo_id, dtype)
+            self._write(folder, repo_id, dtype, onnx=onnx)
             api = HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(
@@ -278,22 +310,31 @@ class Compressor(TextCompressor):
 
     @classmethod
     def from_pretrained(
-        cls, spec: str | Path, *, device: str = "auto", revision: str | None = None
+        cls,
+        spec: str | Path,
+        *,
+        device: str = "auto",
+        backend: Backend = "auto",
+        revision: str | None = None,
     ) -> Compressor:
         """Return a saved compressor. Neither pickles nor code from the folder are run.
 
         Args:
             spec: "micro" (it comes with the package), a folder, or a Hugging Face hub id.
             device: "auto" (a GPU if there is one), "cpu", "cuda", ...
+            backend: What computes: "torch", or "onnx", ONNX Runtime, which starts faster, needs no
+                torch and runs on the CPU, for folders that were saved with `onnx=True`; "auto":
+                torch if it is installed.
             revision: Branch, tag or commit on the hub; None: its main branch.
 
         Raises:
-            ValueError: If there is no such compressor, or it is incomplete or broken.
+            MissingExtraError: If the backend is not installed.
+            ValueError: If there is no such compressor, it is incomplete or broken, or the backend
+                is unknown or does not run on the device.
         """
-        device = choose_device(device)
+        check_backend(backend, device)
         folder = find_folder(spec, revision)
         settings = read_settings(folder)
         card = PolicyCard.from_dict(settings.pop("card"))
-        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
-            network = KeepNetwork.from_pretrained(folder)
-        return cls(network, folder, card=card, device=device, **settings)
+        network = load_network(folder, backend, device)
+        return cls(network, read_tokenizer(folder), card=card, device=device, **settings)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.compressor.certificate import Certificate
 from pcrl_gym.compressor.model_card import card_text
-from pcrl_gym.compressor.network import CONFIG_FILE, WEIGHTS_FILE
+from pcrl_gym.compressor.network_files import CONFIG_FILE, GRAPH_FILE, WEIGHTS_FILE
 from pcrl_gym.errors import did_you_mean
 from pcrl_gym.micro import weights_folder
 from pcrl_gym.prompts.template import AlpacaTemplate, ChatTemplate
 from pcrl_gym.storage.atomic import replace_folder
-from pcrl_gym.storage.model_folder import loading, read_json
+from pcrl_gym.storage.model_folder import check_tokenizer, loading, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,8 @@ SETTINGS_FILE = "compressor.json"
 CARD_FILE = "README.md"
 REQUIRED = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, "tokenizer.json", "tokenizer_config.json")
 FILES = (
-    *REQUIRED, CARD_FILE, "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    *REQUIRED, CARD_FILE, GRAPH_FILE,
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
 )  # fmt: skip
 """All that is ever written, and all that is ever fetched from a hub: no pickle and no code."""
 
@@ -125,6 +126,21 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return known
 
 
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a saved compressor; torch is not imported.
+
+    Raises:
+        ValueError: If it cannot be loaded.
+    """
+    # Which imports torch only for `AutoTokenizer`.
+    from transformers import PreTrainedTokenizerFast
+
+    with loading("a tokenizer from", folder):
+        check_tokenizer(str(folder))
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
+
+
 def stored_template(template: Template) -> dict[str, Any]:
     """Return the entries of `compressor.json` that give a template back.
 
@@ -152,6 +168,7 @@ def write_policy(
     card: PolicyCard,
     *,
     dtype: torch.dtype | None = None,
+    onnx: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Write the folder of a compressor, as a whole or not at all; see its `save_pretrained`.
@@ -159,6 +176,7 @@ def write_policy(
     The model card has the `name`; `settings` are what `read_settings` returns.
 
     Raises:
+        MissingExtraError: If packages for `onnx` are not installed.
         ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else, or
             there is both a certificate and a `dtype`.
     """
@@ -167,12 +185,18 @@ def write_policy(
             f"the certificate holds for the weights as they are, got dtype={dtype}: save without "
             "it, or calibrate again what was saved with it before"
         )
+    if onnx:
+        from pcrl_gym.compressor.onnx_graph import check_onnx, write_graph
+
+        check_onnx({dtype} if dtype else {weight.dtype for weight in network.parameters()})
     stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
     text = json.dumps(stored, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     size = sum(weight.numel() for weight in network.parameters())
     check_replaceable(folder, overwrite)
     with replace_folder(folder) as fresh:
         network.save_pretrained(fresh, dtype=dtype)
+        if onnx:
+            write_graph(fresh)
         tokenizer.save_pretrained(fresh)
         for path in fresh.iterdir():  # only slow tokenizers need these
             if path.name not in FILES:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from pcrl_gym.compressor.network_files import CONFIG_FILE, WEIGHTS_FILE
 from pcrl_gym.generators.torch_state import initial_settings
 from pcrl_gym.micro import weights_folder
 from pcrl_gym.storage.model_folder import (
@@ -27,8 +28,6 @@ from pcrl_gym.storage.model_folder import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CONFIG_FILE = "network.json"
-WEIGHTS_FILE = "network.safetensors"
 MAX_CACHED_UNITS = 2**18
 """Units whose hidden states a network with a frozen encoder remembers (0.8 GB at width 768)."""
 

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pcrl_gym.generators.torch_state import own_state
-
 if TYPE_CHECKING:
-    from pcrl_gym.compressor.network import KeepNetwork
     from pcrl_gym.episodes.episode import Episode
 
 CONTEXT_SHARE = 8
 """On each side, 1 / CONTEXT_SHARE of a window is context, which costs a third more windows."""
+
+
+class Rater(Protocol):
+    """A policy network that takes and gives arrays; threads may share it.
+
+    Attributes:
+        device: What it runs on, "cpu" or "cuda", for example.
+        vocabulary_size: Number of token ids that it knows.
+        max_units: Most units that it reads at once; None: any number.
+    """
+
+    device: str
+    vocabulary_size: int
+    max_units: int | None
+
+    def rate(
+        self,
+        ids: NDArray[np.int64],
+        attended: NDArray[np.bool_],
+        droppable: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """Return keep logits, float64 (batch, units); 0 where a unit cannot be dropped.
+
+        Args:
+            ids: Token id of each unit, int64 (batch, units), with at least one row.
+            attended: Bool (batch, units), True where there is a unit.
+            droppable: Bool (batch, units), True where it may be dropped.
+        """
+        ...
 
 
 class Window(NamedTuple):
@@ -68,7 +93,7 @@ class _Row(NamedTuple):
 
 
 def rate_units(
-    network: KeepNetwork, episodes: Sequence[Episode], max_units: int, batch_size: int
+    rater: Rater, episodes: Sequence[Episode], max_units: int, batch_size: int
 ) -> list[NDArray[np.float64]]:
     """Return each episode's keep logits, float64 (n_units,); 0 where a unit cannot be dropped.
 
@@ -87,7 +112,7 @@ def rate_units(
     rows.sort(key=lambda row: len(row.ids))
     for begin in range(0, len(rows), batch_size):
         batch = rows[begin : begin + batch_size]
-        for row, logits in zip(batch, _logits(network, batch), strict=True):
+        for row, logits in zip(batch, _logits(rater, batch), strict=True):
             row.logits[:] = logits[row.first : row.first + len(row.logits)]
     return ratings
 
@@ -115,16 +140,14 @@ def _rows(episode: Episode, rating: NDArray[np.float64], max_units: int) -> Iter
         )
 
 
-def _logits(network: KeepNetwork, rows: Sequence[_Row]) -> NDArray[np.float64]:
+def _logits(rater: Rater, rows: Sequence[_Row]) -> NDArray[np.float64]:
     shape = (len(rows), max(len(row.ids) for row in rows))
-    ids, attended, droppable = (np.zeros(shape, np.int64) for _ in range(3))
+    ids = np.zeros(shape, np.int64)
+    attended, droppable = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     for place, row in enumerate(rows):
         n = len(row.ids)
-        ids[place, :n], attended[place, :n], droppable[place, :n] = row.ids, 1, row.droppable
-    device = network.droppable_embedding.weight.device
-    with own_state(network):
-        tensors = (torch.from_numpy(array).to(device) for array in (ids, attended, droppable))
-        logits: NDArray[np.float64] = network(*tensors)[0].cpu().double().numpy()
+        ids[place, :n], attended[place, :n], droppable[place, :n] = row.ids, True, row.droppable
+    logits = rater.rate(ids, attended, droppable)
     if not np.isfinite(logits).all():
         raise ValueError("the policy rates units with NaN or infinity: its weights are broken")
     return logits
