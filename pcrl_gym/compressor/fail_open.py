@@ -73,8 +73,9 @@ class FailOpen(TextCompressor):
     def __init__(
         self, compressor: TextCompressor, timeout: float = 0.5, *, workers: int = 2
     ) -> None:
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-            raise ValueError(f"timeout must be seconds, at least 0, got {timeout!r}")
+        number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+        if not number or not 0 <= timeout <= threading.TIMEOUT_MAX:
+            raise ValueError(f"timeout must be a number of seconds, at least 0, got {timeout!r}")
         check_count("workers", workers)
         self.compressor = compressor
         self.builder = compressor.builder

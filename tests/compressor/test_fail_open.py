@@ -230,9 +230,9 @@ def make_late(wrapped: FailOpen, held: Held, monkeypatch: pytest.MonkeyPatch) ->
         assert wrapped(TEXT).text == TEXT
 
 
-@pytest.mark.parametrize("timeout", [-1, True, "1", float("nan"), None])
+@pytest.mark.parametrize("timeout", [-1, True, "1", float("nan"), float("inf"), None])
 def test_a_time_limit_is_a_number_of_seconds(timeout: Any):
-    with pytest.raises(ValueError, match="timeout must be seconds, at least 0"):
+    with pytest.raises(ValueError, match="timeout must be a number of seconds, at least 0"):
         FailOpen(HALF, timeout)
 
 
