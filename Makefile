@@ -132,16 +132,16 @@ test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/generators/ray/test_generator.py tests/benchmarks/cluster/test_ray.py
 
-# The examples of other libraries, in a .venv of their own: RLlib holds Gymnasium back, MoviePy holds Pillow
+# The examples of other libraries and the recipes, in a .venv of their own: RLlib holds Gymnasium back, MoviePy holds Pillow
 # back. So this also tests the environment with an older Gymnasium.
 test-clients: $(CLIENTS)/.installed
-	$(CLIENTS)/bin/python -m pytest tests/test_examples_clients.py tests/envs/test_wrappers.py tests/envs/test_env.py \
-		tests/envs/test_vector_env.py tests/rendering/test_rendering.py
+	$(CLIENTS)/bin/python -m pytest tests/test_examples_clients.py tests/recipes tests/envs/test_wrappers.py \
+		tests/envs/test_env.py tests/envs/test_vector_env.py tests/rendering/test_rendering.py
 
 $(CLIENTS)/.installed: pyproject.toml constraints.txt
 	test -x $(CLIENTS)/bin/pip || $(PYTHON) -m venv $(CLIENTS)
 	grep -vE '^(gymnasium|pillow)==' constraints.txt > $(CLIENTS)/constraints.txt
-	$(CLIENTS)/bin/python -m pip install -c $(CLIENTS)/constraints.txt -e '.[dev,rllib,torchrl,video]'
+	$(CLIENTS)/bin/python -m pip install -c $(CLIENTS)/constraints.txt -e '.[dev,langchain,litellm,llamaindex,rllib,torchrl,video]'
 	touch $@
 
 check: $(INSTALLED)

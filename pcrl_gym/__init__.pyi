@@ -3,6 +3,7 @@
 from pcrl_gym.compressor.certificate import Certificate as Certificate
 from pcrl_gym.compressor.compression import Compression as Compression
 from pcrl_gym.compressor.compressor import Compressor as Compressor
+from pcrl_gym.compressor.fail_open import FailOpen as FailOpen
 from pcrl_gym.compressor.messages import CompressedMessages as CompressedMessages
 from pcrl_gym.compressor.model_card import PolicyCard as PolicyCard
 from pcrl_gym.compressor.question import CompressedContext as CompressedContext

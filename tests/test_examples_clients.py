@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from example_runner import run_example
+from fault_server import KEY, FaultServer
 from imports import ROOT
 from processes import CAN_TELL, processes_with
 
@@ -20,6 +21,10 @@ CLIENTS = ROOT / "examples" / "clients"
 NEEDS = {
     "cleanrl_ppo": (),
     "gymnasium_wrappers": ("moviepy",),
+    "langchain_runnable": ("langchain_core",),
+    "litellm_callback": ("litellm",),
+    "llamaindex_postprocessor": ("llama_index",),
+    "openai_wrapper": ("openai",),
     "rllib_ppo": ("ray", "tree", "lz4"),
     "torchrl_ppo": ("torchrl",),
 }
@@ -51,9 +56,18 @@ def test_example_runs_and_leaves_nothing_behind(name: str, tmp_path: Path, scrat
     home = tmp_path / "home"
     home.mkdir()
     mark = str(uuid.uuid4())
-    run_example(
-        CLIENTS / f"{name}.py", tmp_path, HOME=str(home), TMPDIR=str(scratch), PCRL_TEST=mark
-    )
+    with FaultServer() as server:
+        run_example(
+            CLIENTS / f"{name}.py",
+            tmp_path,
+            HOME=str(home),
+            TMPDIR=str(scratch),
+            PCRL_TEST=mark,
+            OPENAI_BASE_URL=server.url,
+            OPENAI_API_KEY=KEY,
+            NO_PROXY="127.0.0.1",
+        )
+    assert bool(server.log) == (name == "openai_wrapper")
     assert not list(home.iterdir())
     assert not list(scratch.iterdir())
     if CAN_TELL:

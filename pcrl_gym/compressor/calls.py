@@ -52,7 +52,7 @@ class TextCompressor(ABC):
     """
 
     builder: EpisodeBuilder
-    certificate: Certificate | None
+    certificate: Certificate | None = None
 
     @abstractmethod
     def _compressed(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from pcrl_gym.scoring.ratio import compression_ratio
 
 
@@ -41,7 +43,7 @@ class TokenCounts:
 
 
 class Savings(TokenCounts):
-    """What several calls save together; see `TokenCounts`.
+    """What several calls save together; see `TokenCounts`. Threads may share one.
 
     Attributes:
         calls: How many there were.
@@ -49,13 +51,15 @@ class Savings(TokenCounts):
 
     def __init__(self) -> None:
         self.calls = self.original_tokens = self.compressed_tokens = self.template_tokens = 0
+        self._lock = threading.Lock()
 
     def add(self, counts: TokenCounts) -> None:
         """Add a call."""
-        self.calls += 1
-        self.original_tokens += counts.original_tokens
-        self.compressed_tokens += counts.compressed_tokens
-        self.template_tokens += counts.template_tokens
+        with self._lock:
+            self.calls += 1
+            self.original_tokens += counts.original_tokens
+            self.compressed_tokens += counts.compressed_tokens
+            self.template_tokens += counts.template_tokens
 
     def summary(self, price_per_million: float | None = None) -> str:
         """Return the saving in words, of 1,000 calls that are on average like these."""

@@ -1,0 +1,140 @@
+"""A compressor that holds no request up: if it fails or takes too long, the original goes out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pcrl_gym.compressor.arguments import check_count
+from pcrl_gym.compressor.calls import TextCompressor
+from pcrl_gym.compressor.unchanged import Result, unchanged
+
+if TYPE_CHECKING:
+    from pcrl_gym.compressor.arguments import Call
+    from pcrl_gym.compressor.compression import Compression
+    from pcrl_gym.episodes.episode import Episode
+
+_LOGGER = logging.getLogger(__name__)
+_Signature = TypeVar("_Signature", bound=Callable[..., Any])
+
+
+class _NotDone(Exception):
+    """There is no result; the message is the kind of failure."""
+
+
+def _typed_as(other: _Signature) -> Callable[[Callable[..., Any]], _Signature]:
+    """Return a decorator that gives a method the overloads of another one."""
+    return lambda method: cast(_Signature, method)
+
+
+class FailOpen(TextCompressor):
+    """Calls a compressor with a time limit; without a result in time it returns the original.
+
+    Calls take and return what those of the compressor do. A call that raises an exception, or is
+    not done after `timeout` seconds, gives the original in the same form, with token counts of 0
+    (see `unchanged`). That holds for wrong arguments such as `rate=2`, too: look at `failures`.
+    `KeyboardInterrupt` and `SystemExit` pass through.
+
+    Calls run in threads of their own. One that is late is left to end there and its result is
+    discarded; one that is late before a thread was free never runs. While late calls occupy all
+    threads, the original is returned at once. The interpreter waits for them when it exits.
+
+    The first call of a process can be much slower than the others: make one before requests come.
+
+    Args:
+        compressor: What compresses; it must be safe to call from several threads.
+        timeout: Most seconds that a call takes, waiting for a thread included, at least 0.
+        workers: Number of threads.
+
+    Attributes:
+        failures: How many calls returned the original, by kind: "timeout", "busy" (late calls
+            occupied all threads) or the name of the exception. The first of each kind is logged as
+            a warning by the logger `pcrl_gym.compressor.fail_open`.
+
+    Raises:
+        ValueError: If `timeout` or `workers` is out of range.
+
+    Example:
+        >>> from pcrl_gym import Compressor
+        >>> compressor = FailOpen(Compressor.from_pretrained("micro", device="cpu"), timeout=60)
+        >>> compressor("Could you please sort these words: pear, fig").text
+        ' sort pear fig'
+        >>> compressor("Please sort: pear, fig", target_tokens=0).text
+        'Please sort: pear, fig'
+        >>> compressor.failures
+        Counter({'ValueError': 1})
+    """
+
+    def __init__(
+        self, compressor: TextCompressor, timeout: float = 0.5, *, workers: int = 2
+    ) -> None:
+        number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+        if not number or not 0 <= timeout <= threading.TIMEOUT_MAX:
+            raise ValueError(f"timeout must be a number of seconds, at least 0, got {timeout!r}")
+        check_count("workers", workers)
+        self.compressor = compressor
+        self.builder = compressor.builder
+        self.timeout = timeout
+        self.workers = workers
+        self.failures: Counter[str] = Counter()
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()  # for `failures`
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="pcrl-compress")
+        self._late: set[Future[Result]] = set()
+
+    @_typed_as(TextCompressor.__call__)
+    def __call__(self, text: Any = None, **given: Any) -> Result:
+        """Compress as the compressor does, or return the original in the same form.
+
+        Raises:
+            ValueError: If there is no original, as the arguments are of no form of a call.
+        """
+        try:
+            return self._in_time(text, given)
+        except Exception as error:
+            original = unchanged(self.builder.template, text, **given)
+            self._count(error)
+            return original
+
+    def _in_time(self, text: Any, given: dict[str, Any]) -> Result:
+        if self._process != os.getpid():  # threads do not survive a fork
+            self._start()
+        if len(self._late) >= self.workers:
+            raise _NotDone("busy")
+        call: Callable[..., Result] = self.compressor
+        future = self._pool.submit(call, text, **given)
+        try:
+            finished = wait([future], self.timeout).done
+        finally:
+            if not future.cancel() and not future.done():
+                self._late.add(future)
+                future.add_done_callback(self._late.discard)
+        if not finished:
+            raise _NotDone("timeout")
+        return future.result()
+
+    def _count(self, error: Exception) -> None:
+        kind = str(error) if isinstance(error, _NotDone) else type(error).__name__
+        with self._lock:
+            self.failures[kind] += 1
+            first = self.failures[kind] == 1
+        if first:
+            _LOGGER.warning(
+                "a text was not compressed and its original returned (%s); more of this kind are "
+                "counted in `failures`, not logged",
+                kind,
+                exc_info=None if isinstance(error, _NotDone) else error,
+            )
+
+    def _compressed(
+        self, episodes: list[Episode], texts: list[str], call: Call
+    ) -> list[Compression]:
+        return self.compressor._compressed(episodes, texts, call)
