@@ -15,6 +15,7 @@ from agent_fixtures import check_take_over, weights
 from agents import AGENTS, agent_class, make_agent
 from agents.base import TrainableAgent, optional
 from agents.budget import Budget
+from agents.distill import DistillAgent
 from agents.learning import TrainingDivergedError
 from agents.ppo import PPOAgent
 from agents.scst import SCSTAgent
@@ -159,6 +160,8 @@ def test_every_agent_acts_in_the_real_environment(gpt2_tokenizer) -> None:
         history = agent.train(make_env, episodes=24, progress=False)
         assert {"reward", "survived", "compression_ratio", "drop_rate"} <= set(history[-1])
         assert "similarity" not in history[-1]
+    learned["distill"] = DistillAgent(device="cpu", hidden_size=32, num_layers=1, batch_size=3)
+    learned["distill"].train(make_env, episodes=24, progress=False)
     env = DictInfoToList(make_env(3))
     for name in AGENTS:
         ranks = issubclass(agent_class(name), SurprisalRanker)  # a fake has no probabilities
