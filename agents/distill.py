@@ -19,8 +19,8 @@ class DistillAgent(NetworkAgent):
     """Learns keep logits from the costs that `agents.leave_one_out.group_costs` measures.
 
     See `NetworkAgent` for arguments, budgets and determinism. Episodes are masks of one dropped
-    group each. They are measured when a prompt first comes and kept in the task's cache, so that
-    further passes over the prompts, and trainings with other seeds, take no generator.
+    group each. They are measured when a prompt is first seen, so further passes over the prompts do
+    not ask the generator. With a cache they stay on disk, and other trainings need not ask either.
     """
 
     name = "distill"

@@ -46,7 +46,7 @@ class DistillLearner(Learner):
         self._device = next(network.parameters()).device
         trained = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
-        # Not by the seed: all trainings on so many prompts share what was measured.
+        # Not drawn with the training's seed, so that all seeds share what was measured.
         count = len(self._task.episodes)
         self._prompts = np.random.default_rng(0).permutation(count)[: config.prompts]
 
@@ -68,14 +68,10 @@ class DistillLearner(Learner):
         losses = np.concatenate(group_costs(task.scorer, episodes, groups))
         target = torch.as_tensor(target_logits(losses, config.tolerance), dtype=torch.float32)
         target, pooled = target.to(self._device), found[torch.from_numpy(valid)]
-        error = torch.nn.functional.smooth_l1_loss(pooled, target)
-        for group in self._optimizer.param_groups:
-            group["lr"] = config.lr * (1 - (1 - config.final_lr) * used)
-        self._optimizer.zero_grad()
-        error.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
-        self._optimizer.step()
-        self.updates += 1
+        # Not the library's mean, which is NaN where no prompt of the batch has anything to drop.
+        total = torch.nn.functional.smooth_l1_loss(pooled, target, reduction="sum")
+        error = total / max(len(target), 1)
+        self._descend(error, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
         figures = {
             "episodes": float(len(target)),
             "loss": float(error.detach()),

@@ -97,8 +97,8 @@ class DistillConfig(NetworkConfig):
     """Settings of `DistillAgent`, besides those of its network.
 
     Attributes:
-        prompts: Most prompts whose costs are measured; None: all. The first so many of one shuffle,
-            whatever the seed.
+        prompts: Number of prompts whose costs are measured; None: all. The seed does not change
+            which ones.
         tolerance: Likelihood loss, in nats per token, above which a group is likelier kept.
         batch_size: Prompts per update.
         lr: Step size of AdamW at the start; with `final_lr` it falls linearly.

@@ -44,6 +44,16 @@ class Learner(ABC):
         XX
         """
 
+    def _descend(self, loss: Tensor, lr: float, max_grad_norm: float) -> None:
+        """Take one step of the optimizer down the gradient of a loss, and count the update."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_grad_norm)
+        self._optimizer.step()
+        self.updates += 1
+
     def state(self) -> dict[str, Tensor]:
         """Return what updates depend on besides the network: optimiser, steering, counter."""
         return {

@@ -101,13 +101,7 @@ class SCSTLearner(Learner):
         entropy = policy.entropy().mean()
         self._steering.update(float(entropy.detach()), used)
         loss = -(advantage * log_probs).mean() - self._steering.coefficient * entropy
-        for group in self._optimizer.param_groups:
-            group["lr"] = config.lr * (1 - (1 - config.final_lr) * used)
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
-        self._optimizer.step()
-        self.updates += 1
+        self._descend(loss, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
 
         drawn = slice(0, config.samples * len(episodes))
         names = ("reward", "compression_ratio", "drop_rate")

@@ -169,7 +169,7 @@ def given_texts(name: str, value: Any) -> list[str]:
     """Return the texts of an argument, which is one or a list of them.
 
     Raises:
-        ValueError: If it is anything else, or a text is no valid Unicode.
+        ValueError: If it is anything else, or a text is not valid Unicode.
     """
     if not isinstance(value, (str, list, tuple)):
         raise ValueError(f"{name} must be a string or a list of strings, got {value!r}")

@@ -165,7 +165,7 @@ class TextCompressor(ABC):
 
         Raises:
             MissingExtraError: If `count_with` needs tiktoken and it is not installed.
-            ValueError: If an argument has the wrong form, a text is no valid Unicode, or what may
+            ValueError: If an argument has the wrong form, a text is not valid Unicode, or what may
                 not be dropped has more than `target_tokens` tokens.
 
         Example:

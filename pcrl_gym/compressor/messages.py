@@ -45,9 +45,7 @@ class CompressedMessages(TokenCounts):
         """Return all of it as JSON has it."""
         return {
             "messages": self.messages,
-            "original_tokens": self.original_tokens,
-            "compressed_tokens": self.compressed_tokens,
-            "compression_ratio": self.compression_ratio,
+            **self._counts(),
             "places": [list(place) for place in self.places],
             "compressions": [one.to_dict() for one in self.compressions],
         }

@@ -37,8 +37,6 @@ class CompressedContext(TokenCounts):
         return {
             "question": self.question,
             "context": self.context,
-            "original_tokens": self.original_tokens,
-            "compressed_tokens": self.compressed_tokens,
-            "compression_ratio": self.compression_ratio,
+            **self._counts(),
             "compressions": [one.to_dict() for one in self.compressions],
         }

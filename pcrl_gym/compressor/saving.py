@@ -29,6 +29,11 @@ class TokenCounts:
         """
         return compression_ratio(self.original_tokens, self.compressed_tokens, self.template_tokens)
 
+    def _counts(self) -> dict[str, float]:
+        """Return the entries that `to_dict` of a joint result has of it."""
+        names = ("original_tokens", "compressed_tokens", "compression_ratio")
+        return {name: getattr(self, name) for name in names}
+
     def summary(self, price_per_million: float | None = None) -> str:
         """Return the saving in words; see `summarize`.
 

@@ -31,7 +31,7 @@ def unchanged(
     """Return the original in the form in which a call of a compressor gives its result.
 
     No tokenizer is asked, as that may be what failed: token counts are 0, which makes a compression
-    ratio of 0.0, and a text is one unit. Texts may be no valid Unicode, and messages may be of any
+    ratio of 0.0, and a text is one unit. Texts may be invalid Unicode, and messages may be of any
     kind.
 
     Args:

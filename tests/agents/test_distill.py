@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from agents.distill import DistillAgent
 from agents.distill_training import target_logits
 from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
+from pcrl_gym.prompts.prompt import Prompt
 
 OWN = {"encoder": "small", "hidden_size": 16, "num_layers": 1, "batch_size": 8, "lr": 1e-2}
 
@@ -77,6 +80,14 @@ def test_the_same_seed_learns_the_same() -> None:
 
 def test_a_learner_takes_over_from_another() -> None:
     check_take_over(lambda: DistillAgent(device="cpu", **OWN), make_env, updates=4)
+
+
+def test_prompts_with_nothing_to_drop_teach_nothing() -> None:
+    prompts = [Prompt("0", "red now"), Prompt("1", "red", "blue")]
+    agent = DistillAgent(device="cpu", **(OWN | {"batch_size": 1}))
+    kept = {"dataset": prompts, "force_keep": ("red", "blue"), "reward": "faithful"}
+    history = agent.train(lambda n: make_env(n, **kept), episodes=3, progress=False)
+    assert {int(b["episodes"] - a["episodes"]) for a, b in pairwise(history)} == {0, 1}
 
 
 def test_targets_by_hand() -> None:
