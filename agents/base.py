@@ -27,6 +27,7 @@ AGENTS = {
     "perplexity": "agents.perplexity:PerplexityAgent",
     "policy": "agents.policy:PolicyAgent",
     "leave_one_out": "agents.leave_one_out:LeaveOneOutAgent",
+    "integrated_gradients": "agents.integrated_gradients:IntegratedGradientsAgent",
     "search": "agents.search:SearchAgent",
     "ppo": "agents.ppo:PPOAgent",
     "scst": "agents.scst:SCSTAgent",

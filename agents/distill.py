@@ -1,8 +1,8 @@
-"""Distillation of leave-one-out costs: a policy learns what each word costs.
+"""Distillation of costs: a policy learns what dropping each word does to the answer.
 
-`leave_one_out` asks the generator once per unit; here a network learns to predict what it finds
-from the prompt alone. One such cost is a label per word, where a policy gradient gets one reward
-for all words of a mask together.
+`leave_one_out` and `integrated_gradients` ask the generator; here a network learns to predict what
+they find from the prompt alone. Each cost is a label for one word, where a policy gradient gets one
+reward for all words of a mask together.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pcrl_gym.compressor.network import KeepNetwork
 
 
 class DistillAgent(NetworkAgent):
-    """Learns keep logits from the costs that `agents.leave_one_out.group_costs` measures.
+    """Learns keep logits from the costs of words that its `teacher` measures.
 
-    See `NetworkAgent` for arguments, budgets and determinism. Episodes are masks of one dropped
-    group each. They are measured when a prompt is first seen, so further passes over the prompts do
+    See `NetworkAgent` for arguments, budgets and determinism. Episodes are the costs of single
+    words. They are measured when a prompt is first seen, so further passes over the prompts do
     not ask the generator. With a cache they stay on disk, and other trainings need not ask either.
     """
 

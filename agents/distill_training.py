@@ -1,4 +1,4 @@
-"""Distillation of leave-one-out costs as a learner."""
+"""Distillation of the costs of words as a learner."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from agents.integrated_gradients import attributions
 from agents.learner_configs import DistillConfig
 from agents.learning import Figures, Learner, check_finite, check_logits, task_of
-from agents.leave_one_out import group_costs
+from agents.leave_one_out import losses
 from agents.network_agent import tensors
 from agents.scst_training import prompts_of_update
 from agents.word_masks import WordMasks
 from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.compressor.selection import single_units
 
+TEACHERS = {"leave_one_out": losses, "integrated_gradients": attributions}
+"""What measures the costs that are learned, by the name of the agent that drops by them."""
 
-def target_logits(losses: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """Return the keep logits to learn from likelihood losses, of any shape.
 
-    Formula: `asinh(loss / tolerance) - asinh(1)`: linear near 0, logarithmic in large losses, and 0
-    where the loss is the tolerance, so that cheaper groups are likelier dropped than kept.
+def target_logits(costs: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+    """Return the keep logits to learn from costs, of any shape.
+
+    Formula: `asinh(cost / tolerance) - asinh(1)`: linear near 0, logarithmic in large costs, and 0
+    where the cost is the tolerance, so that cheaper groups are likelier dropped than kept.
 
     Example:
         >>> target_logits(np.array([0.0, 0.02, 2.0]), tolerance=0.02).round(2)
         array([-0.88,  0.  ,  4.42])
     """
-    logits: NDArray[np.float64] = np.arcsinh(losses / tolerance) - np.arcsinh(1.0)
+    logits: NDArray[np.float64] = np.arcsinh(costs / tolerance) - np.arcsinh(1.0)
     return logits
 
 
 class DistillLearner(Learner):
-    """Trains a network by regression on leave-one-out costs; see `agents.learning.Learner`."""
+    """Trains a network by regression on the costs of words; see `agents.learning.Learner`."""
 
     def __init__(
         self, env: VectorEnv, network: KeepNetwork, config: DistillConfig, seed: int
@@ -65,8 +69,8 @@ class DistillLearner(Learner):
         else:
             groups = [single_units(e.droppable[: task.max_units]) for e in episodes]
             found, valid = check_logits(logits), observations["droppable"].astype(np.bool_)
-        losses = np.concatenate(group_costs(task.scorer, episodes, groups))
-        target = torch.as_tensor(target_logits(losses, config.tolerance), dtype=torch.float32)
+        costs = np.concatenate(TEACHERS[config.teacher](task.scorer, episodes, groups))
+        target = torch.as_tensor(target_logits(costs, config.tolerance), dtype=torch.float32)
         target, pooled = target.to(self._device), found[torch.from_numpy(valid)]
         # Not the library's mean, which is NaN where no prompt of the batch has anything to drop.
         total = torch.nn.functional.smooth_l1_loss(pooled, target, reduction="sum")

@@ -97,9 +97,11 @@ class DistillConfig(NetworkConfig):
     """Settings of `DistillAgent`, besides those of its network.
 
     Attributes:
+        teacher: What measures the costs of words: "leave_one_out", the likelihood loss of dropping
+            each alone, or "integrated_gradients", an estimate of it that takes a fifth of the time.
         prompts: Number of prompts whose costs are measured; None: all. The seed does not change
             which ones.
-        tolerance: Likelihood loss, in nats per token, above which a group is likelier kept.
+        tolerance: Cost, in nats per token, above which a word is likelier kept.
         batch_size: Prompts per update.
         lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
         final_lr: Step size at the end as a share of `lr`.
@@ -112,6 +114,7 @@ class DistillConfig(NetworkConfig):
 
     initial_keep: Share = 0.5
     whole_words: bool = True
+    teacher: Literal["leave_one_out", "integrated_gradients"] = "leave_one_out"
     prompts: PositiveInt | None = None
     tolerance: PositiveFloat = 0.02
     batch_size: PositiveInt = 32

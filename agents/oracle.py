@@ -39,8 +39,9 @@ class OracleAgent:
 
     def episodes(self, infos: Infos) -> list[Episode]:
         """Return the task's episodes of some infos; ValueError if one is none of the task's."""
+        task = self.task
         if not self._episodes:
-            self._episodes = {(e.prompt.id, e.text): e for e in self.task.episodes[:]}
+            self._episodes = {(e.prompt.id, e.text): e for e in task.episodes[:]}
         keys = [(str(info["prompt_id"]), str(info["prompt"])) for info in infos]
         for key in keys:
             if key not in self._episodes:

@@ -20,7 +20,7 @@ import regex
 from numpy.typing import NDArray
 
 from pcrl_gym.episodes.protection import find_numbers
-from pcrl_gym.episodes.units import Span, split_units
+from pcrl_gym.episodes.units import Span, first_visible, split_units
 
 _CAPITALIZED = r"(?:(?:Mr|Mrs|Ms|Dr|Prof|St|\p{Lu})\.|\p{Lu}[\p{L}\p{M}\p{N}'\u2019&-]*)"
 _NAME = regex.compile(rf"(?<=[\p{{L}}\p{{N}},;)] ){_CAPITALIZED}(?: {_CAPITALIZED})+")
@@ -54,11 +54,11 @@ def word_groups(
     for start, end in _things(text):
         first, last = (bisect_right(starts, place) - 1 for place in (start, end - 1))
         firsts[first : last + 1] = firsts[first]
-    visible = [_first_visible(text, span) for span in spans]
+    visible = [first_visible(text, span) for span in spans]
     of_unit = firsts[[bisect_right(starts, place) - 1 for place in visible]]
     fixed = of_unit[~droppable].tolist()
     if spans[-1][1] < len(text):
-        rest = _first_visible(text, (spans[-1][1], len(text)))
+        rest = first_visible(text, (spans[-1][1], len(text)))
         fixed.append(firsts[bisect_right(starts, rest) - 1])
     protected = np.isin(of_unit, fixed)
     _, numbers = np.unique(np.where(protected, -1, of_unit), return_inverse=True)
@@ -68,8 +68,3 @@ def word_groups(
 def _things(text: str) -> list[Span]:
     """Return what may be several words, in order."""
     return sorted([*find_numbers(text), *(match.span() for match in _NAME.finditer(text))])
-
-
-def _first_visible(text: str, span: Span) -> int:
-    start, end = span
-    return end - len(text[start:end].lstrip() or " ")

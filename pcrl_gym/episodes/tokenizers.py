@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pcrl_gym.episodes.units import first_visible
 from pcrl_gym.micro import MICRO, weights_folder
 from pcrl_gym.prompts.chat_template import chat_frame
 from pcrl_gym.prompts.prompt_text import PromptText, framed
@@ -128,12 +129,8 @@ class TextEncoder:
         A plain string in the frame of the tokenizer's own chat template is taken for what the chat
         template wrote.
         """
-        frame = self._chat_frame
-        known = [
-            text if frame is None or isinstance(text, PromptText) else framed(text, frame)
-            for text in texts
-        ]
-        named = [self._with_names(text) for text in known]
+        known = self._known(texts)
+        named = ["".join(piece for piece, _ in self._pieces(text)) for text in known]
         encodings = self._backend.encode_batch_fast(named, add_special_tokens=False)
         return [
             [*self._before, *encoding.ids, *self._after]
@@ -142,15 +139,47 @@ class TextEncoder:
             for text, written, encoding in zip(known, named, encodings, strict=True)
         ]
 
-    def _with_names(self, text: str) -> str:
-        """Write the control tokens in fixed ranges by their secret names."""
+    def prompt_places(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return where in its text each token of `prompt_ids` begins, white space passed over.
+
+        -1 stands for special tokens around a text, and for tokens of the template's own ranges.
+        """
+        found = []
+        for text in self._known(texts):
+            pieces = self._pieces(text)
+            written = "".join(piece for piece, _ in pieces)
+            origins = [
+                -1 if start is None else start + k
+                for piece, start in pieces
+                for k in range(len(piece))
+            ]
+            [encoding] = self.encodings([written])
+            inside = [origins[first_visible(written, span)] for span in encoding.offsets]
+            if text == written:
+                inside = [-1] * len(self._before) + inside + [-1] * len(self._after)
+            found.append(inside)
+        return found
+
+    def _known(self, texts: Sequence[str]) -> list[str]:
+        frame = self._chat_frame
+        return [
+            text if frame is None or isinstance(text, PromptText) else framed(text, frame)
+            for text in texts
+        ]
+
+    def _pieces(self, text: str) -> list[tuple[str, int | None]]:
+        """Return the pieces to encode and where in the text each begins; None: in fixed ranges.
+
+        Control tokens in fixed ranges are written by their secret names.
+        """
         if not isinstance(text, PromptText):
-            return text
-        pieces, end = [], 0
+            return [(text, 0)]
+        pieces: list[tuple[str, int | None]] = []
+        end = 0
         for start, stop in text.fixed:
-            pieces += [text[end:start], self._named(text[start:stop])]
+            pieces += [(text[end:start], end), (self._named(text[start:stop]), None)]
             end = stop
-        return "".join([*pieces, text[end:]])
+        return [*pieces, (text[end:], end)]
 
     def _named(self, piece: str) -> str:
         known = self._named_pieces.get(piece)

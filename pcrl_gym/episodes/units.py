@@ -180,3 +180,14 @@ def _cut_range(text: str, start: int, end: int, ends: Iterable[int]) -> list[Spa
         last = spans.pop()[0] if spans else begin
         spans.append((last, end))
     return spans
+
+
+def first_visible(text: str, span: Span) -> int:
+    r"""Return the place of the first character of a span that is not white space, else its last.
+
+    Example:
+        >>> first_visible("a  b", (1, 4)), first_visible("a\n\nb", (1, 3))
+        (3, 2)
+    """
+    start, end = span
+    return end - len(text[start:end].lstrip() or " ")

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
+import torch
+
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.errors import GeneratorError, PcrlError
+from pcrl_gym.generators.attribution import gate_slopes
 from pcrl_gym.generators.base import (
     Answer,
     Decided,
@@ -51,6 +55,7 @@ from pcrl_gym.micro import MICRO, weights_folder
 from pcrl_gym.storage.gguf import model_name
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
@@ -316,6 +321,59 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             unread = self._unread(sizes, prefix)
             self._run("log_likelihood", self.readings, unread, run, groups=groups, rows=part)
         return values
+
+    def attributions(
+        self,
+        prompts: Sequence[str],
+        answers: Sequence[Answer],
+        pieces: Sequence[Sequence[tuple[int, int]]],
+    ) -> list[NDArray[np.float64]]:
+        """Estimate how much likelier each piece of a prompt makes an answer; see `attribution`.
+
+        Args:
+            prompts: The texts.
+            answers: One answer per prompt, as `generate` returned it.
+            pieces: Per prompt character ranges `(start, end)` that do not overlap, such as words.
+
+        Returns:
+            Per prompt float64 (pieces,), in nats per token of the answer; 0 for an answer without
+            tokens and for pieces in which no token begins.
+
+        Raises:
+            ValueError: If the model is not a causal one with relative positions, there is not one
+                answer and list of pieces per prompt, or an id is not the model's.
+            PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
+            GeneratorError: If the model fails or gives NaN.
+        """
+        if not self._shares_prefixes:
+            raise ValueError(
+                f"{self.name!r} gives no attributions: expected a causal model with relative "
+                "positions, whose cache can be continued"
+            )
+        check_pairs("answer", answers, prompts)
+        check_pairs("list of pieces", pieces, prompts)
+        check_token_ids(self.model, self.name, answers)
+        rows = self._encode(prompts, [len(answer.token_ids) for answer in answers])
+        owners = self._codec.owners(prompts, pieces)
+        scored = [i for i, answer in enumerate(answers) if answer.token_ids]
+        found = [np.zeros(len(own)) for own in pieces]
+        # Up to the first piece, whose gates differ.
+        firsts = [next((k for k, n in enumerate(own) if n >= 0), len(own)) for own in owners]
+        prefix = self._prefix([rows[i][: firsts[i] + 1] for i in scored])
+
+        def run(batch: list[int]) -> None:
+            with torch.inference_mode(False), torch.enable_grad():
+                chosen = ([rows[i] for i in batch], [answers[i].token_ids for i in batch])
+                slopes = gate_slopes(
+                    self.model, self._ids, *chosen, [owners[i] for i in batch], prefix
+                )
+            for i, values in zip(batch, slopes, strict=True):
+                found[i][: len(values)] = values.cpu().numpy()
+
+        sizes = [len(r) + len(a.token_ids) for r, a in zip(rows, answers, strict=True)]
+        unread = self._unread(sizes, prefix)
+        self._run("attributions", self.readings, unread, run, rows=scored)
+        return found
 
     @property
     def _shares_prefixes(self) -> bool:

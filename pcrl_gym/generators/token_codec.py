@@ -49,6 +49,21 @@ class TokenCodec:
             rows = [row[:-1] if self._closes and row[-1:] == [eos] else row for row in rows]
         return [row or [self._start] for row in rows]
 
+    def owners(
+        self, texts: Sequence[str], pieces: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[list[int]]:
+        """Return which piece of its text, a character range, each token of `prompts` belongs to.
+
+        -1 where it belongs to none. Pieces do not overlap.
+        """
+        return [
+            [
+                next((n for n, (first, last) in enumerate(own) if first <= place < last), -1)
+                for place in places
+            ]
+            for places, own in zip(self._encoder.prompt_places(texts), pieces, strict=True)
+        ]
+
     def answers(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each answer, without an end token.
 

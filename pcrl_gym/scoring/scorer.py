@@ -265,6 +265,16 @@ class Scorer:
             expected = [episode.prompt.output for episode in episodes]
             return self._answers.cache_originals(prompts, expected)
 
+    def original_answers(self, episodes: Sequence[Episode]) -> list[Answer]:
+        """Return the generator's answers to original prompts, each asked for once.
+
+        Raises:
+            GeneratorError: If the generator fails.
+        """
+        prompts = [episode.text for episode in episodes]
+        with _prompt_ids_in_errors(episodes, prompts):
+            return self._answers(prompts, [episode.prompt.output for episode in episodes], None)[0]
+
     def _count(self, texts: Sequence[str]) -> IntArray:
         """Return token counts, each text counted once in the life of the scorer."""
         if new := [text for text in dict.fromkeys(texts) if text not in self._token_counts]:

@@ -60,7 +60,7 @@ def test_costs_are_kept_on_disk_with_the_answers(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_measurement_resumes(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("agents.leave_one_out.MAX_AT_ONCE", 4)
+    monkeypatch.setattr("agents.costs.MAX_AT_ONCE", 4)
     prompts = "alpha beta gamma delta", "beta and also delta"
     task, generator = task_of(*prompts, cache=tmp_path / "answers.db")
     ask, asked = generator.log_likelihood, []

@@ -131,6 +131,34 @@ def test_templates_write_control_tokens_as_the_tokenizer_reads_them(
 
 
 @every_tokenizer
+@given(parts=st.lists(nasty_text, min_size=3, max_size=3))
+def test_places_of_tokens_are_where_they_begin(name: str, parts: list[str]) -> None:
+    control = sorted(set(BUILT[name].all_special_tokens))[0]
+    text = marked((f"{control}{parts[0]}", True), (parts[1], False), (parts[2], True))
+    for given_text in (text, str(text)):
+        [places], [ids] = (
+            ask([given_text]) for ask in (ENCODERS[name].prompt_places, ENCODERS[name].prompt_ids)
+        )
+        assert len(places) == len(ids)
+        inside = [place for place in places if place >= 0]
+        assert inside == sorted(inside)
+        own = range(len(text)) if given_text is not text else range(
+            len(control) + len(parts[0]), len(text) - len(parts[2])
+        )  # fmt: skip
+        assert all(place in own for place in inside)
+        if parts[1].strip() and name == "gpt2":  # which normalizes nothing
+            assert inside
+
+
+def test_places_pass_over_white_space() -> None:
+    text = marked(("Sort: ", True), ("fig\n  pear", False))
+    [places] = ENCODERS["gpt2"].prompt_places([text])
+    user = [place for place in places if place >= 0]
+    assert user[0] == text.index("fig")
+    assert text.index("pear") in user
+
+
+@every_tokenizer
 def test_the_same_strings_in_user_text_stay_text(name: str) -> None:
     tokenizer = BUILT[name]
     number = min(special_ids(name))
