@@ -10,6 +10,7 @@ from pcrl_gym.cli_tools import add_commands, make_app, run_app
 COMMANDS = {
     "agents.commands:train": "scst --config scst-micro --set lr=1e-4 --out runs/scst",
     "agents.commands:export": "runs/scst runs/compressor",
+    "agents.commands:prune_encoder": "google-bert/bert-base-uncased runs/encoder --layers 2",
     "agents.commands:configs": "",
     "agents.commands:demo": "--agents stopwords random:rate=0.3",
 }

@@ -102,6 +102,34 @@ def export(
     print(f"Written to {folder}: pcrl-gym compress --model {folder}")
 
 
+def prune_encoder(
+    source: str,
+    folder: str,
+    /,
+    *,
+    layers: int,
+    dataset: str = "instruct",
+    split: str = "train",
+    min_count: int = 2,
+) -> None:
+    """Write a smaller text encoder for a policy: the first layers, and the tokens of a dataset.
+
+    Args:
+        source: Hugging Face id or folder of an encoder with a WordPiece tokenizer, such as BERT.
+        folder: New folder, which training takes as `encoder` and as `--tokenizer`.
+        layers: How many layers are kept.
+        dataset: Whose tokens are kept; as for a training.
+        split: Split of the dataset.
+        min_count: How often a token must occur there.
+    """
+    from agents.pruned_encoder import prune_encoder
+    from pcrl_gym.named_datasets import load_prompts
+
+    texts = [f"{p.instruction} {p.input}" for p in load_prompts(dataset, split)]
+    prune_encoder(source, folder, texts, layers=layers, min_count=min_count)
+    print(f"Written to {folder}: --set encoder={folder} --tokenizer {folder}")
+
+
 def configs() -> None:
     """List the configurations that come with the project."""
     from agents.runs.config_file import CONFIGS, config_names

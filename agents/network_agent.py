@@ -43,6 +43,8 @@ class NetworkConfig:
             `compressor.network.pretrained_encoder` takes; its token ids must be those of the
             environment's policy tokenizer. "auto" is "micro-seq2seq" where the policy tokenizer is
             micro's, else "small".
+        start: Folder of a trained agent, such as `best` of a training, or of an exported policy,
+            from whose network the training starts; None: from a new head on the encoder.
         freeze_encoder: Whether only the head learns.
         head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
         hidden_size: Width of the small encoder.
@@ -52,10 +54,12 @@ class NetworkConfig:
             mean logit of their units; see `pcrl_gym.episodes.groups`.
 
     Raises:
-        ValueError: If a value has another type or is out of range.
+        ValueError: If a value has another type or is out of range, or there is an encoder beside
+            `start`.
     """
 
     encoder: str = "auto"
+    start: str | None = None
     freeze_encoder: bool = False
     head_size: PositiveInt | None = None
     hidden_size: PositiveInt = 64
@@ -65,6 +69,11 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, type(self).__name__)
+        if self.start is not None and self.encoder != "auto":
+            raise ValueError(
+                f"start={self.start!r} has an encoder of its own: leave out encoder, which is "
+                f"{self.encoder!r}"
+            )
 
 
 class NetworkAgent(ABC):
@@ -220,18 +229,21 @@ class NetworkAgent(ABC):
         space = env.single_observation_space["input_ids"]
         largest_id, max_units = int(space.high.max()), space.shape[0]
         name = config.encoder
-        if name == "auto":
+        if config.start is not None:
+            name = config.start
+        elif name == "auto":
             name = "micro-seq2seq" if _speaks_micro(env) else "small"
-        if name == "small":
-            encoder = small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
+        if config.start is not None:
+            network = KeepNetwork.from_pretrained(config.start)
         else:
-            encoder = pretrained_encoder(name)
-        network = KeepNetwork(
-            encoder,
-            config.initial_keep,
-            head_size=config.head_size,
-            freeze_encoder=config.freeze_encoder,
-        )
+            network = KeepNetwork(
+                small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
+                if name == "small"
+                else pretrained_encoder(name),
+                config.initial_keep,
+                head_size=config.head_size,
+                freeze_encoder=config.freeze_encoder,
+            )
         if network.vocabulary_size <= largest_id:
             raise ValueError(
                 f"encoder {name!r} knows {network.vocabulary_size} token ids, but the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ from agent_fixtures import KEYS, check_take_over, colour_prompts, named_colours,
 from agents.base import TrainableAgent
 from agents.distill import DistillAgent
 from agents.distill_training import target_logits
+from agents.scst import SCSTAgent
 from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
 from pcrl_gym.prompts.prompt import Prompt
@@ -101,3 +103,23 @@ def test_other_environments_are_refused() -> None:
     agent = DistillAgent(device="cpu", **OWN)
     with pytest.raises(ValueError, match=r"distill measures .*, so it needs a vector environment"):
         agent.train(KeywordVectorEnv, episodes=8, progress=False)
+
+
+def test_a_training_starts_from_the_network_of_another(tmp_path: Path) -> None:
+    """Distilled costs first, then a policy gradient on rewards."""
+    first = trained(episodes=400)
+    first.save(tmp_path)
+    agent = SCSTAgent(start=str(tmp_path), whole_words=True, device="cpu", batch_size=4, samples=2)
+    learner = agent.start(make_env)
+    assert torch.equal(weights(agent), weights(first))
+    learner.update(0.0)
+    learner.close()
+    assert not torch.equal(weights(agent), weights(first))
+
+
+def test_what_a_training_cannot_start_from_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"start='x' has an encoder of its own: leave out encoder"):
+        SCSTAgent(start="x", encoder="small")
+    agent = SCSTAgent(start=str(tmp_path), device="cpu")
+    with pytest.raises(ValueError, match="holds no saved network"):
+        agent.start(make_env)

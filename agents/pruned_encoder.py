@@ -1,0 +1,101 @@
+"""A smaller text encoder: the first layers of a pretrained one, and the tokens that prompts use.
+
+Most of a small encoder's weights are embeddings of words that no prompt holds. A word whose token
+is gone is cut into the pieces that are left, down to single characters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from pcrl_gym.compressor.network import pretrained_encoder
+from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+from pcrl_gym.storage.atomic import replace_folder
+
+
+def prune_encoder(
+    source: str | Path, out: str | Path, texts: Iterable[str], *, layers: int, min_count: int = 2
+) -> None:
+    """Write the first layers of an encoder with the tokens that texts use; the folder is new.
+
+    Args:
+        source: Hugging Face id or folder of an encoder with a WordPiece tokenizer, such as BERT or
+            MiniLM.
+        out: Folder that `encoder=` and `tokenizer=` take.
+        texts: What decides which tokens are kept.
+        layers: How many layers are kept, at least 1.
+        min_count: How often a token must occur in the texts. Special tokens and single characters
+            are kept in any case.
+
+    Raises:
+        ValueError: If there is no such encoder, it has fewer layers or another tokenizer, or the
+            folder exists.
+    """
+    out = Path(out)
+    if out.exists():
+        raise ValueError(f"{out} exists: give another folder, or remove it")
+    tokenizer, encoder = load_tokenizer(source), pretrained_encoder(source)
+    blocks = getattr(getattr(encoder, "encoder", None), "layer", None)
+    if not isinstance(blocks, nn.ModuleList) or not 1 <= layers <= len(blocks):
+        have = f"has {len(blocks)} layers" if isinstance(blocks, nn.ModuleList) else "is none"
+        raise ValueError(
+            f"expected an encoder like BERT of {layers} or more layers: {source} {have}"
+        )
+    pruned, kept = _pruned_tokenizer(tokenizer, texts, min_count)
+    del blocks[layers:]
+    embeddings = cast("nn.Embedding", encoder.get_input_embeddings())
+    rows = embeddings.weight.detach()[torch.tensor(kept)].clone()
+    encoder.set_input_embeddings(
+        nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=pruned.pad_token_id)
+    )
+    encoder.config.update(
+        {
+            "vocab_size": len(kept),
+            "num_hidden_layers": layers,
+            "pad_token_id": pruned.pad_token_id,
+        }
+    )
+    with replace_folder(out) as folder:
+        cast("PreTrainedModel", encoder).save_pretrained(folder)
+        pruned.save_pretrained(folder)
+
+
+def _pruned_tokenizer(
+    tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], min_count: int
+) -> tuple[PreTrainedTokenizerFast, list[int]]:
+    """Return a tokenizer without rare tokens, and the old id of each that is left."""
+    state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = state["model"]
+    if model["type"] != "WordPiece":
+        raise ValueError(f"expected a WordPiece tokenizer, as BERT's, got {model['type']}")
+    counts = Counter(
+        i for encoding in TextEncoder(tokenizer).encodings(list(texts)) for i in encoding.ids
+    )
+    special = {token["content"] for token in state["added_tokens"]}
+    vocabulary: Mapping[str, int] = model["vocab"]
+    mark = model["continuing_subword_prefix"]
+    kept = sorted(
+        (old, token)
+        for token, old in vocabulary.items()
+        if counts[old] >= min_count or token in special or len(token.removeprefix(mark)) == 1
+    )
+    model["vocab"] = {token: new for new, (_, token) in enumerate(kept)}
+    for token in state["added_tokens"]:
+        token["id"] = model["vocab"][token["content"]]
+    for token in (state["post_processor"] or {}).get("special_tokens", {}).values():
+        token["ids"] = [model["vocab"][name] for name in token["tokens"]]
+    pruned = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        model_max_length=tokenizer.model_max_length,
+        **tokenizer.special_tokens_map,
+    )
+    return pruned, [old for old, _ in kept]
