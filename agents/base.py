@@ -31,6 +31,7 @@ AGENTS = {
     "search": "agents.search:SearchAgent",
     "ppo": "agents.ppo:PPOAgent",
     "scst": "agents.scst:SCSTAgent",
+    "diffmask": "agents.diffmask:DiffMaskAgent",
     "distill": "agents.distill:DistillAgent",
 }
 """Name of every agent of this package and where it lives, as `module:Class`."""

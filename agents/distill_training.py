@@ -13,9 +13,8 @@ from agents.learning import Figures, Learner, check_finite, check_logits, task_o
 from agents.leave_one_out import losses
 from agents.network_agent import tensors
 from agents.scst_training import prompts_of_update
-from agents.word_masks import WordMasks
+from agents.word_masks import grouped_logits
 from pcrl_gym.compressor.network import KeepNetwork
-from pcrl_gym.compressor.selection import single_units
 
 TEACHERS = {"leave_one_out": losses, "integrated_gradients": attributions}
 """What measures the costs that are learned, by the name of the agent that drops by them."""
@@ -62,13 +61,9 @@ class DistillLearner(Learner):
         episodes = task.episodes.take([int(self._prompts[place]) for place in places])
         observations, infos = task.begin(episodes)
         logits, _ = self.network(*tensors(observations, self._device))
-        if config.whole_words:
-            words = WordMasks(observations, infos)
-            groups, found = words.groups, words.pooled(check_logits(logits))
-            valid = words.allowed[:, 1::2]
-        else:
-            groups = [single_units(e.droppable[: task.max_units]) for e in episodes]
-            found, valid = check_logits(logits), observations["droppable"].astype(np.bool_)
+        groups, found, valid = grouped_logits(
+            observations, infos, check_logits(logits), config.whole_words
+        )
         costs = np.concatenate(TEACHERS[config.teacher](task.scorer, episodes, groups))
         target = torch.as_tensor(target_logits(costs, config.tolerance), dtype=torch.float32)
         target, pooled = target.to(self._device), found[torch.from_numpy(valid)]

@@ -29,13 +29,18 @@ def attributions(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) ->
     return kept_costs("attributions", _measured, scorer, episodes, groups)
 
 
-def _measured(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Costs:
-    generator = scorer.generator
-    if not isinstance(generator, HFGenerator):
+def local_model(scorer: Scorer) -> HFGenerator:
+    """Return the generator, or raise `ValueError` if it gives no gradients."""
+    if not isinstance(scorer.generator, HFGenerator):
         raise ValueError(
-            f"integrated gradients need a model of the transformers library in this process, got "
-            f"{generator.name!r}; leave_one_out takes any generator with log-likelihoods"
+            "gradients need a model of the transformers library in this process, got "
+            f"{scorer.generator.name!r}; leave_one_out takes any generator with log-likelihoods"
         )
+    return scorer.generator
+
+
+def _measured(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Costs:
+    generator = local_model(scorer)
     answers = scorer.original_answers(episodes)
     spans = [group_spans(e, own) for e, own in zip(episodes, groups, strict=True)]
     return generator.attributions([e.text for e in episodes], answers, spans)

@@ -93,6 +93,39 @@ class SCSTConfig(NetworkConfig):
 
 
 @dataclass(frozen=True)
+class DiffMaskConfig(NetworkConfig):
+    """Settings of `DiffMaskAgent`, besides those of its network.
+
+    Attributes:
+        batch_size: Prompts per update.
+        budgeted: Share of the prompts for which the share of words to drop is given, so that the
+            order of the words is learned; for the others it is learned how many to drop.
+        max_rate: Up to what share is drawn for them.
+        ratio_weight: What dropping all words is worth for the others, in nats per token of the
+            original answer, as in `reward="likelihood"`.
+        temperature: Of the relaxed masks; the lower, the nearer to 0 and 1 they are.
+        lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
+        final_lr: Step size at the end as a share of `lr`.
+        weight_decay: AdamW's weight decay.
+        max_grad_norm: Gradients are scaled down to this norm.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    whole_words: bool = True
+    batch_size: PositiveInt = 32
+    budgeted: Share = 0.5
+    max_rate: Share = 0.6
+    ratio_weight: NonNegativeFloat = 0.5
+    temperature: PositiveFloat = 0.5
+    lr: PositiveFloat = 1e-3
+    final_lr: Share = 0.1
+    weight_decay: NonNegativeFloat = 1e-2
+    max_grad_norm: PositiveFloat = 1.0
+
+
+@dataclass(frozen=True)
 class DistillConfig(NetworkConfig):
     """Settings of `DistillAgent`, besides those of its network.
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.base import Infos, Observations
+from pcrl_gym.compressor.selection import single_units
 from pcrl_gym.episodes.groups import word_groups
 
 
@@ -58,6 +59,22 @@ class WordMasks:
         )
         index = np.broadcast_to(self._index, (*masks.shape[:-2], *self._index.shape))
         return np.take_along_axis(kept, index, axis=-1)
+
+
+def grouped_logits(
+    observations: Observations, infos: Infos, logits: Tensor, whole_words: bool
+) -> tuple[list[NDArray[np.int64]], Tensor, NDArray[np.bool_]]:
+    """Return what a policy decides about, whole words or single units.
+
+    Returns:
+        Per prompt the number of each unit's word, see `WordMasks`; the keep logits, float (batch,
+        n); and where they are of a word that may be dropped, bool (batch, n).
+    """
+    if whole_words:
+        words = WordMasks(observations, infos)
+        return words.groups, words.pooled(logits), words.allowed[:, 1::2]
+    droppable = observations["droppable"].astype(np.bool_)
+    return [single_units(free) for free in droppable], logits, droppable
 
 
 def _inside(info: dict[str, object]) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from pcrl_gym.generators.logits import logits_at
 from pcrl_gym.generators.speculative.kv_cache import SharedPrefix, positions
 
 GATES = (0.05, 0.2, 0.5)
-"""Where the derivative is taken, with all gates of a prompt alike."""
+"""Where derivatives are taken by default, with all gates of a prompt alike, for their mean."""
 
 
 def gate_slopes(
@@ -31,12 +31,12 @@ def gate_slopes(
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     owners: Sequence[Sequence[int]],
+    gates: Sequence[Sequence[float]],
     prefix: SharedPrefix | None = None,
 ) -> list[Tensor]:
     """Return how much likelier each piece of causal prompts makes the answers, in nats per token.
 
-    Formula: the mean over `GATES` of `d log p / d g`, with p the geometric mean of the
-    probabilities of an answer's tokens.
+    Formula: `d log p / d g`, with p the geometric mean of the probabilities of an answer's tokens.
 
     Args:
         model: A causal model, outside of inference mode.
@@ -45,6 +45,7 @@ def gate_slopes(
         targets: Token ids of their answers, none empty.
         owners: Per token of a prompt the number of the piece that it belongs to; negative: it is
             always read.
+        gates: Per piece where the derivative is taken, above 0.
         prefix: What all rows begin with, if that has been read; no piece is in it.
 
     Returns:
@@ -54,46 +55,36 @@ def gate_slopes(
     blocks = [[*row[start:], *target[:-1]] for row, target in zip(rows, targets, strict=True)]
     tokens, valid = pad_rows(blocks, ids["pad_token_id"], False, model.device)
     batch, width = tokens.shape
-    pieces = max((max(own, default=-1) for own in owners), default=-1) + 1
+    pieces = max(map(len, gates))
     # Tokens without a piece share a gate behind all others, which stays open.
+    opened = torch.ones(batch, pieces + 1)
     owner = torch.full((batch, width), pieces)
-    for i, own in enumerate(owners):
+    for i, (own, values) in enumerate(zip(owners, gates, strict=True)):
+        opened[i, : len(values)] = torch.as_tensor(values)
         numbers = torch.tensor(own[start:])
         owner[i, : len(numbers)] = torch.where(numbers < 0, pieces, numbers)
-    owner = owner.to(model.device)
+    opened = opened.to(model.device).requires_grad_()
     # Columns of the prefix and of the block; padding behind a row is read by padding alone.
     attended = torch.ones(width, start + width, dtype=torch.bool, device=model.device).tril(start)
     closed = torch.zeros(attended.shape, device=model.device).masked_fill(~attended, float("-inf"))
     itself = torch.eye(width, dtype=torch.bool, device=model.device)
-    present = torch.cat([valid.new_ones(batch, start), valid], dim=1)
-    places = positions(model, present, width)
-    spans = [
-        range(len(block) - len(target), len(block))
-        for block, target in zip(blocks, targets, strict=True)
-    ]
-    wanted = torch.tensor([i for target in targets for i in target], device=model.device)
+    scores = opened.log().gather(1, owner.to(model.device))[:, None, :].masked_fill(itself, 0.0)
+    mask = closed + torch.nn.functional.pad(scores, (start, 0))
     lengths = [len(target) for target in targets]
-    slopes = torch.zeros(batch, pieces + 1, device=model.device)
-    for level in GATES:
-        gates = torch.full_like(slopes, level)
-        gates[:, pieces] = 1.0
-        gates.requires_grad_()
-        scores = gates.log().gather(1, owner)[:, None, :].masked_fill(itself, 0.0)
-        mask = closed + torch.nn.functional.pad(scores, (start, 0))
-        logits, _ = logits_at(
-            model,
-            spans,
-            tokens.shape,
-            input_ids=tokens,
-            attention_mask=mask[:, None].to(model.dtype),
-            past_key_values=prefix.cache(batch) if prefix else None,
-            use_cache=prefix is not None,
-            **places,
-        )
-        chosen = logits.float().log_softmax(-1).gather(-1, wanted[:, None]).squeeze(-1)
-        torch.stack([part.mean() for part in chosen.split(lengths)]).sum().backward()
-        if gates.grad is None or not torch.isfinite(gates.grad).all():
-            raise FloatingPointError("the gradients are not finite")
-        slopes += gates.grad / len(GATES)
-    counts = [max(own, default=-1) + 1 for own in owners]
-    return [row[:count] for row, count in zip(slopes, counts, strict=True)]
+    logits, _ = logits_at(
+        model,
+        [range(len(b) - n, len(b)) for b, n in zip(blocks, lengths, strict=True)],
+        tokens.shape,
+        input_ids=tokens,
+        attention_mask=mask[:, None].to(model.dtype),
+        past_key_values=prefix.cache(batch) if prefix else None,
+        use_cache=prefix is not None,
+        **positions(model, torch.cat([valid.new_ones(batch, start), valid], dim=1), width),
+    )
+    wanted = torch.tensor([i for target in targets for i in target], device=model.device)
+    chosen = logits.float().log_softmax(-1).gather(-1, wanted[:, None]).squeeze(-1)
+    torch.stack([part.mean() for part in chosen.split(lengths)]).sum().backward()
+    slopes = opened.grad
+    if slopes is None or not torch.isfinite(slopes).all():
+        raise FloatingPointError("the gradients are not finite")
+    return [row[: len(values)] for row, values in zip(slopes, gates, strict=True)]

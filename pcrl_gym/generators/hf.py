@@ -12,7 +12,7 @@ import torch
 
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.errors import GeneratorError, PcrlError
-from pcrl_gym.generators.attribution import gate_slopes
+from pcrl_gym.generators.attribution import GATES, gate_slopes
 from pcrl_gym.generators.base import (
     Answer,
     Decided,
@@ -327,6 +327,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         prompts: Sequence[str],
         answers: Sequence[Answer],
         pieces: Sequence[Sequence[tuple[int, int]]],
+        gates: Sequence[NDArray[np.float64]] | None = None,
     ) -> list[NDArray[np.float64]]:
         """Estimate how much likelier each piece of a prompt makes an answer; see `attribution`.
 
@@ -334,6 +335,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             prompts: The texts.
             answers: One answer per prompt, as `generate` returned it.
             pieces: Per prompt character ranges `(start, end)` that do not overlap, such as words.
+            gates: Per prompt the gate of each piece, (pieces,), above 0, where the derivative is
+                taken; None: at each of `attribution.GATES` for all pieces, and their mean.
 
         Returns:
             Per prompt float64 (pieces,), in nats per token of the answer; 0 for an answer without
@@ -352,23 +355,27 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             )
         check_pairs("answer", answers, prompts)
         check_pairs("list of pieces", pieces, prompts)
+        check_pairs("array of gates", pieces if gates is None else gates, prompts)
         check_token_ids(self.model, self.name, answers)
         rows = self._encode(prompts, [len(answer.token_ids) for answer in answers])
         owners = self._codec.owners(prompts, pieces)
         scored = [i for i, answer in enumerate(answers) if answer.token_ids]
         found = [np.zeros(len(own)) for own in pieces]
+        alike = [[np.full(len(own), gate) for own in pieces] for gate in GATES]
+        places = alike if gates is None else [gates]
         # Up to the first piece, whose gates differ.
         firsts = [next((k for k, n in enumerate(own) if n >= 0), len(own)) for own in owners]
         prefix = self._prefix([rows[i][: firsts[i] + 1] for i in scored])
 
         def run(batch: list[int]) -> None:
-            with torch.inference_mode(False), torch.enable_grad():
-                chosen = ([rows[i] for i in batch], [answers[i].token_ids for i in batch])
-                slopes = gate_slopes(
-                    self.model, self._ids, *chosen, [owners[i] for i in batch], prefix
-                )
-            for i, values in zip(batch, slopes, strict=True):
-                found[i][: len(values)] = values.cpu().numpy()
+            read = ([rows[i] for i in batch], [answers[i].token_ids for i in batch])
+            belong = [owners[i] for i in batch]
+            for at in places:
+                own = [at[i] for i in batch]
+                with torch.inference_mode(False), torch.enable_grad():
+                    slopes = gate_slopes(self.model, self._ids, *read, belong, own, prefix)
+                for i, values in zip(batch, slopes, strict=True):
+                    found[i] += values.cpu().numpy() / len(places)
 
         sizes = [len(r) + len(a.token_ids) for r, a in zip(rows, answers, strict=True)]
         unread = self._unread(sizes, prefix)

@@ -85,5 +85,7 @@ def test_other_generators_are_refused() -> None:
     task = make_task(dataset=[Prompt("0", "a b")], generator=generator, tokenizer="micro")
     agent = IntegratedGradientsAgent()
     agent.attach(task)
-    with pytest.raises(ValueError, match=r"need a model of the transformers library.*counting"):
+    with pytest.raises(
+        ValueError, match=r"gradients need a model of the transformers library.*counting"
+    ):
         agent.act(*task.begin(task.episodes[:]))
