@@ -67,8 +67,8 @@ standings: $(INSTALLED)
 INSTRUCT_RATED := random truncation self_information perplexity leave_one_out
 standings-instruct: install-smollm2
 	$(BENCHMARKS) run --suite instruct --agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) \
-		search:budget=64,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct
-	$(BIN)/python -m benchmarks analyse rates $(STANDINGS)/instruct --rates 0.1 0.2 0.3 0.4 0.5 0.6 --agents $(INSTRUCT_RATED)
+		search:budget=32,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct
+	$(BIN)/python -m benchmarks analyse rates $(STANDINGS)/instruct --rates 0.1 0.25 0.4 0.6 --agents $(INSTRUCT_RATED)
 	$(call publish,instruct)
 
 # Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
