@@ -1,4 +1,4 @@
-"""Command line: `pcrl-gym compress` shortens prompts; `calibrate` certifies it, `demo` shows it."""
+"""Command line: `pcrl-gym compress` shortens prompts; `calibrate`, `audit`, `demo` look at it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pcrl_gym.cli_tools import add_commands, make_app, run_app
 _COMMANDS = {
     "pcrl_gym.compressor.commands.compress:compress": "--rate 0.3 prompts.txt > shorter.txt",
     "pcrl_gym.compressor.commands.calibrate:calibrate": "prompts.jsonl --generator gpt2 --out safe",
+    "pcrl_gym.audit.command:audit": "micro --rate 0.2 --html audit.html",
     "pcrl_gym.demo.command:demo": "--model micro runs/compressor",
 }
 _TEXTS = ("--force-keep", "--keep")

@@ -1,4 +1,4 @@
-"""Differentiable masking: relaxed masks keep their budgets, and gradients teach which words count."""
+"""Differentiable masking: masks keep their budgets, and gradients teach which words count."""
 
 from __future__ import annotations
 

@@ -1,0 +1,110 @@
+"""The flip audit of agents: of how many pairs of prompts do they lose what decides the answer?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents.base import Agent, optional
+from benchmarks.analyses.analysis import Analysis, Table, write_analysis
+from benchmarks.records import RunFolder
+from benchmarks.suites import suite_of
+from pcrl_gym.audit.audit import Audit, audit, default_pairs
+from pcrl_gym.audit.pairs import FlipPair
+from pcrl_gym.cli_tools import Names
+from pcrl_gym.episodes.episode import overlapping
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pcrl_gym.envs.task import Task
+    from pcrl_gym.episodes.episode import Episode
+
+_BATCH = 64
+_NOTE = (
+    "Pairs of prompts differ in one thing that changes the right answer. A flip: an agent leaves "
+    "the same words of both, or loses a word that only the first one has. Saved: share of the "
+    "characters. See pcrl_gym.audit."
+)
+
+
+def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analysis:
+    """Audit agents under the rules of a result folder, and write the analysis into the folder.
+
+    Agents that learn are those that the folder trained, with its first seed.
+
+    Args:
+        folder: Result folder.
+        agents: Names as for a run; none that asks the generator.
+        device: Where a generator runs by which agents rank units.
+    """
+    from benchmarks.roster import find_agents
+    from benchmarks.training import from_run
+    from pcrl_gym.envs.task import make_task
+    from pcrl_gym.prompts.prompt import Prompt
+
+    source = RunFolder(folder)
+    entries = find_agents(agents)
+    if oracles := [entry.name for entry in entries if entry.oracle]:
+        raise ValueError(f"{', '.join(oracles)} ask the generator for answers; leave them out")
+    suite = suite_of(source.settings)
+    pairs = default_pairs()
+    prompts = [
+        Prompt(f"{number}:{side}", text)
+        for number, pair in enumerate(pairs)
+        for side, text in enumerate((pair.first, pair.second))
+    ]
+    here = [from_run(e, source, suite.seeds) if e.trainable else e for e in entries]
+    task = make_task(**suite.task_options() | {"dataset": prompts, "device": device})
+    audits = []
+    for entry in here:
+        agent = entry.load(entry.policies[0].weights) if entry.policies else entry.build(0)
+        audits.append(audit_agent(agent, entry.name, task, pairs))
+    return write_analysis(source.path, analyse(audits))
+
+
+def audit_agent(agent: Agent, name: str, task: Task, pairs: Sequence[FlipPair]) -> Audit:
+    """Audit what an agent leaves of the user's part of a task's prompts, two for each pair."""
+    optional(agent, "attach")(task)
+    shorter = {}
+    for start in range(0, len(task.episodes), _BATCH):
+        episodes = task.episodes[start : start + _BATCH]
+        masks = agent.act(*task.begin(episodes))
+        for episode, mask in zip(episodes, masks, strict=True):
+            shorter[episode.prompt.instruction] = _users_part(episode, mask)
+    return audit(shorter.__getitem__, name, pairs)
+
+
+def _users_part(episode: Episode, mask: npt.NDArray[np.int8]) -> str:
+    """Return what a mask leaves of a prompt, without the template's own text."""
+    templates = overlapping(len(episode.text), episode.spans, episode.fixed)
+    kept = zip(episode.spans, episode.kept(mask) & ~templates, strict=True)
+    return "".join(episode.text[start:end] for (start, end), keep in kept if keep)
+
+
+def analyse(audits: Sequence[Audit]) -> Analysis:
+    """Return a table of all classes and one of each agent."""
+    import pandas
+
+    rows = [
+        {
+            "agent": found.name,
+            "class": row.kind,
+            "pairs": row.pairs,
+            "flips": row.failed,
+            "share": row.share,
+            "low": row.interval[0],
+            "high": row.interval[1],
+            "saved": row.saved,
+        }
+        for found in audits
+        for row in found.rows
+    ]
+    frame = pandas.DataFrame(rows)
+    whole = frame[frame["class"] == "all"].drop(columns="class").sort_values("share")
+    tables = {"all classes": Table.of(whole)}
+    for name, own in frame.groupby("agent", sort=False):
+        tables[str(name)] = Table.of(own.drop(columns="agent"))
+    return Analysis("audit", "Flip audit", _NOTE, tables)

@@ -1,0 +1,215 @@
+"""Does a compressor lose what must not be lost? Its failures on pairs, by class."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+from pcrl_gym.audit.pairs import FlipPair, fault, written_pairs
+from pcrl_gym.audit.procedural import procedural_pairs
+from pcrl_gym.progress import progress_bar
+
+PROCEDURAL = 2_000
+"""Pairs from micro's families, beside those that were written by hand."""
+
+Compress = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A pair that a compressor fails; see `pairs.fault`."""
+
+    pair: FlipPair
+    first: str  # what it left of the first prompt
+    second: str
+    fault: str  # "same" or "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """The pairs of one class."""
+
+    kind: str
+    pairs: int
+    failed: int
+    saved: float  # share of the characters, over all prompts
+
+    @property
+    def share(self) -> float:
+        """Share of the pairs that fail."""
+        return self.failed / self.pairs
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the share; see `wilson_interval`."""
+        return wilson_interval(self.failed, self.pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        name: What was audited.
+        rows: By class, then one of the name "all".
+        failures: The pairs that fail.
+    """
+
+    name: str
+    rows: tuple[AuditRow, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def total(self) -> AuditRow:
+        """The row of all pairs."""
+        return self.rows[-1]
+
+    @property
+    def badge(self) -> str:
+        """One line for a README."""
+        total = self.total
+        return f"flip audit: {total.failed} of {total.pairs:,} ({100 * total.share:.1f} %)"
+
+    def __str__(self) -> str:
+        """Write the table."""
+        head = f"{'class':10} {'pairs':>6} {'flips':>6} {'share':>7}   95 % interval   saved"
+        lines = [
+            f"{row.kind:10} {row.pairs:6} {row.failed:6} {100 * row.share:5.1f} %   "
+            f"{100 * row.interval[0]:4.1f} to {100 * row.interval[1]:5.1f} %"
+            f"  {100 * row.saved:4.0f} %"
+            for row in self.rows
+        ]
+        return "\n".join([self.name, head, *lines, ""])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "name": self.name,
+            "badge": self.badge,
+            "classes": [
+                {
+                    "class": row.kind,
+                    "pairs": row.pairs,
+                    "flips": row.failed,
+                    "share": row.share,
+                    "interval": list(row.interval),
+                    "saved": row.saved,
+                }
+                for row in self.rows
+            ],
+            "failures": [
+                {
+                    "class": failure.pair.kind,
+                    "source": failure.pair.source,
+                    "first": failure.pair.first,
+                    "second": failure.pair.second,
+                    "compressed_first": failure.first,
+                    "compressed_second": failure.second,
+                    "fault": failure.fault,
+                }
+                for failure in self.failures
+            ],
+        }
+
+
+def default_pairs() -> list[FlipPair]:
+    """Return all pairs that were written by hand, and `PROCEDURAL` from micro's families."""
+    return [*written_pairs(), *procedural_pairs(PROCEDURAL)]
+
+
+def audit(
+    compress: Compress,
+    name: str,
+    pairs: Sequence[FlipPair] | None = None,
+    *,
+    progress: bool = False,
+) -> Audit:
+    """Compress both prompts of each pair and count the pairs that fail; see `pairs.fault`.
+
+    Args:
+        compress: From a prompt to a shorter one.
+        name: What tables call it.
+        pairs: At least one; None: `default_pairs`.
+        progress: Whether a bar shows how far it is.
+
+    Raises:
+        ValueError: If there are no pairs, or what comes back is not a text.
+
+    Example:
+        >>> pair = FlipPair("not", "Name fruits that are not sweet", "Name fruits that are sweet")
+        >>> print(audit(lambda text: text.replace("not ", ""), "bold", [pair]).badge)
+        flip audit: 1 of 1 (100.0 %)
+    """
+    chosen = default_pairs() if pairs is None else list(pairs)
+    if not chosen:
+        raise ValueError("an audit needs at least one pair")
+    failures = []
+    counts: dict[str, list[int]] = {}  # by class: pairs, failures, characters before and after
+    with progress_bar(total=len(chosen), desc=f"audit {name}", disable=not progress) as bar:
+        for pair in chosen:
+            first, second = (_text(compress(text), name) for text in (pair.first, pair.second))
+            found = fault(pair, first, second)
+            if found is not None:
+                failures.append(Failure(pair, first, second, found))
+            before, after = len(pair.first + pair.second), len(first + second)
+            for kind in (pair.kind, "all"):
+                new = (1, int(found is not None), before, after)
+                old = counts.get(kind, [0] * len(new))
+                counts[kind] = [a + b for a, b in zip(old, new, strict=True)]
+            bar.update()
+    everywhere = counts.pop("all")
+    rows = tuple(
+        AuditRow(kind, n, failed, 1 - after / max(before, 1))
+        for kind, (n, failed, before, after) in [*counts.items(), ("all", everywhere)]
+    )
+    return Audit(name, rows, tuple(failures))
+
+
+def wilson_interval(failed: int, pairs: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a share by Wilson (1927), https://doi.org/10.2307/2276774.
+
+    Formula, with p the share, n the pairs and z the normal quantile:
+    `(p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)`.
+
+    Example:
+        >>> [round(end, 3) for end in wilson_interval(1, 10)]
+        [0.018, 0.404]
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, extra = failed / pairs, z * z / pairs
+    middle = (share + extra / 2) / (1 + extra)
+    width = z * (share * (1 - share) / pairs + extra / (4 * pairs)) ** 0.5 / (1 + extra)
+    return max(0.0, middle - width), min(1.0, middle + width)
+
+
+def find_function(spec: str) -> Callable[..., Any]:
+    """Return what `module:function` names; of a class, the method `compress` of an object of it.
+
+    Raises:
+        ValueError: If there is no such module or function, or it cannot be called.
+    """
+    module_name, _, name = spec.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), name, None)
+    except ModuleNotFoundError as error:
+        # A module that exists but misses one of its own imports has to say so itself.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"{spec!r}: there is no module {module_name!r} on the path") from error
+    if isinstance(found, type):
+        found = getattr(found(), "compress", None)
+    if not callable(found):
+        raise ValueError(
+            f"{spec!r}: expected a function from text to text, or a class with a method 'compress'"
+        )
+    made: Callable[..., Any] = found
+    return made
+
+
+def _text(compressed: Any, name: str) -> str:
+    if not isinstance(compressed, str):
+        raise ValueError(f"{name} returned {type(compressed).__name__}, expected a text")
+    return compressed

@@ -1,0 +1,73 @@
+"""An audit as one page of HTML."""
+
+from __future__ import annotations
+
+from html import escape
+
+from pcrl_gym.audit.audit import Audit
+
+_SHOWN = 200
+"""Failures on the page; JSON holds all of them."""
+
+_COLUMNS = ("pairs", "flips", "share", "95 % interval", "characters saved")
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; }
+th, td { text-align: left; vertical-align: top; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+"""
+
+
+def audit_page(audit: Audit) -> str:
+    """Return a page with the table of classes and the first failures."""
+    numbers = "".join(f'<th class="number">{name}</th>' for name in _COLUMNS)
+    rows = "".join(
+        f"<tr><td>{escape(row.kind)}</td>"
+        + "".join(
+            f'<td class="number">{cell}</td>'
+            for cell in (
+                row.pairs,
+                row.failed,
+                f"{100 * row.share:.1f} %",
+                f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f} %",
+                f"{100 * row.saved:.0f} %",
+            )
+        )
+        + "</tr>\n"
+        for row in audit.rows
+    )
+    shown = audit.failures[:_SHOWN]
+    failures = "".join(
+        "<tr>"
+        + "".join(
+            f"<td>{cell}</td>"
+            for cell in (
+                escape(one.pair.kind),
+                f"{escape(one.pair.first)}<br>{escape(one.pair.second)}",
+                f"{escape(one.first)}<br>{escape(one.second)}",
+                escape(one.fault),
+            )
+        )
+        + "</tr>\n"
+        for one in shown
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Flip audit of {escape(audit.name)}</title>
+<style>{_STYLE}</style></head>
+<body>
+<h1>Flip audit of {escape(audit.name)}</h1>
+<p>Each pair holds two prompts that differ in one thing, which changes the right answer. A
+compressor fails a pair if it leaves the same words of both ("same"), or loses a word that only the
+first prompt has ("lost").</p>
+<table>
+<tr><th>class</th>{numbers}</tr>
+{rows}</table>
+<h2>{len(shown)} of {len(audit.failures)} failures</h2>
+<table>
+<tr><th>class</th><th>prompts</th><th>compressed</th><th>fault</th></tr>
+{failures}</table>
+</body>
+</html>
+"""

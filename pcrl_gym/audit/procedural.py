@@ -1,0 +1,147 @@
+"""Pairs from micro's task families, whose answers differ by construction."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from functools import cache
+from itertools import combinations, cycle
+from random import Random
+
+from pcrl_gym.audit.pairs import FlipPair, decisive_words
+from pcrl_gym.micro import lexicon as lx
+from pcrl_gym.micro.families import FAMILIES, Family
+from pcrl_gym.micro.tasks import SEED
+from pcrl_gym.micro.wording import (
+    Phrasing,
+    choices,
+    filler_words,
+    input_words,
+    task_words,
+    write_out,
+)
+
+# What the ops of a family differ in; other families' ops are no function words or amounts.
+_KINDS = {
+    "all_but": "except", "filter": "not", "with_without": "not", "before_after": "order",
+    "between": "limit", "up_to": "limit", "count_category": "not", "add_word": "order",
+    "insert": "order", "two_lists": "not", "arithmetic": "order", "extremum": "limit",
+    "over_under": "limit", "at_most": "limit", "sort_numbers": "order", "count_range": "limit",
+    "alphabetical": "order", "if_present": "not", "unless": "except", "is_in": "not",
+    "is_kind": "not", "day": "order", "month": "order", "pick_end": "order", "first_n": "order",
+    "letter_case": "format", "number_words": "format",
+}  # fmt: skip
+# Slots that may have another value for the same input, and what changes then.
+_SLOTS = {
+    "first_n": ("n", "number"), "nth": ("nth", "number"), "repeat_times": ("n", "number"),
+    "arithmetic": ("a", "number"), "with_without": ("x", "name"), "before_after": ("x", "name"),
+    "day": ("x", "name"), "month": ("x", "name"), "add_word": ("x", "name"),
+}  # fmt: skip
+_NEGATIONS = {"not", "without", "but not", "is not", "not in", "unless"}
+_MAX_CHANGED = 2  # words
+_BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def procedural_pairs(count: int, seed: int = 0) -> list[FlipPair]:
+    """Return distinct pairs, about as many of each class; equal seeds give equal pairs.
+
+    Both prompts of a pair have the same input, filler and synonyms.
+
+    Args:
+        count: How many.
+        seed: Of all draws.
+    """
+    rng = Random(f"{SEED}:audit:{seed}")
+    sources: dict[str, list[tuple[Family, str]]] = {}
+    for name, kind in _KINDS.items():
+        if _twins(_BY_NAME[name]):
+            sources.setdefault(kind, []).append((_BY_NAME[name], ""))
+    for name, (slot, kind) in _SLOTS.items():
+        sources.setdefault(kind, []).append((_BY_NAME[name], slot))
+    found: dict[FlipPair, None] = {}
+    kinds = cycle(sources)
+    while len(found) < count:
+        kind = next(kinds)
+        family, slot = rng.choice(sources[kind])
+        found |= dict.fromkeys(_draw(family, slot, kind, rng))
+    return list(found)
+
+
+def _draw(family: Family, slot: str, kind: str, rng: Random) -> Iterator[FlipPair]:
+    """Yield a pair of a family, or nothing where the answers or the words do not differ."""
+    drawn, worded = rng.getrandbits(64), rng.getrandbits(64)
+    if slot:
+        op = rng.choice(family.ops)
+        task = family.make(Random(drawn), op)
+        phrasing = rng.choice([p for p in choices(family, op, None) if f"{{{slot}}}" in p.text])
+        old = task.slots[slot]
+        others = [v for v in _alternatives(family.name, task.slots, task.input) if v != old]
+        sides = [(phrasing, op, task.slots | {slot: value}) for value in (old, rng.choice(others))]
+        given = task.input
+    else:
+        first, second = rng.choice(_twins(family))
+        ops = (first[0], second[0])
+        one, other = (family.make(Random(drawn), op) for op in ops)
+        if one.answer == other.answer or one.input != other.input or one.slots != other.slots:
+            return
+        sides = [(first[1], ops[0], one.slots), (second[1], ops[1], one.slots)]
+        given = one.input
+    before = filler_words("<", rng) if rng.random() < 0.5 else []
+    after = filler_words(">", rng) if rng.random() < 0.5 else []
+    items = input_words(given, rng) if given else []
+    texts = [
+        write_out([*before, *task_words(phrasing, slots, op, Random(worded)), *after, *items])
+        for phrasing, op, slots in sides
+    ]
+    if 0 < _changed(*(text.split() for text in texts)) <= _MAX_CHANGED:
+        pair = FlipPair(kind, *texts, f"micro:{family.name}")
+        swapped = FlipPair(kind, *texts[::-1], pair.source)
+        # What must not be lost stands in the first prompt; families name a negation last.
+        negated = not slot and family.ops[-1] in _NEGATIONS
+        yield swapped if negated or not decisive_words(pair) else pair
+
+
+def _alternatives(family: str, slots: dict[str, str], given: list[str] | str) -> list[str]:
+    """Return what may stand in a slot for the same input; each gives another answer."""
+    if family == "nth":
+        return list(lx.ORDINALS[1:5])
+    if family == "first_n":
+        written = slots["n"].isdigit()
+        return [str(n) if written else lx.NUMBER_WORDS[n] for n in (2, 3, 4)]
+    if family == "repeat_times":
+        written = slots["n"].isdigit()
+        return [str(n) if written else lx.NUMBER_WORDS[n] for n in range(3, 19)]
+    if family == "arithmetic":
+        return [str(n) for n in range(int(slots["b"]) + 1, 21)]
+    if family == "day":
+        return list(lx.DAYS)
+    if family == "month":
+        return list(lx.MONTHS)
+    if family == "add_word":
+        return [word for word in lx.ITEMS if word not in given]
+    return list(given[1:-1])  # items that have one before and one behind them
+
+
+@cache
+def _twins(family: Family) -> list[tuple[tuple[str, Phrasing], tuple[str, Phrasing]]]:
+    """Return phrasings for two ops of a family that differ in a few words, each with its op."""
+    asked = [(op, phrasing) for op in family.ops for phrasing in choices(family, op, None)]
+    return [
+        (one, other)
+        for one, other in combinations(asked, 2)
+        if one[0] != other[0]
+        and (
+            (one[1] == other[1] and "{op}" in one[1].text)
+            or 0 < _changed(one[1].text.split(), other[1].text.split()) <= _MAX_CHANGED
+        )
+    ]
+
+
+def _changed(one: list[str], other: list[str]) -> int:
+    """Return how many words differ, if they stand side by side; else many."""
+    steps = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
+    changes = [step for step in steps if step[0] != "equal"]
+    if len(changes) != 1:
+        return 0 if not changes else len(one) + len(other)
+    _, a, b, c, d = changes[0]
+    return max(b - a, d - c)
