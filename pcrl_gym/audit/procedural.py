@@ -77,25 +77,23 @@ def _draw(family: Family, slot: str, kind: str, rng: Random) -> Iterator[FlipPai
         old = task.slots[slot]
         others = [v for v in _alternatives(family.name, task.slots, task.input) if v != old]
         sides = [(phrasing, op, task.slots | {slot: value}) for value in (old, rng.choice(others))]
-        given = task.input
     else:
         first, second = rng.choice(_twins(family))
         ops = (first[0], second[0])
-        one, other = (family.make(Random(drawn), op) for op in ops)
-        if one.answer == other.answer or one.input != other.input or one.slots != other.slots:
+        task, flipped = (family.make(Random(drawn), op) for op in ops)
+        if task.answer == flipped.answer or task[:2] != flipped[:2]:  # slots and input
             return
-        sides = [(first[1], ops[0], one.slots), (second[1], ops[1], one.slots)]
-        given = one.input
+        sides = [(first[1], ops[0], task.slots), (second[1], ops[1], task.slots)]
     before = filler_words("<", rng) if rng.random() < 0.5 else []
     after = filler_words(">", rng) if rng.random() < 0.5 else []
-    items = input_words(given, rng) if given else []
-    texts = [
+    items = input_words(task.input, rng) if task.input else []
+    one, other = [
         write_out([*before, *task_words(phrasing, slots, op, Random(worded)), *after, *items])
         for phrasing, op, slots in sides
     ]
-    if 0 < _changed(*(text.split() for text in texts)) <= _MAX_CHANGED:
-        pair = FlipPair(kind, *texts, f"micro:{family.name}")
-        swapped = FlipPair(kind, *texts[::-1], pair.source)
+    if 0 < _changed(one.split(), other.split()) <= _MAX_CHANGED:
+        pair = FlipPair(kind, one, other, f"micro:{family.name}")
+        swapped = FlipPair(kind, other, one, pair.source)
         # What must not be lost stands in the first prompt; families name a negation last.
         negated = not slot and family.ops[-1] in _NEGATIONS
         yield swapped if negated or not decisive_words(pair) else pair

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pcrl_gym.generators.batching import pad_rows
@@ -31,7 +33,7 @@ def gate_slopes(
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     owners: Sequence[Sequence[int]],
-    gates: Sequence[Sequence[float]],
+    gates: Sequence[Sequence[float] | NDArray[np.float64]],
     prefix: SharedPrefix | None = None,
 ) -> list[Tensor]:
     """Return how much likelier each piece of causal prompts makes the answers, in nats per token.
