@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from gymnasium.vector import VectorEnv
 
 from pcrl_gym.compressor.selection import drop_highest as drop_highest
 from pcrl_gym.errors import did_you_mean
-from pcrl_gym.spec_strings import check_names, check_settings, parse_spec
+from pcrl_gym.spec_strings import check_names, check_settings, find_object, parse_spec
 
 Observations = Mapping[str, np.ndarray]
 Infos = Sequence[Mapping[str, Any]]
@@ -190,16 +189,7 @@ def agent_class(spec: str) -> type[Agent]:
     if not colon or not module_name or not class_name:
         hint = did_you_mean(spec, list(AGENTS))
         raise ValueError(f"unknown agent {spec!r}{hint} (or module:Class)")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # A module that exists but misses one of its own imports has to say so itself.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(
-            f"agent {spec!r}: there is no module {module_name!r} on the Python path"
-        ) from error
-    cls = getattr(module, class_name, None)
+    cls = find_object(AGENTS.get(spec, spec), "agent")
     if not isinstance(cls, type) or not callable(getattr(cls, "act", None)):
         raise ValueError(
             f"agent {spec!r}: {module_name} has no class {class_name!r} with a method 'act'"

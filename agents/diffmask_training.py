@@ -17,7 +17,7 @@ from agents.word_masks import grouped_logits
 from pcrl_gym.compressor.network import KeepNetwork
 
 MIN_GATE = 0.01
-"""Gate of a dropped word; at 0 its derivative would be infinite."""
+"""Gate of a dropped word; `log 0` has no derivative."""
 
 
 def relaxed_masks(logits: Tensor, valid: Tensor, temperature: float, rates: Tensor) -> Tensor:
@@ -77,8 +77,7 @@ class DiffMaskLearner(Learner):
         self._config = config
         self._seed = seed
         self._device = next(network.parameters()).device
-        trained = [p for p in network.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
+        self._optimizer = self._adamw(config.lr, config.weight_decay)
 
     def update(self, used: float) -> Figures:
         """Relax a mask for each of the next prompts, and take one gradient step."""
@@ -116,9 +115,8 @@ class DiffMaskLearner(Learner):
         paid = torch.where(rates.isnan(), config.ratio_weight, 0.0) * dropped
         loss = -((slopes * masks).sum(1) + paid).mean()
         self._descend(loss, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
-        figures = {
-            "episodes": float(len(episodes)),
-            "drop_rate": float(dropped[rates.isnan()].detach().mean().nan_to_num()),
-        }
+        figures = {"episodes": float(len(episodes)), "loss": float(loss.detach())}
+        if bool(rates.isnan().any()):
+            figures["drop_rate"] = float(dropped[rates.isnan()].detach().mean())
         check_finite(figures, self.network)
         return figures

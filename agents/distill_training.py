@@ -47,8 +47,7 @@ class DistillLearner(Learner):
         self._config = config
         self._seed = seed
         self._device = next(network.parameters()).device
-        trained = [p for p in network.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
+        self._optimizer = self._adamw(config.lr, config.weight_decay)
         # Not drawn with the training's seed, so that all seeds share what was measured.
         count = len(self._task.episodes)
         self._prompts = np.random.default_rng(0).permutation(count)[: config.prompts]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agents.costs import CostAgent, Costs, Groups, group_spans, kept_costs
+from pcrl_gym.generators.attribution import GATES
 from pcrl_gym.generators.hf import HFGenerator
 
 if TYPE_CHECKING:
@@ -26,17 +27,18 @@ def attributions(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) ->
         ValueError: If the generator is no causal model of the transformers library in this process.
         GeneratorError: If the generator fails.
     """
-    return kept_costs("attributions", _measured, scorer, episodes, groups)
+    return kept_costs(f"attributions at {GATES}", _measured, scorer, episodes, groups)
 
 
 def local_model(scorer: Scorer) -> HFGenerator:
     """Return the generator, or raise `ValueError` if it gives no gradients."""
-    if not isinstance(scorer.generator, HFGenerator):
+    generator = scorer.generator
+    if not isinstance(generator, HFGenerator) or not generator.gives_attributions:
         raise ValueError(
-            "gradients need a model of the transformers library in this process, got "
-            f"{scorer.generator.name!r}; leave_one_out takes any generator with log-likelihoods"
+            "gradients need a causal model of the transformers library in this process whose cache "
+            f"can be continued, got {generator.name!r}"
         )
-    return scorer.generator
+    return generator
 
 
 def _measured(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Costs:

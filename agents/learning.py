@@ -39,10 +39,11 @@ class Learner(ABC):
 
     @abstractmethod
     def update(self, used: float) -> Figures:
-        """Collect masks and their rewards, and learn from them; schedules follow the share `used`.
+        """Learn from the next prompts; schedules follow the share `used` of the budget."""
 
-        XX
-        """
+    def _adamw(self, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        return torch.optim.AdamW(trained, lr, weight_decay=weight_decay)
 
     def _descend(self, loss: Tensor, lr: float, max_grad_norm: float) -> None:
         """Take one step of the optimizer down the gradient of a loss, and count the update."""

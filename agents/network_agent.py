@@ -44,7 +44,8 @@ class NetworkConfig:
             environment's policy tokenizer. "auto" is "micro-seq2seq" where the policy tokenizer is
             micro's, else "small".
         start: Folder of a trained agent, such as `best` of a training, or of an exported policy,
-            from whose network the training starts; None: from a new head on the encoder.
+            from whose network the training starts, as it is; the other settings of the network do
+            not apply. None: from a new head on the encoder.
         freeze_encoder: Whether only the head learns.
         head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
         hidden_size: Width of the small encoder.
@@ -71,8 +72,8 @@ class NetworkConfig:
         check_fields(self, type(self).__name__)
         if self.start is not None and self.encoder != "auto":
             raise ValueError(
-                f"start={self.start!r} has an encoder of its own: leave out encoder, which is "
-                f"{self.encoder!r}"
+                f"start={self.start!r} has an encoder of its own: set encoder=auto, got "
+                f"encoder={self.encoder!r}"
             )
 
 
@@ -231,11 +232,15 @@ class NetworkAgent(ABC):
         name = config.encoder
         if config.start is not None:
             name = config.start
-        elif name == "auto":
-            name = "micro-seq2seq" if _speaks_micro(env) else "small"
-        if config.start is not None:
             network = KeepNetwork.from_pretrained(config.start)
+            if network.freeze_encoder != config.freeze_encoder:
+                raise ValueError(
+                    f"the network in {config.start} was trained with freeze_encoder="
+                    f"{network.freeze_encoder}: set the same here"
+                )
         else:
+            if name == "auto":
+                name = "micro-seq2seq" if _speaks_micro(env) else "small"
             network = KeepNetwork(
                 small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
                 if name == "small"

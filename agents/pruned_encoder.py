@@ -14,11 +14,13 @@ from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pcrl_gym.compressor.network import pretrained_encoder
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
+from pcrl_gym.generators.base import check_integer
 from pcrl_gym.storage.atomic import replace_folder
 
 
@@ -37,15 +39,21 @@ def prune_encoder(
             are kept in any case.
 
     Raises:
-        ValueError: If there is no such encoder, it has fewer layers or another tokenizer, or the
-            folder exists.
+        ValueError: If there is no such encoder, it has fewer layers or another tokenizer, a number
+            is below 1, or the folder exists.
+
+    Example:
+        >>> prune_encoder("google-bert/bert-base-uncased", "small", texts, layers=2)
+        ... # doctest: +SKIP
     """
+    check_integer("layers", layers, 1)
+    check_integer("min_count", min_count, 1)
     out = Path(out)
     if out.exists():
         raise ValueError(f"{out} exists: give another folder, or remove it")
     tokenizer, encoder = load_tokenizer(source), pretrained_encoder(source)
     blocks = getattr(getattr(encoder, "encoder", None), "layer", None)
-    if not isinstance(blocks, nn.ModuleList) or not 1 <= layers <= len(blocks):
+    if not isinstance(blocks, nn.ModuleList) or layers > len(blocks):
         have = f"has {len(blocks)} layers" if isinstance(blocks, nn.ModuleList) else "is none"
         raise ValueError(
             f"expected an encoder like BERT of {layers} or more layers: {source} {have}"
@@ -80,21 +88,31 @@ def _pruned_tokenizer(
     counts = Counter(
         i for encoding in TextEncoder(tokenizer).encodings(list(texts)) for i in encoding.ids
     )
-    special = {token["content"] for token in state["added_tokens"]}
     vocabulary: Mapping[str, int] = model["vocab"]
+    special = {token["content"] for token in state["added_tokens"]}
+    if outside := sorted(special - set(vocabulary)):
+        raise ValueError(f"expected added tokens of the WordPiece vocabulary, got {outside}")
     mark = model["continuing_subword_prefix"]
     kept = sorted(
         (old, token)
         for token, old in vocabulary.items()
         if counts[old] >= min_count or token in special or len(token.removeprefix(mark)) == 1
     )
-    model["vocab"] = {token: new for new, (_, token) in enumerate(kept)}
+    ids = model["vocab"] = {token: new for new, (_, token) in enumerate(kept)}
     for token in state["added_tokens"]:
-        token["id"] = model["vocab"][token["content"]]
-    for token in (state["post_processor"] or {}).get("special_tokens", {}).values():
-        token["ids"] = [model["vocab"][name] for name in token["tokens"]]
+        token["id"] = ids[token["content"]]
+    # Whatever kind it is of, what it puts around a text is all that is used of it.
+    around = tokenizer.convert_ids_to_tokens(tokenizer("")["input_ids"])
+    before = around[: len(around) - len(around) // 2]
+    state["post_processor"] = None
+    backend = Tokenizer.from_str(json.dumps(state))
+    if around:
+        backend.post_processor = TemplateProcessing(
+            single=[*before, "$A", *around[len(before) :]],
+            special_tokens=[(token, ids[token]) for token in dict.fromkeys(around)],
+        )
     pruned = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        tokenizer_object=backend,
         model_max_length=tokenizer.model_max_length,
         **tokenizer.special_tokens_map,
     )

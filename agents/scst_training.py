@@ -67,8 +67,7 @@ class SCSTLearner(Learner):
         self._config = config
         self._seed = seed
         self._device = next(network.parameters()).device
-        trained = [p for p in network.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
+        self._optimizer = self._adamw(config.lr, config.weight_decay)
         self._steering = EntropySteering(config.entropy_coefficient, config.final_entropy)
 
     def update(self, used: float) -> Figures:

@@ -1,4 +1,4 @@
-"""Command line: `pcrl-gym compress` shortens prompts; `calibrate`, `audit`, `demo` look at it."""
+"""Command line: `pcrl-gym compress` shortens prompts; `calibrate`, `audit` and `demo` check it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0 done, also if the reader of the output closed it early; 1 a line of the
-        input cannot be read or compressed, or the demo failed; 2 wrong use: arguments, missing
-        files, unknown models, extras not installed; 130 interrupted.
+        input cannot be read or compressed, the demo failed, or an audit found too many flips; 2
+        wrong use: arguments, missing files, unknown models, extras not installed; 130 interrupted.
     """
     words = sys.argv[1:] if arguments is None else arguments
     # A hyphen stands for the default file, and would be read as an option.

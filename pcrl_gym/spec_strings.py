@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import json
 import typing
@@ -13,6 +14,32 @@ from pcrl_gym.errors import did_you_mean
 
 _OPENING = ('"', "[", "{")
 _PYTHON = {"True": True, "False": False, "None": None}
+
+
+def find_object(spec: str, what: str) -> Any:
+    """Return the object that `module:name` stands for, None if the module has none of the name.
+
+    Raises:
+        ValueError: If there is no such module, or the form is another one; `what` it was to be
+            stands in the message.
+
+    Example:
+        >>> find_object("json:dumps", "function")([])
+        '[]'
+    """
+    module_name, _, name = spec.partition(":")
+    if not module_name or not name:
+        raise ValueError(f"{what} {spec!r}: expected module:name")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that exists but misses one of its own imports has to say so itself.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"{what} {spec!r}: there is no module {module_name!r} on the Python path"
+        ) from error
+    return getattr(module, name, None)
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from agents.base import Agent, optional
 from benchmarks.analyses.analysis import Analysis, Table, write_analysis
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
-from pcrl_gym.audit.audit import Audit, audit, default_pairs
+from pcrl_gym.audit.flips import Audit, audit, default_pairs
 from pcrl_gym.audit.pairs import FlipPair
 from pcrl_gym.cli_tools import Names
 from pcrl_gym.episodes.episode import overlapping
@@ -48,7 +48,9 @@ def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analys
     source = RunFolder(folder)
     entries = find_agents(agents)
     if oracles := [entry.name for entry in entries if entry.oracle]:
-        raise ValueError(f"{', '.join(oracles)} ask the generator for answers; leave them out")
+        raise ValueError(
+            f"agents that ask the generator cannot be audited: {', '.join(oracles)}; leave them out"
+        )
     suite = suite_of(source.settings)
     pairs = default_pairs()
     prompts = [
@@ -57,7 +59,10 @@ def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analys
         for side, text in enumerate((pair.first, pair.second))
     ]
     here = [from_run(e, source, suite.seeds) if e.trainable else e for e in entries]
-    task = make_task(**suite.task_options() | {"dataset": prompts, "device": device})
+    own = {"dataset": prompts, "columns": None, "device": device}
+    task = make_task(**suite.task_options() | own)
+    left_out = {number.partition(":")[0] for number in task.skipped_prompts}
+    pairs = [pair for number, pair in enumerate(pairs) if str(number) not in left_out]
     audits = []
     for entry in here:
         agent = entry.load(entry.policies[0].weights) if entry.policies else entry.build(0)
@@ -88,21 +93,9 @@ def analyse(audits: Sequence[Audit]) -> Analysis:
     """Return a table of all classes and one of each agent."""
     import pandas
 
-    rows = [
-        {
-            "agent": found.name,
-            "class": row.kind,
-            "pairs": row.pairs,
-            "flips": row.failed,
-            "share": row.share,
-            "low": row.interval[0],
-            "high": row.interval[1],
-            "saved": row.saved,
-        }
-        for found in audits
-        for row in found.rows
-    ]
-    frame = pandas.DataFrame(rows)
+    frame = pandas.DataFrame(
+        {"agent": found.name} | row.to_dict() for found in audits for row in found.rows
+    )
     whole = frame[frame["class"] == "all"].drop(columns="class").sort_values("share")
     tables = {"all classes": Table.of(whole)}
     for name, own in frame.groupby("agent", sort=False):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
@@ -35,39 +38,47 @@ def audit(
             a policy: `micro`, a folder, a hub id.
         rate: Share to drop; passed on to a policy, and to a function that takes `rate`.
         protect: For a policy: `constraints` keeps negations, limits, formats and the like.
-        json_file: File for all of it, failures included.
-        html_file: File for a page.
+        json_file: File for all of it, with every pair that fails.
+        html_file: File for a page, with up to 200 of them.
         max_flips: Exit with status 1 if more pairs fail.
         device: Where a policy runs.
     """
-    from pcrl_gym.audit.audit import Compress, find_function
-    from pcrl_gym.audit.audit import audit as count_flips
+    from pcrl_gym.audit.flips import Compress, default_pairs, find_function
+    from pcrl_gym.audit.flips import audit as count_flips
     from pcrl_gym.audit.page import audit_page
     from pcrl_gym.storage.atomic import write_file
 
+    for option, file in {"--json": json_file, "--html": html_file}.items():
+        if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+            raise ValueError(f"{option} {file}: expected a file in a folder that exists")
     compress: Compress
+    pairs = default_pairs()
     if ":" in compressor and not Path(compressor).exists():
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
         function = find_function(compressor)
-        takes_rate = "rate" in inspect.signature(function).parameters
-        if protect is not None or (rate is not None and not takes_rate):
+        if protect is not None or (rate is not None and not _takes_rate(function)):
             option = "--protect" if protect else "--rate"
             raise ValueError(f"{compressor} takes no {option}: leave it out")
-        options = {} if rate is None else {"rate": rate}
-
-        def compress(text: str) -> str:
-            return str(function(text, **options))
+        compress = function if rate is None else partial(function, rate=rate)
     else:
         from pcrl_gym.compressor.compressor import Compressor
 
         policy = Compressor.from_pretrained(compressor, device=device)
+        texts = list({text: None for pair in pairs for text in (pair.first, pair.second)})
+        done = policy(texts, rate=rate, protect=protect)
+        compress = dict(zip(texts, (one.text for one in done), strict=True)).__getitem__
 
-        def compress(text: str) -> str:
-            return policy(text, rate=rate, protect=protect).text
-
-    found = count_flips(compress, compressor, progress=True)
+    found = count_flips(compress, compressor, pairs, progress=True)
     if json_file is not None:
         write_file(json_file, json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
     if html_file is not None:
         write_file(html_file, audit_page(found))
     print(found, end="")
-    return int(max_flips is not None and found.total.failed > max_flips)
+    return int(max_flips is not None and found.total.flips > max_flips)
+
+
+def _takes_rate(function: Callable[..., Any]) -> bool:
+    try:
+        return "rate" in inspect.signature(function).parameters
+    except ValueError:  # of some functions that are not written in Python
+        return False

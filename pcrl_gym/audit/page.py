@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from pcrl_gym.audit.audit import Audit
+from pcrl_gym.audit.flips import Audit
 
 _SHOWN = 200
-"""Failures on the page; JSON holds all of them."""
+"""Flips on the page; the JSON file holds all of them."""
 
 _COLUMNS = ("pairs", "flips", "share", "95 % interval", "characters saved")
 _STYLE = """
@@ -20,7 +20,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 
 
 def audit_page(audit: Audit) -> str:
-    """Return a page with the table of classes and the first failures."""
+    """Return a page with the table of classes and the first flips."""
     numbers = "".join(f'<th class="number">{name}</th>' for name in _COLUMNS)
     rows = "".join(
         f"<tr><td>{escape(row.kind)}</td>"
@@ -28,7 +28,7 @@ def audit_page(audit: Audit) -> str:
             f'<td class="number">{cell}</td>'
             for cell in (
                 row.pairs,
-                row.failed,
+                row.flips,
                 f"{100 * row.share:.1f} %",
                 f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f} %",
                 f"{100 * row.saved:.0f} %",
@@ -37,8 +37,8 @@ def audit_page(audit: Audit) -> str:
         + "</tr>\n"
         for row in audit.rows
     )
-    shown = audit.failures[:_SHOWN]
-    failures = "".join(
+    shown = audit.flips[:_SHOWN]
+    flips = "".join(
         "<tr>"
         + "".join(
             f"<td>{cell}</td>"
@@ -64,10 +64,10 @@ first prompt has ("lost").</p>
 <table>
 <tr><th>class</th>{numbers}</tr>
 {rows}</table>
-<h2>{len(shown)} of {len(audit.failures)} failures</h2>
+<h2>{len(shown)} of {len(audit.flips)} flips</h2>
 <table>
 <tr><th>class</th><th>prompts</th><th>compressed</th><th>fault</th></tr>
-{failures}</table>
+{flips}</table>
 </body>
 </html>
 """

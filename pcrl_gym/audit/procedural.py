@@ -21,15 +21,14 @@ from pcrl_gym.micro.wording import (
     write_out,
 )
 
-# What the ops of a family differ in; other families' ops are no function words or amounts.
+# What the ops of a family differ in; those of others have no phrasings that differ in a few words.
 _KINDS = {
-    "all_but": "except", "filter": "not", "with_without": "not", "before_after": "order",
-    "between": "limit", "up_to": "limit", "count_category": "not", "add_word": "order",
+    "all_but": "except", "filter": "not", "before_after": "order", "up_to": "limit",
+    "count_category": "not", "add_word": "order",
     "insert": "order", "two_lists": "not", "arithmetic": "order", "extremum": "limit",
     "over_under": "limit", "at_most": "limit", "sort_numbers": "order", "count_range": "limit",
     "alphabetical": "order", "if_present": "not", "unless": "except", "is_in": "not",
     "is_kind": "not", "day": "order", "month": "order", "pick_end": "order", "first_n": "order",
-    "letter_case": "format", "number_words": "format",
 }  # fmt: skip
 # Slots that may have another value for the same input, and what changes then.
 _SLOTS = {
@@ -48,7 +47,7 @@ def procedural_pairs(count: int, seed: int = 0) -> list[FlipPair]:
     Both prompts of a pair have the same input, filler and synonyms.
 
     Args:
-        count: How many.
+        count: How many; some ten thousand exist.
         seed: Of all draws.
     """
     rng = Random(f"{SEED}:audit:{seed}")

@@ -1,12 +1,12 @@
 """What in a prompt an answer rests on, from gradients instead of a forward pass per word.
 
-Each piece of a prompt has a gate g, 1 where it is read and 0 where it is dropped: what later tokens
-attend to in it is weighted by g, that is `log g` is added to their attention scores. The derivative
-of the answer's log-likelihood with respect to all gates of a prompt costs one forward and backward
-pass. Where all words are read it says little, since each one's neighbors make up for it; averaged
-over gates from 0 to 1, "integrated gradients" (Sundararajan et al. 2017, "Axiomatic Attribution for
-Deep Networks", arXiv 1703.01365), it comes close to what dropping the piece does. Most happens near
-0, so that a few gates there do.
+Each piece of a prompt has a gate g, 1 where it is read and near 0 where it is dropped: what later
+tokens attend to in it is weighted by g, that is `log g` is added to their attention scores. The
+derivative of the answer's log-likelihood by all gates of a prompt costs one forward and backward
+pass. With all gates at 1 it says little, as the neighbors of each word make up for it. A mean over
+gates between 0 and 1 is the idea of "integrated gradients" (Sundararajan et al. 2017, "Axiomatic
+Attribution for Deep Networks", arXiv 1703.01365). Here it is a mean over a few small gates, where
+most happens: it orders words much as dropping each of them does, on another scale.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pcrl_gym.generators.base import check_pairs
 from pcrl_gym.generators.batching import pad_rows
-from pcrl_gym.generators.logits import logits_at
+from pcrl_gym.generators.logits import logits_at, token_log_likelihoods
 from pcrl_gym.generators.speculative.kv_cache import SharedPrefix, positions
 
 GATES = (0.05, 0.2, 0.5)
-"""Where derivatives are taken by default, with all gates of a prompt alike, for their mean."""
+"""Gates at which derivatives are taken by default, the same for all pieces of a prompt."""
 
 
 def gate_slopes(
@@ -52,6 +53,9 @@ def gate_slopes(
 
     Returns:
         Per prompt float32 (pieces,).
+
+    Raises:
+        FloatingPointError: If a derivative is not finite.
     """
     start = prefix.length if prefix else 0
     blocks = [[*row[start:], *target[:-1]] for row, target in zip(rows, targets, strict=True)]
@@ -83,10 +87,47 @@ def gate_slopes(
         use_cache=prefix is not None,
         **positions(model, torch.cat([valid.new_ones(batch, start), valid], dim=1), width),
     )
-    wanted = torch.tensor([i for target in targets for i in target], device=model.device)
-    chosen = logits.float().log_softmax(-1).gather(-1, wanted[:, None]).squeeze(-1)
-    torch.stack([part.mean() for part in chosen.split(lengths)]).sum().backward()
+    torch.stack([part.mean() for part in token_log_likelihoods(logits, targets)]).sum().backward()
     slopes = opened.grad
     if slopes is None or not torch.isfinite(slopes).all():
         raise FloatingPointError("the gradients are not finite")
     return [row[: len(values)] for row, values in zip(slopes, gates, strict=True)]
+
+
+def with_neighbors(values: NDArray[np.float64], owners: Sequence[int]) -> NDArray[np.float64]:
+    """Give pieces in which no token begins the value of the piece in which theirs does.
+
+    Example:
+        >>> with_neighbors(np.array([0.0, 2.0, 0.0, 3.0]), owners=[-1, 1, 1, 3])
+        array([0., 2., 2., 3.])
+    """
+    begun = np.isin(np.arange(len(values)), owners)
+    last = np.maximum.accumulate(np.where(begun, np.arange(len(values)), -1))
+    return np.where(last >= 0, values[last], 0.0) if len(values) else values
+
+
+def check_pieces(
+    prompts: Sequence[str],
+    pieces: Sequence[Sequence[tuple[int, int]]],
+    gates: Sequence[Sequence[float] | NDArray[np.float64]] | None,
+) -> None:
+    """Raise `ValueError` if pieces do not fit their prompts, or gates their pieces."""
+    check_pairs("list of pieces", pieces, prompts)
+    for prompt, own in zip(prompts, pieces, strict=True):
+        borders = [border for piece in own for border in piece]
+        if borders != sorted(borders) or (
+            own and not 0 <= borders[0] <= borders[-1] <= len(prompt)
+        ):
+            raise ValueError(
+                "expected pieces in order that do not overlap, within the "
+                f"{len(prompt)} characters of the prompt, got {list(own)}"
+            )
+    if gates is None:
+        return
+    check_pairs("array of gates", gates, prompts)
+    for own, values in zip(pieces, gates, strict=True):
+        array = np.asarray(values, np.float64)
+        if array.shape != (len(own),) or not (np.isfinite(array) & (array > 0)).all():
+            raise ValueError(
+                f"expected one finite gate above 0 for each of {len(own)} pieces, got {array}"
+            )

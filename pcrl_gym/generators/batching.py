@@ -137,6 +137,22 @@ def reading_budget(model: Any) -> int:
     return min(token_budget(model), passes * budget)
 
 
+def gradient_budget(model: Any) -> int:
+    """Return how many padded tokens a batch of a causal model may have that is also read backward.
+
+    That is what half of the free memory of a GPU holds: of each layer about a dozen hidden and four
+    intermediate states.
+    """
+    budget = reading_budget(model)
+    if model.device.type != "cuda":
+        return budget
+    config = model.config.get_text_config()
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    per_token: int = config.num_hidden_layers * (12 * config.hidden_size + 4 * inner)
+    free: int = torch.cuda.mem_get_info(model.device)[0]
+    return max(1, min(budget, free // 2 // (model.dtype.itemsize * per_token)))
+
+
 def pad_rows(
     rows: Sequence[Sequence[int]], pad_id: int, left: bool, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,7 +12,7 @@ import torch
 
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.errors import GeneratorError, PcrlError
-from pcrl_gym.generators.attribution import GATES, gate_slopes
+from pcrl_gym.generators.attribution import GATES, check_pieces, gate_slopes, with_neighbors
 from pcrl_gym.generators.base import (
     Answer,
     Decided,
@@ -26,6 +26,7 @@ from pcrl_gym.generators.batch_invariance import decoded_logits, probe
 from pcrl_gym.generators.batching import (
     Batcher,
     RunBatch,
+    gradient_budget,
     is_out_of_memory,
     pad_rows,
     reading_budget,
@@ -322,6 +323,11 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             self._run("log_likelihood", self.readings, unread, run, groups=groups, rows=part)
         return values
 
+    @property
+    def gives_attributions(self) -> bool:
+        """Whether `attributions` returns values instead of raising."""
+        return self._shares_prefixes
+
     def attributions(
         self,
         prompts: Sequence[str],
@@ -334,35 +340,43 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         Args:
             prompts: The texts.
             answers: One answer per prompt, as `generate` returned it.
-            pieces: Per prompt character ranges `(start, end)` that do not overlap, such as words.
+            pieces: Per prompt character ranges `(start, end)` in order, such as words, that do not
+                overlap.
             gates: Per prompt the gate of each piece, (pieces,), above 0, where the derivative is
                 taken; None: at each of `attribution.GATES` for all pieces, and their mean.
 
         Returns:
             Per prompt float64 (pieces,), in nats per token of the answer; 0 for an answer without
-            tokens and for pieces in which no token begins.
+            tokens. A piece in which no token begins gets the value of the one in which its token
+            does, if there is one.
 
         Raises:
-            ValueError: If the model is not a causal one with relative positions, there is not one
-                answer and list of pieces per prompt, or an id is not the model's.
+            ValueError: If the model is not a causal one whose cache can be continued, there is not
+                one answer, list of pieces and array of gates per prompt, pieces or gates are out of
+                range, or an id is not the model's.
             PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
             GeneratorError: If the model fails or gives NaN.
+
+        Example:
+            >>> [answer] = generator.generate(["Is fire hot?"], max_new_tokens=8)  # doctest: +SKIP
+            >>> generator.attributions(["Is fire hot?"], [answer], [[(0, 2), (2, 7), (7, 12)]])
+            ... # doctest: +SKIP
+            [array([0.02, 0.41, 0.35])]
         """
-        if not self._shares_prefixes:
+        if not self.gives_attributions:
             raise ValueError(
-                f"{self.name!r} gives no attributions: expected a causal model with relative "
-                "positions, whose cache can be continued"
+                f"{self.name!r} gives no attributions: expected a causal model whose cache can be "
+                f"continued, got {type(self.model).__name__}"
             )
         check_pairs("answer", answers, prompts)
-        check_pairs("list of pieces", pieces, prompts)
-        check_pairs("array of gates", pieces if gates is None else gates, prompts)
+        check_pieces(prompts, pieces, gates)
         check_token_ids(self.model, self.name, answers)
         rows = self._encode(prompts, [len(answer.token_ids) for answer in answers])
         owners = self._codec.owners(prompts, pieces)
         scored = [i for i, answer in enumerate(answers) if answer.token_ids]
         found = [np.zeros(len(own)) for own in pieces]
-        uniform = [[np.full(len(own), gate) for own in pieces] for gate in GATES]
-        places = uniform if gates is None else [gates]
+        alike = [[np.full(len(own), gate) for own in pieces] for gate in GATES]
+        levels = alike if gates is None else [gates]
         # Up to the first piece, whose gates differ.
         firsts = [next((k for k, n in enumerate(own) if n >= 0), len(own)) for own in owners]
         prefix = self._prefix([rows[i][: firsts[i] + 1] for i in scored])
@@ -370,16 +384,20 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         def run(batch: list[int]) -> None:
             read = ([rows[i] for i in batch], [answers[i].token_ids for i in batch])
             belong = [owners[i] for i in batch]
-            for at in places:
-                own = [at[i] for i in batch]
-                with torch.inference_mode(False), torch.enable_grad():
-                    slopes = gate_slopes(self.model, self._ids, *read, belong, own, prefix)
-                for i, values in zip(batch, slopes, strict=True):
-                    found[i] += values.cpu().numpy() / len(places)
+            with torch.inference_mode(False), torch.enable_grad():
+                slopes = [
+                    gate_slopes(
+                        self.model, self._ids, *read, belong, [level[i] for i in batch], prefix
+                    )
+                    for level in levels
+                ]
+            for i, *values in zip(batch, *slopes, strict=True):
+                mean = torch.stack(values).mean(0).double().cpu().numpy()
+                found[i] = with_neighbors(mean, owners[i])
 
         sizes = [len(r) + len(a.token_ids) for r, a in zip(rows, answers, strict=True)]
-        unread = self._unread(sizes, prefix)
-        self._run("attributions", self.readings, unread, run, rows=scored)
+        batches = Batcher(self.readings.batch_size, gradient_budget(self.model))
+        self._run("attributions", batches, self._unread(sizes, prefix), run, rows=scored)
         return found
 
     @property

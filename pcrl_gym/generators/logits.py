@@ -74,9 +74,19 @@ def mean_log_likelihoods(logits: torch.Tensor, targets: Sequence[Sequence[int]])
     Raises:
         FloatingPointError: If a sum of log-probabilities is not finite.
     """
-    tokens = torch.tensor([i for target in targets for i in target], device=logits.device)
-    chosen = logits.float().log_softmax(dim=-1).gather(-1, tokens[:, None]).squeeze(-1)
-    sums = torch.stack([part.sum() for part in chosen.split([len(t) for t in targets])])
+    sums = torch.stack([part.sum() for part in token_log_likelihoods(logits, targets)])
     if not torch.isfinite(sums).all():
         raise FloatingPointError("the log-probabilities are not finite")
     return [total / len(t) for total, t in zip(sums.tolist(), targets, strict=True)]
+
+
+def token_log_likelihoods(
+    logits: torch.Tensor, targets: Sequence[Sequence[int]]
+) -> list[torch.Tensor]:
+    """Return per answer the natural-log probabilities of its tokens, float32 (tokens,).
+
+    The logits are those before each token of all answers, (tokens, vocabulary).
+    """
+    tokens = torch.tensor([i for target in targets for i in target], device=logits.device)
+    chosen = logits.float().log_softmax(dim=-1).gather(-1, tokens[:, None]).squeeze(-1)
+    return list(chosen.split([len(target) for target in targets]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -52,17 +53,21 @@ class TokenCodec:
     def owners(
         self, texts: Sequence[str], pieces: Sequence[Sequence[tuple[int, int]]]
     ) -> list[list[int]]:
-        """Return which piece of its text, a character range, each token of `prompts` belongs to.
+        """Return in which piece of its text, a character range, each token of `prompts` begins.
 
-        -1 where it belongs to none. Pieces do not overlap.
+        -1 where it begins in none. Pieces are in order and do not overlap.
         """
-        return [
-            [
-                next((n for n, (first, last) in enumerate(own) if first <= place < last), -1)
-                for place in places
-            ]
-            for places, own in zip(self._encoder.prompt_places(texts), pieces, strict=True)
-        ]
+        found = []
+        rows, places = self.prompts(texts), self._encoder.prompt_places(texts)
+        for row, begins, own in zip(rows, places, pieces, strict=True):
+            starts = [start for start, _ in own]
+            owners = []
+            for place in begins:
+                n = bisect_right(starts, place) - 1
+                owners.append(n if n >= 0 and place < own[n][1] else -1)
+            # A closing token may have been cut, or one added.
+            found.append([*owners, *[-1] * len(row)][: len(row)])
+        return found
 
     def answers(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each answer, without an end token.

@@ -96,7 +96,7 @@ def test_what_dropping_is_worth_decides_how_much_is_dropped(micro: HFGenerator) 
     for ratio_weight in (0.0, 50.0):
         agent = DiffMaskAgent(budgeted=0.0, ratio_weight=ratio_weight, lr=1e-2, **OWN)
         history = agent.train(lambda n: make_env(micro, n), episodes=16 * 8, progress=False)
-        rates.append(history[-1]["drop_rate"])
+        rates.append(history[-1]["drop_rate"])  # the last batch has no budget
     assert rates[0] < 0.3 < 0.7 < rates[1]
 
 
@@ -121,5 +121,7 @@ def test_prompts_with_nothing_to_drop_teach_nothing(micro: HFGenerator) -> None:
 
 def test_other_generators_are_refused() -> None:
     agent = DiffMaskAgent(**OWN)
-    with pytest.raises(ValueError, match=r"gradients need a model of the transformers.*counting"):
+    with pytest.raises(
+        ValueError, match=r"gradients need a causal model of the transformers.*counting"
+    ):
         agent.train(lambda n: make_env(CountingGenerator(), n), episodes=4, progress=False)

@@ -86,6 +86,6 @@ def test_other_generators_are_refused() -> None:
     agent = IntegratedGradientsAgent()
     agent.attach(task)
     with pytest.raises(
-        ValueError, match=r"gradients need a model of the transformers library.*counting"
+        ValueError, match=r"gradients need a causal model of the transformers.*counting"
     ):
         agent.act(*task.begin(task.episodes[:]))

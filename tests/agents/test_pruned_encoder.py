@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 import models
+from agents.__main__ import main
 from agents.pruned_encoder import prune_encoder
 from pcrl_gym.compressor.network import pretrained_encoder
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
@@ -34,6 +38,38 @@ def test_what_is_left_is_read_as_before(bert_folder: Path, pruned: Path) -> None
     assert torch.equal(states[0][1], states[1][1])
 
 
+def test_special_tokens_move_with_their_ids(bert_folder: Path, tmp_path: Path) -> None:
+    """Of tokenizers as BERT's, whose first ids are never used."""
+    tokenizer = load_tokenizer(bert_folder)
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    shift = {token: i + 7 for token, i in state["model"]["vocab"].items()}
+    state["model"]["vocab"] = {f"[unused{i}]": i for i in range(7)} | shift
+    for token in state["added_tokens"]:
+        token["id"] += 7
+    cls, sep = ("[CLS]", shift["[CLS]"]), ("[SEP]", shift["[SEP]"])
+    state["post_processor"] = {"type": "BertProcessing", "cls": cls, "sep": sep}
+    encoder = pretrained_encoder(bert_folder)
+    encoder.resize_token_embeddings(len(state["model"]["vocab"]))
+    encoder.save_pretrained(tmp_path / "shifted")
+    PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)), **tokenizer.special_tokens_map
+    ).save_pretrained(tmp_path / "shifted")
+    prune_encoder(tmp_path / "shifted", tmp_path / "small", TEXTS, layers=1, min_count=1)
+    pruned = load_tokenizer(tmp_path / "small")
+    tokens = pruned.convert_ids_to_tokens(pruned(TEXTS[0])["input_ids"])
+    assert (tokens[0], tokens[-1]) == ("[CLS]", "[SEP]")
+    assert "[unused0]" not in pruned.get_vocab()
+
+
+def test_the_command_writes_a_folder(
+    bert_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(bert_folder), str(tmp_path / "small"), "--layers", "1", "--dataset", "micro"]
+    assert main(["prune-encoder", *words]) == 0
+    assert "--set encoder=" in capsys.readouterr().out
+    assert len(pretrained_encoder(tmp_path / "small").encoder.layer) == 1
+
+
 def test_other_words_are_cut_into_smaller_pieces(bert_folder: Path, pruned: Path) -> None:
     before, after = load_tokenizer(bert_folder), load_tokenizer(pruned)
     assert len(after) < len(before)
@@ -48,6 +84,8 @@ def test_what_is_wrong_is_said(
 ) -> None:
     with pytest.raises(ValueError, match="exists: give another folder"):
         prune_encoder(bert_folder, pruned, TEXTS, layers=1)
+    with pytest.raises(ValueError, match="expected layers to be an integer >= 1, got 0"):
+        prune_encoder(bert_folder, tmp_path / "a", TEXTS, layers=0)
     with pytest.raises(ValueError, match=r"of 9 or more layers: .* has 2 layers"):
         prune_encoder(bert_folder, tmp_path / "a", TEXTS, layers=9)
     with pytest.raises(ValueError, match="expected a WordPiece tokenizer, as BERT's, got BPE"):

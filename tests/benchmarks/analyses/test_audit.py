@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ PAIRS = [
 
 
 def test_flips_of_agents() -> None:
-    """The template's own words, such as "Output", stand for nobody's."""
+    """Words of the template, such as "Output", do not count."""
     prompts = [
         Prompt(f"{i}{side}", text)
         for i, pair in enumerate(PAIRS)
@@ -34,13 +35,32 @@ def test_flips_of_agents() -> None:
     audits = [
         audit_agent(agent, agent.name, task, PAIRS) for agent in (StopWordAgent(), KeepAllAgent())
     ]
-    assert [found.total.failed for found in audits] == [1, 0]
-    [failure] = audits[0].failures
-    assert failure.pair.kind == "not"
-    assert "Output" not in failure.first
+    assert [found.total.flips for found in audits] == [1, 0]
+    [flip] = audits[0].flips
+    assert flip.pair.kind == "not"
+    assert "Output" not in flip.first
     tables = analyse(audits).tables
     assert list(tables) == ["all classes", "stopwords", "keep_all"]
     assert tables["all classes"].rows[0][:4] == ("keep_all", 2, 0, 0.0)
+
+
+def test_a_folder_is_audited_under_its_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where its dataset had columns of its own, and a pair is too long for the suite."""
+    long = FlipPair("not", f"{'word ' * 300} not", "word " * 300)
+    monkeypatch.setattr("benchmarks.analyses.audit.default_pairs", lambda: [*PAIRS, long])
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"text": "Sort: fig, pear"}\n')
+    rules = ["--dataset", str(data), "--split", "validation_seen", "--generator", "micro"]
+    rules += ["--columns", "text=instruction", "--max-prompt-tokens", "100"]
+    folder = tmp_path / "out"
+    assert main(["run", "--agents", "keep_all", "--out", str(folder), *rules]) == 0
+    with pytest.warns(UserWarning, match="left out as too long"):
+        assert main(["analyse", "audit", str(folder), "--agents", "stopwords"]) == 0
+    rows = json.loads((folder / "analyses" / "audit.json").read_text(encoding="utf-8"))
+    assert rows["tables"]["stopwords"]["rows"][-1][:3] == ["all", 2, 1]
+    assert "Flip audit" in capsys.readouterr().out
 
 
 def test_agents_that_ask_the_generator_are_refused(
@@ -48,4 +68,7 @@ def test_agents_that_ask_the_generator_are_refused(
 ) -> None:
     folder = RunFolder.open(tmp_path / "out", SETTINGS).path
     assert main(["analyse", "audit", str(folder), "--agents", "search"]) == 2
-    assert "search ask the generator for answers; leave them out" in capsys.readouterr().err
+    assert (
+        "agents that ask the generator cannot be audited: search; leave them out"
+        in capsys.readouterr().err
+    )

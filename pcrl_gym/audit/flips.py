@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -11,16 +10,17 @@ from typing import Any
 from pcrl_gym.audit.pairs import FlipPair, fault, written_pairs
 from pcrl_gym.audit.procedural import procedural_pairs
 from pcrl_gym.progress import progress_bar
+from pcrl_gym.spec_strings import find_object
 
 PROCEDURAL = 2_000
 """Pairs from micro's families, beside those that were written by hand."""
 
-Compress = Callable[[str], str]
+Compress = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A pair that a compressor fails; see `pairs.fault`."""
+class Flip:
+    """A pair that a compressor fails, and how; see `pairs.fault`."""
 
     pair: FlipPair
     first: str  # what it left of the first prompt
@@ -34,18 +34,31 @@ class AuditRow:
 
     kind: str
     pairs: int
-    failed: int
+    flips: int
     saved: float  # share of the characters, over all prompts
 
     @property
     def share(self) -> float:
         """Share of the pairs that fail."""
-        return self.failed / self.pairs
+        return self.flips / self.pairs
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the share; see `wilson_interval`."""
-        return wilson_interval(self.failed, self.pairs)
+        return wilson_interval(self.flips, self.pairs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        low, high = self.interval
+        return {
+            "class": self.kind,
+            "pairs": self.pairs,
+            "flips": self.flips,
+            "share": self.share,
+            "low": low,
+            "high": high,
+            "saved": self.saved,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +68,12 @@ class Audit:
     Attributes:
         name: What was audited.
         rows: By class, then one of the name "all".
-        failures: The pairs that fail.
+        flips: The pairs that fail.
     """
 
     name: str
     rows: tuple[AuditRow, ...]
-    failures: tuple[Failure, ...]
+    flips: tuple[Flip, ...]
 
     @property
     def total(self) -> AuditRow:
@@ -71,13 +84,13 @@ class Audit:
     def badge(self) -> str:
         """One line for a README."""
         total = self.total
-        return f"flip audit: {total.failed} of {total.pairs:,} ({100 * total.share:.1f} %)"
+        return f"flip audit: {total.flips:,} of {total.pairs:,} ({100 * total.share:.1f} %)"
 
     def __str__(self) -> str:
         """Write the table."""
         head = f"{'class':10} {'pairs':>6} {'flips':>6} {'share':>7}   95 % interval   saved"
         lines = [
-            f"{row.kind:10} {row.pairs:6} {row.failed:6} {100 * row.share:5.1f} %   "
+            f"{row.kind:10} {row.pairs:6} {row.flips:6} {100 * row.share:5.1f} %   "
             f"{100 * row.interval[0]:4.1f} to {100 * row.interval[1]:5.1f} %"
             f"  {100 * row.saved:4.0f} %"
             for row in self.rows
@@ -89,28 +102,18 @@ class Audit:
         return {
             "name": self.name,
             "badge": self.badge,
-            "classes": [
+            "classes": [row.to_dict() for row in self.rows],
+            "flips": [
                 {
-                    "class": row.kind,
-                    "pairs": row.pairs,
-                    "flips": row.failed,
-                    "share": row.share,
-                    "interval": list(row.interval),
-                    "saved": row.saved,
+                    "class": flip.pair.kind,
+                    "source": flip.pair.source,
+                    "first": flip.pair.first,
+                    "second": flip.pair.second,
+                    "compressed_first": flip.first,
+                    "compressed_second": flip.second,
+                    "fault": flip.fault,
                 }
-                for row in self.rows
-            ],
-            "failures": [
-                {
-                    "class": failure.pair.kind,
-                    "source": failure.pair.source,
-                    "first": failure.pair.first,
-                    "second": failure.pair.second,
-                    "compressed_first": failure.first,
-                    "compressed_second": failure.second,
-                    "fault": failure.fault,
-                }
-                for failure in self.failures
+                for flip in self.flips
             ],
         }
 
@@ -146,26 +149,28 @@ def audit(
     chosen = default_pairs() if pairs is None else list(pairs)
     if not chosen:
         raise ValueError("an audit needs at least one pair")
-    failures = []
-    counts: dict[str, list[int]] = {}  # by class: pairs, failures, characters before and after
+    flips = []
+    counts: dict[str, list[int]] = {}  # by class: pairs, flips, characters before and after
     with progress_bar(total=len(chosen), desc=f"audit {name}", disable=not progress) as bar:
         for pair in chosen:
             first, second = (_text(compress(text), name) for text in (pair.first, pair.second))
             found = fault(pair, first, second)
             if found is not None:
-                failures.append(Failure(pair, first, second, found))
-            before, after = len(pair.first + pair.second), len(first + second)
-            for kind in (pair.kind, "all"):
-                new = (1, int(found is not None), before, after)
-                old = counts.get(kind, [0] * len(new))
-                counts[kind] = [a + b for a, b in zip(old, new, strict=True)]
+                flips.append(Flip(pair, first, second, found))
+            new = [1, int(found is not None), len(pair.first + pair.second), len(first + second)]
+            counts[pair.kind] = _sums([counts.get(pair.kind, [0] * 4), new])
             bar.update()
-    everywhere = counts.pop("all")
-    rows = tuple(
-        AuditRow(kind, n, failed, 1 - after / max(before, 1))
-        for kind, (n, failed, before, after) in [*counts.items(), ("all", everywhere)]
+    rows = [(kind, *own) for kind, own in counts.items()]
+    rows.append(("all", *_sums(list(counts.values()))))
+    return Audit(
+        name,
+        tuple(AuditRow(kind, n, failed, 1 - b / max(a, 1)) for kind, n, failed, a, b in rows),
+        tuple(flips),
     )
-    return Audit(name, rows, tuple(failures))
+
+
+def _sums(rows: Sequence[Sequence[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def wilson_interval(failed: int, pairs: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -189,21 +194,21 @@ def find_function(spec: str) -> Callable[..., Any]:
     """Return what `module:function` names; of a class, the method `compress` of an object of it.
 
     Raises:
-        ValueError: If there is no such module or function, or it cannot be called.
+        ValueError: If there is no such module or function, it cannot be called, or the class takes
+            arguments.
     """
-    module_name, _, name = spec.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), name, None)
-    except ModuleNotFoundError as error:
-        # A module that exists but misses one of its own imports has to say so itself.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(f"{spec!r}: there is no module {module_name!r} on the path") from error
+    found = find_object(spec, "compressor")
     if isinstance(found, type):
-        found = getattr(found(), "compress", None)
+        try:
+            found = getattr(found(), "compress", None)
+        except TypeError as error:
+            raise ValueError(
+                f"compressor {spec!r}: expected a class that is made without arguments ({error})"
+            ) from error
     if not callable(found):
         raise ValueError(
-            f"{spec!r}: expected a function from text to text, or a class with a method 'compress'"
+            f"compressor {spec!r}: expected a function from text to text, or a class with a method "
+            "'compress'"
         )
     made: Callable[..., Any] = found
     return made

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pcrl_gym.audit.audit import audit, find_function, wilson_interval
+from pcrl_gym.audit.flips import audit, find_function, wilson_interval
 from pcrl_gym.audit.page import audit_page
 from pcrl_gym.audit.pairs import FlipPair
 from pcrl_gym.cli import main
@@ -21,6 +21,10 @@ PAIRS = [
 ]
 
 
+def nothing(text: str) -> None:
+    """Forgets to return."""
+
+
 def without_not(text: str) -> str:
     return text.replace("not ", "")
 
@@ -30,6 +34,11 @@ def text_of(page: str) -> str:
     return unescape(re.sub(r"<[^>]+>", " ", page))
 
 
+class Needs:
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+
 class Half:
     def compress(self, text: str, rate: float = 0.5) -> str:
         return text[: round(len(text) * (1 - rate))]
@@ -37,15 +46,15 @@ class Half:
 
 def test_failures_are_counted_by_class() -> None:
     found = audit(without_not, "bold", PAIRS)
-    assert [(row.kind, row.pairs, row.failed) for row in found.rows] == [
+    assert [(row.kind, row.pairs, row.flips) for row in found.rows] == [
         ("not", 2, 2), ("number", 1, 0), ("all", 3, 2),
     ]  # fmt: skip
     assert found.badge == "flip audit: 2 of 3 (66.7 %)"
-    assert [failure.fault for failure in found.failures] == ["same", "same"]
+    assert [flip.fault for flip in found.flips] == ["same", "same"]
     total = sum(len(p.first + p.second) for p in PAIRS)
     assert found.total.saved == pytest.approx(8 / total)
     assert str(found).splitlines()[2].split()[:3] == ["not", "2", "2"]
-    assert audit(str, "whole", PAIRS).total.failed == 0
+    assert audit(str, "whole", PAIRS).total.flips == 0
 
 
 def test_the_page_and_the_data_say_the_same() -> None:
@@ -56,7 +65,7 @@ def test_the_page_and_the_data_say_the_same() -> None:
     assert "66.7 %" in text
     data = found.to_dict()
     assert data["classes"][-1]["flips"] == 2
-    assert data["failures"][0]["compressed_first"] == "Name fruits that are <sweet>"
+    assert data["flips"][0]["compressed_first"] == "Name fruits that are <sweet>"
 
 
 def test_interval_by_hand() -> None:
@@ -73,6 +82,11 @@ def test_what_cannot_be_audited_is_refused() -> None:
         audit(len, "bad", PAIRS)  # type: ignore[arg-type]
     for spec, message in {
         "no_such:thing": "there is no module 'no_such'",
+        ":thing": "expected module:name",
+        "json:JSONDecoder": "expected a function from text to text",
+        "fractions:Fraction": "expected a function from text to text",
+        "html.parser:HTMLParser.x": "expected a function",
+        f"{__name__}:Needs": "made without arguments",
         "json:no_such": "expected a function from text to text",
     }.items():
         with pytest.raises(ValueError, match=message):
@@ -99,6 +113,12 @@ def test_classes_and_rates(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", f"{__name__}:without_not", "--rate", "0.5"]) == 2
     assert "takes no --rate: leave it out" in capsys.readouterr().err
     assert main(["audit", "no_such_folder"]) == 2
+    assert main(["audit", f"{__name__}:without_not", "--json", "no/such/folder.json"]) == 2
+    assert "--json no/such/folder.json: expected a file in a folder" in capsys.readouterr().err
+    assert main(["audit", f"{__name__}:nothing"]) == 2
+    assert "returned NoneType, expected a text" in capsys.readouterr().err
+    assert main(["audit", "micro", "--rate", "0.2", "--protect", "constraints"]) == 0
+    assert capsys.readouterr().out.startswith("micro\nclass")
 
 
 @pytest.mark.slow
@@ -111,4 +131,4 @@ def test_protected_constraints_do_not_flip(tmp_path: Path) -> None:
     chosen = [p for p in written_pairs() if p.kind in {"not", "only", "except", "limit"}]
     plain = audit(lambda text: policy(text, rate=0.3).text, "plain", chosen)
     safe = audit(lambda text: policy(text, rate=0.3, protect="constraints").text, "safe", chosen)
-    assert safe.total.failed < plain.total.failed / 2
+    assert safe.total.flips < plain.total.flips / 2
