@@ -160,13 +160,13 @@ def audit(
             new = [1, int(found is not None), len(pair.first + pair.second), len(first + second)]
             counts[pair.kind] = _sums([counts.get(pair.kind, [0] * 4), new])
             bar.update()
-    rows = [(kind, *own) for kind, own in counts.items()]
-    rows.append(("all", *_sums(list(counts.values()))))
-    return Audit(
-        name,
-        tuple(AuditRow(kind, n, failed, 1 - b / max(a, 1)) for kind, n, failed, a, b in rows),
-        tuple(flips),
-    )
+    rows = [_row(kind, own) for kind, own in counts.items()]
+    return Audit(name, (*rows, _row("all", _sums(list(counts.values())))), tuple(flips))
+
+
+def _row(kind: str, counts: Sequence[int]) -> AuditRow:
+    pairs, flips, before, after = counts
+    return AuditRow(kind, pairs, flips, saved=1 - after / max(before, 1))
 
 
 def _sums(rows: Sequence[Sequence[int]]) -> list[int]:

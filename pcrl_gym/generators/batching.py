@@ -150,7 +150,8 @@ def gradient_budget(model: Any) -> int:
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     per_token: int = config.num_hidden_layers * (12 * config.hidden_size + 4 * inner)
     free: int = torch.cuda.mem_get_info(model.device)[0]
-    return max(1, min(budget, free // 2 // (model.dtype.itemsize * per_token)))
+    width: int = model.dtype.itemsize
+    return max(1, min(budget, free // 2 // (width * per_token)))
 
 
 def pad_rows(
