@@ -46,9 +46,10 @@ install-smollm2: $(INSTALLED)
 
 # Analyses, publishes and reports result folders: $(call publish,SUITE ...).
 BOARDS := benchmarks/leaderboard/*/
+ANALYSES := "analyse dropped" "analyse timing" compare
 define publish
 	for suite in $(1); do \
-		for command in "analyse dropped" "analyse timing" compare; do \
+		for command in $(ANALYSES); do \
 			$(BENCHMARKS) $$command $(STANDINGS)/$$suite >/dev/null || exit 1; \
 		done; \
 	done
@@ -65,6 +66,7 @@ standings: $(INSTALLED)
 
 # Writes the part of the suite instruct. Hours on two cores. Resumable.
 INSTRUCT_RATED := random truncation self_information perplexity leave_one_out
+standings-instruct: ANALYSES := "analyse dropped" compare  # timing takes an hour more
 standings-instruct: install-smollm2
 	$(BENCHMARKS) run --suite instruct --agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) \
 		search:budget=32,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct
