@@ -47,7 +47,7 @@ def procedural_pairs(count: int, seed: int = 0) -> list[FlipPair]:
     Both prompts of a pair have the same input, filler and synonyms.
 
     Args:
-        count: How many; some ten thousand exist.
+        count: How many.
         seed: Of all draws.
     """
     rng = Random(f"{SEED}:audit:{seed}")

@@ -375,8 +375,11 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         owners = self._codec.owners(prompts, pieces)
         scored = [i for i, answer in enumerate(answers) if answer.token_ids]
         found = [np.zeros(len(own)) for own in pieces]
-        uniform = [[np.full(len(own), gate) for own in pieces] for gate in GATES]
-        levels = uniform if gates is None else [gates]
+        levels = (
+            [[np.full(len(own), gate) for own in pieces] for gate in GATES]
+            if gates is None
+            else [gates]
+        )
         # Up to the first piece, whose gates differ.
         firsts = [next((k for k, n in enumerate(own) if n >= 0), len(own)) for own in owners]
         prefix = self._prefix([rows[i][: firsts[i] + 1] for i in scored])
