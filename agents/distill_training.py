@@ -1,23 +1,32 @@
-"""Distillation of the costs of words as a learner."""
+"""Distillation of the costs of words, or of another policy, as a learner."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from agents.costs import Groups
 from agents.integrated_gradients import attributions
 from agents.learner_configs import DistillConfig
 from agents.learning import Figures, Learner, check_finite, check_logits, task_of
 from agents.leave_one_out import losses
 from agents.network_agent import tensors
+from agents.policy import keep_logits
 from agents.scst_training import prompts_of_update
 from agents.word_masks import grouped_logits
+from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.network import KeepNetwork
 
+if TYPE_CHECKING:
+    from pcrl_gym.episodes.episode import Episode
+
 TEACHERS = {"leave_one_out": losses, "integrated_gradients": attributions}
-"""What measures the costs that are learned, by the name of the agent that drops by them."""
+"""What measures the costs that are learned, by the name of the agent that drops by them; any other
+teacher is a policy."""
 
 
 def target_logits(costs: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
@@ -47,6 +56,12 @@ class DistillLearner(Learner):
         self._config = config
         self._seed = seed
         self._device = next(network.parameters()).device
+        self._policy = (
+            None
+            if config.teacher in TEACHERS
+            else Compressor.from_pretrained(config.teacher, device=str(self._device))
+        )
+        self._known: dict[str, NDArray[np.float64]] = {}  # by prompt, what the policy teaches
         self._optimizer = self._adamw(config.lr, config.weight_decay)
         # Not drawn with the training's seed, so that all seeds share what was measured.
         count = len(self._task.episodes)
@@ -63,8 +78,7 @@ class DistillLearner(Learner):
         groups, found, valid = grouped_logits(
             observations, infos, check_logits(logits), config.whole_words
         )
-        costs = np.concatenate(TEACHERS[config.teacher](task.scorer, episodes, groups))
-        target = torch.as_tensor(target_logits(costs, config.tolerance), dtype=torch.float32)
+        target = torch.as_tensor(self._targets(episodes, groups), dtype=torch.float32)
         target, pooled = target.to(self._device), found[torch.from_numpy(valid)]
         # Not the library's mean, which is NaN where no prompt of the batch has anything to drop.
         total = torch.nn.functional.smooth_l1_loss(pooled, target, reduction="sum")
@@ -77,6 +91,16 @@ class DistillLearner(Learner):
         }
         check_finite(figures, self.network)
         return figures
+
+    def _targets(self, episodes: list[Episode], groups: Groups) -> NDArray[np.float64]:
+        """Return the keep logits that the words of all prompts should have, (words,)."""
+        if self._policy is None:
+            costs = TEACHERS[self._config.teacher](self._task.scorer, episodes, groups)
+            return target_logits(np.concatenate(costs), self._config.tolerance)
+        new = [i for i, episode in enumerate(episodes) if episode.prompt.id not in self._known]
+        taught = keep_logits(self._policy, *([both[i] for i in new] for both in (episodes, groups)))
+        self._known |= {episodes[i].prompt.id: own for i, own in zip(new, taught, strict=True)}
+        return np.concatenate([self._known[episode.prompt.id] for episode in episodes])
 
 
 def _correlation(found: NDArray[np.float32], target: NDArray[np.float32]) -> float:

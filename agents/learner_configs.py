@@ -132,9 +132,11 @@ class DistillConfig(NetworkConfig):
     Attributes:
         teacher: What measures the costs of words: "leave_one_out", the likelihood loss of dropping
             each alone, or "integrated_gradients", which orders words much like it on another scale;
-            for prompts of 40 words it takes a fifth of the time.
-        prompts: Number of prompts whose costs are measured; None: all. The seed does not change
-            which ones.
+            for prompts of 40 words it takes a fifth of the time. Anything else is an exported
+            policy, usually a larger one, whose keep logits are learned as they are, without asking
+            the generator: see `Compressor.from_pretrained`.
+        prompts: Number of prompts that are learned from; None: all. The seed does not change which
+            ones.
         tolerance: Cost, in nats per token, above which a word is likelier kept.
         batch_size: Prompts per update.
         lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
@@ -148,7 +150,7 @@ class DistillConfig(NetworkConfig):
 
     initial_keep: Share = 0.5
     whole_words: bool = True
-    teacher: Literal["leave_one_out", "integrated_gradients"] = "leave_one_out"
+    teacher: str = "leave_one_out"
     prompts: PositiveInt | None = None
     tolerance: PositiveFloat = 0.02
     batch_size: PositiveInt = 32

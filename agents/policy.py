@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.base import Infos, Observations, check_share, keep_masks
+from agents.costs import Groups, count_groups, group_spans
 from pcrl_gym.compressor.compressor import Compressor
+
+if TYPE_CHECKING:
+    from pcrl_gym.episodes.episode import Episode
+
+
+def keep_logits(
+    compressor: Compressor, episodes: Sequence[Episode], groups: Groups
+) -> list[NDArray[np.float64]]:
+    """Return how surely a compressor keeps each group of units, whatever its own units are.
+
+    Args:
+        compressor: It gets the text from the first group to the last one, see `PolicyAgent`.
+        episodes: The prompts.
+        groups: Per prompt the number of each unit's group; see `agents.costs.Groups`.
+
+    Returns:
+        Per prompt float64 (groups,): the mean of a group's characters, as `Compression.keep_logits`
+        has them.
+    """
+    spans = [group_spans(e, own) for e, own in zip(episodes, groups, strict=True)]
+    found = [np.zeros(count_groups(own)) for own in groups]
+    rows = [row for row, own in enumerate(spans) if own]
+    texts = [episodes[row].text[spans[row][0][0] : spans[row][-1][1]] for row in rows]
+    for row, one in zip(rows, compressor(texts), strict=True):
+        lengths = [end - start for start, end in one.units]
+        sums = np.concatenate([[0.0], np.cumsum(np.repeat(one.keep_logits, lengths))])
+        starts, ends = np.array(spans[row]).T - spans[row][0][0]
+        found[row] = (sums[ends] - sums[starts]) / (ends - starts)
+    return found
 
 
 class PolicyAgent:

@@ -18,7 +18,8 @@ from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from pcrl_gym.compressor.network import pretrained_encoder
+from pcrl_gym.compressor.folder import SETTINGS_FILE
+from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 from pcrl_gym.generators.base import check_integer
 from pcrl_gym.storage.atomic import replace_folder
@@ -31,7 +32,7 @@ def prune_encoder(
 
     Args:
         source: Hugging Face id or folder of an encoder with a WordPiece tokenizer, such as BERT or
-            MiniLM.
+            MiniLM, or the folder of an exported policy that has one.
         out: Folder that `encoder=` and `tokenizer=` take.
         texts: What decides which tokens are kept.
         layers: How many layers are kept, at least 1.
@@ -51,7 +52,9 @@ def prune_encoder(
     out = Path(out)
     if out.exists():
         raise ValueError(f"{out} exists: give another folder, or remove it")
-    tokenizer, encoder = load_tokenizer(source), pretrained_encoder(source)
+    policy = (Path(source) / SETTINGS_FILE).is_file()
+    encoder = KeepNetwork.from_pretrained(source).encoder if policy else pretrained_encoder(source)
+    tokenizer = load_tokenizer(source)
     blocks = getattr(getattr(encoder, "encoder", None), "layer", None)
     if not isinstance(blocks, nn.ModuleList) or layers > len(blocks):
         have = f"has {len(blocks)} layers" if isinstance(blocks, nn.ModuleList) else "is none"

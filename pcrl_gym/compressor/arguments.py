@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
 from pcrl_gym.compressor.counting import Counter, CountWith
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
         rate: float | None
         target_tokens: int | None
+        tolerance: float | None
         count_with: CountWith
         force_keep: ForceKeep
         keep_digits: bool
@@ -38,23 +39,29 @@ class Amount:
     Attributes:
         rate: Share of a text's droppable units, 0 to 1; None: none is given.
         target_tokens: Most tokens that are left, at least 1; None: no such limit.
+        tolerance: Most likelihood loss that is expected, in nats per token, at least 0; None: none
+            is given.
 
     Raises:
-        ValueError: If one is out of range, or both are given.
+        ValueError: If one is out of range, or more than one is given.
     """
 
     rate: float | None = None
     target_tokens: int | None = None
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         check_rate("rate", self.rate)
         if self.target_tokens is not None:
             check_count("target_tokens", self.target_tokens)
-            if self.rate is not None:
-                raise ValueError(
-                    f"give either rate or target_tokens, got rate={self.rate} and "
-                    f"target_tokens={self.target_tokens}"
-                )
+        if self.tolerance is not None and not (
+            isinstance(self.tolerance, (int, float)) and 0.0 <= self.tolerance < float("inf")
+        ):
+            raise ValueError(f"tolerance must be at least 0 or None, got {self.tolerance!r}")
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        if len(given) > 1:
+            got = " and ".join(f"{name}={value}" for name, value in given.items())
+            raise ValueError(f"give only one of rate, target_tokens and tolerance, got {got}")
 
 
 @dataclass(frozen=True)
@@ -212,7 +219,7 @@ def given_rates(rates: Sequence[float | None] | None, amount: Amount, n: int) ->
     if rates is None:
         return [amount.rate] * n
     if amount != Amount():
-        raise ValueError("context_rates excludes rate and target_tokens")
+        raise ValueError("context_rates excludes rate, target_tokens and tolerance")
     if not isinstance(rates, (list, tuple)) or len(rates) != n:
         raise ValueError(
             f"context_rates must be a list of as many rates as there are texts, {n}, got {rates!r}"

@@ -1,4 +1,4 @@
-"""Which units a call keeps: by a rate, or by a budget of tokens."""
+"""Which units a call keeps: by a rate, a budget of tokens, or what they are expected to cost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pcrl_gym.compressor.expected_loss import LossModel, within_tolerance
 from pcrl_gym.compressor.selection import drop_ranks, dropped_units
 
 if TYPE_CHECKING:
@@ -23,15 +24,27 @@ def kept_units(
     logits: Sequence[NDArray[np.float64]],
     groups: Sequence[NDArray[np.int64]],
     call: Call,
+    loss_model: LossModel | None = None,
 ) -> list[NDArray[np.bool_]]:
     """Return which units of each text a call keeps, bool (n_units,).
 
-    For `logits` and `groups` see `fit_budget`.
+    For `logits` and `groups` see `fit_budget`; the loss model says what units cost.
 
     Raises:
-        ValueError: If what may not be dropped has more tokens than the call allows.
+        ValueError: If what may not be dropped has more tokens than the call allows, or it gives a
+            tolerance and there is no loss model.
     """
-    target = call.amount.target_tokens
+    tolerance, target = call.amount.tolerance, call.amount.target_tokens
+    if tolerance is not None:
+        if loss_model is None:
+            raise ValueError(
+                f"tolerance={tolerance}: this policy does not store what dropping words costs. "
+                "Use what `calibrate` returns, or give a rate"
+            )
+        return [
+            ~within_tolerance(values, own, loss_model.costs(values, own >= 0), tolerance)
+            for values, own in zip(logits, groups, strict=True)
+        ]
     if target is None:
         rates = call.rates or [call.amount.rate] * len(episodes)
         return [

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pcrl_gym import __version__
 from pcrl_gym.compressor.certificate import Certificate, check_inner_share
+from pcrl_gym.compressor.expected_loss import LossModel
 from pcrl_gym.compressor.lost_answers import TOLERANCE, LostBy, LostRule, has_check
 from pcrl_gym.compressor.risk import prompts_needed, strongest_safe
 from pcrl_gym.errors import DatasetError
@@ -50,14 +51,18 @@ Prompts = str | os.PathLike[str] | Sequence[Prompt | str]
 
 RATES = tuple(round(0.05 * step, 2) for step in range(1, 19))
 """The rates that are tried: 0.05, 0.1, ... 0.9."""
+LOSS_RATES = (0.1, 0.25, 0.4)
+"""Rates at which it is measured what dropping units costs."""
 
 
 class Measured(NamedTuple):
     """What compression at one rate does to some prompts."""
 
     rate: float
+    done: list[Compression]
     lost: NDArray[np.bool_]  # (prompts,)
     compression_ratio: FloatArray  # (prompts,)
+    likelihood_loss: FloatArray  # (prompts,), NaN where the rule does not need it
 
 
 def measure_rates(
@@ -88,7 +93,8 @@ def measure_rates(
     """
     scorer = Scorer(generator, rule, max_new_tokens)
     texts = {"instruction": [p.instruction for p in prompts], "input": [p.input for p in prompts]}
-    lost, ratio = np.zeros(len(prompts), np.bool_), np.zeros(len(prompts), np.float64)
+    lost = np.zeros(len(prompts), np.bool_)
+    ratio, loss = np.zeros((2, len(prompts)))
     latest: dict[int, tuple[bool, ...]] = {}
     for rate in rates:
         done = compress(**texts, rate=rate)
@@ -104,8 +110,9 @@ def measure_rates(
             scores = scorer(episodes, [done[i].kept for i in changed])
             lost[changed] = rule.lost(scores, [prompts[i] for i in changed])
             ratio[changed] = scores.compression_ratio
+            loss[changed] = scores.likelihood_loss
         latest.update((i, done[i].kept) for i in changed)
-        yield Measured(rate, lost.copy(), ratio.copy())
+        yield Measured(rate, done, lost.copy(), ratio.copy(), loss.copy())
 
 
 def certify(
@@ -123,8 +130,10 @@ def certify(
     progress: bool = False,
     date: str | None = None,
     device: str = "auto",
-) -> Certificate:
+) -> tuple[Certificate, LossModel | None]:
     """Find the highest rate at which few enough answers are lost, by `risk.strongest_safe`.
+
+    It also fits what dropping units is expected to cost, measured at `LOSS_RATES`.
 
     Args:
         compress: A compressor: called with `instruction`, `input` and `rate`.
@@ -146,7 +155,8 @@ def certify(
         device: Where a generator that is loaded here runs.
 
     Returns:
-        The certificate; its rate is 0.0 if even the lowest rate loses too much.
+        The certificate, whose rate is 0.0 if even the lowest rate loses too much, and the model of
+        losses; None if the generator gives no likelihoods, or nothing was lost.
 
     Raises:
         ValueError: If an argument is out of range, or there are too few prompts to show such a risk
@@ -182,13 +192,13 @@ def certify(
         with progress_bar(
             total=len(order), desc="calibrate", unit="rate", disable=not progress
         ) as bar:
-            for rate, lost, ratio in measured:
-                ratios[rate] = float(ratio.mean())
+            for one in measured:
+                ratios[one.rate] = float(one.compression_ratio.mean())
                 bar.update()
-                yield rate, int(lost.sum())
+                yield one.rate, int(one.lost.sum())
 
     rate, lost = strongest_safe(losses(), len(chosen), risk, confidence) or (0.0, 0)
-    return Certificate(
+    certificate = Certificate(
         rate=rate,
         risk=risk,
         confidence=confidence,
@@ -204,6 +214,25 @@ def certify(
         generator_fingerprint=generator.fingerprint,
         date=day.isoformat(),
         version=__version__,
+    )
+    return certificate, _fit_losses(compress, chosen, generator, max_new_tokens)
+
+
+def _fit_losses(
+    compress: Callable[..., list[Compression]],
+    prompts: Sequence[Prompt],
+    generator: Generator,
+    max_new_tokens: int,
+) -> LossModel | None:
+    """Measure what dropping units costs; None where the generator gives no likelihoods."""
+    if not generator.gives_likelihoods:
+        return None
+    rule = LostRule(("likelihood",))
+    found = list(measure_rates(compress, prompts, LOSS_RATES, generator, rule, max_new_tokens))
+    return LossModel.fit(
+        [one.keep_logits for one in found[0].done],
+        [np.array(one.droppable, np.bool_) for one in found[0].done],
+        [([~np.array(one.kept, np.bool_) for one in r.done], r.likelihood_loss) for r in found],
     )
 
 

@@ -110,6 +110,7 @@ class TextCompressor(ABC):
         context_rates: Sequence[float | None] | None = None,
         rate: float | None = None,
         target_tokens: int | None = None,
+        tolerance: float | None = None,
         count_with: CountWith = None,
         force_keep: ForceKeep = (),
         keep_digits: bool = False,
@@ -147,6 +148,9 @@ class TextCompressor(ABC):
             target_tokens: Most tokens that are left, in place of `rate`: of each text, or of all
                 messages, or of question and context, together. Units are dropped in the policy's
                 order until the rest, counted as the text that it is, fits; see `fit_budget`.
+            tolerance: Likelihood loss that is accepted, in place of `rate`: of each text as much is
+                dropped as is expected to lower the log-probability of the model's own answer by at
+                most so many nats per token; see `LossModel`. For policies that were calibrated.
             count_with: What counts all tokens: the name of an OpenAI model (with tiktoken), a
                 folder, Hugging Face id or tokenizer, or a function from a text to its number of
                 tokens; None: the policy's tokenizer. See `token_counter`.
@@ -165,8 +169,9 @@ class TextCompressor(ABC):
 
         Raises:
             MissingExtraError: If `count_with` needs tiktoken and it is not installed.
-            ValueError: If an argument has the wrong form, a text is not valid Unicode, or what may
-                not be dropped has more than `target_tokens` tokens.
+            ValueError: If an argument has the wrong form, a text is not valid Unicode, what may not
+                be dropped has more than `target_tokens` tokens, or there is a `tolerance` and the
+                policy stores no loss model.
 
         Example:
             >>> done = compressor(["one text", "another"], rate=0.3)  # doctest: +SKIP
@@ -183,7 +188,7 @@ class TextCompressor(ABC):
         call = Call(
             protection=self.builder.protection
             | make_protection(force_keep, keep_digits, keep, protect),
-            amount=Amount(rate, target_tokens),
+            amount=Amount(rate, target_tokens, tolerance),
             count=token_counter(count_with, self.builder.encoder),
             batch_size=batch_size,
             default_rate=None if self.certificate is None else self.certificate.rate,

@@ -6,12 +6,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pcrl_gym.compressor.certificate import Certificate
 from pcrl_gym.compressor.saving import TokenCounts
 from pcrl_gym.compressor.undo import with_marker
 from pcrl_gym.episodes.episode import Episode
 from pcrl_gym.episodes.units import Span, merge_spans
 from pcrl_gym.scoring.ratio import drop_rate
+
+MAX_LOGIT = 20.0
+"""A unit is kept as surely as can be, as one that is protected."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,14 @@ class Compression(TokenCounts):
     def text_with(self, marker: str) -> str:
         """Return the original with a marker in place of each dropped range."""
         return with_marker(self.original, self.dropped_spans, marker)
+
+    @property
+    def keep_logits(self) -> NDArray[np.float64]:
+        """Log-odds of `keep_probabilities`, float64 (units,), from `-MAX_LOGIT` to `MAX_LOGIT`."""
+        chances = np.array(self.keep_probabilities)
+        with np.errstate(divide="ignore"):
+            logits = np.log(chances) - np.log1p(-chances)
+        return np.clip(logits, -MAX_LOGIT, MAX_LOGIT)
 
     @property
     def drop_rate(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from pcrl_gym.compressor.budget import kept_units
 from pcrl_gym.compressor.calls import TextCompressor
 from pcrl_gym.compressor.compression import Compression
 from pcrl_gym.compressor.domain import tokens_per_word
+from pcrl_gym.compressor.expected_loss import LossModel
 from pcrl_gym.compressor.folder import (
     find_folder,
     read_settings,
@@ -75,6 +77,8 @@ class Compressor(TextCompressor):
         max_tokens_per_word: Most tokens per word of its training prompts, above 0; None: not known.
         card: Where it comes from, for the model card; None: nothing is known.
         certificate: What `calibrate` found for this policy; None: nothing is certified.
+        loss_model: What it found that dropping units costs; None: not known, and calls take no
+            `tolerance`.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
 
     Raises:
@@ -100,6 +104,7 @@ class Compressor(TextCompressor):
         max_tokens_per_word: float | None = None,
         card: PolicyCard | None = None,
         certificate: Certificate | None = None,
+        loss_model: LossModel | None = None,
         device: str = "auto",
     ) -> None:
         check_count("max_units", max_units)
@@ -128,6 +133,7 @@ class Compressor(TextCompressor):
         self.max_tokens_per_word = max_tokens_per_word
         self.card = card or PolicyCard()
         self.certificate = certificate
+        self.loss_model = loss_model
         self.network = network
         self._rater = make_rater(network, device)
         self.device = self._rater.device
@@ -144,7 +150,7 @@ class Compressor(TextCompressor):
         ]
         logits = [group_means(*pair) for pair in zip(ratings, groups, strict=True)]
         free = [own >= 0 for own in groups]
-        kept = kept_units(episodes, logits, groups, call)
+        kept = kept_units(episodes, logits, groups, call, self.loss_model)
         # 1 / (1 + exp(-logit)) without overflow
         chances = [
             np.where(own, np.exp(-np.logaddexp(0.0, -values)), 1.0)
@@ -191,7 +197,8 @@ class Compressor(TextCompressor):
         """Return this compressor with a certificate of how many answers it costs.
 
         The rate of the certificate, the highest that loses at most a share `risk` of the answers
-        with some `confidence`, is that of its calls without `rate`.
+        with some `confidence`, is that of its calls which do not say how much is dropped. If the
+        generator gives likelihoods, calls may then give a `tolerance`, too.
 
         Args:
             prompts: Texts, `Prompt` objects, or a dataset as in `load_prompts`; drawn like those
@@ -211,7 +218,7 @@ class Compressor(TextCompressor):
         from pcrl_gym.compressor.calibration import certify
 
         calibrated = copy.copy(self)
-        calibrated.certificate = certify(
+        calibrated.certificate, calibrated.loss_model = certify(
             self, prompts, generator, device=str(self.device), **options
         )
         return calibrated
@@ -269,6 +276,7 @@ class Compressor(TextCompressor):
             "whole_words": self.whole_words,
             "max_tokens_per_word": self.max_tokens_per_word,
             "certificate": self.certificate and self.certificate.to_dict(),
+            "loss_model": self.loss_model and asdict(self.loss_model),
         }
         parts = (self.network, self.tokenizer, settings, self.card)
         write_policy(folder, name, *parts, dtype=dtype, onnx=onnx, overwrite=overwrite)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcrl_gym.compressor.certificate import Certificate
+from pcrl_gym.compressor.expected_loss import LossModel
 from pcrl_gym.compressor.model_card import card_text
 from pcrl_gym.compressor.network_files import CONFIG_FILE, GRAPH_FILE, WEIGHTS_FILE
 from pcrl_gym.errors import did_you_mean
@@ -117,6 +118,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no certificate that can be read: {error}") from error
     known["certificate"] = certificate
+    loss_model = settings.get("loss_model")  # not in older folders
+    if loss_model is not None:
+        try:
+            known["loss_model"] = LossModel(**loss_model)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no loss model that can be read: {error}") from error
     frame = settings.get("template_frame")  # not in version 1
     if frame is not None:
         try:

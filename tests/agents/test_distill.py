@@ -74,6 +74,21 @@ def test_costs_are_measured_once_per_prompt() -> None:
     }  # fmt: skip
 
 
+def test_a_policy_teaches_without_the_generator() -> None:
+    generator = CountingGenerator(named_colours)
+    agent = DistillAgent(device="cpu", teacher="micro", **(OWN | {"lr": 3e-2}))
+    history = agent.train(
+        lambda n: make_env(n, generator=generator), episodes=8_000, progress=False
+    )
+    assert history[-1]["correlation"] > 0.9
+    assert generator.likelihood_calls == generator.generate_calls == []
+
+
+def test_a_teacher_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no folder '/no/policy'"):
+        DistillAgent(device="cpu", teacher="/no/policy", **OWN).start(make_env)
+
+
 def test_the_same_seed_learns_the_same() -> None:
     one, same, other = trained(), trained(), trained(seed=1)
     assert torch.equal(weights(one), weights(same))

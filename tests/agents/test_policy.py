@@ -10,8 +10,10 @@ import pytest
 
 import models
 from agents.base import make_agent
-from agents.policy import PolicyAgent
+from agents.costs import group_spans
+from agents.policy import PolicyAgent, keep_logits
 from pcrl_gym import Compressor
+from pcrl_gym.compressor.compression import MAX_LOGIT, Compression
 from pcrl_gym.envs.task import Task, make_task
 from pcrl_gym.prompts.prompt import Prompt
 from policies import CERTIFICATE
@@ -52,6 +54,42 @@ def test_units_of_the_task_are_dropped_whole(rate: float | None) -> None:
         assert by_words == [
             episode.compress(np.zeros(len(episode), np.bool_)) for episode in words.episodes[:]
         ]
+
+
+def test_keep_logits_of_other_units_are_means_over_characters() -> None:
+    """The text from the first group on has the compressor's units "ab ", "cd" and " e"."""
+    [episode] = make_task(dataset=[Prompt("0", "ab cde")], unit="word", device="cpu").episodes[:]
+    place = episode.text.index("ab")
+    free = [start >= place and end <= place + 6 for start, end in episode.spans]
+    groups = np.where(free, np.cumsum(free) - 1, -1)
+
+    def compressor(texts: list[str]) -> list[Compression]:
+        assert texts == [episode.text[slice(*spans)] for spans in [whole]]
+        return [
+            Compression(
+                original=texts[0],
+                text=texts[0],
+                units=((0, 2), (2, 4), (4, len(texts[0]))),
+                keep_probabilities=(0.5, 1.0, 1 / (1 + np.e)),
+                droppable=(True, False, True),
+                kept=(True, True, True),
+                original_tokens=3,
+                compressed_tokens=3,
+            )
+        ]
+
+    spans = group_spans(episode, groups)
+    whole = (spans[0][0], spans[-1][1])
+    [logits] = keep_logits(compressor, [episode], [groups])
+    by_character = [0.0] * 2 + [MAX_LOGIT] * 2 + [-1.0] * (whole[1] - whole[0] - 4)
+    start = whole[0]
+    assert logits == pytest.approx([np.mean(by_character[a - start : b - start]) for a, b in spans])
+
+
+def test_prompts_without_a_group_have_no_keep_logits() -> None:
+    [episode] = make_task(dataset=PROMPTS[2:], device="cpu").episodes[:]
+    nothing = np.full(len(episode), -1)
+    assert keep_logits(Compressor.from_pretrained("micro"), [episode], [nothing])[0].shape == (0,)
 
 
 def test_without_a_rate_that_of_the_certificate_counts(tmp_path: Path) -> None:

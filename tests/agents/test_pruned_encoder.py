@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 import models
 from agents.__main__ import main
 from agents.pruned_encoder import prune_encoder
-from pcrl_gym.compressor.network import pretrained_encoder
+from pcrl_gym import Compressor
+from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder
 from pcrl_gym.episodes.tokenizers import TextEncoder, load_tokenizer
 
 TEXTS = ["Please sort the numbers from the smallest to the largest: 3 14 15 92 65 35."]
@@ -36,6 +37,17 @@ def test_what_is_left_is_read_as_before(bert_folder: Path, pruned: Path) -> None
             states.append((tokens, encoder.eval()(ids).last_hidden_state))
     assert states[0][0] == states[1][0]
     assert torch.equal(states[0][1], states[1][1])
+
+
+def test_an_exported_policy_gives_its_encoder(bert_folder: Path, tmp_path: Path) -> None:
+    network = KeepNetwork(pretrained_encoder(bert_folder))
+    policy = Compressor(network, bert_folder, max_units=32, device="cpu")
+    policy.save_pretrained(tmp_path / "policy")
+    prune_encoder(tmp_path / "policy", tmp_path / "small", TEXTS, layers=1, min_count=1)
+    first = [own.encoder.layer[0].output.dense.weight for own in (
+        network.encoder, pretrained_encoder(tmp_path / "small")
+    )]  # fmt: skip
+    assert torch.equal(*first)
 
 
 def test_special_tokens_move_with_their_ids(bert_folder: Path, tmp_path: Path) -> None:

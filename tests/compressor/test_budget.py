@@ -127,7 +127,10 @@ def _of(done: Compression, *, kept: bool) -> list[float]:
     [
         ({"target_tokens": 0}, "target_tokens must be an integer of at least 1, got 0"),
         ({"target_tokens": 2.5}, "target_tokens must be an integer of at least 1"),
-        ({"target_tokens": 5, "rate": 0.5}, "give either rate or target_tokens, got rate=0.5 and"),
+        (
+            {"target_tokens": 5, "rate": 0.5},
+            "give only one of rate, target_tokens and tolerance, got",
+        ),
     ],
 )
 def test_wrong_budgets_are_refused(arguments: dict, message: str):

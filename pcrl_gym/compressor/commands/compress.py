@@ -47,6 +47,7 @@ def compress(
     model: str = "micro",
     rate: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1), group=_AMOUNT)] = None,
     target_tokens: Annotated[PositiveInt | None, Parameter(group=_AMOUNT)] = None,
+    tolerance: Annotated[NonNegativeFloat | None, Parameter(group=_AMOUNT)] = None,
     whole_file: Annotated[bool, Parameter(group=_PARTS)] = False,
     field: Annotated[str | None, Parameter(group=_PARTS)] = None,
     messages: Annotated[bool, Parameter(group=_PARTS)] = False,
@@ -74,6 +75,8 @@ def compress(
         rate: Share of each prompt's droppable units to drop, rounded down; by default that of the
             model's certificate or, without one, as the policy decides.
         target_tokens: Most tokens that are left of each prompt or conversation.
+        tolerance: Drop of each prompt what is expected to make the model's own answer less probable
+            by at most so many nats per token. For policies that were calibrated.
         whole_file: The input is one prompt.
         field: Lines are JSON objects, or in a `.csv` file rows: compress this field or column of
             each, and keep the others. `a.b` is a field of the object in `a`.
@@ -113,9 +116,9 @@ def compress(
                 "export the policy again, or leave --strict out"
             )
         settings: dict[str, Any] = {
-            "rate": rate, "target_tokens": target_tokens, "count_with": count_with,
+            "rate": rate, "target_tokens": target_tokens, "tolerance": tolerance,
+            "count_with": count_with, "batch_size": batch_size,
             "force_keep": force_keep, "keep_digits": keep_digits, "keep": keep, "protect": protect,
-            "batch_size": batch_size,
         }  # fmt: skip
         compressor([], **settings)  # wrong ones are no matter of a line
         form = as_json if json else as_marked if show else as_text if exact else as_tidy_text

@@ -1,0 +1,116 @@
+"""What dropping units is expected to cost, from a policy's keep logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pcrl_gym.compressor.selection import drop_ranks
+
+SLOPES = tuple(round(0.05 * step, 2) for step in range(31))
+"""The slopes that a fit tries, 0.0 to 1.5."""
+
+
+@dataclass(frozen=True)
+class LossModel:
+    """The likelihood loss that is expected of dropping units, in nats per token of the answer.
+
+    Formula: `scale * sum(exp(slope * logit)) / n`, the sum over the dropped units and n the number
+    of units that may be dropped. So a unit costs more, the surer the policy keeps it, and less, the
+    longer the text is. What units only cost together, it does not know.
+
+    Attributes:
+        scale: What dropping a unit with the logit 0 would cost if it were the only one, above 0.
+        slope: How much more a surer one costs, at least 0.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> model = LossModel(scale=0.5, slope=1.0)
+        >>> model.costs(np.array([0.0, 0.0, 2.0, 9.0]), np.array([True, True, False, False]))
+        array([0.25, 0.25, 0.  , 0.  ])
+    """
+
+    scale: float
+    slope: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.scale < np.inf and 0.0 <= self.slope < np.inf):
+            raise ValueError(f"scale must be above 0 and slope at least 0, got {self}")
+
+    def costs(
+        self, logits: NDArray[np.float64], droppable: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return what dropping each unit is expected to cost, (n_units,); 0 where it is protected.
+
+        Args:
+            logits: Keep logits, float64 (n_units,).
+            droppable: Bool (n_units,).
+        """
+        with np.errstate(over="ignore"):
+            costs = self.scale * np.exp(self.slope * logits) / max(np.count_nonzero(droppable), 1)
+        return np.where(droppable, costs, 0.0)
+
+    @classmethod
+    def fit(
+        cls,
+        logits: Sequence[NDArray[np.float64]],
+        droppable: Sequence[NDArray[np.bool_]],
+        measured: Iterable[tuple[Sequence[NDArray[np.bool_]], NDArray[np.float64]]],
+    ) -> LossModel | None:
+        """Return the model whose mean is right and whose squared error is the least.
+
+        Args:
+            logits: Keep logits of each text, float64 (n_units,).
+            droppable: Bool (n_units,) of each.
+            measured: Of some ways to compress these texts, which units of each text were dropped,
+                bool (n_units,), and the likelihood losses, (n_texts,).
+
+        Returns:
+            The model; None if nothing was lost on average.
+        """
+        pairs = list(measured)
+        losses = np.concatenate([loss for _, loss in pairs])
+        if not losses.mean() > 0.0:
+            return None
+        found = []
+        for slope in SLOPES:
+            unscaled = cls(1.0, slope)
+            costs = [unscaled.costs(*own) for own in zip(logits, droppable, strict=True)]
+            sums = np.array([
+                float(own[gone].sum()) for dropped, _ in pairs
+                for own, gone in zip(costs, dropped, strict=True)
+            ])  # fmt: skip
+            scale = losses.mean() / sums.mean()
+            found.append((float(np.square(scale * sums - losses).mean()), slope, float(scale)))
+        _, slope, scale = min(found)
+        return cls(scale, slope)
+
+
+def within_tolerance(
+    logits: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    costs: NDArray[np.float64],
+    tolerance: float,
+) -> NDArray[np.bool_]:
+    """Return which units of a text are dropped, bool (n_units,): as many as cost at most so much.
+
+    Args:
+        logits: Keep logits, float64 (n_units,), equal within a group.
+        groups: Number of the group of each unit; see `selection.drop_ranks`, whose order it is.
+        costs: What each unit costs, float64 (n_units,).
+        tolerance: Most that they cost together.
+
+    Example:
+        >>> logits, groups = np.array([2.0, 0.0, 1.0]), np.array([0, 1, 2])
+        >>> within_tolerance(logits, groups, np.array([0.3, 0.1, 0.1]), tolerance=0.2)
+        array([False,  True,  True])
+    """
+    ranks = drop_ranks(logits, groups)
+    free = ranks >= 0
+    spent = np.cumsum(np.bincount(ranks[free], costs[free]))
+    return free & (ranks < np.searchsorted(spent, tolerance + 1e-12, side="right"))
