@@ -76,8 +76,6 @@ def test_calls_drop_more_the_more_they_tolerate() -> None:
     done = [POLICY(TEXT, tolerance=tolerance) for tolerance in tolerances]
     rates = [one.drop_rate for one in done]
     assert 0.0 == rates[0] < rates[1] < rates[2] < rates[3] == 1.0
-    for one, tolerance in zip(done, tolerances, strict=True):
-        assert costs(one)[~np.array(one.kept)].sum() <= tolerance + 1e-9
 
 
 def test_the_model_is_stored_with_the_policy(tmp_path: Path) -> None:
