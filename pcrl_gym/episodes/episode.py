@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pcrl_gym.episodes.matching import exact_mask, nearest_mask
 from pcrl_gym.episodes.protection import ForceKeep, Protection
 from pcrl_gym.episodes.tokenizers import TextEncoder
 from pcrl_gym.episodes.units import Span, UnitKind, check_unit_kind, first_tokens, split_units
@@ -65,6 +66,39 @@ class Episode:
         """The units from the user's first to the user's last one: a template's ends left out."""
         users = np.flatnonzero(~overlapping(len(self.text), self.spans, self.fixed))
         return slice(int(users[0]), int(users[-1]) + 1) if len(users) else slice(0, 0)
+
+    @property
+    def body_span(self) -> Span:
+        """Character range of `body` in `text`; empty and at the end without one."""
+        units = self.spans[self.body]
+        return (units[0][0], units[-1][1]) if units else (len(self.text),) * 2
+
+    def with_body(self, body: str) -> tuple[str, NDArray[np.bool_]]:
+        """Return the text with another one in place of its body, and which units are left in it.
+
+        Where a keep mask leaves the same body, these are its text and that mask, as `compress` and
+        `kept` have them; else see `matching.nearest_mask`, and all of the body is the user's, also
+        what the template wrote between instruction and input.
+
+        Args:
+            body: What is to stand in `body_span`.
+
+        Returns:
+            A `PromptText`, and bool (n_units,).
+        """
+        (start, end), own = self.body_span, self.body
+        units, free = self.spans[own], self.droppable[own]
+        kept = np.ones(len(self), np.bool_)
+        found = exact_mask([self.text[a:b] for a, b in units], free, body)
+        if found is not None:
+            kept[own] = found
+            return self.compress(kept), kept
+        inside = [(a - start, b - start) for a, b in units]
+        kept[own] = nearest_mask(self.text[start:end], inside, free, body)
+        shift = len(body) - (end - start)
+        fixed = [(a, b) for a, b in self.fixed if b <= start]
+        fixed += [(a + shift, b + shift) for a, b in self.fixed if a >= end]
+        return PromptText(self.text[:start] + body + self.text[end:], fixed), kept
 
     def kept(self, mask: ArrayLike) -> NDArray[np.bool_]:
         """Return the effective mask: what of a keep mask the episode goes by.

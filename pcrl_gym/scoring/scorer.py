@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from pcrl_gym.errors import GeneratorError, PromptTooLongError
 from pcrl_gym.generators.base import check_new_tokens
+from pcrl_gym.prompts.prompt import text_problem
 from pcrl_gym.scoring.answers import Answers, check_count, generator_errors
+from pcrl_gym.scoring.leaks import leaks_answer
 from pcrl_gym.scoring.ratio import compression_ratio, drop_rate
 from pcrl_gym.scoring.rewards import FloatArray, RewardInputs
 from pcrl_gym.scoring.rouge import measure_by_name
@@ -50,13 +52,15 @@ class Scores:
         compressed_tokens: (batch,) int64, n', generator tokens of the compressed prompt.
         template_tokens: (batch,) int64, f, generator tokens of the template's own text.
         prompts: The original prompts as rendered.
-        compressed_prompts: The texts that the masks leave.
+        compressed_prompts: What is left of them.
         outputs: The generator's answers to the original prompts.
         compressed_outputs: Its answers to the compressed prompts; empty strings if the reward does
             not need answers.
         partial: (batch,) bool, whether the answer to the compressed prompt was left unfinished
             because the reward was decided; only with early stopping.
         answered: Whether compressed prompts were answered: the reward needs it.
+        leaked: (batch,) bool, whether the compressed prompt gives the answer away, see
+            `scoring.leaks`; such a prompt earns nothing. Only of texts: masks cannot leak.
     """
 
     reward: FloatArray
@@ -75,6 +79,7 @@ class Scores:
     compressed_outputs: list[str]
     partial: BoolArray
     answered: bool
+    leaked: BoolArray
 
     def __len__(self) -> int:
         """Return the number of episodes scored."""
@@ -207,22 +212,78 @@ class Scorer:
         if len(episodes) != len(masks):
             raise ValueError(f"expected one mask per episode, got {len(masks)} for {len(episodes)}")
         kept = [episode.kept(mask) for episode, mask in zip(episodes, masks, strict=True)]
-        prompts = [episode.text for episode in episodes]
         compressed = [e.compress(keep) for e, keep in zip(episodes, kept, strict=True)]
+        return self._score(episodes, compressed, kept, np.zeros(len(episodes), np.bool_))
+
+    def score_texts(self, episodes: Sequence[Episode], texts: Sequence[str]) -> Scores:
+        """Score what a compressor made of the user's text, which it may also have rewritten.
+
+        A text that a keep mask leaves is scored as the mask is. In any other, the units that count
+        as dropped are those of `matching.nearest_mask`. A text that leaks the answer, see
+        `scoring.leaks`, is scored as if the compression ratio were 0, the similarity 0, and nothing
+        left of the user's text.
+
+        Args:
+            episodes: The prompts; the same one may occur several times.
+            texts: Per episode what is to stand in its `body_span`.
+
+        Returns:
+            The scores, in the order of `episodes`.
+
+        Raises:
+            ValueError: If there are not as many texts as episodes, one is not valid Unicode, or a
+                reward is not finite.
+            PromptTooLongError: As for masks.
+            GeneratorError: If the generator fails. No reward is made up for it.
+
+        Example:
+            >>> scores = scorer.score_texts(episodes, ["Sort: b a"])  # doctest: +SKIP
+            >>> scores.compression_ratio, scores.leaked  # doctest: +SKIP
+            (array([0.5]), array([False]))
+        """
+        if len(episodes) != len(texts):
+            raise ValueError(f"expected one text per episode, got {len(texts)} for {len(episodes)}")
+        for i, text in enumerate(texts):
+            if problem := text_problem(text):
+                raise ValueError(f"texts[{i}] {problem}")
+        pairs = [episode.with_body(text) for episode, text in zip(episodes, texts, strict=True)]
+        compressed, kept = [text for text, _ in pairs], [mask for _, mask in pairs]
+        self._counts(episodes, compressed)  # too long ones are refused first
+        leaked = np.array([
+            leaks_answer(answer.text, episode.text, text)
+            for answer, episode, text in zip(
+                self.original_answers(episodes), episodes, compressed, strict=True
+            )
+        ], np.bool_)  # fmt: skip
+        return self._score(episodes, compressed, kept, leaked)
+
+    def _score(
+        self,
+        episodes: Sequence[Episode],
+        left: list[str],
+        kept: list[BoolArray],
+        leaked: BoolArray,
+    ) -> Scores:
+        """Score what is left of prompts, given the units that are and whether it leaks."""
+        prompts = [episode.text for episode in episodes]
+        compressed = [
+            episode.with_body("")[0] if leak else text
+            for episode, text, leak in zip(episodes, left, leaked, strict=True)
+        ]
         answered = self.reward.needs_answers
         similarity = likelihood = loss = np.full(len(episodes), np.nan)
         outputs, partial = [""] * len(episodes), np.zeros(len(episodes), np.bool_)
         with _prompt_ids_in_errors(episodes, compressed):
-            n = self._count(prompts)
+            n, n_compressed = self._counts(episodes, compressed)
+            n_compressed = np.where(leaked, n, n_compressed)
             f = self._count([episode.template_text for episode in episodes])
-            n_compressed = np.array(self._ask_counts(compressed), np.int64)
-            self._check_lengths(episodes, np.maximum(n, n_compressed))
             expected = [episode.prompt.output for episode in episodes]
             originals, compared = self._answers(prompts, expected, compressed if answered else None)
             if answered:
                 outputs = [c.answer.text for c in compared]
                 similarity = np.array([c.similarity for c in compared], np.float64)
-                partial = np.array([c.answer.partial for c in compared], np.bool_)
+                partial = np.array([c.answer.partial for c in compared], np.bool_) & ~leaked
+                similarity[leaked] = 0.0
             if self.reward.needs_likelihood_loss:
                 before = self._likelihood_of_originals(prompts, originals)
             if self.reward.needs_likelihood:
@@ -245,11 +306,12 @@ class Scorer:
             compressed_tokens=n_compressed,
             template_tokens=f,
             prompts=prompts,
-            compressed_prompts=compressed,
+            compressed_prompts=left,
             outputs=[answer.text for answer in originals],
             compressed_outputs=outputs,
             partial=partial,
             answered=answered,
+            leaked=leaked,
         )
 
     def answer_ahead(self, episodes: Sequence[Episode]) -> int:
@@ -287,15 +349,23 @@ class Scorer:
         check_count(self.generator, "token counts", counts, texts)
         return counts
 
-    def _check_lengths(self, episodes: Sequence[Episode], tokens: IntArray) -> None:
+    def _counts(
+        self, episodes: Sequence[Episode], compressed: list[str]
+    ) -> tuple[IntArray, IntArray]:
+        """Return the tokens of original and compressed prompts, which must fit the context."""
+        counts = (
+            self._count([episode.text for episode in episodes]),
+            np.array(self._ask_counts(compressed), np.int64),
+        )
         limit = self.max_prompt_tokens
-        for episode, n in zip(episodes, tokens, strict=True):
+        for episode, n in zip(episodes, np.maximum(*counts), strict=True):
             if limit is not None and n > limit:
                 raise PromptTooLongError(
                     f"prompt {episode.prompt.id!r} has {n} tokens, but {self.generator.name!r} "
                     f"takes at most {limit} next to {self.max_new_tokens} new ones: shorten or "
                     "leave out the prompt, or lower max_new_tokens"
                 )
+        return counts
 
     def _log_likelihood(
         self, compressed: list[str], originals: list[Answer], known: Sequence[float | None] = ()

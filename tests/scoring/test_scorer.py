@@ -385,3 +385,66 @@ def test_pairs_of_equal_text_from_other_tokenizers(
     by_word = scorer()(words, drop_all(words))
     by_token = scorer()(tokens, drop_all(tokens))
     assert by_word.info(0) == by_token.info(0)
+
+
+def body(episode: Episode) -> str:
+    return episode.text[slice(*episode.body_span)]
+
+
+@pytest.mark.parametrize("reward", ["threshold", "faithful", "likelihood"])
+def test_texts_that_masks_leave_are_scored_as_the_masks(
+    episodes: list[Episode], reward: str
+) -> None:
+    rng = np.random.default_rng(0)
+    masks = [rng.random(len(e)) < 0.6 for e in episodes]
+    ends = [len(e.text) - e.body_span[1] for e in episodes]
+    texts = [
+        (left := e.compress(mask))[e.body_span[0] : len(left) - end]
+        for e, mask, end in zip(episodes, masks, ends, strict=True)
+    ]
+    by_mask, by_text = scorer(reward=reward)(episodes, masks), scorer(reward=reward)
+    by_text = by_text.score_texts(episodes, texts)
+    for name, values in vars(by_mask).items():
+        np.testing.assert_array_equal(getattr(by_text, name), values, err_msg=name)
+
+
+def test_a_rewritten_text_is_scored_as_what_it_is() -> None:
+    [episode] = build([("Could you please name the last fruit?", "apple banana cherry")])
+    scores = scorer().score_texts([episode], ["Last: apple banana cherry"])
+    [compressed] = scores.compressed_prompts
+    start, end = episode.body_span
+    assert compressed == episode.text[:start] + "Last: apple banana cherry" + episode.text[end:]
+    before, after = len(episode.text.split()), len(compressed.split())
+    fixed = len(episode.template_text.split())
+    assert scores.compression_ratio[0] == pytest.approx((before - after) / (before - fixed))
+    assert 0.0 < scores.drop_rate[0] < 1.0
+    assert not scores.leaked[0]
+
+
+@pytest.mark.parametrize("reward", ["threshold", "linear", "faithful", "likelihood"])
+def test_a_text_that_answers_itself_earns_nothing(reward: str) -> None:
+    """The generator repeats what it is given, so the leak would keep its answer."""
+    answer = "the colors are red green blue"
+    generator = CountingGenerator(lambda text: answer if "colors" in text else text)
+    [episode] = build([("Please be so kind as to name me the three basic colors", "")])
+    rule = Scorer(generator, make_reward(reward))
+    leak, honest = (
+        rule.score_texts([episode], [text]) for text in (answer, "name three basic colors")
+    )
+    assert leak.leaked.tolist() == [True]
+    assert honest.leaked.tolist() == [False]
+    assert leak.compressed_prompts[0].strip().find(answer) >= 0
+    assert leak.compression_ratio.tolist() == [0.0]
+    assert not leak.survived.any()
+    assert leak.reward[0] <= min(honest.reward[0], 0.0)
+
+
+def test_wrong_texts_are_refused(episodes: list[Episode]) -> None:
+    with pytest.raises(ValueError, match="expected one text per episode, got 1 for 5"):
+        scorer().score_texts(episodes, ["x"])
+    with pytest.raises(ValueError, match=r"texts\[1\] must be a string, got None"):
+        scorer().score_texts(episodes[:2], ["x", None])
+    generator = CountingGenerator(max_prompt_tokens=60)
+    with pytest.raises(PromptTooLongError):
+        scorer(generator).score_texts(episodes[:1], ["x " * 60])
+    assert generator.generate_calls == []
