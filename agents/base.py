@@ -25,6 +25,7 @@ AGENTS = {
     "self_information": "agents.self_information:SelfInformationAgent",
     "perplexity": "agents.perplexity:PerplexityAgent",
     "policy": "agents.policy:PolicyAgent",
+    "compressor": "agents.text_compressor:TextCompressorAgent",
     "leave_one_out": "agents.leave_one_out:LeaveOneOutAgent",
     "integrated_gradients": "agents.integrated_gradients:IntegratedGradientsAgent",
     "search": "agents.search:SearchAgent",
@@ -59,6 +60,17 @@ class Agent(Protocol):
         Returns:
             int8 array of shape (batch, max_units); 1 keeps the unit, 0 drops it.
         """
+        ...
+
+
+@runtime_checkable
+class Rewriter(Protocol):
+    """An agent that returns texts in place of keep masks; see `Scorer.score_texts`."""
+
+    name: str
+
+    def rewrite(self, texts: Sequence[str]) -> Sequence[str | None]:
+        """Return a shorter text for each user's text; None where it failed."""
         ...
 
 
@@ -190,9 +202,11 @@ def agent_class(spec: str) -> type[Agent]:
         hint = did_you_mean(spec, list(AGENTS))
         raise ValueError(f"unknown agent {spec!r}{hint} (or module:Class)")
     cls = find_object(AGENTS.get(spec, spec), "agent")
-    if not isinstance(cls, type) or not callable(getattr(cls, "act", None)):
+    methods = ("act", "rewrite")
+    if not isinstance(cls, type) or not any(callable(getattr(cls, m, None)) for m in methods):
         raise ValueError(
-            f"agent {spec!r}: {module_name} has no class {class_name!r} with a method 'act'"
+            f"agent {spec!r}: {module_name} has no class {class_name!r} with a method 'act' or "
+            "'rewrite'"
         )
     return cls
 

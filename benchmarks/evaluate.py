@@ -89,7 +89,7 @@ def evaluate(
     tokenizer = task.scorer.generator.tokenizer
     cut = None if tokenizer is None else _answer_cut(tokenizer)
     rate = optional(agent, "rate")
-    for batch, masks, scores, compress_ms in scored_batches(agent, task):
+    for batch, scores, compress_ms, failed in scored_batches(agent, task):
         gold_losses = _gold_losses(task, scores, batch)
         lengths = [[None] * len(batch)] * 2
         if tokenizer is not None:
@@ -100,7 +100,9 @@ def evaluate(
             compressed = scores.compressed_prompts[i]
             second = count([episode.text, compressed, episode.template_text])
             gold_cut = cut(answer, prompt.output) if cut is not None and prompt.output else None
-            dropped = zip(episode.spans, ~episode.kept(masks[i]), strict=True)
+            dropped = [
+                span for span, kept in zip(episode.spans, scores.kept[i], strict=True) if not kept
+            ]
             yield Record(
                 agent=name,
                 split=split,
@@ -108,7 +110,7 @@ def evaluate(
                 prompt_id=prompt.id,
                 source=prompt.source,
                 prompt=str(episode.text),
-                dropped=tuple(merge_spans(span for span, gone in dropped if gone)),
+                dropped=tuple(merge_spans(dropped)),
                 compressed_prompt=str(compressed),
                 output=scores.outputs[i],
                 compressed_output=answer,
@@ -129,6 +131,15 @@ def evaluate(
                 gold_likelihood_loss=finite(float(gold_losses[i])),
                 gold_score=gold_score(prompt, answer),
                 original_gold_score=gold_score(prompt, scores.outputs[i]),
+                **(
+                    {}
+                    if failed is None
+                    else {
+                        "rewritten": int(compressed != episode.compress(scores.kept[i])),
+                        "leaked": int(scores.leaked[i]),
+                        "failed": int(failed[i]),
+                    }
+                ),
             )
 
 

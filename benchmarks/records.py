@@ -76,6 +76,11 @@ class Record:
             `output` keep, see `benchmarks.ifeval`.
         output_tokens, compressed_output_tokens: Generator tokens of both answers; None if the
             generator shows no tokenizer.
+        rewritten: Of an agent that returns texts, 1 where this one is not what a keep mask leaves;
+            `dropped` is then what is nearest to it, see `episodes.matching`. None for other agents,
+            as for the next two.
+        leaked: 1 where it gives the answer away, see `scoring.leaks`; similarity and ratio are 0.
+        failed: 1 where the agent failed, and the original was sent.
     """
 
     agent: str
@@ -119,6 +124,9 @@ class Record:
     original_constraints_kept: int | None = None
     output_tokens: int | None = None
     compressed_output_tokens: int | None = None
+    rewritten: int | None = None
+    leaked: int | None = None
+    failed: int | None = None
 
 
 _LATER = {one.name for one in fields(Record) if one.default is not MISSING}

@@ -118,7 +118,9 @@ def _find(spec: str) -> Entry:
 
 
 def _label(key: str, value: object) -> str:
-    """Return a setting in an agent's name; of a folder its last two parts."""
+    """Return a setting in an agent's name; of a folder its last two parts, of a target its name."""
+    if key == "target":
+        return str(value).rpartition(":")[2]
     text = f"{key}{value}" if not isinstance(value, str) else "-".join(Path(value).parts[-2:])
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
 

@@ -37,7 +37,10 @@ ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a com
 _SHORT = {"normalised": "norm.", "similarity": "simil.", "survival": "surv.", "ms/prompt": "ms"}
 _NOT_RANKED = ("seeds", "n", "requested_rate", "drop_rate")
 # The less the better.
-_LOW = ("compress_ms", "likelihood_loss", "gold_likelihood_loss", "expansion")
+_LOW = (
+    "compress_ms", "likelihood_loss", "gold_likelihood_loss", "expansion", "rewritten", "leaked",
+    "failed",
+)  # fmt: skip
 # What a column is shown in place of on a terminal, which has no room for all.
 _IN_PLACE_OF = {
     "likelihood_loss": ("similarity", "survival_rate"),
@@ -49,6 +52,7 @@ _MEANS = """
     reward compression_ratio compression_ratio_second requested_rate drop_rate similarity
     survival_rate exact_match gold_rouge_1 gold_rouge_2 gold_rouge_l cut_rouge_1 cut_rouge_2
     cut_rouge_l compress_ms likelihood_loss likelihood_kept gold_likelihood_loss
+    rewritten leaked failed
 """.split()
 TOLERANCE = FaithfulReward().tolerance
 """Nats per token that an answer may lose to count as kept."""
@@ -96,6 +100,9 @@ COLUMNS = (
     Column("cut_rouge_1", "ROUGE-1 cut", "ROUGE-1 F1 cut to the gold answer's length."),
     Column("cut_rouge_2", "ROUGE-2 cut", "ROUGE-2 F1 cut to the gold answer's length."),
     Column("cut_rouge_l", "ROUGE-L cut", "ROUGE-L F1 cut to the gold answer's length."),
+    Column("rewritten", "rewritten", "Share of prompts that were rewritten, not just cut."),
+    Column("leaked", "leaked", "Share of prompts that gave the answer away, which earn nothing."),
+    Column("failed", "failed", "Share of prompts that were sent as they are after a failure."),
     Column("compress_ms", "ms/prompt", "Time the agent takes for one prompt.", "main"),
 )
 

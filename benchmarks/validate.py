@@ -122,6 +122,7 @@ def wrong_figures(
     """Return which figures, a column each, do not follow from the texts and counts of a record."""
     import pandas
 
+    frame = frame[frame["leaked"].fillna(0) == 0]  # these say nothing about their answers
     answers, gold, dropped = (frame[name] for name in ("compressed_output", "gold", "dropped"))
     terms = frame[list(RewardInputs.__annotations__)]
     expected: dict[str, Any] = {
@@ -143,7 +144,10 @@ def wrong_figures(
         for name, values in expected.items()
     }
     kept, rate = map(kept_text, frame["prompt"], dropped), frame["drop_rate"]
-    wrong["compressed_prompt"] = list(map(ne, frame["compressed_prompt"], kept))
+    cut = frame["rewritten"].fillna(0) == 0
+    wrong["compressed_prompt"] = cut & np.array(
+        list(map(ne, frame["compressed_prompt"], kept)), np.bool_
+    )
     wrong["drop_rate"] = ~rate.between(0.0, 1.0) | ((rate == 0.0) != (dropped.str.len() == 0))
     wrong["dropped"] = [  # unless the ends rise, and lie in the prompt
         (np.diff([-1, *chain(*own), len(prompt) + 1]) < 1).any()
@@ -269,6 +273,8 @@ def _other_answers(
     answers = dict(zip(texts, generator.generate(texts, max_new_tokens), strict=True))
     counts = dict(zip(texts, generator.count_tokens(texts), strict=True))
     for r in records:
+        if r.leaked == 1:
+            continue
         for prompt, answer, tokens in (
             (r.prompt, r.output, r.original_tokens),
             (r.compressed_prompt, r.compressed_output, r.compressed_tokens),
@@ -277,7 +283,7 @@ def _other_answers(
                 yield f"{_place(r)}: the generator answers {answers[prompt].text!r}"
             elif counts[prompt] != tokens:
                 yield f"{_place(r)}: the prompt has {counts[prompt]} tokens, not {tokens}"
-    scored = [r for r in records if not math.isnan(r.likelihood_loss)]
+    scored = [r for r in records if not math.isnan(r.likelihood_loss) and r.leaked != 1]
     if scored and generator.gives_likelihoods:
         framed_by = {str(text): text for text in texts}
         originals = [answers[r.prompt] for r in scored]

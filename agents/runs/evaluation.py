@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import optional
+from agents.base import Rewriter, optional
 from pcrl_gym.envs.spaces import parse_keep_mask
 from pcrl_gym.errors import PcrlError
 
@@ -24,31 +24,56 @@ BATCH = 64
 
 
 class AgentError(PcrlError, RuntimeError):
-    """An agent returned something else than keep masks."""
+    """An agent returned something else than keep masks or texts."""
 
 
-ScoredBatch = tuple["Sequence[Episode]", NDArray[np.bool_], "Scores", float]
+ScoredBatch = tuple["Sequence[Episode]", "Scores", float, list[bool] | None]
 
 
-def scored_batches(agent: Agent, task: Task) -> Iterator[ScoredBatch]:
+def scored_batches(agent: Agent | Rewriter, task: Task) -> Iterator[ScoredBatch]:
     """Let an agent, attached to the task, compress every prompt of it, in order, and score them.
 
-    Yields per batch its episodes, keep masks (len(episodes), max_units), what these earned, and the
-    milliseconds that `act` alone took per prompt.
+    Yields per batch its episodes, what they earned, the milliseconds that the agent alone took per
+    prompt, and of a `Rewriter` on which prompts it failed; their originals are sent.
     """
     optional(agent, "attach")(task)
     for start in range(0, len(task.episodes), BATCH):
         batch = task.episodes[start : start + BATCH]
-        observations, infos = task.begin(batch)
-        began = time.perf_counter()
-        action = agent.act(observations, infos)
-        milliseconds = 1000.0 * (time.perf_counter() - began) / len(batch)
         try:
-            masks = parse_keep_mask(action, (len(batch), task.max_units))
+            if isinstance(agent, Rewriter):
+                texts, failed, seconds = _rewritten(agent, batch)
+            else:
+                masks, seconds = _masks(agent, task, batch)
         except ValueError as error:
             name = getattr(agent, "name", type(agent).__name__)
             raise AgentError(f"Agent {name}: {error}") from error
-        yield batch, masks, task.scorer(batch, list(masks)), milliseconds
+        milliseconds = 1000.0 * seconds / len(batch)
+        if isinstance(agent, Rewriter):
+            yield batch, task.scorer.score_texts(batch, texts), milliseconds, failed
+        else:
+            yield batch, task.scorer(batch, list(masks)), milliseconds, None
+
+
+def _masks(agent: Agent, task: Task, batch: Sequence[Episode]) -> tuple[NDArray[np.bool_], float]:
+    """Return keep masks (len(batch), max_units), and the seconds they took."""
+    observations, infos = task.begin(batch)
+    began = time.perf_counter()
+    action = agent.act(observations, infos)
+    seconds = time.perf_counter() - began
+    return parse_keep_mask(action, (len(batch), task.max_units)), seconds
+
+
+def _rewritten(agent: Rewriter, batch: Sequence[Episode]) -> tuple[list[str], list[bool], float]:
+    """Return what is to be sent, where the agent failed, and the seconds it took."""
+    texts = [episode.text[slice(*episode.body_span)] for episode in batch]
+    began = time.perf_counter()
+    shorter = agent.rewrite(texts)
+    seconds = time.perf_counter() - began
+    if len(shorter) != len(texts):
+        raise ValueError(f"expected {len(texts)} texts, got {len(shorter)}")
+    failed = [new is None for new in shorter]
+    sent = [own if new is None else new for own, new in zip(texts, shorter, strict=True)]
+    return sent, failed, seconds
 
 
 def mean_scores(agent: Agent, task: Task) -> dict[str, float]:
@@ -59,7 +84,7 @@ def mean_scores(agent: Agent, task: Task) -> dict[str, float]:
     from agents.seeding import isolated_random_state  # it needs torch
 
     with isolated_random_state():
-        parts = [scores for _, _, scores, _ in scored_batches(agent, task)]
+        parts = [scores for _, scores, _, _ in scored_batches(agent, task)]
     answered = ("similarity", "survived") if parts[0].answered else ()
     return {
         key: float(np.concatenate([getattr(scores, key) for scores in parts]).mean())

@@ -14,6 +14,7 @@ from agents.runs.config import TaskConfig
 from pcrl_gym.cli_tools import FAILURES, Names, flags_of, message, resumable
 from pcrl_gym.envs.options import TaskOptions
 from pcrl_gym.errors import PcrlError, did_you_mean
+from pcrl_gym.spec_strings import format_spec
 
 if TYPE_CHECKING:
     from benchmarks.suites import Suite
@@ -34,8 +35,10 @@ TaskFlags = flags_of(TaskConfig, TaskOptions.__doc__, without=("split", "early_s
 @resumable()
 def run(
     *,
-    agents: Names,
+    agents: Names = (),
     out: str,
+    compressor: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    compressor_env: str | None = None,
     suite: str | None = None,
     splits: Names = (),
     seeds: PositiveInt | None = None,
@@ -59,6 +62,11 @@ def run(
     Args:
         agents: Names or module:Class, also with settings: `keep_all random:rate=0.3`.
         out: Result folder.
+        compressor: `module:function` from text to text, or `module:Class` with a method `compress`,
+            from the current folder; may be given several times. It runs in a process of its own,
+            and is the agent `compressor:target=...`.
+        compressor_env: File of packages, as for `pip install -r`, with which an environment is made
+            for it; by default it runs in this one.
         suite: Frozen suite, see `ls suites`; `--dataset` only if it leaves that open.
         splits: Splits to evaluate; by default the suite's.
         seeds: Seeds per agent that uses chance; by default the suite's, else 3.
@@ -85,7 +93,8 @@ def run(
     options = {key: given.pop(key) for key in ("device", "batch_size", "cache") if key in given}
     chosen = {"splits": splits, "seeds": seeds, "limit": limit}
     given |= {key: value for key, value in chosen.items() if value}
-    rules, entries = _choose_suite(suite, given), find_agents(agents)
+    specs = [*agents, *(_compressor(target, compressor_env) for target in compressor)]
+    rules, entries = _choose_suite(suite, given), find_agents(specs)
     if policies:
         from benchmarks.training import find_policies, tokenizer_of, with_policies
 
@@ -121,6 +130,11 @@ def run(
         ) from error
     print_table(rows)
     print(f"Written to {out}")
+
+
+def _compressor(target: str, requirements: str | None) -> str:
+    settings = {"target": target} | ({} if requirements is None else {"requirements": requirements})
+    return format_spec("compressor", settings)
 
 
 def _choose_suite(name: str | None, given: dict[str, Any]) -> Suite:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
@@ -43,9 +41,10 @@ def audit(
         max_flips: Exit with status 1 if more pairs fail.
         device: Where a policy runs.
     """
-    from pcrl_gym.audit.flips import Compress, default_pairs, find_function
+    from pcrl_gym.audit.flips import Compress, default_pairs
     from pcrl_gym.audit.flips import audit as count_flips
     from pcrl_gym.audit.page import audit_page
+    from pcrl_gym.compressor.worker import find_function, takes_rate
     from pcrl_gym.storage.atomic import write_file
 
     for option, file in {"--json": json_file, "--html": html_file}.items():
@@ -56,7 +55,7 @@ def audit(
     if ":" in compressor and not Path(compressor).exists():
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
         function = find_function(compressor)
-        if protect is not None or (rate is not None and not _takes_rate(function)):
+        if protect is not None or (rate is not None and not takes_rate(function)):
             option = "--protect" if protect else "--rate"
             raise ValueError(f"{compressor} takes no {option}: leave it out")
         compress = function if rate is None else partial(function, rate=rate)
@@ -75,10 +74,3 @@ def audit(
         write_file(html_file, audit_page(found))
     print(found, end="")
     return int(max_flips is not None and found.total.flips > max_flips)
-
-
-def _takes_rate(function: Callable[..., Any]) -> bool:
-    try:
-        return "rate" in inspect.signature(function).parameters
-    except ValueError:  # of some functions that are not written in Python
-        return False

@@ -10,7 +10,6 @@ from typing import Any
 from pcrl_gym.audit.pairs import FlipPair, fault, written_pairs
 from pcrl_gym.audit.procedural import procedural_pairs
 from pcrl_gym.progress import progress_bar
-from pcrl_gym.spec_strings import find_object
 
 PROCEDURAL = 2_000
 """Pairs from micro's families, beside those that were written by hand."""
@@ -188,30 +187,6 @@ def wilson_interval(failed: int, pairs: int, confidence: float = 0.95) -> tuple[
     middle = (share + extra / 2) / (1 + extra)
     width = z * (share * (1 - share) / pairs + extra / (4 * pairs)) ** 0.5 / (1 + extra)
     return max(0.0, middle - width), min(1.0, middle + width)
-
-
-def find_function(spec: str) -> Callable[..., Any]:
-    """Return what `module:function` names; of a class, the method `compress` of an object of it.
-
-    Raises:
-        ValueError: If there is no such module or function, it cannot be called, or the class takes
-            arguments.
-    """
-    found = find_object(spec, "compressor")
-    if isinstance(found, type):
-        try:
-            found = getattr(found(), "compress", None)
-        except TypeError as error:
-            raise ValueError(
-                f"compressor {spec!r}: expected a class that is made without arguments ({error})"
-            ) from error
-    if not callable(found):
-        raise ValueError(
-            f"compressor {spec!r}: expected a function from text to text, or a class with a method "
-            "'compress'"
-        )
-    made: Callable[..., Any] = found
-    return made
 
 
 def _text(compressed: Any, name: str) -> str:

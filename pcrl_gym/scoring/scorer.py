@@ -59,6 +59,7 @@ class Scores:
         partial: (batch,) bool, whether the answer to the compressed prompt was left unfinished
             because the reward was decided; only with early stopping.
         answered: Whether compressed prompts were answered: the reward needs it.
+        kept: Per episode bool (n_units,), which units are left.
         leaked: (batch,) bool, whether the compressed prompt gives the answer away, see
             `scoring.leaks`; such a prompt earns nothing. Only of texts: masks cannot leak.
     """
@@ -79,6 +80,7 @@ class Scores:
     compressed_outputs: list[str]
     partial: BoolArray
     answered: bool
+    kept: list[BoolArray]
     leaked: BoolArray
 
     def __len__(self) -> int:
@@ -311,6 +313,7 @@ class Scorer:
             compressed_outputs=outputs,
             partial=partial,
             answered=answered,
+            kept=kept,
             leaked=leaked,
         )
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pcrl_gym.audit.flips import audit, find_function, wilson_interval
+from pcrl_gym.audit.flips import audit, wilson_interval
 from pcrl_gym.audit.page import audit_page
 from pcrl_gym.audit.pairs import FlipPair
 from pcrl_gym.cli import main
+from pcrl_gym.compressor.worker import find_function
 
 PAIRS = [
     FlipPair("not", "Name fruits that are not <sweet>", "Name fruits that are <sweet>"),
@@ -82,7 +83,7 @@ def test_what_cannot_be_audited_is_refused() -> None:
         audit(len, "bad", PAIRS)  # type: ignore[arg-type]
     for spec, message in {
         "no_such:thing": "there is no module 'no_such'",
-        ":thing": "expected module:name",
+        ":thing": "expected module:function",
         "json:JSONDecoder": "expected a function from text to text",
         "fractions:Fraction": "expected a function from text to text",
         "html.parser:HTMLParser.x": "expected a function",
