@@ -27,7 +27,8 @@ class TextCompressorAgent:
     scored.
 
     Args:
-        target: `module:function` from text to text, or `module:Class` with a method `compress`.
+        target: `module:function` from text to text, or `module:Class` with a method `compress`; by
+            default one that changes nothing.
         rate: Passed on as `rate=`; None: it decides.
         requirements: File of packages with which an environment is made for it; "": this one.
         timeout: Seconds that a text may take, above 0.
@@ -42,7 +43,7 @@ class TextCompressorAgent:
 
     def __init__(
         self,
-        target: str = "builtins:str",
+        target: str = "copy:copy",
         rate: float | None = None,
         requirements: str = "",
         timeout: Annotated[float, Field(gt=0)] = 60.0,

@@ -180,7 +180,7 @@ def _check_names(command: str, options: dict[str, Any]) -> None:
     """Suites, agents and configurations that a command names are there."""
     if command == "run":
         assert options.get("suite") in [None, *SUITES]
-        names = [parse_agent(agent)[0] for agent in options["agents"]]
+        names = [parse_agent(agent)[0] for agent in options.get("agents", ())]
         assert all(name in AGENTS or ":" in name for name in names)
     if command == "train":
         assert options["agent"] in AGENTS
