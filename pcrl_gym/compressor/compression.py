@@ -118,8 +118,8 @@ class Compression(TokenCounts):
         """Log-odds of `keep_probabilities`, float64 (units,), from `-MAX_LOGIT` to `MAX_LOGIT`."""
         chances = np.array(self.keep_probabilities)
         with np.errstate(divide="ignore"):
-            logits = np.log(chances) - np.log1p(-chances)
-        return np.clip(logits, -MAX_LOGIT, MAX_LOGIT)
+            logits: NDArray[np.float64] = np.log(chances) - np.log1p(-chances)
+        return logits.clip(-MAX_LOGIT, MAX_LOGIT)
 
     @property
     def drop_rate(self) -> float:

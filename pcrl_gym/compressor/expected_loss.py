@@ -51,8 +51,9 @@ class LossModel:
             logits: Keep logits, float64 (n_units,).
             droppable: Bool (n_units,).
         """
+        units = max(int(np.count_nonzero(droppable)), 1)
         with np.errstate(over="ignore"):
-            costs = self.scale * np.exp(self.slope * logits) / max(np.count_nonzero(droppable), 1)
+            costs = self.scale / units * np.exp(self.slope * logits)
         return np.where(droppable, costs, 0.0)
 
     @classmethod
