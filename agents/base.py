@@ -26,6 +26,8 @@ AGENTS = {
     "perplexity": "agents.perplexity:PerplexityAgent",
     "policy": "agents.policy:PolicyAgent",
     "compressor": "agents.text_compressor:TextCompressorAgent",
+    "token_classifier": "agents.token_classifier:TokenClassifierAgent",
+    "rewriting": "agents.rewriting:RewritingAgent",
     "leave_one_out": "agents.leave_one_out:LeaveOneOutAgent",
     "integrated_gradients": "agents.integrated_gradients:IntegratedGradientsAgent",
     "search": "agents.search:SearchAgent",

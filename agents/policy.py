@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agents.base import Infos, Observations, check_share, keep_masks
 from agents.costs import Groups, count_groups, group_spans
 from pcrl_gym.compressor.compressor import Compressor
+from pcrl_gym.compressor.selection import character_means
 
 if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
@@ -36,10 +37,8 @@ def keep_logits(
     rows = [row for row, own in enumerate(spans) if own]
     texts = [episodes[row].text[spans[row][0][0] : spans[row][-1][1]] for row in rows]
     for row, one in zip(rows, compressor(texts), strict=True):
-        lengths = [end - start for start, end in one.units]
-        sums = np.concatenate([[0.0], np.cumsum(np.repeat(one.keep_logits, lengths))])
-        starts, ends = np.array(spans[row]).T - spans[row][0][0]
-        found[row] = (sums[ends] - sums[starts]) / (ends - starts)
+        own = np.array(spans[row]) - spans[row][0][0]
+        found[row] = character_means(one.keep_logits, one.units, own, len(one.original))
     return found
 
 
@@ -51,7 +50,7 @@ class PolicyAgent:
     characters, so a task with larger units drops less than was asked for.
 
     Args:
-        model: "micro", a folder or a Hugging Face id; see `Compressor.from_pretrained`.
+        model: "instruct", "micro", a folder or a Hugging Face id; see `Compressor.from_pretrained`.
         rate: Share of the compressor's droppable units to drop, 0 to 1; None: that of its
             certificate or, without one, as it decides.
         device: "auto" (a GPU if there is one), or a torch device.

@@ -72,6 +72,33 @@ def group_means(logits: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArr
     return means
 
 
+def character_means(
+    values: NDArray[np.float64], ranges: ArrayLike, spans: ArrayLike, length: int
+) -> NDArray[np.float64]:
+    """Return the mean value of the characters of each span, float64 (n_spans,).
+
+    Args:
+        values: Value of each range, float64 (n_ranges,).
+        ranges: Character ranges, int (n_ranges, 2), sorted, not overlapping.
+        spans: Character ranges, int (n_spans, 2), in any order. Characters in no range do not
+            count; 0 where there are no others.
+        length: Number of characters of the text.
+
+    Example:
+        >>> character_means(np.array([1.0, 3.0]), [(0, 2), (3, 4)], [(0, 4), (2, 3)], length=4)
+        array([1.66666667, 0.        ])
+    """
+    totals, counts = np.zeros((2, length + 1))
+    for value, (start, end) in zip(values, np.asarray(ranges).tolist(), strict=True):
+        totals[start + 1 : end + 1] = value
+        counts[start + 1 : end + 1] = 1
+    totals, counts = np.cumsum(totals), np.cumsum(counts)
+    starts, ends = np.asarray(spans, np.int64).reshape(-1, 2).T
+    covered = counts[ends] - counts[starts]
+    sums = totals[ends] - totals[starts]
+    return np.divide(sums, covered, out=np.zeros(len(starts)), where=covered > 0)
+
+
 def drop_ranks(logits: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the place of each unit's group in the order of dropping, int64 (n_units,).
 
