@@ -97,7 +97,8 @@ def _find(spec: str) -> Entry:
     name = base if base in AGENTS else getattr(cls, "name", None)
     if not isinstance(name, str):  # a property, or set by the constructor
         name = cls.__name__
-    name = "-".join([name, *(_label(key, value) for key, value in settings.items())])
+    labels = (_label(key, value) for key, value in settings.items() if key != "requirements")
+    name = "-".join([name, *labels])
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(f"An agent's name must consist of letters, digits and '._-', got {name!r}")
     try:

@@ -138,7 +138,8 @@ def wrong_figures(
             (math.nan,) * 3 if math.isnan(end) else against_gold(answer[: int(end)], one)
             for answer, one, end in zip(answers, gold, ends, strict=True)
         ]
-        expected |= zip((f"{kind}_rouge_{n}" for n in "12l"), np.transpose(scores), strict=True)
+        columns = np.array(scores, np.float64).reshape(-1, 3).T
+        expected |= zip((f"{kind}_rouge_{n}" for n in "12l"), columns, strict=True)
     wrong = {
         name: ~np.isclose(frame[name], values, rtol=1e-9, atol=1e-12, equal_nan=True)
         for name, values in expected.items()

@@ -10,6 +10,7 @@ import pytest
 from bench_fixtures import change_part, frame, record
 from benchmarks.__main__ import main
 from benchmarks.evaluate import token_counter
+from benchmarks.records import RunFolder
 from benchmarks.validate import validate, wrong_figures
 from pcrl_gym.scoring.rewards import make_reward
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L
@@ -41,6 +42,36 @@ def test_a_good_folder_is_valid(good: Path, capsys):
     assert "384 records (50%) answered again by micro" in report.text()
     assert main(["validate", str(good)]) == 0
     assert capsys.readouterr().out.endswith("The folder is valid.\n")
+
+
+def test_rewritten_prompts_and_failures_are_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """A compressor cuts, rewrites, answers and fails by turns."""
+    (tmp_path / "my_shortener.py").write_text(
+        "def shorten(text):\n"
+        "    turn = len(text) % 4\n"
+        "    if turn == 0:\n"
+        "        raise ValueError('no')\n"
+        "    return [text[5:], 'Do: ' + text, text[::2]][turn - 1]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    command = ["run", "--suite", "micro-ci", "--compressor", "my_shortener:shorten"]
+    with pytest.warns(UserWarning, match="ValueError: no; the original is sent"):
+        assert main([*command, "--out", "runs"]) == 0
+    assert "compressor-shorten" in capsys.readouterr().out
+    report = validate(tmp_path / "runs", share=0.2)
+    assert report.problems == []
+    records = list(RunFolder(tmp_path / "runs").records())
+    assert {record.failed for record in records} == {record.rewritten for record in records}
+    assert {record.failed for record in records} == {0, 1}
+    for one in records:
+        assert (one.failed == 0) or (one.compressed_prompt == one.prompt)
+
+
+def test_a_leak_says_nothing_about_its_answer():
+    leaked = record(leaked=1, rewritten=1, failed=0, similarity=0.0, compressed_output="other")
+    assert not len(wrong_figures(frame([leaked]), make_reward("linear"), UNICODE_ROUGE_L, len))
 
 
 @pytest.mark.parametrize(
