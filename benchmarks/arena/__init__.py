@@ -1,0 +1,1 @@
+"""Prompt compressors of others, each in an environment of its own: see `adapters`."""
