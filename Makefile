@@ -65,7 +65,7 @@ standings: $(INSTALLED)
 	$(call publish,micro micro-seq2seq)
 
 # Writes the part of the suite instruct. Hours on two cores. Resumable.
-INSTRUCT_RATED := random truncation self_information perplexity leave_one_out
+INSTRUCT_RATED := random truncation self_information perplexity policy leave_one_out
 standings-instruct: ANALYSES := "analyse dropped" compare  # timing takes an hour more
 standings-instruct: install-smollm2
 	$(BENCHMARKS) run --suite instruct --agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) \

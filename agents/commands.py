@@ -6,6 +6,7 @@ import json
 from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
 from agents.runs.config import TaskConfig
 from pcrl_gym.cli_tools import Names, flags_of, resumable
@@ -76,6 +77,7 @@ def export(
     which: Literal["best", "last"] = "best",
     license: str = "",
     language: str = "",
+    drop_rate: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     overwrite: bool = False,
     half: bool = False,
     onnx: bool = False,
@@ -88,6 +90,8 @@ def export(
         which: The agent with the best evaluation, or the last one.
         license: Of the weights, for the card.
         language: Of the prompts, for the card.
+        drop_rate: Share of the training prompts' units that is dropped on average where a call does
+            not say how much; by default what the reward of the training made of it.
         overwrite: Replace a compressor that is in the folder.
         half: Store half-precision weights.
         onnx: Write network.onnx, too, with which the compressor needs no torch.
@@ -98,7 +102,16 @@ def export(
 
     dtype = torch.float16 if half else None
     card = {"license": license, "language": language}
-    export(run, folder, which=which, dtype=dtype, onnx=onnx, overwrite=overwrite, **card)
+    export(
+        run,
+        folder,
+        which=which,
+        drop_rate=drop_rate,
+        dtype=dtype,
+        onnx=onnx,
+        overwrite=overwrite,
+        **card,
+    )
     print(f"Written to {folder}: pcrl-gym compress --model {folder}")
 
 

@@ -66,7 +66,7 @@ class PolicyAgent:
     name = "policy"
 
     def __init__(
-        self, model: str = "micro", rate: float | None = None, device: str = "auto"
+        self, model: str = "instruct", rate: float | None = None, device: str = "auto"
     ) -> None:
         self.model = model
         self.rate = None if rate is None else check_share("rate", rate)

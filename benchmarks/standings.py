@@ -36,6 +36,11 @@ def publish(folder: RunFolder, to: str | Path) -> Path:
     if missing := [file.name for file in files if not file.is_file()]:
         raise RunFolderError(f"{folder.path} lacks {', '.join(missing)}; run it to its end first")
     records = list(folder.records())
+    if rewritten := sorted({record.agent for record in records if record.rewritten}):
+        raise RunFolderError(
+            f"{folder.path}: {', '.join(rewritten)} rewrote prompts, which the published form, "
+            "without their texts, cannot hold: leave these agents out"
+        )
     places: dict[tuple[str, str], int] = {}
     records.sort(key=lambda r: places.setdefault((r.split, r.prompt_id), len(places)))
     table = to_table(records, schema_of(Record)).drop_columns(["compressed_prompt"])

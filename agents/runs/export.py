@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from agents.base import agent_class
+import numpy as np
+import torch
+
+from agents.base import agent_class, check_share
 from agents.network_agent import NetworkAgent
 from agents.runs.folder import TrainingFolder
 from pcrl_gym.compressor.compressor import Compressor
@@ -22,10 +25,14 @@ from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import ChatTemplate, make_template
 
 if TYPE_CHECKING:
-    import torch
     from gymnasium.vector import VectorEnv
+    from torch import nn
 
+    from pcrl_gym.compressor.network import KeepNetwork
     from pcrl_gym.prompts.template import Template
+
+SHIFT_PROMPTS = 500
+"""Training prompts, at least, on which the drop rate of an export is set, if there are as many."""
 
 FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survived")
 
@@ -35,6 +42,7 @@ def export(
     folder: str | Path,
     *,
     which: str = "best",
+    drop_rate: float | None = None,
     results: tuple[Mapping[str, Any], ...] = (),
     limits: str = "",
     license: str = "",
@@ -45,14 +53,23 @@ def export(
 ) -> Compressor:
     """Write the policy of a training run, "best" or "last", as a folder for `Compressor`.
 
-    For `dtype`, `onnx` and `overwrite` see `Compressor.save_pretrained`. The others are for the
+    With a `drop_rate`, calls that do not say how much is dropped drop that share of the training
+    prompts' units on average, of each prompt as many as the policy finds dispensable; without,
+    as many as the reward of the training made it drop. For `dtype`, `onnx` and `overwrite` see
+    `Compressor.save_pretrained`. The others are for the
     model card: rows of `results` (without any, the evaluation of the run), `limits` of the policy,
     `license` as the hub names it, and `language` code of the prompts.
+
+    Raises:
+        ValueError: If the drop rate is not in 0 to 1, or it needs training prompts that cannot be
+            read again.
 
     Warns:
         UserWarning: If the training prompts cannot be read again: the compressor then cannot say
             texts of another kind (`Compression.in_domain` is None).
     """
+    if drop_rate is not None:
+        check_share("drop_rate", drop_rate)
     check_replaceable(Path(folder), overwrite)
     source = TrainingFolder(run)
     config = source.stored_config()
@@ -81,6 +98,7 @@ def export(
         license=license,
         language=language,
     )
+    prompts = _training_prompts(task, needed=drop_rate is not None)
     compressor = Compressor(
         agent.network,
         task["tokenizer"],
@@ -90,10 +108,12 @@ def export(
         force_keep=task["force_keep"],
         keep_digits=task["keep_digits"],
         whole_words=agent.config.whole_words,
-        max_tokens_per_word=_max_tokens_per_word(task),
+        max_tokens_per_word=_max_tokens_per_word(prompts, task["tokenizer"]),
         card=card,
         device="cpu",
     )
+    if drop_rate is not None:
+        _set_drop_rate(compressor, agent.network, prompts, drop_rate)
     compressor.save_pretrained(folder, dtype, onnx=onnx, overwrite=overwrite)
     return compressor
 
@@ -116,18 +136,41 @@ def check_exportable(env: VectorEnv) -> None:
         )
 
 
-def _max_tokens_per_word(task: Mapping[str, Any]) -> float | None:
+def _set_drop_rate(
+    compressor: Compressor, network: KeepNetwork, prompts: Sequence[Prompt], drop_rate: float
+) -> None:
+    """Shift all keep logits so that this share of the units has none above 0."""
+    chosen = prompts[:: max(1, len(prompts) // SHIFT_PROMPTS)]
+    texts = {"instruction": [p.instruction for p in chosen], "input": [p.input for p in chosen]}
+    done = compressor(**texts)
+    logits = np.concatenate([one.keep_logits[np.array(one.droppable)] for one in done])
+    bias = cast("nn.Linear", network.keep_head[-1]).bias
+    with torch.no_grad():
+        bias[1] -= float(np.quantile(logits, drop_rate))
+
+
+def _training_prompts(task: Mapping[str, Any], *, needed: bool) -> list[Prompt]:
+    """Return the training prompts; none if they cannot be read again and are not needed."""
     try:
-        prompts = load_prompts(task["dataset"], task["split"], task.get("columns"))
+        return load_prompts(task["dataset"], task["split"], task.get("columns"))
     except (ValueError, OSError, ImportError) as error:
+        if needed:
+            raise ValueError(
+                f"drop_rate needs the training prompts, which cannot be read again: {error}"
+            ) from error
         warnings.warn(
             f"the training prompts cannot be read again ({error}): the compressor will not say "
             "texts of another kind",
             stacklevel=3,
         )
+        return []
+
+
+def _max_tokens_per_word(prompts: Sequence[Prompt], tokenizer: str) -> float | None:
+    if not prompts:
         return None
     texts = [prompt_text(prompt.instruction, prompt.input) for prompt in prompts]
-    return domain_limit(texts, TextEncoder(load_tokenizer(task["tokenizer"])))
+    return domain_limit(texts, TextEncoder(load_tokenizer(tokenizer)))
 
 
 def _template(run: TrainingFolder, task: Mapping[str, Any]) -> Template:

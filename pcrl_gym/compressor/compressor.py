@@ -328,7 +328,8 @@ class Compressor(TextCompressor):
         """Return a saved compressor. Neither pickles nor code from the folder are run.
 
         Args:
-            spec: "micro" (it comes with the package), a folder, or a Hugging Face hub id.
+            spec: "instruct" (for what people write to chat models) or "micro" (for that world's
+                prompts), which come with the package, a folder, or a Hugging Face hub id.
             device: "auto" (a GPU if there is one), "cpu", "cuda", ...
             backend: What computes: "torch", or "onnx", ONNX Runtime, which starts faster, needs no
                 torch and runs on the CPU, for folders that were saved with `onnx=True`; "auto":

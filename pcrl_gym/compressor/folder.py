@@ -13,6 +13,7 @@ from pcrl_gym.compressor.expected_loss import LossModel
 from pcrl_gym.compressor.model_card import card_text
 from pcrl_gym.compressor.network_files import CONFIG_FILE, GRAPH_FILE, WEIGHTS_FILE
 from pcrl_gym.errors import did_you_mean
+from pcrl_gym.instruct import policy_folder
 from pcrl_gym.micro import weights_folder
 from pcrl_gym.prompts.template import AlpacaTemplate, ChatTemplate
 from pcrl_gym.storage.atomic import replace_folder
@@ -39,6 +40,9 @@ FILES = (
 )  # fmt: skip
 """All that is ever written, and all that is ever fetched from a hub: no pickle and no code."""
 
+SHIPPED = {"micro": lambda: weights_folder("policy"), "instruct": policy_folder}
+"""Folder of each policy that comes with the package, by its name."""
+
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -48,11 +52,11 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
     Raises:
         ValueError: If there is no such folder or repository, or files are missing in it.
     """
-    if spec == "micro":
-        folder = weights_folder("policy")
+    if spec in SHIPPED:
+        folder = SHIPPED[str(spec)]()
         if not folder.is_dir():
             raise ValueError(
-                "this installation of pcrl_gym holds no trained micro policy: give the folder or "
+                f"this installation of pcrl_gym holds no trained {spec} policy: give the folder or "
                 "the hub id of another one"
             )
     else:
@@ -62,7 +66,7 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
             raise ValueError(f"there is no folder {str(spec)!r} with a saved compressor")
         from huggingface_hub import snapshot_download
 
-        hint = "There is no such folder either" + did_you_mean(spec, ["micro"])
+        hint = "There is no such folder either" + did_you_mean(spec, list(SHIPPED))
         with loading("a compressor from", spec, hint):
             fetched = snapshot_download(spec, revision=revision, allow_patterns=list(FILES))
         folder = Path(str(fetched))

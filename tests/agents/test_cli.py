@@ -16,7 +16,7 @@ from agents.learning import TrainingDivergedError
 from agents.runs.folder import TrainingFolder
 from agents.scst import SCSTAgent
 from agents.scst_training import SCSTLearner
-from pcrl_gym import Compressor, make_task
+from pcrl_gym import Compressor, load_prompts, make_task
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.micro import micro_prompts
 from run_agents import figures, weights
@@ -219,6 +219,31 @@ def test_an_export_without_the_training_prompts_knows_no_domain(few: Path, tmp_p
         assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 0
     compressor = Compressor.from_pretrained(tmp_path / "policy", device="cpu")
     assert compressor("Sort these words: b, a").in_domain is None
+
+
+def test_an_export_sets_how_much_is_dropped_without_a_rate(few: Path, tmp_path: Path):
+    assert main(arguments(tmp_path / "run", f"dataset={few}")) == 0
+    prompts = load_prompts(few, "train")
+    texts = {"instruction": [p.instruction for p in prompts], "input": [p.input for p in prompts]}
+    for rate in ("0.25", "0.6"):
+        folder = tmp_path / rate
+        assert main(["export", str(tmp_path / "run"), str(folder), "--drop-rate", rate]) == 0
+        done = Compressor.from_pretrained(folder, device="cpu")(**texts)
+        units = sum(sum(one.droppable) for one in done)
+        dropped = sum(len(one.kept) - sum(one.kept) for one in done)
+        assert dropped / units == pytest.approx(float(rate), abs=2 / units + 0.02)
+
+
+def test_a_drop_rate_needs_the_training_prompts(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    moved = shutil.copytree(few, tmp_path / "data")
+    assert main(arguments(tmp_path / "run", f"dataset={moved}")) == 0
+    shutil.rmtree(moved)
+    command = ["export", str(tmp_path / "run"), str(tmp_path / "policy"), "--drop-rate", "0.2"]
+    assert main(command) == 2
+    assert "drop_rate needs the training prompts, which cannot be" in capsys.readouterr().err
+    assert not (tmp_path / "policy").exists()
 
 
 def test_a_training_that_diverges_ends_with_1(

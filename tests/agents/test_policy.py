@@ -41,7 +41,7 @@ def test_it_drops_what_the_compressor_drops() -> None:
 
 @pytest.mark.parametrize("rate", [None, 0.0, 0.3, 1.0])
 def test_units_of_the_task_are_dropped_whole(rate: float | None) -> None:
-    own, other = PolicyAgent(rate=rate, device="cpu"), make_agent("policy", rate=rate)
+    own, other = PolicyAgent("micro", rate, "cpu"), make_agent("policy", model="micro", rate=rate)
     tokens = make_task(dataset=PROMPTS, device="cpu")
     words = make_task(dataset=PROMPTS, device="cpu", unit="word", tokenizer=models.gpt2_tokenizer())
     assert left(tokens, own) == left(tokens, other)

@@ -21,7 +21,7 @@ def calibrate(
     *,
     generator: str,
     out: str,
-    model: str = "micro",
+    model: str = "instruct",
     risk: Share = 0.05,
     confidence: Share = 0.95,
     split: str = "validation_seen",
@@ -42,7 +42,7 @@ def calibrate(
         generator: What answers: `"micro"`, `"smollm2"`, a folder, a hub id,
             `"openai:MODEL@BASE_URL"`, ...
         out: Folder for the policy with its certificate.
-        model: `"micro"`, a folder or a hub id.
+        model: `"instruct"` or `"micro"`, which come with the package, a folder or a hub id.
         risk: Largest share of lost answers.
         confidence: How sure that is to be.
         split: Split of the dataset; a single file has but one.

@@ -44,7 +44,7 @@ def compress(
     file: str = "-",
     /,
     *,
-    model: str = "micro",
+    model: str = "instruct",
     rate: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1), group=_AMOUNT)] = None,
     target_tokens: Annotated[PositiveInt | None, Parameter(group=_AMOUNT)] = None,
     tolerance: Annotated[NonNegativeFloat | None, Parameter(group=_AMOUNT)] = None,
@@ -71,7 +71,7 @@ def compress(
 
     Args:
         file: Input; "-", and none, is standard input.
-        model: `"micro"`, a folder or a hub id.
+        model: `"instruct"` or `"micro"`, which come with the package, a folder or a hub id.
         rate: Share of each prompt's droppable units to drop, rounded down; by default that of the
             model's certificate or, without one, as the policy decides.
         target_tokens: Most tokens that are left of each prompt or conversation.
