@@ -27,6 +27,8 @@ class PolicyCard:
         details: Other facts, by name: command, commit, versions, hours.
         license: License of the weights as the hub names it, such as "apache-2.0".
         language: Language code of the prompts, such as "en".
+        base_model: Hub id of the encoder that it was made of.
+        datasets: Hub ids of the training data.
 
     Raises:
         ValueError: If a field has the wrong type, or a row or detail holds anything but strings,
@@ -42,9 +44,12 @@ class PolicyCard:
     details: Row = field(default_factory=dict)
     license: str = ""
     language: str = ""
+    base_model: str = ""
+    datasets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "results", tuple(self.results))
+        object.__setattr__(self, "datasets", tuple(self.datasets))
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name in ("results", "details"):
@@ -56,6 +61,9 @@ class PolicyCard:
                     raise ValueError(
                         f"PolicyCard.{item.name} takes strings, numbers and None, got {value!r}"
                     )
+            elif item.name == "datasets":
+                if not all(isinstance(name, str) for name in value):
+                    raise ValueError(f"PolicyCard.datasets must hold strings, got {value!r}")
             elif not isinstance(value, str):
                 raise ValueError(f"PolicyCard.{item.name} must be a string, got {value!r}")
 
@@ -63,6 +71,7 @@ class PolicyCard:
         """Return the fields as JSON has them."""
         return asdict(self) | {
             "results": [dict(row) for row in self.results],
+            "datasets": list(self.datasets),
             "details": dict(self.details),
         }
 
@@ -83,7 +92,10 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
         "library_name": "pcrl_gym",
         "license": card.license,
         "language": card.language,
+        "base_model": card.base_model,
+        "datasets": list(card.datasets),
         "tags": ["prompt-compression", "reinforcement-learning"],
+        "model-index": _model_index(card, name),
     }
     # JSON is YAML, and quotes whatever a field may hold.
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]
@@ -140,6 +152,24 @@ be needed elsewhere: measure on prompts and a model of your own before relying o
 context but the prompt, and knows neither names nor numbers that must not be lost: protect them with
 `force_keep` and `keep_digits`.{limits}
 """
+
+
+def _model_index(card: PolicyCard, name: str) -> list[dict[str, Any]]:
+    """Return the results as the hub reads them; empty without any.
+
+    See https://huggingface.co/docs/hub/model-cards#evaluation-results.
+    """
+    results = []
+    for row in card.results:
+        labels = {key: str(value) for key, value in row.items() if isinstance(value, str)}
+        figures = {key: v for key, v in row.items() if isinstance(v, (int, float))}
+        dataset = ", ".join(labels.values()) or card.dataset or "unknown"
+        metrics = [{"type": key, "value": value} for key, value in figures.items()]
+        task = {"type": "other", "name": "prompt compression"}
+        results.append(
+            {"task": task, "dataset": {"name": dataset, "type": dataset}, "metrics": metrics}
+        )
+    return [{"name": name, "results": results}] if results else []
 
 
 def _certificate_text(stored: Mapping[str, Any] | None) -> str:

@@ -336,3 +336,20 @@ def test_front_matter_cannot_be_broken_out_of():
     text = card_text(card, {"template": "alpaca", "unit": "token", "max_units": 8}, "n", 1)
     front = yaml.safe_load(text.split("\n---\n")[0].removeprefix("---\n"))
     assert (front["license"], front["language"]) == (card.license, "no")
+
+
+def test_the_hub_reads_results_and_origin():
+    from huggingface_hub import ModelCard
+
+    card = PolicyCard(
+        base_model="someone/encoder",
+        datasets=("someone/prompts",),
+        results=({"split": "seen", "rate": 0.25, "loss": 0.5}, {"split": "unseen", "loss": None}),
+    )
+    settings = {"template": "alpaca", "unit": "token", "max_units": 24}
+    data = ModelCard(card_text(card, settings, "mine", 7)).data
+    assert (data.base_model, data.datasets) == ("someone/encoder", ["someone/prompts"])
+    found = [(one.dataset_name, one.metric_type, one.metric_value) for one in data.eval_results]
+    assert found == [("seen", "rate", 0.25), ("seen", "loss", 0.5)]
+    with pytest.raises(ValueError, match="datasets must hold strings"):
+        PolicyCard(datasets=(3,))
