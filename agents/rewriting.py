@@ -37,7 +37,6 @@ class RewritingAgent:
 
     Raises:
         ValueError: If the rate is not in 0 to 1; from `attach`, if the model cannot be loaded.
-        GeneratorError: From `rewrite`, if the model fails.
     """
 
     name = "rewriting"

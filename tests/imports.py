@@ -16,10 +16,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+# What is imported here is installed in environments of its own, see `benchmarks.arena`.
+ARENA = ROOT / "benchmarks" / "arena" / "adapters.py"
+
+
 def imported(package: str) -> set[str]:
     """Top-level names of absolute imports, inside functions too, those for type checkers not."""
     found = set()
-    for path in (ROOT / package).rglob("*.py"):
+    for path in {*(ROOT / package).rglob("*.py")} - {ARENA}:
         for node in _run_time_nodes(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}

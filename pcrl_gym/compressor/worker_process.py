@@ -77,7 +77,7 @@ class WorkerProcess:
 
         Raises:
             CompressorFailure: If it raises, ends, takes too long or returns something else.
-            ValueError: As from `start`.
+            ValueError: If it cannot be imported, or takes no rate although one is given.
         """
         self.start()
         assert self._process is not None

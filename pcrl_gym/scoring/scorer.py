@@ -235,7 +235,8 @@ class Scorer:
         Raises:
             ValueError: If there are not as many texts as episodes, one is not valid Unicode, or a
                 reward is not finite.
-            PromptTooLongError: As for masks.
+            PromptTooLongError: If a prompt, original or compressed, and its answer do not fit the
+                generator's context; raised before anything is generated.
             GeneratorError: If the generator fails. No reward is made up for it.
 
         Example:

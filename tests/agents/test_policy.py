@@ -99,8 +99,8 @@ def test_without_a_rate_that_of_the_certificate_counts(tmp_path: Path) -> None:
     task = make_task(dataset=PROMPTS, device="cpu")
     certified = PolicyAgent(model=str(tmp_path / "safe"), device="cpu")
     texts = left(task, certified)
-    assert texts == left(task, PolicyAgent(rate=0.1, device="cpu"))
-    assert texts != left(task, PolicyAgent(device="cpu"))
+    assert texts == left(task, PolicyAgent("micro", 0.1, "cpu"))
+    assert texts != left(task, PolicyAgent("micro", device="cpu"))
 
 
 def test_bad_settings_are_refused() -> None:

@@ -144,7 +144,7 @@ def test_nothing_is_added_to_published_results(results: RunFolder, tmp_path: Pat
 
 
 PAGE = ROOT / "benchmarks" / "leaderboard"
-STANDING = {"micro": 9, "micro-seq2seq": 9, "instruct": 8}
+STANDING = {"micro": 9, "micro-seq2seq": 9, "instruct": 9}
 """Suites with committed standings, and how many agents stand there."""
 SHOWN = {"instruct": "validation_human", "micro": "validation_seen"}
 """Split of a suite whose table the README shows."""

@@ -219,7 +219,7 @@ def test_the_question_stays_and_each_text_of_the_context_has_its_rate():
         ),
         (
             {"question": "a", "context": ["b"], "context_rates": [0.1], "rate": 0.2},
-            "context_rates excludes rate and target_tokens",
+            "context_rates excludes rate, target_tokens and tolerance",
         ),
         ({"text": "a", "context_rates": [0.1]}, "context_rates belongs to question="),
         ({"text": "a", "roles": ("tool",)}, "roles and cache_until belong to messages="),

@@ -170,7 +170,7 @@ def test_torch_is_not_imported(micro: dict[str, Compressor], hidden: str, backen
 def test_the_command_line_does_not_import_torch(micro: dict[str, Compressor]):
     script = (
         "import sys; from pcrl_gym.cli import main\n"
-        "sys.argv[1:] = ['compress', '--backend', 'onnx', '--exact']\n"
+        "sys.argv[1:] = ['compress', '--backend', 'onnx', '--model', 'micro', '--exact']\n"
         "code = main(); assert 'torch' not in sys.modules; sys.exit(code)"
     )
     done = subprocess.run(

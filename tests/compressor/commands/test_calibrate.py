@@ -20,7 +20,8 @@ def test_it_writes_a_policy_whose_lines_carry_the_certificate(
     rows = [{"instruction": p.instruction, "input": p.input} for p in prompts]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "safe"
-    command = ["calibrate", str(data), "--generator", "micro", "--device", "cpu", "--out", str(out)]
+    command = ["calibrate", str(data), "--generator", "micro", "--model", "micro"]
+    command += ["--device", "cpu", "--out", str(out)]
     assert main([*command, "--risk", "0.01"]) == 2
     assert "30 prompts are too few" in capsys.readouterr().err
     assert main([*command, "--risk", "0.2", "--lost-by", "likelyhood"]) == 2
