@@ -86,6 +86,15 @@ def read_table(file: Path, schema: pa.Schema, later: Collection[str] = ()) -> pa
     return table
 
 
+def column_names(file: Path) -> list[str]:
+    """Return the columns of a file of `to_bytes`; none of a damaged one, see `read_table`."""
+    try:
+        names: list[str] = pq.read_schema(file).names
+    except (OSError, ValueError, pa.ArrowException):
+        return []
+    return names
+
+
 def _check_finite(table: pa.Table) -> None:
     for field, column in zip(table.schema, table.columns, strict=True):
         if field.type == pa.float64() and pc.all(pc.is_finite(column)).as_py() is False:

@@ -216,18 +216,24 @@ class RunFolder:
         import pandas as pd
         import pyarrow as pa
 
-        from benchmarks.parquet import read_table, schema_of, to_frame
+        from benchmarks.parquet import column_names, read_table, schema_of, to_frame
 
         schema, files = schema_of(Record), self.parts()
-        derived = schema.get_field_index("compressed_prompt")
+        text = "compressed_prompt"
+        derived = schema.get_field_index(text)
         if (published := self.path / ALL_RECORDS).is_file():
-            schema, files = schema.remove(derived), [published]
+            files = [published]
+            if text not in column_names(published):
+                schema = schema.remove(derived)
         if not files:
             raise RunFolderError(f"{self.path} has no results yet")
         frame = to_frame(pa.concat_tables([read_table(file, schema, _LATER) for file in files]))
-        if "compressed_prompt" not in frame:
-            kept = list(map(kept_text, frame["prompt"], frame["dropped"]))
-            frame.insert(derived, "compressed_prompt", pd.Series(kept, dtype=object))
+        if files == [published]:
+            kept = pd.Series(map(kept_text, frame["prompt"], frame["dropped"]), dtype=object)
+            if text in frame:
+                frame[text] = frame[text].where(frame["rewritten"] == 1, kept)
+            else:
+                frame.insert(derived, text, kept)
         rows, order = choose(frame, self.path, agents, splits), list(self.settings["splits"])
         by_split = {"by": "split", "key": lambda own: own.map(order.index), "kind": "stable"}
         return rows.sort_values(["agent", "seed"]).sort_values(**by_split, ignore_index=True)

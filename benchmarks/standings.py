@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def publish(folder: RunFolder, to: str | Path) -> Path:
     """Write the published form of a finished result folder, and return the file of the records.
 
     The rows stand by split, prompt, agent and seed, so that equal texts are neighbors, and without
-    `compressed_prompt`, which follows from `prompt` and `dropped`.
+    `compressed_prompt` where that follows from `prompt` and `dropped`.
     """
     from benchmarks.parquet import schema_of, to_bytes, to_table
 
@@ -35,15 +36,15 @@ def publish(folder: RunFolder, to: str | Path) -> Path:
     files = [folder.path / name for name in ("settings.json", "provenance.json", "summary.json")]
     if missing := [file.name for file in files if not file.is_file()]:
         raise RunFolderError(f"{folder.path} lacks {', '.join(missing)}; run it to its end first")
-    records = list(folder.records())
-    if rewritten := sorted({record.agent for record in records if record.rewritten}):
-        raise RunFolderError(
-            f"{folder.path}: {', '.join(rewritten)} rewrote prompts, which the published form, "
-            "without their texts, cannot hold: leave these agents out"
-        )
+    records = [
+        record if record.rewritten else replace(record, compressed_prompt="")
+        for record in folder.records()
+    ]
     places: dict[tuple[str, str], int] = {}
     records.sort(key=lambda r: places.setdefault((r.split, r.prompt_id), len(places)))
-    table = to_table(records, schema_of(Record)).drop_columns(["compressed_prompt"])
+    table = to_table(records, schema_of(Record))
+    if not any(record.rewritten for record in records):
+        table = table.drop_columns(["compressed_prompt"])
     target.parent.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(file, target.with_name(file.name))

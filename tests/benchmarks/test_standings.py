@@ -55,6 +55,24 @@ def test_published_records_are_those_of_the_folder(results: RunFolder, tmp_path:
         published.frame()
 
 
+def test_rewritten_prompts_are_published_with_their_texts(results: RunFolder, tmp_path: Path):
+    with results.write_part("a", "seen", 0) as write:
+        for prompt_id in ("z", "k"):
+            write(record(agent="a", split="seen", prompt_id=prompt_id, dropped=((0, 2),)))
+        odd = {"rewritten": 1, "compressed_prompt": "other \udc80 words", "dropped": ()}
+        write(record(agent="a", split="seen", prompt_id="new", **odd))
+    write_leaderboard(results)
+    file = publish(results, tmp_path / "page" / "toy")
+    own, published = results.frame(), RunFolder(file.parent).frame()
+    rewritten = published["rewritten"] == 1
+    assert published.loc[rewritten, "compressed_prompt"].tolist() == ["other \udc80 words"]
+    kept = list(map(kept_text, published["prompt"], published["dropped"]))
+    assert published["compressed_prompt"].where(~rewritten).dropna().tolist() == [
+        text for text, new in zip(kept, rewritten, strict=True) if not new
+    ]
+    assert sorted(own["prompt_id"]) == sorted(published["prompt_id"])
+
+
 def test_unfinished_folders_are_not_published(results: RunFolder, tmp_path: Path):
     (results.path / "summary.json").unlink()
     with pytest.raises(RunFolderError, match=r"lacks summary\.json"):
