@@ -69,7 +69,7 @@ class TokenClassifierAgent:
                 f"keep_label={self.keep_label}, but {self.model} has {model.config.num_labels} "
                 "labels: expected one of two or more"
             )
-        return model.to(choose_device(self.device)).eval(), tokenizer
+        return model.to(choose_device(self.device)), tokenizer
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
         """Return masks without the units that the classifier would keep least."""
@@ -102,7 +102,7 @@ class TokenClassifierAgent:
         logits = np.zeros(len(ids))
         for window in plan_windows(len(ids), room, CONTEXT):
             framed = [*before, *ids[window.start : window.end], *after]
-            with own_state(model), torch.no_grad():
+            with own_state(model):
                 found = model(torch.tensor([framed], device=model.device)).logits[0].double().cpu()
             others = found.clone()
             others[:, self.keep_label] = -torch.inf

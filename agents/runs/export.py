@@ -56,9 +56,9 @@ def export(
     With a `drop_rate`, calls that do not say how much is dropped drop that share of the training
     prompts' units on average, of each prompt as many as the policy finds dispensable; without,
     as many as the reward of the training made it drop. For `dtype`, `onnx` and `overwrite` see
-    `Compressor.save_pretrained`. The others are for the
-    model card: rows of `results` (without any, the evaluation of the run), `limits` of the policy,
-    `license` as the hub names it, and `language` code of the prompts.
+    `Compressor.save_pretrained`. The others are for the model card: rows of `results` (without any,
+    the evaluation of the run), `limits` of the policy, `license` as the hub names it, and
+    `language` code of the prompts.
 
     Raises:
         ValueError: If the drop rate is not in 0 to 1, or it needs training prompts that cannot be

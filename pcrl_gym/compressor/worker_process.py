@@ -49,6 +49,7 @@ class WorkerProcess:
         self._timeout = timeout
         self._process: subprocess.Popen[str] | None = None
         self._answers: Queue[str] = Queue()
+        self._used = False
 
     def start(self) -> None:
         """Start the process and import the compressor, unless that is done.
@@ -67,6 +68,7 @@ class WorkerProcess:
         try:
             takes_rate = self._next(STARTUP_SECONDS)["takes_rate"]
         except CompressorFailure as error:
+            self.close()
             raise ValueError(f"compressor {self.spec!r} cannot be used: {error}") from error
         if self._rate is not None and not takes_rate:
             self.close()
@@ -76,10 +78,17 @@ class WorkerProcess:
         """Return what the compressor makes of a text.
 
         Raises:
-            CompressorFailure: If it raises, ends, takes too long or returns something else.
-            ValueError: If it cannot be imported, or takes no rate although one is given.
+            CompressorFailure: If it raises, ends, takes too long or returns something else, or
+                cannot be started again after that.
+            ValueError: If it cannot be imported at first, or takes no rate although one is given.
         """
-        self.start()
+        try:
+            self.start()
+        except ValueError as error:
+            if not self._used:
+                raise
+            raise CompressorFailure(str(error)) from error
+        self._used = True
         assert self._process is not None
         assert self._process.stdin is not None
         try:

@@ -61,7 +61,7 @@ class Scores:
         answered: Whether compressed prompts were answered: the reward needs it.
         kept: Per episode bool (n_units,), which units are left.
         leaked: (batch,) bool, whether the compressed prompt gives the answer away, see
-            `scoring.leaks`; such a prompt earns nothing. Only of texts: masks cannot leak.
+            `scoring.leaks`; such a prompt earns nothing. Only of texts that no mask leaves.
     """
 
     reward: FloatArray
@@ -221,9 +221,9 @@ class Scorer:
         """Score what a compressor made of the user's text, which it may also have rewritten.
 
         A text that a keep mask leaves is scored as the mask is. In any other, the units that count
-        as dropped are those of `matching.nearest_mask`. A text that leaks the answer, see
-        `scoring.leaks`, is scored as if the compression ratio were 0, the similarity 0, and nothing
-        left of the user's text.
+        as dropped are those of `matching.nearest_mask`, and if it leaks the answer, see
+        `scoring.leaks`, it is scored as if the compression ratio were 0, the similarity 0, and
+        nothing left of the user's text.
 
         Args:
             episodes: The prompts; the same one may occur several times.
@@ -252,11 +252,10 @@ class Scorer:
         pairs = [episode.with_body(text) for episode, text in zip(episodes, texts, strict=True)]
         compressed, kept = [text for text, _ in pairs], [mask for _, mask in pairs]
         self._counts(episodes, compressed)  # too long ones are refused first
+        answers = self.original_answers(episodes)
         leaked = np.array([
-            leaks_answer(answer.text, episode.text, text)
-            for answer, episode, text in zip(
-                self.original_answers(episodes), episodes, compressed, strict=True
-            )
+            text != episode.compress(mask) and leaks_answer(answer.text, episode.text, text)
+            for answer, episode, (text, mask) in zip(answers, episodes, pairs, strict=True)
         ], np.bool_)  # fmt: skip
         return self._score(episodes, compressed, kept, leaked)
 

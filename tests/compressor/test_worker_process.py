@@ -58,16 +58,35 @@ def test_texts_come_back_whatever_is_printed() -> None:
 
 @pytest.mark.usefixtures("module")
 def test_a_failure_costs_one_text() -> None:
-    process = WorkerProcess("my_compressor:first_word", timeout=0.5)
+    process = WorkerProcess("my_compressor:first_word")
     for text, message in {
         "raise": "LookupError: no such word",
         "exit": "its process has ended",
-        "sleep": "it took more than 0.5 seconds",
         "number": "TypeError: expected a text, got int",
     }.items():
         with pytest.raises(CompressorFailure, match=message):
             process.compress(text)
         assert process.compress("two words") == "two"
+
+
+@pytest.mark.usefixtures("module")
+def test_a_text_that_takes_too_long_is_a_failure() -> None:
+    process = WorkerProcess("my_compressor:first_word", timeout=0.2)
+    with pytest.raises(CompressorFailure, match=r"it took more than 0\.2 seconds"):
+        process.compress("sleep")
+    process.start()
+    process.close()
+
+
+@pytest.mark.usefixtures("module")
+def test_a_compressor_that_does_not_come_back_is_a_failure() -> None:
+    process = WorkerProcess("my_compressor:first_word")
+    assert process.compress("two words") == "two"
+    Path("my_compressor.py").write_text("raise OSError('gone')")
+    process.close()
+    for _ in range(2):
+        with pytest.raises(CompressorFailure, match="cannot be used: OSError: gone"):
+            process.compress("two words")
 
 
 @pytest.mark.usefixtures("module")

@@ -442,6 +442,19 @@ def test_a_text_that_answers_itself_earns_nothing(reward: str) -> None:
     assert leak.reward[0] <= min(honest.reward[0], 0.0)
 
 
+def test_what_a_mask_leaves_is_no_leak() -> None:
+    """Dropping words brings four of the answer together, which a mask may do, too."""
+    generator = CountingGenerator(lambda text: "red green blue yellow")
+    [episode] = build([("Name red or green or blue or yellow", "")])
+    rule = Scorer(generator, make_reward("threshold"))
+    cut, added = (
+        rule.score_texts([episode], [text])
+        for text in ("Name red green blue yellow", "Say red green blue yellow")
+    )
+    assert (cut.leaked.tolist(), added.leaked.tolist()) == ([False], [True])
+    assert cut.compression_ratio[0] > 0.0
+
+
 def test_wrong_texts_are_refused(episodes: list[Episode]) -> None:
     with pytest.raises(ValueError, match="expected one text per episode, got 1 for 5"):
         scorer().score_texts(episodes, ["x"])
