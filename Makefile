@@ -17,7 +17,7 @@ gpt2-mini-steps ?= 5000
 t5-mini-steps ?= 4400
 
 .PHONY: install install-smollm2 bench real standings standings-micro standings-micro-seq2seq standings-rates
-.PHONY: standings-transfer standings-instruct real-text
+.PHONY: standings-transfer standings-instruct arena real-text
 .PHONY: test test-slow test-ray test-clients check docs page
 
 install: $(INSTALLED)
@@ -72,6 +72,19 @@ standings-instruct: install-smollm2
 		search:budget=32,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct
 	$(BIN)/python -m benchmarks analyse rates $(STANDINGS)/instruct --rates 0.1 0.25 0.4 0.6 --agents $(INSTRUCT_RATED)
 	$(call publish,instruct)
+
+# Compressors from PyPI on the suites, each in an environment of its own: benchmarks/arena. Needs the network for them,
+# 4 GB of disk, and an hour and a half on two cores. Resumable.
+ARENA ?= runs/arena
+ARENA_SUITES := instruct micro
+arena: install-smollm2
+	for suite in $(ARENA_SUITES); do \
+		$(BENCHMARKS) run --suite $$suite --agents $$($(BIN)/python -m benchmarks.arena.packages) \
+			--processes $(PROCESSES) --out $(ARENA)/$$suite || exit 1; \
+	done
+	$(BENCHMARKS) analyse audit $(ARENA)/instruct --agents $$($(BIN)/python -m benchmarks.arena.packages)
+	for suite in $(ARENA_SUITES); do $(BENCHMARKS) analyse arena $(ARENA)/$$suite || exit 1; done
+	$(BIN)/python -m benchmarks.publish standings benchmarks/arena $(addprefix $(ARENA)/,$(ARENA_SUITES))
 
 # Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
 RANKERS := self_information:model=micro-prompts perplexity:model=micro-prompts

@@ -33,6 +33,7 @@ _ANALYSE = {
     "benchmarks.analyses.rates:run": "runs/mine --agents random scst --rates 0.3 0.6",
     "benchmarks.analyses.certificate:run": "runs/mine --risk 0.1",
     "benchmarks.analyses.audit:run": "runs/mine --agents stopwords random:rate=0.2",
+    "benchmarks.analyses.arena:run": "runs/mine",
     "benchmarks.analyses.transfer:run": "runs/a runs/b --agents scst --out runs/transfer",
     "benchmarks.analyses.dropped:run": "runs/mine --agents random stopwords",
     "benchmarks.analyses.judge:run": f"runs/mine {_SERVER} --limit 100",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from operator import itemgetter
 from textwrap import fill
@@ -197,11 +197,17 @@ def notes(rows: Sequence[Row]) -> str:
     return " ".join(sentences)
 
 
-def format_leaderboard(rows: Sequence[Row], *, details: bool = False) -> str:
-    """Return tables in Markdown, one per split, with notes on its agents; see `measured`."""
+def format_leaderboard(
+    rows: Sequence[Row], *, details: bool = False, keys: Collection[str] = ()
+) -> str:
+    """Return tables in Markdown, one per split, with notes on its agents; see `measured`.
+
+    With `keys` of the rows, those columns alone.
+    """
     blocks = []
     for split, own in _by_split(rows):
         columns = measured(own, columns_of("further" if details else "main"))
+        columns = [column for column in columns if not keys or column.key in keys]
         subject = f"{split}, further figures" if details else split
         title = f"### {own[0]['suite']}, {subject} (generator: {own[0]['generator']})"
         table = [[_cell(row, column.key) for column in columns] for row in own]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents.base import Agent, optional
+from agents.base import Agent, Rewriter, optional
 from benchmarks.analyses.analysis import Analysis, Table, write_analysis
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
@@ -70,9 +70,16 @@ def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analys
     return write_analysis(source.path, analyse(audits))
 
 
-def audit_agent(agent: Agent, name: str, task: Task, pairs: Sequence[FlipPair]) -> Audit:
+def audit_agent(agent: Agent | Rewriter, name: str, task: Task, pairs: Sequence[FlipPair]) -> Audit:
     """Audit what an agent leaves of the user's part of a task's prompts, two for each pair."""
     optional(agent, "attach")(task)
+    if isinstance(agent, Rewriter):
+        texts = [episode.prompt.instruction for episode in task.episodes[:]]
+        sent = [
+            own if new is None else new
+            for own, new in zip(texts, agent.rewrite(texts), strict=True)
+        ]
+        return audit(dict(zip(texts, sent, strict=True)).__getitem__, name, pairs)
     shorter = {}
     for start in range(0, len(task.episodes), _BATCH):
         episodes = task.episodes[start : start + _BATCH]

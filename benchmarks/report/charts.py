@@ -10,21 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.runs.drawing import check_drawing, line_style, png
+from agents.runs.drawing import check_drawing, label_points, line_style, png
 from benchmarks.analyses.analysis import Analysis
 from benchmarks.report.data import Board, pareto_front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
 
 _HERE = Path(__file__).parent
 _NEEDLESS = (
     r'<metadata>.*?</metadata>|<style.*?</style>| (xmlns(:\w+)?|id)="([a-z]+:[^"]+|[\w.]+_\d+)"'
 )
-_LABEL_PLACES = ((6, 0), (-6, 0), (6, 9), (6, -9), (-6, 9), (-6, -9), (6, 18), (6, -18))
 
 
 def svg(
@@ -65,8 +62,6 @@ def draw_scatter(figure: Figure, panels: Mapping[str, Sequence[Mapping[str, Any]
 
 
 def _draw_rows(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    from matplotlib.transforms import Bbox
-
     front = pareto_front(rows)
     points = {row["agent"]: (row["compression_ratio"], row["similarity"]) for row in rows}
     best = sorted(points[agent] for agent in front)
@@ -77,23 +72,7 @@ def _draw_rows(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.margins(0.1)
     axes.set(xlabel="compression ratio", ylabel="similarity")
     axes.grid(alpha=0.5)
-    axes.figure.draw_without_rendering()  # places the axes, and so the points
-    taken = [Bbox([at - 4, at + 4]) for at in map(axes.transData.transform, points.values())]
-    for row in sorted(rows, key=lambda row: -row["similarity"]):
-        name, point = row["agent"] + " *" * row["oracle"], points[row["agent"]]
-        label = axes.annotate(name, point, (6, 0), textcoords="offset points", in_layout=False)
-        label.set(va="center", fontsize=8, gid="label")  # page.css knows them by that
-        crowds = {}
-        for offset in _LABEL_PLACES:
-            box = _box(label, offset)
-            outside = box.x0 < axes.bbox.x0 or box.x1 > axes.bbox.x1
-            crowds[offset] = box.count_overlaps(taken) + 9 * outside
-        taken.append(_box(label, min(crowds, key=crowds.__getitem__)))
-
-
-def _box(label: Annotation, offset: tuple[int, int]) -> Bbox:
-    label.set(position=offset, ha="left" if offset[0] > 0 else "right")
-    return label.get_window_extent()
+    label_points(axes, {row["agent"] + " *" * row["oracle"]: points[row["agent"]] for row in rows})
 
 
 def draw_lines(figure: Figure, analysis: Analysis) -> None:

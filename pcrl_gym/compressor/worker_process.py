@@ -139,6 +139,12 @@ def _read(process: subprocess.Popen[str], answers: Queue[str]) -> None:
     answers.put("")
 
 
+def environment_folder(requirements: str | Path) -> Path:
+    """Return where `environment_python` makes the environment of a file of packages."""
+    named = f"{platform.python_version()}\n".encode() + Path(requirements).read_bytes()
+    return user_cache() / "environments" / hashlib.sha256(named).hexdigest()[:16]
+
+
 def environment_python(requirements: str | Path) -> Path:
     """Return the Python of a virtual environment with some packages, made if need be.
 
@@ -155,8 +161,7 @@ def environment_python(requirements: str | Path) -> Path:
     file = Path(requirements)
     if not file.is_file():
         raise ValueError(f"there is no file {str(requirements)!r} with the compressor's packages")
-    named = f"{platform.python_version()}\n".encode() + file.read_bytes()
-    folder = user_cache() / "environments" / hashlib.sha256(named).hexdigest()[:16]
+    folder = environment_folder(file)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     done = folder / "complete"
     folder.parent.mkdir(parents=True, exist_ok=True)

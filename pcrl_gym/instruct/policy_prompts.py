@@ -5,7 +5,8 @@
 They are the train split of `instruct`; prompts of OpenAI's evals (MIT), from the wheel `evals` of
 PyPI, which people wrote to find out what models cannot do, at most `PER_TASK` of each task; prompts
 for chat models (CC0) and tasks of T0 (Apache-2.0) from folders with a file `train`, see
-`pcrl_gym.named_datasets.load_prompts`.
+`pcrl_gym.named_datasets.load_prompts`; and `SHORT` tasks of `short_tasks.txt` with sentences and
+words of these as their inputs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from zipfile import ZipFile
 import cyclopts
 
 from pcrl_gym.instruct.data import instruct_prompts
+from pcrl_gym.instruct.short_tasks import short_tasks
 from pcrl_gym.prompts.datasets import read_prompts
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.storage.atomic import replace_folder
@@ -33,6 +35,7 @@ OTHER_LICENSES = (
 """Tasks to which, by the license file of evals, another license applies."""
 PER_TASK = 12
 T0_PROMPTS = 6_000
+SHORT = 6_000
 SAMPLED = 200  # lines of a file that are looked at
 WORDS = range(6, 141)
 MAX_CHARACTERS = 900
@@ -58,6 +61,8 @@ def main(*, evals: Path, chat: Path, t0: Path, out: Path, seed: int = 0) -> None
         "chat": read_prompts(chat, "train"),
         "t0": rng.sample(tasks := read_prompts(t0, "train"), min(len(tasks), T0_PROMPTS)),
     }
+    sources = [f"{p.instruction} {p.input}" for name in ("instruct", "t0") for p in parts[name]]
+    parts["short"] = list(short_tasks(sources, SHORT, rng))
     found: dict[tuple[str, str], dict[str, str]] = {}
     for name, prompts in parts.items():
         before = len(found)

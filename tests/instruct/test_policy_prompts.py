@@ -50,7 +50,9 @@ def test_single_turns_of_the_right_length_are_taken(wheel: Path) -> None:
 def test_the_same_seed_writes_the_same(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = [Prompt("0", "Sort these.", "b a"), Prompt("1", LONG)]
+    twice = "The first sentence has six words. The second one has six, too."
+    own = [Prompt("0", "Sort these.", twice), Prompt("1", LONG)]
+    monkeypatch.setattr(policy_prompts, "SHORT", 20)
     monkeypatch.setattr(policy_prompts, "instruct_prompts", lambda split: own)
     for name in ("chat", "t0"):
         (tmp_path / name).mkdir()
@@ -65,6 +67,7 @@ def test_the_same_seed_writes_the_same(
     assert one == same != other
     prompts = load_prompts(tmp_path / "one", "train")
     # The one of the world that evals has, too, is there once.
-    assert len(prompts) == 2 + PER_TASK + 1 + 2
+    assert sum(prompt.source != "short" for prompt in prompts) == 2 + PER_TASK + 1 + 2
+    assert 10 < sum(prompt.source == "short" for prompt in prompts) <= 20
     with pytest.raises(SystemExit, match="one exists: give another folder"):
         main(evals=wheel, **folders, out=tmp_path / "one")

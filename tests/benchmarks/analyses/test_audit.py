@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,28 @@ def test_flips_of_agents() -> None:
     tables = analyse(audits).tables
     assert list(tables) == ["all classes", "stopwords", "keep_all"]
     assert tables["all classes"].rows[0][:4] == ("keep_all", 2, 0, 0.0)
+
+
+class Shouting:
+    """Returns texts, and fails on one of them."""
+
+    name = "shouting"
+
+    def rewrite(self, texts: Sequence[str]) -> list[str | None]:
+        return [None if "5" in text else text.replace("not ", "").upper() for text in texts]
+
+
+def test_agents_that_rewrite_are_audited_on_their_texts() -> None:
+    """Where they fail the original is sent, which is no flip."""
+    prompts = [
+        Prompt(f"{i}{side}", text)
+        for i, pair in enumerate(PAIRS)
+        for side, text in enumerate((pair.first, pair.second))
+    ]
+    task = make_task(dataset=prompts, generator=CountingGenerator(), tokenizer="micro")
+    found = audit_agent(Shouting(), "shouting", task, PAIRS)
+    [flip] = found.flips
+    assert flip.first == "WHO HAS PAID OUTPUT"
 
 
 def test_a_folder_is_audited_under_its_rules(

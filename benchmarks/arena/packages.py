@@ -1,0 +1,54 @@
+"""The packages of the arena, and the settings of each that are tried; run, it prints them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pcrl_gym.spec_strings import format_spec
+
+REQUIREMENTS = Path(__file__).parent / "requirements"
+PACKAGES = {
+    "caio": ("caio", "caio_prod"),
+    "caveman_compression": ("caveman_compression",),
+    "caveman_prompt": ("caveman_prompt",),
+    "compression_prompt": (
+        "compression_prompt", "compression_prompt 0.25", "compression_prompt 0.1",
+    ),
+    "distilla": ("distilla",),
+    "fasttok": ("fasttok",),
+    "fiedler_compress": ("fiedler_compress", "fiedler_caveman", "fiedler_caveman_ultra"),
+    "gptrim": ("gptrim", "gptrim_spaced"),
+    "grugify": ("grugify", "grugify 0.25", "grugify 0.1"),
+    "llm_token_optimizer": ("llm_token_optimizer",),
+    "llmlingua": ("llmlingua", "llmlingua 0.25", "llmlingua 0.1"),
+    "llmslim": ("llmslim", "llmslim 0.25", "llmslim 0.1"),
+    "prompt_compressor": ("prompt_compressor", "prompt_compressor_medium"),
+    "promptcompression": ("promptcompression",),
+    "promptminify": ("promptminify", "promptminify_aggressive"),
+    "promptslim": ("promptslim",),
+    "promptzip": ("promptzip",),
+    "shrink_prompt": ("shrink_prompt",),
+    "token_diet": ("token_diet",),
+    "token_reducer": ("token_reducer", "token_reducer_aggressive"),
+    "tokenoptim": ("tokenoptim",),
+    "tokenpruner": ("tokenpruner", "tokenpruner_semantic", "tokenpruner 0.25"),
+}  # fmt: skip
+"""By file of `requirements/`, at most three functions of `adapters`, some with a rate; the first
+one is the package's default."""
+
+
+def arena_agents() -> list[str]:
+    """Return every setting as an agent, as `benchmarks run --agents` takes it."""
+    found = []
+    for package, settings in PACKAGES.items():
+        for setting in settings:
+            function, _, rate = setting.partition(" ")
+            given: dict[str, object] = {"target": f"benchmarks.arena.adapters:{function}"}
+            given |= {"rate": float(rate)} if rate else {}
+            file = (REQUIREMENTS / f"{package}.txt").relative_to(Path.cwd())
+            found.append(format_spec("compressor", given | {"requirements": str(file)}))
+    return found
+
+
+if __name__ == "__main__":
+    print(*arena_agents())

@@ -1,0 +1,105 @@
+"""Compressors beside what others lose where they save as much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas
+import pytest
+
+from bench_fixtures import SETTINGS, frame, record
+from benchmarks.analyses import arena
+from benchmarks.analyses.analysis import Analysis, Table, read_analyses, write_analysis
+from benchmarks.arena.packages import PACKAGES, REQUIREMENTS, arena_agents
+from benchmarks.records import RunFolder
+from benchmarks.roster import find_agents
+from imports import ROOT
+
+# Losses at ratios of 0.2 and 0.4.
+CURVE = pandas.DataFrame(
+    {
+        "agent": ["policy", "policy", "self_information", "self_information"],
+        "ratio": [0.2, 0.4, 0.2, 0.4],
+        "likelihood loss": [0.1, 0.2, 0.2, 0.6],
+    }
+)
+AGENTS = {
+    "compressor-f": "compressor:requirements=none/zip.txt,target=m:f",
+    "compressor-rate0.1-f": "compressor:rate=0.1,requirements=none/zip.txt,target=m:f",
+    "stopwords": "stopwords",
+}
+MEASURED = {"compressor-f": (0.3, 0.5), "compressor-rate0.1-f": (0.1, 0.11), "stopwords": (0.5, 1)}
+
+
+def records() -> pandas.DataFrame:
+    """Two splits on which each agent saves and loses the same for two prompts."""
+    return frame(
+        [
+            record(
+                agent=agent,
+                split=split,
+                prompt_id=prompt,
+                compression_ratio=saved,
+                likelihood_loss=float(loss) + (0.01 if prompt == "p1" else -0.01),
+            )
+            for agent, (saved, loss) in MEASURED.items()
+            for split in ("seen", "unseen")
+            for prompt in ("p0", "p1")
+        ]
+    )
+
+
+def test_of_each_package_the_setting_that_loses_least_beside_the_yardstick_is_shown() -> None:
+    """At 0.3 self_information loses 0.4, so the default is 0.1 worse; at 0.1 it loses 0.1."""
+    found = arena.analyse(
+        records(), SETTINGS | {"agents": AGENTS}, {"seen": CURVE, "unseen": CURVE},
+        {"compressor-rate0.1-f": 0.25},
+    )  # fmt: skip
+    assert list(found.tables) == ["seen", "unseen"]
+    rows = found.tables["unseen"].frame().set_index("agent")
+    assert list(rows.index) == ["rate0.1-f", "stopwords"]
+    own = rows.loc["rate0.1-f"]
+    assert own["likelihood loss"] == pytest.approx(0.11)
+    assert own["low"] == pytest.approx(0.10)
+    assert own["high"] == pytest.approx(0.12)
+    assert own["policy's"] == pytest.approx(0.05)
+    assert own["self_information's"] == pytest.approx(0.1)
+    assert own["flips"] == 0.25
+    assert rows.loc["stopwords"].isna()[["policy's", "self_information's", "flips"]].all()
+
+
+def test_the_analysis_compares_with_the_published_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder.open(tmp_path / "mine", SETTINGS | {"agents": {"a": "a"}})
+    for split in SETTINGS["splits"]:
+        with folder.write_part("a", split, 0) as write:
+            write(record(split=split, compression_ratio=0.1, likelihood_loss=0.3))
+    published = RunFolder.open(tmp_path / "published", SETTINGS).path
+    tables = {"seen": Table.of(CURVE), "unseen": Table.of(CURVE)}
+    write_analysis(published, Analysis("rates", "Curves", "", tables))
+    monkeypatch.setattr(arena, "standings", lambda settings: RunFolder(published))
+    arena.run(folder.path)
+    [found] = read_analyses(folder.path)
+    assert found.tables["seen"].frame()["policy's"].tolist() == [0.05]
+    assert (folder.path / "analyses" / "arena.png").is_file()
+
+
+def test_standings_without_curves_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder.open(tmp_path / "mine", SETTINGS)
+    monkeypatch.setattr(arena, "standings", lambda settings: folder)
+    with pytest.raises(ValueError, match="standings of toy have no curves"):
+        arena.run(folder.path)
+
+
+def test_every_setting_of_the_arena_is_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    entries = find_agents(arena_agents())
+    assert len(entries) == sum(map(len, PACKAGES.values()))
+    assert all(1 <= len(settings) <= 3 for settings in PACKAGES.values())
+    assert {file.stem for file in REQUIREMENTS.iterdir()} == set(PACKAGES)
+    for package in PACKAGES:
+        pinned = (REQUIREMENTS / f"{package}.txt").read_text(encoding="utf-8")
+        assert "--hash=sha256:" in pinned
