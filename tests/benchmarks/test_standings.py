@@ -165,9 +165,15 @@ PAGE = ROOT / "benchmarks" / "leaderboard"
 STANDING = {"micro": 9, "micro-seq2seq": 9, "instruct": 9}
 """Suites with committed standings, and how many agents stand there."""
 SHOWN = {
-    "instruct": ("validation_human", ["agent", "compression_ratio", "likelihood_loss", "gold_quality"]),
-    "micro": ("validation_seen", ["agent", "reward", "reward_ci", "compression_ratio", "survival_rate"]),
-}  # fmt: skip
+    "instruct": (
+        "validation_human",
+        ["agent", "compression_ratio", "likelihood_loss", "gold_quality"],
+    ),
+    "micro": (
+        "validation_seen",
+        ["agent", "reward", "reward_ci", "compression_ratio", "survival_rate"],
+    ),
+}
 """Split of a suite whose table the README shows, and the columns."""
 
 
