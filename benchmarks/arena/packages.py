@@ -11,17 +11,15 @@ PACKAGES = {
     "caio": ("caio", "caio_prod"),
     "caveman_compression": ("caveman_compression",),
     "caveman_prompt": ("caveman_prompt",),
-    "compression_prompt": (
-        "compression_prompt", "compression_prompt 0.25", "compression_prompt 0.1",
-    ),
+    "compression_prompt": ("compression_prompt", "compression_prompt 0.25"),
     "distilla": ("distilla",),
     "fasttok": ("fasttok",),
     "fiedler_compress": ("fiedler_compress", "fiedler_caveman", "fiedler_caveman_ultra"),
     "gptrim": ("gptrim", "gptrim_spaced"),
-    "grugify": ("grugify", "grugify 0.25", "grugify 0.1"),
+    "grugify": ("grugify", "grugify 0.25"),
     "llm_token_optimizer": ("llm_token_optimizer",),
-    "llmlingua": ("llmlingua", "llmlingua 0.25", "llmlingua 0.1"),
-    "llmslim": ("llmslim", "llmslim 0.25", "llmslim 0.1"),
+    "llmlingua": ("llmlingua", "llmlingua 0.25"),
+    "llmslim": ("llmslim",),
     "prompt_compressor": ("prompt_compressor", "prompt_compressor_medium"),
     "promptcompression": ("promptcompression",),
     "promptminify": ("promptminify", "promptminify_aggressive"),
@@ -31,7 +29,7 @@ PACKAGES = {
     "token_diet": ("token_diet",),
     "token_reducer": ("token_reducer", "token_reducer_aggressive"),
     "tokenoptim": ("tokenoptim",),
-    "tokenpruner": ("tokenpruner", "tokenpruner_semantic", "tokenpruner 0.25"),
+    "tokenpruner": ("tokenpruner", "tokenpruner_semantic"),
 }  # fmt: skip
 """By file of `requirements/`, at most three functions of `adapters`, some with a rate; the first
 one is the package's default."""
