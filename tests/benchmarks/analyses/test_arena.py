@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas
@@ -11,6 +12,7 @@ from bench_fixtures import SETTINGS, frame, record
 from benchmarks.analyses import arena
 from benchmarks.analyses.analysis import Analysis, Table, read_analyses, write_analysis
 from benchmarks.arena.packages import PACKAGES, REQUIREMENTS, arena_agents
+from benchmarks.markdown import align, cell
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
 from imports import ROOT
@@ -103,3 +105,20 @@ def test_every_setting_of_the_arena_is_an_agent(monkeypatch: pytest.MonkeyPatch)
     for package in PACKAGES:
         pinned = (REQUIREMENTS / f"{package}.txt").read_text(encoding="utf-8")
         assert "--hash=sha256:" in pinned
+
+
+def test_the_pages_show_the_committed_figures() -> None:
+    committed = ROOT / "benchmarks" / "arena" / "instruct"
+    found = {one.name: one for one in read_analyses(committed)}["arena"]
+    page = (ROOT / "docs" / "arena.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = found.tables["validation_human"]
+    cells = [list(table.columns), *([cell(value) for value in row] for row in table.rows)]
+    assert align(cells) in page
+    human = found.tables["validation_human"].frame()
+    shown = human[human["saved"] >= 0.05]
+    assert len(shown) >= 10
+    for _, row in shown.iterrows():
+        figures = [row["saved"], row["likelihood loss"], row["policy's"], row["gold quality"]]
+        line = [row["agent"], *(cell(value if value == value else None) for value in figures)]
+        assert re.search(r"\| " + r" +\| +".join(map(re.escape, line)) + r" +\|", readme), line
