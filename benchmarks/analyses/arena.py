@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 YARDSTICKS = ("policy", "scst", "self_information")
 """Agents whose curves in the standings are compared with, by the beginnings of their names."""
 _FIGURES = {
-    "gold_quality": "gold quality",
     "expansion": "expansion",
     "net_saving": "net saving",
     "rewritten": "rewritten",
@@ -39,6 +38,7 @@ _NOTE = (
     "pairs of the flip audit that fail. ms: median time for a prompt. MB: size of the environment."
 )
 _MEGABYTE = 1_000_000
+_LEAST_DRAWN = 0.02  # saved
 
 
 def run(folder: str | Path, /) -> Analysis:
@@ -112,14 +112,18 @@ def analyse(
         saved = row["compression_ratio"]
         line = {
             "package": package_of(name, settings["agents"][name]),
-            "agent": name.removeprefix("compressor-"),
+            "agent": label_of(name, settings["agents"][name]),
             "saved": saved,
             quality: float(measured.mean()),
         }
         line["low"], line["high"] = bootstrap_interval([measured])
+        golds = {}
         for other, curve in yardsticks(curves[split]).items():
             inside = saved <= curve["ratio"].max()
             line[f"{other}'s"] = at_ratio(curve, quality, saved) if inside else None
+            if row.get("gold_quality") is not None and inside:
+                golds[f"{other}'s gold"] = at_ratio(curve, "gold quality", saved)
+        line |= {"gold quality": row.get("gold_quality"), **golds}
         line |= {title: row.get(figure) for figure, title in _FIGURES.items()}
         line |= {"flips": flips.get(name), "ms": float(own["compress_ms"].median())}
         rows[split, name] = line | {"MB": megabytes[name]}
@@ -167,6 +171,20 @@ def package_of(agent: str, meaning: str) -> str:
     return Path(str(requirements)).stem or agent
 
 
+def label_of(agent: str, meaning: str) -> str:
+    """Return a compressor's function, with its rate if one is set; of other agents their name.
+
+    Example:
+        >>> label_of("compressor-rate0.2-f", "compressor:rate=0.2,target=m:f")
+        'f 0.2'
+    """
+    settings = parse_spec(meaning.partition(RANKS_BY)[0])[1]
+    if "target" not in settings:
+        return agent
+    rate = f" {settings['rate']:g}" if "rate" in settings else ""
+    return str(settings["target"]).rpartition(":")[2] + rate
+
+
 def _megabytes(meaning: str) -> float | None:
     requirements = parse_spec(meaning.partition(RANKS_BY)[0])[1].get("requirements")
     if not requirements or not Path(requirements).is_file():
@@ -177,7 +195,10 @@ def _megabytes(meaning: str) -> float | None:
 
 
 def draw(figure: Figure, analysis: Analysis, curves: Mapping[str, DataFrame]) -> None:
-    """Draw the compressors of the last split as points among the curves of the standings."""
+    """Draw the compressors of the last split as points among the curves of the standings.
+
+    Those that save next to nothing are left out, as their names would cover one another.
+    """
     split, shown = list(analysis.tables.items())[-1]
     table = shown.frame()
     quality = LOSS if LOSS in table else "similarity"
@@ -185,9 +206,10 @@ def draw(figure: Figure, analysis: Analysis, curves: Mapping[str, DataFrame]) ->
     for place, (other, curve) in enumerate(yardsticks(curves[split]).items()):
         ratios, qualities = [0.0, *curve["ratio"]], [float(quality != LOSS), *curve[quality]]
         axes.plot(ratios, qualities, label=other, **line_style(place))
+    table = table[table["saved"] >= _LEAST_DRAWN]
     axes.plot(table["saved"], table[quality], "o", ms=4, color="C3")
     axes.set(xlabel="share of tokens saved", ylabel=quality, title=split)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
     places = zip(table["saved"], table[quality], strict=True)
-    label_points(axes, dict(zip(table["agent"], places, strict=True)), size=7)
+    label_points(axes, dict(zip(table["agent"], places, strict=True)))

@@ -59,8 +59,8 @@ def test_of_each_package_the_setting_that_loses_least_beside_the_yardstick_is_sh
     )  # fmt: skip
     assert list(found.tables) == ["seen", "unseen"]
     rows = found.tables["unseen"].frame().set_index("agent")
-    assert list(rows.index) == ["rate0.1-f", "stopwords"]
-    own = rows.loc["rate0.1-f"]
+    assert list(rows.index) == ["f 0.1", "stopwords"]
+    own = rows.loc["f 0.1"]
     assert own["likelihood loss"] == pytest.approx(0.11)
     assert own["low"] == pytest.approx(0.10)
     assert own["high"] == pytest.approx(0.12)
@@ -119,6 +119,7 @@ def test_the_pages_show_the_committed_figures() -> None:
     shown = human[human["saved"] >= 0.05]
     assert len(shown) >= 10
     for _, row in shown.iterrows():
-        figures = [row["saved"], row["likelihood loss"], row["policy's"], row["gold quality"]]
+        keys = ("saved", "likelihood loss", "policy's", "gold quality", "policy's gold")
+        figures = [row[key] for key in keys]
         line = [row["agent"], *(cell(value if value == value else None) for value in figures)]
         assert re.search(r"\| " + r" +\| +".join(map(re.escape, line)) + r" +\|", readme), line
