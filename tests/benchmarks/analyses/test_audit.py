@@ -16,7 +16,7 @@ from benchmarks.analyses.audit import analyse, audit_agent
 from benchmarks.records import RunFolder
 from fakes import CountingGenerator
 from pcrl_gym.audit.pairs import FlipPair
-from pcrl_gym.envs.task import make_task
+from pcrl_gym.envs.task import Task, make_task
 from pcrl_gym.prompts.prompt import Prompt
 
 PAIRS = [
@@ -25,14 +25,19 @@ PAIRS = [
 ]
 
 
-def test_flips_of_agents() -> None:
-    """Words of the template, such as "Output", do not count."""
+def task_of_pairs() -> Task:
+    """A task whose prompts are both sides of every pair."""
     prompts = [
         Prompt(f"{i}{side}", text)
         for i, pair in enumerate(PAIRS)
         for side, text in enumerate((pair.first, pair.second))
     ]
-    task = make_task(dataset=prompts, generator=CountingGenerator(), tokenizer="micro")
+    return make_task(dataset=prompts, generator=CountingGenerator(), tokenizer="micro")
+
+
+def test_flips_of_agents() -> None:
+    """Words of the template, such as "Output", do not count."""
+    task = task_of_pairs()
     audits = [
         audit_agent(agent, agent.name, task, PAIRS) for agent in (StopWordAgent(), KeepAllAgent())
     ]
@@ -56,13 +61,7 @@ class Shouting:
 
 def test_agents_that_rewrite_are_audited_on_their_texts() -> None:
     """Where they fail the original is sent, which is no flip."""
-    prompts = [
-        Prompt(f"{i}{side}", text)
-        for i, pair in enumerate(PAIRS)
-        for side, text in enumerate((pair.first, pair.second))
-    ]
-    task = make_task(dataset=prompts, generator=CountingGenerator(), tokenizer="micro")
-    found = audit_agent(Shouting(), "shouting", task, PAIRS)
+    found = audit_agent(Shouting(), "shouting", task_of_pairs(), PAIRS)
     [flip] = found.flips
     assert flip.first == "WHO HAS PAID OUTPUT"
 
