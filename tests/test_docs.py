@@ -154,6 +154,7 @@ def test_the_commands_of_a_page_parse(page: Path):
 
 
 def _check_command(program: str, arguments: list[str]) -> None:
+    program = "python" if program == "python3" else program
     if program == "pcrl-gym":
         _parse("pcrl_gym.cli", [word for word in arguments if word != "-"])
     elif program == "make":

@@ -35,7 +35,7 @@ def constraint_patterns() -> tuple[re.Pattern[str], ...]:
         >>> text = "Use at most three sentences, no JSON."
         >>> found = {hit[0] for one in constraint_patterns() for hit in one.finditer(text)}
         >>> sorted(found)
-        ['JSON', 'at most', 'no', 'three sentences']
+        ['JSON', 'at most', 'most', 'no', 'three', 'three sentences']
     """
     return tuple(
         re.compile("|".join(f"(?:{line})" for line in lines), re.IGNORECASE)

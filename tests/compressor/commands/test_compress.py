@@ -239,7 +239,7 @@ def test_a_csv_file_is_not_one_prompt(run, tmp_path: Path):
 def test_constraints_are_kept(run):
     given = b"Please write at most three words but not more, as JSON\n"
     out = run(given, "--rate", "1", "--protect", "constraints", "--keep", "P.e")[1]
-    assert out == b"Please at most three words but not JSON\n"
+    assert out == b"Please at most three words but not more, JSON\n"
 
 
 def test_wide_terminals_show_both_texts(run, monkeypatch: pytest.MonkeyPatch):
