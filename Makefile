@@ -74,7 +74,7 @@ standings-instruct: install-smollm2
 	$(call publish,instruct)
 
 # Compressors from PyPI on the suite instruct, each in an environment of its own: benchmarks/arena. Needs the network for
-# them, 4 GB of disk, and an hour and a half on two cores. Resumable.
+# them, 4 GB of disk, and hours on two cores: the evaluation about one, then the audits of slow packages. Resumable.
 ARENA ?= runs/arena
 ARENA_AGENTS = $$($(BIN)/python -m benchmarks.arena.packages)
 arena: install-smollm2

@@ -11,7 +11,7 @@ import numpy as np
 from agents.runs.drawing import check_drawing, label_points, line_style
 from benchmarks.analyses.analysis import Analysis, Table, read_analyses, write_analysis
 from benchmarks.analyses.rates import AREAS, LOSS
-from benchmarks.records import RANKS_BY, RunFolder
+from benchmarks.records import RunFolder
 from benchmarks.standings import standings
 from benchmarks.statistics import bootstrap_interval
 from benchmarks.tables import make_rows
@@ -104,6 +104,7 @@ def analyse(
     quality, key = (LOSS, "likelihood_loss") if loses else ("similarity", "similarity")
     groups = dict(tuple(frame.groupby(["split", "agent"])))
     megabytes = {name: _megabytes(meaning) for name, meaning in settings["agents"].items()}
+    others = {split: yardsticks(table) for split, table in curves.items()}
     rows = {}
     for row in make_rows(frame, dict(settings)):
         split, name = row["split"], row["agent"]
@@ -118,7 +119,7 @@ def analyse(
         }
         line["low"], line["high"] = bootstrap_interval([measured])
         golds = {}
-        for other, curve in yardsticks(curves[split]).items():
+        for other, curve in others[split].items():
             inside = saved <= curve["ratio"].max()
             line[f"{other}'s"] = at_ratio(curve, quality, saved) if inside else None
             if row.get("gold_quality") is not None and inside:
@@ -128,7 +129,7 @@ def analyse(
         line |= {"flips": flips.get(name), "ms": float(own["compress_ms"].median())}
         rows[split, name] = line | {"MB": megabytes[name]}
     first = settings["splits"][0]
-    curve = list(yardsticks(curves[first]).values())[-1]
+    curve = list(others[first].values())[-1]
     gaps: dict[str, dict[str, float]] = {}
     for name in settings["agents"]:
         line = rows[first, name]
@@ -167,8 +168,7 @@ def package_of(agent: str, meaning: str) -> str:
         >>> package_of("compressor-f", "compressor:requirements=packages/zip.txt,target=m:f")
         'zip'
     """
-    requirements = parse_spec(meaning.partition(RANKS_BY)[0])[1].get("requirements", "")
-    return Path(str(requirements)).stem or agent
+    return Path(str(_settings(meaning).get("requirements", ""))).stem or agent
 
 
 def label_of(agent: str, meaning: str) -> str:
@@ -178,15 +178,20 @@ def label_of(agent: str, meaning: str) -> str:
         >>> label_of("compressor-rate0.2-f", "compressor:rate=0.2,target=m:f")
         'f 0.2'
     """
-    settings = parse_spec(meaning.partition(RANKS_BY)[0])[1]
-    if "target" not in settings:
+    settings = _settings(meaning)
+    if not settings:
         return agent
     rate = f" {settings['rate']:g}" if "rate" in settings else ""
     return str(settings["target"]).rpartition(":")[2] + rate
 
 
+def _settings(meaning: str) -> dict[str, Any]:
+    """Return the settings of a compressor; of others none: more than a spec stands there."""
+    return parse_spec(meaning)[1] if meaning.startswith("compressor:") else {}
+
+
 def _megabytes(meaning: str) -> float | None:
-    requirements = parse_spec(meaning.partition(RANKS_BY)[0])[1].get("requirements")
+    requirements = _settings(meaning).get("requirements")
     if not requirements or not Path(requirements).is_file():
         return None
     folder = environment_folder(requirements)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pcrl_gym.spec_strings import format_spec
 
-REQUIREMENTS = Path(__file__).parent / "requirements"
 PACKAGES = {
     "caio": ("caio", "caio_prod"),
     "caveman_compression": ("caveman_compression",),
@@ -36,15 +33,15 @@ one is the package's default."""
 
 
 def arena_agents() -> list[str]:
-    """Return every setting as an agent, as `benchmarks run --agents` takes it."""
+    """Return every setting as an agent for `benchmarks run --agents`, run from the clone."""
     found = []
     for package, settings in PACKAGES.items():
         for setting in settings:
             function, _, rate = setting.partition(" ")
             given: dict[str, object] = {"target": f"benchmarks.arena.adapters:{function}"}
             given |= {"rate": float(rate)} if rate else {}
-            file = (REQUIREMENTS / f"{package}.txt").relative_to(Path.cwd())
-            found.append(format_spec("compressor", given | {"requirements": str(file)}))
+            given["requirements"] = f"benchmarks/arena/requirements/{package}.txt"
+            found.append(format_spec("compressor", given))
     return found
 
 

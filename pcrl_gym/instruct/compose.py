@@ -24,7 +24,7 @@ VALIDATION_SEEN = 500
 _PROGRAMMING = regex.compile(
     r"\b(python|java\w*|c\+\+|sql|code|function|script|html|css)\b", regex.I
 )
-_SENTENCE = regex.compile(r"(?<=[.!?])\s+")
+SENTENCE_END = regex.compile(r"(?<=[.!?])\s+")
 # How a model begins before it comes to the point.
 _OPENING = regex.compile(r"(sure|certainly|of course|absolutely|i'd be|i can help|here)\b", regex.I)
 _POINT = regex.compile(r"\s*([-*•]|\d+[.)])\s")
@@ -50,7 +50,7 @@ def material(answer: str, kind: str) -> str | None:
     """
     lines = [line.rstrip() for line in answer.strip().splitlines() if line.strip()]
     if kind == "passage":
-        pieces, glue, least = _SENTENCE.split(" ".join(lines)), " ", 2
+        pieces, glue, least = SENTENCE_END.split(" ".join(lines)), " ", 2
         # The last one may have been cut.
         pieces = pieces if answer.rstrip().endswith((".", "!", "?")) else pieces[:-1]
         pieces = pieces[1:] if _OPENING.match(pieces[0] if pieces else "") else pieces

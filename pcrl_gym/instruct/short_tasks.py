@@ -7,10 +7,10 @@ from random import Random
 
 import regex
 
+from pcrl_gym.instruct.compose import SENTENCE_END
 from pcrl_gym.instruct.data import lines_of
 from pcrl_gym.prompts.prompt import Prompt
 
-_SENTENCE = regex.compile(r"(?<=[.!?])\s+")
 _CONTENT = regex.compile(r"\b[a-z]{5,12}\b")
 _PLURAL = ("words", "numbers")  # kinds of input
 
@@ -47,7 +47,7 @@ def short_tasks(texts: Sequence[str], count: int, rng: Random) -> Iterator[Promp
 
 
 def _sentences(text: str) -> list[str]:
-    pieces = [" ".join(piece.split()) for piece in _SENTENCE.split(text)]
+    pieces = [" ".join(piece.split()) for piece in SENTENCE_END.split(text)]
     return [p for p in pieces if 5 <= len(p.split()) <= 22 and p[0].isupper() and p[-1] in ".!?"]
 
 

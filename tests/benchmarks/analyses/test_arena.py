@@ -11,7 +11,7 @@ import pytest
 from bench_fixtures import SETTINGS, frame, record
 from benchmarks.analyses import arena
 from benchmarks.analyses.analysis import Analysis, Table, read_analyses, write_analysis
-from benchmarks.arena.packages import PACKAGES, REQUIREMENTS, arena_agents
+from benchmarks.arena.packages import PACKAGES, arena_agents
 from benchmarks.markdown import align, cell
 from benchmarks.records import RunFolder
 from benchmarks.roster import find_agents
@@ -70,6 +70,11 @@ def test_of_each_package_the_setting_that_loses_least_beside_the_yardstick_is_sh
     assert rows.loc["stopwords"].isna()[["policy's", "self_information's", "flips"]].all()
 
 
+def test_agents_that_are_no_compressors_stand_under_their_names() -> None:
+    for meaning in ("search:budget=2, oracle", "scst, train 1f, 9 episodes", "policy:rate=0.2"):
+        assert arena.package_of("a", meaning) == arena.label_of("a", meaning) == "a"
+
+
 def test_the_analysis_compares_with_the_published_curves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,14 +101,14 @@ def test_standings_without_curves_are_refused(
         arena.run(folder.path)
 
 
-def test_every_setting_of_the_arena_is_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_every_setting_of_the_arena_is_an_agent() -> None:
+    requirements = ROOT / "benchmarks" / "arena" / "requirements"
     entries = find_agents(arena_agents())
     assert len(entries) == sum(map(len, PACKAGES.values()))
     assert all(1 <= len(settings) <= 3 for settings in PACKAGES.values())
-    assert {file.stem for file in REQUIREMENTS.iterdir()} == set(PACKAGES)
+    assert {file.stem for file in requirements.iterdir()} == set(PACKAGES)
     for package in PACKAGES:
-        pinned = (REQUIREMENTS / f"{package}.txt").read_text(encoding="utf-8")
+        pinned = (requirements / f"{package}.txt").read_text(encoding="utf-8")
         assert "--hash=sha256:" in pinned
 
 
