@@ -9,12 +9,12 @@ from torch import Tensor
 from agents.costs import group_spans
 from agents.integrated_gradients import local_model
 from agents.learner_configs import DiffMaskConfig
-from agents.learning import Figures, Learner, check_finite, check_logits, task_of
+from agents.learning import Figures, Learner, check_finite, task_of
 from agents.network_agent import tensors
 from agents.scst_training import prompts_of_update
 from agents.seeding import update_seed
 from agents.word_masks import grouped_logits
-from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.compressor.network import KeepNetwork, check_logits
 
 MIN_GATE = 0.01
 """Gate of a dropped word; `log 0` has no derivative."""

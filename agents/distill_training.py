@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from agents.costs import Groups
 from agents.integrated_gradients import attributions
 from agents.learner_configs import DistillConfig
-from agents.learning import Figures, Learner, check_finite, check_logits, task_of
+from agents.learning import Figures, Learner, check_finite, task_of
 from agents.leave_one_out import losses
 from agents.network_agent import tensors
 from agents.policy import keep_logits
 from agents.scst_training import prompts_of_update
 from agents.word_masks import grouped_logits
 from pcrl_gym.compressor.compressor import Compressor
-from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.compressor.network import KeepNetwork, check_logits
 
 if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode

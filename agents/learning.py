@@ -14,13 +14,10 @@ from agents.budget import Budget
 from agents.entropy import EntropySteering
 from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.envs.task import Task
+from pcrl_gym.errors import TrainingDivergedError
 from pcrl_gym.progress import progress_bar
 
 Figures = dict[str, float]
-
-
-class TrainingDivergedError(RuntimeError):
-    """A reward, loss or weight is no longer a finite number; nothing after it can be trusted."""
 
 
 class Learner(ABC):
@@ -111,15 +108,6 @@ def task_of(env: VectorEnv, why: str) -> Task:
             f"{why}, so it needs a vector environment of PromptCompression-v0, got {env}"
         )
     return task
-
-
-def check_logits(logits: Tensor) -> Tensor:
-    """Return keep logits, or raise `TrainingDivergedError` if one is not a finite number."""
-    if not bool(torch.isfinite(logits).all()):
-        raise TrainingDivergedError(
-            "keep logits: no longer a finite number. Lower lr or max_grad_norm"
-        )
-    return logits
 
 
 def check_finite(figures: Figures, network: KeepNetwork) -> None:

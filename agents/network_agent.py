@@ -17,10 +17,16 @@ from pydantic import Field, PositiveInt
 
 from agents.base import Infos, Observations, check_share, drop_highest, keep_masks
 from agents.budget import Budget
-from agents.learning import Figures, Learner, check_logits, run
+from agents.learning import Figures, Learner, run
 from agents.seeding import isolated_random_state
 from agents.word_masks import WordMasks
-from pcrl_gym.compressor.network import KeepNetwork, pretrained_encoder, small_encoder
+from pcrl_gym.compressor.network import (
+    KeepNetwork,
+    check_fits,
+    check_logits,
+    pretrained_encoder,
+    small_encoder,
+)
 from pcrl_gym.compressor.selection import dropped_units, group_means
 from pcrl_gym.episodes.tokenizers import load_tokenizer
 from pcrl_gym.generators.pretrained import choose_device
@@ -228,7 +234,6 @@ class NetworkAgent(ABC):
     def _new_network(self, env: VectorEnv) -> KeepNetwork:
         config: NetworkConfig = self.config
         space = env.single_observation_space["input_ids"]
-        largest_id, max_units = int(space.high.max()), space.shape[0]
         name = config.encoder
         if config.start is not None:
             name = config.start
@@ -242,24 +247,14 @@ class NetworkAgent(ABC):
             if name == "auto":
                 name = "micro-seq2seq" if _speaks_micro(env) else "small"
             network = KeepNetwork(
-                small_encoder(largest_id + 1, config.hidden_size, config.num_layers)
+                small_encoder(int(space.high.max()) + 1, config.hidden_size, config.num_layers)
                 if name == "small"
                 else pretrained_encoder(name),
                 config.initial_keep,
                 head_size=config.head_size,
                 freeze_encoder=config.freeze_encoder,
             )
-        if network.vocabulary_size <= largest_id:
-            raise ValueError(
-                f"encoder {name!r} knows {network.vocabulary_size} token ids, but the "
-                f"environment's policy tokenizer has {largest_id + 1}: make the environment "
-                "with the encoder's tokenizer"
-            )
-        if network.max_units is not None and network.max_units < max_units:
-            raise ValueError(
-                f"encoder {name!r} has {network.max_units} positions, but prompts have "
-                f"up to {max_units} units: make the environment with a smaller max_units"
-            )
+        check_fits(network, space, name)
         return network
 
 

@@ -14,10 +14,9 @@ from stable_baselines3.common.logger import Logger
 from agents.entropy import EntropySteering
 from agents.learner_configs import PPOConfig
 from agents.learning import Figures, Learner, check_finite
-from agents.sb3_policy import KeepPolicy
 from agents.seeding import isolated_random_state, update_seed
-from agents.vec_adapter import SB3VecEnv
 from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.sb3 import MaskableKeepPolicy, SB3VecEnv
 
 REPORTED_INFOS = ("survived", "compression_ratio", "drop_rate")
 
@@ -73,7 +72,7 @@ class PPOLearner(Learner):
         self._steering = EntropySteering(config.entropy_coefficient, config.final_entropy)
         self._rollout = Rollout(self._steering, lambda: self._used)
         self.model = MaskablePPO(
-            KeepPolicy,
+            MaskableKeepPolicy,
             SB3VecEnv(env),
             learning_rate=lambda _: config.lr * (1 - 0.9 * self._used),
             n_steps=config.n_steps,

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.distribution import MaskedBernoulli
 from agents.entropy import EntropySteering
 from agents.learner_configs import SCSTConfig
-from agents.learning import Figures, Learner, check_finite, check_logits, task_of
+from agents.learning import Figures, Learner, check_finite, task_of
 from agents.network_agent import tensors
 from agents.seeding import update_seed
 from agents.word_masks import WordMasks
-from pcrl_gym.compressor.network import KeepNetwork
+from pcrl_gym.compressor.network import KeepNetwork, check_logits
 from pcrl_gym.envs.spaces import flat_action_masks
+from pcrl_gym.sb3.distribution import MaskedBernoulli
 
 
 def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -> list[int]:

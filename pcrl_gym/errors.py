@@ -50,6 +50,10 @@ class BudgetExceededError(GeneratorError):
     """A generator has used the requests or tokens it was allowed; nothing more is sent."""
 
 
+class TrainingDivergedError(PcrlError, RuntimeError):
+    """A reward, loss or weight is no longer a finite number; nothing after it can be trusted."""
+
+
 class MissingExtraError(PcrlError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 

@@ -14,7 +14,7 @@ from imports import ROOT, imported, module_graph
 LAYERS = [
     "errors", "spec_strings", "progress", "process_state", "cli_tools", "storage", "prompts",
     "micro", "instruct", "named_datasets", "episodes", "generators", "rendering", "scoring",
-    "compressor", "audit", "envs", "demo", "cli", "__init__",
+    "compressor", "sb3", "audit", "envs", "demo", "cli", "__init__",
 ]  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def _masks(agent: Agent, task: Task, batch: Sequence[Episode]) -> tuple[NDArray[
 
 def _rewritten(agent: Rewriter, batch: Sequence[Episode]) -> tuple[list[str], list[bool], float]:
     """Return what is to be sent, where the agent failed, and the seconds it took."""
-    texts = [episode.text[slice(*episode.body_span)] for episode in batch]
+    texts = [episode.body_text for episode in batch]
     began = time.perf_counter()
     shorter = agent.rewrite(texts)
     seconds = time.perf_counter() - began

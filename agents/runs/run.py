@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from agents import learning
 from agents.base import agent_class, make_agent
 from agents.budget import Budget
-from agents.learning import Figures, Learner, TrainingDivergedError
+from agents.learning import Figures, Learner
 from agents.network_agent import NetworkAgent
 from agents.runs.config import RunConfig
 from agents.runs.curve import draw
@@ -22,7 +22,7 @@ from agents.runs.export import check_exportable
 from agents.runs.folder import TrainingFolder, check_folder
 from agents.runs.loggers import Log, check_loggers, open_loggers
 from agents.runs.material import Material, load_material
-from pcrl_gym.errors import PcrlError
+from pcrl_gym.errors import PcrlError, TrainingDivergedError
 
 _NOTHING_LEFT = "the budget is used up, there is nothing left to learn"
 _NO_UPDATE = "{} were over before the first update, so nothing was learned: give more"

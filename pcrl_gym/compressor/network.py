@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pcrl_gym.compressor.network_files import CONFIG_FILE, WEIGHTS_FILE
+from pcrl_gym.errors import TrainingDivergedError
 from pcrl_gym.generators.torch_state import initial_settings
 from pcrl_gym.micro import weights_folder
 from pcrl_gym.storage.model_folder import (
@@ -26,6 +27,7 @@ from pcrl_gym.storage.model_folder import (
 )
 
 if TYPE_CHECKING:
+    from gymnasium.spaces import Box
     from transformers import PreTrainedModel
 
 MAX_CACHED_UNITS = 2**18
@@ -244,6 +246,35 @@ class KeepNetwork(nn.Module):
             network = cls(encoder, **settings)
             load_model(network, folder / WEIGHTS_FILE)
         return network.eval()
+
+
+def check_logits(logits: Tensor) -> Tensor:
+    """Return keep logits, or raise `TrainingDivergedError` if one is not a finite number."""
+    if not bool(torch.isfinite(logits).all()):
+        raise TrainingDivergedError(
+            "keep logits: no longer a finite number. Lower lr or max_grad_norm"
+        )
+    return logits
+
+
+def check_fits(network: KeepNetwork, input_ids: Box, name: str | Path) -> None:
+    """Check that a network knows the ids and places of an observation space's `input_ids`.
+
+    Raises:
+        ValueError: If not; `name` says there which encoder it has.
+    """
+    largest_id, max_units = int(input_ids.high.max()), input_ids.shape[0]
+    if network.vocabulary_size <= largest_id:
+        raise ValueError(
+            f"encoder {str(name)!r} knows {network.vocabulary_size} token ids, but the "
+            f"environment's policy tokenizer has {largest_id + 1}: make the environment "
+            "with the encoder's tokenizer"
+        )
+    if network.max_units is not None and network.max_units < max_units:
+        raise ValueError(
+            f"encoder {str(name)!r} has {network.max_units} positions, but prompts have "
+            f"up to {max_units} units: make the environment with a smaller max_units"
+        )
 
 
 def _embeddings(encoder: PreTrainedModel) -> nn.Embedding:

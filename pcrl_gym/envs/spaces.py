@@ -2,14 +2,55 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeAlias
 
 import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.spaces.utils import flatdim, flatten_space
 from numpy.typing import ArrayLike, NDArray
 
 Observation: TypeAlias = "dict[str, NDArray[Any]]"
 
 FREE, FORCED_KEEP, PADDING = 2, 1, 0
+
+
+class TokenIds(Box):
+    """Token ids, int64 (max_units,): a `Box` that warns where it is flattened.
+
+    Stable-Baselines3's `MultiInputPolicy` and Gymnasium's `FlattenObservation` hand the ids to a
+    network as if they were quantities, from which nothing can be learned.
+
+    Args:
+        vocabulary_size: Number of ids.
+        max_units: Length.
+
+    >>> TokenIds(1536, 128)
+    Box(0, 1535, (128,), int64)
+    """
+
+    def __init__(self, vocabulary_size: int, max_units: int) -> None:
+        super().__init__(0, vocabulary_size - 1, (max_units,), np.int64)
+
+
+@flatdim.register
+def _flatdim_token_ids(space: TokenIds) -> int:
+    _warn_flattened()
+    return int(np.prod(space.shape))
+
+
+@flatten_space.register
+def _flatten_token_ids(space: TokenIds) -> Box:
+    _warn_flattened()
+    return Box(space.low, space.high, space.shape, np.int64)
+
+
+def _warn_flattened() -> None:
+    warnings.warn(
+        "Token ids are flattened into numbers, from which a policy learns nothing: embed them, as "
+        "`pcrl_gym.sb3.KeepPolicy` does for Stable-Baselines3",
+        stacklevel=4,
+    )
 
 
 def action_mask(observation: Observation) -> NDArray[np.int8]:

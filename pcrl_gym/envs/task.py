@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pcrl_gym.envs.options import TaskArguments, TaskOptions
-from pcrl_gym.envs.spaces import Observation, action_mask
+from pcrl_gym.envs.spaces import Observation, TokenIds, action_mask
 from pcrl_gym.episodes.episode import EpisodeBuilder
 from pcrl_gym.episodes.lazy_episodes import LazyEpisodes
 from pcrl_gym.episodes.tokenizers import load_tokenizer
@@ -59,7 +59,7 @@ class Task:
         """Return the space of `observe`; ids are below the number of the tokenizer's."""
         return spaces.Dict(
             {
-                "input_ids": spaces.Box(0, len(self.tokenizer) - 1, (self.max_units,), np.int64),
+                "input_ids": TokenIds(len(self.tokenizer), self.max_units),
                 "attention_mask": spaces.MultiBinary(self.max_units),
                 "droppable": spaces.MultiBinary(self.max_units),
             }

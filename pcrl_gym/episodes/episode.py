@@ -73,6 +73,11 @@ class Episode:
         units = self.spans[self.body]
         return (units[0][0], units[-1][1]) if units else (len(self.text),) * 2
 
+    @property
+    def body_text(self) -> str:
+        """The text of `body`: what a compressor of texts gets."""
+        return self.text[slice(*self.body_span)]
+
     def with_body(self, body: str) -> tuple[str, NDArray[np.bool_]]:
         """Return the text with another one in place of its body, and which units are left in it.
 

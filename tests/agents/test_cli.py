@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from agents.__main__ import main
-from agents.learning import TrainingDivergedError
 from agents.runs.folder import TrainingFolder
 from agents.scst import SCSTAgent
 from agents.scst_training import SCSTLearner
 from pcrl_gym import Compressor, load_prompts, make_task
 from pcrl_gym.episodes.tokenizers import load_tokenizer
+from pcrl_gym.errors import TrainingDivergedError
 from pcrl_gym.micro import micro_prompts
 from run_agents import figures, weights
 

@@ -15,11 +15,11 @@ from agent_fixtures import check_take_over, weights
 from agents.diffmask import DiffMaskAgent
 from agents.diffmask_training import relaxed_masks
 from agents.random_agent import RandomAgent
-from agents.vec_adapter import DictInfoToList
 from fakes import CountingGenerator
 from pcrl_gym import load_prompts
 from pcrl_gym.generators.hf import HFGenerator
 from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.sb3.vec_env import DictInfoToList
 
 OWN: dict[str, Any] = {"encoder": "micro-seq2seq", "batch_size": 16, "device": "cpu"}
 

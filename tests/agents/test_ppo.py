@@ -16,12 +16,12 @@ from agents import AGENTS, agent_class, make_agent
 from agents.base import TrainableAgent, optional
 from agents.budget import Budget
 from agents.distill import DistillAgent
-from agents.learning import TrainingDivergedError
 from agents.ppo import PPOAgent
 from agents.scst import SCSTAgent
 from agents.surprisal import MICRO_PROMPTS, SurprisalRanker
 from fakes import CountingGenerator
 from keyword_env import Best, KeywordVectorEnv, rewards_of
+from pcrl_gym.errors import TrainingDivergedError
 from pcrl_gym.prompts.prompt import Prompt
 
 # A fake generator has no gradients; two agents return texts, and one needs a model.

@@ -12,12 +12,12 @@ import torch
 from agent_fixtures import check_take_over, colour_prompts, named_colours, weights
 from agents.base import TrainableAgent
 from agents.entropy import EntropySteering
-from agents.learning import TrainingDivergedError
 from agents.scst import SCSTAgent
 from agents.scst_training import advantages, prompts_of_update
 from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
 from pcrl_gym.compressor.network import pretrained_encoder
+from pcrl_gym.errors import TrainingDivergedError
 from pcrl_gym.scoring.rewards import Reward
 
 

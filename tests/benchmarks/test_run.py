@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from agents.base import agent_class, optional
-from agents.learning import TrainingDivergedError
 from agents.runs.evaluation import AgentError
 from agents.runs.folder import TrainingFolder
 from agents.runs.run import TrainingError
@@ -26,7 +25,7 @@ from benchmarks.suites import SUITES, Suite, suite_of
 from fakes import CountingGenerator
 from imports import ROOT
 from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
-from pcrl_gym.errors import RunFolderError
+from pcrl_gym.errors import RunFolderError, TrainingDivergedError
 
 
 def run(

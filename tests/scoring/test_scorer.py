@@ -388,7 +388,7 @@ def test_pairs_of_equal_text_from_other_tokenizers(
 
 
 def body(episode: Episode) -> str:
-    return episode.text[slice(*episode.body_span)]
+    return episode.body_text
 
 
 @pytest.mark.parametrize("reward", ["threshold", "faithful", "likelihood"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -95,7 +95,7 @@ class SB3VecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Return the pictures of all environments."""
-        return list(self.env.render() or [])
+        return list(cast("Sequence[np.ndarray | None]", self.env.render() or []))
 
     def close(self) -> None:
         """Close the vector environment."""

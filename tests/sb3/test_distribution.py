@@ -7,7 +7,7 @@ import pytest
 import torch
 from sb3_contrib.common.maskable.distributions import MaskableBernoulliDistribution
 
-from agents.distribution import MaskedBernoulli
+from pcrl_gym.sb3.distribution import MaskedBernoulli
 
 BATCH, UNITS = 16, 9
 

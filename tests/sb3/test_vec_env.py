@@ -8,10 +8,10 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agents.vec_adapter import SB3VecEnv
 from fakes import CountingGenerator
 from keyword_env import MAX_UNITS, KeywordVectorEnv
 from pcrl_gym.prompts.prompt import Prompt
+from pcrl_gym.sb3 import SB3VecEnv
 
 N = 3
 
