@@ -4,6 +4,7 @@ OUT ?= runs/bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLIENTS := .venv-clients
+LLM_CLIENTS := .venv-llm-clients
 BENCHMARKS := OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 PROCESSES ?= $(shell nproc)
 STANDINGS ?= runs/standings
@@ -17,7 +18,7 @@ gpt2-mini-steps ?= 5000
 t5-mini-steps ?= 4400
 
 .PHONY: install install-smollm2 bench real standings standings-micro standings-micro-seq2seq standings-rates
-.PHONY: standings-transfer standings-instruct arena real-text
+.PHONY: standings-transfer standings-instruct by-path arena real-text
 .PHONY: test test-slow test-ray test-clients check docs page
 
 install: $(INSTALLED)
@@ -72,6 +73,25 @@ standings-instruct: install-smollm2
 		search:budget=32,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct
 	$(BIN)/python -m benchmarks analyse rates $(STANDINGS)/instruct --rates 0.1 0.25 0.4 0.6 --agents $(INSTRUCT_RATED)
 	$(call publish,instruct)
+
+# SmolLM2 on prompts by path, each given: ALPACA_PLUS, SELF_INSTRUCT, PROMPTS_CHAT, IFEVAL. Figures alone go to PUBLISH, if
+# given: the prompts may not be ours to publish. About an hour on two cores. Resumable.
+BY_PATH ?= $(CURDIR)/runs/by-path
+BY_PATH_SUITES := alpaca-plus self-instruct-seed prompts-chat ifeval
+data-alpaca-plus = $(abspath $(ALPACA_PLUS))
+data-self-instruct-seed = $(abspath $(SELF_INSTRUCT))
+data-prompts-chat = $(abspath $(PROMPTS_CHAT))
+data-ifeval = $(abspath $(IFEVAL))
+by-path: install-smollm2 $(BY_PATH_SUITES:%=$(BY_PATH)/%)
+	test -z "$(PUBLISH)" || $(BIN)/python -m benchmarks.publish figures $(BY_PATH) "$(PUBLISH)" \
+		$(foreach suite,$(BY_PATH_SUITES),--names.$(suite) $(data-$(suite)))
+
+$(BY_PATH)/%: FORCE
+	test -d "$(data-$*)"  # ALPACA_PLUS=... SELF_INSTRUCT=... PROMPTS_CHAT=... IFEVAL=...
+	$(BENCHMARKS) run --suite $* --dataset $(data-$*) --split validation_unseen --generator smollm2 --template chat \
+		--limit 60 --seeds 1 --processes $(PROCESSES) --out $@ \
+		--agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) $(if $(filter ifeval,$*),policy:rate=0.2)
+	$(BENCHMARKS) compare $@ >/dev/null
 
 # Compressors from PyPI on the suite instruct, each in an environment of its own: benchmarks/arena. Needs the network for
 # them, 4 GB of disk, and hours on two cores: the evaluation about one, then the audits of slow packages. Resumable.
@@ -145,16 +165,23 @@ test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/generators/ray/test_generator.py tests/benchmarks/cluster/test_ray.py
 
-# The examples of other libraries and the recipes, in a .venv of their own: RLlib holds Gymnasium back, MoviePy holds Pillow
-# back. So this also tests the environment with an older Gymnasium.
-test-clients: $(CLIENTS)/.installed
-	$(CLIENTS)/bin/python -m pytest tests/test_examples_clients.py tests/recipes tests/envs/test_wrappers.py \
-		tests/envs/test_env.py tests/envs/test_vector_env.py tests/rendering/test_rendering.py
+# The examples with other libraries, in two environments of their own: one of those that train agents, where RLlib holds
+# Gymnasium back (so this also tests the environment with an older one), MoviePy Pillow, and Tianshou pandas and virtualenv;
+# and one of those that work with language models, where verifiers holds the OpenAI client back.
+test-clients: $(CLIENTS)/.installed $(LLM_CLIENTS)/.installed
+	$(CLIENTS)/bin/python -m pytest tests/clients tests/sb3 tests/envs tests/rendering/test_rendering.py
+	$(LLM_CLIENTS)/bin/python -m pytest tests/clients tests/recipes
+	cd examples/clients/openenv && $(CURDIR)/$(LLM_CLIENTS)/bin/uv lock --quiet
+	$(LLM_CLIENTS)/bin/openenv validate examples/clients/openenv
 
-$(CLIENTS)/.installed: pyproject.toml constraints.txt
-	test -x $(CLIENTS)/bin/pip || $(PYTHON) -m venv $(CLIENTS)
-	grep -vE '^(gymnasium|pillow)==' constraints.txt > $(CLIENTS)/constraints.txt
-	$(CLIENTS)/bin/python -m pip install -c $(CLIENTS)/constraints.txt -e '.[dev,langchain,litellm,llamaindex,rllib,torchrl,video]'
+$(CLIENTS)/.installed: RELAXED := gymnasium|pillow|pandas|pre-commit|virtualenv|filelock
+$(CLIENTS)/.installed: EXTRAS := dev,minari,rl-zoo,rllib,tianshou,torchrl,video
+$(LLM_CLIENTS)/.installed: RELAXED := openai
+$(LLM_CLIENTS)/.installed: EXTRAS := dev,dspy,inspect,langchain,litellm,llamaindex,openenv,trl,verifiers
+$(CLIENTS)/.installed $(LLM_CLIENTS)/.installed: pyproject.toml constraints.txt
+	test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
+	grep -vE '^($(RELAXED))==' constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install -c $(@D)/constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 check: $(INSTALLED)

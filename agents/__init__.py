@@ -1,8 +1,8 @@
 """Agents for `PromptCompression-v0`, each in its own module.
 
-`make_agent("stopwords")` builds one by name, `make_agent("my_module:MyAgent")` your own. What
-an agent must offer is in `agents.base`. Importing this package loads no agent module, and so no
-torch.
+`make_agent("stopwords")` builds an agent by name, `make_agent("my_module:MyAgent")` your own.
+`agents.base` defines the interface of agents. Importing this package loads no agent modules and
+therefore not torch.
 """
 
 from __future__ import annotations

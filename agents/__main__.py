@@ -14,7 +14,7 @@ COMMANDS = {
     "agents.commands:configs": "",
     "agents.commands:demo": "--agents stopwords random:rate=0.3",
 }
-"""Every command by its function, with what follows its name in an example."""
+"""Functions of the commands, with the arguments of an example call."""
 
 _NAME = "python -m agents"
 app = make_app(_NAME, "Train agents.", f"{_NAME} train scst --out runs/scst")

@@ -1,4 +1,4 @@
-"""What an agent is, and how one is found by name."""
+"""Agent protocols, and lookup of agents by name."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ AGENTS = {
     "perplexity": "agents.perplexity:PerplexityAgent",
     "policy": "agents.policy:PolicyAgent",
     "compressor": "agents.text_compressor:TextCompressorAgent",
+    "recorded": "agents.recorded:RecordedAgent",
     "token_classifier": "agents.token_classifier:TokenClassifierAgent",
     "rewriting": "agents.rewriting:RewritingAgent",
     "leave_one_out": "agents.leave_one_out:LeaveOneOutAgent",
@@ -36,15 +37,15 @@ AGENTS = {
     "diffmask": "agents.diffmask:DiffMaskAgent",
     "distill": "agents.distill:DistillAgent",
 }
-"""Name of every agent of this package and where it lives, as `module:Class`."""
+"""Agents of this package by name, as `module:Class`."""
 
 
 @runtime_checkable
 class Agent(Protocol):
-    """Something that decides which units of a prompt to keep.
+    """Policy that decides which units of a prompt to keep.
 
-    An agent may read what is passed to `act` and nothing else; in particular it never asks the
-    generator for answers, but for what `optional` names.
+    An agent may only read what is passed to `act`. In particular, it never queries the generator
+    for answers, except through the attributes listed in `optional`.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Agent(Protocol):
         Args:
             observations: The environment's observations stacked along a first axis: `input_ids`
                 int64, `attention_mask` int8 and `droppable` int8, each of shape (batch, max_units).
-            infos: One mapping per prompt, as `reset` returned it, with at least `prompt` (rendered
+            infos: One mapping per prompt, as returned by `reset`, with at least `prompt` (rendered
                 text), `spans` ((max_units, 2), character offsets of the units, padded with the
                 length of the text), `instruction`, `input`, `prompt_id`.
 
@@ -67,18 +68,18 @@ class Agent(Protocol):
 
 @runtime_checkable
 class Rewriter(Protocol):
-    """An agent that returns texts in place of keep masks; see `Scorer.score_texts`."""
+    """Agent that returns texts instead of keep masks; see `Scorer.score_texts`."""
 
     name: str
 
     def rewrite(self, texts: Sequence[str]) -> Sequence[str | None]:
-        """Return a shorter text for each user's text; None where it failed."""
+        """Return a shorter text for each user text, or None where rewriting failed."""
         ...
 
 
 @runtime_checkable
 class TrainableAgent(Agent, Protocol):
-    """An agent that learns from the environment and can be stored."""
+    """Agent that learns from the environment and can be saved."""
 
     def train(
         self,
@@ -94,13 +95,13 @@ class TrainableAgent(Agent, Protocol):
             make_env: Called once with the number of parallel environments the agent wants; returns
                 a vector environment over the training prompts, which the agent closes.
             episodes: Budget in finished episodes.
-            seconds: Budget in wall-clock seconds. One of the two budgets must be given; with both,
-                the first one that is used up ends the training.
+            seconds: Budget in wall-clock seconds. At least one of the two budgets must be given;
+                with both, training ends when the first is used up.
             progress: Whether to show a progress bar on stderr.
 
         Returns:
-            One mapping of figures per update, oldest first; the learning curve shows them where
-            they hold `episodes`, the number so far.
+            Metrics of each update, oldest first. The learning curve shows those that contain
+            `episodes`, the number of episodes so far.
         """
         ...
 
@@ -126,18 +127,18 @@ _OPTIONAL: Mapping[str, Any] = {
 
 
 def optional(agent: Any, name: str) -> Any:
-    """Return what an agent, or its class, may have besides `Agent`; for others what stands for it.
+    """Return an optional attribute of an agent or its class, or the default of that attribute.
 
-    - `attach(task)` is called with the `pcrl_gym.Task` whose prompts are to be compressed, before
-      `act`: to rank units by the generator's probabilities, or to search with its answers.
-    - `oracle`: whether it asks the generator for answers; tables mark it (else false).
-    - `ranker`: whether it ranks units by a language model, that of its setting `model` or the
-      generator itself (else false).
-    - `rate`: share of the droppable units that it was asked to drop (else None: it decides).
-    - `config_class`: dataclass of its settings in a training, which it takes and has as `config`
-      (else None: the arguments of its constructor are the settings).
-    - `default_episodes`, `quick_episodes`: for how long it is trained where nobody says so, to be
-      compared and to try things out (else 16,384 and 4,096).
+    - `attach(task)` is called before `act` with the `pcrl_gym.Task` whose prompts are compressed,
+      so that agents can rank units by the generator's probabilities or search with its answers.
+    - `oracle`: whether it queries the generator for answers; tables mark it (default: false).
+    - `ranker`: whether it ranks units by a language model, either its setting `model` or the
+      generator itself (default: false).
+    - `rate`: share of the droppable units to drop (default: None, the agent decides).
+    - `config_class`: dataclass of the training settings, which the agent accepts and stores as
+      `config` (default: None, the constructor's arguments are the settings).
+    - `default_episodes`, `quick_episodes`: training budgets if none is given, for comparisons and
+      for quick trials (default: 16,384 and 4,096).
 
     Raises:
         KeyError: If `name` is none of these.
@@ -150,12 +151,12 @@ def optional(agent: Any, name: str) -> Any:
 
 
 def is_trainable(cls: type) -> bool:
-    """Return whether a class, or an object, has what `TrainableAgent` asks for."""
+    """Return whether a class or object has the methods of `TrainableAgent`."""
     return all(callable(getattr(cls, name, None)) for name in ("train", "save", "load"))
 
 
 def keep_masks(observations: Observations, drop: np.ndarray) -> np.ndarray:
-    """Return the keep masks that drop the wanted units where that is allowed.
+    """Return keep masks that drop the given units where they are droppable.
 
     Args:
         observations: See `Agent.act`.
@@ -184,7 +185,7 @@ def check_share(name: str, value: float) -> float:
 
 
 def parse_agent(spec: str) -> tuple[str, dict[str, Any]]:
-    """Split an agent from its settings, see `pcrl_gym.spec_strings.parse_spec`.
+    """Split an agent spec into name and settings; see `pcrl_gym.spec_strings.parse_spec`.
 
     Example:
         >>> parse_agent("random:rate=0.2"), parse_agent("my_module:MyAgent")
@@ -194,7 +195,7 @@ def parse_agent(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def agent_class(spec: str) -> type[Agent]:
-    """Return the agent class for a name of `AGENTS` or for `module:Class`.
+    """Return the agent class for a name in `AGENTS` or for `module:Class`.
 
     Raises:
         ValueError: If there is no such name, module or class, or the class is not an agent.
@@ -214,11 +215,11 @@ def agent_class(spec: str) -> type[Agent]:
 
 
 def make_agent(spec: str, *, seed: int | None = None, **kwargs: Any) -> Agent:
-    """Build an agent by name or as `module:Class`.
+    """Build an agent from a name or `module:Class`.
 
     Args:
-        spec: A name of `AGENTS` or `module:Class`, also with settings as in "random:rate=0.2".
-        seed: Passed on to agents whose constructor has a `seed`; others do not depend on one.
+        spec: A name in `AGENTS` or `module:Class`, optionally with settings: "random:rate=0.2".
+        seed: Passed to the constructor if it takes a `seed`, otherwise ignored.
         **kwargs: Passed to the constructor.
 
     Raises:

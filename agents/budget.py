@@ -1,4 +1,4 @@
-"""How long training may last: updates, episodes, seconds, or whichever is used up first."""
+"""Training budget in updates, episodes, or seconds, whichever is used up first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Budget:
-    """A training budget that knows how much of it is gone; without seconds no clock decides.
+    """Tracks how much of a training budget is used; without seconds, it ignores the clock.
 
     Example:
         >>> budget = Budget(episodes=200)
@@ -37,18 +37,18 @@ class Budget:
         self.resume(0, 0, 0.0)
 
     def restart(self) -> None:
-        """Count seconds from now on: setting up is no training."""
+        """Start counting seconds from now on, as setup is not part of training."""
         self._start = self._clock()
 
     def resume(self, updates: int, episodes: int, seconds: float) -> None:
-        """Continue from what an interrupted training had used up, see `progress`."""
+        """Continue from the `progress` of an interrupted training run."""
         self.updates_done, self.episodes_done = updates, episodes
         self._seconds_before = seconds
         self.restart()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Count none of the seconds that the block takes."""
+        """Exclude the seconds that the block takes."""
         self._paused_at = began = self._clock()
         try:
             yield
@@ -57,13 +57,13 @@ class Budget:
             self._start += self._clock() - began
 
     def add(self, episodes: int) -> None:
-        """Count one update and the episodes that it finished."""
+        """Count one update and the episodes it finished."""
         self.updates_done += 1
         self.episodes_done += episodes
 
     @property
     def progress(self) -> dict[str, float]:
-        """Updates, episodes and seconds so far: resumed ones included, paused ones not."""
+        """Updates, episodes, and seconds so far, including resumed but not paused ones."""
         now = self._clock() if self._paused_at is None else self._paused_at
         seconds = self._seconds_before + now - self._start
         return {
@@ -72,6 +72,6 @@ class Budget:
 
     @property
     def used(self) -> float:
-        """Share of the budget that is gone, 0 to 1."""
+        """Share of the budget that is used, 0 to 1."""
         done = self.progress
         return min(1.0, max(done[name] / limit for name, limit in self._limits.items()))

@@ -1,7 +1,8 @@
-"""Which keep masks to try next, given what earlier ones earned; knows no generator and no prompt.
+"""Search over keep masks: which to try next, given the rewards of earlier ones.
 
-Everything here is a coroutine: it yields masks, bool (n,), that it has not yielded before, and is
-sent the reward of each. What it yields depends on those rewards and its random numbers alone.
+This module is independent of generators and prompts. Everything here is a coroutine: it yields
+masks, bool (n,), that it has not yielded before, and is sent the reward of each. Its output depends
+only on those rewards and its random numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Steps = Generator[list[BoolArray], list[float], BoolArray]
 Answers = Generator[list[BoolArray], list[float], list[float]]
 
 IDLE_ROUNDS = 20
-"""Rounds without a new mask after which a climb ends: what is near has been seen."""
+"""Rounds without a new mask after which a climb ends, as the neighborhood is exhausted."""
 
 
 def all_masks(n: int, at_once: int = 512) -> Proposals:
@@ -29,14 +30,15 @@ def all_masks(n: int, at_once: int = 512) -> Proposals:
 
 
 class Climb:
-    """Backward elimination, then climbs from the best mask with some of its units put back.
+    """Backward elimination, then climbs from the best mask with some of its units restored.
 
-    The first climb starts with every unit and goes from left to right. It tries to drop halves,
-    then quarters and so on down to single units, until no single unit can be dropped without loss
-    (as delta debugging does: Zeller and Hildebrandt 2002). What may be dropped together leaves in
-    few steps that way. Each later round puts units back into the best mask so far and, if that
-    earns no less than keeping all, climbs again in a random order; after a round without a new mask
-    it puts back all. There are `n` units (at least 1), and up to `width` masks per round.
+    The first climb starts with every unit and goes from left to right. Like delta debugging (Zeller
+    and Hildebrandt 2002), it tries to drop halves, then quarters, and so on down to single units,
+    until no single unit can be dropped without loss. Units that can be dropped together are thus
+    dropped in few steps. Each later round restores units of the best mask so far and, if the result
+    earns no less than keeping all, climbs again in random order. After a round without a new mask,
+    the next one restores all units. There are `n` units (at least 1) and up to `width` masks per
+    round.
     """
 
     def __init__(self, n: int, width: int, rng: np.random.Generator) -> None:
@@ -47,7 +49,7 @@ class Climb:
         self._best = np.ones(n, np.bool_)
 
     def proposals(self) -> Proposals:
-        """Yield masks until nothing new is near the best one; the first keeps all units."""
+        """Yield masks until none near the best one is new; the first mask keeps all units."""
         yield from self._ask([self._best])
         yield from self._eliminate(self._best, np.arange(self._n))
         idle = 0
@@ -57,16 +59,16 @@ class Climb:
             dropped = self._rng.permutation(np.flatnonzero(~start))
             count = int(self._rng.integers(1, max(2, len(dropped) // 2 + 1)))
             if idle:
-                count = len(dropped)  # nothing is new near the best mask
+                count = len(dropped)  # no mask near the best one is new
             start[dropped[:count]] = True
             yield from self._eliminate(start, self._rng.permutation(self._n))
             idle = 0 if len(self._earned) > seen else idle + 1
 
     def _eliminate(self, kept: BoolArray, order: NDArray[np.int64]) -> Steps:
-        """Drop units block by block until no single one can go; the mask that is left."""
+        """Drop units block by block until no single unit can be dropped; return the mask."""
         (reward,) = yield from self._ask([kept])
         if reward < self._earned[np.ones(self._n, np.bool_).tobytes()]:
-            return kept  # on a plain of failures every way down looks like one up
+            return kept  # on a plateau of failures, every drop looks like progress
         size = max(1, int(kept.sum()) // 2)
         while True:
             units = order[kept[order]]
@@ -79,7 +81,7 @@ class Climb:
                 first = int(np.argmax(rewards))
                 if rewards[first] < reward:
                     continue
-                # What may go too is tried again without the first.
+                # Retry the other blocks that may be dropped, now without the first.
                 again = [b for i, b in enumerate(tried) if i != first and rewards[i] >= reward]
                 blocks = again + blocks
                 kept, reward = masks[first], rewards[first]
@@ -88,7 +90,7 @@ class Climb:
             size = max(1, size // 2)
 
     def _ask(self, masks: Sequence[BoolArray]) -> Answers:
-        """Yield those masks that are new, and return the rewards of all."""
+        """Yield the masks that are new, and return the rewards of all masks."""
         new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._earned}
         if new:
             rewards = yield list(new.values())

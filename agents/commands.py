@@ -1,4 +1,4 @@
-"""The commands of `python -m agents`; the work is imported when one is called."""
+"""Commands of `python -m agents`, whose implementations are imported when called."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def train(
     dry_run: bool = False,
     task: Annotated[TaskFlags | None, Parameter(name="*", group=_TASK)] = None,
 ) -> str:
-    """Train an agent, or resume a training that was interrupted.
+    """Train an agent, or resume an interrupted training run.
 
-    A training has a folder of its own. Interrupted, even by kill -9, the same command resumes from
-    the newest checkpoint. OUT/last and OUT/best are the trained agents; OUT/metrics.jsonl and
-    OUT/learning_curve.png show how it went.
+    Each training run has its own folder. After an interruption, even by kill -9, the same command
+    resumes from the latest checkpoint. OUT/last and OUT/best are the trained agents;
+    OUT/metrics.jsonl and OUT/learning_curve.png show the progress.
 
     Args:
-        agent: One that learns: `ppo`, `scst:samples=4` or `module:Class`.
-        out: Folder of the training.
-        config: YAML file, or a name that `python -m agents configs` lists.
-        set: Single settings, KEY=VALUE: `lr=1e-4 run.minutes=30 task.generator=micro-seq2seq`.
-        seed: Seed of all that is drawn; by default the configuration's, else 0.
+        agent: A trainable agent: `ppo`, `scst:samples=4` or `module:Class`.
+        out: Folder of the training run.
+        config: YAML file, or a name listed by `python -m agents configs`.
+        set: Individual settings, KEY=VALUE: `lr=1e-4 run.minutes=30 task.generator=micro-seq2seq`.
+        seed: Random seed; by default the configuration's, else 0.
         loggers: `jsonl`, `tensorboard`, `wandb`, `trackio`; by default the configuration's, else
-            the first two. The figures always go to jsonl.
-        quiet: No progress bar, no evaluation lines.
-        dry_run: Only measure how fast rewards come here and how many of them pay, and say how long
-            the budget takes; nothing is written.
-        task: What is learned.
+            the first two. Metrics always go to jsonl.
+        quiet: Hide the progress bar and evaluation results.
+        dry_run: Only measure how fast rewards are computed and how many of them pay, and estimate
+            how long the budget takes; nothing is written.
+        task: The task to learn.
     """
-    # Imported late: help must not wait for torch.
+    # Imported late so that help does not wait for torch.
     from agents.runs.config_file import load_config
 
     settings = [
@@ -82,19 +82,19 @@ def export(
     half: bool = False,
     onnx: bool = False,
 ) -> None:
-    """Write the policy of a training as a compressor, a folder for pcrl_gym.Compressor.
+    """Export the policy of a training run as a folder for pcrl_gym.Compressor.
 
     Args:
-        run: Folder of the training.
+        run: Folder of the training run.
         folder: Folder of the compressor.
         which: The agent with the best evaluation, or the last one.
-        license: Of the weights, for the card.
-        language: Of the prompts, for the card.
-        drop_rate: Share of the training prompts' units that is dropped on average where a call does
-            not say how much; by default what the reward of the training made of it.
-        overwrite: Replace a compressor that is in the folder.
+        license: License of the weights, for the model card.
+        language: Language of the prompts, for the model card.
+        drop_rate: Share of the training prompts' units to drop on average in calls that do not
+            specify a rate; by default the rate learned from the reward.
+        overwrite: Replace an existing compressor in the folder.
         half: Store half-precision weights.
-        onnx: Write network.onnx, too, with which the compressor needs no torch.
+        onnx: Also write network.onnx, which lets the compressor run without torch.
     """
     import torch
 
@@ -129,11 +129,11 @@ def prune_encoder(
 
     Args:
         source: Hugging Face id or folder of an encoder with a WordPiece tokenizer, such as BERT.
-        folder: New folder, which training takes as `encoder` and as `--tokenizer`.
-        layers: How many layers are kept.
-        dataset: Whose tokens are kept; as for a training.
+        folder: New folder, to pass to training as `encoder` and `--tokenizer`.
+        layers: Number of layers to keep.
+        dataset: Dataset whose tokens are kept; as for training.
         split: Split of the dataset.
-        min_count: How often a token must occur there.
+        min_count: Minimum number of occurrences of a kept token.
     """
     from agents.pruned_encoder import prune_encoder
     from pcrl_gym.named_datasets import load_prompts
@@ -153,12 +153,12 @@ def configs() -> None:
 
 
 def demo(*, agents: Names | None = None, options: Flags = DEFAULTS) -> None:
-    """Serve the page of `pcrl-gym demo`, with the agents of this package beside policies.
+    """Serve the page of `pcrl-gym demo` with the agents of this package in addition to policies.
 
     Args:
-        agents: Agents besides the policies, also with settings or as module:Class: `stopwords
-            random:rate=0.3`; by default some that need no training.
-        options: What the page offers, and where.
+        agents: Agents in addition to the policies, also with settings or as module:Class:
+            `stopwords random:rate=0.3`; by default some that need no training.
+        options: Contents and address of the page.
     """
     from agents.demo import demo_agents
 

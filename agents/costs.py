@@ -1,4 +1,4 @@
-"""What dropping single units costs: measured with the generator once, and kept on disk."""
+"""Costs of dropping single units, measured once with the generator and cached on disk."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 
 DEFAULT_RATE = 0.25
 MAX_AT_ONCE = 512
-"""Most groups that are measured at once, but for a longer prompt; what an interruption costs."""
+"""Maximum groups per measurement, unless one prompt has more; an interruption loses one part."""
 
 Groups = Sequence[NDArray[np.int64]]
-"""Per episode the number of each unit's group, (n_units,) or shorter, counted from 0 in the order
-of the text; negative where a unit is left alone. See `pcrl_gym.episodes.groups.word_groups`."""
+"""Group index of each unit, per episode: (n_units,) or shorter, counted from 0 in text order;
+negative for units that are left alone. See `pcrl_gym.episodes.groups.word_groups`."""
 Costs = list[NDArray[np.float64]]
-"""Per episode what each group costs, (groups,), in nats per token of the original answer."""
+"""Cost of each group, per episode: (groups,), in nats per token of the original answer."""
 Measure = Callable[[Scorer, "Sequence[Episode]", Groups], Costs]
 
 _KNOWN: WeakKeyDictionary[Scorer, dict[tuple[str, str], NDArray[np.float64]]] = WeakKeyDictionary()
-"""By a task's scorer, what was measured and key, see `_key`, what each group of a prompt costs."""
+"""Costs of a prompt's groups, by scorer and then by name of the measure and `_key`."""
 
 
 def kept_costs(
     what: str, measure: Measure, scorer: Scorer, episodes: Sequence[Episode], groups: Groups
 ) -> Costs:
-    """Return the costs of groups, of which only those are measured that are not known yet.
+    """Return the costs of groups, measuring only those that are not cached.
 
-    They are kept for the life of the scorer and, if it has a cache, on disk, where an interrupted
-    measurement resumes.
+    Costs are kept for the lifetime of the scorer and, if it has a cache, on disk, so that an
+    interrupted measurement resumes.
 
     Args:
-        what: Name of the measure, by which its costs are kept.
-        measure: Measures the costs of some prompts, in their order.
-        scorer: Its generator is asked; its reward does not matter.
+        what: Name of the measure, which identifies its costs in the cache.
+        measure: Measures the costs of prompts, in order.
+        scorer: Scorer whose generator is queried; its reward does not matter.
         episodes: The prompts.
-        groups: What is dropped together.
+        groups: Units to drop together.
     """
     known = _KNOWN.setdefault(scorer, {})
     scope = json.dumps([what, scorer.generator.fingerprint, scorer.max_new_tokens])
@@ -70,7 +70,7 @@ def kept_costs(
 
 
 def count_groups(groups: NDArray[np.int64]) -> int:
-    """Return how many groups there are."""
+    """Return the number of groups."""
     return int(groups.max(initial=-1)) + 1
 
 
@@ -84,12 +84,12 @@ def group_spans(episode: Episode, groups: NDArray[np.int64]) -> list[tuple[int, 
 
 
 def _key(episode: Episode, groups: NDArray[np.int64]) -> str:
-    """Return what names a prompt with its groups."""
+    """Return the cache key of a prompt with its groups."""
     return json.dumps([cache_key(episode.text), group_spans(episode, groups)])
 
 
 def _parts(sizes: dict[str, int]) -> Iterator[list[str]]:
-    """Yield the keys of prompts that together have as many groups as are measured at once."""
+    """Yield parts of the keys with at most `MAX_AT_ONCE` groups each, or one longer prompt."""
     part: list[str] = []
     count = 0
     for key, size in sizes.items():
@@ -103,13 +103,14 @@ def _parts(sizes: dict[str, int]) -> Iterator[list[str]]:
 
 
 class CostAgent(OracleAgent, ABC):
-    """Base of agents that drop the droppable units which cost least, measured once per prompt.
+    """Base class of agents that drop the cheapest droppable units, measured once per prompt.
 
     Args:
-        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.
+        rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down.
 
     Raises:
-        ValueError: If the rate is not in 0 to 1; from `act`, if the generator cannot tell costs.
+        ValueError: If the rate is not in 0 to 1, or, from `act`, if the generator cannot provide
+            costs.
     """
 
     def __init__(self, rate: float = DEFAULT_RATE) -> None:
@@ -117,14 +118,14 @@ class CostAgent(OracleAgent, ABC):
 
     @abstractmethod
     def costs(self, episodes: Sequence[Episode], groups: Groups) -> Costs:
-        """Return what dropping each group costs."""
+        """Return the cost of dropping each group."""
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
-        """Return masks without the cheapest units; see `agents.base.Agent.act`.
+        """Return masks that drop the cheapest units; see `agents.base.Agent.act`.
 
         Raises:
             RuntimeError: If no task was attached.
-            ValueError: If a prompt is none of the task's.
+            ValueError: If a prompt does not belong to the task.
             GeneratorError: If the generator fails.
         """
         droppable = observations["droppable"].astype(np.bool_)

@@ -1,4 +1,4 @@
-"""Agents of this package on the demo's page."""
+"""Agents of this package on the demo page."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from pcrl_gym.scoring.rewards import ThresholdReward
 from pcrl_gym.scoring.scorer import Scorer
 
 DEFAULT = ("stopwords", "self_information", "perplexity", "random", "truncation", "search")
-"""Agents that need no training; the second and third only where they can rank units, see below."""
+"""Agents that need no training; the second and third only if they can rank units, see below."""
 
 
 class EnvironmentAgent:
-    """An agent that sees the observations of an environment, as the page offers it.
+    """Adapter that lets an environment agent compress prompts on the demo page.
 
-    It decides about the tokens of the environment's default task with the given generator.
+    The agent acts on the tokens of the environment's default task with the given generator.
     """
 
     def __init__(self, spec: str, generator: Generator) -> None:
@@ -56,7 +56,7 @@ class EnvironmentAgent:
         optional(self._agent, "attach")(self._task)
 
     def episode(self, prompt: Prompt) -> Episode:
-        """Cut a prompt into tokens; see `pcrl_gym.demo.compressing.DemoAgent.episode`."""
+        """Tokenize a prompt; see `pcrl_gym.demo.compressing.DemoAgent.episode`."""
         return self._task.episodes.builder([prompt])[0]
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
@@ -72,10 +72,10 @@ class EnvironmentAgent:
 
 
 def demo_agents(specs: Sequence[str] | None, generator: Generator) -> list[EnvironmentAgent]:
-    """Return agents for the page; None: those of `DEFAULT`.
+    """Return agents for the page; None selects those of `DEFAULT`.
 
-    With micro's generators, which know answers alone, units are ranked by a model of micro's
-    prompts, else by the generator if it can.
+    For micro's generators, which only model answers, units are ranked by a model of micro's
+    prompts, otherwise by the generator if it can.
     """
     if specs is not None:
         return [EnvironmentAgent(spec, generator) for spec in specs]

@@ -1,10 +1,10 @@
 """Differentiable masking: the policy learns from gradients through the frozen generator.
 
-A drawn mask is relaxed to gates between 0 and 1, by which the generator attends to words, so that
-the derivative of the original answer's log-likelihood tells for each word at once whether more of
-it would help: one forward and backward pass is a label per word, in view of all other words that
-the mask drops. After De Cao et al. 2020, "How do Decisions Emerge across Layers in Neural Models?
-Interpretation with Differentiable Masking" (arXiv 2004.14992); gates of attention as in
+A sampled mask is relaxed to gates between 0 and 1 on the generator's attention to words. The
+derivative of the original answer's log-likelihood then shows for every word whether a larger gate
+would help: one forward and backward pass labels all words, given which other words the mask drops.
+Follows De Cao et al. 2020, "How do Decisions Emerge across Layers in Neural Models? Interpretation
+with Differentiable Masking" (arXiv 2004.14992); attention is gated as in
 `pcrl_gym.generators.attribution`.
 """
 

@@ -1,4 +1,4 @@
-"""Differentiable masking as a learner."""
+"""Learner for differentiable masking."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from agents.word_masks import grouped_logits
 from pcrl_gym.compressor.network import KeepNetwork, check_logits
 
 MIN_GATE = 0.01
-"""Gate of a dropped word; `log 0` has no derivative."""
+"""Gate of a dropped word, as `log 0` has no derivative."""
 
 
 def relaxed_masks(logits: Tensor, valid: Tensor, temperature: float, rates: Tensor) -> Tensor:
-    """Return gates of words, by which a share of each prompt is dropped in sum.
+    """Return gates of words that together drop a given share of each prompt.
 
     Formula: `sigmoid((logit - shift) / temperature)`, a binary Concrete variable (arXiv 1611.00712)
-    if the logits hold logistic noise. The shift of a prompt is the one for which its gates have the
-    sum `(1 - rate) * words`; without a rate it is 0. Gradients go through the shift, too.
+    if the logits include logistic noise. The shift of a prompt makes its gates sum to `(1 - rate) *
+    words`; without a rate, it is 0. Gradients also flow through the shift.
 
     Args:
         logits: Float (batch, words), with noise.
-        valid: Bool (batch, words), where there is a word that may be dropped.
-        temperature: The lower, the nearer to 0 and 1 the gates are.
-        rates: Float (batch,), inside 0 to 1; NaN: as many words as the logits say.
+        valid: Bool (batch, words), true for words that may be dropped.
+        temperature: Lower values bring the gates closer to 0 and 1.
+        rates: Float (batch,), inside 0 to 1; NaN lets the logits decide how many words to drop.
 
     Returns:
-        Float (batch, words), from 0 to 1; 0 where there is no word.
+        Float (batch, words), from 0 to 1; 0 for padding.
 
     Example:
         >>> logits, valid = torch.tensor([[0.0, 1.0, 2.0, 9.0]]), torch.ones(1, 4, dtype=torch.bool)
@@ -58,7 +58,7 @@ def relaxed_masks(logits: Tensor, valid: Tensor, temperature: float, rates: Tens
         share = slope / slope.sum(1, keepdim=True).clamp(min=1e-9)
         share = share.where(~rates.isnan()[:, None], share.new_tensor(0.0))
     finite = inner.where(valid, inner.new_tensor(0.0))
-    # Of the value `shift` and of its derivative by the logits, which sum to it by their shares.
+    # Has the value of `shift` and its derivative, which weights the logits by their shares.
     moving = shift + ((finite - finite.detach()) * share).sum(1)
     return torch.sigmoid(inner - moving[:, None])
 

@@ -1,9 +1,9 @@
-"""Distillation: a policy learns what dropping each word does to the answer, or a larger policy.
+"""Distillation: a policy learns the costs of dropping words, or imitates a larger policy.
 
-`leave_one_out` and `integrated_gradients` ask the generator; here a network learns to predict what
-they find from the prompt alone. Each cost is a label for one word, where a policy gradient gets one
-reward for all words of a mask together. A policy as the teacher (Rusu et al. 2015, "Policy
-Distillation", arXiv 1511.06295) gives a small network what a larger one has learned.
+`leave_one_out` and `integrated_gradients` query the generator; here, a network learns to predict
+their costs from the prompt alone. Each cost is a label for one word, whereas a policy gradient gets
+one reward for all words of a mask together. A policy as the teacher (Rusu et al. 2015, "Policy
+Distillation", arXiv 1511.06295) transfers what a larger network has learned to a small one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pcrl_gym.compressor.network import KeepNetwork
 
 
 class DistillAgent(NetworkAgent):
-    """Learns keep logits from the costs of words that its `teacher` measures, or from a policy's.
+    """Learns keep logits from word costs measured by its `teacher`, or from those of a policy.
 
-    See `NetworkAgent` for arguments, budgets and determinism. Episodes are the costs of single
-    words. They are measured when a prompt is first seen, so further passes over the prompts do
-    not ask the generator. With a cache they stay on disk, and other trainings need not ask either.
+    See `NetworkAgent` for arguments, budgets and determinism. Each episode is the cost of a single
+    word. Costs are measured when a prompt is first seen, so further passes over the prompts do not
+    query the generator. With a cache, they are stored on disk and shared by other training runs.
     """
 
     name = "distill"

@@ -1,4 +1,4 @@
-"""Distillation of the costs of words, or of another policy, as a learner."""
+"""Learner that distills the costs of words or another policy."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
 
 TEACHERS = {"leave_one_out": losses, "integrated_gradients": attributions}
-"""What measures the costs that are learned, by the name of the agent that drops by them; any other
+"""Functions that measure the costs to learn, by the name of the agent that uses them; any other
 teacher is a policy."""
 
 
 def target_logits(costs: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """Return the keep logits to learn from costs, of any shape.
+    """Return the target keep logits for costs of any shape.
 
-    Formula: `asinh(cost / tolerance) - asinh(1)`: linear near 0, logarithmic in large costs, and 0
-    where the cost is the tolerance, so that cheaper groups are likelier dropped than kept.
+    Formula: `asinh(cost / tolerance) - asinh(1)`, which is linear near 0, logarithmic for large
+    costs, and 0 where the cost equals the tolerance, so cheaper groups are more likely dropped than
+    kept.
 
     Example:
         >>> target_logits(np.array([0.0, 0.02, 2.0]), tolerance=0.02).round(2)
@@ -61,14 +62,14 @@ class DistillLearner(Learner):
             if config.teacher in TEACHERS
             else Compressor.from_pretrained(config.teacher, device=str(self._device))
         )
-        self._known: dict[str, NDArray[np.float64]] = {}  # by prompt, what the policy teaches
+        self._known: dict[str, NDArray[np.float64]] = {}  # keep logits of the policy, by prompt
         self._optimizer = self._adamw(config.lr, config.weight_decay)
-        # Not drawn with the training's seed, so that all seeds share what was measured.
+        # Independent of the training seed, so that all seeds share the measured costs.
         count = len(self._task.episodes)
         self._prompts = np.random.default_rng(0).permutation(count)[: config.prompts]
 
     def update(self, used: float) -> Figures:
-        """Measure the costs of the next prompts, unless known, and take one gradient step."""
+        """Measure the costs of the next prompts, unless cached, and take one gradient step."""
         config, task = self._config, self._task
         count = min(config.batch_size, len(self._prompts))
         places = prompts_of_update(self._seed, self.updates, count, len(self._prompts))
@@ -80,7 +81,7 @@ class DistillLearner(Learner):
         )
         target = torch.as_tensor(self._targets(episodes, groups), dtype=torch.float32)
         target, pooled = target.to(self._device), found[torch.from_numpy(valid)]
-        # Not the library's mean, which is NaN where no prompt of the batch has anything to drop.
+        # Not the library's mean, which is NaN if no prompt of the batch has anything to drop.
         total = torch.nn.functional.smooth_l1_loss(pooled, target, reduction="sum")
         error = total / max(len(target), 1)
         self._descend(error, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
@@ -93,7 +94,7 @@ class DistillLearner(Learner):
         return figures
 
     def _targets(self, episodes: list[Episode], groups: Groups) -> NDArray[np.float64]:
-        """Return the keep logits that the words of all prompts should have, (words,)."""
+        """Return the target keep logits of the words of all prompts, (words,)."""
         if self._policy is None:
             costs = TEACHERS[self._config.teacher](self._task.scorer, episodes, groups)
             return target_logits(np.concatenate(costs), self._config.tolerance)
@@ -104,6 +105,6 @@ class DistillLearner(Learner):
 
 
 def _correlation(found: NDArray[np.float32], target: NDArray[np.float32]) -> float:
-    """Return the correlation of predicted and measured costs; 0 where either does not vary."""
+    """Return the correlation of predicted and measured costs, or 0 if either is constant."""
     varies = len(target) > 1 and bool(found.std()) and bool(target.std())
     return float(np.corrcoef(found, target)[0, 1]) if varies else 0.0

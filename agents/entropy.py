@@ -1,4 +1,4 @@
-"""Exploration that is held up: an entropy coefficient steered so that entropy follows a line."""
+"""Adaptive entropy coefficient, steered so that the entropy follows a linear schedule."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from torch import Tensor
 
 
 class EntropySteering:
-    """Steers the weight of the entropy bonus so that the joint entropy follows a falling line.
+    """Steers the weight of the entropy bonus so that the joint entropy decreases linearly.
 
-    The target falls linearly from the first entropy to a share of it, and the coefficient is
-    multiplied by `exp((target - entropy) / first entropy)` at every update, within 1e-4 and 0.03
-    unless it starts outside. In the manner of the temperature of SAC (Haarnoja et al. 2018, arXiv
-    1812.05905), with a target that moves. Without a `final_share` the coefficient stays.
+    The target falls linearly from the first entropy to `final_share` of it. Each update multiplies
+    the coefficient by `exp((target - entropy) / first entropy)` and clips it to between 1e-4 and
+    0.03, unless it starts outside that range. This resembles the temperature of SAC (Haarnoja et
+    al. 2018, arXiv 1812.05905), with a moving target. Without a `final_share`, the coefficient is
+    constant.
 
     Example:
         >>> steering = EntropySteering(0.01, final_share=0.5)
@@ -34,10 +35,10 @@ class EntropySteering:
         self.first_entropy = math.nan
 
     def update(self, entropy: float, used: float) -> None:
-        """Take notice of the entropy (nats per prompt) when a share of training (0..1) is over."""
+        """Adapt to the entropy (nats per prompt) after the share `used` of training (0..1)."""
         if math.isnan(self.first_entropy) and entropy > 0:
             self.first_entropy = entropy
-        # A batch of prompts without a droppable unit has no entropy, and sets no measure.
+        # A batch of prompts without droppable units has no entropy, so it cannot be the reference.
         if self.final_share is None or math.isnan(self.first_entropy):
             return
         target = self.first_entropy * (1 - (1 - self.final_share) * used)
@@ -45,13 +46,13 @@ class EntropySteering:
         self.coefficient = min(self.highest, max(self.lowest, self.coefficient * math.exp(step)))
 
     def state(self) -> dict[str, Tensor]:
-        """Return what later updates depend on."""
+        """Return the state that later updates depend on."""
         return {
             "steering.coefficient": torch.tensor(self.coefficient, dtype=torch.float64),
             "steering.first_entropy": torch.tensor(self.first_entropy, dtype=torch.float64),
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
+        """Restore the state returned by `state`."""
         self.coefficient = state["steering.coefficient"].item()
         self.first_entropy = state["steering.first_entropy"].item()

@@ -1,7 +1,7 @@
-"""Integrated gradients: drop the units that the original answer rests on least: an oracle.
+"""Integrated-gradients oracle: drop the units on which the original answer depends least.
 
-Costs are estimated for all units of a prompt at once, in a few forward and backward passes, where
-`leave_one_out` takes a pass per unit. See `pcrl_gym.generators.attribution`.
+Costs are estimated for all units of a prompt at once, in a few forward and backward passes, whereas
+`leave_one_out` needs a pass per unit. See `pcrl_gym.generators.attribution`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def attributions(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Costs:
-    """Estimate how much likelier each group makes the original answer.
+    """Estimate how much each group raises the likelihood of the original answer.
 
-    See `HFGenerator.attributions`, and `agents.costs.kept_costs`, which keeps what was measured.
+    See `HFGenerator.attributions`. Results are cached by `agents.costs.kept_costs`.
 
     Raises:
-        ValueError: If the generator is no causal model of the transformers library in this process.
+        ValueError: If the generator is not a causal transformers model in this process.
         GeneratorError: If the generator fails.
     """
     return kept_costs(f"attributions at {GATES}", _measured, scorer, episodes, groups)
 
 
 def local_model(scorer: Scorer) -> HFGenerator:
-    """Return the generator, or raise `ValueError` if it gives no gradients."""
+    """Return the generator, or raise `ValueError` if it provides no gradients."""
     generator = scorer.generator
     if not isinstance(generator, HFGenerator) or not generator.gives_attributions:
         raise ValueError(
@@ -49,18 +49,18 @@ def _measured(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Co
 
 
 class IntegratedGradientsAgent(CostAgent):
-    """Drops the droppable units to which the original answer owes the least of its likelihood.
+    """Drops the droppable units that contribute least to the original answer's likelihood.
 
     Args:
-        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.
+        rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down.
 
     Raises:
-        ValueError: If the rate is not in 0 to 1; from `act`, if the generator is no causal model of
-            the transformers library in this process.
+        ValueError: If the rate is not in 0 to 1, or, from `act`, if the generator is not a causal
+            transformers model in this process.
     """
 
     name = "integrated_gradients"
 
     def costs(self, episodes: Sequence[Episode], groups: Groups) -> Costs:
-        """Return what dropping each group costs; see `attributions`."""
+        """Return the cost of dropping each group; see `attributions`."""
         return attributions(self.task.scorer, episodes, groups)

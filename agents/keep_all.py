@@ -1,4 +1,4 @@
-"""The agent that compresses nothing."""
+"""Agent that compresses nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agents.base import Infos, Observations, keep_masks
 
 
 class KeepAllAgent:
-    """Keeps every unit: the zero point of every table."""
+    """Keeps every unit: the baseline of every table."""
 
     name = "keep_all"
 

@@ -1,4 +1,4 @@
-"""Settings of the agents that learn, besides those of their network."""
+"""Settings of the trainable agents, in addition to those of their network."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from agents.network_agent import NetworkConfig, Share
 
 @dataclass(frozen=True)
 class PPOConfig(NetworkConfig):
-    """Settings of `PPOAgent`, besides those of its network.
+    """Settings of `PPOAgent`, in addition to those of its network.
 
     Attributes:
-        num_envs: Parallel environments, that is prompts scored in one batch.
-        n_steps: Steps of all environments between two updates.
+        num_envs: Number of parallel environments, i.e. of prompts scored in one batch.
+        n_steps: Steps of each environment between two updates.
         batch_size: Prompts per gradient step.
         n_epochs: Passes over the collected prompts per update.
-        lr: Adam's step size at the start; it falls linearly to a tenth.
-        clip_range: How far the probability of a mask may move in one update before its gradient is
-            cut off.
+        lr: Initial learning rate of Adam; it decays linearly to a tenth.
+        clip_range: PPO clip range: how far the probability of a mask may change in one update
+            before its gradient is clipped.
         value_coefficient: Weight of the value loss.
-        max_grad_norm: Gradients are scaled down to this norm.
-        final_entropy: Target of the joint entropy at the end of training, as a share of that of the
-            first roll-out; the target falls linearly from 1. None: the coefficient is not steered.
-        entropy_coefficient: Weight of the entropy at the start, before it is steered.
+        max_grad_norm: Maximum norm for gradient clipping.
+        final_entropy: Target joint entropy at the end of training, as a share of that of the first
+            rollout; the target falls linearly from 1. None keeps the coefficient fixed.
+        entropy_coefficient: Initial weight of the entropy bonus, before it is steered.
 
     Raises:
-        ValueError: If a number is out of range, the last batch of an update would hold one prompt,
-            or whole words are asked for.
+        ValueError: If a number is out of range, the last batch of an update would hold a single
+            prompt, or `whole_words` is set.
     """
 
     num_envs: PositiveInt = 256
@@ -58,19 +58,20 @@ class PPOConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class SCSTConfig(NetworkConfig):
-    """Settings of `SCSTAgent`, besides those of its network.
+    """Settings of `SCSTAgent`, in addition to those of its network.
 
     Attributes:
         batch_size: Prompts per update.
-        samples: Masks that are drawn per prompt, k.
-        baseline: What a mask's reward is compared with: "greedy", the reward of the likeliest mask,
+        samples: Number of masks sampled per prompt, k.
+        baseline: Baseline for the reward of a mask: "greedy", the reward of the most likely mask,
             or "leave_one_out", the mean reward of the prompt's other samples (k of at least 2).
-        lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
-        final_lr: Step size at the end as a share of `lr`.
+        lr: Initial learning rate of AdamW; it decays linearly, see `final_lr`.
+        final_lr: Final learning rate as a share of `lr`.
         weight_decay: AdamW's weight decay.
-        max_grad_norm: Gradients are scaled down to this norm.
-        entropy_coefficient: Weight of the joint entropy (nats per prompt), at the start if steered.
-        final_entropy: Where the entropy is steered to, as a share of the first; None: not steered.
+        max_grad_norm: Maximum norm for gradient clipping.
+        entropy_coefficient: Weight of the joint entropy (nats per prompt), or its initial value.
+        final_entropy: Target entropy at the end of training, as a share of the first entropy. None
+            disables steering.
 
     Raises:
         ValueError: If a number is out of range.
@@ -94,20 +95,20 @@ class SCSTConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class DiffMaskConfig(NetworkConfig):
-    """Settings of `DiffMaskAgent`, besides those of its network.
+    """Settings of `DiffMaskAgent`, in addition to those of its network.
 
     Attributes:
         batch_size: Prompts per update.
-        budgeted: Share of the prompts for which the share of words to drop is given, so that the
-            order of the words is learned; for the others it is learned how many to drop.
-        max_rate: Up to what share is drawn for them.
-        ratio_weight: What dropping all words is worth for the others, in nats per token of the
+        budgeted: Share of prompts with a prescribed drop rate, from which the ranking of words is
+            learned. From the others, the policy learns how many words to drop.
+        max_rate: Maximum drop rate that is drawn for the budgeted prompts.
+        ratio_weight: Reward for dropping all words of the other prompts, in nats per token of the
             original answer.
-        temperature: Of the relaxed masks; the lower, the nearer to 0 and 1 they are.
-        lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
-        final_lr: Step size at the end as a share of `lr`.
+        temperature: Temperature of the relaxed masks; lower values bring them closer to 0 and 1.
+        lr: Initial learning rate of AdamW; it decays linearly, see `final_lr`.
+        final_lr: Final learning rate as a share of `lr`.
         weight_decay: AdamW's weight decay.
-        max_grad_norm: Gradients are scaled down to this norm.
+        max_grad_norm: Maximum norm for gradient clipping.
 
     Raises:
         ValueError: If a number is out of range.
@@ -127,22 +128,21 @@ class DiffMaskConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class DistillConfig(NetworkConfig):
-    """Settings of `DistillAgent`, besides those of its network.
+    """Settings of `DistillAgent`, in addition to those of its network.
 
     Attributes:
-        teacher: What measures the costs of words: "leave_one_out", the likelihood loss of dropping
-            each alone, or "integrated_gradients", which orders words much like it on another scale;
-            for prompts of 40 words it takes a fifth of the time. Anything else is an exported
-            policy, usually a larger one, whose keep logits are learned as they are, without asking
-            the generator: see `Compressor.from_pretrained`.
-        prompts: Number of prompts that are learned from; None: all. The seed does not change which
-            ones.
-        tolerance: Cost, in nats per token, above which a word is likelier kept.
+        teacher: Source of the word costs: "leave_one_out", the likelihood loss of dropping each
+            word alone, or "integrated_gradients", which ranks words similarly on a different scale
+            and takes a fifth of the time for prompts of 40 words. Anything else is an exported
+            policy, usually a larger one, whose keep logits are learned directly, without querying
+            the generator; see `Compressor.from_pretrained`.
+        prompts: Number of training prompts; None uses all. The seed does not affect the selection.
+        tolerance: Cost, in nats per token, above which a word is more likely kept than dropped.
         batch_size: Prompts per update.
-        lr: Step size of AdamW at the start; with `final_lr` it falls linearly.
-        final_lr: Step size at the end as a share of `lr`.
+        lr: Initial learning rate of AdamW; it decays linearly, see `final_lr`.
+        final_lr: Final learning rate as a share of `lr`.
         weight_decay: AdamW's weight decay.
-        max_grad_norm: Gradients are scaled down to this norm.
+        max_grad_norm: Maximum norm for gradient clipping.
 
     Raises:
         ValueError: If a number is out of range.

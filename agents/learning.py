@@ -1,4 +1,4 @@
-"""The training loop that all learners share: update after update until the budget is used up."""
+"""Training loop shared by all learners, which runs until the budget is used up."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ Figures = dict[str, float]
 class Learner(ABC):
     """One training in progress.
 
-    What an update does depends on the network, `state()`, the seed and the number of updates done,
-    on nothing else. So a learner that gets network and state of another one continues as that one
+    An update depends only on the network, `state()`, the seed, and the number of updates done. A
+    learner that takes over the network and state of another one thus continues exactly as that one
     would have.
     """
 
     network: KeepNetwork  # trained in place
     updates: int  # done so far
     _env: VectorEnv
-    _steering: EntropySteering | None = None  # of learners whose entropy is steered
+    _steering: EntropySteering | None = None  # for learners with entropy steering
     _optimizer: torch.optim.Optimizer
 
     @abstractmethod
     def update(self, used: float) -> Figures:
-        """Learn from the next prompts; schedules follow the share `used` of the budget."""
+        """Learn from the next prompts; schedules depend on the share `used` of the budget."""
 
     def _adamw(self, lr: float, weight_decay: float) -> torch.optim.Optimizer:
         trained = [p for p in self.network.parameters() if p.requires_grad]
         return torch.optim.AdamW(trained, lr, weight_decay=weight_decay)
 
     def _descend(self, loss: Tensor, lr: float, max_grad_norm: float) -> None:
-        """Take one step of the optimizer down the gradient of a loss, and count the update."""
+        """Take one optimizer step on a loss, and count the update."""
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.zero_grad()
@@ -53,7 +53,7 @@ class Learner(ABC):
         self.updates += 1
 
     def state(self) -> dict[str, Tensor]:
-        """Return what updates depend on besides the network: optimiser, steering, counter."""
+        """Return the training state besides the network: optimizer, steering, counter."""
         return {
             "updates": torch.tensor(self.updates),
             **(self._steering.state() if self._steering else {}),
@@ -61,7 +61,7 @@ class Learner(ABC):
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
+        """Restore the state returned by `state`."""
         self.updates = int(state["updates"])
         if self._steering:
             self._steering.load_state(state)
@@ -80,13 +80,13 @@ def run(
     progress: bool = True,
     after_update: Callable[[Figures], None] | None = None,
 ) -> list[Figures]:
-    """Update a learner until the budget is used up, and return the figures of each update.
+    """Update a learner until the budget is used up, and return the metrics of each update.
 
-    They are `updates`, `episodes` and `seconds` so far, and what `Learner.update` returned;
-    `after_update` is called with them: to store, log or evaluate.
+    These are `updates`, `episodes`, and `seconds` so far, and the result of `Learner.update`. They
+    are passed to `after_update`, which may store, log, or evaluate.
     """
     history: list[Figures] = []
-    options = {"unit": "%", "leave": None, "bar_format": _BAR}  # below another bar it makes room
+    options = {"unit": "%", "leave": None, "bar_format": _BAR}  # cleared if nested in another bar
     with progress_bar(total=100, desc=f"train {name}", disable=not progress, **options) as bar:
         while budget.used < 1.0:
             figures = learner.update(budget.used)
@@ -101,7 +101,7 @@ def run(
 
 
 def task_of(env: VectorEnv, why: str) -> Task:
-    """Return the task of a vector environment, or raise `ValueError` that says `why` it must be."""
+    """Return the task of a vector environment, or raise `ValueError` with the reason `why`."""
     task = getattr(env.unwrapped, "task", None)
     if not isinstance(task, Task):
         raise ValueError(
@@ -111,7 +111,7 @@ def task_of(env: VectorEnv, why: str) -> Task:
 
 
 def check_finite(figures: Figures, network: KeepNetwork) -> None:
-    """Raise `TrainingDivergedError` if a figure or a trained weight is not a finite number."""
+    """Raise `TrainingDivergedError` if a metric or a trained weight is not finite."""
     broken = [name for name, value in figures.items() if not math.isfinite(value)]
     trained = (p for p in network.parameters() if p.requires_grad)
     if not broken and not all(bool(torch.isfinite(p).all()) for p in trained):
@@ -124,7 +124,7 @@ def check_finite(figures: Figures, network: KeepNetwork) -> None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimiser as a flat mapping of tensors."""
+    """Return the state of an optimizer as a flat mapping of tensors."""
     return {
         f"optimizer.{index}.{key}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()
@@ -133,7 +133,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` returned; other keys are ignored."""
+    """Restore the state returned by `optimizer_tensors`; other keys are ignored."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
@@ -151,5 +151,5 @@ _SHOWN = {
 
 
 def shown(figures: Figures) -> dict[str, str]:
-    """Return the figures to show while training lasts, by their short names."""
+    """Return the metrics to show during training, by their short names."""
     return {label: f"{figures[key]:.3f}" for key, label in _SHOWN.items() if key in figures}

@@ -1,7 +1,7 @@
-"""Leave one out: drop the units whose removal costs the original answer least: an oracle.
+"""Leave-one-out oracle: drop the units whose removal hurts the original answer least.
 
-The units' costs are measured one at a time, so it does not know which units only matter together.
-After "leave-one-out" attribution as in Cohen-Wang et al. 2024, "ContextCite: Attributing Model
+Costs are measured one unit at a time, which misses units that only matter together.
+Follows "leave-one-out" attribution as in Cohen-Wang et al. 2024, "ContextCite: Attributing Model
 Generation to Context" (arXiv 2409.00729), section 2.
 """
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 def losses(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Costs:
     """Measure the likelihood loss of dropping each group alone, one forward pass per group.
 
-    See `RewardInputs` for the loss, and `agents.costs.kept_costs`, which keeps what was measured.
+    See `RewardInputs` for the loss. Results are cached by `agents.costs.kept_costs`.
 
     Raises:
-        ValueError: If the generator gives no log-likelihoods.
+        ValueError: If the generator does not provide log-likelihoods.
         GeneratorError: If the generator fails.
     """
     return kept_costs("leave_one_out losses", _measured, scorer, episodes, groups)
@@ -41,22 +41,22 @@ def _measured(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Co
 
 
 class LeaveOneOutAgent(CostAgent):
-    """Drops the droppable units without which the original answer stays most probable.
+    """Drops the droppable units whose removal lowers the original answer's probability least.
 
-    The cost of a unit is how much log-probability, in nats per token, the generator's answer to the
-    original prompt loses if this unit alone is dropped, see `losses`. They are measured once,
+    The cost of a unit is the log-probability, in nats per token, that the generator's answer to the
+    original prompt loses when only this unit is dropped (see `losses`). Costs are measured once,
     whatever the rate.
 
     Args:
-        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.
+        rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down.
 
     Raises:
-        ValueError: If the rate is not in 0 to 1; from `act`, if the generator gives no
+        ValueError: If the rate is not in 0 to 1, or, from `act`, if the generator does not provide
             log-likelihoods.
     """
 
     name = "leave_one_out"
 
     def costs(self, episodes: Sequence[Episode], groups: Groups) -> Costs:
-        """Return what dropping each group costs; see `losses`."""
+        """Return the cost of dropping each group; see `losses`."""
         return losses(self.task.scorer, episodes, groups)

@@ -1,4 +1,4 @@
-"""What all agents with a policy network have in common: acting, storing, starting to learn."""
+"""Base class of all agents with a policy network: acting, saving, and starting training."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ class NetworkConfig:
     """Settings of the policy network.
 
     Attributes:
-        encoder: "small" for an untrained one (`hidden_size`, `num_layers`), or what
-            `compressor.network.pretrained_encoder` takes; its token ids must be those of the
-            environment's policy tokenizer. "auto" is "micro-seq2seq" where the policy tokenizer is
-            micro's, else "small".
-        start: Folder of a trained agent, such as `best` of a training, or of an exported policy,
-            from whose network the training starts, as it is; the other settings of the network do
-            not apply. None: from a new head on the encoder.
-        freeze_encoder: Whether only the head learns.
-        head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
+        encoder: "small" for an untrained encoder (`hidden_size`, `num_layers`), or an argument of
+            `compressor.network.pretrained_encoder`. Its token IDs must be those of the
+            environment's policy tokenizer. "auto" selects "micro-seq2seq" if the policy tokenizer
+            is micro's, else "small".
+        start: Folder of a trained agent, such as `best` of a training run, or of an exported
+            policy, whose network is the starting point of training. The other network settings do
+            not apply then. None starts from a new head on the encoder.
+        freeze_encoder: Whether to train only the head.
+        head_size: Width of the keep head's hidden layer; None uses the width of the encoder.
         hidden_size: Width of the small encoder.
         num_layers: Layers of the small encoder.
-        initial_keep: Probability with which the untrained policy keeps a unit.
-        whole_words: Whether words, numbers and names are dropped as a whole or not at all, by the
-            mean logit of their units; see `pcrl_gym.episodes.groups`.
+        initial_keep: Probability that the untrained policy keeps a unit.
+        whole_words: Whether words, numbers, and names are kept or dropped as a whole, by the mean
+            logit of their units; see `pcrl_gym.episodes.groups`.
 
     Raises:
-        ValueError: If a value has another type or is out of range, or there is an encoder beside
-            `start`.
+        ValueError: If a value has the wrong type or is out of range, or both `encoder` and `start`
+            are set.
     """
 
     encoder: str = "auto"
@@ -84,21 +84,20 @@ class NetworkConfig:
 
 
 class NetworkAgent(ABC):
-    """Keeps the units that its network rates likelier kept than dropped.
+    """Keeps the units to which its network assigns a keep probability above one half.
 
-    Training under a budget of updates or episodes gives the same weights for the same seed on the
-    same machine. Under a budget of seconds the schedules follow the clock, so the numbers depend on
-    the machine's speed. No global state of torch, NumPy or Python is left changed, and what the
-    caller has set in torch (autocast, default types, ...) changes nothing.
+    With a budget of updates or episodes, training gives the same weights for the same seed on the
+    same machine. With a budget of seconds, the schedules follow the clock, so results depend on the
+    machine's speed. The global state of torch, NumPy, and Python is left unchanged, and the
+    caller's torch settings (autocast, default types, ...) have no effect.
 
     Args:
-        seed: Seed of weights, masks, batches and the order of prompts.
+        seed: Seed for weights, masks, batches, and the order of prompts.
         device: "auto" (a GPU if there is one), or a torch device.
-        config: Settings; single ones may be given by name in `**settings` instead.
-        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down: those
-            with the lowest probability of being kept. None: as many as the policy finds likelier
-            dropped.
-        **settings: Fields of `config_class` that differ from `config`.
+        config: Settings; individual ones may be passed by name in `**settings` instead.
+        rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down: those with
+            the lowest keep probability. None lets the policy decide how many.
+        **settings: Fields of `config_class` that override those of `config`.
 
     Raises:
         ValueError: If a setting does not exist or is out of range.
@@ -134,7 +133,7 @@ class NetworkAgent(ABC):
         self.network: KeepNetwork | None = None
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
-        """Return the likeliest keep masks; see `agents.base.Agent.act`.
+        """Return the most likely keep masks; see `agents.base.Agent.act`.
 
         Raises:
             RuntimeError: If the agent has been neither trained nor loaded.
@@ -166,12 +165,12 @@ class NetworkAgent(ABC):
         seconds: float | None = None,
         progress: bool = True,
     ) -> list[Figures]:
-        """Learn from its weights until the budget is used up; see `agents.base.TrainableAgent`.
+        """Train the current weights until the budget is used up; see `agents.base.TrainableAgent`.
 
         Raises:
             ValueError: If there is no budget, or the encoder does not fit the environment.
-            MissingExtraError: If a library that the agent learns with is not installed.
-            TrainingDivergedError: If a figure is no longer finite.
+            MissingExtraError: If a library required for training is not installed.
+            TrainingDivergedError: If a metric is no longer finite.
         """
         budget = Budget(episodes, seconds)
         with initial_settings():
@@ -184,7 +183,7 @@ class NetworkAgent(ABC):
                 learner.network.eval()
 
     def start(self, make_env: Callable[[int], VectorEnv]) -> Learner:
-        """Return a learner that trains this agent's network in place, and closes what is made."""
+        """Return a learner that trains this agent's network in place and closes its environment."""
         env = make_env(getattr(self.config, "num_envs", 1))
         try:
             with isolated_random_state():
@@ -197,10 +196,10 @@ class NetworkAgent(ABC):
 
     @abstractmethod
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:
-        """Return what trains the network in the environment."""
+        """Return the learner that trains the network in the environment."""
 
     def save(self, folder: str | Path) -> None:
-        """Write the network and the settings as safetensors and JSON; the folder is made if needed.
+        """Save the network and settings as safetensors and JSON, creating the folder if needed.
 
         Raises:
             RuntimeError: If there is nothing to save yet.
@@ -217,7 +216,7 @@ class NetworkAgent(ABC):
     def load(
         cls: type[SettingsT], folder: str | Path, device: str = "auto", rate: float | None = None
     ) -> SettingsT:
-        """Return the agent that `save` wrote; device and rate: see the class.
+        """Load an agent written by `save`; see the class for `device` and `rate`.
 
         Raises:
             ValueError: If the folder holds no saved agent of this kind.
@@ -227,7 +226,7 @@ class NetworkAgent(ABC):
             raise ValueError(f"{folder} holds no saved {cls.name} agent: {path.name} is missing")
         settings = json.loads(path.read_text(encoding="utf-8"))
         agent = cls(seed=settings["seed"], device=device, rate=rate, **settings["config"])
-        with isolated_random_state():  # weights are drawn before they are loaded
+        with isolated_random_state():  # weights are initialized before they are loaded
             agent.network = KeepNetwork.from_pretrained(folder).to(agent.device)
         return agent
 
@@ -265,7 +264,7 @@ def tensors(observations: Observations, device: torch.device) -> tuple[torch.Ten
 
 
 def _speaks_micro(env: VectorEnv) -> bool:
-    """Return whether the environment's policy tokenizer is micro's, whatever object it is."""
+    """Return whether the environment's policy tokenizer has the vocabulary of micro's."""
     task = getattr(env.unwrapped, "task", None)
     vocabulary = getattr(getattr(task, "tokenizer", None), "get_vocab", dict)()
     return vocabulary == load_tokenizer("micro").get_vocab()

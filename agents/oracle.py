@@ -1,4 +1,4 @@
-"""What agents share that ask the generator: a ceiling, not a competitor."""
+"""Base class of agents that query the generator: a ceiling, not a competitor."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class OracleAgent:
-    """Base of agents that need the task's generator, see `attach`; tables mark them.
+    """Base class of agents that need the task's generator (see `attach`); tables mark them.
 
-    Other agents see prompts alone. These ask the generator what a mask does to its answers, as no
-    user could before paying for the whole prompt.
+    Other agents see only prompts. These query the generator for the effect of a mask on its
+    answers, which no user could do before paying for the whole prompt.
     """
 
     name: str
@@ -24,13 +24,13 @@ class OracleAgent:
     _episodes: dict[tuple[str, str], Episode]
 
     def attach(self, task: Task) -> None:
-        """Take the task whose prompts are to be compressed."""
+        """Attach the task whose prompts are compressed."""
         self._task = task
         self._episodes = {}
 
     @property
     def task(self) -> Task:
-        """The task, or a RuntimeError if none was attached."""
+        """The attached task; raises RuntimeError if there is none."""
         if self._task is None:
             raise RuntimeError(
                 f"{self.name} asks the generator: call attach(task) before act, as evaluations do"
@@ -38,7 +38,7 @@ class OracleAgent:
         return self._task
 
     def episodes(self, infos: Infos) -> list[Episode]:
-        """Return the task's episodes of some infos; ValueError if one is none of the task's."""
+        """Return the task's episodes for infos; raise ValueError for a prompt of another task."""
         task = self.task
         if not self._episodes:
             self._episodes = {(e.prompt.id, e.text): e for e in task.episodes[:]}

@@ -1,8 +1,9 @@
-"""LLMLingua's token step: drop predictable units segment by segment, in view of what was kept.
+"""LLMLingua's token-level step: drop predictable units by segment, given the kept text.
 
-After Jiang et al. 2023, "LLMLingua: Compressing Prompts for Accelerated Inference of Large Language
-Models" (arXiv 2310.05736), algorithm 2. Its other steps (budget controller over demonstrations,
-alignment of the small model) have no place here: a prompt is one instruction.
+Follows Jiang et al. 2023, "LLMLingua: Compressing Prompts for Accelerated Inference of Large
+Language Models" (arXiv 2310.05736), algorithm 2. Its other steps (budget controller over
+demonstrations, alignment of the small model) do not apply here, as a prompt is a single
+instruction.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from agents.base import Infos, Observations, check_share, drop_highest, keep_mas
 from agents.surprisal import SurprisalRanker
 
 DEFAULT_RATE = 0.45
-"""The rate that earned most on prompts of micro's train split."""
+"""The rate with the highest reward on prompts of micro's train split."""
 
 
 class PerplexityAgent(SurprisalRanker):
-    """Drops predictable units by segment, each judged after the compressed earlier ones.
+    """Drops predictable units segment by segment, given the compressed earlier segments.
 
-    Unlike self-information, which judges every unit in view of the whole original prompt before it,
-    a unit that only repeats what was dropped is unexpected here and stays.
+    Self-information scores every unit given the whole original prompt before it. Here, a unit that
+    only repeats dropped text is unexpected and is kept.
 
     Args:
-        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down. After
-            each segment the same share of the units so far is dropped.
+        rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down. After each
+            segment, the same share of the units so far is dropped.
         segment_units: Units per segment, at least 1.
-        model: Causal language model; None: the run's generator, see `SurprisalRanker`.
+        model: Causal language model; None uses the run's generator, see `SurprisalRanker`.
         device: See `SurprisalRanker`.
 
     Raises:
-        ValueError: If a setting is out of range; from `act`, if the model cannot be loaded.
+        ValueError: If a setting is out of range, or, from `act`, if the model cannot be loaded.
     """
 
     name = "perplexity"
@@ -53,7 +54,7 @@ class PerplexityAgent(SurprisalRanker):
         self.segment_units = segment_units
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
-        """Return masks without the most predictable units; see `agents.base.Agent.act`."""
+        """Return masks that drop the most predictable units; see `agents.base.Agent.act`."""
         droppable = observations["droppable"].astype(bool)
         drop = np.zeros_like(droppable)
         for start in range(0, droppable.shape[1], self.segment_units):

@@ -1,4 +1,4 @@
-"""An exported policy as an agent: what `pcrl_gym.Compressor` makes of the user's text."""
+"""Agent that compresses the user's text with an exported policy (`pcrl_gym.Compressor`)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 def keep_logits(
     compressor: Compressor, episodes: Sequence[Episode], groups: Groups
 ) -> list[NDArray[np.float64]]:
-    """Return how surely a compressor keeps each group of units, whatever its own units are.
+    """Return a compressor's keep logit for each group of units, regardless of its own units.
 
     Args:
-        compressor: It gets the text from the first group to the last one, see `PolicyAgent`.
+        compressor: Applied to the text from the first group to the last one, see `PolicyAgent`.
         episodes: The prompts.
-        groups: Per prompt the number of each unit's group; see `agents.costs.Groups`.
+        groups: Group index of each unit, per prompt; see `agents.costs.Groups`.
 
     Returns:
-        Per prompt float64 (groups,): the mean of a group's characters, as `Compression.keep_logits`
-        has them.
+        Per prompt float64 (groups,): the mean of `Compression.keep_logits` over a group's
+        characters.
     """
     spans = [group_spans(e, own) for e, own in zip(episodes, groups, strict=True)]
     found = [np.zeros(count_groups(own)) for own in groups]
@@ -43,20 +43,20 @@ def keep_logits(
 
 
 class PolicyAgent:
-    """Drops what a compressor drops, whatever tokenizer, units and template it was trained with.
+    """Drops what a compressor drops, regardless of its tokenizer, units, and template.
 
-    The compressor gets the text from the prompt's first droppable unit to its last one, as an
-    engineer would give it. A unit of the task is dropped if the compressor drops all of its
-    characters, so a task with larger units drops less than was asked for.
+    The compressor gets the text from the prompt's first droppable unit to its last one, as in
+    production use. A unit of the task is dropped if the compressor drops all of its characters, so
+    a task with larger units drops less than requested.
 
     Args:
         model: "instruct", "micro", a folder or a Hugging Face id; see `Compressor.from_pretrained`.
-        rate: Share of the compressor's droppable units to drop, 0 to 1; None: that of its
-            certificate or, without one, as it decides.
+        rate: Share of the compressor's droppable units to drop, 0 to 1. None uses the rate of its
+            certificate or, without one, lets it decide.
         device: "auto" (a GPU if there is one), or a torch device.
 
     Raises:
-        ValueError: If the rate is not in 0 to 1; from `act`, if there is no such compressor.
+        ValueError: If the rate is not in 0 to 1, or, from `act`, if the compressor does not exist.
 
     Example:
         >>> PolicyAgent(model="micro", rate=0.3).name

@@ -1,9 +1,9 @@
-"""Proximal policy optimisation on keep masks, with sb3-contrib's MaskablePPO.
+"""Proximal policy optimization of keep masks with sb3-contrib's MaskablePPO.
 
-Episodes of one step have no future, so discounting plays no role: the advantage of a mask is its
-reward less the value predicted for the prompt. What needs care is exploration. The joint entropy of
-some dozens of coins falls to zero within a few updates unless it is held up; here the entropy
-coefficient is steered so that it follows a line.
+Episodes have a single step, so discounting plays no role: the advantage of a mask is its reward
+minus the value predicted for the prompt. Exploration needs more care: without a countermeasure, the
+joint entropy of dozens of Bernoulli variables falls to zero within a few updates. The entropy
+coefficient is therefore steered so that the entropy follows a linear schedule.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class PPOAgent(NetworkAgent):
 
     name = "ppo"
     config_class = PPOConfig
-    # As long as the default of SCST takes: its episodes are learned from in several epochs. After
-    # half of them it still keeps every unit, so that the quick budget is no smaller.
+    # Takes as long as SCST's default, as episodes are reused for several epochs. After half of
+    # them, the policy still keeps every unit, so the quick budget is not smaller.
     default_episodes, quick_episodes = 6_144, 6_144
 
     def _learner(self, env: VectorEnv, network: KeepNetwork) -> Learner:

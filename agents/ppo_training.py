@@ -1,4 +1,4 @@
-"""PPO as a learner: sb3-contrib's MaskablePPO, one roll-out and update at a time."""
+"""Learner for PPO: sb3-contrib's MaskablePPO, one rollout and update at a time."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ REPORTED_INFOS = ("survived", "compression_ratio", "drop_rate")
 
 
 class Rollout(BaseCallback):
-    """Collects figures of the episodes that end in a roll-out, and steers the entropy after it.
+    """Collects metrics of the episodes that end in a rollout, and steers the entropy after it.
 
-    The entropy is estimated as minus the mean log-probability of the drawn masks; `used` says how
-    much of the training is over, 0 to 1.
+    The entropy is estimated as minus the mean log-probability of the sampled masks; `used` returns
+    the share of training that is done, 0 to 1.
     """
 
     def __init__(self, steering: EntropySteering, used: Callable[[], float]) -> None:
@@ -56,7 +56,7 @@ class Rollout(BaseCallback):
         self.model.ent_coef = self._steering.coefficient
 
     def means(self) -> Figures:
-        """Return the means of the last roll-out."""
+        """Return the mean metrics of the last rollout."""
         return {key: float(np.mean(values)) for key, values in self._values.items()}
 
 
@@ -87,7 +87,7 @@ class PPOLearner(Learner):
             device=next(network.parameters()).device,
         )
         self._optimizer = self.model.policy.optimizer
-        # Without a logger of its own Stable-Baselines3 makes a folder under /tmp for each `learn`.
+        # Without a logger, Stable-Baselines3 creates a folder under /tmp for each `learn`.
         self.model.set_logger(Logger(folder=None, output_formats=[]))
 
     def update(self, used: float) -> Figures:
@@ -96,7 +96,7 @@ class PPOLearner(Learner):
         model, seed = self.model, update_seed(self._seed, self.updates)
         with isolated_random_state():
             model.set_random_seed(seed)
-            model._last_obs = None  # the environments start anew, from this update's seed
+            model._last_obs = None  # restart the environments from this update's seed
             model.learn(model.n_envs * model.n_steps, callback=[self._rollout])
         self.updates += 1
         figures = {

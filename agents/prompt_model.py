@@ -1,11 +1,11 @@
-"""A small causal language model of micro's prompts, for agents that ask how expected a unit is.
+"""Small causal language model of micro's prompts, for agents that rank units by surprisal.
 
-micro's own generators were trained on answers alone and say nothing about prompts. This one was
-trained on the prompts of the train split by
+micro's own generators were trained only on answers and cannot score prompts. This model was trained
+on the prompts of the train split by
 
     python -m agents.prompt_model
 
-which writes it anew, the same on the same machine, within minutes on one CPU core.
+which reproduces it exactly on the same machine, within minutes on one CPU core.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UPDATES, BATCH, LR, SEED = 1_500, 64, 3e-3, 0
 
 
 def main() -> int:
-    """Train the model, measure it on validation_seen, and write it."""
+    """Train the model, evaluate it on validation_seen, and save it."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     from agents.seeding import isolated_random_state

@@ -1,7 +1,7 @@
-"""A smaller text encoder: the first layers of a pretrained one, and the tokens that prompts use.
+"""Smaller text encoder: the first layers of a pretrained one, and the tokens that prompts use.
 
-Most of a small encoder's weights are embeddings of words that no prompt holds. A word whose token
-is gone is cut into the pieces that are left, down to single characters.
+Most weights of a small encoder are embeddings of words that no prompt contains. A word whose token
+was removed is split into the remaining pieces, down to single characters.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from pcrl_gym.storage.atomic import replace_folder
 def prune_encoder(
     source: str | Path, out: str | Path, texts: Iterable[str], *, layers: int, min_count: int = 2
 ) -> None:
-    """Write the first layers of an encoder with the tokens that texts use; the folder is new.
+    """Write the first layers of an encoder, with the tokens that texts use, to a new folder.
 
     Args:
-        source: Hugging Face id or folder of an encoder with a WordPiece tokenizer, such as BERT or
+        source: Hugging Face ID or folder of an encoder with a WordPiece tokenizer, such as BERT or
             MiniLM, or the folder of an exported policy that has one.
-        out: Folder that `encoder=` and `tokenizer=` take.
-        texts: What decides which tokens are kept.
-        layers: How many layers are kept, at least 1.
-        min_count: How often a token must occur in the texts. Special tokens and single characters
-            are kept in any case.
+        out: Folder to pass as `encoder=` and `tokenizer=`.
+        texts: Texts that determine which tokens are kept.
+        layers: Number of layers to keep, at least 1.
+        min_count: Minimum number of occurrences of a token in the texts. Special tokens and single
+            characters are always kept.
 
     Raises:
-        ValueError: If there is no such encoder, it has fewer layers or another tokenizer, a number
-            is below 1, or the folder exists.
+        ValueError: If the encoder does not exist, has fewer layers, or another kind of tokenizer, a
+            number is below 1, or the folder exists.
 
     Example:
         >>> prune_encoder("google-bert/bert-base-uncased", "small", texts, layers=2)
@@ -83,7 +83,7 @@ def prune_encoder(
 def _pruned_tokenizer(
     tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], min_count: int
 ) -> tuple[PreTrainedTokenizerFast, list[int]]:
-    """Return a tokenizer without rare tokens, and the old id of each that is left."""
+    """Return a tokenizer without rare tokens, and the old ID of each remaining token."""
     state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     model = state["model"]
     if model["type"] != "WordPiece":
@@ -104,7 +104,7 @@ def _pruned_tokenizer(
     ids = model["vocab"] = {token: new for new, (_, token) in enumerate(kept)}
     for token in state["added_tokens"]:
         token["id"] = ids[token["content"]]
-    # Whatever kind it is of, what it puts around a text is all that is used of it.
+    # Whatever its kind, only the tokens that it puts around a text are needed.
     around = tokenizer.convert_ids_to_tokens(tokenizer("")["input_ids"])
     before = around[: len(around) - len(around) // 2]
     state["post_processor"] = None

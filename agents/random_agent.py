@@ -1,4 +1,4 @@
-"""The agent that drops units by chance."""
+"""Agent that drops units at random."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ DEFAULT_DROP_PROBABILITY = 0.1
 class RandomAgent:
     """Drops droppable units at random: each with a fixed probability, or a fixed share.
 
-    The draw for a prompt depends on the seed, the prompt's id and how many of its units are still
-    droppable, not on what was asked before: the order of prompts, their grouping into batches and a
-    resumed run change nothing.
+    The draw for a prompt depends only on the seed, the prompt's ID, and how many of its units are
+    still droppable, so it is independent of the order of prompts, batching, and resumed runs.
 
     Args:
         drop_probability: Probability, 0 to 1, that a droppable unit is dropped (default 0.1).
-        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.
+        rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down.
         seed: Seed of the draws, not negative.
 
     Raises:

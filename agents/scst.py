@@ -1,8 +1,8 @@
 """Self-critical sequence training on keep masks, the algorithm of PCRL.
 
-Per prompt, k masks are drawn and scored together with the greedy one, and the gradient of the
-log-probability of each drawn mask is weighted by how much more it earned (Rennie et al. 2017, arXiv
-1612.00563; PCRL: arXiv 2308.08758). The masks of a prompt share one pass through the network.
+For each prompt, k masks are sampled and scored together with the greedy one, and the gradient of
+the log-probability of each sampled mask is weighted by its advantage (Rennie et al. 2017, arXiv
+1612.00563; PCRL: arXiv 2308.08758). The masks of a prompt share one forward pass of the network.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pcrl_gym.compressor.network import KeepNetwork
 class SCSTAgent(NetworkAgent):
     """Learns keep masks by self-critical policy gradient.
 
-    See `NetworkAgent` for arguments, budgets and determinism. The defaults are for micro; the
-    settings that PCRL published for real models are in `gpt2-xl.yaml`, `flan-t5-xl.yaml` and
+    See `NetworkAgent` for arguments, budgets and determinism. The defaults are for micro. PCRL's
+    published settings for real models are in `gpt2-xl.yaml`, `flan-t5-xl.yaml` and
     `llama2-7b-chat.yaml` in `agents/configs`.
     """
 

@@ -1,4 +1,4 @@
-"""Self-critical sequence training as a learner."""
+"""Learner for self-critical sequence training."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pcrl_gym.sb3.distribution import MaskedBernoulli
 
 
 def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -> list[int]:
-    """Return which prompts an update learns from.
+    """Return the indices of the prompts that an update learns from.
 
-    The split is walked in a new seeded shuffle per pass; every prompt comes once per pass.
+    Each pass visits every prompt once, in a new seeded order.
 
     Example:
         >>> [sorted(prompts_of_update(0, update, 2, 6)) for update in range(3)]
@@ -37,11 +37,11 @@ def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -
 
 
 def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
-    """Return how much more drawn masks (batch, samples) earned than what they are compared with.
+    """Return the advantages of sampled masks, (batch, samples), over a baseline.
 
-    That is `greedy` (batch,), the rewards of the likeliest masks: the self-critical baseline; or
-    the mean of the prompt's other samples (leave-one-out; Kool et al. 2019, "Buy 4 REINFORCE
-    Samples, Get a Baseline for Free!").
+    The baseline is `greedy` (batch,), the rewards of the most likely masks (self-critical), or the
+    mean of the prompt's other samples (leave-one-out; Kool et al. 2019, "Buy 4 REINFORCE Samples,
+    Get a Baseline for Free!").
 
     Example:
         >>> advantages(np.array([[0.5, 0.0, 0.1]]), greedy=None)
@@ -71,7 +71,7 @@ class SCSTLearner(Learner):
         self._steering = EntropySteering(config.entropy_coefficient, config.final_entropy)
 
     def update(self, used: float) -> Figures:
-        """Draw and score masks for the next prompts, and take one gradient step."""
+        """Sample and score masks for the next prompts, and take one gradient step."""
         config, task = self._config, self._task
         seed = update_seed(self._seed, self.updates)
         indices = prompts_of_update(self._seed, self.updates, config.batch_size, len(task.episodes))

@@ -1,6 +1,6 @@
-"""Search for the best keep mask by asking the generator: an oracle.
+"""Oracle that searches for the best keep mask with the help of the generator.
 
-The search knows nothing of the reward's form: it asks the scorer what a mask earns, and climbs.
+The search treats the reward as a black box: it scores masks and climbs.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 BoolArray = NDArray[np.bool_]
 
 DEFAULT_BUDGET = 64
-"""Masks scored per prompt: on micro more of them gain about a hundredth, at best."""
+"""Masks scored per prompt; on micro, more of them gain about a hundredth at best."""
 
 EXHAUSTIVE_UNITS = 12
-"""Most droppable units for which all masks are scored: 4,096 of them."""
+"""Maximum droppable units for which all masks (4,096) are scored."""
 
 MAX_AT_ONCE = 8_192
-"""Most masks in one call of the scorer; more would not be faster and fill the memory."""
+"""Maximum masks per scorer call; more would fill the memory without being faster."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
     """The best mask found for one prompt."""
 
-    mask: BoolArray  # (n_units,), True where a unit is kept, as all past the window are
+    mask: BoolArray  # (n_units,), True for kept units, including all past the window
     reward: float
-    evaluations: int  # different masks that were scored
-    proven: bool  # all masks were scored, so that no other earns more
+    evaluations: int  # number of distinct masks scored
+    proven: bool  # all masks were scored, so none earns more
 
 
 def search(
@@ -56,16 +56,16 @@ def search(
     width: int = 1,
     exhaustive_units: int = EXHAUSTIVE_UNITS,
 ) -> list[SearchResult]:
-    """Find masks of high reward for many prompts side by side.
+    """Find high-reward masks for many prompts in parallel.
 
-    Each round every prompt proposes up to `width` masks and all of them are scored in one call. The
-    masks proposed for a prompt depend on its text, `seed` and `width` alone, neither on the budget
-    nor on the other prompts; the budget only cuts the sequence off, and the first mask of the
-    highest reward so far is returned. So a larger budget never gives a lower reward.
+    In each round, every prompt proposes up to `width` masks, and all of them are scored in one
+    call. The masks proposed for a prompt depend only on its text, `seed`, and `width`, not on the
+    budget or the other prompts. The budget truncates this sequence, and the first mask with the
+    highest reward is returned, so a larger budget never gives a lower reward.
 
-    `budget` is the most masks to score per prompt, but with at most `exhaustive_units` droppable
-    units all masks are. Units past `max_units` are kept. With more `width` few prompts fill a batch
-    of the generator too, but each mask knows less of those before it.
+    `budget` is the maximum number of masks scored per prompt, but with at most `exhaustive_units`
+    droppable units, all masks are scored. Units past `max_units` are kept. A larger `width` lets
+    few prompts fill a batch of the generator, but each mask builds on fewer earlier results.
     """
     check_integer("budget", budget, 1)
     check_integer("seed", seed, 0)
@@ -87,7 +87,7 @@ def search(
 
 
 class _Track:
-    """The search of one prompt: which masks it wants scored next, and the best so far."""
+    """Search state of one prompt: the masks to score next and the best mask so far."""
 
     def __init__(
         self, episode: Episode, budget: int, seed: int, window: int | None, width: int, few: int
@@ -105,13 +105,13 @@ class _Track:
         self.wanted: list[BoolArray] = next(self._proposals)[: self._left]
 
     def full(self, mask: BoolArray) -> BoolArray:
-        """Return the mask over all units, (n_units,), from one over those that may be dropped."""
+        """Expand a mask over the droppable units to all units, (n_units,)."""
         kept = np.ones(len(self.episode), np.bool_)
         kept[self._free] = mask
         return kept
 
     def take(self, rewards: list[float]) -> None:
-        """Take the rewards of the masks in `wanted`, and choose the next ones."""
+        """Record the rewards of the masks in `wanted`, and choose the next ones."""
         for mask, reward in zip(self.wanted, rewards, strict=True):
             if self._best is None or reward > self._best[0]:
                 self._best = (reward, mask)
@@ -123,19 +123,19 @@ class _Track:
                 self.wanted = self._proposals.send(rewards)[: self._left]
 
     def result(self) -> SearchResult:
-        """Return the best mask of all that were scored."""
+        """Return the best mask scored."""
         assert self._best is not None
         reward, mask = self._best
         return SearchResult(self.full(mask), reward, self._evaluations, self._exhaustive)
 
 
 class SearchAgent(OracleAgent):
-    """Keeps what a search with the task's scorer found best: a ceiling, no competitor.
+    """Applies the best mask found with the task's scorer: a ceiling, not a competitor.
 
     Args:
-        budget: Most masks scored per prompt, at least 1; see `search`.
-        exhaustive_units: Most droppable units for which all masks are scored, not negative. A large
-            generator takes minutes for 4,096 masks: lower it with the budget.
+        budget: Maximum masks scored per prompt, at least 1; see `search`.
+        exhaustive_units: Maximum droppable units for which all masks are scored, not negative. A
+            large generator takes minutes for 4,096 masks: lower it along with the budget.
         seed: Seed of the search, not negative.
 
     Raises:
@@ -158,9 +158,9 @@ class SearchAgent(OracleAgent):
         self.seed = seed
 
     def attach(self, task: Task) -> None:
-        """Take the task whose prompts are to be compressed; its generator and reward are used."""
+        """Attach the task whose prompts are compressed; its generator and reward are used."""
         super().attach(task)
-        # That of an evaluation completes every answer; here only the reward counts.
+        # An evaluation's scorer completes every answer; here only the reward counts.
         own, paid = task.scorer, getattr(task.scorer.reward, "paid", task.scorer.reward)
         self._scorer = Scorer(own.generator, paid, own.max_new_tokens, early_stopping=True)
 
@@ -169,7 +169,7 @@ class SearchAgent(OracleAgent):
 
         Raises:
             RuntimeError: If no task was attached.
-            ValueError: If a prompt is none of the task's.
+            ValueError: If a prompt does not belong to the task.
             GeneratorError: If the generator fails.
         """
         window = self.task.max_units

@@ -1,4 +1,4 @@
-"""Seeded training that leaves the process's random generators as they were."""
+"""Seeded training that leaves the process's global random state unchanged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 
 @contextlib.contextmanager
 def isolated_random_state() -> Iterator[None]:
-    """Put back the global random state of Python, NumPy and torch, and cuDNN's flags, on leaving.
+    """Restore the global random state of Python, NumPy, and torch, and cuDNN's flags, on exit.
 
-    Stable-Baselines3 seeds all of these for the whole process; a caller's own draws must not
-    notice.
+    Stable-Baselines3 seeds all of these for the whole process, which must not affect the caller's
+    own draws.
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     cudnn = torch.backends.cudnn
@@ -30,8 +30,8 @@ def isolated_random_state() -> Iterator[None]:
 
 
 def update_seed(seed: int, update: int) -> int:
-    """Return the seed of one update of a training, below 2**32.
+    """Return the seed of one training update, below 2**32.
 
-    As every update draws from a seed of its own, a resumed training needs no state of generators.
+    Every update has its own seed, so a resumed run needs no generator state.
     """
     return int(np.random.SeedSequence([seed, update]).generate_state(1)[0])

@@ -1,7 +1,8 @@
-"""Selective Context: drop what a causal language model expects anyway.
+"""Selective Context: drop units that a causal language model can predict.
 
-After Li et al. 2023, "Compressing Context to Enhance Inference Efficiency of Large Language Models"
-(arXiv 2310.06201), which ranks units by self-information and keeps the most informative ones.
+Follows Li et al. 2023, "Compressing Context to Enhance Inference Efficiency of Large Language
+Models" (arXiv 2310.06201), which ranks units by self-information and keeps the most informative
+ones.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from agents.base import Infos, Observations, check_share, drop_highest, keep_mas
 from agents.surprisal import SurprisalRanker
 
 DEFAULT_RATE = 0.5
-"""The rate that earned most on prompts of micro's train split."""
+"""The rate with the highest reward on prompts of micro's train split."""
 
 
 class SelfInformationAgent(SurprisalRanker):
     """Drops the units of lowest self-information, `-log p(unit | prompt before it)`.
 
     Args:
-        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.
-        model: Causal language model; None: the run's generator, see `SurprisalRanker`.
+        rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down.
+        model: Causal language model; None uses the run's generator, see `SurprisalRanker`.
         device: See `SurprisalRanker`.
 
     Raises:
-        ValueError: If the rate is not in 0 to 1; from `act`, if the model cannot be loaded.
+        ValueError: If the rate is not in 0 to 1, or, from `act`, if the model cannot be loaded.
     """
 
     name = "self_information"
@@ -36,7 +37,7 @@ class SelfInformationAgent(SurprisalRanker):
         self.rate = check_share("rate", rate)
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
-        """Return masks without the most predictable units; see `agents.base.Agent.act`."""
+        """Return masks that drop the most predictable units; see `agents.base.Agent.act`."""
         width = observations["droppable"].shape[1]
         spans = [np.asarray(info["spans"])[:width] for info in infos]
         nats = self.surprisal([info["prompt"] for info in infos], spans)

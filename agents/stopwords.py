@@ -1,7 +1,7 @@
 """The stop-word heuristic: drop function words and punctuation.
 
-The baseline of PCRL (arXiv 2308.08758): stop words and punctuation leave instruction and input, the
-template stays.
+The baseline of PCRL (arXiv 2308.08758): stop words and punctuation are removed from instruction and
+input, and the template is kept.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from pcrl_gym.errors import MissingExtraError
 
 WORD_LIST = Path(__file__).with_name("stopwords.txt")
 
-# A word continues over an apostrophe or hyphen between letters ("don't", "e-mail") and over a mark
-# between digits ("3.5", "12:30").
+# A word may contain an apostrophe or hyphen between letters ("don't", "e-mail") and a punctuation
+# mark between digits ("3.5", "12:30").
 _WORD = re.compile(r"\w+(?:(?:['\u2019-]|(?<=\d)[.,:/](?=\d))\w+)*")
 
 
 class StopWordAgent:
     """Drops every unit that consists of stop words and punctuation only.
 
-    Words are found in the prompt's text, so the choice does not depend on how the tokenizer cuts
-    them: a stop word of three tokens leaves as a whole, and a token that also holds part of another
-    word stays.
+    Words are matched in the prompt's text, so the choice does not depend on tokenization: a stop
+    word of three tokens is dropped as a whole, and a token that also contains part of another word
+    is kept.
 
     Args:
         words: "project" for the list in `agents/stopwords.txt`, "nltk" for NLTK's English list
             (needs nltk and its data on this machine), or the words themselves.
-        punctuation: Whether punctuation that stands at no inside of a word is dropped too.
+        punctuation: Whether to drop punctuation too, except inside words.
 
     Raises:
         ValueError: If the name of the list is unknown.
-        MissingExtraError: If NLTK or its data is not there.
+        MissingExtraError: If NLTK or its data is not installed.
     """
 
     name = "stopwords"
@@ -56,7 +56,7 @@ class StopWordAgent:
         self.punctuation = punctuation
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
-        """Return masks without stop words; see `agents.base.Agent.act`."""
+        """Return masks that drop stop words; see `agents.base.Agent.act`."""
         drop = np.zeros(observations["droppable"].shape, dtype=bool)
         for row, info in enumerate(infos):
             spans = np.asarray(info["spans"], dtype=np.int64).reshape(-1, 2)[: drop.shape[1]]
@@ -64,7 +64,7 @@ class StopWordAgent:
         return keep_masks(observations, drop)
 
     def _stop_units(self, text: str, spans: np.ndarray) -> np.ndarray:
-        """Return which spans hold stop characters and besides only white space, bool (n_units,)."""
+        """Mark spans that hold stop characters and otherwise only whitespace, bool (n_units,)."""
         stop = self._stop_characters(text)
         content = ~stop & ~np.array([character.isspace() for character in text], dtype=bool)
         return np.array([stop[a:b].any() and not content[a:b].any() for a, b in spans], dtype=bool)

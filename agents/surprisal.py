@@ -1,4 +1,4 @@
-"""How unexpected each unit of a text is to a causal language model."""
+"""Surprisal of text units under a causal language model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 Span = tuple[int, int]
 MICRO_PROMPTS = "micro-prompts"
-"""Name of the language model of micro's prompts, which comes with this package."""
+"""Name of the language model of micro's prompts that is included in this package."""
 PROMPT_MODEL = Path(__file__).with_name("prompt_model")
 BATCH = 32
 MAX_LOGITS = 2**26
-"""Most logits of a batch: 256 MB in float32."""
+"""Maximum logits per batch: 256 MB in float32."""
 
 
 def ranks_units(generator: Generator) -> bool:
@@ -39,13 +39,13 @@ def ranks_units(generator: Generator) -> bool:
 
 
 class SurprisalRanker:
-    """Base of agents that rank units by surprisal, by default under the generator that answers.
+    """Base class of agents that rank units by surprisal, by default under the run's generator.
 
     Args:
         model: Causal language model: "micro-prompts" (of micro's prompts, 0.4 M parameters), a
-            Hugging Face id or a folder; it is loaded when it is first needed. None: the run's
-            generator, if it is a causal model of the transformers library.
-        device: Where `model` runs: "auto" (a GPU if there is one), or a torch device.
+            Hugging Face ID, or a folder, loaded on first use. None uses the run's generator if it
+            is a causal transformers model.
+        device: Device of `model`: "auto" (a GPU if there is one), or a torch device.
     """
 
     name: str
@@ -57,7 +57,7 @@ class SurprisalRanker:
         self._surprisal: Surprisal | None = None
 
     def attach(self, task: Task) -> None:
-        """Take the generator of the task whose prompts are to be compressed, without a `model`."""
+        """Use the generator of the task whose prompts are compressed, unless `model` is given."""
         if self.model is not None:
             return
         generator: Any = task.scorer.generator
@@ -86,9 +86,9 @@ class Surprisal:
     """Surprisals of units under a causal language model.
 
     The surprisal of a token is `-log p(token | all text before it)` in nats (also called its
-    self-information). A unit has the sum over its tokens; a token that reaches over several units
-    is shared out by characters. In texts longer than the model's context each token sees at least
-    half a context of the text before it.
+    self-information). The surprisal of a unit is the sum over its tokens; a token that spans
+    several units is split by characters. In texts longer than the model's context, each token sees
+    at least half a context of the preceding text.
     """
 
     def __init__(self, model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -96,12 +96,12 @@ class Surprisal:
         self._encoder = TextEncoder(tokenizer)
         start = (tokenizer.bos_token_id, tokenizer.eos_token_id)
         self._start_id = next((i for i in start if i is not None), None)
-        # One place is for the start token.
+        # One position is reserved for the start token.
         self._context = getattr(self._model.config, "max_position_embeddings", 1024) - 1
 
     @classmethod
     def load(cls, model: str, device: str = "auto") -> Surprisal:
-        """Return the surprisals of a causal model by name, see `SurprisalRanker`, in float32."""
+        """Load a causal model by name (see `SurprisalRanker`) in float32."""
         folder = str(PROMPT_MODEL) if model == MICRO_PROMPTS else model
         loaded, tokenizer = load_pretrained(folder, device, "float32")
         if loaded.config.is_encoder_decoder:
@@ -116,7 +116,7 @@ class Surprisal:
         """Return the surprisal of each unit in nats, per text (n_units,).
 
         Units are character ranges `(start, end)`, in order and without overlaps. Characters outside
-        of them are context only.
+        the units only serve as context.
         """
         encodings = self._encoder.encodings(texts)
         values = self._of_tokens([encoding.ids for encoding in encodings])
@@ -147,7 +147,7 @@ class Surprisal:
         return values
 
     def _score(self, pieces: list[list[int]]) -> list[FloatArray]:
-        """Return surprisals of sequences of ids that fit the context, padded on the right."""
+        """Return surprisals of token ID sequences that fit the context, right-padded."""
         device = self._model.device
         prefix = [] if self._start_id is None else [self._start_id]
         width = max(map(len, pieces)) + len(prefix)
@@ -162,7 +162,7 @@ class Surprisal:
             logits.transpose(1, 2), ids[:, 1:], reduction="none"
         )
         surprisals = nats.double().cpu().numpy()
-        if not prefix:  # nothing tells how likely a first token is: let it be an average one
+        if not prefix:  # a first token has no probability: assign the mean surprisal
             means = [
                 row[: len(p) - 1].mean() if len(p) > 1 else 0.0
                 for row, p in zip(surprisals, pieces, strict=True)
@@ -172,7 +172,7 @@ class Surprisal:
 
 
 def _share_out(offsets: Sequence[Span], nats: FloatArray, spans: NDArray[np.int64]) -> FloatArray:
-    """Return the sum of the tokens' surprisals per unit, by the share of their characters in it."""
+    """Return the summed token surprisals per unit, weighted by the share of characters in it."""
     end = max([0, *(e for _, e in offsets), *spans[:, 1].tolist()])
     density = np.zeros(end + 1)
     for (start, stop), value in zip(offsets, nats, strict=True):

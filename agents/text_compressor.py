@@ -1,4 +1,4 @@
-"""Any compressor of texts as an agent, in a process and perhaps an environment of its own."""
+"""Agent that wraps any text compressor, in its own process and optionally environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TextCompressorAgent:
-    """Replaces the user's text by what a compressor makes of it, which may rewrite it.
+    """Replaces the user's text with the output of a compressor, which may rewrite it.
 
     If the compressor fails, the original is sent. See `Scorer.score_texts` for how texts are
     scored.
@@ -29,14 +29,14 @@ class TextCompressorAgent:
     Args:
         target: `module:function` from text to text, or `module:Class` with a method `compress`; by
             default one that changes nothing.
-        rate: Passed on as `rate=`; None: it decides.
-        requirements: File of packages with which an environment is made for it; "": this one.
-        timeout: Seconds that a text may take, above 0.
+        rate: Passed as `rate=`; None lets the compressor decide.
+        requirements: Requirements file of a separate environment; "" uses the current one.
+        timeout: Maximum seconds per text, above 0.
 
     Raises:
-        ValueError: If a setting is out of range or the form of `target` is another one; from
-            `attach`, if the compressor cannot be imported, takes no rate although one is given, or
-            its environment cannot be made.
+        ValueError: If a setting is out of range or `target` is malformed, or, from `attach`, if the
+            compressor cannot be imported, takes no rate although one is given, or its environment
+            cannot be created.
     """
 
     name = "compressor"
@@ -62,11 +62,11 @@ class TextCompressorAgent:
         return WorkerProcess(self.target, python, self.rate, self.timeout)
 
     def attach(self, task: Task) -> None:
-        """Import the compressor, so that a wrong one is refused before anything is answered."""
+        """Import the compressor, so that an invalid one fails before anything is answered."""
         self._worker.start()
 
     def rewrite(self, texts: Sequence[str]) -> list[str | None]:
-        """Return what the compressor makes of each text; None where it failed."""
+        """Return the compressed texts; None where the compressor failed."""
         return [self._one(text) for text in texts]
 
     def _one(self, text: str) -> str | None:

@@ -1,6 +1,6 @@
-"""Token classifiers that say which tokens of a prompt to keep, such as LLMLingua-2's.
+"""Token classifiers that label the tokens of a prompt to keep, such as LLMLingua-2's.
 
-After Pan et al. 2024, "LLMLingua-2: Data Distillation for Efficient and Faithful Task-Agnostic
+Follows Pan et al. 2024, "LLMLingua-2: Data Distillation for Efficient and Faithful Task-Agnostic
 Prompt Compression" (arXiv 2403.12968): an encoder with two labels per token, "drop" and "keep".
 """
 
@@ -21,24 +21,24 @@ from pcrl_gym.generators.torch_state import own_state
 from pcrl_gym.storage.model_folder import loading
 
 CONTEXT = 32
-"""Tokens at the inner ends of a window whose rating is left to its neighbor."""
+"""Tokens at the inner edges of a window whose logits come from the neighboring window."""
 
 
 class TokenClassifierAgent:
-    """Drops the units to whose characters a token classifier gives the lowest keep logits.
+    """Drops the units whose characters get the lowest keep logits from a token classifier.
 
     The classifier reads the user's text without a template, in windows if it is long.
 
     Args:
-        model: Hugging Face id or folder of a token classification model with a fast tokenizer, such
+        model: Hugging Face ID or folder of a token classification model with a fast tokenizer, such
             as "microsoft/llmlingua-2-bert-base-multilingual-cased-meetingbank".
-        rate: Share of each prompt's droppable units to drop exactly, 0 to 1, rounded down.
-        keep_label: Number of the label that says that a token is kept; the logit of a token is this
-            label's less the highest of the others.
+        rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down.
+        keep_label: Index of the label for kept tokens. The keep logit of a token is the logit of
+            this label minus the highest of the others.
         device: "auto" (a GPU if there is one), or a torch device.
 
     Raises:
-        ValueError: If the rate is not in 0 to 1; from `act`, if there is no such model.
+        ValueError: If the rate is not in 0 to 1, or, from `act`, if the model does not exist.
     """
 
     name = "token_classifier"
@@ -72,7 +72,7 @@ class TokenClassifierAgent:
         return model.to(choose_device(self.device)), tokenizer
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
-        """Return masks without the units that the classifier would keep least."""
+        """Return masks that drop the units with the lowest keep logits."""
         droppable = observations["droppable"].astype(np.bool_)
         scores = np.full(droppable.shape, -np.inf)
         for row, info in enumerate(infos):
@@ -85,10 +85,10 @@ class TokenClassifierAgent:
         return keep_masks(observations, drop_highest(scores, droppable, self.rate))
 
     def keep_logits(self, text: str, spans: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the mean keep logit of the characters of each range, (ranges,).
+        """Return the mean keep logit of the characters in each range, (ranges,).
 
         Args:
-            text: What the classifier reads.
+            text: Input of the classifier.
             spans: Character ranges, int (ranges, 2).
         """
         model, tokenizer = self._loaded

@@ -1,4 +1,4 @@
-"""The agent that cuts off the end of the prompt."""
+"""Agent that cuts off the end of the prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole words: from a policy's logits of units to those of words, and from masks back."""
+"""Whole words: map a policy's unit logits to word logits, and word masks to unit masks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class WordMasks:
 
     Args:
         observations: See `agents.base.Agent.act`.
-        infos: See there.
+        infos: See `agents.base.Agent.act`.
 
     Attributes:
-        groups: Per prompt the number of each unit's word, int64 (n_units,); -1 where it has none.
-        allowed: Bool (batch, 2 * most words), as `MaskedBernoulli.apply_masking` takes it: words
-            may be kept and dropped, padding allows 0 alone.
+        groups: Word index of each unit, per prompt: int64 (n_units,); -1 for units without a word.
+        allowed: Bool (batch, 2 * most words), as for `MaskedBernoulli.apply_masking`: words may be
+            kept or dropped, padding only allows 0.
     """
 
     def __init__(self, observations: Observations, infos: Infos) -> None:
@@ -36,13 +36,13 @@ class WordMasks:
         self._most = int(counts.max(initial=0))
         exists = np.arange(self._most) < counts[:, None]
         self.allowed = np.stack([np.ones_like(exists), exists], axis=-1).reshape(len(counts), -1)
-        # Units without a word share one place behind all words.
+        # Units without a word share one index after all words.
         self._index = np.full(droppable.shape, self._most)
         for row, own in zip(self._index, self.groups, strict=True):
             row[: len(own)][own >= 0] = own[own >= 0]
 
     def pooled(self, logits: Tensor) -> Tensor:
-        """Return the mean logit of each word, float (batch, most words); 0 where there is none."""
+        """Return the mean logit of each word, float (batch, most words); 0 for padding."""
         index = torch.from_numpy(self._index).to(logits.device)
         empty = logits.new_zeros(len(logits), self._most + 1)
         sums = empty.scatter_add(1, index, logits)
@@ -50,7 +50,7 @@ class WordMasks:
         return (sums / counts.clamp(min=1))[:, : self._most]
 
     def spread(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return keep masks of units, (..., batch, max_units), from those of words.
+        """Return keep masks of units, (..., batch, max_units), from keep masks of words.
 
         Units without a word are kept.
         """
@@ -64,11 +64,11 @@ class WordMasks:
 def grouped_logits(
     observations: Observations, infos: Infos, logits: Tensor, whole_words: bool
 ) -> tuple[list[NDArray[np.int64]], Tensor, NDArray[np.bool_]]:
-    """Return what a policy decides about, whole words or single units.
+    """Return the groups a policy decides on, whole words or single units, and their logits.
 
     Returns:
-        Per prompt the number of each unit's word, see `WordMasks`; the keep logits, float (batch,
-        n); and where they are of a word that may be dropped, bool (batch, n).
+        Word index of each unit, per prompt (see `WordMasks`); the keep logits, float (batch, n);
+        and which of them belong to words that may be dropped, bool (batch, n).
     """
     if whole_words:
         words = WordMasks(observations, infos)

@@ -1,4 +1,4 @@
-"""What calls of a generator cost before and after compression, by prices per token."""
+"""Cost of generator calls before and after compression, by prices per token."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices of a token, in any unit: only their proportions count.
+    """Prices per token, in any unit, as only their ratios matter.
 
     Attributes:
-        input: Of the user's text.
-        output: Of the answer; by default four times the input's, as many providers have it.
-        cached: Of the template's own text, which all prompts share; by default half the input's.
+        input: Price of the user's text.
+        output: Price of the answer; by default four times the input's, as with many providers.
+        cached: Price of the template's text, shared by all prompts; by default half the input's.
     """
 
     input: float = 1.0
@@ -36,18 +36,18 @@ DEFAULT_PRICES = Prices()
 
 
 def net_saving(own: DataFrame, prices: Prices) -> tuple[float, tuple[float, float]] | None:
-    """Return the share of the cost that compression saves in all, and its 95 % interval.
+    """Return the share of the total cost that compression saves, and its 95% interval.
 
     Formula: `1 - sum(cost after) / sum(cost before)` over prompts and seeds, with
-    `cost = input * (n - f) + cached * f + output * a` for n prompt tokens, f of them the
-    template's, and a answer tokens. Negative where longer answers cost more than is saved.
+    `cost = input * (n - f) + cached * f + output * a` for n prompt tokens, of which f belong to
+    the template, and a answer tokens. Negative if longer answers cost more than is saved.
 
     Args:
         own: Records of one agent on one split, see `benchmarks.records.Record`.
         prices: The prices.
 
     Returns:
-        None if the generator's answers were not counted, or nothing costs anything.
+        None if the generator's answers were not counted, or the total cost is 0.
     """
     before, after = (
         prices.input * (own[f"{kind}_tokens"] - own["template_tokens"])

@@ -1,4 +1,4 @@
-"""The records of one agent on one split, through the scorer that the environment uses."""
+"""Records of one agent on one split, by the scorer of the environment."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ _FIGURES = (
 _IF_ASKED = ("log_likelihood", "likelihood_loss")
 
 
-# Every part of a run asks for them, and they copy the vocabulary.
+# Cached because every part of a run needs them, and they copy the vocabulary.
 _answer_cut = functools.lru_cache(maxsize=1)(AnswerCut)
 _encoder = functools.lru_cache(maxsize=1)(TextEncoder)
 
 
 class AnsweredReward:
-    """A reward that pays the same, but always has the generator answer.
+    """Wrapper of a reward that pays the same, but always requires the generator's answers.
 
-    Every leaderboard row shows a similarity of answers, by `measure`, and with `likelihoods` what
-    the original answer has lost in probability.
+    Every leaderboard row shows a similarity of answers, by `measure`, and with `likelihoods`, the
+    loss in log-probability of the original answer.
     """
 
     needs_answers = True
 
     def __init__(self, reward: Reward, measure: str, likelihoods: bool = False) -> None:
-        self.paid = reward  # what oracles ask for
+        self.paid = reward  # for oracles
         self.measure = measure
         self.name = reward.name
         self.needs_likelihood = reward.needs_likelihood or likelihoods
@@ -58,19 +58,19 @@ class AnsweredReward:
         self.similarity_threshold = reward.similarity_threshold
 
     def __call__(self, x: RewardInputs) -> npt.NDArray[np.float64]:
-        """Pay what the wrapped reward pays."""
+        """Return the rewards of the wrapped reward."""
         return self.paid(x)
 
 
-@functools.cache  # every part of a run asks for it
+@functools.cache  # every part of a run needs it
 def token_counter(name: str) -> Callable[[Sequence[str]], list[int]]:
     """Return a function that counts the tokens of texts, without special tokens.
 
     The name is "bytes" for UTF-8 bytes, the tokens of ByT5 (Xue et al. 2022,
-    https://arxiv.org/abs/2105.13626), or what `episodes.tokenizers.load_tokenizer` takes.
+    https://arxiv.org/abs/2105.13626), or an argument of `episodes.tokenizers.load_tokenizer`.
     """
     if name == "bytes":
-        # A lone surrogate has no UTF-8; three bytes are what it would take.
+        # A lone surrogate has no UTF-8 encoding; it would take three bytes.
         return lambda texts: [len(text.encode("utf-8", "surrogatepass")) for text in texts]
     from pcrl_gym.episodes.tokenizers import load_tokenizer
 
@@ -83,7 +83,7 @@ def evaluate(
 ) -> Iterator[Record]:
     """Let an agent compress every prompt of a task, and yield a record of each, in order.
 
-    The task's reward must ask for answers; `name`, `split` and `seed` are for the records.
+    The task's reward must need answers; `name`, `split` and `seed` are for the records.
     """
     count = token_counter(second_tokenizer)
     tokenizer = task.scorer.generator.tokenizer
@@ -144,9 +144,9 @@ def evaluate(
 
 
 def _gold_losses(task: Task, scores: Scores, batch: Sequence[Episode]) -> npt.NDArray[np.float64]:
-    """Return what the gold answers lose in probability, scored without an end token.
+    """Return the likelihood losses of the gold answers, scored without an end token.
 
-    NaN if not asked for, without a gold answer, and where it does not fit the context.
+    NaN if not requested, without a gold answer, or if it does not fit the context.
     """
     losses = np.full(len(batch), np.nan)
     if not task.scorer.reward.needs_likelihood_loss:

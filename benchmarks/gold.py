@@ -1,4 +1,4 @@
-"""Figures of an answer against the gold answer, whole and cut to the gold's length."""
+"""Scores of an answer against the gold answer, in full and cut to the gold's length."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class GoldFigures(NamedTuple):
 
 
 def against_gold(answer: str, gold: str) -> GoldFigures:
-    """ROUGE-1, ROUGE-2 and ROUGE-L F1, without stemming.
+    """Return ROUGE-1, ROUGE-2, and ROUGE-L F1, without stemming.
 
-    Equal texts score 1.0 in all three: else a right answer of one word would have a ROUGE-2 of 0.
+    Equal texts score 1.0 in all three; otherwise a correct one-word answer would have a ROUGE-2
+    of 0.
     Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004),
     https://aclanthology.org/W04-1013.
 
@@ -45,10 +46,10 @@ def against_gold(answer: str, gold: str) -> GoldFigures:
 
 
 def gold_score(prompt: Prompt, answer: str) -> float | None:
-    """Return how right an answer is, in [0, 1]; None without a gold answer.
+    """Return the correctness of an answer, in [0, 1]; None without a gold answer.
 
-    1 or 0 by the prompt's `check`, see `pcrl_gym.scoring.checks`; without one the ROUGE-L F1 of
-    words in any script against the gold answer.
+    It is 1 or 0 by the prompt's `check`, see `pcrl_gym.scoring.checks`, or without one, the ROUGE-L
+    F1 of words in any script against the gold answer.
     """
     if not prompt.output:
         return None
@@ -58,7 +59,7 @@ def gold_score(prompt: Prompt, answer: str) -> float | None:
 
 
 def check_checks(prompts: Iterable[Prompt]) -> None:
-    """Check that the checks of prompts can be made, before any is answered.
+    """Check that the checks of prompts can be run, before any prompt is answered.
 
     Raises:
         DatasetError: If a check is unknown, or does not fit the gold answer.
@@ -78,9 +79,9 @@ def check_checks(prompts: Iterable[Prompt]) -> None:
 
 
 class AnswerCut:
-    """Cuts answers to as many tokens of the generator as the gold answer has, as PCRL did.
+    """Cuts answers to the gold answer's length in generator tokens, as PCRL did.
 
-    A tuned generator stops by itself; another one continues, which lowers its precision.
+    A tuned generator stops by itself, while others continue, which lowers their precision.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -89,10 +90,10 @@ class AnswerCut:
         self._encoder = TextEncoder(tokenizer)
 
     def __call__(self, answer: str, gold: str) -> int:
-        """Return the number of characters of the answer that lie in its first `len(gold)` tokens.
+        """Return the character length of the answer cut to the number of tokens in `gold`.
 
-        Both texts are tokenised without special tokens. Where a cut falls inside a character, the
-        character stays.
+        Both texts are tokenized without special tokens. If a cut falls inside a character, the
+        character is kept.
         """
         of_answer, of_gold = self._encoder.encodings([answer, gold])
         tokens = len(of_gold.ids)

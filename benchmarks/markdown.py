@@ -1,4 +1,4 @@
-"""Markdown tables that also read well in a terminal, and figures as text."""
+"""Markdown tables that are also readable in a terminal, and formatting of values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def align(table: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table of lines of cells, the headers first; a "|" in a cell is escaped."""
+    """Return a Markdown table of rows of cells, headers first, with "|" in cells escaped."""
     table = [[cell.replace("|", r"\|") for cell in line] for line in table]
     first, *others = (max(3, *map(len, column)) for column in zip(*table, strict=True))
     lines = [[line[0].ljust(first), *map(str.rjust, line[1:], others)] for line in table]
@@ -17,17 +17,17 @@ def align(table: Sequence[Sequence[str]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return the text with its lone surrogates, which no file can hold, as escapes."""
+    """Return the text with lone surrogates, which no file can store, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def finite(value: Any) -> Any:
-    """Return the value, or None in place of a number that is not finite."""
+    """Return the value, or None if it is a non-finite number."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cell(value: Any) -> str:
-    """Return one figure as text, "" if it was not measured; a pair is an interval.
+    """Return one value as text, "" if it was not measured; a pair is an interval.
 
     Example:
         >>> cell((0.25, 0.5)), cell(0.125), cell(12), cell(None)

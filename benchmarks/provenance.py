@@ -1,4 +1,4 @@
-"""Where results come from: code, libraries, machine, data."""
+"""Provenance of results: code, libraries, machine, and data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIBRARIES = (
 
 
 def git_state() -> dict[str, Any]:
-    """Return "commit" of this clone and whether files differ ("dirty"); None without a clone."""
+    """Return the "commit" of this clone and whether it is "dirty"; None without a clone."""
     commit = _git("rev-parse", "--verify", "HEAD")
     status = _git("status", "--porcelain")
     return {"commit": commit, "dirty": None if status is None else bool(status)}
@@ -35,7 +35,7 @@ def _git(*arguments: str) -> str | None:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return None  # no git, or no repository: provenance then says null
+        return None  # no git or no repository: null in the provenance
 
 
 def _version(library: str) -> str | None:
@@ -46,7 +46,7 @@ def _version(library: str) -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """Return what a measurement is made with: code, versions, hardware and its load."""
+    """Return the setup of a measurement: code, versions, hardware, and system load."""
     import torch
 
     load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
@@ -67,20 +67,20 @@ def machine() -> dict[str, Any]:
 
 
 def origin() -> dict[str, Any]:
-    """Return the time, under "started", and `machine()`."""
+    """Return `machine()` and the current time as "started"."""
     return {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), **machine()}
 
 
 def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
-    """Add what is known of a run to the folder's `provenance.json`: a resumed folder lists all.
+    """Add a run to the folder's `provenance.json`, which lists all runs of a resumed folder.
 
-    Warns on stderr where the run before may have used other code.
+    Warns on stderr if the previous run may have used different code.
     """
     file = folder.path / "provenance.json"
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"runs": []}
     here = origin()
     runs, code = stored["runs"], here["git"]
-    # Of two states with uncommitted changes nobody knows whether they are the same.
+    # Two states with uncommitted changes may differ.
     if runs and (code["dirty"] or runs[-1]["git"] != code):
         before, now = (
             f"commit {(git['commit'] or 'unknown')[:12]}"

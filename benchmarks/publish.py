@@ -1,4 +1,4 @@
-"""Results for version control: `make standings` and `make real-text` end with this."""
+"""Export of results for version control, the last step of `make standings` and `make real-text`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.records import RunFolder
 from benchmarks.report.data import learning
 from benchmarks.standings import publish
 
-# Figures alone: other files hold prompts, answers, or words and names of templates of them.
+# Figures only: other files contain prompts, answers, or words and template names from them.
 _FIGURES = """
     *-mini/training.json *-mini/evaluation.json scst-*/config.yaml scst-*/metrics.jsonl
     */leaderboard.md */details.md */summary.json */settings.json */provenance.json
@@ -28,23 +28,23 @@ def standings(out: Path, folders: list[Path], /) -> None:
     """Write result folders with their records and analyses into folders of the same names.
 
     Args:
-        out: Folder for all of them.
+        out: Parent folder of the output folders.
         folders: Result folders.
     """
     for folder in folders:
         target = publish(RunFolder(folder), out / folder.name).parent
         shutil.copytree(folder / "analyses", target / "analyses", dirs_exist_ok=True)
-        write_analysis(target, learning(folder))  # the trainings stay behind
+        write_analysis(target, learning(folder))  # training runs are not published
 
 
 @app.command
 def figures(results: Path, out: Path, /, names: dict[str, Path]) -> None:
-    """Write the figures of `make real-text`, without texts and without this machine's paths.
+    """Write the figures of `make real-text`, without texts or local paths.
 
     Args:
-        results: Folder of generators, trainings and result folders.
+        results: Folder of generators, training runs and result folders.
         out: Folder for the figures.
-        names: What to write for a path.
+        names: Replacement names of paths.
     """
     for file in sorted(file for pattern in _FIGURES for file in results.glob(pattern)):
         text = file.read_text(encoding="utf-8").replace(f"{results}/", "")

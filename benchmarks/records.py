@@ -1,16 +1,16 @@
-"""The result folder: a row per evaluated prompt, resumable, never mixed.
+"""Result folder: one row per evaluated prompt, resumable, never with mixed settings.
 
-    settings.json                       what was asked for; compared when a run is resumed
+    settings.json                       settings of the run; compared when a run is resumed
     records/<agent>/<split>-seed<k>.parquet   one part: a finished (agent, split, seed)
-    records.parquet                     all parts in one, in place of `records/`: published results
+    records.parquet                     all parts in one file instead of `records/`, if published
     training/<agent>-seed<k>/           trained agents, see `benchmarks.training`
     provenance.json  summary.json  leaderboard.md  details.md
-    answers.db                          the generator's answers to original prompts, all of them if
-                                        it is behind an API
-    analyses/                           their tables, pictures, and what they resume from
+    answers.db                          the generator's answers to original prompts, or all of its
+                                        answers if it is behind an API
+    analyses/                           tables, charts, and resumable state of analyses
 
-A part appears under its name only when it is complete, so that a run killed at any moment loses the
-part it was working on and nothing else. Tables need no model, so neither torch nor transformers.
+A part appears under its name only when it is complete, so a run killed at any moment only loses the
+part it was working on. Tables need no model and therefore neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from pcrl_gym.storage.atomic import write_file
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# What a run that was stopped before it wrote its settings may leave behind.
+# Files that a run stopped before writing its settings may leave behind.
 _BEFORE_SETTINGS = {"settings.json.tmp", "answers.db", "answers.db-wal", "answers.db-shm"}
-ALL_RECORDS = "records.parquet"  # published results, in place of `records/`
-# In an agent's entry in the settings: its end if the agent sees the generator's answers, and what
-# stands before the language model by which it ranks units.
+ALL_RECORDS = "records.parquet"  # published results, instead of `records/`
+# In an agent's entry in the settings: the suffix of agents that see the generator's answers, and
+# the text before the language model that ranks units.
 ORACLE, RANKS_BY = ", oracle", ", ranks by "
 
 
@@ -41,46 +41,47 @@ class Record:
     """One evaluated prompt.
 
     Attributes:
-        agent, split, seed: What was evaluated, and where.
-        prompt_id, source: Id of the prompt in the dataset, and its task family or origin.
-        prompt, compressed_prompt: The rendered prompt, and what was left of it.
-        dropped: Character ranges of `prompt` that were dropped, sorted, not touching.
+        agent, split, seed: The evaluated agent, the split, and the seed.
+        prompt_id, source: ID of the prompt in the dataset, and its task family or origin.
+        prompt, compressed_prompt: The rendered prompt before and after compression.
+        dropped: Dropped character ranges of `prompt`, sorted and not adjacent.
         output, compressed_output: The generator's answers to both prompts.
-        gold: Gold answer, "" where the dataset has none.
+        gold: Gold answer, "" if the dataset has none.
         reward: The suite's reward.
-        similarity: The suite's measure between the two whole answers, in [0, 1].
+        similarity: The suite's similarity measure of the two full answers, in [0, 1].
         compression_ratio: `1 - (n' - f) / (n - f)` in generator tokens.
         drop_rate: Dropped / droppable units, in [0, 1].
-        log_likelihood: Mean log-probability of `output` after `compressed_prompt`; None if not
-            asked for.
+        log_likelihood: Mean log-probability of `output` given `compressed_prompt`; None if not
+            requested.
         original_tokens, compressed_tokens, template_tokens: N, N' and F, generator tokens of
             `prompt`, of `compressed_prompt` and of the template's own text.
-        second_original_tokens, second_compressed_tokens, second_template_tokens: The same in the
-            suite's second tokenizer.
+        second_original_tokens, second_compressed_tokens, second_template_tokens: The same counts in
+            the suite's second tokenizer.
         gold_rouge_1, gold_rouge_2, gold_rouge_l: ROUGE F1 of `compressed_output` against `gold`, in
             [0, 1], 1 if they are equal; None without gold.
         gold_cut: Number of characters of `compressed_output` within the gold answer's length in
-            generator tokens; None without gold, or if the generator shows no tokenizer.
-        cut_rouge_1, cut_rouge_2, cut_rouge_l: The same of `compressed_output[:gold_cut]`; None
-            without cut.
+            generator tokens; None without gold, or if the generator exposes no tokenizer.
+        cut_rouge_1, cut_rouge_2, cut_rouge_l: The same for `compressed_output[:gold_cut]`; None
+            without a cut.
         requested_rate: Share of the droppable units that the agent was asked to drop; None for an
             agent that decides by itself.
-        compress_ms: Milliseconds the agent took, its batch's time by the batch's prompts.
-        likelihood_loss: How much less probable `output` is after `compressed_prompt` than after
-            `prompt`, in nats per token; None if not asked for.
-        gold_likelihood_loss: The same of `gold`; None without gold, too.
-        gold_score, original_gold_score: How right `compressed_output` and `output` are, in [0, 1],
+        compress_ms: Milliseconds of the agent per prompt, averaged over the batch.
+        likelihood_loss: Drop in log-probability of `output` from `prompt` to `compressed_prompt`,
+            in nats per token; None if not requested.
+        gold_likelihood_loss: The same for `gold`; also None without gold.
+        gold_score, original_gold_score: Correctness of `compressed_output` and `output`, in [0, 1],
             see `benchmarks.gold.gold_score`; None without gold.
         constraints: Constraints of an IFEval prompt that could be checked; None for other prompts.
         constraints_kept, original_constraints_kept: How many of them `compressed_output` and
-            `output` keep, see `benchmarks.ifeval`.
+            `output` satisfy, see `benchmarks.ifeval`.
         output_tokens, compressed_output_tokens: Generator tokens of both answers; None if the
-            generator shows no tokenizer.
-        rewritten: Of an agent that returns texts, 1 where this one is not what a keep mask leaves;
-            `dropped` is then what is nearest to it, see `episodes.matching`. None for other agents,
-            as for the next two.
-        leaked: 1 where it gives the answer away, see `scoring.leaks`; similarity and ratio are 0.
-        failed: 1 where the agent failed, and the original was sent.
+            generator exposes no tokenizer.
+        rewritten: For an agent that returns texts, 1 if the text cannot result from a keep mask;
+            `dropped` is then the nearest match, see `episodes.matching`. None for other agents, as
+            are the next two.
+        leaked: 1 if the text gives the answer away, see `scoring.leaks`; similarity and ratio are
+            0.
+        failed: 1 if the agent failed and the original was sent.
     """
 
     agent: str
@@ -114,7 +115,7 @@ class Record:
     cut_rouge_l: float | None
     requested_rate: float | None
     compress_ms: float
-    # Later than the first published records, which lack them.
+    # Added after the first published records, which lack them.
     likelihood_loss: float | None = None
     gold_likelihood_loss: float | None = None
     gold_score: float | None = None
@@ -133,10 +134,10 @@ _LATER = {one.name for one in fields(Record) if one.default is not MISSING}
 
 
 class RunFolder:
-    """A result folder that is open for reading and adding parts.
+    """Result folder open for reading and adding parts.
 
     Args:
-        path: Folder that holds `settings.json`; use `RunFolder.open` to make or resume one.
+        path: Folder that holds `settings.json`; use `RunFolder.open` to create or resume one.
 
     Raises:
         RunFolderError: If there is no readable `settings.json`.
@@ -148,10 +149,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path, settings: dict[str, Any]) -> RunFolder:
-        """Make the folder, or resume it where its settings match; its agents are joined.
+        """Create the folder, or resume it if its settings match, joining the agents.
 
         Args:
-            path: Folder to make or resume.
+            path: Folder to create or resume.
             settings: JSON object with the key "agents" (name -> specification).
 
         Raises:
@@ -168,31 +169,31 @@ class RunFolder:
         return cls(path)
 
     def part(self, agent: str, split: str, seed: int) -> Path:
-        """Return where the records of one (agent, split, seed) belong."""
+        """Return the path of the records of one (agent, split, seed)."""
         return self.path / "records" / agent / f"{split}-seed{seed}.parquet"
 
     def training(self, agent: str, seed: int) -> Path:
-        """Return where one seed of an agent is trained: the folder of a training run."""
+        """Return the training run folder of one seed of an agent."""
         return self.path / "training" / f"{agent}-seed{seed}"
 
     def parts(self) -> list[Path]:
-        """Return the files of finished parts, by name."""
+        """Return the files of finished parts, sorted by name."""
         return sorted((self.path / "records").glob("*/*.parquet"))
 
     @property
     def has_results(self) -> bool:
-        """Whether a part is finished."""
+        """Whether any part is finished."""
         return bool(self.parts()) or (self.path / ALL_RECORDS).is_file()
 
     @contextmanager
     def write_part(self, agent: str, split: str, seed: int) -> Iterator[Callable[[Record], None]]:
-        """Write one part: it exists once the block ends without an exception.
+        """Write one part, which exists once the block ends without an exception.
 
         Yields:
             A function that takes the next record.
 
         Raises:
-            ValueError: If a figure is missing or not finite.
+            ValueError: If a value is missing or not finite.
         """
         from benchmarks.parquet import schema_of, to_bytes, to_table
 
@@ -203,15 +204,15 @@ class RunFolder:
         write_file(part, to_bytes(to_table(records, schema_of(Record))))
 
     def frame(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> DataFrame:
-        """Return the records of some agents and splits, of all if none are given, as a frame.
+        """Return the records of the given agents and splits (by default all) as a data frame.
 
-        A column per attribute of `Record`. A missing figure is NaN, so `gold_cut` is a float;
-        `dropped` holds lists of pairs. Rows come by split (in the order of the settings), agent,
-        seed and prompt.
+        Each attribute of `Record` is a column. A missing value is NaN, so `gold_cut` is a float;
+        `dropped` holds lists of pairs. Rows are sorted by split (in the order of the settings),
+        agent, seed, and prompt.
 
         Raises:
             ValueError: If an agent or split has no results.
-            RunFolderError: If nothing has results yet, or a file is damaged; it is named.
+            RunFolderError: If there are no results yet, or a file, which is named, is damaged.
         """
         import pandas as pd
         import pyarrow as pa
@@ -239,21 +240,21 @@ class RunFolder:
         return rows.sort_values(["agent", "seed"]).sort_values(**by_split, ignore_index=True)
 
     def records(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Iterator[Record]:
-        """Return the rows of `frame` as records, with None for a missing figure."""
+        """Return the rows of `frame` as records, with None for missing values."""
         plain = self.frame(agents, splits).astype({"gold_cut": "Int64"}).astype(object)
         plain = plain.where(plain.notna(), None)
         plain["dropped"] = plain["dropped"].map(tuple)
         return (Record(*row) for row in plain.itertuples(index=False, name=None))
 
     def json_lines(self, agents: Sequence[str] = (), splits: Sequence[str] = ()) -> Iterator[str]:
-        """Return the records as JSON objects on a line each: ASCII, whatever the texts hold."""
+        """Return the records as JSON objects, one ASCII line each."""
         return (json.dumps(asdict(record)) for record in self.records(agents, splits))
 
 
 def choose(
     frame: DataFrame, path: Path, agents: Sequence[str], splits: Sequence[str] = ()
 ) -> DataFrame:
-    """Return the rows of some agents and splits; ValueError if one has no results in `path`."""
+    """Return the rows of some agents and splits; raise ValueError if one has no results."""
     for key, wanted in (("agent", agents), ("split", splits)):
         there = sorted(frame[key].unique())
         if missing := ", ".join(sorted(set(wanted) - set(there))):
@@ -265,17 +266,17 @@ def choose(
 
 
 def kept_text(prompt: str, dropped: Sequence[tuple[int, int]]) -> str:
-    """Return a prompt without the ranges that were dropped."""
+    """Return a prompt without its dropped ranges."""
     starts, ends = [0, *(end for _, end in dropped)], [*(start for start, _ in dropped), None]
     return "".join(prompt[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """Check that results of these settings may go into a folder, and return what it has.
+    """Check that results of these settings may go into a folder, and return its settings.
 
-    Every wanted setting must be the folder's, but agents may join as long as no name gets a second
-    meaning: else RunFolderError names each difference. Published results are refused. None if no
-    run got as far as its settings.
+    All wanted settings must match the folder's, else RunFolderError names each difference. New
+    agents may join if no name gets a second meaning. Folders of published results are rejected.
+    Returns None if no run has written its settings yet.
     """
     from agents.runs.config import differences
 

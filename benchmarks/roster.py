@@ -1,4 +1,4 @@
-"""The agents of one benchmark run: found, named, built, and how long they are trained."""
+"""Agents of a benchmark run: lookup, naming, construction, and training budgets."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from agents.runs.config import BudgetConfig
     from agents.runs.folder import TrainingFolder
 
-CHECKPOINT_EVERY = 5  # updates, the most that an interruption costs
+CHECKPOINT_EVERY = 5  # updates, the most that an interruption loses
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One agent that is to be evaluated."""
+    """One agent to evaluate."""
 
     name: str  # in the leaderboard
-    spec: str  # what was asked for, see `agents.make_agent`
+    spec: str  # as requested, see `agents.make_agent`
     cls: type[Agent]
-    # Whether its constructor takes `seed`. Others are evaluated once: copies of one run are no
-    # evidence. Oracles are, too: they are slow, and a ceiling needs no interval.
+    # Whether its constructor takes `seed`. Others are evaluated once, as copies of one run are no
+    # evidence. So are oracles, which are slow, and a ceiling needs no interval.
     seeded: bool
-    trainable: bool  # has `train`, `save` and `load`, and so is trained first
+    trainable: bool  # has `train`, `save` and `load`, so it is trained first
     oracle: bool  # sees the generator's answers
-    rate: float | None = None  # share of the droppable units to drop; None: as it decides
-    # What was trained elsewhere, by seed.
+    rate: float | None = None  # share of the droppable units to drop; None: agent decides
+    # Training runs from elsewhere, by seed.
     policies: Mapping[int, TrainingFolder] = field(default_factory=dict)
-    # The language model by which it ranks units, "" for the run's generator; None: it does not.
+    # Language model that ranks units, "" for the run's generator; None for agents without one.
     ranks_by: str | None = None
 
     @property
@@ -52,15 +52,15 @@ class Entry:
         return "rate" in inspect.signature(self.cls).parameters
 
     def at_rate(self, rate: float) -> Entry:
-        """Return the agent that drops a share of the units, under a name that says so."""
+        """Return the agent that drops a share of the units, with the rate in its name."""
         return dataclasses.replace(self, name=f"{self.name}-rate{rate:g}", rate=rate)
 
     def seeds(self, count: int) -> range:
-        """Return the seeds to evaluate: `count` of them, or one for an agent without chance."""
+        """Return the seeds to evaluate: `count` of them, or one for a deterministic agent."""
         return range(count if self.seeded else 1)
 
     def build(self, seed: int) -> Agent:
-        """Make an untrained agent."""
+        """Build an untrained agent."""
         return make_agent(self.spec, seed=seed, **self._options)
 
     def load(self, folder: Path) -> Agent:
@@ -76,8 +76,9 @@ class Entry:
 def find_agents(specs: Sequence[str]) -> list[Entry]:
     """Find agents and check that they can be built.
 
-    `specs` are names of `agents.AGENTS` or `module:Class`, also with settings: "random:rate=0.2" is
-    called "random-rate0.2". A class is named after its `name`, or else after itself.
+    `specs` are names in `agents.AGENTS` or `module:Class`, optionally with settings:
+    "random:rate=0.2" is named "random-rate0.2". A class is named by its `name` attribute, else by
+    its class name.
     """
     if not specs:
         raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class")
@@ -102,7 +103,7 @@ def _find(spec: str) -> Entry:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(f"An agent's name must consist of letters, digits and '._-', got {name!r}")
     try:
-        make_agent(spec, seed=0)  # settings are wrong now or never
+        make_agent(spec, seed=0)  # fails early if settings are wrong
     except TypeError as error:
         hint = f"{error}; give arguments as settings, or defaults"
         raise ValueError(f"Agent {spec}: its constructor must work as it is: {hint}") from error
@@ -119,7 +120,7 @@ def _find(spec: str) -> Entry:
 
 
 def _label(key: str, value: object) -> str:
-    """Return a setting in an agent's name; of a folder its last two parts, of a target its name."""
+    """Return a setting in an agent's name, e.g. the last two parts of a folder's path."""
     if key == "target":
         return str(value).rpartition(":")[2]
     text = f"{key}{value}" if not isinstance(value, str) else "-".join(Path(value).parts[-2:])
@@ -133,9 +134,10 @@ def training_budgets(
     *,
     quick: bool = False,
 ) -> dict[str, BudgetConfig]:
-    """Return what agents, classes by name, get per seed: of both budgets the first that is used up.
+    """Return the training budgets per seed of agents, which are given as classes by name.
 
-    Episodes are for all agents or by name; without a budget, those of `agents.base.optional`.
+    With both minutes and episodes, the first that is used up counts. Episodes apply to all agents
+    or are given by name. Without a budget, the episodes of `agents.base.optional` apply.
     """
     from agents.runs.config import BudgetConfig
 
@@ -144,7 +146,7 @@ def training_budgets(
         episodes = {name: optional(cls, key) for name, cls in agents.items()}
     elif quick:
         raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
-    if not isinstance(episodes, Mapping):  # "": a wrong number is one where nobody is trained, too
+    if not isinstance(episodes, Mapping):  # "": check the number even if no agent is trained
         episodes = dict.fromkeys(["", *agents], episodes)
     elif unknown := [name for name in episodes if name not in agents]:
         hint = did_you_mean(unknown[0], agents) if agents else "; it trains none"
@@ -163,6 +165,6 @@ def training_budgets(
 
 
 def parse_episodes(text: str) -> int | dict[str, int]:
-    """Read a number of episodes, or one by agent: "8000", "ppo=6144,scst=32000"."""
+    """Parse a number of episodes, or one per agent: "8000", "ppo=6144,scst=32000"."""
     given = parse_spec(f"episodes:{text}")[1] if "=" in text else text
     return check_value(given, int | dict[str, int], "episodes, like 8000 or ppo=6144,scst=32000")

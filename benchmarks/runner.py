@@ -1,4 +1,4 @@
-"""A benchmark run: data and generator loaded, agents trained and evaluated into a result folder."""
+"""Benchmark run: load data and generator, train and evaluate agents, write a result folder."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 class Benchmark:
     """Evaluates agents on a suite: build it, then `run` it or `do` its `jobs`.
 
-    Building one reads the data and checks all that needs no generator. Pickled, it is as it was
-    built: another process prepares it for itself.
+    Building it reads the data and checks everything that needs no generator. Pickling restores the
+    state after construction, and other processes prepare it for themselves.
 
     Args:
-        suite, entries: What is evaluated; `benchmarks.roster.find_agents` finds agents.
+        suite, entries: Suite and agents to evaluate; `benchmarks.roster.find_agents` finds agents.
         out: Result folder, new or with the same settings.
-        train_minutes, train_episodes, quick: Training per agent that learns and seed, see
+        train_minutes, train_episodes, quick: Training per trainable agent and seed, see
             `benchmarks.roster.training_budgets`.
-        shard: The part of the work that is done here, such as "3/8"; `benchmarks.cluster.merge`
-            joins the folders.
+        shard: Part of the work to do here, such as "3/8"; `benchmarks.cluster.merge` joins the
+            folders.
         device, batch_size: How the generator runs, see `pcrl_gym.envs.options.TaskOptions`.
-        generator: The generator the suite names, where that is an object or loaded already.
-        cache: File for the generator's answers; None: answers.db in the result folder.
+        generator: The suite's generator, if it is an object or already loaded.
+        cache: File for the generator's answers; None uses answers.db in the result folder.
 
     Raises:
         DatasetError: If a split cannot be read.
         RunFolderError: If the folder holds results of other settings, or something else, or another
-            folder lacks an agent that it is to have trained.
-        ValueError: If the reward is unknown, or an agent that learns has no budget, no training
-            split or one that is evaluated (for a frozen suite a single prompt is enough).
+            folder lacks an agent that it should have trained.
+        ValueError: If the reward is unknown, or a trainable agent has no budget, no training split,
+            or one that is evaluated (for a frozen suite, a single shared prompt is enough).
     """
 
     def __init__(
@@ -112,10 +112,10 @@ class Benchmark:
         return self.__dict__ | {"generator": self._given, "_tasks": {}, "_folder": None}
 
     def prepare(self, record: bool = True) -> RunFolder:
-        """Load the generator, build the episodes and open the result folder, unless that is done.
+        """Load the generator, build the episodes, and open the result folder, unless done already.
 
         Args:
-            record: Whether to add this run to the folder's provenance: once for all its processes.
+            record: Whether to add this run to the folder's provenance, once for all its processes.
 
         Raises:
             ValueError: If the generator cannot be loaded, or has no chat template for "chat".
@@ -145,7 +145,7 @@ class Benchmark:
             own = {"dataset": picked, "split": split, "columns": None, "reward": reward}
             self._tasks[split] = make_task(**(self.suite.task_options() | self._objects() | own))
         for entry in self.entries:
-            if entry.ranks_by is not None:  # a generator without such a model is refused now
+            if entry.ranks_by is not None:  # fails early for a generator without such a model
                 optional(entry.build(0), "attach")(next(iter(self._tasks.values())))
         folder = RunFolder.open(self.out, settings)
         if record:
@@ -164,7 +164,7 @@ class Benchmark:
         return folder
 
     def run(self) -> list[Row]:
-        """Evaluate what the folder does not hold yet, and write and return its leaderboard.
+        """Evaluate what the folder lacks, and write and return its leaderboard.
 
         Raises:
             AgentError, TrainingError, RunFolderError, GeneratorError: If a job fails, see `do`.
@@ -172,21 +172,21 @@ class Benchmark:
         folder = self.prepare()
         todo = [(job, splits) for job in self.jobs() if (splits := job.unfinished(folder))]
         total = sum(len(self._tasks[split].episodes) for _, splits in todo for split in splits)
-        # No smoothing: the time left is by the whole run, its training included.
+        # No smoothing: the time left is estimated from the whole run, including training.
         with progress_bar(total=total, unit="prompt", smoothing=0, disable=not todo) as bar:
             for job, _ in todo:
                 self.do(job, bar)
         return write_leaderboard(folder)
 
     def do(self, job: Job, bar: Any = None) -> None:
-        """Train the agent of a job if need be, and evaluate it on the splits that are unfinished.
+        """Train the agent of a job if needed, and evaluate it on the unfinished splits.
 
         `bar` is a progress bar over prompts.
 
         Raises:
             AgentError: If the agent returned no keep masks.
-            TrainingError: If the agent made no update in its training, or diverged.
-            RunFolderError: If a trained agent is gone, or no longer what was evaluated.
+            TrainingError: If training made no update, or diverged.
+            RunFolderError: If a trained agent is missing, or no longer the evaluated one.
             GeneratorError: If the generator failed.
         """
         folder, (entry, seed, _) = self.prepare(), job
@@ -194,7 +194,7 @@ class Benchmark:
         bar = progress_bar(disable=True) if bar is None else bar
         weights = self._weights(folder, job) if entry.trainable and splits else None
         for split in splits:
-            # A new agent for every part, so that a resumed run equals an unbroken one.
+            # A new agent for every part, so that a resumed run equals an uninterrupted one.
             agent = entry.build(seed) if weights is None else entry.load(weights)
             bar.set_description(f"{entry.name}, {split}, seed {seed}")
             part, second = (entry.name, split, seed), self.suite.second_tokenizer
@@ -204,11 +204,11 @@ class Benchmark:
                     bar.update()
 
     def train(self, job: Job) -> None:
-        """Train the agent of a job that learns, unless that is done, as `do` would."""
+        """Train the agent of a job as `do` would, unless done already."""
         self._weights(self.prepare(), job)
 
     def jobs(self) -> list[Job]:
-        """Return what this shard does."""
+        """Return the jobs of this shard."""
         return all_jobs(self.entries, self.suite)[self._share]
 
     def _weights(self, folder: RunFolder, job: Job) -> Path:
@@ -226,7 +226,7 @@ class Benchmark:
         return note_training(folder, entry.name, seed, training)
 
     def _settings(self) -> dict[str, Any]:
-        """Return what must be equal for results to share a folder, but for the generator."""
+        """Return the settings, except the generator's, that results in one folder must share."""
         rules = dataclasses.asdict(self.suite)
         del rules["tags"]
         return {
@@ -237,7 +237,7 @@ class Benchmark:
         }
 
     def _meaning(self, entry: Entry) -> str:
-        """Return what a name in the table stands for; if the agent learns, data and budget too."""
+        """Return the meaning of a name in the table, with data and budget of trained agents."""
         meaning = entry.spec
         if entry.trained_here:
             meaning += f", train {self.checksums['train']}, {self.budgets[entry.name]}"
@@ -251,8 +251,8 @@ class Benchmark:
         return meaning + ORACLE if entry.oracle else meaning
 
     def _objects(self) -> dict[str, Any]:
-        """Return what training and evaluation share, as arguments of `pcrl_gym.make_task`."""
+        """Return the shared arguments of `pcrl_gym.make_task` for training and evaluation."""
         assert self.generator is not None
-        # All agents and seeds meet the same original prompts.
+        # All agents and seeds share the same original prompts.
         cache = self.cache if self.generator.fingerprint else None
         return {"generator": self.generator, "tokenizer": self.suite.tokenizer, "cache": cache}

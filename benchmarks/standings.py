@@ -1,4 +1,4 @@
-"""Published results: one folder per suite with all records in one file, and joining them to others.
+"""Published results, one folder per suite with all records in one file, and joins with others.
 
 settings.json  provenance.json  summary.json  records.parquet
 """
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 PUBLISHED = Path(__file__).parent / "leaderboard"
-# Settings in which folders may differ that stand in one table: the tokenizer is that of evaluated
-# policies, and of the splits those count that all have.
+# Settings that may differ between folders in one table: the tokenizer depends on the evaluated
+# policies, and only splits that all folders have are compared.
 _OWN = {"agents", "seeds", "tokenizer", "splits", "checksums"}
 
 
 def publish(folder: RunFolder, to: str | Path) -> Path:
-    """Write the published form of a finished result folder, and return the file of the records.
+    """Write the published form of a finished result folder, and return the records file.
 
-    The rows stand by split, prompt, agent and seed, so that equal texts are neighbors, and without
-    `compressed_prompt` where that follows from `prompt` and `dropped`.
+    Rows are sorted by split, prompt, agent, and seed, so that equal texts are adjacent, and
+    `compressed_prompt` is omitted if it follows from `prompt` and `dropped`.
     """
     from benchmarks.parquet import schema_of, to_bytes, to_table
 
@@ -53,7 +53,7 @@ def publish(folder: RunFolder, to: str | Path) -> Path:
 
 
 def standings(settings: Mapping[str, Any]) -> RunFolder:
-    """Return the published results of the suite and version of a folder's settings."""
+    """Return the published results of the suite and version in a folder's settings."""
     folders = [RunFolder(file.parent) for file in sorted(PUBLISHED.glob(f"*/{ALL_RECORDS}"))]
     found = {f"{f.settings['suite']} v{f.settings['version']}": f for f in folders}
     wanted = f"{settings['suite']} v{settings['version']}"
@@ -66,16 +66,16 @@ def standings(settings: Mapping[str, Any]) -> RunFolder:
 def join(
     folder: RunFolder, others: Sequence[str | Path] = (), agents: Sequence[str] = ()
 ) -> tuple[DataFrame, dict[str, Any]]:
-    """Return the records of a folder together with those of others, and the settings of all.
+    """Return the records of a folder together with those of others, and the joint settings.
 
-    The others are folders of the same suite and prompts, or "standings"; the records are those of
-    the splits that all have. An agent whose name is taken by an earlier folder is called
-    `<agent> (<folder>)`, with the path as given if two folders have one name. Without `agents` all
-    are returned.
+    The others are folders of the same suite and prompts, or "standings". Records are limited to the
+    splits that all folders have. An agent whose name is taken by an earlier folder is renamed to
+    `<agent> (<folder>)`, with the path as given if two folders have the same name. Without
+    `agents`, all are returned.
 
     Raises:
-        RunFolderError: If a folder has no results, other settings, or no split in common.
-        ValueError: If there are no such standings, or no results of an agent.
+        RunFolderError: If a folder has no results, different settings, or no split in common.
+        ValueError: If the standings do not exist, or an agent has no results.
     """
     import pandas as pd
 

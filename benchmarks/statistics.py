@@ -1,6 +1,6 @@
-"""Figures of the leaderboard, and how sure they are: each defined once with formula and source.
+"""Statistics of the leaderboard and their uncertainty, each with its formula and source.
 
-The figures of one agent on one split form a grid, a line per seed and a column per prompt, because
+The values of one agent on one split form a grid, with a row per seed and a column per prompt, as
 every seed is evaluated on the same prompts. The measures follow Agarwal et al., "Deep Reinforcement
 Learning at the Edge of the Statistical Precipice" (2021), https://arxiv.org/abs/2108.13264.
 """
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
 _FEW = 10  # pairs or prompts below which a result gets a note
-_CELLS = 1_000_000  # resampled at once: 8 MB per array, whatever the number of prompts
-_DECIMALS = 12  # figures that agree in so many differ by rounding only
+_CELLS = 1_000_000  # resampled at once: 8 MB per array for any number of prompts
+_DECIMALS = 12  # values that agree to this many differ only by rounding
 
 
 class SignFlip(NamedTuple):
@@ -25,17 +25,17 @@ class SignFlip(NamedTuple):
 
     p_value: float  # two-sided, in (0, 1]
     exact: bool  # whether all signs were tried; else the p-value is a Monte Carlo estimate
-    n: int  # differences other than 0, which alone count
+    n: int  # number of nonzero differences, which alone count
 
 
 class Comparison(NamedTuple):
-    """Agent a against agent b on the same prompts, from `compare`."""
+    """Comparison of agent a with agent b on the same prompts, from `compare`."""
 
     difference: float  # mean of a minus mean of b
     interval: tuple[float, float]  # its 95 % interval
     probability_of_improvement: float  # of a over b, mean over the prompts, in [0, 1]
-    sign_flip: SignFlip  # of the prompt-wise differences; the seeds are taken as they are
-    note: str  # what is too small to be relied on; "" where nothing is
+    sign_flip: SignFlip  # of the prompt-wise differences, with the seeds fixed
+    note: str  # which samples are too small to be reliable, or ""
 
 
 def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRESHOLD) -> float:
@@ -49,11 +49,11 @@ def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRES
 
 
 def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | None:
-    """Return the share of the way from keeping every token to the best known result.
+    """Return the score of an agent, scaled so that keep-all is 0 and the best known result is 1.
 
-    Formula: `(agent - keep_all) / (ceiling - keep_all)` of mean figures on the same prompts; None
-    where the ceiling is not above keep-all. After the human-normalised score of Mnih et al. 2015,
-    https://doi.org/10.1038/nature14236, with keep-all in place of the random agent.
+    Formula: `(agent - keep_all) / (ceiling - keep_all)` of mean values on the same prompts; None if
+    the ceiling is not above keep-all. Follows the human-normalized score of Mnih et al. 2015,
+    https://doi.org/10.1038/nature14236, with keep-all instead of the random agent.
 
     Example:
         >>> normalised_score(0.5, 0.25, 0.75), normalised_score(0.5, 0.25, 0.25)
@@ -65,8 +65,8 @@ def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | N
 def interquartile_mean(values: npt.ArrayLike, axis: int | None = None) -> Any:
     """Return the mean of the middle half of all values, or of those along an axis.
 
-    Formula: with the n values sorted and `k = floor(n / 4)`, `sum(x[k : n - k]) / (n - 2 k)`; the
-    25 % trimmed mean of Agarwal et al., less moved by outliers than the mean.
+    Formula: with the n values sorted and `k = floor(n / 4)`, `sum(x[k : n - k]) / (n - 2 k)`. This
+    is the 25% trimmed mean of Agarwal et al., which is more robust to outliers than the mean.
 
     Example:
         >>> float(interquartile_mean([0.0, 1.0, 2.0, 100.0]))
@@ -83,20 +83,20 @@ def bootstrap_interval(
     replicates: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a statistic, over seeds and prompts.
+    """Return the 95% percentile bootstrap interval of a statistic over seeds and prompts.
 
-    Each replicate draws P prompts with replacement, the same for every seed and grid, and for each
-    grid S of its seeds, and takes the statistic of the drawn cells. It covers chance in training
-    and in the choice of prompts (the pigeonhole bootstrap of Owen 2007,
-    https://arxiv.org/abs/0712.1111). With one seed it is the ordinary bootstrap over prompts, with
-    two or three it is coarse, and it says nothing about other generators.
+    Each replicate draws P prompts with replacement, the same for every seed and grid, and S seeds
+    for each grid, and applies the statistic to the drawn cells. The interval covers randomness in
+    training and in the choice of prompts (the pigeonhole bootstrap of Owen 2007,
+    https://arxiv.org/abs/0712.1111). With one seed, it is the ordinary bootstrap over prompts; with
+    two or three, it is coarse. It does not cover other generators.
 
     Args:
-        *grids: A figure per seed and prompt, shape (seeds, prompts), finite; of more than one all
-            with the same prompts.
-        statistic: Takes for each grid its drawn cells, shape (resamples, cells), and `axis=1`.
+        *grids: A value per seed and prompt, shape (seeds, prompts), finite; several grids must have
+            the same prompts.
+        statistic: Takes the drawn cells of each grid, shape (resamples, cells), and `axis=1`.
         replicates: Number of resamples.
-        seed: Seed of the resampling, which uses a generator of its own.
+        seed: Seed of the resampling, which uses its own generator.
 
     Raises:
         ValueError: If a grid has another shape, is empty or not finite, the grids differ in their
@@ -126,11 +126,11 @@ def bootstrap_interval(
 
 
 def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Return how probably a run of x beats a run of y, as the mean over prompts.
+    """Return the probability that a run of x beats a run of y, as the mean over prompts.
 
     Formula: `(#{x_i > y_j} + #{x_i = y_j} / 2) / (n m)` over all pairs (i, j), which is the
-    Mann-Whitney U of x divided by n m. 0.5 means "no difference". `x` has the shape (n,) or
-    (n, prompts), `y` (m,) or (m, prompts).
+    Mann-Whitney U of x divided by n m. 0.5 means "no difference". `x` has shape (n,) or (n,
+    prompts), and `y` (m,) or (m, prompts).
 
     Example:
         >>> probability_of_improvement([1.0, 2.0], [0.0, 1.0])
@@ -146,16 +146,16 @@ def probability_of_improvement(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 
 def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: int = 0) -> SignFlip:
-    """Paired two-sided permutation test: is the mean difference 0?
+    """Test whether the mean difference is 0 by a paired two-sided permutation test.
 
-    If the two agents were equally good, each difference could as well have the other sign. With T
-    the sum of the n differences other than 0 and T* that with other signs:
+    If the two agents were equally good, each difference could just as well have the opposite sign.
+    With T the sum of the n nonzero differences and T* the sum with other signs:
 
-        `p = #{|T*| >= |T|} / 2^n`  over all signs, if these are at most `draws`
-        `p = (1 + #{|T*| >= |T|}) / (1 + draws)`  over random signs, for more
+        `p = #{|T*| >= |T|} / 2^n`  over all signs, if there are at most `draws`
+        `p = (1 + #{|T*| >= |T|}) / (1 + draws)`  over random signs otherwise
 
-    The smallest p-value that n differences can have is `2 / 2^n`. Sources: Fisher, "The Design of
-    Experiments" (1935), section 21; for the random signs Phipson and Smyth 2010,
+    The smallest possible p-value of n differences is `2 / 2^n`. Sources: Fisher, "The Design of
+    Experiments" (1935), section 21; for random signs, Phipson and Smyth 2010,
     https://arxiv.org/abs/1603.05766.
 
     Args:
@@ -178,13 +178,13 @@ def sign_flip_p_value(differences: npt.ArrayLike, *, draws: int = 9_999, seed: i
     rng = np.random.default_rng(seed)
 
     def distance(flipped: npt.NDArray[np.float64], axis: int = -1) -> Any:
-        # Sums that are equal on paper come out some units in the last place apart.
+        # Sums that are equal in theory may differ by some units in the last place.
         return np.abs(flipped.sum(axis=axis)).round(_DECIMALS)
 
     options: dict[str, Any] = {"alternative": "greater", "n_resamples": draws}
     if exact := 2**n <= draws:
         result = permutation_test((values,), distance, permutation_type="samples", **options)
-    else:  # a fifth of the time that the random signs of `permutation_test` take
+    else:  # takes a fifth of the time of `permutation_test` with random signs
         options["rvs"] = lambda size: values * rng.choice((-1.0, 1.0), size)
         options["batch"] = max(1, _CELLS // n)
         result = monte_carlo_test(values, statistic=distance, **options)
@@ -196,15 +196,15 @@ def compare(
 ) -> Comparison:
     """Compare two agents that were evaluated on the same prompts.
 
-    With a_p and b_p the means of prompt p over the seeds of each agent: the mean of `a_p - b_p`,
-    its `bootstrap_interval` (prompts drawn once for both agents), the mean over prompts of
-    `probability_of_improvement`, and `sign_flip_p_value` of the `a_p - b_p`. The interval covers
-    chance in training and in the choice of prompts; the test covers the prompts alone, so that it
-    may call "different" what two more seeds would turn round.
+    With a_p and b_p the means of prompt p over the seeds of each agent, the result holds the mean
+    of `a_p - b_p`, its `bootstrap_interval` (prompts drawn once for both agents), the mean over
+    prompts of `probability_of_improvement`, and `sign_flip_p_value` of the `a_p - b_p`. The
+    interval covers randomness in training and in the choice of prompts. The test only covers the
+    prompts, so it may find a difference that two more seeds would reverse.
 
     Args:
-        a_grid: Figures of agent a, shape (seeds, prompts), finite.
-        b_grid: Figures of agent b on the same prompts in the same order.
+        a_grid: Values of agent a, shape (seeds, prompts), finite.
+        b_grid: Values of agent b on the same prompts in the same order.
         replicates: Number of resamples.
         seed: Seed of resampling and random signs.
 
@@ -220,7 +220,7 @@ def compare(
 
     interval = bootstrap_interval(a, b, statistic=difference, replicates=replicates, seed=seed)
     of_prompts = a.mean(axis=0) - b.mean(axis=0)
-    # The mean of three figures that are equal may differ from them in the last place.
+    # The mean of three equal values may differ from them in the last place.
     rounding = 10.0**-_DECIMALS * max(np.abs(a).max(), np.abs(b).max())
     test = sign_flip_p_value(np.where(np.abs(of_prompts) > rounding, of_prompts, 0.0), seed=seed)
     seeds, prompts, least = min(len(a), len(b)), a.shape[1], min(1.0, 2.0 ** (1 - test.n))

@@ -1,7 +1,7 @@
-"""Frozen benchmark suites: what is evaluated, and under which rules.
+"""Frozen benchmark suites: data and rules of evaluation.
 
-Two leaderboard rows are comparable when they come from the same suite and version. Changing
-anything here means a new version.
+Two leaderboard rows are comparable if they come from the same suite and version. Changing anything
+here requires a new version.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from pcrl_gym.spec_strings import check_settings, format_spec, parse_spec
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Everything that decides a leaderboard row besides the agent.
+    """Everything that determines a leaderboard row besides the agent.
 
     Attributes:
         id: Name in the leaderboard and on the command line.
-        version: Raised by every change of any other field, or of the data behind it.
-        dataset: What `pcrl_gym.load_prompts` takes; None: given by whoever runs the suite.
-        splits: Splits that are evaluated, in the leaderboard's order.
-        generator: What `pcrl_gym.load_generator` takes; None: given by whoever runs the suite.
+        version: Incremented with every change of another field or of the underlying data.
+        dataset: Argument of `pcrl_gym.load_prompts`; None leaves it to the user.
+        splits: Splits to evaluate, in the leaderboard's order.
+        generator: Argument of `pcrl_gym.load_generator`; None leaves it to the user.
         dtype, reward, template, tokenizer, unit, max_units, max_new_tokens, max_prompt_tokens,
-            force_keep, keep_digits, columns: See `pcrl_gym.envs.options.TaskOptions`; dtype,
-            template and tokenizer are open where the generator is, columns where the dataset is.
+            force_keep, keep_digits, columns: See `pcrl_gym.envs.options.TaskOptions`. If the
+            generator is open, so are dtype, template and tokenizer; if the dataset is open, so is
+            columns.
         measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
-        likelihoods: Whether it is measured, where the generator can tell, how much less probable
-            the original and the gold answers become: two more passes per prompt.
+        likelihoods: Whether to measure the likelihood loss of the original and the gold answers, if
+            the generator supports it, in two more passes per prompt.
         limit: Prompts evaluated per split, spread evenly over it; None for all.
         seeds: Number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
-        second_tokenizer: What else tokens are counted with, see `benchmarks.evaluate`.
-        checksums: `prompts.datasets.dataset_checksum` of splits; data that differs is refused.
-        tags: What the suite is about, in a word each.
+        second_tokenizer: Second tokenizer for counting tokens, see `benchmarks.evaluate`.
+        checksums: `prompts.datasets.dataset_checksum` of splits; other data is rejected.
+        tags: Keywords of the suite.
 
     Raises:
-        ValueError: If a number is not positive, or there is no split or a split twice.
+        ValueError: If a number is not positive, or splits are missing or duplicated.
     """
 
     id: str
@@ -81,15 +82,15 @@ class Suite:
 
     @property
     def open(self) -> tuple[str, ...]:
-        """Fields that whoever runs the suite chooses."""
+        """Fields that are left to the user."""
         if self.generator:
             return ()
         return ("dataset", "columns", "generator", "dtype", "template", "tokenizer")
 
     def task_options(self) -> dict[str, Any]:
-        """Return what the suite fixes of its tasks, as arguments of `pcrl_gym.make_task`.
+        """Return the task options fixed by the suite, as arguments of `pcrl_gym.make_task`.
 
-        The reward is paid by the suite's measure.
+        The reward uses the suite's measure.
 
         Example:
             >>> SUITES["alpaca-plus"].task_options()["reward"]
@@ -120,7 +121,7 @@ _REAL = Suite(
     dataset=None,
     splits=("validation_seen", "validation_unseen"),
     generator=None,
-    # As the PCRL paper evaluates.
+    # As evaluated in the PCRL paper.
     measure="rouge_l",
     max_units=512,
     max_new_tokens=128,
@@ -140,7 +141,7 @@ _INSTRUCT = Suite(
     template="chat",
     max_units=256,
     likelihoods=True,
-    limit=100,  # a row takes two cores two minutes; all 1,153 prompts eight
+    limit=100,  # a row takes two minutes on two cores; all 1,153 prompts take eight
     seeds=3,
     checksums=INSTRUCT_CHECKSUMS,
     tags=("real", "causal", "chat"),
@@ -158,24 +159,24 @@ _FULL = (
     replace(_UNSEEN, id="prompts-chat"),
     replace(_UNSEEN, id="ifeval", max_new_tokens=256, tags=("real", "constraints")),
 )
-_FEW = {"instruct": 24}  # 64 prompts would take a laptop half an hour
+_FEW = {"instruct": 24}  # 64 prompts would take half an hour on a laptop
 _SMALL = [
     replace(s, id=f"{s.id}-ci", limit=_FEW.get(s.id, 64), seeds=2, tags=(*s.tags, "ci"))
     for s in _FULL
 ]
 SUITES: Final = {s.id: s for pair in zip(_FULL, _SMALL, strict=True) for s in pair}
-"""Every frozen suite by its id; each has a small variant whose id ends in "-ci"."""
+"""Frozen suites by ID; each has a small variant whose ID ends in "-ci"."""
 
 
 def suite_of(settings: Mapping[str, Any]) -> Suite:
-    """Return the suite that a result folder was made of, from its settings."""
+    """Return the suite of a result folder, from its settings."""
     names = {field.name for field in dataclasses.fields(Suite)} & settings.keys()
     taken = {name: settings[name] for name in names} | {"id": settings["suite"]}
     return Suite(**check_settings(taken, Suite, "settings"))
 
 
 def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
-    """Refuse data that is not what a frozen suite was made of."""
+    """Raise ValueError if data differs from that of a frozen suite."""
     for split, checksum in suite.checksums.items():
         if checksums.get(split, checksum) != checksum:
             raise ValueError(
@@ -188,10 +189,10 @@ def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
 def check_held_out(
     who: str, trained_on: Sequence[Prompt], evaluated: Mapping[str, Sequence[Prompt]], suite: Suite
 ) -> None:
-    """Refuse agents, called `who`, that train on what is evaluated.
+    """Raise ValueError if agents, named `who`, train on evaluated prompts.
 
-    A suite whose data is frozen may share no prompt at all. Other people's data may hold a few
-    prompts in two splits: a warning on stderr says so.
+    A suite with frozen data must not share any prompt. Other datasets may have a few prompts in two
+    splits, which gives a warning on stderr.
     """
     frozen = suite.id in SUITES and not SUITES[suite.id].open
     seen = {(prompt.instruction, prompt.input) for prompt in trained_on}

@@ -1,4 +1,4 @@
-"""Leaderboard rows from records, their columns, and three forms: JSON, Markdown, terminal."""
+"""Leaderboard rows from records, their columns, and output as JSON, Markdown, and text."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Row = dict[str, Any]
-"""One agent on one split: the figures of `COLUMNS`, None where not measured, "suite" (see
-`suite_title`), "split", "generator", "oracle" (the agent sees the generator's answers) and
+"""One agent on one split: the values of `COLUMNS` (None if not measured), "suite" (see
+`suite_title`), "split", "generator", "oracle" (whether the agent sees the generator's answers), and
 "ranks_by" (the language model by which it ranks units, else "")."""
 
-WIDTH = 100  # columns of a terminal that a table takes at most
-ORACLE_MARK = " *"  # no line starts with it: Markdown would take it for a list
+WIDTH = 100  # maximum terminal columns of a table
+ORACLE_MARK = " *"  # never at the start of a line, where Markdown would see a list
 ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
 _SHORT = {"normalised": "norm.", "similarity": "simil.", "survival": "surv.", "ms/prompt": "ms"}
 _NOT_RANKED = ("seeds", "n", "requested_rate", "drop_rate")
-# The less the better.
+# Lower is better.
 _LOW = (
     "compress_ms", "likelihood_loss", "gold_likelihood_loss", "expansion", "rewritten", "leaked",
     "failed",
 )  # fmt: skip
-# What a column is shown in place of on a terminal, which has no room for all.
+# Columns that a column replaces on a terminal, which has no room for all.
 _IN_PLACE_OF = {
     "likelihood_loss": ("similarity", "survival_rate"),
     "gold_quality": ("gold_rouge_l",),
@@ -55,11 +55,11 @@ _MEANS = """
     rewritten leaked failed
 """.split()
 TOLERANCE = FaithfulReward().tolerance
-"""Nats per token that an answer may lose to count as kept."""
+"""Maximum loss in nats per token for an answer to count as kept."""
 
 
 class Column(NamedTuple):
-    """A figure of the leaderboard."""
+    """Column of the leaderboard."""
 
     key: str  # of the leaderboard row
     title: str
@@ -108,19 +108,19 @@ COLUMNS = (
 
 
 def columns_of(table: Literal["main", "further"]) -> list[Column]:
-    """Return the columns of one of the two tables, the agent first."""
+    """Return the columns of one of the two tables, starting with the agent."""
     return [column for column in COLUMNS if column.shown in (table, "both")]
 
 
 def measured(rows: Sequence[Row], columns: Sequence[Column]) -> list[Column]:
-    """Return those of the columns that at least one leaderboard row has a figure for."""
+    """Return the columns for which at least one leaderboard row has a value."""
     return [c for c in columns if any(finite(row.get(c.key)) is not None for row in rows)]
 
 
 def make_rows(
     frame: DataFrame, settings: dict[str, Any], prices: Prices = DEFAULT_PRICES
 ) -> list[Row]:
-    """Return a row per agent and split of a `RunFolder.frame`, in each split the best first."""
+    """Return a row per agent and split of a `RunFolder.frame`, best first within each split."""
     answered_right = frame["compressed_output"].str.strip() == frame["gold"].str.strip()
     second = frame[[f"second_{tokens}" for tokens in TOKENS]].to_numpy()
     groups = frame.assign(
@@ -173,9 +173,9 @@ def _share(part: Series, whole: Series) -> float | None:
 
 
 def figure_grid(own: DataFrame) -> DataFrame:
-    """Return the rewards of one agent on one split: a line per seed, a column per prompt id."""
+    """Return the rewards of one agent on one split: a row per seed, a column per prompt ID."""
     grid = own.pivot_table("reward", "seed", "prompt_id", aggfunc="first")
-    if grid.size != len(own) or grid.isna().any(axis=None):  # a prompt twice, or not there
+    if grid.size != len(own) or grid.isna().any(axis=None):  # a duplicate or missing prompt
         agent, split = own[["agent", "split"]].iloc[0]
         raise RunFolderError(
             f"The seeds of agent {agent} on {split} hold different prompts, or one twice: evaluate "
@@ -185,13 +185,13 @@ def figure_grid(own: DataFrame) -> DataFrame:
 
 
 def suite_title(settings: dict[str, Any]) -> str:
-    """Return suite, version and limit: "micro v1, limit 64"."""
+    """Return suite, version, and limit, such as "micro v1, limit 64"."""
     title = f"{settings['suite']} v{settings['version']}"
     return title if settings["limit"] is None else f"{title}, limit {settings['limit']}"
 
 
 def notes(rows: Sequence[Row]) -> str:
-    """Return what a reader of a table must know about its agents, in sentences; may be empty."""
+    """Return sentences on the agents that readers of a table must know; may be empty."""
     sentences = [ORACLE_NOTE.strip()] if any(row["oracle"] for row in rows) else []
     sentences += [f"{r['agent']} ranks by {r['ranks_by']}." for r in rows if r["ranks_by"]]
     return " ".join(sentences)
@@ -202,7 +202,7 @@ def format_leaderboard(
 ) -> str:
     """Return tables in Markdown, one per split, with notes on its agents; see `measured`.
 
-    With `keys` of the rows, those columns alone.
+    With `keys`, only those columns are shown.
     """
     blocks = []
     for split, own in _by_split(rows):
@@ -226,7 +226,7 @@ def _cell(row: Row, key: str) -> str:
 
 
 def print_grid(heading: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print a table in at most 100 columns; cells of more than 16 characters are folded."""
+    """Print a table in at most 100 columns; cells longer than 16 characters are folded."""
     from rich.table import Table
     from rich.text import Text
 
@@ -252,8 +252,8 @@ def _terminal() -> Console:
 def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
     """Print the leaderboard in at most 100 columns, the best of each column in bold green.
 
-    The figures are those of `format_leaderboard`, without what no agent has a figure for; intervals
-    stand with their figures. Agents that see the generator's answers are never the best.
+    It shows the columns of `format_leaderboard` that have values, with intervals next to their
+    values. Agents that see the generator's answers are never marked as best.
     """
     console = _terminal()
     for split, own in _by_split(rows):
@@ -264,7 +264,7 @@ def print_table(rows: Sequence[Row], *, details: bool = False) -> None:
         for column in columns:
             left_out.update(_IN_PLACE_OF.get(column.key, ()))
         figures = [c for c in columns if c.kind == "figure" and c.key not in left_out]
-        # Further figures do not fit beside one another.
+        # The further columns do not fit side by side.
         size = 5 if details else len(figures)
         for start in range(0, len(figures), size):
             console.print(_terminal_table(own, figures[start : start + size]))
@@ -299,7 +299,7 @@ def _terminal_table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
 
 
 def write_leaderboard(folder: RunFolder) -> list[Row]:
-    """Write `summary.json`, `leaderboard.md` and `details.md` of the rows, and return these."""
+    """Write `summary.json`, `leaderboard.md`, and `details.md`, and return the rows."""
     rows = make_rows(folder.frame(), folder.settings) if folder.has_results else []
     write_file(folder.path / "summary.json", json.dumps(rows, indent=2, allow_nan=False) + "\n")
     write_file(folder.path / "leaderboard.md", format_leaderboard(rows))

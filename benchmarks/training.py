@@ -1,8 +1,8 @@
-"""The trained agents of a result folder: trained here or by `python -m agents train`, and noted.
+"""Trained agents of a result folder, trained here or by `python -m agents train`.
 
-`training/<agent>-seed<k>/` is the training, an `agents.runs.folder.TrainingFolder`. Beside it,
-`training/<agent>-seed<k>.json` notes what was evaluated: the path of the training, absolute or, of
-one of its own, relative to the result folder, and the SHA-256 of the weights.
+`training/<agent>-seed<k>/` is the training run, an `agents.runs.folder.TrainingFolder`. Next to it,
+`training/<agent>-seed<k>.json` records which weights were evaluated: the path of the training run
+(absolute, or relative to the result folder if inside it) and the SHA-256 of the weights.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def train(
     device: str,
     **objects: Any,
 ) -> None:
-    """Train an agent for a suite as `agents.runs.run.train` does, with objects of `load_material`.
+    """Train an agent for a suite with `agents.runs.run.train` and objects of `load_material`.
 
-    Nothing is evaluated on the way, so that no split that the benchmark evaluates chooses the
-    agent: what is evaluated is the last one.
+    There are no evaluations during training, so that no split of the benchmark selects the agent:
+    the last one is evaluated.
     """
     agent: Any = entry.build(seed)
     name, settings = parse_agent(entry.spec)
@@ -58,12 +58,12 @@ def train(
 
 
 def training_note(folder: RunFolder, agent: str, seed: int) -> Path:
-    """Return where it is noted which weights a folder evaluates; there once they are trained."""
+    """Return the path of the note on evaluated weights, which exists once they are trained."""
     return folder.path / "training" / f"{agent}-seed{seed}.json"
 
 
 def note_training(folder: RunFolder, agent: str, seed: int, training: TrainingFolder) -> Path:
-    """Note which weights are evaluated, unless that is done, and return their checked folder."""
+    """Record which weights are evaluated, unless recorded, and return their checked folder."""
     file = training_note(folder, agent, seed)
     if not file.exists():
         own = training.path == folder.training(agent, seed)
@@ -75,7 +75,7 @@ def note_training(folder: RunFolder, agent: str, seed: int, training: TrainingFo
 
 
 def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
-    """Return the training whose weights a folder evaluates, or refuse other weights."""
+    """Return the training run whose weights a folder evaluates; raise an error for others."""
     file = training_note(folder, agent, seed)
     if not file.is_file():
         raise RunFolderError(
@@ -93,7 +93,7 @@ def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
 
 
 def find_policies(runs: Sequence[str | Path]) -> list[TrainingFolder]:
-    """Return the folders of training runs; each must have stored an agent."""
+    """Return the folders of training runs, each of which must have stored an agent."""
     found = [TrainingFolder(Path(run).resolve()) for run in runs]  # workers may start elsewhere
     for policy in found:
         policy.stored_config(), policy.weights
@@ -103,9 +103,9 @@ def find_policies(runs: Sequence[str | Path]) -> list[TrainingFolder]:
 def with_policies(
     entries: Iterable[Entry], policies: Sequence[TrainingFolder], suite: Suite
 ) -> list[Entry]:
-    """Give agents what training runs trained.
+    """Assign the policies of training runs to agents.
 
-    Each policy's agent must be among the entries, with one policy of every seed of the suite.
+    The agent of each policy must be among the entries, with one policy per seed of the suite.
     """
     by_agent: dict[str, dict[int, TrainingFolder]] = defaultdict(dict)
     for policy in policies:
@@ -130,13 +130,13 @@ def with_policies(
 
 
 def from_run(entry: Entry, folder: RunFolder, seeds: int, label: str = "") -> Entry:
-    """Return an agent as another run trained it; `label` is added to its name."""
+    """Return an agent trained by another run, with `label` added to its name."""
     policies = {seed: noted_training(folder, entry.name, seed) for seed in entry.seeds(seeds)}
     return replace(entry, name=f"{entry.name}-{label}" if label else entry.name, policies=policies)
 
 
 def trained_on(policies: Iterable[TrainingFolder]) -> Iterator[tuple[str, list[Prompt]]]:
-    """Yield the prompts that policies were trained on, and the run; each dataset once."""
+    """Yield the run and training prompts of policies, each dataset once."""
     seen = []
     for policy in policies:
         task = policy.stored_config()["task"]
@@ -151,7 +151,7 @@ def trained_on(policies: Iterable[TrainingFolder]) -> Iterator[tuple[str, list[P
 
 
 def tokenizer_of(policies: Sequence[TrainingFolder], suite: Suite) -> str:
-    """Return the suite's tokenizer, or that of policies if it names none; all must be one."""
+    """Return the suite's tokenizer, or that of the policies if it has none; all must agree."""
     from pcrl_gym.episodes.tokenizers import load_tokenizer
 
     own = [policy.stored_config()["task"]["tokenizer"] for policy in policies]

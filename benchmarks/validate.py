@@ -1,4 +1,4 @@
-"""Checking a result folder that somebody hands in."""
+"""Validation of submitted result folders."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.template import Template
 
 _MAX_NAMED = 5
-_LOSS_TOLERANCE = 0.02  # nats per token, for bfloat16 and other machines
-# Not the seeds, of which there may be more, nor the tokenizer, which is that of evaluated policies.
+_LOSS_TOLERANCE = 0.02  # nats per token, to allow for bfloat16 and other machines
+# Without seeds, of which there may be more, and tokenizer, which depends on evaluated policies.
 _RULES = {one.name for one in fields(Suite)} - {"id", "seeds", "tokenizer", "checksums", "tags"}
 
 
 @dataclass
 class Report:
-    """What a check found."""
+    """Result of a check."""
 
     problems: list[str] = field(default_factory=list)  # none if the folder can be accepted
     notes: list[str] = field(default_factory=list)  # what was checked, and what could not be
 
     def add(self, problems: Iterable[str]) -> None:
-        """Add problems of a kind, the first ones in words and the others as a number."""
+        """Add problems of one kind; after the first few, only their number is reported."""
         found = list(problems)
         self.problems += found[:_MAX_NAMED]
         if len(found) > _MAX_NAMED:
             self.problems.append(f"and {len(found) - _MAX_NAMED} more of this kind")
 
     def text(self) -> str:
-        """Return the notes and problems, and the verdict as the last line."""
+        """Return the notes and problems, with the verdict as the last line."""
         verdict = f"{len(self.problems)} problem(s)." if self.problems else "The folder is valid."
         problems = [f"problem: {problem}" for problem in self.problems]
         return "\n".join([*self.notes, *problems, verdict]) + "\n"
@@ -62,16 +62,16 @@ class Report:
 def validate(
     folder: str | Path, *, device: str = "auto", seed: int = 0, share: float = 0.05
 ) -> Report:
-    """Check a result folder: suite, data, prompts, figures, summary, and a share of the answers.
+    """Check a result folder: suite, data, prompts, values, summary, and a share of the answers.
 
     Args:
         folder: Result folder.
-        device: Where the generator runs.
-        seed: Seed of the choice of records.
-        share: Share of the records that are answered again, in [0, 1].
+        device: Device of the generator.
+        seed: Seed for the choice of records.
+        share: Share of the records to answer again, in [0, 1].
 
     Returns:
-        What was found. Nothing is raised for a bad folder.
+        Report of the check. Invalid folders do not raise errors.
     """
     from benchmarks.evaluate import token_counter
     from pcrl_gym.generators.loading import load_generator
@@ -119,10 +119,10 @@ def validate(
 def wrong_figures(
     frame: DataFrame, reward: Any, measure: Measure, count_second: Callable[..., list[int]]
 ) -> DataFrame:
-    """Return which figures, a column each, do not follow from the texts and counts of a record."""
+    """Return which values, a column each, are inconsistent with a record's texts and counts."""
     import pandas
 
-    frame = frame[frame["leaked"].fillna(0) == 0]  # these say nothing about their answers
+    frame = frame[frame["leaked"].fillna(0) == 0]  # values of leaked records do not depend on the answers
     answers, gold, dropped = (frame[name] for name in ("compressed_output", "gold", "dropped"))
     terms = frame[list(RewardInputs.__annotations__)]
     expected: dict[str, Any] = {
@@ -150,7 +150,7 @@ def wrong_figures(
         list(map(ne, frame["compressed_prompt"], kept)), np.bool_
     )
     wrong["drop_rate"] = ~rate.between(0.0, 1.0) | ((rate == 0.0) != (dropped.str.len() == 0))
-    wrong["dropped"] = [  # unless the ends rise, and lie in the prompt
+    wrong["dropped"] = [  # unless the ends increase and lie in the prompt
         (np.diff([-1, *chain(*own), len(prompt) + 1]) < 1).any()
         for own, prompt in zip(dropped, frame["prompt"], strict=True)
     ]
@@ -162,14 +162,14 @@ def _is_summary(file: Path, rows: Sequence[Row]) -> bool:
 
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
-        boards = (  # in any order: by reward, rounding may swap two
+        boards = (  # in a fixed order, as rounding may swap rows sorted by reward
             pandas.DataFrame(board)
             .set_index(["split", "agent"])
             .sort_index()
-            .dropna(axis="columns", how="all")  # figures that came later than the file
+            .dropna(axis="columns", how="all")  # columns added later than the file
             for board in (stored, json.loads(json.dumps(rows)))
         )
-        # Rounding differs among machines.
+        # Rounding differs between machines.
         pandas.testing.assert_frame_equal(*boards, check_dtype=False, rtol=1e-9, atol=1e-12)
     except (OSError, ValueError, TypeError, KeyError, AssertionError):
         return False
@@ -203,7 +203,7 @@ def _check_suite(made: Suite, settings: dict[str, Any], report: Report) -> None:
 def _check_prompts(
     opened: RunFolder, suite: Suite, frame: DataFrame, template: Template | None, report: Report
 ) -> None:
-    try:  # which prompts the first run left out
+    try:  # prompts skipped by the first run
         text = (opened.path / "provenance.json").read_text(encoding="utf-8")
         by_split = json.loads(text)["runs"][0]["skipped_prompts"]
         skipped = {split: set(ids) for split, ids in by_split.items()}
@@ -236,7 +236,7 @@ def _check_prompts(
 
 
 def _template(settings: dict[str, Any]) -> Template | None:
-    """Return template of a folder; None for a chat template in a folder that does not hold it."""
+    """Return the template of a folder; None for a chat template that the folder lacks."""
     if "template_frame" in settings:
         return ChatTemplate.from_frame(settings["template_frame"], settings["template"])
     return make_template("alpaca") if settings["template"] == "alpaca" else None
@@ -245,7 +245,7 @@ def _template(settings: dict[str, Any]) -> Template | None:
 def _other_prompts(
     frame: DataFrame, known: dict[str, Prompt], template: Template | None
 ) -> Iterator[str]:
-    """Return the records with another prompt than the dataset, or with a protected unit dropped."""
+    """Yield problems of records whose prompt differs from the dataset or lost a protected unit."""
     rendered = {id: template.render(known[id]) for id in known} if template is not None else {}
     for record in frame[frame["prompt_id"].isin(list(known))].itertuples():
         prompt, original = known[record.prompt_id], rendered.get(record.prompt_id)
@@ -269,7 +269,7 @@ def _other_answers(
     records: Sequence[Any], generator: Generator, max_new_tokens: int, template: Template | None
 ) -> Iterator[str]:
     texts = list(dict.fromkeys(chain(*((r.prompt, r.compressed_prompt) for r in records))))
-    if isinstance(template, ChatTemplate):  # whose control tokens are control tokens
+    if isinstance(template, ChatTemplate):  # so that control tokens are encoded as such
         texts = [framed(text, template.frame) for text in texts]
     answers = dict(zip(texts, generator.generate(texts, max_new_tokens), strict=True))
     counts = dict(zip(texts, generator.count_tokens(texts), strict=True))

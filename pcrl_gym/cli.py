@@ -1,4 +1,4 @@
-"""Command line: `pcrl-gym compress` shortens prompts; `calibrate`, `audit` and `demo` check it."""
+"""Command line `pcrl-gym`, with the commands `compress`, `calibrate`, `audit`, and `demo`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: What follows `pcrl-gym`; None for the process's own.
+        arguments: Arguments after `pcrl-gym`. If None, those of the process.
 
     Returns:
-        Exit status: 0 done, also if the reader of the output closed it early; 1 a line of the
-        input cannot be read or compressed, the demo failed, or an audit found too many flips; 2
-        wrong use: arguments, missing files, unknown models, extras not installed; 130 interrupted.
+        Exit status: 0 on success, even if the reader of the output closed it early; 1 if a line of
+        the input cannot be read or compressed, the demo failed, or an audit found too many flips; 2
+        for wrong arguments, missing files, unknown models, or missing extras; 130 if interrupted.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    # A hyphen stands for the default file, and would be read as an option.
+    # A hyphen stands for the default file, and would be parsed as an option.
     kept = [word for before, word in pairwise(["", *words]) if word != "-" or before in _TEXTS]
     return run_app(app, kept)
 

@@ -1,13 +1,13 @@
-"""What the command lines `pcrl-gym`, `python -m agents` and `python -m benchmarks` share.
+"""Shared code of the command lines `pcrl-gym`, `python -m agents`, and `python -m benchmarks`.
 
-Commands are functions: parameters are arguments and options, docstrings the help. Their exit
-statuses follow one rule:
+Commands are functions: their parameters are the arguments and options, and their docstrings are the
+help. The exit statuses are:
 
 | status | meaning |
 |---|---|
-| 0 | done, also if the reader of the output closed it early |
-| 1 | a run failed: the generator, a training, a line of the input, the disk, a check |
-| 2 | wrong use: arguments, missing files, unknown names, unusable folders, extras not installed |
+| 0 | success, even if the reader of the output closed it early |
+| 1 | a run failed: the generator, a training run, a line of the input, the disk, or a check |
+| 2 | wrong use: arguments, missing files, unknown names, unusable folders, or missing extras |
 | 130 | interrupted by Ctrl-C |
 """
 
@@ -32,16 +32,16 @@ WRONG_USE = (
     ValueError, ImportError, FileNotFoundError, FileExistsError, NotADirectoryError,
     IsADirectoryError, PermissionError,
 )  # fmt: skip
-"""Errors of what the user asked for."""
+"""Errors caused by wrong use."""
 
 FAILURES = (*WRONG_USE, PcrlError, OSError)
-"""Errors that a user can do something about; anything else is a bug and keeps its traceback."""
+"""Errors that users can fix; anything else is a bug and keeps its traceback."""
 
 
 def make_app(name: str, about: str, example: str, flags: Mapping[str, str] | None = None) -> App:
     """Return a command line without commands, whose help ends with an example.
 
-    `flags` says what options are called whose parameters have other names: `{"splits": "split"}`.
+    `flags` maps parameters to options with different names: `{"splits": "split"}`.
     """
     return App(
         name=name,
@@ -51,7 +51,7 @@ def make_app(name: str, about: str, example: str, flags: Mapping[str, str] | Non
         version=f"pcrl_gym {__version__}",
         default_parameter=Parameter(
             consume_multiple=1,
-            allow_repeating=True,  # the last one counts, lists grow
+            allow_repeating=True,  # the last value wins; lists are extended
             negative=(),
             show_default=_shown,
             name_transform=lambda old: (flags or {}).get(old, default_name_transform(old)),
@@ -63,10 +63,10 @@ def make_app(name: str, about: str, example: str, flags: Mapping[str, str] | Non
 def add_commands(
     app: App, words: str, examples: Mapping[str, str], group: Group | None = None
 ) -> None:
-    """Add functions as commands, in this order; each is imported when it is needed.
+    """Add functions as commands, in the given order; each is imported only when needed.
 
-    They are import paths ("package.module:function"); the help of one ends with an example, of
-    `words`, its name, and what `examples` says.
+    The keys of `examples` are import paths ("package.module:function"). The help of each command
+    ends with an example made of `words`, the name of the command, and the value in `examples`.
     """
     for path, example in examples.items():
         name = command_name(path)
@@ -76,7 +76,7 @@ def add_commands(
 
 
 def command_name(path: str) -> str:
-    """Return the name of the command that a function becomes: its own, of `run` its module's.
+    """Return the command name of a function: its own name, or that of its module if it is `run`.
 
     Example:
         >>> command_name("agents.commands:train"), command_name("benchmarks.speed.on_gpu:run")
@@ -90,9 +90,9 @@ def command_name(path: str) -> str:
 def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
     """Run a command line on words, by default those of the process, and return its exit status.
 
-    A command returns nothing, its exit status, or what is printed: as `str` writes it, or on a
-    terminal as its method `show` does if it has one. Errors are one line on stderr, except for
-    bugs. Without a command, the help goes there.
+    A command returns nothing, its exit status, or a result to print: with its method `show` on a
+    terminal, if it has one, else with `str`. Errors are one line on stderr, except for bugs.
+    Without a command, the help is printed there.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -100,7 +100,7 @@ def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
         _, path, rest = app.parse_commands(asked)
         if path[-1].default_command is None:
             for name in path[-1]:
-                _ = path[-1][name]  # imported, as the list shows what the docstring begins with
+                _ = path[-1][name]  # imported, as the list shows the first line of the docstring
             if not rest and asked == words:
                 from rich.console import Console
 
@@ -128,7 +128,7 @@ def run_app(app: App, arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Decorate a command that continues where Ctrl-C ended it, so that its user learns this."""
+    """Decorate a resumable command, so that users learn on Ctrl-C how to continue it."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -136,14 +136,14 @@ def resumable() -> Iterator[None]:
 
 
 def message(error: BaseException) -> str:
-    """Return what a user reads of an error."""
+    """Return the message of an error for the user."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"  # without its number
+        return f"{error.strerror}: {error.filename}"  # without the error number
     return str(error)
 
 
 def split_list(word: str) -> list[str]:
-    """Return the names in a word of a command line: one with settings, or some between commas.
+    """Split a command-line word into names: one with settings, or several between commas.
 
     Example:
         >>> split_list("keep_all,stopwords"), split_list("random:rate=0.2,seed=1")
@@ -177,7 +177,7 @@ def _pairs(_: Any, tokens: Sequence[Token]) -> dict[str, str]:
 
 
 Names = Annotated[Sequence[str], Parameter(converter=_names)]
-"""Words with spaces between them or, where none has settings, commas."""
+"""Names separated by spaces or, if none has settings, by commas."""
 
 Pairs = Annotated[
     dict[str, str],
@@ -187,9 +187,9 @@ Pairs = Annotated[
 
 
 def flags_of(kind: type, docstring: str | None, without: Collection[str] = ()) -> Any:
-    """Return the fields of a dataclass as a typed dictionary of options: those that are given.
+    """Return a typed dictionary of the options that are given, from the fields of a dataclass.
 
-    The docstring describes them, as "Attributes:". Fields that the constructor does not take are
+    The docstring describes them under "Attributes:". Fields that the constructor does not take are
     left out.
     """
     hints = typing.get_type_hints(kind)
@@ -201,7 +201,7 @@ def flags_of(kind: type, docstring: str | None, without: Collection[str] = ()) -
 
 
 def _flag(name: str, hint: Any) -> Any:
-    if hint is bool:  # such a flag may stand in a file, and be taken back
+    if hint is bool:  # `--no-...` overrides a flag that is set in a file
         return Annotated[bool, Parameter(negative=f"--no-{name.replace('_', '-')}")]
     parts = typing.get_args(hint) or (hint,)
     return Pairs if any(typing.get_origin(part) is _MAPPING for part in parts) else hint
@@ -211,7 +211,7 @@ _MAPPING = typing.get_origin(Mapping[str, str])
 
 
 def _shown(default: Any) -> str | None:
-    """Return a default as the help shows it, None for one that is off or empty."""
+    """Return a default as shown in the help, or None if it is off or empty."""
     if isinstance(default, (list, tuple)):
         default = " ".join(map(str, default))
     return None if default is None or default is False or default == "" else str(default)
@@ -223,16 +223,16 @@ def _fail(text: str, status: int) -> int:
 
 
 def _reader_left() -> bool:
-    """Return whether stdout is a pipe that nobody reads; if so, nothing more is written to it."""
+    """Return whether stdout is a pipe without a reader; if so, discard further output."""
     try:
         stdout = sys.stdout.fileno()
     except (OSError, ValueError):
         return False  # an object in memory
     if hasattr(select, "poll"):  # not on Windows
         poll = select.poll()
-        poll.register(stdout, 0)  # errors are reported always
+        poll.register(stdout, 0)  # errors are always reported
         if not poll.poll(0):
             return False
-    # What is still in the buffer would raise again when the interpreter ends.
+    # Buffered output would raise again when the interpreter exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
     return True

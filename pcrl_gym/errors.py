@@ -1,4 +1,4 @@
-"""Exceptions of `pcrl_gym`; every one derives from `PcrlError`."""
+"""Exceptions of `pcrl_gym`, all derived from `PcrlError`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class PcrlError(Exception):
 
 
 class DatasetError(PcrlError, ValueError):
-    """A dataset cannot be read, or one of its rows breaks the schema."""
+    """A dataset cannot be read, or one of its rows violates the schema."""
 
 
 class PromptTooLongError(PcrlError, ValueError):
-    """A prompt does not fit into the context of the generator."""
+    """A prompt does not fit the generator's context."""
 
 
 class RunFolderError(PcrlError, ValueError):
-    """The folder of a training or a benchmark holds another run, is damaged or is in use."""
+    """The folder of a training or benchmark run holds another run, is damaged, or is in use."""
 
 
 class GeneratorError(PcrlError, RuntimeError):
@@ -27,11 +27,11 @@ class GeneratorError(PcrlError, RuntimeError):
 
     Args:
         *args: The message.
-        prompt: The text that it failed on, if it was a single one.
-        prompts: The texts that it failed on, if there were several.
+        prompt: The prompt text that failed, if there was only one.
+        prompts: The prompt texts that failed, if there were several.
 
     Attributes:
-        prompts: The texts that it failed on, as far as it knows.
+        prompts: The prompt texts that failed, as far as they are known.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class GeneratorError(PcrlError, RuntimeError):
 
     @property
     def prompt(self) -> str | None:
-        """The text that it failed on, if it was a single one."""
+        """The prompt text that failed, if there was only one."""
         return self.prompts[0] if len(self.prompts) == 1 else None
 
 
 class BudgetExceededError(GeneratorError):
-    """A generator has used the requests or tokens it was allowed; nothing more is sent."""
+    """A generator has used up its budget of requests or tokens; no more requests are sent."""
 
 
 class TrainingDivergedError(PcrlError, RuntimeError):
-    """A reward, loss or weight is no longer a finite number; nothing after it can be trusted."""
+    """A reward, loss, or weight is not finite; later results cannot be trusted."""
 
 
 class MissingExtraError(PcrlError, ImportError):
@@ -59,14 +59,14 @@ class MissingExtraError(PcrlError, ImportError):
 
 
 def excerpt(text: str, size: int = 60) -> str:
-    """Return a text, or as much of its beginning as an error message has room for."""
+    """Return a text, truncated to at most `size` characters for error messages."""
     return text if len(text) <= size else text[: size - 3] + "..."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: the similar ones, or else all.
+    """Return the end of a message about an unknown name: similar names, or else all known names.
 
-    Known names may be dotted; what follows the last dot is compared, too.
+    Known names may be dotted; the part after the last dot is also compared.
 
     >>> did_you_mean("generater", ["dataset", "generator"])
     '; did you mean generator?'

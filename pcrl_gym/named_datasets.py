@@ -1,4 +1,4 @@
-"""Datasets by name, path or id: micro and instruct, which come with the package, and others."""
+"""Datasets by name, path, or ID, including micro and instruct, which ship with the package."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def load_prompts(
 ) -> list[Prompt]:
     """Load the prompts of one split.
 
-    A row has an instruction and may have an input, an output (the gold answer), a source, a check
-    and an id, all strings, under the keys of any of these formats:
+    A row has an instruction and may have an input, an output (the gold answer), a source, a check,
+    and an ID, all strings, under the keys of any of these formats:
 
     | Format | Keys |
     |---|---|
@@ -31,44 +31,43 @@ def load_prompts(
     | ShareGPT | `conversations`: list of `from` and `value` |
     | IFEval | `prompt`, `instruction_id_list`, `kwargs`: constraints that can be checked |
 
-    Formats may be mixed as long as no two keys hold different texts for one thing. Other keys are
-    ignored, and a null is the same as an empty string. Of a conversation the first exchange is
-    read: the user's message is the instruction and the assistant's the output; with a system
-    message, that one is the instruction and the user's message its input. The id of a row without
-    one is `{file stem}:{row}`, the first row being 0.
+    Formats may be mixed as long as no two keys hold different texts for the same field. Other keys
+    are ignored, and null is treated as an empty string. Only the first exchange of a conversation
+    is used: the user's message is the instruction, and the assistant's message is the output. If
+    there is a system message, it is the instruction, and the user's message is the input. The
+    default ID of a row is `{file stem}:{row}`, counting rows from 0.
 
     Args:
         dataset: One of
 
-            * `"micro"` or `"instruct"`, which come with the package;
-            * `"alpaca_plus"`, downloaded once from its repository, or `"gpteacher"`, from the hub;
-            * the path of a `.json` file (a list of rows), `.jsonl` (a row per line), `.csv` (keys
-              in the first line, cells separated by commas, semicolons or tabs; Python 3.10 reads
-              no null characters) or `.parquet`. A file has no splits: it serves whichever is
-              asked for;
-            * a folder with a file per split, whose name without extension is the split or ends
-              with it: `train.jsonl`, `alpaca_plus_validation_seen.json`; or with its parts, as
-              on the hub: `train-00000-of-00002.parquet`. They may lie in its folder `data`;
-            * a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; one
-              without splits serves whichever is asked for;
-            * the id of a dataset on the Hugging Face hub;
-            * a sequence of `Prompt`, which serves whichever split is asked for.
+            * `"micro"` or `"instruct"`, which ship with the package;
+            * `"alpaca_plus"`, downloaded once from its repository, or `"gpteacher"`, from the Hub;
+            * the path of a `.json` file (a list of rows), `.jsonl` (one row per line), `.csv` (keys
+              in the first line, cells separated by commas, semicolons, or tabs; Python 3.10 cannot
+              read null characters), or `.parquet`. A file has no splits and is used for any split;
+            * a folder with one file per split, whose name without extension is the split or ends
+              with it (`train.jsonl`, `alpaca_plus_validation_seen.json`), or with its parts, as
+              on the Hub (`train-00000-of-00002.parquet`). They may be in a subfolder `data`;
+            * a folder written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`; without
+              splits, it is used for any split;
+            * the ID of a dataset on the Hugging Face Hub;
+            * a sequence of `Prompt`, which is used for any split.
         split: One of `SPLITS`.
-        columns: What to read further keys as, `instruction`, `input`, `output`, `source`, `check`,
-            `id`, `messages` or `conversations`: `{"task": "instruction"}`. The other keys that may
-            stand for one of these are then ignored. Not for prompts that are no rows: `"micro"`,
-            `"instruct"` and sequences.
+        columns: Maps further keys to `instruction`, `input`, `output`, `source`, `check`, `id`,
+            `messages`, or `conversations`, for example `{"task": "instruction"}`. Other keys for
+            the same field are then ignored. Not supported for datasets without rows: `"micro"`,
+            `"instruct"`, and sequences.
 
     Returns:
-        The prompts in the order of the dataset, at least one, with distinct ids.
+        The prompts in the order of the dataset, at least one, with distinct IDs.
 
     Raises:
-        ValueError: If the split is unknown, or columns are to be read as something else.
+        ValueError: If the split or a value of `columns` is unknown, or `columns` is not supported.
         DatasetError: If the dataset or the split cannot be found or read, is empty, or has a row
-            that breaks the schema or has an empty prompt; the message names file, row and key.
+            that violates the schema or an empty prompt; the message names file, row, and key.
 
     Warns:
-        UserWarning: If conversations have more turns than the first; it says how many.
+        UserWarning: If conversations have turns after the first exchange; it gives their number.
     """
     world = _world(dataset)
     if columns and (world or not isinstance(dataset, (str, os.PathLike))):
@@ -78,10 +77,10 @@ def load_prompts(
 
 
 def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return which of `SPLITS` a dataset has: a name, path or id as in `load_prompts`.
+    """Return which of `SPLITS` a dataset has, given its name, path, or ID as in `load_prompts`.
 
-    A single file serves every split with the same prompts, and so does a dataset that was saved to
-    disk without splits: it counts as "train" alone.
+    A single file or a dataset saved to disk without splits provides the same prompts for every
+    split, so it counts as "train" only.
 
     Raises:
         DatasetError: If there is no such dataset.
@@ -90,6 +89,6 @@ def dataset_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def _world(dataset: object) -> Callable[[str], list[Prompt]] | None:
-    """Return what makes the prompts of a split, if the dataset is one of the package's own."""
+    """Return the function that makes the prompts of a split, if the dataset is built in."""
     by_name = {"micro": micro_prompts, "instruct": instruct_prompts}
     return by_name.get(os.fspath(dataset)) if isinstance(dataset, (str, os.PathLike)) else None

@@ -1,4 +1,4 @@
-"""State of the whole process: settings changed for a while, and what a fork leaves behind."""
+"""Process-wide state: temporary changes of settings, and cleanup after a fork."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _held: dict[Hashable, tuple[int, Undo]] = {}
 
 @contextmanager
 def hold(key: Hashable, apply: Callable[[], Undo]) -> Iterator[None]:
-    """Change a setting that threads share for the time of a block.
+    """Change a setting that threads share for the duration of a block.
 
-    Where blocks of several threads overlap, the first one applies the change and the last one
-    undoes it, by what `apply` returned.
+    If blocks of several threads overlap, the first one calls `apply` and the last one undoes the
+    change by calling the function that `apply` returned.
     """
     with _lock:
         users, undo = _held.get(key) or (0, apply())
@@ -39,7 +39,7 @@ def hold(key: Hashable, apply: Callable[[], Undo]) -> Iterator[None]:
 
 def _single_thread() -> None:
     # The threads of torch's OpenMP pool do not survive a fork: with more than one, the next
-    # computation would wait for them for ever.
+    # computation would wait for them forever.
     set_num_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
     if set_num_threads is not None:
         set_num_threads(1)
@@ -47,7 +47,7 @@ def _single_thread() -> None:
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.RLock()  # another thread of the parent may have held it
+    _lock = threading.RLock()  # another thread of the parent may have held the old one
     for _, undo in _held.values():
         undo()
     _held.clear()

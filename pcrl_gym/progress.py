@@ -1,4 +1,4 @@
-"""Progress bars that are lines, now and then, where stderr is not a terminal."""
+"""Progress bars that print occasional lines if stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, TextIO
 from tqdm.auto import tqdm
 
 SECONDS = 60.0
-"""Least time between two lines of one bar in a log file."""
+"""Minimum seconds between two lines of a bar in a log file."""
 
 
 def progress_bar(**options: Any) -> Any:
-    """Return a `tqdm` bar of these options on stderr.
+    """Return a `tqdm` progress bar on stderr with the given options.
 
-    On a terminal and in a notebook it is tqdm's own. Elsewhere, such as in a log file and in one of
-    several processes, each state is a line: when the bar begins, when it gets another description,
-    at most every minute, and when it ends.
+    On a terminal or in a notebook it is a regular tqdm bar. Elsewhere, such as in a log file or a
+    child process, it prints a line when it starts, when its description changes, at most once a
+    minute, and when it ends.
     """
-    alone = multiprocessing.parent_process() is None  # else bars would overwrite each other
+    alone = multiprocessing.parent_process() is None  # otherwise bars would overwrite each other
     if alone and (sys.stderr.isatty() or "ipykernel" in sys.modules):
         return tqdm(**options)
     fixed = {"mininterval": SECONDS, "maxinterval": SECONDS, "miniters": 1, "position": 0}
@@ -27,7 +27,7 @@ def progress_bar(**options: Any) -> Any:
 
 
 class _Lines:
-    """Writes what tqdm draws over and over as lines of their own."""
+    """Writes each redraw of a tqdm bar on its own line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Names with settings, as `name:key=value,key=value`."""
+"""Names with settings, such as `name:key=value,key=value`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _PYTHON = {"True": True, "False": False, "None": None}
 
 
 def find_object(spec: str, what: str) -> Any:
-    """Return the object that `module:name` stands for, None if the module has none of the name.
+    """Return the object at `module:name`, or None if the module has no such attribute.
+
+    `what` describes the object in error messages.
 
     Raises:
-        ValueError: If there is no such module, or the form is another one; `what` it was to be
-            stands in the message.
+        ValueError: If there is no such module, or `spec` is not of the form `module:name`.
 
     Example:
         >>> find_object("json:dumps", "function")([])
@@ -33,7 +34,7 @@ def find_object(spec: str, what: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A module that exists but misses one of its own imports has to say so itself.
+        # If the module exists but one of its own imports is missing, let that error through.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise ValueError(
@@ -45,13 +46,13 @@ def find_object(spec: str, what: str) -> Any:
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """Split a name from its settings.
 
-    A value is JSON (`true`, `false`, `null`, a number, or something in quotes, brackets or braces;
-    Python's `True`, `False` and `None` do as well), and any other text up to the next comma is a
-    string. The name itself may hold colons.
+    A value is JSON (`true`, `false`, `null`, a number, or text in quotes, brackets, or braces;
+    Python's `True`, `False`, and `None` also work). Any other text up to the next comma is a
+    string. The name itself may contain colons.
 
     Raises:
-        ValueError: If a setting has no name or no value, or is there twice, or quotes or brackets
-            are not closed.
+        ValueError: If a setting has no name or no value or appears twice, or quotes or brackets are
+            not closed.
 
     Example:
         >>> parse_spec("chat:system=Be brief.,enable_thinking=false")
@@ -79,7 +80,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def format_spec(name: str, settings: Mapping[str, Any]) -> str:
-    """Write what `parse_spec` reads; the same settings are always written the same.
+    """Return the canonical string that `parse_spec` parses to the given name and settings.
 
     Raises:
         ValueError: If a value is not JSON.
@@ -100,9 +101,9 @@ def check_settings(
     owner: str,
     allowed: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return settings as the types that a function or the constructor of a class asks for.
+    """Convert settings to the parameter types of a function or class constructor.
 
-    Messages call it `owner`. Without names in `allowed`, all its parameters may be set.
+    Error messages call it `owner`. If `allowed` is empty, all its parameters may be set.
 
     Raises:
         ValueError: If a setting is unknown or has the wrong type.
@@ -111,7 +112,7 @@ def check_settings(
     is_class = isinstance(target, type) and not dataclasses.is_dataclass(target)
     try:
         hints = typing.get_type_hints(target.__init__ if is_class else target, include_extras=True)
-    except NameError:  # imported for type checkers alone
+    except NameError:  # imported only for type checkers
         hints = {}
     return {
         name: check_value(value, hints.get(name, Any), f"{owner}.{name}")
@@ -120,10 +121,10 @@ def check_settings(
 
 
 def check_fields(instance: Any, owner: str) -> None:
-    """Give the fields of a frozen dataclass the types that they ask for, in its `__post_init__`.
+    """Convert the fields of a frozen dataclass to their annotated types, in its `__post_init__`.
 
     Raises:
-        ValueError: If one has another type, or is out of the range that its annotation names.
+        ValueError: If a field has the wrong type or is outside the range of its annotation.
     """
     fields = {one.name: getattr(instance, one.name) for one in dataclasses.fields(instance)}
     for name, value in check_settings(fields, type(instance), owner).items():
@@ -133,10 +134,10 @@ def check_fields(instance: Any, owner: str) -> None:
 def check_names(
     names: Iterable[str], target: Callable[..., Any], owner: str, allowed: Sequence[str] = ()
 ) -> None:
-    """Check that a function or the constructor of a class has these parameters.
+    """Check that a function or class constructor has these parameters.
 
     Raises:
-        ValueError: If a name is unknown, and `target` takes no `**` parameter.
+        ValueError: If a name is unknown and `target` takes no `**` parameter.
     """
     parameters = inspect.signature(target).parameters.values()
     if not allowed and any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -149,16 +150,16 @@ def check_names(
 
 
 def check_value(value: Any, kind: Any, name: str) -> Any:
-    """Return a value as the type that a field asks for, as pydantic reads it.
+    """Convert a value to the type of a field, using pydantic.
 
     Args:
-        value: What JSON or YAML made of it. YAML takes `1e-4` for a string, so numbers may be
-            strings; true and false are no numbers, and numbers are finite.
-        kind: A type. A value for one that pydantic does not know is returned as it is.
-        name: What messages call the field.
+        value: A value parsed from JSON or YAML. YAML parses `1e-4` as a string, so numbers may be
+            strings. Booleans are not numbers, and numbers must be finite.
+        kind: The type. If pydantic does not support it, the value is returned unchanged.
+        name: Name of the field in error messages.
 
     Raises:
-        ValueError: If the value is no such thing; the message says what was expected.
+        ValueError: If the value cannot be converted; the message states the expected type.
 
     Example:
         >>> check_value("1e-4", float, "lr"), check_value([1, 2], tuple[int, ...], "sizes")
@@ -184,7 +185,7 @@ def check_value(value: Any, kind: Any, name: str) -> Any:
 
 
 def _value(text: str, spec: str) -> tuple[Any, str, str]:
-    """Read one value; returns it, the comma behind it and what follows."""
+    """Parse one value; return it, the comma after it, and the rest."""
     text = text.lstrip()
     if not text.startswith(_OPENING):
         bare, comma, rest = text.partition(",")
@@ -206,7 +207,7 @@ def _scalar(text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return text
-    # NaN and Infinity are not JSON, though the module reads them.
+    # NaN and Infinity are not JSON, although `json` parses them.
     return text if text.endswith(("NaN", "Infinity")) else value
 
 

@@ -1,4 +1,4 @@
-"""What a training run is asked to do."""
+"""Configuration of a training run."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pcrl_gym.spec_strings import check_fields
 
 SECTIONS = ("agent", "task", "run")
 
-# As in pydantic, which help texts need not wait for.
+# As in pydantic, whose import would delay help texts.
 PositiveInt = Annotated[int, Gt(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
 class TaskConfig(TaskOptions):
-    """What is learned: `pcrl_gym.envs.options.TaskOptions`, with names in place of objects.
+    """Training task: `pcrl_gym.envs.options.TaskOptions`, with names instead of objects.
 
-    Three things differ. There is no `max_steps`; `early_stopping` is on, in training alone, as
-    evaluations see whole answers; and `tokenizer` is the name of what is chosen: where it is null,
-    the generator's own. Whoever needs the name reads it here. Defaults of the other fields are
-    those of `TaskOptions`.
+    There are three differences: there is no `max_steps`; `early_stopping` is on, but only in
+    training, as evaluations use whole answers; and `tokenizer` holds the resolved name, which is
+    the generator's own tokenizer if null is given. Defaults of the other fields are those of
+    `TaskOptions`.
 
     Raises:
         ValueError: If an option is out of range or unknown; the message begins with "task".
@@ -54,21 +54,21 @@ class TaskConfig(TaskOptions):
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """How long a run lasts and what it stores on the way.
+    """Budget, checkpoints, evaluations, and loggers of a run.
 
     Attributes:
-        updates: Budget in updates. Of several budgets the first one that is used up ends the run.
+        updates: Budget in updates. With several budgets, the run ends when the first is used up.
         episodes: Budget in scored masks.
-        minutes: Budget in minutes of training; loading, evaluating and storing do not count.
-        checkpoint_every: Updates between checkpoints, the most that an interruption costs.
-        evaluate_every: Updates between evaluations; there is one at the end besides.
-        evaluate_split: Split to evaluate on; null: no evaluation, and no best agent.
-        evaluate_limit: Most prompts per evaluation, spread evenly over the split; null: all.
-        evaluate_max_new_tokens: Longest answer in evaluations; null: that of the task.
-        loggers: Where figures go: "jsonl" (always), "tensorboard", "wandb", "trackio".
+        minutes: Budget in minutes of training, excluding loading, evaluating, and saving.
+        checkpoint_every: Updates between checkpoints, the most that an interruption loses.
+        evaluate_every: Updates between evaluations; there is also one at the end.
+        evaluate_split: Split to evaluate on; null disables evaluations and the best agent.
+        evaluate_limit: Maximum prompts per evaluation, spread evenly over the split; null uses all.
+        evaluate_max_new_tokens: Maximum answer length in evaluations; null uses that of the task.
+        loggers: Destinations of metrics: "jsonl" (always), "tensorboard", "wandb", "trackio".
 
     Raises:
-        ValueError: If there is no budget, or a number or logger is not as described.
+        ValueError: If there is no budget, or a number or logger is invalid.
     """
 
     updates: PositiveInt | None = None
@@ -101,16 +101,16 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run."""
+    """Configuration of a whole run."""
 
     name: str  # of the agent, or `module:Class`
-    seed: int  # of all that is drawn
+    seed: int  # for all random draws
     agent: Any  # its settings: an instance of its `config_class`, or arguments by name
-    task: TaskConfig  # what is learned
-    run: BudgetConfig  # for how long, and what is stored
+    task: TaskConfig  # what to learn
+    run: BudgetConfig  # how long, and what to store
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the configuration with all defaults filled in, as a YAML file holds it."""
+        """Return the configuration with all defaults filled in, as in a YAML file."""
         sections = {name: _to_mapping(getattr(self, name)) for name in SECTIONS}
         return {"name": self.name, "seed": self.seed, **sections}
 
@@ -128,7 +128,7 @@ def differences(
 ) -> str:
     """Return the keys of two nested mappings whose values differ, one line each.
 
-    `where` says what stands behind the values of each.
+    `where` gives the text after the values of each mapping.
 
     Example:
         >>> differences({"agent": {"lr": 0.1}, "seed": 1}, {"agent": {"lr": 0.2}, "seed": 1})

@@ -1,4 +1,4 @@
-"""From YAML file, `--set` and seed to a checked configuration."""
+"""Builds a checked configuration from a YAML file, `--set`, and a seed."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def load_config(
     settings: Sequence[str] = (),
     seed: int | None = None,
 ) -> RunConfig:
-    """Read a configuration and check every key and value of it.
+    """Load a configuration and check all its keys and values.
 
     Args:
-        name: Name of the agent, or `module:Class`; with settings as in "scst:samples=4", these are
-            stronger than the file.
+        name: Name of the agent, or `module:Class`, optionally with settings as in
+            "scst:samples=4", which override the file.
         file: YAML file with the sections agent, task and run, or the name of one in
-            `agents/configs`; None: all defaults. Without a budget it is the agent's
+            `agents/configs`; None uses all defaults. The default budget is the agent's
             `default_episodes`, see `agents.base.optional`.
-        settings: `key=value` each, stronger than both. The key is dotted (`run.updates`), or
-            bare where only one section has it (`lr`); the value is YAML.
-        seed: Seed; None: the file's, else 0.
+        settings: `key=value` each, which override both. The key is dotted (`run.updates`), or bare
+            if only one section has it (`lr`); the value is YAML.
+        seed: Seed; None uses the file's, else 0.
 
     Raises:
-        ValueError: If the agent does not learn, the file cannot be read, or a key or value is
-            wrong; the message names the key and those that are like it.
+        ValueError: If the agent is not trainable, the file cannot be read, or a key or value is
+            invalid; the message names the key and similar ones.
     """
     name, own = parse_agent(name)
     cls = agent_class(name)
@@ -83,7 +83,7 @@ def load_config(
 
 
 def _find_config(file: str | Path) -> Path:
-    """Return the path of a YAML file, or of the one that has this name in `agents/configs`."""
+    """Return the path of a YAML file, given by path or by name in `agents/configs`."""
     for path in (Path(file), CONFIGS / f"{file}.yaml"):
         if path.is_file():
             return path
@@ -118,7 +118,7 @@ def _parse(text: str, place: str) -> Any:
 
 
 def _full_key(key: str, known: Sequence[str]) -> str:
-    """Return the dotted form of a key that may be bare, and is known."""
+    """Return the dotted form of a known key that may be bare."""
     found = [full for full in known if key in (full, full.partition(".")[2])]
     if len(found) > 1:
         raise ValueError(f"the key {key!r} may be {' or '.join(found)}: write one of these")

@@ -1,4 +1,4 @@
-"""The figures of a run over its updates: their file, and the learning curve as a picture."""
+"""Metrics of a run over its updates: the metrics file and the learning curve."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PANELS = {
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw reward, compression ratio, survived answers and entropy over scored masks.
 
-    Figures of training are shown per update, pale, and as the mean of each and those before it over
-    a twentieth of the run; those of evaluations as points.
+    Training metrics are shown per update (pale) and as a running mean over a twentieth of the run;
+    evaluation metrics are shown as points.
     """
     write_file(path, png(lambda figure: _panels(figure, rows), (9, 6)))
 
@@ -48,7 +48,7 @@ def _panels(figure: Figure, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Return the lines of a `metrics.jsonl`, but for a last one that is torn; none of no file."""
+    """Return the rows of a `metrics.jsonl` without an incomplete last one; empty if missing."""
     text = file.read_bytes() if file.is_file() else b""
     rows = []
     for number, line in enumerate(text.split(b"\n")[:-1], start=1):
@@ -62,7 +62,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
 
 def series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> pandas.Series:
-    """Return the values of one figure by episodes, where there are both."""
+    """Return the values of one metric by episodes, from rows that have both."""
     import pandas
 
     own = [row for row in rows if row["kind"] == kind and "episodes" in row]

@@ -1,4 +1,4 @@
-"""Pictures as PNG, by matplotlib, which is only loaded to draw."""
+"""PNG charts by matplotlib, which is only imported for drawing."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LABEL_PLACES = ((6, 0), (-6, 0), (6, 9), (6, -9), (-6, 9), (-6, -9), (6, 18), (
 
 
 def check_drawing() -> None:
-    """Refuse to continue if pictures cannot be drawn."""
+    """Raise `MissingExtraError` if charts cannot be drawn."""
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("drawing needs matplotlib: pip install -e '.[agents]'")
 
 
 def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options: Any) -> bytes:
-    """Return a PNG file of what `draw` draws into an empty figure, with its size in inches."""
+    """Return the PNG of an empty figure, sized in inches, after `draw` has drawn into it."""
     check_drawing()
     from matplotlib.figure import Figure
 
@@ -37,15 +37,15 @@ def png(draw: Callable[[Figure], None], figsize: tuple[float, float], **options:
 
 
 def line_style(place: int) -> dict[str, str]:
-    """Return color and marker of one of several lines in a chart."""
+    """Return the color and marker of one of several lines in a chart."""
     return {"color": f"C{place % 10}", "marker": "os^Dv*PX"[place % 8]}
 
 
 def label_points(axes: Axes, points: Mapping[str, tuple[float, float]], size: float = 8) -> None:
-    """Write names beside points, where they cover the fewest others; the highest point first."""
+    """Place names next to points with the fewest overlaps, starting at the highest point."""
     from matplotlib.transforms import Bbox
 
-    axes.figure.draw_without_rendering()  # places the axes, and so the points
+    axes.figure.draw_without_rendering()  # positions the axes and thus the points
     taken = [Bbox([at - 4, at + 4]) for at in map(axes.transData.transform, points.values())]
     for name, point in sorted(points.items(), key=lambda pair: -pair[1][1]):
         label = axes.annotate(name, point, (6, 0), textcoords="offset points", in_layout=False)

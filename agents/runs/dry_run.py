@@ -1,4 +1,4 @@
-"""What a training would be like: how fast rewards come, and how many of them pay."""
+"""Preview of a training run: how fast rewards are computed, and how many of them pay."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ RATES = (0.05, 0.1, 0.3)
 
 
 def dry_run(config: RunConfig) -> str:
-    """Score masks that drop units at random, as a training would begin with, and say what came.
+    """Score random masks like those at the start of training, and report the results.
 
     Args:
-        config: The training; nothing is written.
+        config: Configuration of the run; nothing is written.
 
     Returns:
-        A line per figure: rewards per second on this machine, with original answers known; the
-        share of rewards above the reward's penalty, or where they lie for rewards without one, at
-        each of `RATES`; the masks within the budget and how long they take; what an export needs.
+        One line per result: rewards per second on this machine, with original answers cached; the
+        share of rewards above the reward's penalty, or their range for rewards without one, at each
+        of `RATES`; the masks within the budget and how long they take; what an export needs.
 
     Raises:
         ValueError: If this cannot be trained or exported, see `agents.runs.run.train`.
@@ -71,7 +71,7 @@ def dry_run(config: RunConfig) -> str:
 
 
 def _duration(config: RunConfig, speed: float) -> str:
-    """Return how long the masks of a budget take, the policy's own work not counted."""
+    """Return how long the masks of a budget take, excluding the policy itself."""
     episodes, minutes = config.run.episodes, config.run.minutes
     if episodes is not None:
         return f"; {episodes} masks take at least {episodes / speed / 60:.1f} minutes"

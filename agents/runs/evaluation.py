@@ -1,4 +1,4 @@
-"""What an agent earns on the prompts of a task: the one loop that lets it act and scores it."""
+"""Evaluation of an agent on the prompts of a task: the only loop that runs and scores it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.scoring.scorer import Scores
 
-# Fixed, not an option: an agent may draw for a whole batch at once, so another size is another run.
+# Not an option: agents may draw for a whole batch at once, so the size affects the results.
 BATCH = 64
 
 
 class AgentError(PcrlError, RuntimeError):
-    """An agent returned something else than keep masks or texts."""
+    """An agent returned something other than keep masks or texts."""
 
 
 ScoredBatch = tuple["Sequence[Episode]", "Scores", float, list[bool] | None]
 
 
 def scored_batches(agent: Agent | Rewriter, task: Task) -> Iterator[ScoredBatch]:
-    """Let an agent, attached to the task, compress every prompt of it, in order, and score them.
+    """Attach an agent to a task, let it compress every prompt in order, and score the results.
 
-    Yields per batch its episodes, what they earned, the milliseconds that the agent alone took per
-    prompt, and of a `Rewriter` on which prompts it failed; their originals are sent.
+    Yields for each batch its episodes, their scores, the milliseconds per prompt of the agent
+    alone, and for a `Rewriter` the prompts on which it failed, whose originals are sent.
     """
     optional(agent, "attach")(task)
     for start in range(0, len(task.episodes), BATCH):
@@ -64,7 +64,7 @@ def _masks(agent: Agent, task: Task, batch: Sequence[Episode]) -> tuple[NDArray[
 
 
 def _rewritten(agent: Rewriter, batch: Sequence[Episode]) -> tuple[list[str], list[bool], float]:
-    """Return what is to be sent, where the agent failed, and the seconds it took."""
+    """Return the texts to send, where the agent failed, and the seconds it took."""
     texts = [episode.body_text for episode in batch]
     began = time.perf_counter()
     shorter = agent.rewrite(texts)
@@ -77,9 +77,9 @@ def _rewritten(agent: Rewriter, batch: Sequence[Episode]) -> tuple[list[str], li
 
 
 def mean_scores(agent: Agent, task: Task) -> dict[str, float]:
-    """Return the mean figures on the prompts of a task, for an agent that is still learning.
+    """Return the mean metrics on the prompts of a task, for an agent in training.
 
-    The random state of the process is left as it was.
+    The random state of the process is left unchanged.
     """
     from agents.seeding import isolated_random_state  # it needs torch
 

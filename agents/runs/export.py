@@ -1,4 +1,4 @@
-"""From a training run to a compressor, which needs no agent, environment or generator."""
+"""Export of a training run as a compressor without agent, environment, or generator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.template import Template
 
 SHIFT_PROMPTS = 500
-"""Training prompts, at least, on which the drop rate of an export is set, if there are as many."""
+"""Minimum training prompts used to set the drop rate of an export, if there are that many."""
 
 FIGURES = ("reward", "compression_ratio", "drop_rate", "similarity", "survived")
 
@@ -53,20 +53,20 @@ def export(
 ) -> Compressor:
     """Write the policy of a training run, "best" or "last", as a folder for `Compressor`.
 
-    With a `drop_rate`, calls that do not say how much is dropped drop that share of the training
-    prompts' units on average, of each prompt as many as the policy finds dispensable; without,
-    as many as the reward of the training made it drop. For `dtype`, `onnx` and `overwrite` see
-    `Compressor.save_pretrained`. The others are for the model card: rows of `results` (without any,
-    the evaluation of the run), `limits` of the policy, `license` as the hub names it, and
+    With a `drop_rate`, calls without a rate drop that share of the training prompts' units on
+    average, where the policy decides how many units of each prompt; otherwise they drop what the
+    policy learned from the reward. For `dtype`, `onnx` and `overwrite`, see
+    `Compressor.save_pretrained`. The other arguments are for the model card: rows of `results` (by
+    default the evaluation of the run), `limits` of the policy, `license` as named by the Hub, and
     `language` code of the prompts.
 
     Raises:
-        ValueError: If the drop rate is not in 0 to 1, or it needs training prompts that cannot be
-            read again.
+        ValueError: If the drop rate is not in 0 to 1, or the training prompts it needs can no
+            longer be read.
 
     Warns:
-        UserWarning: If the training prompts cannot be read again: the compressor then cannot say
-            texts of another kind (`Compression.in_domain` is None).
+        UserWarning: If the training prompts can no longer be read, so that the compressor cannot
+            detect out-of-domain texts (`Compression.in_domain` is None).
     """
     if drop_rate is not None:
         check_share("drop_rate", drop_rate)
@@ -119,7 +119,7 @@ def export(
 
 
 def check_exportable(env: VectorEnv) -> None:
-    """Check before a training whether what it trains can become a compressor.
+    """Check before training whether the trained policy can become a compressor.
 
     An environment without episodes (another game) is not checked.
     """
@@ -139,7 +139,7 @@ def check_exportable(env: VectorEnv) -> None:
 def _set_drop_rate(
     compressor: Compressor, network: KeepNetwork, prompts: Sequence[Prompt], drop_rate: float
 ) -> None:
-    """Shift all keep logits so that this share of the units has none above 0."""
+    """Shift all keep logits so that this share of the units has logits not above 0."""
     chosen = prompts[:: max(1, len(prompts) // SHIFT_PROMPTS)]
     texts = {"instruction": [p.instruction for p in chosen], "input": [p.input for p in chosen]}
     done = compressor(**texts)
@@ -150,7 +150,7 @@ def _set_drop_rate(
 
 
 def _training_prompts(task: Mapping[str, Any], *, needed: bool) -> list[Prompt]:
-    """Return the training prompts; none if they cannot be read again and are not needed."""
+    """Return the training prompts; empty if they cannot be read and are not needed."""
     try:
         return load_prompts(task["dataset"], task["split"], task.get("columns"))
     except (ValueError, OSError, ImportError) as error:
@@ -174,7 +174,7 @@ def _max_tokens_per_word(prompts: Sequence[Prompt], tokenizer: str) -> float | N
 
 
 def _template(run: TrainingFolder, task: Mapping[str, Any]) -> Template:
-    """Return the template that a run was trained in: a chat template as it was rendered then."""
+    """Return the template of a run; a chat template is as rendered during training."""
     frame = run.identity().get("template_frame")
     if frame is None:
         return make_template(task["template"])
@@ -184,7 +184,7 @@ def _template(run: TrainingFolder, task: Mapping[str, Any]) -> Template:
 def _evaluation(
     run: TrainingFolder, which: str, asked: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], ...]:
-    """Return evaluation of the stored agent, as a row; none if it was not evaluated as it is."""
+    """Return the evaluation of the stored agent as a row; empty if it was never evaluated."""
     figures = run.progress(which)
     if which != "best":
         rows = [row for row in run.rows() if row["kind"] == "evaluation"]

@@ -1,16 +1,16 @@
-"""The folder of a training run.
+"""Folder of a training run.
 
-    config.yaml           what was asked for, defaults and the policy's tokenizer filled in;
+    config.yaml           the configuration, with defaults and the policy's tokenizer filled in;
                           compared when the run is resumed, see `_FREE`
-    identity.json         checksum of the prompts, name and fingerprint of the generator and the
-                          text that a chat template writes around a prompt, compared too
+    identity.json         checksum of the prompts, name and fingerprint of the generator, and the
+                          text that a chat template puts around a prompt; also compared
     metrics.jsonl         a line per update and per evaluation
-    last/                 the newest checkpoint: the agent as `save` wrote it, progress.json, and
-                          training.safetensors, what the training resumes from
+    last/                 the latest checkpoint: the agent as written by `save`, progress.json, and
+                          training.safetensors, from which training resumes
     best/                 the agent with the best evaluation so far, and evaluation.json
     learning_curve.png    tensorboard/
 
-`last` and `best` are replaced as a whole, so that a run killed at any moment leaves a checkpoint.
+`last` and `best` are replaced atomically, so a run killed at any moment leaves a checkpoint.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from pcrl_gym.storage.atomic import recover_folder, replace_folder, write_file
 Row = dict[str, Any]
 _TRAINING, _PROGRESS, _EVALUATION = "training.safetensors", "progress.json", "evaluation.json"
 
-# What a run that ended before its first update may leave behind: nothing to be kept.
+# Files that a run ended before its first update may leave behind; none is worth keeping.
 _BEFORE_UPDATES = {
     "lock", "config.yaml", "config.yaml.tmp", "identity.json", "identity.json.tmp",
 }  # fmt: skip
 
-# By section what does not decide a run, and so may change when it is resumed.
+# By section, settings that do not affect results and may change when a run is resumed.
 _FREE = {"task": ("device", "batch_size", "cache"), "run": ("loggers",)}
 
 
 class TrainingFolder:
-    """The folder of a run at a path; `TrainingFolder.open` makes or resumes one."""
+    """Folder of a run at a path; `TrainingFolder.open` creates or resumes one."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -65,9 +65,9 @@ class TrainingFolder:
     def open(
         cls, path: str | Path, config: RunConfig, identity: Mapping[str, Any]
     ) -> Iterator[TrainingFolder]:
-        """Make the folder, or resume it where configuration and identity match.
+        """Create the folder, or resume it if configuration and identity match.
 
-        Nobody else can open it until the block ends, or the process does, however it ends.
+        The folder is locked until the block ends, or the process, however it ends.
         """
         folder = cls(path)
         check_folder(path, config)
@@ -88,7 +88,7 @@ class TrainingFolder:
                     f"{path} was begun with other prompts or another generator of the same name:\n"
                     f"{changed}\nPut them back, or give another folder"
                 )
-            # Configuration first: only with it a folder counts as a run.
+            # Configuration first, as a folder only counts as a run with it.
             text = yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True)
             write_file(folder.path / "config.yaml", text)
             write_file(folder.path / "identity.json", json.dumps(identity, indent=2) + "\n")
@@ -97,7 +97,7 @@ class TrainingFolder:
             yield folder
 
     def stored_config(self) -> dict[str, Any]:
-        """Return what was asked for, with keys as in `RunConfig.to_mapping`."""
+        """Return the configuration, with keys as in `RunConfig.to_mapping`."""
         file = self.path / "config.yaml"
         if not file.is_file():
             raise RunFolderError(f"{self.path} holds no run: there is no config.yaml")
@@ -112,7 +112,7 @@ class TrainingFolder:
         return own
 
     def identity(self) -> dict[str, Any]:
-        """Return what `Material.identity` was in the run; empty if nothing of it is stored."""
+        """Return the `Material.identity` of the run; empty if none is stored."""
         file = self.path / "identity.json"
         try:
             return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
@@ -120,21 +120,21 @@ class TrainingFolder:
             raise RunFolderError(f"{file} is damaged: {error}") from error
 
     def progress(self, which: str) -> dict[str, float]:
-        """Return how long the agent "best" or "last" had learned, and of "best" what it earned."""
+        """Return the training progress of "best" or "last", with the evaluation of "best"."""
         place = self.path / which
         file = next(place / name for name in (_PROGRESS, _EVALUATION) if (place / name).exists())
         return dict(json.loads(file.read_text(encoding="utf-8")))
 
     @property
     def weights(self) -> Path:
-        """Folder of the trained agent: the best, or the last one of a run without evaluations."""
+        """Folder of the trained agent: the best one, or the last one without evaluations."""
         for place in (self.best, self.last):
             if place.is_dir():
                 return place
         raise RunFolderError(f"{self.path} has stored no agent yet; train it for longer")
 
     def digest(self) -> str:
-        """Return the SHA-256, in hexadecimal, of the files that the agent wrote into `weights`."""
+        """Return the hexadecimal SHA-256 of the files that the agent wrote into `weights`."""
         digest = hashlib.sha256()
         for file in sorted(self.weights.rglob("*")):
             if file.is_file() and file.name not in (_TRAINING, _PROGRESS, _EVALUATION):
@@ -145,9 +145,9 @@ class TrainingFolder:
     def save_last(
         self, agent: Any, progress: Mapping[str, float], state: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Store an agent in place of `last`, or leave that as it was if it cannot be written.
+        """Replace `last` by an agent, or leave it unchanged if the agent cannot be written.
 
-        `progress` is that of the budget, `state` what the training resumes from: `Learner.state()`.
+        `progress` is that of the budget, and `state` is the `Learner.state()` to resume from.
         """
         with _as_os_errors(), replace_folder(self.last) as fresh:
             agent.save(fresh)
@@ -158,7 +158,7 @@ class TrainingFolder:
             write_file(fresh / _PROGRESS, json.dumps(progress) + "\n")
 
     def load_checkpoint(self, learner: Learner, budget: Budget) -> None:
-        """Continue from `last`, or begin anew if there is none."""
+        """Resume from `last`, or start from scratch if there is none."""
         if not self.last.is_dir():
             return
         try:
@@ -173,7 +173,7 @@ class TrainingFolder:
             ) from error
 
     def save_best(self, agent: Any, figures: Figures) -> bool:
-        """Store the agent in place of `best` if its evaluation earned more, and return whether."""
+        """Replace `best` by the agent if its evaluation reward is higher; return whether it is."""
         file = self.best / _EVALUATION
         if file.is_file() and figures["reward"] <= self.progress("best")["reward"]:
             return False
@@ -183,11 +183,11 @@ class TrainingFolder:
         return True
 
     def rows(self) -> list[Row]:
-        """Return the lines of `metrics.jsonl`, see `agents.runs.curve.read_rows`."""
+        """Return the rows of `metrics.jsonl`, see `agents.runs.curve.read_rows`."""
         return read_rows(self.metrics)
 
     def forget_rows_after(self, updates: int) -> list[Row]:
-        """Drop the lines of updates that a resumed run does again, and return the others."""
+        """Drop the rows of updates that a resumed run repeats, and return the others."""
         kept = [row for row in self.rows() if row["updates"] <= updates]
         if self.metrics.exists():
             write_file(self.metrics, "".join(map(row_to_line, kept)))
@@ -195,7 +195,7 @@ class TrainingFolder:
 
 
 def check_folder(path: str | Path, config: RunConfig) -> None:
-    """Refuse a folder with something else than this run; what does not decide it may differ."""
+    """Raise `RunFolderError` if a folder holds anything but this run; `_FREE` may differ."""
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the run")
@@ -213,14 +213,14 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
 
 
 def row_to_line(row: Mapping[str, Any]) -> str:
-    """Return one line of `metrics.jsonl`; JSON has no NaN, so what is not finite is null."""
+    """Return one line of `metrics.jsonl`; non-finite values are null, as JSON has no NaN."""
     finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
     return json.dumps(dict.fromkeys(row) | finite) + "\n"
 
 
 @contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """Say in one way that something cannot be written; safetensors has an error of its own."""
+    """Convert safetensors errors to `OSError`, so that all write errors are alike."""
     try:
         yield
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""Where the figures of a run go besides the progress bar."""
+"""Loggers for the metrics of a run, in addition to the progress bar."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _INSTALL = {
 _PROJECT = "pcrl_gym"
 
 Log = Callable[[Row], None]
-"""Takes one row: `kind` ("update" or "evaluation"), `updates`, and figures."""
+"""Takes one row: `kind` ("update" or "evaluation"), `updates`, and metrics."""
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Refuse loggers whose libraries are not installed."""
+    """Raise `MissingExtraError` for loggers whose libraries are not installed."""
     for name in names:
         if name in _INSTALL and importlib.util.find_spec(name) is None:
             raise MissingExtraError(
@@ -35,10 +35,10 @@ def check_loggers(names: Sequence[str]) -> None:
 
 @contextmanager
 def open_loggers(folder: TrainingFolder, config: RunConfig, updates: int) -> Iterator[Log]:
-    """Open the loggers that a configuration asks for, and `metrics.jsonl` in any case.
+    """Open the configured loggers, and always `metrics.jsonl`.
 
-    After `updates` updates: TensorBoard hides later ones that an interrupted run wrote. Yields what
-    takes rows for all of them; a row survives the process.
+    TensorBoard hides updates after `updates` that an interrupted run wrote. Yields a function that
+    sends a row to all loggers; a written row survives the process.
     """
     with ExitStack() as stack:
         logs = [_json_lines(folder, stack)]
@@ -81,7 +81,7 @@ def _tensorboard(folder: TrainingFolder, updates: int, stack: ExitStack) -> Log:
 
 
 def _tracker(name: str, folder: TrainingFolder, config: RunConfig, stack: ExitStack) -> Log:
-    """Log to wandb, or to trackio, which has the same functions."""
+    """Log to wandb or to trackio, which has the same functions."""
     library, where = importlib.import_module(name), folder.path.resolve()
     options = {"name": where.name, "config": config.to_mapping(), "resume": "allow"}
     if name == "wandb":
@@ -93,7 +93,7 @@ def _tracker(name: str, folder: TrainingFolder, config: RunConfig, stack: ExitSt
 
 
 def _scalars(row: Row) -> dict[str, float]:
-    """Return the numbers of a row by the names under which trackers show them."""
+    """Return the numbers of a row by their names in trackers."""
     place = "train" if row["kind"] == "update" else row["kind"]
     return {
         f"{place}/{key}": value

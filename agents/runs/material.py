@@ -1,4 +1,4 @@
-"""Prompts, generator, environment and evaluation of a run, made from its configuration."""
+"""Prompts, generator, environment, and evaluation of a run, built from its configuration."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """What a run learns from and is measured by."""
+    """Training environments and evaluation of a run."""
 
-    make_env: Callable[[int], VectorEnv]  # so many environments over the training prompts
+    make_env: Callable[[int], VectorEnv]  # by number of environments, over the training prompts
     evaluate: Callable[[Agent], Figures] | None  # on the evaluation prompts
     # What distinguishes these prompts and this generator from others of the same name.
     identity: Mapping[str, Any]
 
 
 def load_material(config: RunConfig, **objects: Any) -> Material:
-    """Load prompts and generator; environment and evaluation share the one generator.
+    """Load prompts and generator; environment and evaluation share the generator.
 
-    Objects, task options as `pcrl_gym.make_task` takes them, come in place of what is configured: a
-    `generator` that is loaded, training prompts as `dataset`, ...
+    `objects` are task options as in `pcrl_gym.make_task` that replace configured ones: a loaded
+    `generator`, training prompts as `dataset`, ...
     """
     from pcrl_gym.envs.task import make_task
     from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
@@ -59,7 +59,7 @@ def load_material(config: RunConfig, **objects: Any) -> Material:
         **objects,
         "generator": generator,
         "template": template,
-        "columns": None,  # prompts are read
+        "columns": None,  # prompts are already loaded
     }
 
     def make_env(num_envs: int) -> VectorEnv:

@@ -1,4 +1,4 @@
-"""A training run in a folder: begun, resumed, evaluated and stored."""
+"""Training run in a folder: started, resumed, evaluated, and stored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_UPDATE = "{} were over before the first update, so nothing was learned: give
 
 
 class TrainingError(PcrlError, RuntimeError):
-    """A run has ended before its budget; what it stored is intact, and the message says what."""
+    """A run ended before its budget; what it stored is intact and named in the message."""
 
 
 def train(
@@ -40,27 +40,27 @@ def train(
     agent: Any = None,
     progress: bool = True,
 ) -> TrainingFolder:
-    """Begin a run, or resume it, until its budget is used up.
+    """Start or resume a run, and train until its budget is used up.
 
-    A run with a budget of updates or episodes ends with the same weights however often it was
+    With a budget of updates or episodes, a run ends with the same weights however often it was
     interrupted, if the agent's `train` is that of `agents.network_agent.NetworkAgent`. An agent
-    with a `train` of its own is trained in memory, in one piece, and then stored as `last`:
-    interrupted, it begins anew.
+    with its own `train` is trained in memory, in one piece, and then stored as `last`, so it starts
+    over after an interruption.
 
     Args:
-        config: What is asked for.
+        config: Configuration of the run.
         path: Folder of the run, new or with the same configuration.
-        material: What to learn from; None: what the configuration names.
-        agent: What learns, with the configuration's seed and settings; None: what it names.
+        material: Training material; None loads it as configured.
+        agent: Agent to train, with the configuration's seed and settings; None builds it.
         progress: Whether to show a progress bar and evaluations on stderr.
 
     Raises:
         RunFolderError: If the folder holds another run or something else, or is in use.
-        TrainingError: If figures are no longer finite, the disk is full, or the budget was over
+        TrainingError: If metrics are no longer finite, the disk is full, or the budget was over
             before the first update.
         MissingExtraError: If a library is not installed.
-        ValueError: If prompts, generator or agent cannot be had as asked for, or what is trained
-            could not be exported.
+        ValueError: If prompts, generator, or agent cannot be loaded as configured, or the trained
+            policy could not be exported.
         GeneratorError: If the generator fails.
     """
     check_folder(path, config)
@@ -152,7 +152,7 @@ class _Session:
 
     def _resume(self, learner: Learner) -> None:
         self._folder.load_checkpoint(learner, self._budget)
-        self._budget.restart()  # loading models is no training
+        self._budget.restart()  # loading models is not part of training
         self._stored_at = learner.updates
         self._rows = self._folder.forget_rows_after(learner.updates)
         evaluated = [row["updates"] for row in self._rows if row["kind"] == "evaluation"]
@@ -222,7 +222,7 @@ class _Session:
 
 
 def _stored(folder: TrainingFolder) -> str:
-    """Say where the newest checkpoint is."""
+    """Describe where the latest checkpoint is."""
     if not folder.last.is_dir():
         return "No checkpoint was stored yet."
     return f"The newest checkpoint, {folder.last}, is intact."

@@ -1,1 +1,1 @@
-"""What result folders say beyond the table: pairs, rates, transfer, words, judge, time."""
+"""Analyses of result folders: pairs, rates, transfer, words, judge, time."""

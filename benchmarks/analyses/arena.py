@@ -1,4 +1,4 @@
-"""Compressors beside what others lose where they save as much."""
+"""Comparison of compressors with the quality of other agents at equal savings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 YARDSTICKS = ("policy", "scst", "self_information")
-"""Agents whose curves in the standings are compared with, by the beginnings of their names."""
+"""Agents whose curves in the standings serve as references, by name prefix."""
 _FIGURES = {
     "expansion": "expansion",
     "net_saving": "net saving",
@@ -38,14 +38,14 @@ _NOTE = (
     "pairs of the flip audit that fail. ms: median time for a prompt. MB: size of the environment."
 )
 _MEGABYTE = 1_000_000
-_LEAST_DRAWN = 0.02  # saved
+_LEAST_DRAWN = 0.02  # minimum share saved
 
 
 def run(folder: str | Path, /) -> Analysis:
     """Compare compressors with the published curves of their suite, and write the analysis.
 
-    Compressors with one file of packages count as settings of one package, the first of them as its
-    default. Flips are those of the folder's analysis `audit`, if there is one.
+    Compressors with the same requirements file count as settings of one package, the first being
+    its default. Flips come from the folder's analysis `audit`, if available.
 
     Args:
         folder: Result folder of a suite with published rate-quality curves.
@@ -69,10 +69,10 @@ def run(folder: str | Path, /) -> Analysis:
 
 
 def at_ratio(curve: DataFrame, quality: str, ratio: float) -> float:
-    """Return an agent's quality where it reaches a compression ratio, between its rates.
+    """Return an agent's quality at a compression ratio, interpolated between its rates.
 
-    The curve is sorted by ratio. Nothing is lost where nothing is saved; beyond the last rate the
-    quality is that of the last.
+    The curve is sorted by ratio. Nothing is lost if nothing is saved; beyond the last rate, the
+    quality of the last rate applies.
 
     Example:
         >>> import pandas
@@ -95,7 +95,7 @@ def analyse(
     Args:
         frame: Records, as `RunFolder.frame` returns them.
         settings: Settings of the run.
-        curves: Tables of the analysis `rates`, by split.
+        curves: Tables of the `rates` analysis, by split.
         flips: Share of flips, by agent.
     """
     import pandas
@@ -146,7 +146,7 @@ def analyse(
 
 
 def yardsticks(curves: DataFrame) -> dict[str, DataFrame]:
-    """Return the curves of the agents to compare with, in the order of `YARDSTICKS`.
+    """Return the curves of the reference agents, in the order of `YARDSTICKS`.
 
     Raises:
         ValueError: If there are none.
@@ -162,7 +162,7 @@ def yardsticks(curves: DataFrame) -> dict[str, DataFrame]:
 
 
 def package_of(agent: str, meaning: str) -> str:
-    """Return the name of a compressor's file of packages; of other agents their own.
+    """Return the name of a compressor's requirements file; for other agents, their name.
 
     Example:
         >>> package_of("compressor-f", "compressor:requirements=packages/zip.txt,target=m:f")
@@ -172,7 +172,7 @@ def package_of(agent: str, meaning: str) -> str:
 
 
 def label_of(agent: str, meaning: str) -> str:
-    """Return a compressor's function, with its rate if one is set; of other agents their name.
+    """Return a compressor's function, with its rate if set; for other agents, their name.
 
     Example:
         >>> label_of("compressor-rate0.2-f", "compressor:rate=0.2,target=m:f")
@@ -186,7 +186,7 @@ def label_of(agent: str, meaning: str) -> str:
 
 
 def _settings(meaning: str) -> dict[str, Any]:
-    """Return the settings of a compressor; of others none: more than a spec stands there."""
+    """Return the settings of a compressor; for other agents, none, as these are not plain specs."""
     return parse_spec(meaning)[1] if meaning.startswith("compressor:") else {}
 
 
@@ -202,7 +202,7 @@ def _megabytes(meaning: str) -> float | None:
 def draw(figure: Figure, analysis: Analysis, curves: Mapping[str, DataFrame]) -> None:
     """Draw the compressors of the last split as points among the curves of the standings.
 
-    Those that save next to nothing are left out, as their names would cover one another.
+    Compressors that save next to nothing are left out, as their labels would overlap.
     """
     split, shown = list(analysis.tables.items())[-1]
     table = shown.frame()

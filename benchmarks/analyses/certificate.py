@@ -1,4 +1,4 @@
-"""Certificates put to the test: calibrated on a part of the prompts, do they hold on the others?"""
+"""Test of certificates: calibrate on a part of the prompts, and check on the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOTE = (
 
 
 class Resplits(NamedTuple):
-    """What certificates of many random splits were worth, from `resplit`."""
+    """Results of certificates over many random splits, from `resplit`."""
 
     exceeded: float  # share of the splits in which the other prompts lost more than the risk
     saving: float  # mean compression ratio of the other prompts
@@ -37,7 +37,7 @@ class Resplits(NamedTuple):
 
     @property
     def kept(self) -> float | None:
-        """Share of the oracle's saving that certificates keep; None if there is nothing to keep."""
+        """Share of the oracle's saving that certificates keep; None if the oracle saves nothing."""
         return self.saving / self.oracle_saving if self.oracle_saving > 0 else None
 
 
@@ -52,21 +52,20 @@ def resplit(
     splits: int = 100,
     seed: int = 0,
 ) -> Resplits:
-    """Certify a rate on a part of some prompts and use it on the others, many times.
+    """Certify a rate on a part of the prompts and apply it to the others, many times.
 
-    The loss of the other prompts varies by chance like that of the certified ones, so that it may
-    exceed the risk more often than `1 - confidence`, although the certificate holds for what is
-    lost in general.
+    The loss of the other prompts varies randomly like that of the certifying ones, so it may exceed
+    the risk more often than `1 - confidence`, although the certificate holds for the expected loss.
 
     Args:
-        rates: By rising rate, at least one.
+        rates: Rates in increasing order, at least one.
         lost: Whether a prompt loses its answer, bool (rates, prompts).
         savings: Compression ratios, float64 (rates, prompts).
-        risk: Share of lost answers that is accepted, above 0 and below 1.
-        confidence: Above 0 and below 1.
-        share: Share of the prompts that certify, above 0 and below 1.
+        risk: Accepted share of lost answers, above 0 and below 1.
+        confidence: Confidence level, above 0 and below 1.
+        share: Share of the prompts used for certification, above 0 and below 1.
         splits: Number of random splits, at least 1.
-        seed: Seed of the splits, which use a generator of their own.
+        seed: Seed of the splits, which use their own generator.
 
     Raises:
         ValueError: If there are too few prompts for such a certificate.
@@ -104,18 +103,18 @@ def run(
     share: float = 0.5,
     resplits: int = 100,
 ) -> Analysis:
-    """Certify rates on a part of the prompts, use them on the others, and write the analysis.
+    """Certify rates on a part of the prompts, apply them to the others, and write the analysis.
 
-    It reads what `analyse rates` recorded in `rates/` of the folder and needs no generator. An
-    answer is lost if its likelihood loss exceeds the tolerance or, without likelihoods, its
+    This reads the records of `analyse rates` in `rates/` of the folder and needs no generator. An
+    answer is lost if its likelihood loss exceeds the tolerance or, without likelihoods, if its
     similarity is at most 0.9.
 
     Args:
         folder: Result folder.
-        risk: Share of lost answers that is accepted.
-        confidence: How sure that is to be.
-        tolerance: Likelihood loss that is accepted, in nats per token.
-        share: Share of the prompts that certify.
+        risk: Accepted share of lost answers.
+        confidence: Confidence level of the certificate.
+        tolerance: Accepted likelihood loss, in nats per token.
+        share: Share of the prompts used for certification.
         resplits: Number of random splits.
     """
     check_inner_share("risk", risk)
@@ -127,9 +126,9 @@ def run(
 
 
 def analyse(frame: DataFrame, tolerance: float = TOLERANCE, **settings: Any) -> Analysis:
-    """Return the figures of `resplit` for the first seed of agents `<agent>-rate<rate>`.
+    """Return the results of `resplit` for the first seed of agents `<agent>-rate<rate>`.
 
-    `settings` are its options.
+    `settings` are options of `resplit`.
     """
     import pandas
 

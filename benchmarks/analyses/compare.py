@@ -1,4 +1,4 @@
-"""Comparison of agents on the same prompts, in pairs or against one, from records alone."""
+"""Comparison of agents on the same prompts, in pairs or against one, from records only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pcrl_gym.errors import RunFolderError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-LIKELY = 0.05  # p-value below which a difference is called one, if its interval leaves out 0, too
+LIKELY = 0.05  # maximum p-value of a difference, whose interval must also exclude 0
 _NOTE = (
     "Difference of the mean rewards on the same prompts, with a bootstrap interval over seeds and "
     "prompts; probability that {} earns more than {}; p-value of a sign-flip test over prompts, "
@@ -35,22 +35,22 @@ def run(
     others: Sequence[str | Path] = (),
     against: str | None = None,
 ) -> Analysis:
-    """Compare the agents of a result folder in mean reward, in pairs or against one of them.
+    """Compare the agents of a result folder by mean reward, in pairs or against one of them.
 
-    The tables of all pairs are written into the folder, too, unless some are chosen by `--agents`,
-    `--with` or `--against`.
+    The tables of all pairs are also written into the folder, unless `--agents`, `--with` or
+    `--against` is given.
 
     Args:
         folder: Result folder, or one of published results.
-        agents: The agents to compare; none given: all.
+        agents: Agents to compare; by default all.
         others: Result folders whose agents take part, on the splits that all have; "standings" is
             the published one.
-        against: Agent that each other one is compared with, in a line, best first.
+        against: Agent to compare each other agent with, one line each, best first.
 
     Raises:
         RunFolderError: If there is no such result folder, another one has other settings, or two
             agents were not evaluated on the same prompts.
-        ValueError: If an agent has no results, or there are not two.
+        ValueError: If an agent has no results, or there are fewer than two.
     """
     source = RunFolder(folder)
     wanted = [*dict.fromkeys([*agents, against])] if agents and against else agents
@@ -58,13 +58,13 @@ def run(
     if against is not None:
         return verdicts(frame, against)
     analysis = compare_agents(frame, agents)
-    if not (agents or others) and source.parts():  # published results stay as they are
+    if not (agents or others) and source.parts():  # published results are not changed
         write_analysis(source.path, analysis)
     return analysis
 
 
 def compare_agents(frame: DataFrame, agents: Sequence[str] = ()) -> Analysis:
-    """Return every two agents of a frame against each other, a table per split."""
+    """Return the pairwise comparison of the agents of a frame, a table per split."""
     names = list(agents) or sorted(frame["agent"].unique())
     if len(names) < 2:
         raise ValueError(f"A comparison needs two agents, got {names}")
@@ -82,10 +82,10 @@ def compare_agents(frame: DataFrame, agents: Sequence[str] = ()) -> Analysis:
 
 
 def verdicts(frame: DataFrame, against: str) -> Analysis:
-    """Return each agent of a frame against one, a line per split, the best first.
+    """Return the comparison of each agent of a frame with one, a line per split, best first.
 
-    An agent is "better" or "worse" where the 95 % interval of the difference leaves out 0 and the
-    p-value is below 0.05; else there is "no difference seen".
+    An agent is "better" or "worse" if the 95% interval of the difference excludes 0 and the p-value
+    is below 0.05; else there is "no difference seen".
     """
     if against not in (names := sorted(frame["agent"].unique())) or len(names) < 2:
         raise ValueError(f"{against} cannot be compared with other agents; there are {names}")

@@ -1,4 +1,4 @@
-"""Rate-quality curves: how much of the answers survives when a given share is dropped."""
+"""Rate-quality curves: answer quality when a given share of units is dropped."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _NOTE = (
 def area(points: npt.ArrayLike) -> float | None:
     """Return the area under a rate-quality curve, as the mean quality over its range of rates.
 
-    Formula: the trapezoids between neighbouring points, divided by the width of the range:
+    Formula: the trapezoids between neighboring points, divided by the width of the range:
     `sum((x[i+1] - x[i]) * (y[i] + y[i+1]) / 2) / (x[-1] - x[0])`.
 
     Args:
-        points: Rate and quality, by rising rate, shape (rates, 2).
+        points: Rate and quality, by increasing rate, shape (rates, 2).
 
     Returns:
-        A number in the unit of the quality; None with less than two rates.
+        A number in the unit of the quality; None with fewer than two rates.
 
     Example:
         >>> area([(0.1, 1.0), (0.5, 0.5), (0.9, 0.0)])
@@ -60,14 +60,14 @@ def run(
 ) -> Analysis:
     """Evaluate agents at several rates, on the suite of a result folder, and write the analysis.
 
-    Agents that learn are those that the folder trained. The records go to `rates/` in the folder,
+    Trainable agents are those trained in the folder. Records are written to `rates/` in the folder,
     where an interrupted analysis resumes.
 
     Args:
         folder: Result folder.
         agents: Names as for a run; each must take `rate`.
         rates: Shares of the droppable units to drop, in [0, 1].
-        device: Where the generator runs.
+        device: Device of the generator.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
@@ -91,7 +91,7 @@ def run(
 def analyse(frame: DataFrame) -> Analysis:
     """Return curves and areas from the records of agents `<agent>-rate<rate>`.
 
-    With likelihoods, also of the likelihood loss in nats per token and of the gold quality.
+    With likelihoods, this includes the likelihood loss in nats per token and the gold quality.
     """
     import pandas
 
@@ -130,8 +130,8 @@ def draw(figure: Figure, analysis: Analysis) -> None:
     for axes, table in panels(figure, splits):
         quality = LOSS if LOSS in table else "similarity"
         curves = table.pivot(index="requested", columns="agent", values=quality)
-        # Straight past the rates of other agents.
+        # Interpolate linearly at the rates of other agents.
         draw_lines(axes, curves.interpolate("index", limit_area="inside"))
         axes.set(xlabel="share of units to drop", ylabel=quality)
-        if quality == LOSS:  # in nats, without a bound
+        if quality == LOSS:  # in nats, unbounded
             axes.autoscale(axis="y")

@@ -1,1 +1,1 @@
-"""Prompt compressors of others, each in an environment of its own: see `adapters`."""
+"""Third-party prompt compressors, each in its own environment; see `adapters`."""

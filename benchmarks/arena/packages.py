@@ -1,4 +1,4 @@
-"""The packages of the arena, and the settings of each that are tried; run, it prints them."""
+"""Packages of the arena and their tested settings; running this module prints them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PACKAGES = {
     "tokenoptim": ("tokenoptim",),
     "tokenpruner": ("tokenpruner", "tokenpruner_semantic"),
 }  # fmt: skip
-"""By file of `requirements/`, at most three functions of `adapters`, some with a rate; the first
-one is the package's default."""
+"""Up to three functions of `adapters` per file of `requirements/`, some with a rate; the first is
+the package's default."""
 
 
 def arena_agents() -> list[str]:
-    """Return every setting as an agent for `benchmarks run --agents`, run from the clone."""
+    """Return every setting as an agent for `benchmarks run --agents`, run from a clone."""
     found = []
     for package, settings in PACKAGES.items():
         for setting in settings:

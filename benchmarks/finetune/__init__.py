@@ -1,1 +1,1 @@
-"""Tuning generators: `python -m benchmarks finetune`."""
+"""Fine-tuning of generators: `python -m benchmarks finetune`."""

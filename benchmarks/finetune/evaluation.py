@@ -1,4 +1,4 @@
-"""How well a tuned generator answers held-out prompts, beside the commonest answer; its card."""
+"""Evaluation of a tuned generator on held-out prompts against a majority baseline; its card."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pcrl_gym.prompts.datasets import dataset_checksum
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
 
-RUN = 6  # words that two prompts have in common if they share a text
-RARE = 20  # training prompts: what more of them have is an instruction's wording, not a text
+RUN = 6  # consecutive words that two prompts share if they share a text
+RARE = 20  # training prompts; runs in more of them are wording of an instruction, not a text
 
-# Columns of the two tables and their headings.
+# Columns of the two tables, and their headings.
 _QUALITY = ("prompts", "exact_match", "majority_exact_match", "rouge_l", "majority_rouge_l")
 _KNOWN = (
     "known_texts", "contaminated", "contaminated_exact_match", "contaminated_majority_exact_match",
@@ -32,10 +32,11 @@ _HEADS = (
 
 
 def majority(prompts: Sequence[Prompt]) -> Callable[[Prompt], str]:
-    """Return a function that answers a prompt with the commonest answer of its source in training.
+    """Return a function that answers a prompt with its source's most common training answer.
 
-    What a model scores above it, it owes to reading the prompt. A source that training did not have
-    gets the commonest answer of all. Of equally common answers the first in the dataset counts.
+    The part of a model's score above this baseline comes from reading the prompt. A source that is
+    not in training gets the most common answer overall. Among equally common answers, the first in
+    the dataset counts.
     """
     answers: dict[str, list[str]] = defaultdict(list)
     for prompt in prompts:
@@ -47,16 +48,16 @@ def majority(prompts: Sequence[Prompt]) -> Callable[[Prompt], str]:
 
 
 def overlaps(train: Sequence[Prompt], held_out: Sequence[Prompt]) -> list[tuple[bool, bool]]:
-    """Estimate of held-out prompts whether training knew the text, and the same answer to it, too.
+    """Estimate for held-out prompts whether training knew the text, and also its answer.
 
-    A text is known if a training prompt shares a rare run of words with the prompt, which is
-    contaminated if one of those has its answer, whatever is asked about the text.
-    The n-gram test of Brown et al., "Language Models are Few-Shot Learners" (2020), appendix C,
-    https://arxiv.org/abs/2005.14165, with shorter runs, for shorter prompts. It errs both ways: by
-    a rare wording in common, and by a text told in other words.
+    A text is known if a training prompt shares a rare run of words with the prompt. The prompt is
+    contaminated if one of those has the same answer, whatever it asks about the text. This is the
+    n-gram test of Brown et al., "Language Models are Few-Shot Learners" (2020), appendix C,
+    https://arxiv.org/abs/2005.14165, with shorter runs for shorter prompts. It errs both ways:
+    shared rare wording counts as known, paraphrased texts do not.
     """
     wanted = set[str]().union(*map(_runs, held_out))
-    answers: dict[str, list[str]] = defaultdict(list)  # of the training prompts with a run
+    answers: dict[str, list[str]] = defaultdict(list)  # answers of training prompts, by run
     for prompt in train:
         for run in _runs(prompt) & wanted:
             answers[run].append(prompt.output.strip())
@@ -79,10 +80,10 @@ def evaluate(
     train: Sequence[Prompt],
     max_new_tokens: int,
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Return figures of greedy answers against the gold ones, and a row per prompt with the answer.
+    """Return metrics of greedy answers against the gold ones, and a row per prompt.
 
-    Prompts without an answer, and those that do not fit the generator, are left out. Shares of
-    equal answers and the mean ROUGE-L F1 of `benchmarks.gold` are in [0, 1], None of no prompts.
+    Prompts without an answer and those that do not fit the generator are left out. Shares of equal
+    answers and the mean ROUGE-L F1 of `benchmarks.gold` are in [0, 1], or None without prompts.
     """
     commonest = majority(train)
     answered = [prompt for prompt in prompts if prompt.output.strip()]
@@ -120,7 +121,7 @@ def evaluate(
 
 
 def figures_tables(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return figures of all splits as two Markdown tables: the figures, and what training knew."""
+    """Return metrics of all splits as two Markdown tables: quality and contamination."""
     tables = []
     for keys, heads in zip((_QUALITY, _KNOWN), _HEADS, strict=True):
         lines = [[split, *(_cell(of[key]) for key in keys)] for split, of in splits.items()]
@@ -133,7 +134,7 @@ def _cell(value: float | None) -> str:
 
 
 def card(settings: Mapping[str, Any], report: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
-    """Return the model card from settings.json, training.json and the figures by split, if any."""
+    """Return the model card from settings.json, training.json, and the metrics by split, if any."""
     machine = report["machine"]
     device = machine["gpu"] or f"{machine['threads']} of {machine['cpu_count']} CPU cores"
     origin, warning, table = f"tuned from {settings['model']}", "", ""

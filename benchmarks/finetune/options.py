@@ -1,4 +1,4 @@
-"""What a tuning run is asked for."""
+"""Options of a fine-tuning run."""
 
 from __future__ import annotations
 
@@ -13,57 +13,58 @@ from pcrl_gym.spec_strings import check_fields
 
 
 class Shape(NamedTuple):
-    """The size of a model: of the T5 type with decoder layers, else of the GPT-2 type."""
+    """Size of a model: T5 architecture if it has decoder layers, else GPT-2."""
 
-    vocab: int  # most entries of the tokenizer
+    vocab: int  # maximum vocabulary size
     width: int  # of the hidden states
     heads: int
     layers: int  # of a causal model, or of an encoder
     decoder_layers: int = 0
-    dropout: float = 0.1  # only larger models see the data often enough in their time to overfit
-    batch_tokens: int = 8_192  # of `Options`; few steps fit into an hour on a CPU
+    dropout: float = 0.1  # only larger models see the data often enough to overfit
+    batch_tokens: int = 8_192  # see `Options`; few steps fit into an hour on a CPU
     positions: int = 1_024  # context of a causal model; an encoder-decoder has relative positions
 
 
 ShapeName = Literal["gpt2-mini", "t5-mini", "gpt2-small", "t5-small", "t5-medium"]
 SHAPES: dict[str, Shape] = {
-    # For one CPU core: 7 and 8 M parameters.
+    # For one CPU core: 7M and 8M parameters.
     "gpt2-mini": Shape(8_192, 256, 8, 6, dropout=0.0, batch_tokens=1_024),
     "t5-mini": Shape(8_192, 256, 8, 5, 2, dropout=0.0, batch_tokens=1_024),
-    # For a GPU: 98 to 107 M.
+    # For a GPU: 98M to 107M parameters.
     "gpt2-small": Shape(16_384, 768, 12, 12),
     "t5-small": Shape(16_384, 512, 8, 6, 6),
     "t5-medium": Shape(16_384, 768, 12, 8, 4),
 }
-# What does not decide the weights, and so may change when a run is resumed.
+# Options that do not affect the weights and may change when a run is resumed.
 _FREE = {"out", "checkpoint_steps", "splits", "evaluate_limit", "max_new_tokens"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """All that decides the tuned model, and where it goes.
+    """Options that determine the tuned model, and its output folder.
 
     Attributes:
-        data: Name, file, folder or Hugging Face id of the prompts; split "train" is learned.
+        data: Name, file, folder or Hugging Face ID of the prompts; training uses the split "train".
         out: Folder of the run.
-        model: Hugging Face id or folder to start from.
-        from_config: Shape of a model to begin with random weights.
-        template: Layout of a prompt; "chat", with or without settings, for a chat model.
-        minutes: Budget of training time; the first budget that is used up ends the training.
+        model: Hugging Face ID or folder to start from.
+        from_config: Shape of a model with random weights to start from.
+        template: Prompt template; "chat", with or without settings, for a chat model.
+        minutes: Budget of training time; training ends when the first budget is used up.
         epochs: Budget of passes over the data, fractions allowed; 3 without any budget.
-        steps: Budget of optimizer steps, in place of epochs.
-        lr: Highest learning rate; by default 5e-5, of an encoder-decoder 1e-4, with LoRA 2e-4,
-            from random weights 1e-3.
-        batch_tokens: Most padded tokens of a batch, per process; by default 4096, or the shape's.
+        steps: Budget of optimizer steps, instead of epochs.
+        lr: Peak learning rate; by default 5e-5, for an encoder-decoder 1e-4, with LoRA 2e-4, from
+            random weights 1e-3.
+        batch_tokens: Maximum padded tokens per batch and process; by default 4096, or the shape's.
         accumulate: Batches per optimizer step.
-        max_tokens: Longest row, others are left out; by default the model's context, or 512.
-        bf16: Whether to calculate in bfloat16 (weights stay float32); "auto": where it is faster.
-        lora: Rank of adapters, which alone are trained and then merged; 0: all weights.
-        seed: Seed of weights, order and dropout.
-        checkpoint_steps: Steps between checkpoints, the most that an interruption costs.
-        splits: Held-out splits to evaluate; by default all there are.
-        evaluate_limit: Most prompts of a split, spread evenly; by default all.
-        max_new_tokens: Longest answer in evaluation.
+        max_tokens: Maximum row length, longer rows are left out; by default the model's context,
+            or 512.
+        bf16: Whether to compute in bfloat16 (weights stay float32); "auto" if it is faster.
+        lora: Rank of the adapters, which are trained alone and then merged; 0 trains all weights.
+        seed: Seed for weights, order and dropout.
+        checkpoint_steps: Steps between checkpoints, the most that an interruption loses.
+        splits: Held-out splits to evaluate; by default all.
+        evaluate_limit: Maximum prompts per split, spread evenly; by default all.
+        max_new_tokens: Maximum answer length in evaluation.
     """
 
     data: str
@@ -99,5 +100,5 @@ class Options:
                 raise ValueError(message)
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides the weights, and so must not change when a run is resumed."""
+        """Return the options that affect the weights, which must not change on resuming."""
         return {name: value for name, value in asdict(self).items() if name not in _FREE}

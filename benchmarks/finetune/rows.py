@@ -1,4 +1,4 @@
-"""What is learned: rows of prompt and answer ids, their order, their tensors and the loss."""
+"""Training data: rows of prompt and answer token IDs, batching, collation, and the loss."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import Template
 
-IGNORED = -100  # label of a position that no loss is taken of
-_POOL = 32  # batches of a pool
+IGNORED = -100  # label of a position excluded from the loss
+_POOL = 32  # batches per pool
 
 
 class Row(NamedTuple):
-    """One prompt as the model reads it, and the answer that it is to give, end token included."""
+    """Token IDs of a prompt and of its target answer, including the end token."""
 
     prompt: list[int]
     answer: list[int]
 
     def size(self) -> int:
-        """Return the tokens in all."""
+        """Return the total number of tokens."""
         return len(self.prompt) + len(self.answer)
 
 
@@ -36,15 +36,15 @@ def encode_rows(
     control: dict[str, Any],
     limit: int,
 ) -> tuple[list[Row], dict[str, int]]:
-    """Return prompts as the generator will read them, each with its gold answer and an end token.
+    """Encode prompts as the generator reads them, each with its gold answer and an end token.
 
-    Left out and counted are prompts "without_answer" and those "too_long": more tokens than the
-    limit for prompt and answer together, or for one of the two where an encoder reads the prompt.
+    Prompts "without_answer" and those "too_long" are left out and counted. The limit in tokens
+    applies to prompt and answer together, or to each of them if an encoder reads the prompt.
     """
     seq2seq, ends = "decoder_start_token_id" in control, control["eos_token_id"]
     if not ends:
         raise ValueError("the model has no end token to learn")
-    # There may be several: the tokenizer's is the one that ends a text.
+    # Of several end tokens, the tokenizer's is the one that ends a text.
     end = tokenizer.eos_token_id if tokenizer.eos_token_id in ends else ends[0]
     codec = TokenCodec(tokenizer, seq2seq, control["pad_token_id"])
     answered = [prompt for prompt in prompts if prompt.output.strip()]
@@ -60,9 +60,9 @@ def encode_rows(
 
 
 def length_batches(rows: Sequence[Row], tokens: int, seed: int) -> list[list[Row]]:
-    """Return rows in batches of similar length and at most so many padded tokens, or of one row.
+    """Return batches of rows of similar length, with at most `tokens` padded tokens or one row.
 
-    Rows are drawn in pools that are sorted by length and cut; the trainer draws the batches' order.
+    Rows are drawn in pools, which are sorted by length and split; the trainer shuffles the batches.
     """
     drawn = Random(seed).sample(rows, len(rows))
     pool = _POOL * tokens * len(rows) // sum(map(Row.size, rows)) + 1
@@ -70,7 +70,7 @@ def length_batches(rows: Sequence[Row], tokens: int, seed: int) -> list[list[Row
     for start in range(0, len(drawn), pool):
         batches.append([])
         for row in sorted(drawn[start : start + pool], key=Row.size):
-            # Sorted: the row that comes is the longest so far.
+            # Sorted, so this row is the longest so far.
             if batches[-1] and (len(batches[-1]) + 1) * row.size() > tokens:
                 batches.append([])
             batches[-1].append(row)
@@ -78,17 +78,17 @@ def length_batches(rows: Sequence[Row], tokens: int, seed: int) -> list[list[Row
 
 
 def collator(model: Any, control: Mapping[str, Any]) -> Callable[[Sequence[Row]], dict[str, Any]]:
-    """Return a function from rows to what the model takes: int64 tensors of shape (rows, longest).
+    """Return a function that collates rows into model inputs: int64 tensors (rows, longest).
 
-    A causal model reads prompt and answer in one row, padded on the left as in answering, so that
-    answers end at the right edge and only the last logits and labels are needed.
+    A causal model reads prompt and answer in one row, left-padded as in generation, so that answers
+    end at the right edge and only the last logits and labels are needed.
     """
     takes = inspect.signature(model.forward).parameters
     pad, cpu = control["pad_token_id"], torch.device("cpu")
 
     def causal(rows: Sequence[Row]) -> dict[str, Any]:
         ids, mask = pad_rows([row.prompt + row.answer for row in rows], pad, True, cpu)
-        # One position more than the longest answer: its first token is predicted there.
+        # One position more than the longest answer, which predicts the first token.
         labels, _ = pad_rows([[IGNORED, *row.answer] for row in rows], IGNORED, True, cpu)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         optional = {"position_ids": positions, "logits_to_keep": labels.shape[1]}
@@ -109,11 +109,11 @@ def collator(model: Any, control: Mapping[str, Any]) -> Callable[[Sequence[Row]]
 def answer_loss(
     logits: torch.Tensor, labels: torch.Tensor, shifted: bool, count: Any, typical: float | None
 ) -> torch.Tensor:
-    """Return the cross-entropy of the answers' tokens, in nats, summed and divided by a count.
+    """Return the cross-entropy of the answer tokens, in nats, summed and divided by a count.
 
     The logits of a causal model are `shifted`: the last ones predict the next label. With a
-    `typical` length t a token of an answer of n tokens counts sqrt(t / n), so that long answers, of
-    which a small model learns little, do not drown those of a word.
+    `typical` length t, a token of an answer of n tokens is weighted by sqrt(t / n), so that long
+    answers, of which a small model learns little, do not dominate one-word answers.
     """
     if shifted:
         logits, labels = logits[:, -labels.shape[1] : -1], labels[:, 1:]
@@ -126,6 +126,6 @@ def answer_loss(
 
 
 def typical_length(rows: Sequence[Row]) -> float:
-    """Return `typical` of `answer_loss` with which the weights of all tokens are 1 on average."""
+    """Return the `typical` of `answer_loss` for which token weights are 1 on average."""
     lengths = [len(row.answer) for row in rows]
     return (sum(lengths) / sum(length**0.5 for length in lengths)) ** 2

@@ -1,11 +1,11 @@
-"""A tuning run: from options to a folder that `generator=` takes.
+"""Fine-tuning run: from options to a folder for `generator=`.
 
-OUT/settings.json     what was asked for; compared when the run is resumed
-OUT/tokenizer/        of a model from random weights
-OUT/checkpoint-N/     what `Trainer` resumes from; removed when the training has ended
-OUT/training.json     what the training took, and its losses
+OUT/settings.json     settings of the run; compared when the run is resumed
+OUT/tokenizer/        tokenizer of a model from random weights
+OUT/checkpoint-N/     checkpoint of `Trainer`; removed when training has ended
+OUT/training.json     cost of the training, and its losses
 OUT/model/            the result, with its card
-OUT/evaluation.json   figures of the held-out splits; OUT/answers-SPLIT.jsonl the answers
+OUT/evaluation.json   metrics of the held-out splits; OUT/answers-SPLIT.jsonl the answers
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from pcrl_gym.storage.atomic import recover_folder, write_file
 
 
 def run(options: Options) -> None:
-    """Tune, save and evaluate; resumes a folder that has the same settings.
+    """Tune, save, and evaluate, or resume a folder with the same settings.
 
-    In a launch of several processes each calls it; the first one alone writes and evaluates.
+    In a multi-process launch, every process calls it, but only the first writes and evaluates.
     """
     for library in ("accelerate", "peft") if options.lora else ("accelerate",):
         if find_spec(library) is None:
@@ -47,7 +47,7 @@ def run(options: Options) -> None:
     from accelerate import PartialState
 
     out = Path(options.out)
-    # Told that it is a CPU, or else several processes do not find one another there.
+    # `cpu` must be set for several processes to find one another on a CPU.
     processes = PartialState(cpu=choose_device() == "cpu")
     prompts = load_prompts(options.data, "train")
     settings = options.settings() | {
@@ -83,7 +83,7 @@ def run(options: Options) -> None:
 def _check_folder(out: Path, settings: dict[str, Any]) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder for the run")
-    # What a run that was killed at once may leave.
+    # Files that a run killed right after its start may leave behind.
     if not out.is_dir() or {entry.name for entry in out.iterdir()} <= {"lock", "settings.json.tmp"}:
         return
     file = out / "settings.json"
@@ -103,7 +103,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _evaluate(
     options: Options, settings: dict[str, Any], train: Sequence[Prompt], splits: Sequence[str]
 ) -> None:
-    """Evaluate the splits that have not been yet, write all figures and the card, print them."""
+    """Evaluate the remaining splits, write all metrics and the card, and print the metrics."""
     out = Path(options.out)
     report, file = _read(out / "training.json"), out / "evaluation.json"
     done = _read(file) if file.is_file() else {}

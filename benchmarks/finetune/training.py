@@ -1,4 +1,4 @@
-"""One training with Hugging Face's `Trainer`: from prompts and a model to a generator."""
+"""Fine-tuning with Hugging Face's `Trainer`, from prompts and a model to a generator."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.prompts.template import make_template
 from pcrl_gym.storage.atomic import replace_folder, write_file
 
-_LONGEST = 512  # tokens of a row where the model has no limit of its own
-_UNLIMITED = 10**9  # steps of a training that only time ends
-_WARM_UP = 0.05  # share of the budget in which the learning rate rises
+_LONGEST = 512  # tokens of a row if the model has no limit
+_UNLIMITED = 10**9  # steps of a run with only a time budget
+_WARM_UP = 0.05  # share of the budget for learning rate warm-up
 
 
 def train(options: Options, prompts: Sequence[Prompt], processes: Any) -> None:
-    """Train, or resume from the newest checkpoint; the main process writes report and model."""
+    """Train, or resume from the latest checkpoint; the main process writes report and model."""
     out, start = Path(options.out), options.model or str(options.from_config)
     shape = SHAPES[start] if options.from_config else None
     with processes.main_process_first():
@@ -62,7 +62,7 @@ def train(options: Options, prompts: Sequence[Prompt], processes: Any) -> None:
         if options.lora:
             from peft import LoraConfig, get_peft_model
 
-            torch.manual_seed(options.seed)  # `Trainer` does so after the adapters are drawn
+            torch.manual_seed(options.seed)  # `Trainer` seeds after the adapters are initialized
             task = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
             adapters = {"lora_alpha": 2 * options.lora, "target_modules": "all-linear"}
             model = get_peft_model(model, LoraConfig(task_type=task, r=options.lora, **adapters))
@@ -97,7 +97,7 @@ def train(options: Options, prompts: Sequence[Prompt], processes: Any) -> None:
     write_file(out / "training.json", json.dumps(report, indent=1) + "\n")
     if options.lora:
         trained = trained.merge_and_unload()
-    trained.config.use_cache = True  # off while it was trained
+    trained.config.use_cache = True  # off during training
     trained.generation_config = greedy_config(**control)
     with replace_folder(out / "model") as folder:
         trained.save_pretrained(folder)
@@ -105,7 +105,7 @@ def train(options: Options, prompts: Sequence[Prompt], processes: Any) -> None:
 
 
 def uses_bf16(wanted: str) -> bool:
-    """Return whether to train in bfloat16; "auto": where the processor multiplies it faster."""
+    """Return whether to train in bfloat16; "auto" uses it if the hardware accelerates it."""
     if wanted != "auto":
         return wanted == "yes"
     if torch.cuda.is_available():
@@ -114,7 +114,7 @@ def uses_bf16(wanted: str) -> bool:
 
 
 def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
-    """Return a model of a shape with the same random weights every time; CPU, float32."""
+    """Return a model of a shape with reproducible random weights, in float32 on the CPU."""
     _, width, heads, layers, decoder_layers, drop, _, positions = shape
     pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
     common: Any = {"vocab_size": len(tokenizer), "pad_token_id": pad, "eos_token_id": end}
@@ -136,10 +136,10 @@ def build_shape(shape: Shape, tokenizer: Any, seed: int) -> Any:
 
 
 def _load(options: Options, shape: Shape | None, prompts: Sequence[Prompt]) -> tuple[Any, Any]:
-    """Return the model to begin with, float32 on the CPU, and its tokenizer.
+    """Return the initial model, in float32 on the CPU, and its tokenizer.
 
-    A tokenizer for random weights is trained on the prompts as they are read, and their answers.
-    It is kept in a folder: its trainer orders equals by chance, and a resumed run needs the same.
+    For random weights, a tokenizer is trained on the rendered prompts and their answers. It is
+    stored in a folder, as its trainer breaks ties randomly and a resumed run needs the same one.
     """
     if shape is None:
         model, tokenizer = load_pretrained(str(options.model), device="cpu", dtype="float32")
@@ -154,13 +154,13 @@ def _load(options: Options, shape: Shape | None, prompts: Sequence[Prompt]) -> t
         tokenizer = load_tokenizer(folder)
         model = build_shape(shape, tokenizer, options.seed)
     if choose_device() == "cpu":
-        # The fused one's backward pass takes over half of a step on a CPU (torch 2.13).
+        # The backward pass of fused attention takes over half of a step on a CPU (torch 2.13).
         model.set_attn_implementation("eager")
     return model, tokenizer
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """Return the newest complete checkpoint, if any: `Trainer` writes its state last."""
+    """Return the latest complete checkpoint, if any; `Trainer` writes its state last."""
     states = {}
     for file in folder.glob("checkpoint-*/trainer_state.json"):
         with contextlib.suppress(json.JSONDecodeError):
@@ -187,9 +187,10 @@ def _arguments(options: Options, is_encoder_decoder: bool) -> transformers.Train
 
 
 class Clock(transformers.TrainerCallback, ExportableState):
-    """Ends the training with its budget, earlier sittings included, and shows progress.
+    """Ends training when its budget is used up, including earlier sessions, and shows progress.
 
-    All processes go by the time of the main one, to learn at one rate and stop at one step.
+    All processes use the clock of the main one, so that they share a learning rate and stop at the
+    same step.
     """
 
     def __init__(self, minutes: float | None) -> None:
@@ -200,20 +201,20 @@ class Clock(transformers.TrainerCallback, ExportableState):
         self.done = 0.0  # share of the budget, in [0, 1]
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return the state stored in a checkpoint."""
         return {"args": {}, "attributes": {"minutes_done": self.minutes_done}}
 
     def count(self, minutes: float, steps: float) -> None:
-        """Note what is used: minutes, and the share of the steps."""
+        """Record the minutes used and the share of the steps done."""
         self.minutes_done, self.done = minutes, min(1.0, max(steps, minutes / self._limit))
 
     def rate(self, _: int) -> float:
-        """Return the learning rate's factor: up in the first part of the budget, then down to 0."""
+        """Return the learning rate factor: warm-up at the start of the budget, then decay to 0."""
         rise, fall = 0.1 + 0.9 * self.done / _WARM_UP, (1.0 - self.done) / (1.0 - _WARM_UP)
         return max(0.0, min(rise, fall))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Resume where the checkpoint was."""
+        """Resume from the checkpoint."""
         before = state.stateful_callbacks["Clock"]["attributes"]["minutes_done"]
         self._began = time.monotonic() - 60 * before
         self.count(before, state.global_step / state.max_steps)
@@ -221,24 +222,24 @@ class Clock(transformers.TrainerCallback, ExportableState):
         self._bar = progress_bar(total=100, desc="finetune", unit="%", disable=hidden)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Count the step; the learning rate of the next one is taken right after."""
+        """Count the step, before the scheduler sets the learning rate of the next one."""
         from accelerate.utils import broadcast
 
         minutes = torch.tensor((time.monotonic() - self._began) / 60, device=args.device)
         self.count(broadcast(minutes).item(), (state.global_step + 1) / state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Stop at the end of the budget."""
+        """Stop when the budget is used up."""
         self._bar.update(int(100 * self.done) - self._bar.n)
         if self.done >= 1.0:
             self._bar.close()
             control.should_training_stop = True
             control.should_save = False  # the model itself is stored next
-        # A loss that is not finite ends the training before it would be saved.
+        # Log before saving, so that a non-finite loss ends training before it is saved.
         control.should_log |= control.should_save
 
     def on_log(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Show the loss, and end a training that came to nothing."""
+        """Show the loss, and end training if it is not finite."""
         loss, step = others["logs"].get("loss", 0.0), state.global_step
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss} at step {step}: lower --lr, or give --bf16 no")

@@ -1,1 +1,1 @@
-"""A result folder as a report: tables in three formats, a picture and one page of HTML."""
+"""Report of result folders: tables in three formats, a chart, and an HTML page."""

@@ -1,4 +1,4 @@
-"""Charts of the report by matplotlib: as PNG, and as SVG that stands in the page."""
+"""Charts of the report by matplotlib, as PNG and as inline SVG."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _NEEDLESS = (
 def svg(
     draw: Callable[[Figure, Any], None], subject: Any, size: tuple[float, float], title: str
 ) -> str:
-    """Return a drawing of a size in inches as an element in the page's colors; always the same."""
+    """Return a reproducible SVG element in the page's colors, with the size in inches."""
     check_drawing()
     import matplotlib
     from matplotlib.figure import Figure
 
     file = io.StringIO()
-    # The salt: else two drawings could have ids in common, so no two may have the same title.
+    # The salt keeps IDs of drawings distinct, so no two drawings may have the same title.
     with matplotlib.rc_context({"svg.hashsalt": title}, _HERE / "page.mplstyle"):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure, subject)
@@ -47,14 +47,14 @@ def svg(
 
 
 def scatter_png(boards: Sequence[Board]) -> bytes:
-    """Draw one panel per split; as PNG."""
+    """Return a PNG with one panel per split."""
     panels = {f"{b.title}\n{split}": rows for b in boards for split, rows in b.rows.items()}
     size = 4.4 * min(3, len(panels)), 3.8 * -(-len(panels) // 3)
     return png(partial(draw_scatter, panels=panels), size, dpi=110)
 
 
 def draw_scatter(figure: Figure, panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Draw ratio against similarity: an agent is a point, the Pareto front a line, by title."""
+    """Draw a panel per title: ratio and similarity of agents, with the Pareto front as a line."""
     for place, (title, rows) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(-(-len(panels) // 3), min(3, len(panels)), place)
         axes.set_title(title, fontsize="medium", parse_math=False)
@@ -76,7 +76,7 @@ def _draw_rows(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw_lines(figure: Figure, analysis: Analysis) -> None:
-    """Draw an analysis' series; those of the seeds of one agent, `<agent>, seed <k>`, are equal."""
+    """Draw the series of an analysis; seeds of one agent, `<agent>, seed <k>`, share a style."""
     axes = figure.subplots()
     styles: dict[str, dict[str, str]] = {}
     for line in analysis.series:

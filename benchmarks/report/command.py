@@ -18,7 +18,7 @@ FILES = (
 
 
 def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
-    """Write `FILES` of result folders or standings into `out`, by default `report` in the first."""
+    """Write the `FILES` of result folders into `out`, by default `report` in the first one."""
     if not folders:
         raise RunFolderError("report needs at least one result folder")
     out = folders[0] / "report" if out is None else out

@@ -1,4 +1,4 @@
-"""What a report shows of a result folder, read from its files."""
+"""Data of a report, read from the files of result folders."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ MAX_POINTS = 100
 
 @dataclass(frozen=True)
 class Board:
-    """A result folder, read."""
+    """Contents of a result folder."""
 
-    title: str  # suite, version and limit; with the folder's name where two titles are equal
+    title: str  # suite, version and limit; with the folder's name if two titles are equal
     generator: str
     rows: dict[str, list[Any]]  # leaderboard rows of each split, best reward first
     records: DataFrame
-    run: dict[str, Any]  # what provenance.json says of the last run
-    analyses: list[Analysis]  # the folder's, and how its agents learned
+    run: dict[str, Any]  # the last run in provenance.json
+    analyses: list[Analysis]  # those of the folder, and the learning curves
 
 
 def read_boards(folders: Sequence[Path]) -> list[Board]:
-    """Read result folders; one without results, or damaged, raises a RunFolderError."""
+    """Read result folders; raise RunFolderError if one is damaged or has no results."""
     opened = [RunFolder(folder) for folder in folders]
     titles = [suite_title(one.settings).encode("utf-8", "replace").decode() for one in opened]
     return [
@@ -61,7 +61,7 @@ def _read(folder: RunFolder, title: str) -> Board:
 
 
 def learning(folder: Path) -> Analysis:
-    """Return the reward in the trainings of a result folder, a line per agent and seed."""
+    """Return the training rewards of a result folder, with a line per agent and seed."""
     import numpy as np
 
     lines = []
@@ -78,7 +78,7 @@ def learning(folder: Path) -> Analysis:
 def pareto_front(rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return the agents on the Pareto front of ratio and similarity.
 
-    Agents that see the generator's answers neither stand on it nor push others off it.
+    Agents that see the generator's answers are ignored.
     """
     fair = [(r["agent"], r["compression_ratio"], r["similarity"]) for r in rows if not r["oracle"]]
     return {

@@ -1,4 +1,4 @@
-"""The report as one HTML file that loads nothing from anywhere."""
+"""Report as a single self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
 MAX_BYTES = 2_000_000
-# What the browser shows of a record, as far as it was measured.
+# Values of a record shown in the browser, if measured.
 FIGURES = (
     "reward", "similarity", "compression_ratio", "drop_rate", "requested_rate", "log_likelihood",
     "original_tokens", "compressed_tokens", "template_tokens", "gold_rouge_l", "compress_ms",
@@ -24,7 +24,7 @@ FIGURES = (
 
 
 def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the page in UTF-8, with as many prompts as there is room for."""
+    """Return the page in UTF-8, with as many prompts as fit."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True}
@@ -48,7 +48,7 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
         page = template.render(values, prompts=len(prompts), data=script_json(data))
         return page.encode("utf-8", "replace")
 
-    room = max_bytes - len(render([])) - 20  # their number may take more digits
+    room = max_bytes - len(render([])) - 20  # the number of prompts may take more digits
     if room < 0:
         raise ValueError(
             f"Without any prompts the page takes more than {max_bytes:,} bytes, by {-room:,}; "
@@ -67,7 +67,7 @@ def _chart(board: Board, analysis: Analysis) -> str:
 
 
 def choose_prompts(groups: Sequence[Sequence[dict[str, Any]]], budget: int) -> list[dict[str, Any]]:
-    """Choose as many prompts of each group whose `script_json` takes at most `budget` bytes."""
+    """Choose equally many prompts per group whose `script_json` takes at most `budget` bytes."""
     sizes = [[len(script_json(prompt)) + 1 for prompt in group] for group in groups]
     count = max(map(len, groups), default=0)
     while sum(own[at] for own in sizes for at in pick_evenly(len(own), count)) > budget:
@@ -76,21 +76,21 @@ def choose_prompts(groups: Sequence[Sequence[dict[str, Any]]], budget: int) -> l
 
 
 def script_json(value: Any) -> str:
-    """JSON in ASCII that may stand inside a `script` element, whatever texts it holds."""
+    """Return ASCII JSON that is safe inside a `script` element, whatever texts it contains."""
     from jinja2.utils import htmlsafe_json_dumps
 
     return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def prompt_groups(boards: Sequence[Board]) -> list[list[dict[str, Any]]]:
-    """Return the prompts of each split of each folder, each with the records of all agents."""
+    """Return the prompts of each split and folder, each with the records of all agents."""
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for place, board in enumerate(boards):
         for record in board.records.itertuples(index=False):
             prompt = {key: getattr(record, key) for key in ("source", "prompt", "output", "gold")}
             prompt |= {"id": record.prompt_id, "split": f"{place}.{record.split}", "views": []}
             figures = [finite(getattr(record, key)) for key in FIGURES]
-            view = [  # not an object: the keys would take more room than the values
+            view = [  # not an object, whose keys would take more space than the values
                 record.agent,
                 record.seed,
                 [int(end) for both in record.dropped for end in both],

@@ -1,4 +1,4 @@
-"""The leaderboard as Markdown, CSV and LaTeX."""
+"""Leaderboard as Markdown, CSV, and LaTeX."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.tables import (
     notes,
 )
 
-# Ends the Markdown of every report, by which its folder differs from those of others.
+# Ends the Markdown of every report and so identifies its folder.
 MARK = "<!-- pcrl_gym benchmarks report -->"
 
 _LATEX_OMITS = ("seeds", "n", "compression_ratio_micro", "compress_ms")  # to fit into `article`
@@ -27,7 +27,7 @@ _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", "|": "\\|"})
 
 
 def markdown(boards: Sequence[Board]) -> str:
-    """Return two tables per split: the main figures and the further ones."""
+    """Return two tables per split: the main columns and the further ones."""
     blocks = []
     for board in boards:
         names = {"suite": _markdown(board.title), "generator": _markdown(board.generator)}
@@ -62,7 +62,7 @@ def latex(boards: Sequence[Board]) -> str:
 
 
 def comma_separated(boards: Sequence[Board]) -> str:
-    """Return all figures in full precision; an interval is two columns, `_low` and `_high`."""
+    """Return all values in full precision; an interval is two columns, `_low` and `_high`."""
     from pandas import DataFrame
 
     named = [
@@ -83,7 +83,7 @@ def comma_separated(boards: Sequence[Board]) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Escape what LaTeX would take for a command, with the encoding T1."""
+    """Escape special characters of LaTeX, for the encoding T1."""
     return " ".join(text.split()).translate(_LATEX)
 
 

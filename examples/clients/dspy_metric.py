@@ -58,9 +58,7 @@ if __name__ == "__main__":
     task = make_task(split="validation_seen", reward="threshold")
     rows = examples(task, list(range(8)))
     metric = make_metric(task)
-    shorter = [
-        done.text for done in Compressor.from_pretrained("micro").batch([r.prompt for r in rows])
-    ]
+    shorter = [done.text for done in Compressor.from_pretrained("micro")([r.prompt for r in rows])]
     student, teacher = (
         DummyLM([{"shorter_prompt": text} for text in shorter] * 20),
         DummyLM([{"improved_instruction": "Delete courtesy. Keep words of the task."}] * 20),

@@ -45,7 +45,7 @@ def compress(policy: str = "instruct", **options: Any) -> Solver:
 
 @solver
 def compressed(policy: str = "instruct", **options: Any) -> Solver:
-    """The same, and then the model's answer: for `--solver`."""
+    """Compress, and let the model answer: for `--solver`."""
     return chain(compress(policy, **options), generate())
 
 

@@ -40,8 +40,7 @@ def compress_messages(
 
 
 if __name__ == "__main__":
-    # "micro" is a laboratory policy: take one that was trained on prompts like yours.
-    compressor = FailOpen(Compressor.from_pretrained("micro"), timeout=0.5)
+    compressor = FailOpen(Compressor.from_pretrained("instruct"), timeout=0.5)
     savings = Savings()
     prompt = ChatPromptTemplate.from_messages([("system", "Be brief."), ("human", "{question}")])
     chain = prompt | compress_messages(compressor, savings, rate=0.3) | ParrotFakeChatModel()

@@ -50,8 +50,7 @@ class CompressChats(CustomLogger):
         return {**kwargs, "messages": done.messages}
 
 
-# "micro" is a laboratory policy: take one that was trained on prompts like yours.
-compression = CompressChats(FailOpen(Compressor.from_pretrained("micro"), timeout=0.5), rate=0.3)
+compression = CompressChats(FailOpen(Compressor.from_pretrained("instruct"), timeout=0.5), rate=0.3)
 
 if __name__ == "__main__":
     litellm.callbacks = [compression]

@@ -45,8 +45,7 @@ class CompressNodes(BaseNodePostprocessor):
 
 
 if __name__ == "__main__":
-    # "micro" is a laboratory policy: take one that was trained on prompts like yours.
-    compressor = FailOpen(Compressor.from_pretrained("micro"), timeout=0.5)
+    compressor = FailOpen(Compressor.from_pretrained("instruct"), timeout=0.5)
     compress = CompressNodes(compressor=compressor, rate=0.3)
     found = NodeWithScore(node=TextNode(text="Could you please sort: pear, fig"), score=0.9)
     for node in compress.postprocess_nodes([found], query_str="What is to be sorted?"):

@@ -40,8 +40,7 @@ def compress_chats(client: OpenAI, compressor: TextCompressor, **options: Any) -
 
 
 if __name__ == "__main__":
-    # "micro" is a laboratory policy: take one that was trained on prompts like yours.
-    compressor = FailOpen(Compressor.from_pretrained("micro"), timeout=0.5)
+    compressor = FailOpen(Compressor.from_pretrained("instruct"), timeout=0.5)
     client = OpenAI(base_url=os.environ["OPENAI_BASE_URL"])
     savings = compress_chats(client, compressor, rate=0.3)
     answer = client.chat.completions.create(

@@ -45,11 +45,7 @@ def make_reward(task: Task) -> Callable[..., list[float]]:
 
 
 class CompressionEnvironment:
-    """The same as an environment of TRL, for models that call tools.
-
-    `GRPOTrainer(environment_factory=lambda: CompressionEnvironment(task))` with a dataset of the
-    columns `prompt` and `index`.
-    """
+    """The same as an environment of TRL, for `environment_factory` and models that call tools."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -127,7 +123,7 @@ def main() -> None:
     model = copy.deepcopy(generator.model)
     if not small:
         model.bfloat16()
-        # A slice of hidden states takes fifty times as long in bfloat16 on a CPU, see docs/speed.md.
+        # Slices of hidden states are slow in bfloat16 on a CPU, see docs/speed.md.
         model.lm_head.register_forward_pre_hook(lambda _, args: (args[0].contiguous(),))
     prompts = pick_evenly(len(train.episodes), 64 if small else 4096)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,4 +1,4 @@
-"""The flip audit: does a compressor lose what must not be lost?"""
+"""The flip audit: test whether a compressor loses what must not be lost."""
 
 from pcrl_gym.audit.flips import Audit, audit
 from pcrl_gym.audit.pairs import FlipPair

@@ -1,4 +1,4 @@
-"""Command line `pcrl-gym audit`: does a compressor lose what must not be lost?"""
+"""The command `pcrl-gym audit`, which tests whether a compressor loses what must not be lost."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def audit(
     max_flips: NonNegativeInt | None = None,
     device: str = "auto",
 ) -> int:
-    """Count the pairs of prompts of which a compressor loses the thing that decides the answer.
+    """Count the pairs of prompts for which a compressor loses the detail that decides the answer.
 
-    The prompts of a pair differ in one thing, such as "not", a number or a format: about 200 pairs
-    written by hand and 2,000 drawn from micro's tasks. Prints flips by class, with intervals.
+    The prompts of a pair differ in one detail, such as "not", a number, or a format. There are
+    about 200 handwritten pairs and 2,000 from micro's tasks. Prints flips by class, with intervals.
 
     Args:
         compressor: `module:function` from text to text, `module:Class` with a method `compress`, or
             a policy: `micro`, a folder, a hub id.
-        rate: Share to drop; passed on to a policy, and to a function that takes `rate`.
-        protect: For a policy: `constraints` keeps negations, limits, formats and the like.
-        json_file: File for all of it, with every pair that fails.
-        html_file: File for a page, with up to 200 of them.
+        rate: Share to drop, passed on to a policy, or a function that takes `rate`.
+        protect: For a policy, `constraints` keeps negations, limits, formats, and the like.
+        json_file: File for the full results, with every pair that fails.
+        html_file: File for an HTML page, with up to 200 of these pairs.
         max_flips: Exit with status 1 if more pairs fail.
-        device: Where a policy runs.
+        device: Device for a policy.
     """
     from pcrl_gym.audit.flips import Compress, default_pairs
     from pcrl_gym.audit.flips import audit as count_flips
@@ -53,7 +53,7 @@ def audit(
     compress: Compress
     pairs = default_pairs()
     if ":" in compressor and not Path(compressor).exists():
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
+        sys.path.insert(0, str(Path.cwd()))  # like `python -m`
         function = find_function(compressor)
         if protect is not None or (rate is not None and not takes_rate(function)):
             option = "--protect" if protect else "--rate"

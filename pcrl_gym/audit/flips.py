@@ -1,4 +1,4 @@
-"""Does a compressor lose what must not be lost? Its failures on pairs, by class."""
+"""Count the failures of a compressor on pairs of prompts, by class."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pcrl_gym.audit.procedural import procedural_pairs
 from pcrl_gym.progress import progress_bar
 
 PROCEDURAL = 2_000
-"""Pairs from micro's families, beside those that were written by hand."""
+"""Number of pairs from micro's families, in addition to the handwritten ones."""
 
 Compress = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A pair that a compressor fails, and how; see `pairs.fault`."""
+    """A pair that a compressor fails, and its failure; see `pairs.fault`."""
 
     pair: FlipPair
-    first: str  # what it left of the first prompt
+    first: str  # the compressed first prompt
     second: str
     fault: str  # "same" or "lost"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """The pairs of one class."""
+    """Results on the pairs of one class."""
 
     kind: str
     pairs: int
     flips: int
-    saved: float  # share of the characters, over all prompts
+    saved: float  # share of characters saved, over all prompts
 
     @property
     def share(self) -> float:
@@ -47,7 +47,7 @@ class AuditRow:
         return wilson_interval(self.flips, self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the row as plain data."""
         low, high = self.interval
         return {
             "class": self.kind,
@@ -62,11 +62,11 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found.
+    """Results of an audit.
 
     Attributes:
-        name: What was audited.
-        rows: By class, then one of the name "all".
+        name: Name of the audited compressor.
+        rows: One row per class, then one named "all".
         flips: The pairs that fail.
     """
 
@@ -76,7 +76,7 @@ class Audit:
 
     @property
     def total(self) -> AuditRow:
-        """The row of all pairs."""
+        """The row for all pairs."""
         return self.rows[-1]
 
     @property
@@ -86,7 +86,7 @@ class Audit:
         return f"flip audit: {total.flips:,} of {total.pairs:,} ({100 * total.share:.1f} %)"
 
     def __str__(self) -> str:
-        """Write the table."""
+        """Return the results as a table."""
         head = f"{'class':10} {'pairs':>6} {'flips':>6} {'share':>7}   95 % interval   saved"
         lines = [
             f"{row.kind:10} {row.pairs:6} {row.flips:6} {100 * row.share:5.1f} %   "
@@ -97,7 +97,7 @@ class Audit:
         return "\n".join([self.name, head, *lines, ""])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the audit as plain data."""
         return {
             "name": self.name,
             "badge": self.badge,
@@ -118,7 +118,7 @@ class Audit:
 
 
 def default_pairs() -> list[FlipPair]:
-    """Return all pairs that were written by hand, and `PROCEDURAL` from micro's families."""
+    """Return all handwritten pairs, and `PROCEDURAL` pairs from micro's families."""
     return [*written_pairs(), *procedural_pairs(PROCEDURAL)]
 
 
@@ -132,13 +132,13 @@ def audit(
     """Compress both prompts of each pair and count the pairs that fail; see `pairs.fault`.
 
     Args:
-        compress: From a prompt to a shorter one.
-        name: What tables call it.
-        pairs: At least one; None: `default_pairs`.
-        progress: Whether a bar shows how far it is.
+        compress: Function from a prompt to a shorter one.
+        name: Name of the compressor in tables.
+        pairs: At least one pair. If None, `default_pairs`.
+        progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: If there are no pairs, or what comes back is not a text.
+        ValueError: If there are no pairs, or `compress` does not return a text.
 
     Example:
         >>> pair = FlipPair("not", "Name fruits that are not sweet", "Name fruits that are sweet")
@@ -173,9 +173,9 @@ def _sums(rows: Sequence[Sequence[int]]) -> list[int]:
 
 
 def wilson_interval(failed: int, pairs: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a share by Wilson (1927), https://doi.org/10.2307/2276774.
+    """Return the confidence interval of a share by Wilson (1927), https://doi.org/10.2307/2276774.
 
-    Formula, with p the share, n the pairs and z the normal quantile:
+    Formula, with share p, n pairs, and normal quantile z:
     `(p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)`.
 
     Example:

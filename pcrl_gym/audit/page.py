@@ -1,4 +1,4 @@
-"""An audit as one page of HTML."""
+"""Render an audit as an HTML page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 from pcrl_gym.audit.flips import Audit
 
 _SHOWN = 200
-"""Flips on the page; the JSON file holds all of them."""
+"""Maximum number of flips on the page; the JSON file holds all of them."""
 
 _COLUMNS = ("pairs", "flips", "share", "95 % interval", "characters saved")
 _STYLE = """
@@ -20,7 +20,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 
 
 def audit_page(audit: Audit) -> str:
-    """Return a page with the table of classes and the first flips."""
+    """Return an HTML page with the table of classes and the first flips."""
     numbers = "".join(f'<th class="number">{name}</th>' for name in _COLUMNS)
     rows = "".join(
         f"<tr><td>{escape(row.kind)}</td>"

@@ -1,4 +1,4 @@
-"""Pairs of prompts that differ in one thing which changes the right answer."""
+"""Pairs of prompts that differ in one detail that changes the correct answer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _EDGES = regex.compile(r"^[\p{P}\p{S}]+|[\p{P}\p{S}]+$")
 
 @dataclass(frozen=True, slots=True)
 class FlipPair:
-    """Two prompts with different right answers.
+    """Two prompts with different correct answers.
 
     Attributes:
-        kind: Class of what they differ in, such as "not" or "number".
-        first: A prompt.
-        second: The same one with another thing, or without it.
-        source: Where it comes from: "written", or the family of micro.
+        kind: Class of the difference, such as "not" or "number".
+        first: The first prompt.
+        second: The same prompt with the detail changed or removed.
+        source: Origin of the pair: "written", or the family of micro.
     """
 
     kind: str
@@ -34,9 +34,9 @@ class FlipPair:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text without case and marks around them.
+    """Return the words of a text, case-folded and without surrounding punctuation.
 
-    In scripts that are written without spaces each character is a word.
+    In scripts written without spaces, each character is a word.
 
     Example:
         >>> words_of("Give me “3” pears, not 4!")
@@ -44,12 +44,12 @@ def words_of(text: str) -> list[str]:
     """
     spans = split_units(text, (), "word")
     words = [text[start:end].strip().casefold() for start, end in spans]
-    # A word of marks alone may be all that matters: "8 + 3".
+    # A word of only punctuation can be decisive: "8 + 3".
     return [_EDGES.sub("", word) or word for word in words if word]
 
 
 def decisive_words(pair: FlipPair) -> list[str]:
-    """Return the words of the first prompt that the second one does not have, or not as often.
+    """Return the words of the first prompt that the second one lacks or has less often.
 
     Example:
         >>> decisive_words(FlipPair("limit", "Name at most three", "Name at least three"))
@@ -59,15 +59,15 @@ def decisive_words(pair: FlipPair) -> list[str]:
 
 
 def fault(pair: FlipPair, first: str, second: str) -> str | None:
-    """Return what a compressor did wrong with a pair: "same", "lost", or None for nothing.
+    """Return how a compressor fails a pair: "same", "lost", or None if it does not.
 
-    It fails a pair if both compressed prompts have the same words, or if the first one lacks a word
-    that only it has to have, see `decisive_words`.
+    A pair fails if both compressed prompts have the same words, or if the first one lacks a word
+    that only it must have; see `decisive_words`.
 
     Args:
         pair: The pair.
-        first: What the compressor left of the first prompt.
-        second: What it left of the second one.
+        first: The compressed first prompt.
+        second: The compressed second prompt.
 
     Example:
         >>> pair = FlipPair("not", "Name fruits that are not sweet", "Name fruits that are sweet")
@@ -84,16 +84,16 @@ def fault(pair: FlipPair, first: str, second: str) -> str | None:
 
 @cache
 def written_pairs() -> tuple[FlipPair, ...]:
-    """Return the pairs of `pairs.txt`, which were written one by one."""
+    """Return the handwritten pairs of `pairs.txt`."""
     text = (resources.files("pcrl_gym.audit") / "pairs.txt").read_text(encoding="utf-8")
     return read_pairs(text.splitlines())
 
 
 def read_pairs(lines: Sequence[str]) -> tuple[FlipPair, ...]:
-    """Return pairs from lines: "[class]" or a prompt with "{one|other}"; "#" begins a comment.
+    """Parse pairs from lines: "[class]", a prompt with "{one|other}", or a "#" comment.
 
     Raises:
-        ValueError: If a line has no slot or several, or stands before the first class.
+        ValueError: If a line does not have exactly one slot, or precedes the first class.
 
     Example:
         >>> [pair] = read_pairs(["[not]", "Name fruits that are {not |}sweet"])

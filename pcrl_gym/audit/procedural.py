@@ -21,7 +21,7 @@ from pcrl_gym.micro.wording import (
     write_out,
 )
 
-# What the ops of a family differ in; those of others have no phrasings that differ in a few words.
+# What the ops of a family differ in. Other families have no phrasings that differ in a few words.
 _KINDS = {
     "all_but": "except", "filter": "not", "before_after": "order", "up_to": "limit",
     "count_category": "not", "add_word": "order",
@@ -30,7 +30,7 @@ _KINDS = {
     "alphabetical": "order", "if_present": "not", "unless": "except", "is_in": "not",
     "is_kind": "not", "day": "order", "month": "order", "pick_end": "order", "first_n": "order",
 }  # fmt: skip
-# Slots that may have another value for the same input, and what changes then.
+# Slots that can have another value for the same input, and what it changes.
 _SLOTS = {
     "first_n": ("n", "number"), "nth": ("nth", "number"), "repeat_times": ("n", "number"),
     "arithmetic": ("a", "number"), "with_without": ("x", "name"), "before_after": ("x", "name"),
@@ -42,13 +42,13 @@ _BY_NAME = {family.name: family for family in FAMILIES}
 
 
 def procedural_pairs(count: int, seed: int = 0) -> list[FlipPair]:
-    """Return distinct pairs, about as many of each class; equal seeds give equal pairs.
+    """Return distinct pairs, balanced by class; equal seeds give equal pairs.
 
     Both prompts of a pair have the same input, filler and synonyms.
 
     Args:
-        count: How many.
-        seed: Of all draws.
+        count: Number of pairs.
+        seed: Seed of all random draws.
     """
     rng = Random(f"{SEED}:audit:{seed}")
     sources: dict[str, list[tuple[Family, str]]] = {}
@@ -67,7 +67,7 @@ def procedural_pairs(count: int, seed: int = 0) -> list[FlipPair]:
 
 
 def _draw(family: Family, slot: str, kind: str, rng: Random) -> Iterator[FlipPair]:
-    """Yield a pair of a family, or nothing where the answers or the words do not differ."""
+    """Yield a pair of a family, or nothing if the answers or the words do not differ."""
     drawn, worded = rng.getrandbits(64), rng.getrandbits(64)
     if slot:
         op = rng.choice(family.ops)
@@ -93,13 +93,13 @@ def _draw(family: Family, slot: str, kind: str, rng: Random) -> Iterator[FlipPai
     if 0 < _changed(one.split(), other.split()) <= _MAX_CHANGED:
         pair = FlipPair(kind, one, other, f"micro:{family.name}")
         swapped = FlipPair(kind, other, one, pair.source)
-        # What must not be lost stands in the first prompt; families name a negation last.
+        # The decisive word must be in the first prompt; families list a negation last.
         negated = not slot and family.ops[-1] in _NEGATIONS
         yield swapped if negated or not decisive_words(pair) else pair
 
 
 def _alternatives(family: str, slots: dict[str, str], given: list[str] | str) -> list[str]:
-    """Return what may stand in a slot for the same input; each gives another answer."""
+    """Return the values of a slot for the same input, each of which gives another answer."""
     if family == "nth":
         return list(lx.ORDINALS[1:5])
     if family == "first_n":
@@ -116,12 +116,12 @@ def _alternatives(family: str, slots: dict[str, str], given: list[str] | str) ->
         return list(lx.MONTHS)
     if family == "add_word":
         return [word for word in lx.ITEMS if word not in given]
-    return list(given[1:-1])  # items that have one before and one behind them
+    return list(given[1:-1])  # items that have one before and one after them
 
 
 @cache
 def _twins(family: Family) -> list[tuple[tuple[str, Phrasing], tuple[str, Phrasing]]]:
-    """Return phrasings for two ops of a family that differ in a few words, each with its op."""
+    """Return pairs of phrasings for two ops that differ in a few words, each with its op."""
     asked = [(op, phrasing) for op in family.ops for phrasing in choices(family, op, None)]
     return [
         (one, other)
@@ -135,7 +135,7 @@ def _twins(family: Family) -> list[tuple[tuple[str, Phrasing], tuple[str, Phrasi
 
 
 def _changed(one: list[str], other: list[str]) -> int:
-    """Return how many words differ, if they stand side by side; else many."""
+    """Return the number of words that differ if they are adjacent, else a large number."""
     steps = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
     changes = [step for step in steps if step[0] != "equal"]
     if len(changes) != 1:

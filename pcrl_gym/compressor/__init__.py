@@ -1,5 +1,5 @@
-"""The trained policy as a function from text to shorter text.
+"""Compress texts with a trained policy.
 
-Texts, or instructions with inputs, go in; a `Compression` comes out for each, without asking a
-generator. Next come `demo` and the command line, which offer it to people.
+A compressor returns a `Compression` for each text, or each instruction with its input, without
+calling a generator. `demo` and the command line build on this package.
 """

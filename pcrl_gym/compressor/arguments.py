@@ -1,4 +1,4 @@
-"""The arguments of a call of a compressor: checked before anything slow happens."""
+"""Validate the arguments of a compressor call before anything slow happens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pcrl_gym.prompts.prompt import text_problem
 if TYPE_CHECKING:
 
     class Options(TypedDict, total=False):
-        """Arguments that every form of a call takes."""
+        """Arguments of every call form."""
 
         rate: float | None
         target_tokens: int | None
@@ -34,16 +34,15 @@ Protect: TypeAlias = Literal["constraints"]
 
 @dataclass(frozen=True)
 class Amount:
-    """How much is dropped.
+    """How much to drop.
 
     Attributes:
-        rate: Share of a text's droppable units, 0 to 1; None: none is given.
-        target_tokens: Most tokens that are left, at least 1; None: no such limit.
-        tolerance: Most likelihood loss that is expected, in nats per token, at least 0; None: none
-            is given.
+        rate: Share of a text's droppable units, 0 to 1, or None.
+        target_tokens: Maximum number of remaining tokens, at least 1, or None.
+        tolerance: Maximum expected likelihood loss in nats per token, at least 0, or None.
 
     Raises:
-        ValueError: If one is out of range, or more than one is given.
+        ValueError: If a value is out of range, or more than one is given.
     """
 
     rate: float | None = None
@@ -66,17 +65,17 @@ class Amount:
 
 @dataclass(frozen=True)
 class Call:
-    """What one call asks for, checked.
+    """Validated settings of a call.
 
     Attributes:
-        protection: Finds what may not be dropped.
-        amount: How much is dropped.
-        count: Counts the tokens of some texts.
-        batch_size: Windows that go through the network together.
-        default_rate: The rate where none is given; None: as the policy decides.
-        rates: The rate of each text, in place of the amount's; None: that one.
-        others: Tokens of texts that are not compressed and share the budget with all that are;
-            None: each text has a budget of its own.
+        protection: Finds the protected ranges of a text.
+        amount: How much to drop.
+        count: Counts the tokens of texts.
+        batch_size: Number of windows per forward pass.
+        default_rate: Rate if none is given. If None, the policy decides.
+        rates: Rate of each text, overriding `amount`. If None, `amount` applies.
+        others: Tokens of uncompressed texts that share one budget with all compressed texts. If
+            None, each text has its own budget.
     """
 
     protection: Protection
@@ -91,16 +90,16 @@ class Call:
 def make_protection(
     force_keep: ForceKeep, keep_digits: bool, keep: ForceKeep, protect: Protect | None
 ) -> Protection:
-    r"""Return what finds the ranges of a text that a call protects.
+    r"""Return the protection that finds the ranges of a text that a call keeps.
 
     Args:
-        force_keep: Strings, found literally, and compiled regular expressions.
+        force_keep: Literal strings and compiled regular expressions.
         keep_digits: Whether numbers are kept.
         keep: Regular expressions, compiled or as strings.
-        protect: "constraints": see `episodes.constraints`; None: nothing else.
+        protect: "constraints" (see `episodes.constraints`), or None for nothing else.
 
     Raises:
-        ValueError: If an argument is of another kind, or a string no regular expression.
+        ValueError: If an argument has the wrong type, or a string is not a regular expression.
 
     Example:
         >>> protection = make_protection((), False, [r"\bnot\b"], None)
@@ -140,9 +139,9 @@ def check_form(
     of_messages: bool,
     of_question: bool,
 ) -> None:
-    """Raise `ValueError` unless the arguments are those of one form of a call.
+    """Raise `ValueError` unless the arguments match exactly one call form.
 
-    `of_messages` and `of_question` say whether there are others, which belong to these forms.
+    `of_messages` and `of_question` tell whether other arguments of these forms are given.
     """
     forms = (text, instruction, messages, question)
     if (
@@ -161,19 +160,19 @@ def check_form(
 
 
 def check_rate(name: str, rate: Any) -> None:
-    """Raise `ValueError` if a rate is neither a share nor None."""
+    """Raise `ValueError` unless a rate is None or between 0 and 1."""
     if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
         raise ValueError(f"{name} must be a share between 0 and 1 or None, got {rate!r}")
 
 
 def check_count(name: str, value: Any) -> None:
-    """Raise `ValueError` if a number is no integer of at least 1."""
+    """Raise `ValueError` unless a value is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def given_texts(name: str, value: Any) -> list[str]:
-    """Return the texts of an argument, which is one or a list of them.
+    """Return the texts of an argument, which is a text or a list of texts.
 
     Raises:
         ValueError: If it is anything else, or a text is not valid Unicode.
@@ -187,16 +186,16 @@ def given_texts(name: str, value: Any) -> list[str]:
 
 
 def check_text(name: str, text: Any) -> None:
-    """Raise `ValueError` if a value is no text that can be encoded."""
+    """Raise `ValueError` unless a value is a string that can be encoded."""
     if problem := text_problem(text):
         raise ValueError(f"{name} {problem}")
 
 
 def given_pairs(instruction: Any, input: Any) -> list[tuple[str, str]]:
-    """Return (instruction, input) of each prompt; no input is an empty one.
+    """Return the (instruction, input) pair of each prompt; a missing input is empty.
 
     Raises:
-        ValueError: If they are neither both texts nor lists of the same length.
+        ValueError: If they are neither two texts nor two lists of the same length.
     """
     instructions = given_texts("instruction", instruction)
     if input is None:
@@ -211,10 +210,10 @@ def given_pairs(instruction: Any, input: Any) -> list[tuple[str, str]]:
 
 
 def given_rates(rates: Sequence[float | None] | None, amount: Amount, n: int) -> list[float | None]:
-    """Return the rate of each of `n` texts; without rates of their own they share one.
+    """Return the rate of each of `n` texts; without `rates`, they share one.
 
     Raises:
-        ValueError: If there are not as many, one is no share, or another amount is given, too.
+        ValueError: If there are not `n` rates, one is out of range, or another amount is given.
     """
     if rates is None:
         return [amount.rate] * n

@@ -1,4 +1,4 @@
-"""Loading a saved policy network into torch or into ONNX Runtime."""
+"""Load a saved policy network with torch or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Backend: TypeAlias = Literal["auto", "torch", "onnx"]
 
 
 def check_backend(backend: str, device: str) -> None:
-    """Check what a backend can be asked for, before anything is loaded.
+    """Check that a backend exists and supports the device, before anything is loaded.
 
     Raises:
-        ValueError: If there is no such backend, or it does not run on the device.
+        ValueError: If the backend is unknown or does not support the device.
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be 'auto', 'torch' or 'onnx', got {backend!r}")
@@ -56,12 +56,12 @@ def load_network(folder: Path, backend: Backend, device: str) -> KeepNetwork | O
     from pcrl_gym.generators.pretrained import choose_device
 
     choose_device(device)
-    with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+    with torch.random.fork_rng(devices=[]):  # weights are initialized before they are loaded
         return KeepNetwork.from_pretrained(folder)
 
 
 def make_rater(network: KeepNetwork | OnnxRater, device: str) -> Rater:
-    """Return what rates units with a network, on a device.
+    """Return a rater for a network on a device.
 
     Raises:
         ValueError: If there is no such device, or ONNX Runtime does not run on it.

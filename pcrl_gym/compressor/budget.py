@@ -1,4 +1,4 @@
-"""Which units a call keeps: by a rate, a budget of tokens, or what they are expected to cost."""
+"""Select the units that a call keeps, by rate, token budget, or expected loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
 
 MARGIN = 8
-"""A text with this many tokens too many ends the search for longer ones that fit."""
+"""Excess tokens at which the search for longer texts that fit ends."""
 
 
 def kept_units(
@@ -26,13 +26,13 @@ def kept_units(
     call: Call,
     loss_model: LossModel | None = None,
 ) -> list[NDArray[np.bool_]]:
-    """Return which units of each text a call keeps, bool (n_units,).
+    """Return the keep mask of each text, bool (n_units,), for a call.
 
-    For `logits` and `groups` see `fit_budget`; the loss model says what units cost.
+    For `logits` and `groups`, see `fit_budget`. The loss model gives the cost of units.
 
     Raises:
-        ValueError: If what may not be dropped has more tokens than the call allows, or it gives a
-            tolerance and there is no loss model.
+        ValueError: If the protected units exceed the token budget of the call, or it has a
+            tolerance but there is no loss model.
     """
     tolerance, target = call.amount.tolerance, call.amount.target_tokens
     if tolerance is not None:
@@ -67,34 +67,34 @@ def fit_budget(
     target: int,
     others: int = 0,
 ) -> list[NDArray[np.bool_]]:
-    """Return keep masks with which some texts have at most `target` tokens together.
+    """Return keep masks with which the texts have at most `target` tokens in total.
 
-    Groups of units are dropped one by one, whichever of all texts the policy would keep least (see
-    `drop_ranks`), and the result is the first that fits. What is left is tokenized anew, so that
-    dropping a group may save none of its tokens, or more than them; every result is counted as the
-    text that it is.
+    Groups of units are dropped one by one across all texts, those that the policy would keep least
+    first (see `drop_ranks`), and the first result that fits is returned. The remaining text is
+    tokenized again, so dropping a group may save none of its tokens, or more than its own. Each
+    result is therefore counted as a whole text.
 
     Args:
         episodes: The texts, with their units.
         logits: Keep logits of each text, float64 (n_units,), equal within a group.
-        groups: Number of the group of each unit, int64 (n_units,), from 0 in each text; -1 where a
-            unit is protected.
-        count: Returns the tokens of some texts.
-        target: Most tokens of all texts together.
-        others: Tokens that are among these but not of these texts.
+        groups: Group number of each unit, int64 (n_units,), from 0 in each text; -1 if the unit is
+            protected.
+        count: Function that returns the token counts of texts.
+        target: Maximum number of tokens of all texts together.
+        others: Number of tokens outside these texts that count toward `target`.
 
     Returns:
-        For each text bool (n_units,), True where a unit is kept.
+        Keep mask of each text, bool (n_units,), True where a unit is kept.
 
     Raises:
-        ValueError: If the texts have more tokens even if all is dropped that may be.
+        ValueError: If the texts exceed the target even with all droppable units dropped.
     """
     borders = np.cumsum([len(episode) for episode in episodes], dtype=np.int64)[:-1]
     offsets = np.cumsum([0, *(own.max(initial=-1) + 1 for own in groups)])
     numbers = [
         np.where(own < 0, -1, own + offset) for own, offset in zip(groups, offsets, strict=False)
     ]
-    none = np.zeros(0, np.int64)  # there may be no text
+    none = np.zeros(0, np.int64)  # there may be no texts
     ranks = drop_ranks(np.concatenate([none, *logits]), np.concatenate([none, *numbers]))
 
     def kept(dropped: int) -> list[NDArray[np.bool_]]:
@@ -119,7 +119,7 @@ def fit_budget(
             enough = middle
         else:
             too_few = middle
-    # Counts go up and down a little, so that a longer text may fit although `too_few` does not.
+    # Counts are not monotonic, so a longer text may fit although `too_few` does not.
     for dropped in range(too_few - 1, 0, -1):
         had = tokens(dropped)
         if had <= target:

@@ -1,4 +1,4 @@
-"""From prompts and a generator to the certificate of a compressor."""
+"""Certify a compressor, given prompts and a generator."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pcrl_gym.generators.base import Generator
 
     class CalibrationOptions(TypedDict, total=False):
-        """Options of `certify`, which explains them."""
+        """Options of `certify`."""
 
         risk: float
         confidence: float
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 Prompts = str | os.PathLike[str] | Sequence[Prompt | str]
 
 RATES = tuple(round(0.05 * step, 2) for step in range(1, 19))
-"""The rates that are tried: 0.05, 0.1, ... 0.9."""
+"""The rates to try: 0.05, 0.1, ... 0.9."""
 LOSS_RATES = (0.1, 0.25, 0.4)
-"""Rates at which it is measured what dropping units costs."""
+"""Rates at which the cost of dropping units is measured."""
 
 
 class Measured(NamedTuple):
-    """What compression at one rate does to some prompts."""
+    """Results of compressing prompts at one rate."""
 
     rate: float
     done: list[Compression]
@@ -73,21 +73,21 @@ def measure_rates(
     rule: LostRule,
     max_new_tokens: int = 30,
 ) -> Iterator[Measured]:
-    """Yield for each rate, one after the other, which prompts lose their answer.
+    """Yield, for one rate after the other, which prompts lose their answer.
 
-    The generator is asked only about prompts of which something else is dropped than at the rate
-    before. Those of which nothing is dropped lose nothing.
+    The generator only answers prompts whose keep mask differs from that at the previous rate.
+    Prompts of which nothing is dropped lose nothing.
 
     Args:
-        compress: A compressor: called with `instruction`, `input` and `rate`.
-        prompts: The prompts, in the form of instruction and input.
+        compress: The compressor, called with `instruction`, `input`, and `rate`.
+        prompts: The prompts, as instruction and input.
         rates: Shares of the droppable units to drop, in any order.
         generator: The model that answers.
-        rule: What a lost answer is.
-        max_new_tokens: Limit of each answer in generator tokens.
+        rule: Decides which answers are lost.
+        max_new_tokens: Maximum length of each answer in generator tokens.
 
     Raises:
-        ValueError: If the rule needs log-likelihoods and the generator gives none.
+        ValueError: If the rule needs log-likelihoods and the generator provides none.
         PromptTooLongError: If a prompt and its answer do not fit the generator's context.
         GeneratorError: If the generator fails.
     """
@@ -105,7 +105,7 @@ def measure_rates(
             episodes = [
                 replace(episode, prompt=prompts[i])
                 for i in changed
-                if (episode := done[i].episode) is not None  # a compressor's own have one
+                if (episode := done[i].episode) is not None  # always set by a compressor
             ]
             scores = scorer(episodes, [done[i].kept for i in changed])
             lost[changed] = rule.lost(scores, [prompts[i] for i in changed])
@@ -131,37 +131,37 @@ def certify(
     date: str | None = None,
     device: str = "auto",
 ) -> tuple[Certificate, LossModel | None]:
-    """Find the highest rate at which few enough answers are lost, by `risk.strongest_safe`.
+    """Find the highest rate that loses few enough answers, with `risk.strongest_safe`.
 
-    It also fits what dropping units is expected to cost, measured at `LOSS_RATES`.
+    It also fits the expected cost of dropping units, measured at `LOSS_RATES`.
 
     Args:
-        compress: A compressor: called with `instruction`, `input` and `rate`.
+        compress: The compressor, called with `instruction`, `input`, and `rate`.
         prompts: Texts, `Prompt` objects, or a dataset as in `load_prompts`. They must be drawn
-            independently from what will be compressed later, and the policy must not have been
-            trained on them.
+            independently from the distribution of the texts to compress later, and the policy must
+            not have been trained on them.
         generator: The model that answers, as in `load_generator`.
-        risk: Largest share of lost answers, above 0 and below 1.
-        confidence: Above 0 and below 1.
-        split: Split of a dataset.
-        rates: Shares of the droppable units, above 0 and at most 1, that are tried from the lowest
-            on. They must be chosen without these prompts.
-        lost_by: What makes an answer lost, see `LostRule`. None: `"likelihood"`, or `"answer"` if
-            the generator gives no likelihoods; besides, `"check"` if any prompt has a check.
-        tolerance: Likelihood loss that is accepted, in nats per token, at least 0.
-        max_new_tokens: Limit of each answer in generator tokens.
-        progress: Whether a bar on stderr counts the rates.
-        date: Day of the calibration, "2025-01-31"; None: today.
-        device: Where a generator that is loaded here runs.
+        risk: Largest accepted share of lost answers, above 0 and below 1.
+        confidence: Confidence of the certificate, above 0 and below 1.
+        split: Split to use of a dataset.
+        rates: Shares of the droppable units to try, above 0 and at most 1, from low to high. They
+            must be chosen without looking at these prompts.
+        lost_by: Criteria for lost answers, see `LostRule`. If None, `"likelihood"`, or `"answer"`
+            if the generator provides no likelihoods, plus `"check"` if any prompt has a check.
+        tolerance: Accepted likelihood loss in nats per token, at least 0.
+        max_new_tokens: Maximum length of each answer in generator tokens.
+        progress: Whether to show a progress bar over the rates on stderr.
+        date: Date of the calibration, such as "2025-01-31". If None, today.
+        device: Device for a generator that is loaded here.
 
     Returns:
-        The certificate, whose rate is 0.0 if even the lowest rate loses too much, and the model of
-        losses; None if the generator gives no likelihoods, or nothing was lost.
+        The certificate, with rate 0.0 if even the lowest rate loses too many answers, and the loss
+        model, or None if the generator provides no likelihoods or nothing was lost.
 
     Raises:
-        ValueError: If an argument is out of range, or there are too few prompts to show such a risk
-            with such confidence; before anything is answered.
-        DatasetError: If there is no such dataset, or a prompt has a check that cannot be made.
+        ValueError: If an argument is out of range, or there are too few prompts to show this risk
+            with this confidence. It is raised before any prompt is answered.
+        DatasetError: If the dataset does not exist, or a prompt's check cannot be run.
         PromptTooLongError: If a prompt and its answer do not fit the generator's context.
         GeneratorError: If the generator fails.
     """
@@ -224,7 +224,7 @@ def _fit_losses(
     generator: Generator,
     max_new_tokens: int,
 ) -> LossModel | None:
-    """Measure what dropping units costs; None where the generator gives no likelihoods."""
+    """Return the fitted cost of dropping units, or None if the generator has no likelihoods."""
     if not generator.gives_likelihoods:
         return None
     rule = LostRule(("likelihood",))
@@ -237,7 +237,7 @@ def _fit_losses(
 
 
 def _read(prompts: Prompts, split: str) -> tuple[list[Prompt], str]:
-    """Return the prompts, and what they are called in a certificate."""
+    """Return the prompts and their description for a certificate."""
     if isinstance(prompts, (str, os.PathLike)):
         file = Path(prompts).is_file()
         origin = f"{os.fspath(prompts)}" if file else f"{os.fspath(prompts)}, split {split}"
@@ -248,7 +248,7 @@ def _read(prompts: Prompts, split: str) -> tuple[list[Prompt], str]:
 
 
 def _check_checks(prompts: Sequence[Prompt], lost_by: Sequence[str] | None) -> None:
-    """Check that the checks that count can be made."""
+    """Check that the prompts' checks can be run if they count."""
     if lost_by is not None and "check" not in lost_by:
         return
     with_checks = [prompt for prompt in prompts if has_check(prompt)]

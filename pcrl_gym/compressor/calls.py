@@ -1,4 +1,4 @@
-"""The forms in which a compressor takes texts: alone, as prompts, as messages, with a question."""
+"""Call forms of compressors: texts, prompts, messages, and questions with context."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
 
 class TextCompressor(ABC):
-    """Base of compressors: what their calls take and return.
+    """Base class of compressors, with their arguments and return types.
 
     Attributes:
-        builder: Cuts texts into units.
-        certificate: What is certified of its calls without other settings, whose rate it gives;
-            None: nothing is.
+        builder: Splits texts into units.
+        certificate: Certificate of calls without other settings, which also sets their rate, or
+            None if nothing is certified.
     """
 
     builder: EpisodeBuilder
@@ -118,60 +118,60 @@ class TextCompressor(ABC):
         protect: Protect | None = None,
         batch_size: int = 32,
     ) -> Compression | list[Compression] | CompressedMessages | CompressedContext:
-        r"""Compress a text or several, a prompt, a conversation, or the context of a question.
+        r"""Compress texts, prompts, a conversation, or the context of a question.
 
-        Give one of four forms:
+        There are four forms:
 
         * `text`;
-        * `instruction` with or without `input`: these are put in the template, and what comes back
-          is the whole prompt, of which the template's own text is never dropped;
-        * `messages` of a chat: those of some roles are compressed, one by one;
-        * `question` with `context`: each text of the context is compressed, without a look at the
-          question, which stays as it is.
+        * `instruction` with or without `input`: they are put in the template, and the result is the
+          whole prompt. The template's own text is never dropped;
+        * `messages` of a chat: messages of the given roles are compressed, one by one;
+        * `question` with `context`: each text of the context is compressed independently of the
+          question, which stays unchanged.
 
         Args:
             text: A text, or a list of texts.
             instruction: An instruction, or a list of them.
-            input: The input of the instruction, or a list of as many.
-            messages: Mappings like `{"role": "user", "content": ...}`. A content is a text, or a
+            input: The input of the instruction, or a list of the same length.
+            messages: Mappings like `{"role": "user", "content": ...}`. The content is a text, or a
                 list of parts, of which those like `{"type": "text", "text": ...}` are compressed.
             roles: Roles whose messages are compressed.
-            cache_until: Index of the first message that may change, as a slice takes it; those
-                before it stay to the byte, so that what a provider has cached of them still fits.
+            cache_until: Index of the first message that may change, as in a slice. Earlier messages
+                stay byte-identical, so the provider's prompt cache remains valid for them.
             question: The question.
-            context: Its context, a list of texts.
-            context_rates: The rate of each text of the context, in place of `rate`.
-            rate: Share of each text's droppable units to drop, 0 to 1, rounded down; None: that of
-                the certificate or, without one, as many as the policy finds likelier dropped. If it
-                drops whole words, these are dropped in its order for as long as their units are no
-                more than that share.
-            target_tokens: Most tokens that are left, in place of `rate`: of each text, or of all
-                messages, or of question and context, together. Units are dropped in the policy's
-                order until the rest, counted as the text that it is, fits; see `fit_budget`.
-            tolerance: Likelihood loss that is accepted, in place of `rate`: of each text as much is
-                dropped as is expected to lower the log-probability of the model's own answer by at
-                most so many nats per token; see `LossModel`. For policies that were calibrated.
-            count_with: What counts all tokens: the name of an OpenAI model (with tiktoken), a
-                folder, Hugging Face id or tokenizer, or a function from a text to its number of
-                tokens; None: the policy's tokenizer. See `token_counter`.
+            context: The context of the question, a list of texts.
+            context_rates: The rate of each text of the context, instead of `rate`.
+            rate: Share of each text's droppable units to drop, 0 to 1, rounded down. If None, the
+                certificate's rate or, without one, all units that are more likely dropped than
+                kept. If the policy drops whole words, it drops them in its order as long as their
+                units do not exceed the share.
+            target_tokens: Maximum number of remaining tokens, instead of `rate`: per text, or for
+                all messages, or for question and context, together. Units are dropped in the
+                policy's order until the remaining text fits; see `fit_budget`.
+            tolerance: Accepted likelihood loss, instead of `rate`: as much of each text is dropped
+                as is expected to lower the log-probability of the model's own answer by at most
+                this many nats per token; see `LossModel`. Requires a calibrated policy.
+            count_with: Token counter: the name of an OpenAI model (with tiktoken), a folder,
+                Hugging Face id, or tokenizer, or a function from a text to its number of
+                tokens. If None, the policy's tokenizer. See `token_counter`.
             force_keep: Strings and compiled regular expressions whose matches are kept, as whole
                 words.
             keep_digits: Whether numbers are kept; see `pcrl_gym.episodes.protection`.
-            keep: Regular expressions whose matches are kept, as whole words; unlike those of
-                `force_keep`, strings are expressions, too.
-            protect: "constraints" keeps words such as "not", "at most" and "JSON", without which an
-                answer would be another one; see `pcrl_gym.episodes.constraints`.
-            batch_size: Windows that go through the network together.
+            keep: Regular expressions whose matches are kept, as whole words. Unlike in
+                `force_keep`, strings are also regular expressions.
+            protect: "constraints" keeps words such as "not", "at most", and "JSON", without which
+                the answer would change; see `pcrl_gym.episodes.constraints`.
+            batch_size: Number of windows per forward pass.
 
         Returns:
-            One compression, or a list of them where a list was given; for `messages` a
-            `CompressedMessages` and for `question` a `CompressedContext`.
+            A compression, or a list of them if a list was given; a `CompressedMessages` for
+            `messages`, and a `CompressedContext` for `question`.
 
         Raises:
             MissingExtraError: If `count_with` needs tiktoken and it is not installed.
-            ValueError: If an argument has the wrong form, a text is not valid Unicode, what may not
-                be dropped has more than `target_tokens` tokens, or there is a `tolerance` and the
-                policy stores no loss model.
+            ValueError: If an argument has the wrong form, a text is not valid Unicode, the
+                protected units exceed `target_tokens`, or there is a `tolerance` but the policy has
+                no loss model.
 
         Example:
             >>> done = compressor(["one text", "another"], rate=0.3)  # doctest: +SKIP
@@ -204,7 +204,7 @@ class TextCompressor(ABC):
             prompts = [Prompt(str(i), *pair) for i, pair in enumerate(pairs)]
             episodes = self.builder(prompts, call.protection)
             done = self._compressed(episodes, [prompt_text(*pair) for pair in pairs], call)
-        # A calibration has tried nothing else.
+        # A calibration covers no other settings.
         if call.amount == Amount() and not (force_keep or keep_digits or keep or protect):
             done = [replace(one, certificate=self.certificate) for one in done]
         return done[0] if isinstance(text, str) or isinstance(instruction, str) else done
@@ -249,7 +249,7 @@ class TextCompressor(ABC):
 
 
 def _tokens(done: Sequence[Compression], others: int) -> dict[str, int]:
-    """Return the counts of some texts and of others that stayed, together."""
+    """Return the token counts of compressed texts plus `others` unchanged tokens."""
     return {
         "original_tokens": others + sum(one.original_tokens for one in done),
         "compressed_tokens": others + sum(one.compressed_tokens for one in done),

@@ -1,4 +1,4 @@
-"""The certificate of a compressor: how many answers it costs, how sure that is, what for."""
+"""Certificate that bounds the share of answers that a compressor loses."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Certificate:
-    """What `Compressor.calibrate` found for one policy, one generator and one kind of prompts.
+    """Result of `Compressor.calibrate` for one policy, one generator, and one kind of prompts.
 
-    It says: of prompts drawn like those of the calibration, which the policy compresses at `rate`,
-    at most a share `risk` loses its answer. Such a statement is wrong in a share of at most
-    `1 - confidence` of all calibrations.
+    It states that at most a share `risk` of prompts loses its answer if they are drawn like the
+    calibration prompts and compressed by the policy at `rate`. Such statements are wrong for at
+    most a share `1 - confidence` of all calibrations.
 
     Attributes:
-        rate: Share of the droppable units that is dropped, in [0, 1]; 0.0 where no rate passed:
-            the original is sent.
-        risk: Largest share of lost answers, above 0 and below 1.
-        confidence: Above 0 and below 1.
+        rate: Share of the droppable units that is dropped, in [0, 1]. If no rate passed, it is 0.0,
+            and the original is sent.
+        risk: Largest accepted share of lost answers, above 0 and below 1.
+        confidence: Confidence of the statement, above 0 and below 1.
         prompts: Number of prompts in the calibration.
-        lost: How many of them lost their answer at `rate`.
+        lost: Number of these prompts that lost their answer at `rate`.
         compression_ratio: Mean share of their tokens that was saved, at most 1.
-        lost_by: What makes an answer lost, each of it alone; see `lost_answers.LostRule`.
-        tolerance: Likelihood loss that is accepted, in nats per token; None if likelihoods do not
-            count.
-        max_new_tokens: Limit of each answer in generator tokens.
-        data: Where the prompts came from.
-        data_sha256: Their checksum, see `prompts.datasets.dataset_checksum`.
+        lost_by: Criteria, any of which makes an answer lost; see `lost_answers.LostRule`.
+        tolerance: Accepted likelihood loss in nats per token, or None if likelihoods do not count.
+        max_new_tokens: Maximum length of each answer in generator tokens.
+        data: Source of the prompts.
+        data_sha256: Checksum of the prompts, see `prompts.datasets.dataset_checksum`.
         generator: Name of the model that answered.
-        generator_fingerprint: What only generators with the same answers share; None: not known.
-        date: Day of the calibration, "2025-01-31".
+        generator_fingerprint: Shared only by generators that give the same answers, or None if
+            unknown.
+        date: Date of the calibration, such as "2025-01-31".
         version: Version of `pcrl_gym`.
 
     Raises:
-        ValueError: If a share is out of its range, more answers are lost than there are prompts, or
-            the date is none.
+        ValueError: If a share is out of range, there are more lost answers than prompts, or the
+            date is invalid.
     """
 
     rate: float
@@ -66,7 +66,7 @@ class Certificate:
         calendar_date.fromisoformat(self.date)
 
     def __str__(self) -> str:
-        """Return the statement in a sentence."""
+        """Return the statement as a sentence."""
         risk, confidence = f"{100 * self.risk:g} %", f"{100 * self.confidence:g} % confidence"
         if not self.rate:
             return (
@@ -80,15 +80,15 @@ class Certificate:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON has them."""
+        """Return the fields as JSON-compatible data."""
         return asdict(self) | {"lost_by": list(self.lost_by)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Certificate:
-        """Return the certificate of some JSON; fields of a later version are left out.
+        """Return the certificate from JSON data, ignoring fields of later versions.
 
         Raises:
-            ValueError: If a field is missing, has another type or is out of its range.
+            ValueError: If a field is missing, has the wrong type, or is out of range.
         """
         from pydantic import TypeAdapter
 
@@ -96,6 +96,6 @@ class Certificate:
 
 
 def check_inner_share(name: str, value: float) -> None:
-    """Raise a ValueError that names the argument if a share is not above 0 and below 1."""
+    """Raise a `ValueError` naming the argument unless its value is above 0 and below 1."""
     if not isinstance(value, (int, float)) or not 0.0 < value < 1.0:
         raise ValueError(f"{name} must be a share above 0 and below 1, got {value!r}")

@@ -1,4 +1,4 @@
-"""What a compressor returns: the shorter text, and what was decided about every unit."""
+"""Result of a compressor: the shorter text and the decision about every unit."""
 
 from __future__ import annotations
 
@@ -17,38 +17,36 @@ from pcrl_gym.episodes.units import Span, merge_spans
 from pcrl_gym.scoring.ratio import drop_rate
 
 MAX_LOGIT = 20.0
-"""A unit is kept as surely as can be, as one that is protected."""
+"""Keep logit of units that are certain to be kept, such as protected ones."""
 
 
 @dataclass(frozen=True)
 class Compression(TokenCounts):
-    """A text and what a compressor made of it.
+    """A compressed text.
 
-    Units and spans are character ranges `(start, end)` of `original`. The units are a partition of
-    it, so kept and dropped spans together are one as well.
+    Units and spans are character ranges `(start, end)` of `original`. The units partition it, and
+    so do the kept and dropped spans together.
 
     Attributes:
-        original: The text before; in the form with `instruction=` the prompt with its template.
-        text: The text after: the kept spans, joined.
-        units: Range of each unit, in order, none empty.
-        keep_probabilities: Probability in [0, 1] with which the policy keeps each unit, or if it
-            drops whole words the unit's word; 1.0 where a unit is protected.
-        droppable: Whether each unit may be dropped; False where it is protected.
+        original: The text before compression. With `instruction=`, the prompt with its template.
+        text: The text after compression: the kept spans, joined.
+        units: Range of each unit, in order and non-empty.
+        keep_probabilities: Probability in [0, 1] that the policy keeps each unit, or the unit's
+            word if it drops whole words; 1.0 if the unit is protected.
+        droppable: Whether each unit may be dropped; False if it is protected.
         kept: Whether each unit was kept.
-        original_tokens: Tokens of `original`, without the special tokens that a model may want
-            around a text, as the policy's tokenizer or `count_with=` counts them.
+        original_tokens: Tokens of `original`, without special tokens around the text, as counted by
+            the policy's tokenizer or `count_with=`.
         compressed_tokens: Tokens of `text`.
-        template_tokens: Tokens of the template's own text in `original`; 0 in the form without
-            `instruction=`.
-        in_domain: Whether the text is like the policy's training prompts, judged by its words
-            (see `Compressor`). If False, what is dropped may be arbitrary. None: the policy stores
-            nothing about its training prompts.
-        certificate: What holds for texts that are compressed in this way, see
-            `Compressor.calibrate`; None where nothing is certified: if the call says how much is
-            dropped or what is kept, and for messages and contexts, of which an answer depends on
-            more than one text.
-        episode: The text as it was cut into units, which `pcrl_gym.rendering` draws; not compared,
-            and no part of `to_dict()`. None: not known.
+        template_tokens: Tokens of the template's own text in `original`; 0 without `instruction=`.
+        in_domain: Whether the text resembles the policy's training prompts, judged by its words
+            (see `Compressor`). If False, the dropped units may be arbitrary. None if the policy
+            stores nothing about its training prompts.
+        certificate: The certificate that covers this call, see `Compressor.calibrate`. None if
+            nothing is certified: if the call specifies how much to drop or what to keep, and for
+            messages and contexts, whose answers depend on more than one text.
+        episode: The text split into units, for `pcrl_gym.rendering`. It is excluded from
+            comparisons and `to_dict()`. None if unknown.
 
     Example:
         >>> done = Compression(
@@ -89,12 +87,12 @@ class Compression(TokenCounts):
 
     @cached_property
     def kept_spans(self) -> tuple[Span, ...]:
-        """Ranges that were kept; neighbors are one range."""
+        """Ranges that were kept, with adjacent ones merged."""
         return self._spans(kept=True)
 
     @cached_property
     def dropped_spans(self) -> tuple[Span, ...]:
-        """Ranges that were dropped; neighbors are one range."""
+        """Ranges that were dropped, with adjacent ones merged."""
         return self._spans(kept=False)
 
     def _spans(self, *, kept: bool) -> tuple[Span, ...]:
@@ -103,9 +101,9 @@ class Compression(TokenCounts):
 
     @cached_property
     def dropped(self) -> tuple[tuple[int, str], ...]:
-        """Where in `original` each dropped range begins, and its text.
+        """Start in `original` and text of each dropped range.
 
-        With `text` they give the original: `restore(done.text, done.dropped) == done.original`.
+        With `text`, they restore the original: `restore(done.text, done.dropped) == done.original`.
         """
         return tuple((start, self.original[start:end]) for start, end in self.dropped_spans)
 
@@ -123,11 +121,11 @@ class Compression(TokenCounts):
 
     @property
     def drop_rate(self) -> float:
-        """Share of the droppable units that was dropped, in [0, 1]; 0.0 without any."""
+        """Share of the droppable units that was dropped, in [0, 1]; 0.0 if there are none."""
         return drop_rate(self.droppable, self.kept)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, rates and spans included, as JSON has it (lists for tuples)."""
+        """Return the result as JSON-compatible data, with rates and spans (lists for tuples)."""
         certificate = self.certificate and self.certificate.to_dict()
         own = {name: _with_lists(getattr(self, name)) for name in _ENTRIES}
         return own | {"certificate": certificate}

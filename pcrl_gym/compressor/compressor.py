@@ -1,4 +1,4 @@
-"""The policy as a function: text in, shorter text out. No generator is needed."""
+"""Compress texts with a trained policy, without a generator."""
 
 from __future__ import annotations
 
@@ -49,40 +49,41 @@ if TYPE_CHECKING:
 
 
 class Compressor(TextCompressor):
-    """Shortens texts with a trained policy.
+    """Compresses texts with a trained policy.
 
-    A unit is dropped if the policy finds it likelier dropped than kept; with `rate=`, or the rate
-    of a certificate, exactly that share of a text's droppable units is dropped, those that it would
-    keep least, and with `target_tokens=` as few of them as leave at most that many tokens. A text
-    with more units than the policy reads at once goes through in windows that overlap: each unit is
-    rated once, with neighbors on both sides in view, and nothing is lost between windows.
+    A unit is dropped if the policy considers dropping it more likely than keeping it. With `rate=`
+    or a certificate, that share of a text's droppable units is dropped, rounded down, those least
+    likely to be kept first. With `target_tokens=`, as few units as possible are dropped to leave at most
+    that many tokens. A text with more units than the policy reads at once is split into overlapping
+    windows. Each unit is rated once, with context on both sides, and no unit is skipped.
 
-    A policy is of no use for texts of a kind that it was not trained on. It may store how many
-    tokens per word its training prompts had (see `compressor.domain`); a text with more has
-    `in_domain=False`. A text of another kind may still have few, if its words are common.
+    Policies do not generalize to kinds of text that they were not trained on. A policy may store
+    the number of tokens per word of its training prompts (see `compressor.domain`); texts with more
+    have `in_domain=False`. Text of another kind may still have few if its words are common.
 
     Args:
-        network: The policy; it is moved to the device and set to evaluation mode. An `OnnxRater`
-            rates without torch.
-        tokenizer: The one that it was trained with: "micro", Hugging Face id, folder or object.
-        template: The template that it was trained with: "alpaca", "chat" (the chat template of
-            `tokenizer`, see `make_template`) or an object, such as the `ChatTemplate` of a
-            generator with another tokenizer. Free text is shown to the policy inside it.
-        unit: What it keeps or drops, "token" or "word".
-        max_units: Most units that it reads at once, template included.
-        force_keep: Strings that were protected while it was trained: they always are.
-        keep_digits: Whether numbers were.
-        whole_words: Whether the units of a word, a number of several words or a name (see
-            `episodes.groups`) are dropped together or not at all, by the mean of their logits.
-        max_tokens_per_word: Most tokens per word of its training prompts, above 0; None: not known.
-        card: Where it comes from, for the model card; None: nothing is known.
-        certificate: What `calibrate` found for this policy; None: nothing is certified.
-        loss_model: What it found that dropping units costs; None: not known, and calls take no
-            `tolerance`.
+        network: The policy. It is moved to the device and set to evaluation mode. An `OnnxRater`
+            rates units without torch.
+        tokenizer: Tokenizer used in training: "micro", a Hugging Face id, a folder, or an object.
+        template: The template that the policy was trained with: "alpaca", "chat" (the chat template
+            of `tokenizer`, see `make_template`), or an object, such as the `ChatTemplate` of a
+            generator with another tokenizer. The policy sees free text inside this template.
+        unit: What the policy keeps or drops, "token" or "word".
+        max_units: Maximum number of units that the policy reads at once, including the template.
+        force_keep: Strings that were protected during training. They are always kept.
+        keep_digits: Whether numbers were protected during training.
+        whole_words: Whether the units of a word, a multi-word number, or a name (see
+            `episodes.groups`) are dropped together or not at all, based on their mean logit.
+        max_tokens_per_word: Tokens per word that 99.5 % of its training prompts do not exceed,
+            above 0, or None if unknown.
+        card: Provenance of the policy for the model card, or None if unknown.
+        certificate: Certificate that `calibrate` created for this policy, or None if not certified.
+        loss_model: Cost model for dropping units, fitted by `calibrate`. If None, calls do not
+            accept `tolerance`.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
 
     Raises:
-        ValueError: If a setting is unknown or out of range, or network and tokenizer do not fit.
+        ValueError: If a setting is unknown or out of range, or network and tokenizer do not match.
 
     Example:
         >>> compressor = Compressor.from_pretrained("micro", device="cpu")
@@ -194,17 +195,17 @@ class Compressor(TextCompressor):
         generator: str | Path | Generator,
         **options: Unpack[CalibrationOptions],
     ) -> Compressor:
-        """Return this compressor with a certificate of how many answers it costs.
+        """Return a copy of this compressor with a certificate of how many answers it loses.
 
-        The rate of the certificate, the highest that loses at most a share `risk` of the answers
-        with some `confidence`, is that of its calls which do not say how much is dropped. If the
-        generator gives likelihoods, calls may then give a `tolerance`, too.
+        The certified rate is the highest one that loses at most a share `risk` of the answers with
+        the given `confidence`. It is the default for calls that do not specify how much to drop.
+        If the generator provides likelihoods, calls also accept `tolerance`.
 
         Args:
-            prompts: Texts, `Prompt` objects, or a dataset as in `load_prompts`; drawn like those
-                that will be compressed.
+            prompts: Texts, `Prompt` objects, or a dataset as in `load_prompts`, from the same
+                distribution as the texts to compress.
             generator: The model that answers, as in `load_generator`.
-            **options: `risk=0.05`, `confidence=0.95` and others of `calibration.certify`.
+            **options: `risk=0.05`, `confidence=0.95`, and other options of `calibration.certify`.
 
         Raises:
             ValueError: If an option is out of range, or there are too few prompts.
@@ -231,24 +232,24 @@ class Compressor(TextCompressor):
         onnx: bool = False,
         overwrite: bool = False,
     ) -> None:
-        """Write a folder of safetensors and JSON, with the tokenizer and a model card.
+        """Save as a folder of safetensors and JSON files, with the tokenizer and a model card.
 
-        The folder appears as a whole or not at all.
+        The folder is written completely or not at all.
 
         Args:
-            folder: Where to.
-            dtype: Data type of the stored weights, such as `torch.float16` to halve the file; None:
-                as they are. They are float32 again when they are loaded.
-            onnx: Whether to write `network.onnx`, too, with which `from_pretrained` needs no torch;
-                it reads the same weights, of float32 or float16.
-            overwrite: Whether to replace a compressor that was saved in the folder before.
+            folder: The target folder.
+            dtype: Data type of the stored weights, such as `torch.float16` to halve the file size.
+                If None, it is unchanged. Loaded weights are always float32.
+            onnx: Whether to also write `network.onnx`, which lets `from_pretrained` work without
+                torch. It reads the same weights, which must be float32 or float16.
+            overwrite: Whether to replace a compressor saved in the folder before.
 
         Raises:
             MissingExtraError: If `onnx` is set and the extra of that name is not installed.
             ValueError: If the folder holds a compressor and `overwrite` is not set, or it holds
-                anything else, the template is neither `"alpaca"` nor a `ChatTemplate`, there is a
-                certificate, which holds for the weights as they are, and a `dtype`, or the
-                compressor was loaded without torch.
+                anything else; if the template is neither `"alpaca"` nor a `ChatTemplate`; if
+                `dtype` is set and there is a certificate, which covers only the current weights; or
+                if the compressor was loaded without torch.
         """
         path = Path(folder).resolve()
         self._write(path, path.name, dtype, onnx=onnx, overwrite=overwrite)
@@ -291,18 +292,18 @@ class Compressor(TextCompressor):
         dtype: torch.dtype | None = None,
         onnx: bool = False,
     ) -> str:
-        """Upload what `save_pretrained` writes to the Hugging Face hub, as one commit.
+        """Upload the files of `save_pretrained` to the Hugging Face Hub in one commit.
 
         Args:
-            repo_id: Name of the repository, which is made if there is none.
+            repo_id: Name of the repository, which is created if it does not exist.
             private: Whether a new repository is private.
-            token: Access token; None: the one that `hf auth login` stored.
+            token: Access token. If None, the one stored by `hf auth login`.
             commit_message: Message of the commit.
             dtype: See `save_pretrained`.
             onnx: See `save_pretrained`.
 
         Returns:
-            Address of the commit.
+            URL of the commit.
         """
         from huggingface_hub import HfApi
 
@@ -325,21 +326,21 @@ class Compressor(TextCompressor):
         backend: Backend = "auto",
         revision: str | None = None,
     ) -> Compressor:
-        """Return a saved compressor. Neither pickles nor code from the folder are run.
+        """Load a saved compressor, without running pickles or code from the folder.
 
         Args:
-            spec: "instruct" (for what people write to chat models) or "micro" (for that world's
-                prompts), which come with the package, a folder, or a Hugging Face hub id.
+            spec: "instruct" (for prompts that people write to chat models) or "micro" (for prompts
+                of the micro world), which ship with the package, a folder, or a Hugging Face id.
             device: "auto" (a GPU if there is one), "cpu", "cuda", ...
-            backend: What computes: "torch", or "onnx", ONNX Runtime, which starts faster, needs no
-                torch and runs on the CPU, for folders that were saved with `onnx=True`; "auto":
-                torch if it is installed.
-            revision: Branch, tag or commit on the hub; None: its main branch.
+            backend: "torch", "onnx", or "auto" (torch if installed). ONNX Runtime starts faster,
+                does not need torch, and runs on the CPU. It requires a folder saved with
+                `onnx=True`.
+            revision: Branch, tag, or commit on the Hub. If None, the main branch.
 
         Raises:
             MissingExtraError: If the backend is not installed.
-            ValueError: If there is no such compressor, it is incomplete or broken, or the backend
-                is unknown or does not run on the device.
+            ValueError: If the compressor does not exist, is incomplete, or is broken, or if the
+                backend is unknown or does not support the device.
         """
         check_backend(backend, device)
         folder = find_folder(spec, revision)

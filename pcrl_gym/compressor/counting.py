@@ -1,4 +1,4 @@
-"""Counting tokens as the model that will read a text counts them."""
+"""Count tokens like the model that will read a text."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 CountWith: TypeAlias = "str | Path | PreTrainedTokenizerFast | Callable[[str], int] | None"
 Counter: TypeAlias = Callable[[Sequence[str]], list[int]]
 
-# OpenAI's models and encodings, which tiktoken knows.
+# OpenAI models and encodings, which tiktoken supports.
 _TIKTOKEN = re.compile(r"(chat)?gpt-.*|o\d(-.*)?|text-embedding-.*|[a-z]+\d+k_\w+")
 
 
 def token_counter(count_with: CountWith, encoder: TextEncoder) -> Counter:
-    """Return the function that counts the tokens of some texts, without special tokens around them.
+    """Return a function that counts the tokens of texts, without special tokens around them.
 
     Args:
         count_with: One of
-            * the name of an OpenAI model or encoding, such as `"gpt-4o"` or `"o200k_base"`: counted
-              by tiktoken, which fetches the encoding when it is first used;
+            * the name of an OpenAI model or encoding, such as `"gpt-4o"` or `"o200k_base"`, counted
+              by tiktoken, which downloads the encoding on first use;
             * a folder, a Hugging Face id, `"micro"`, or a tokenizer: see `load_tokenizer`;
             * a function from a text to its number of tokens;
-            * None: `encoder` counts.
+            * None to use `encoder`.
 
-            What a name stands for is loaded once per process.
-        encoder: The default.
+            Named tokenizers are loaded once per process.
+        encoder: The default tokenizer.
 
     Raises:
         MissingExtraError: If tiktoken is needed and not installed.
-        ValueError: If there is no such tokenizer, or tiktoken does not know the model; the
-            function: if `count_with` is one and returns anything but integers of at least 0.
+        ValueError: If there is no such tokenizer or tiktoken model. The returned function raises it
+            if a function `count_with` returns anything but integers of at least 0.
 
     Example:
         >>> count = token_counter(lambda text: len(text.split()), None)
@@ -50,7 +50,7 @@ def token_counter(count_with: CountWith, encoder: TextEncoder) -> Counter:
     if isinstance(count_with, (str, Path)):
         return _named(str(count_with))
     if callable(count_with) and not hasattr(count_with, "backend_tokenizer"):
-        return _own(count_with)  # fast tokenizers can be called, too
+        return _own(count_with)  # fast tokenizers are also callable
     return _encoded(TextEncoder(load_tokenizer(cast("PreTrainedTokenizerFast", count_with))))
 
 
@@ -100,7 +100,7 @@ def _tiktoken(name: str) -> Counter:
         ) from error
 
     def count(texts: Sequence[str]) -> list[int]:
-        # What looks like a special token is text.
+        # Treat special tokens in the text as plain text.
         return [len(encoding.encode_ordinary(str(text))) for text in texts]
 
     return count

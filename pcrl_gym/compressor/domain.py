@@ -1,7 +1,7 @@
-"""Whether a text is of the kind that a policy was trained on, by how its tokenizer cuts words.
+"""Detect texts that differ from a policy's training prompts, by their tokens per word.
 
-A tokenizer that was made for some kind of text cuts the words of other kinds (names, code, other
-languages) into more tokens, and a policy that knows few of these tokens drops them at random.
+A tokenizer that was trained on one kind of text splits the words of other kinds (names, code, other
+languages) into more tokens. A policy that knows few of these tokens drops them at random.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from pcrl_gym.episodes.units import Span
 
 QUANTILE = 0.995
-"""Share of the training prompts that are of their own kind."""
+"""Share of the training prompts that count as in-domain."""
 
-# ASCII punctuation is left out: lists and code have so much of it that words would weigh little.
+# Excludes ASCII punctuation: lists and code have so much that it would outweigh the words.
 _WORD = re.compile(r"\w+|[^\w\s!-~]")
 _WHOLE_WORDS = 8
 
 
 def prompt_text(instruction: str, input: str) -> str:
-    """Return a prompt as a text without a template."""
+    """Return a prompt as text without a template."""
     return f"{instruction}\n{input}".strip()
 
 
 def count_words(text: str, tokens: Sequence[Span] = ()) -> tuple[int, int]:
-    """Count the words of a text, and the tokens that they are cut into.
+    """Count the words of a text and the tokens that they are split into.
 
     A word is a run of letters and digits, or any other visible character that is not ASCII. The
     character ranges of the tokens may overlap.
@@ -50,11 +50,11 @@ def count_words(text: str, tokens: Sequence[Span] = ()) -> tuple[int, int]:
 
 
 def tokens_per_word(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float64]:
-    """Return how many tokens a word of each text has on average, float64 (n_texts,).
+    """Return the mean number of tokens per word of each text, float64 (n_texts,).
 
-    Eight words of one token each are added, so that one rare word in a short text weighs little: a
-    text with 4 words of 16 tokens has (16 + 8) / (4 + 8) = 2. Texts have no template, and the
-    encoder is that of the policy's tokenizer.
+    Eight words of one token each are added, so that one rare word in a short text has little
+    weight: a text with 4 words of 16 tokens has (16 + 8) / (4 + 8) = 2. The texts have no template,
+    and `encoder` uses the policy's tokenizer.
     """
     pairs = zip(texts, encoder.encodings(texts), strict=True)
     counts = [count_words(text, encoding.offsets) for text, encoding in pairs]
@@ -62,5 +62,5 @@ def tokens_per_word(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.fl
 
 
 def domain_limit(texts: Sequence[str], encoder: TextEncoder) -> float:
-    """Return the most tokens per word that 99.5 % of a policy's training prompts have."""
+    """Return the 99.5 % quantile of the tokens per word of a policy's training prompts."""
     return float(np.quantile(tokens_per_word(texts, encoder), QUANTILE))

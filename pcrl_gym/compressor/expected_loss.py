@@ -1,4 +1,4 @@
-"""What dropping units is expected to cost, from a policy's keep logits."""
+"""Expected cost of dropping units, given a policy's keep logits."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from pcrl_gym.compressor.selection import drop_ranks
 
 SLOPES = tuple(round(0.05 * step, 2) for step in range(31))
-"""The slopes that a fit tries, 0.0 to 1.5."""
+"""The slopes to try in a fit, 0.0 to 1.5."""
 
 
 @dataclass(frozen=True)
 class LossModel:
-    """The likelihood loss that is expected of dropping units, in nats per token of the answer.
+    """Expected likelihood loss from dropping units, in nats per token of the answer.
 
-    Formula: `scale * sum(exp(slope * logit)) / n`, the sum over the dropped units and n the number
-    of units that may be dropped. So a unit costs more, the surer the policy keeps it, and less, the
-    longer the text is. What units only cost together, it does not know.
+    Formula: `scale * sum(exp(slope * logit)) / n`, where the sum is over the dropped units and n is
+    the number of droppable units. A unit costs more if the policy is more certain to keep it, and
+    less in longer texts. Interactions between units are not modeled.
 
     Attributes:
-        scale: What dropping a unit with the logit 0 would cost if it were the only one, above 0.
-        slope: How much more a surer one costs, at least 0.
+        scale: Cost of dropping a unit with logit 0 if it were the only one, above 0.
+        slope: Growth of the cost with the logit, at least 0.
 
     Raises:
         ValueError: If a number is out of range.
@@ -45,7 +45,7 @@ class LossModel:
     def costs(
         self, logits: NDArray[np.float64], droppable: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
-        """Return what dropping each unit is expected to cost, (n_units,); 0 where it is protected.
+        """Return the expected cost of dropping each unit, (n_units,); 0 if it is protected.
 
         Args:
             logits: Keep logits, float64 (n_units,).
@@ -63,16 +63,16 @@ class LossModel:
         droppable: Sequence[NDArray[np.bool_]],
         measured: Iterable[tuple[Sequence[NDArray[np.bool_]], NDArray[np.float64]]],
     ) -> LossModel | None:
-        """Return the model whose mean is right and whose squared error is the least.
+        """Return the model with the correct mean and the least squared error.
 
         Args:
             logits: Keep logits of each text, float64 (n_units,).
-            droppable: Bool (n_units,) of each.
-            measured: Of some ways to compress these texts, which units of each text were dropped,
-                bool (n_units,), and the likelihood losses, (n_texts,).
+            droppable: Whether each unit is droppable, bool (n_units,) for each text.
+            measured: For each way to compress these texts, the dropped units of each text, bool
+                (n_units,), and the likelihood losses, (n_texts,).
 
         Returns:
-            The model; None if nothing was lost on average.
+            The model, or None if nothing was lost on average.
         """
         pairs = list(measured)
         losses = np.concatenate([loss for _, loss in pairs])
@@ -98,13 +98,13 @@ def within_tolerance(
     costs: NDArray[np.float64],
     tolerance: float,
 ) -> NDArray[np.bool_]:
-    """Return which units of a text are dropped, bool (n_units,): as many as cost at most so much.
+    """Return the most units of a text that a tolerance allows to drop, bool (n_units,).
 
     Args:
         logits: Keep logits, float64 (n_units,), equal within a group.
-        groups: Number of the group of each unit; see `selection.drop_ranks`, whose order it is.
-        costs: What each unit costs, float64 (n_units,).
-        tolerance: Most that they cost together.
+        groups: Group number of each unit; see `selection.drop_ranks`, which sets the order.
+        costs: Cost of each unit, float64 (n_units,).
+        tolerance: Maximum total cost of the dropped units.
 
     Example:
         >>> logits, groups = np.array([2.0, 0.0, 1.0]), np.array([0, 1, 2])

@@ -1,4 +1,4 @@
-"""A compressor that holds no request up: if it fails or takes too long, the original goes out."""
+"""Compressor wrapper that returns the original text on errors and timeouts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Signature = TypeVar("_Signature", bound=Callable[..., Any])
 
 
 class _NotDone(Exception):
-    """There is no result; the message is the kind of failure."""
+    """Raised if there is no result. The message is the kind of failure."""
 
 
 def _typed_as(other: _Signature) -> Callable[[Callable[..., Any]], _Signature]:
@@ -33,27 +33,27 @@ def _typed_as(other: _Signature) -> Callable[[Callable[..., Any]], _Signature]:
 
 
 class FailOpen(TextCompressor):
-    """Calls a compressor with a time limit; without a result in time it returns the original.
+    """Calls a compressor with a time limit, and returns the original text if the call fails.
 
-    Calls take and return what those of the compressor do. A call that raises an exception, or is
-    not done after `timeout` seconds, gives the original in the same form, with token counts of 0
-    (see `unchanged`). That holds for wrong arguments such as `rate=2`, too: look at `failures`.
-    `KeyboardInterrupt` and `SystemExit` pass through.
+    Calls have the same arguments and return types as those of the compressor. A call that raises an
+    exception or takes longer than `timeout` seconds returns the original in the same form, with
+    token counts of 0 (see `unchanged`). This includes calls with wrong arguments such as `rate=2`,
+    so check `failures`. `KeyboardInterrupt` and `SystemExit` are not caught.
 
-    Calls run in threads of their own. One that is late is left to end there and its result is
-    discarded; one that is late before a thread was free never runs. While late calls occupy all
-    threads, the original is returned at once. The interpreter waits for them when it exits.
+    Calls run in separate threads. A late call runs to the end and its result is discarded, unless
+    no thread was free to start it, in which case it never runs. While late calls occupy all
+    threads, the original is returned immediately. The interpreter waits for late calls at exit.
 
-    The first call of a process can be much slower than the others: make one before requests come.
+    The first call in a process can be much slower than the others, so make one before serving.
 
     Args:
-        compressor: What compresses; it must be safe to call from several threads.
-        timeout: Most seconds that a call takes, waiting for a thread included, at least 0.
+        compressor: The compressor. It must be safe to call from several threads.
+        timeout: Maximum seconds per call, including the wait for a thread, at least 0.
         workers: Number of threads.
 
     Attributes:
-        failures: How many calls returned the original, by kind: "timeout", "busy" (late calls
-            occupied all threads) or the name of the exception. The first of each kind is logged as
+        failures: Number of calls that returned the original, by kind: "timeout", "busy" (late calls
+            occupied all threads), or the name of the exception. The first of each kind is logged as
             a warning by the logger `pcrl_gym.compressor.fail_open`.
 
     Raises:
@@ -92,10 +92,10 @@ class FailOpen(TextCompressor):
 
     @_typed_as(TextCompressor.__call__)
     def __call__(self, text: Any = None, **given: Any) -> Result:
-        """Compress as the compressor does, or return the original in the same form.
+        """Compress with the compressor, or return the original in the same form.
 
         Raises:
-            ValueError: If there is no original, as the arguments are of no form of a call.
+            ValueError: If the arguments match no call form, so that there is no original.
         """
         try:
             return self._in_time(text, given)

@@ -1,4 +1,4 @@
-"""The folder of a saved compressor: finding, reading and writing it as a whole."""
+"""Find, read, and write the folder of a saved compressor."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ FILES = (
     *REQUIRED, CARD_FILE, GRAPH_FILE,
     "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
 )  # fmt: skip
-"""All that is ever written, and all that is ever fetched from a hub: no pickle and no code."""
+"""The only files that are written or downloaded from the Hub: no pickles and no code."""
 
 SHIPPED = {"micro": lambda: weights_folder("policy"), "instruct": policy_folder}
-"""Folder of each policy that comes with the package, by its name."""
+"""Folder of each policy that ships with the package, by name."""
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def find_folder(spec: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a saved compressor, fetched from the Hugging Face hub if need be.
+    """Return the folder of a saved compressor, downloaded from the Hugging Face Hub if needed.
 
     Raises:
-        ValueError: If there is no such folder or repository, or files are missing in it.
+        ValueError: If the folder or repository does not exist, or lacks files.
     """
     if spec in SHIPPED:
         folder = SHIPPED[str(spec)]()
@@ -83,10 +83,10 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Return what `compressor.json` says: the arguments of the compressor, and its `card`.
+    """Return the contents of `compressor.json`: the arguments of the compressor, and its `card`.
 
     Raises:
-        ValueError: If it is no JSON of a compressor, or of a version that is not known yet.
+        ValueError: If it is not valid JSON of a compressor, or its version is not supported.
     """
     path = folder / SETTINGS_FILE
     with loading("the compressor in", folder):
@@ -138,12 +138,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Return the tokenizer of a saved compressor; torch is not imported.
+    """Return the tokenizer of a saved compressor, without importing torch.
 
     Raises:
         ValueError: If it cannot be loaded.
     """
-    # Which imports torch only for `AutoTokenizer`.
+    # Transformers imports torch only for `AutoTokenizer`.
     from transformers import PreTrainedTokenizerFast
 
     with loading("a tokenizer from", folder):
@@ -153,10 +153,10 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def stored_template(template: Template) -> dict[str, Any]:
-    """Return the entries of `compressor.json` that give a template back.
+    """Return the entries of `compressor.json` from which a template can be restored.
 
-    These are `template`, its name, and `template_frame`, what stands before and after a user's
-    message in a chat template and None for `"alpaca"`.
+    These are `template`, its name, and `template_frame`, the text before and after a user's message
+    in a chat template, or None for `"alpaca"`.
 
     Raises:
         ValueError: If the template is of another kind.
@@ -182,14 +182,14 @@ def write_policy(
     onnx: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write the folder of a compressor, as a whole or not at all; see its `save_pretrained`.
+    """Write the folder of a compressor, completely or not at all; see its `save_pretrained`.
 
-    The model card has the `name`; `settings` are what `read_settings` returns.
+    The model card has the title `name`. `settings` are as returned by `read_settings`.
 
     Raises:
         MissingExtraError: If packages for `onnx` are not installed.
-        ValueError: If `folder` holds a compressor and `overwrite` is not set, or anything else, or
-            there is both a certificate and a `dtype`.
+        ValueError: If `folder` holds a compressor and `overwrite` is not set, if it holds anything
+            else, or if there are both a certificate and a `dtype`.
     """
     if settings.get("certificate") is not None and dtype is not None:
         raise ValueError(
@@ -215,12 +215,12 @@ def write_policy(
         (fresh / SETTINGS_FILE).write_text(text, encoding="utf-8")
         card_file = fresh / CARD_FILE
         card_file.write_text(card_text(card, settings, name, size), encoding="utf-8")
-        for path in fresh.iterdir():  # safetensors makes files that only the owner can read
+        for path in fresh.iterdir():  # safetensors creates files that only the owner can read
             shutil.copymode(card_file, path)
 
 
 def check_replaceable(folder: Path, overwrite: bool) -> None:
-    """Raise `ValueError` if a folder holds what must not be replaced; it need not exist."""
+    """Raise `ValueError` if a folder exists and its contents must not be replaced."""
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Whose answer is lost: what a calibration counts."""
+"""Criteria for lost answers in a calibration."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 LostBy = Literal["likelihood", "answer", "check"]
 
 TOLERANCE = FaithfulReward().tolerance
-"""Likelihood loss that is accepted, in nats per token."""
+"""Accepted likelihood loss, in nats per token."""
 
 
 class LostRule(Reward):
-    """Decides whose answer is lost, and has a scorer measure what that takes.
+    """Decides which answers are lost, and lets a scorer measure what this requires.
 
-    An answer is lost if one of the chosen things says so:
+    An answer is lost if any of the chosen criteria holds:
 
     * `"likelihood"`: the answer to the original prompt has become less probable by more than
-      `tolerance`, in nats per token, as `FaithfulReward` has it;
-    * `"answer"`: the similarity of both answers is at most 0.9, as `ThresholdReward` has it;
-    * `"check"`: the answer to the original prompt passes the prompt's check, and that to the
-      compressed one does not. A prompt without a check or a gold answer loses nothing by it, nor
-      one whose original is answered wrongly.
+      `tolerance`, in nats per token, as in `FaithfulReward`;
+    * `"answer"`: the similarity of both answers is at most 0.9, as in `ThresholdReward`;
+    * `"check"`: the answer to the original prompt passes the prompt's check, but the answer to the
+      compressed one does not. It never holds for prompts without a check or a gold answer, or
+      if the original prompt is answered incorrectly.
 
     Args:
-        lost_by: What counts, at least one.
-        tolerance: In nats per token, finite, at least 0.
+        lost_by: Criteria to apply, at least one.
+        tolerance: Accepted likelihood loss in nats per token, finite, at least 0.
 
     Raises:
-        ValueError: If nothing counts, something is unknown, or the tolerance is out of range.
+        ValueError: If no criterion is given, one is unknown, or the tolerance is out of range.
     """
 
     name = "lost"
@@ -51,7 +51,7 @@ class LostRule(Reward):
             if name not in get_args(LostBy):
                 raise ValueError(f"unknown lost_by {name!r}{did_you_mean(name, get_args(LostBy))}")
         self.lost_by = tuple(dict.fromkeys(lost_by))
-        self.tolerance = FaithfulReward(tolerance).tolerance  # which checks it
+        self.tolerance = FaithfulReward(tolerance).tolerance  # validates it
         self.needs_answers = bool({"answer", "check"} & set(lost_by))
         self.needs_likelihood = self.needs_likelihood_loss = "likelihood" in lost_by
 
@@ -73,7 +73,7 @@ class LostRule(Reward):
 
 
 def verdict_lost(prompt: Prompt, output: str, compressed_output: str) -> bool:
-    """Return whether the answer to the original passes the check, and the other one does not.
+    """Return whether the answer to the original passes the check, but the other one does not.
 
     Example:
         >>> prompt = Prompt("0", "Capital of France?", output="Paris", check="contains")
@@ -87,5 +87,5 @@ def verdict_lost(prompt: Prompt, output: str, compressed_output: str) -> bool:
 
 
 def has_check(prompt: Prompt) -> bool:
-    """Return whether a program can check answers to a prompt."""
+    """Return whether a prompt has a check and a gold answer."""
     return bool(prompt.check and prompt.output)

@@ -1,4 +1,4 @@
-"""Chat messages: which of their texts are compressed, and how the shorter ones are put back."""
+"""Select the texts of chat messages to compress, and put the compressed texts back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Messages: TypeAlias = Sequence[Mapping[str, Any]]
 
 
 class Place(NamedTuple):
-    """Where a text stands: in the content of a message, or in a part of a content with parts."""
+    """Position of a text: a message, and a part of its content if the content has parts."""
 
     message: int
     part: int | None = None
@@ -22,15 +22,15 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class CompressedMessages(TokenCounts):
-    """A conversation, and what a compressor made of it.
+    """A compressed conversation.
 
     Attributes:
-        messages: The messages after, new ones with the keys of those before.
-        compressions: What became of each text that was compressed.
-        places: Where each of these texts stands.
-        original_tokens: Tokens of all texts of all messages before, also of those that were not
-            compressed; what a chat template writes around messages is not counted.
-        compressed_tokens: The same after.
+        messages: The messages after compression, as new dictionaries with the original keys.
+        compressions: The compression of each compressed text.
+        places: The position of each of these texts.
+        original_tokens: Tokens of all texts of all messages before compression, including texts
+            that were not compressed. Tokens that a chat template adds are not counted.
+        compressed_tokens: Tokens of all texts after compression.
         template_tokens: 0.
     """
 
@@ -42,7 +42,7 @@ class CompressedMessages(TokenCounts):
     template_tokens: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON has it."""
+        """Return the result as JSON-compatible data."""
         return {
             "messages": self.messages,
             **self._counts(),
@@ -52,13 +52,13 @@ class CompressedMessages(TokenCounts):
 
 
 def find_texts(messages: Messages) -> dict[Place, str]:
-    """Return all texts of some messages, by their places, in order.
+    """Return all texts of the messages by position, in order.
 
-    A text is a content that is a string, and `text` of each part `{"type": "text", "text": ...}`
-    of a content that is a list. Other contents (None, images, ...) hold none.
+    Texts are string contents and the `text` of each part `{"type": "text", "text": ...}` of list
+    contents. Other contents (None, images, ...) have none.
 
     Raises:
-        ValueError: If the messages are not a list of mappings with a role, or a text is none.
+        ValueError: If the messages are not a list of mappings with a role, or a text is invalid.
 
     Example:
         >>> find_texts([{"role": "user", "content": "Hi"}])
@@ -92,17 +92,17 @@ def chosen_places(
     roles: Sequence[str] = ("user",),
     cache_until: int | None = None,
 ) -> tuple[Place, ...]:
-    """Return the places of the texts that are compressed.
+    """Return the positions of the texts to compress.
 
     Args:
         messages: The messages.
-        places: Where their texts are.
+        places: The positions of their texts.
         roles: Roles whose messages are compressed.
-        cache_until: Index of the first message that may change, as a slice takes it: -1 is the last
-            message. None: every message may.
+        cache_until: Index of the first message that may change, as in a slice: -1 is the last
+            message. If None, every message may change.
 
     Raises:
-        ValueError: If `roles` are not strings, or `cache_until` is no index of these messages.
+        ValueError: If `roles` are not strings, or `cache_until` is not an index of the messages.
     """
     if isinstance(roles, str) or not all(isinstance(role, str) for role in roles):
         raise ValueError(f"roles must be a sequence of strings such as ('user',), got {roles!r}")
@@ -126,7 +126,7 @@ def chosen_places(
 def replaced(
     messages: Messages, places: Sequence[Place], texts: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return copies of messages in which other texts stand at some places.
+    """Return copies of the messages with new texts at the given positions.
 
     Example:
         >>> replaced([{"role": "user", "content": "Hi there", "name": "A"}], [Place(0)], ["Hi"])

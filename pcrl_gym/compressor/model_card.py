@@ -1,4 +1,4 @@
-"""The model card of a saved compressor: where the policy comes from and what it is good for."""
+"""Model card of a saved compressor, with the origin, results, and limits of the policy."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Row = Mapping[str, "str | int | float | None"]
 
 @dataclass(frozen=True)
 class PolicyCard:
-    """What a reader must know about a policy before using it.
+    """Information that users need before using a policy.
 
     Attributes:
-        dataset: What it was trained on, such as "micro, split train".
-        generator: The language model whose answers decided about the reward.
-        reward: The reward, such as "threshold (0.9)".
-        agent: How it was trained, such as "ppo, 5 minutes, seed 0".
-        results: Rows of a table, with the names of its columns as keys.
-        limits: What it is not good for, beyond what holds for every policy.
-        details: Other facts, by name: command, commit, versions, hours.
-        license: License of the weights as the hub names it, such as "apache-2.0".
+        dataset: Training data, such as "micro, split train".
+        generator: The language model whose answers determined the reward.
+        reward: Reward function, such as "threshold (0.9)".
+        agent: How the policy was trained, such as "ppo, 5 minutes, seed 0".
+        results: Rows of a table, keyed by column name.
+        limits: Limitations beyond those of every policy.
+        details: Other facts by name, such as command, commit, versions, and hours.
+        license: Hub identifier of the license of the weights, such as "apache-2.0".
         language: Language code of the prompts, such as "en".
-        base_model: Hub id of the encoder that it was made of.
+        base_model: Hub id of the encoder that the policy is based on.
         datasets: Hub ids of the training data.
 
     Raises:
@@ -68,7 +68,7 @@ class PolicyCard:
                 raise ValueError(f"PolicyCard.{item.name} must be a string, got {value!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON has them."""
+        """Return the fields as JSON-compatible data."""
         return asdict(self) | {
             "results": [dict(row) for row in self.results],
             "datasets": list(self.datasets),
@@ -77,16 +77,16 @@ class PolicyCard:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PolicyCard:
-        """Return the card of some JSON; fields of a later version are left out."""
+        """Return the card from JSON data, ignoring fields of later versions."""
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known})
 
 
 def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, parameters: int) -> str:
-    """Return the model card as Markdown with the front matter of the Hugging Face hub.
+    """Return the model card as Markdown with front matter for the Hugging Face Hub.
 
-    Of the settings, `template`, `unit`, `max_units` and perhaps `whole_words`,
-    `max_tokens_per_word` and `certificate` are read.
+    The settings `template`, `unit`, and `max_units` are required. `whole_words`,
+    `max_tokens_per_word`, and `certificate` are optional.
     """
     front = {
         "library_name": "pcrl_gym",
@@ -97,7 +97,7 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
         "tags": ["prompt-compression", "reinforcement-learning"],
         "model-index": _model_index(card, name),
     }
-    # JSON is YAML, and quotes whatever a field may hold.
+    # JSON is valid YAML and quotes any value.
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]
     facts = {
         "Training data": card.dataset,
@@ -155,7 +155,7 @@ context but the prompt, and knows neither names nor numbers that must not be los
 
 
 def _model_index(card: PolicyCard, name: str) -> list[dict[str, Any]]:
-    """Return the results as the hub reads them; empty without any.
+    """Return the results in the format of the Hub, or an empty list if there are none.
 
     See https://huggingface.co/docs/hub/model-cards#evaluation-results.
     """
@@ -173,10 +173,10 @@ def _model_index(card: PolicyCard, name: str) -> list[dict[str, Any]]:
 
 
 def _certificate_text(stored: Mapping[str, Any] | None) -> str:
-    """Return the section of a certificate, empty without one."""
+    """Return the certificate section, or an empty string without a certificate."""
     if stored is None:
         return ""
-    # Imported late: policies are loaded without it.
+    # Imported late, as loading a policy does not need it.
     from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
     certificate = Certificate.from_dict(stored)
@@ -205,7 +205,7 @@ generator, and for calls with a text or an instruction and no rate, budget or fu
 
 
 def format_cell(value: str | int | float | None) -> str:
-    """Return a cell of a table; numbers with a fraction have three digits behind the point.
+    """Return a table cell, with floats rounded to three decimals.
 
     Example:
         >>> format_cell(0.25), format_cell(None), format_cell(12)

@@ -1,4 +1,4 @@
-"""The policy network: a bidirectional encoder with a keep logit per unit and a value per prompt."""
+"""Policy network: a bidirectional encoder with a keep logit per unit and a value per prompt."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MAX_CACHED_UNITS = 2**18
-"""Units whose hidden states a network with a frozen encoder remembers (0.8 GB at width 768)."""
+"""Units whose hidden states are cached with a frozen encoder (0.8 GB at width 768)."""
 
 
 class KeepNetwork(nn.Module):
     """Encoder over a prompt's units with one keep logit per unit and one value per prompt.
 
-    The encoder always runs in evaluation mode, that is without dropout, also while it is trained:
-    the same prompt gets the same log-probabilities when it is acted on and when it is learned from.
+    The encoder always runs in evaluation mode (without dropout), even during training, so that a
+    prompt has the same log-probabilities in rollouts and in updates.
 
     The keep logit of a unit is the difference of two outputs of a head with one hidden layer, width
     -> `head_size` without bias -> GELU -> 2, as in PCRL (arXiv 2308.08758).
 
     Args:
-        encoder: A Hugging Face text encoder; its dtype is kept, the heads are float32.
-        initial_keep: Probability, inside 0 to 1, with which the untrained head keeps a unit. Near 1
-            most prompts survive at first, so that there is a reward to learn from.
-        head_size: Width of the hidden layer of the keep head; None: as wide as the encoder.
-        freeze_encoder: Whether the encoder stays as it is. Outside of `torch.inference_mode` its
-            hidden states are then computed once per prompt and remembered, those of the latest
-            `MAX_CACHED_UNITS` units; only inside of it may threads share the network.
+        encoder: A Hugging Face text encoder. Its dtype is kept; the heads are float32.
+        initial_keep: Probability, between 0 and 1, that the untrained head keeps a unit. Near 1,
+            most prompts survive at first, so there is a reward to learn from.
+        head_size: Width of the hidden layer of the keep head. If None, the encoder's width.
+        freeze_encoder: Whether to freeze the encoder. Outside `torch.inference_mode`, its hidden
+            states are then computed once per prompt and cached for the latest `MAX_CACHED_UNITS`
+            units. Threads may share the network only in inference mode.
 
     Raises:
         ValueError: If `initial_keep` is not between 0 and 1, or `head_size` is below 1.
@@ -73,7 +73,7 @@ class KeepNetwork(nn.Module):
         self.freeze_encoder = freeze_encoder
         width = int(encoder.config.hidden_size)
         self.head_size = head_size or width
-        # Starts at zero: a pretrained encoder first sees exactly the embeddings it knows.
+        # Initialized to zero, so a pretrained encoder first sees exactly the embeddings it knows.
         embedded = width if freeze_encoder else _embeddings(encoder).embedding_dim
         self.droppable_embedding = nn.Embedding(2, embedded)
         self.keep_head = nn.Sequential(
@@ -100,7 +100,7 @@ class KeepNetwork(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, droppable: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Rate every unit and every prompt.
+        """Return a keep logit per unit and a value per prompt.
 
         Args:
             input_ids: Int64 (batch, max_units).
@@ -108,8 +108,8 @@ class KeepNetwork(nn.Module):
             droppable: (batch, max_units), non-zero where the unit may be dropped.
 
         Returns:
-            Keep logits float (batch, max_units), 0 where no unit may be dropped, and values float
-            (batch,).
+            Keep logits, float (batch, max_units), 0 where a unit may not be dropped, and values,
+            float (batch,).
 
         Raises:
             ValueError: If a prompt has more units than the encoder has positions.
@@ -119,13 +119,13 @@ class KeepNetwork(nn.Module):
         if not batch:
             empty = self.droppable_embedding.weight.new_zeros
             return empty(0, max_units), empty(0)
-        # Units that an earlier step dropped leave holes, so length is the last place in use.
+        # Units dropped in earlier steps leave holes, so the length is the last position in use.
         places = torch.arange(1, max_units + 1, device=attended.device)
         lengths = (attended * places).amax(1)
-        # Prompts of about one length go through together: little is computed on padding.
+        # Batch prompts of similar length to waste little computation on padding.
         order = lengths.argsort(stable=True)
         logits, values = [], []
-        # A GPU prefers few large passes to many exact ones.
+        # GPUs prefer few large passes to many exact ones.
         for rows in order.split(32 if attended.device.type == "cpu" else 1024):
             used = max(1, int(lengths[rows[-1]]))
             part = self._rate(
@@ -142,11 +142,11 @@ class KeepNetwork(nn.Module):
                 f"the encoder has {self.max_units} positions, but a prompt has "
                 f"{input_ids.shape[1]} units: lower max_units"
             )
-        # A prompt without a unit still needs a place to attend to: a softmax over nothing is NaN.
+        # A prompt without units still needs a position to attend to: a softmax over nothing is NaN.
         visible = attended | ~attended.any(1, keepdim=True)
         marks = self.droppable_embedding(free.long())
         if self.freeze_encoder:
-            # Threads may share a network in inference, so nothing is remembered there.
+            # Threads may share a network in inference, so nothing is cached there.
             encode = self._encode if torch.is_inference_mode_enabled() else self._remembered
             hidden = encode(input_ids, visible).to(marks.dtype) + marks
         else:
@@ -164,14 +164,14 @@ class KeepNetwork(nn.Module):
         return cast("Tensor", done.last_hidden_state)
 
     def _remembered(self, input_ids: Tensor, visible: Tensor) -> Tensor:
-        """Return the hidden states of a frozen encoder, float (batch, used, width)."""
+        """Return the cached hidden states of a frozen encoder, float (batch, used, width)."""
         shown = input_ids.masked_fill(~visible, -1).cpu().numpy()
         keys = [row[: row.nonzero()[0][-1] + 1].tobytes() for row in shown + 1]
         if new := [row for row, key in enumerate(keys) if key not in self._hidden]:
             with torch.no_grad():
                 states = self._encode(input_ids[new], visible[new])
             for row, state in zip(new, states, strict=True):
-                if keys[row] not in self._hidden:  # the same prompt may be twice in a batch
+                if keys[row] not in self._hidden:  # a batch may contain a prompt twice
                     self._hidden[keys[row]] = state[: len(keys[row]) // 8].clone()
                     self._hidden_units += len(keys[row]) // 8
         found = [self._hidden[key] for key in keys]
@@ -183,27 +183,27 @@ class KeepNetwork(nn.Module):
         return torch.stack([nn.functional.pad(h, (0, 0, 0, padding - len(h))) for h in found])
 
     def forget(self) -> None:
-        """Drop the remembered hidden states of a frozen encoder."""
+        """Clear the cached hidden states of a frozen encoder."""
         self._hidden.clear()
         self._hidden_units = 0
 
     def _apply(self, fn: Any, recurse: bool = True) -> KeepNetwork:
-        # Moved to another device or dtype, the encoder has other hidden states.
+        # The hidden states depend on the device and dtype.
         self.forget()
         return cast("KeepNetwork", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of ids the encoder knows."""
+        """Number of token IDs that the encoder knows."""
         return _embeddings(self.encoder).num_embeddings
 
     @property
     def max_units(self) -> int | None:
-        """Most units of a prompt; None: any number, as the positions are relative."""
+        """Maximum number of units per prompt, or None (unlimited) if positions are relative."""
         table = getattr(getattr(self.encoder, "embeddings", None), "position_embeddings", None)
         if not isinstance(table, nn.Embedding):
             return None
-        # RoBERTa counts positions from behind the id of padding, which it marks in the table.
+        # RoBERTa's positions start after the padding index, which is set on the table.
         first = 0 if table.padding_idx is None else table.padding_idx + 1
         return table.num_embeddings - first
 
@@ -219,16 +219,16 @@ class KeepNetwork(nn.Module):
             "freeze_encoder": self.freeze_encoder,
         }
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        self.forget()  # or it would be copied, too
+        self.forget()  # otherwise the cache would be copied, too
         stored = self if dtype is None else copy.deepcopy(self).to(dtype)
         save_model(stored, str(folder / WEIGHTS_FILE))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> KeepNetwork:
-        """Return the network that `save_pretrained` wrote, on the CPU.
+        """Load the network that `save_pretrained` wrote, on the CPU.
 
         Raises:
-            ValueError: If the folder does not hold a network, or one that cannot be loaded.
+            ValueError: If the folder holds no network, or the network cannot be loaded.
         """
         from safetensors.torch import load_model
         from transformers import AutoConfig, AutoModelForTextEncoding
@@ -258,10 +258,10 @@ def check_logits(logits: Tensor) -> Tensor:
 
 
 def check_fits(network: KeepNetwork, input_ids: Box, name: str | Path) -> None:
-    """Check that a network knows the ids and places of an observation space's `input_ids`.
+    """Check that a network supports the token IDs and positions of an `input_ids` space.
 
     Raises:
-        ValueError: If not; `name` says there which encoder it has.
+        ValueError: If it does not. The message calls the encoder `name`.
     """
     largest_id, max_units = int(input_ids.high.max()), input_ids.shape[0]
     if network.vocabulary_size <= largest_id:
@@ -284,12 +284,12 @@ def _embeddings(encoder: PreTrainedModel) -> nn.Embedding:
 def small_encoder(
     vocabulary_size: int, hidden_size: int = 128, num_layers: int = 3, num_heads: int = 4
 ) -> PreTrainedModel:
-    """Return an untrained T5 encoder; its positions are relative, so no prompt is too long.
+    """Return an untrained T5 encoder, whose relative positions allow prompts of any length.
 
-    The feed-forward layers are four times as wide as the others, and the heads share the width.
+    The feed-forward layers are four times as wide as the others, and the heads split the width.
 
     Raises:
-        ValueError: If the width is no multiple of the number of heads.
+        ValueError: If the width is not a multiple of the number of heads.
     """
     from transformers import T5Config, T5EncoderModel
 
@@ -315,8 +315,8 @@ def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
     of the embedded generator of that name.
 
     Raises:
-        ValueError: If there is no such model, it cannot be loaded, or it has no bidirectional text
-            encoder, as causal models.
+        ValueError: If the model does not exist or cannot be loaded, or if it has no bidirectional
+            text encoder, like causal models.
     """
     from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoConfig, AutoModelForTextEncoding
 

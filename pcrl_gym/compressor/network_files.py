@@ -1,10 +1,10 @@
 """Names of the files that hold a policy network."""
 
 CONFIG_FILE = "network.json"
-"""What the network is made of."""
+"""Architecture of the network."""
 
 WEIGHTS_FILE = "network.safetensors"
-"""Its weights."""
+"""Weights of the network."""
 
 GRAPH_FILE = "network.onnx"
-"""What it computes, for ONNX Runtime, without the weights; not in every folder."""
+"""Optional ONNX graph of the network, without the weights."""

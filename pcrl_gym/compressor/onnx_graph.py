@@ -1,4 +1,4 @@
-"""Writing what a policy network computes as an ONNX graph, which reads its weights elsewhere."""
+"""Export a policy network as an ONNX graph with external weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOLERANCE = 1e-3
 
 
 class _Rating(nn.Module):
-    """The part of a network that a compressor uses: prompts of one batch, without the values."""
+    """The part of a network that a compressor uses: one batch of prompts, without values."""
 
     def __init__(self, network: KeepNetwork) -> None:
         super().__init__()
@@ -36,11 +36,11 @@ class _Rating(nn.Module):
 
 
 def check_onnx(weights: set[torch.dtype]) -> None:
-    """Check that a graph can be written for weights that are stored with these data types.
+    """Check that a graph can be exported for stored weights of these data types.
 
     Raises:
-        MissingExtraError: If the packages that write it are not installed.
-        ValueError: If NumPy, which reads the weights where torch is not installed, lacks a type.
+        MissingExtraError: If the packages for the export are not installed.
+        ValueError: If NumPy, which reads the weights without torch, does not support a data type.
     """
     try:
         import onnx  # noqa: F401
@@ -58,19 +58,19 @@ def check_onnx(weights: set[torch.dtype]) -> None:
 
 
 def write_graph(folder: Path) -> None:
-    """Write the graph of a saved network beside its weights.
+    """Write the graph of a saved network next to its weights.
 
-    The graph has every weight of the file as an external initializer of the same name. Inputs are
-    `input_ids`, int64 (batch, units), `attention_mask` and `droppable`, bool (batch, units); the
+    Each weight in the file is an external initializer of the graph with the same name. Inputs are
+    `input_ids`, int64 (batch, units), `attention_mask` and `droppable`, bool (batch, units). The
     output is `logits`, float32 (batch, units).
 
     Raises:
-        ValueError: If ONNX Runtime rates units otherwise than torch does.
+        ValueError: If the logits of ONNX Runtime differ from those of torch.
     """
     import onnx
     from safetensors import safe_open
 
-    # Half precision is float32 when it is loaded.
+    # Half-precision weights are loaded as float32.
     types = {"F16": onnx.TensorProto.FLOAT, "F32": onnx.TensorProto.FLOAT}
     types["I64"] = onnx.TensorProto.INT64
     network: Any = load_network(folder, "torch", "cpu")
@@ -83,12 +83,12 @@ def write_graph(folder: Path) -> None:
                 data_type=types[head.get_dtype()],
                 dims=head.get_shape(),
                 data_location=onnx.TensorProto.EXTERNAL,
-                # No file has this name, so that no program reads other bytes for it.
+                # No file has this name, so no program can read other bytes for it.
                 external_data=[{"key": "location", "value": f"{WEIGHTS_FILE}#{name}"}],
             )
             for name, head in heads.items()
         ]
-        # Weights that the network holds under two names are stored under one.
+        # Weights with two names in the network are stored under one.
         stored = {name: name for name in heads} | (file.metadata() or {})
     graph = proto.graph
     names = {tensor.name: stored.get(_own_name(tensor.name)) for tensor in graph.initializer}
@@ -97,8 +97,8 @@ def write_graph(folder: Path) -> None:
     graph.initializer.extend([*others, *external])
     for node in graph.node:
         node.input[:] = [names.get(name) or name for name in node.input]
-        node.ClearField("metadata_props")  # where in the source it comes from
-    # ONNX Runtime refuses to be given weights that no node reads.
+        node.ClearField("metadata_props")  # source locations
+    # ONNX Runtime rejects weights that no node reads.
     unread = set(heads) - {name for node in graph.node for name in node.input}
     graph.node.extend(
         onnx.helper.make_node("Shape", [name], [f"{name}.shape"]) for name in sorted(unread)
@@ -110,7 +110,7 @@ def write_graph(folder: Path) -> None:
 
 
 def _own_name(initializer: str) -> str:
-    """Return the name of a weight in the network, which is part of `_Rating`."""
+    """Return the name of a weight without the prefix of `_Rating`."""
     return initializer.removeprefix("network.")
 
 
@@ -119,11 +119,11 @@ def _exported(network: KeepNetwork) -> Any:
     rating = _Rating(network.float()).eval()
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("units", max=network.max_units)}
     attended = torch.ones(_EXAMPLE, dtype=torch.bool)
-    # A tensor that is given twice would be one input.
+    # The same tensor twice would become one input.
     example = (attended.long(), attended, attended.clone())
     with own_state(rating):
         program = torch.export.export(rating, example, dynamic_shapes=(sizes,) * len(example))
-        # Optimizing would compute other weights from those of the file.
+        # Optimization would replace the weights of the file with others.
         written: Any = torch.onnx.export(
             program, input_names=_INPUTS, output_names=("logits",), optimize=False, verbose=False
         )
@@ -131,7 +131,7 @@ def _exported(network: KeepNetwork) -> Any:
 
 
 def _check_equal(network: KeepNetwork, folder: Path) -> None:
-    """Check by batches of several shapes, which the example that was traced has no say in."""
+    """Compare both backends on batches of shapes that differ from the traced example."""
     ours, theirs = TorchRater(network, "cpu"), OnnxRater(folder)
     rng = np.random.default_rng(0)
     for rows, longest in ((1, 1), (1, 5), (3, 17), (4, network.max_units or 64)):

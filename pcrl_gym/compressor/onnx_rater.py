@@ -1,4 +1,4 @@
-"""Rating units with ONNX Runtime: arrays in, arrays out, and torch is not imported."""
+"""Rate units with ONNX Runtime, without importing torch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pcrl_gym.storage.model_folder import check_weights, loading
 class OnnxRater:
     """Rates units with a saved policy network; see `pcrl_gym.compressor.windows.Rater`.
 
-    It runs on the CPU, each call on the thread that makes it.
+    It runs on the CPU, in the calling thread.
 
     Args:
         folder: Folder of a compressor that was saved with `onnx=True`.
 
     Raises:
         MissingExtraError: If ONNX Runtime is not installed.
-        ValueError: If the folder holds no graph, or it is broken or does not fit the weights.
+        ValueError: If the folder has no graph, or it is broken or does not match the weights.
     """
 
     device = "cpu"
@@ -43,10 +43,10 @@ class OnnxRater:
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # it warns of weights that rating does not use
+        options.log_severity_level = 3  # avoids warnings about unused weights
         with loading("the network in", folder):
             weights = _weights(folder / WEIGHTS_FILE)
-            # These share their memory with the arrays, which must live as long as the session.
+            # These share memory with the arrays, which must live as long as the session.
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(own) for own in weights.values()]
             options.add_external_initializers(list(weights), values)
             session: Any = onnxruntime.InferenceSession(
@@ -71,7 +71,7 @@ class OnnxRater:
 
 
 def _weights(file: Path) -> dict[str, NDArray[Any]]:
-    """Return the weights of a network; those of half precision as float32."""
+    """Return the weights of a network, with half precision converted to float32."""
     from safetensors.numpy import load_file
 
     check_weights(file)

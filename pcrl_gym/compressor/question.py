@@ -1,4 +1,4 @@
-"""A question with its context, of which the context is compressed."""
+"""A question with its compressed context."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pcrl_gym.compressor.saving import TokenCounts
 
 @dataclass(frozen=True)
 class CompressedContext(TokenCounts):
-    """A question with its context, and what a compressor made of the context.
+    """A question with its compressed context.
 
     Attributes:
         question: The question, unchanged.
-        compressions: What became of each text of the context.
-        original_tokens: Tokens of the question and the context before.
-        compressed_tokens: Tokens of the question and the context after.
+        compressions: The compression of each text of the context.
+        original_tokens: Tokens of the question and the context before compression.
+        compressed_tokens: Tokens of the question and the context after compression.
         template_tokens: 0.
     """
 
@@ -29,11 +29,11 @@ class CompressedContext(TokenCounts):
 
     @property
     def context(self) -> list[str]:
-        """The texts of the context, after."""
+        """The compressed texts of the context."""
         return [one.text for one in self.compressions]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON has it."""
+        """Return the result as JSON-compatible data."""
         return {
             "question": self.question,
             "context": self.context,

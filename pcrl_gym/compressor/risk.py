@@ -1,4 +1,4 @@
-"""How many lost answers among so many prompts still show that few are lost in general."""
+"""Statistical tests that bound the share of lost answers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ _ROUNDING = 1e-9
 
 
 def p_value(lost: int, prompts: int, risk: float) -> float:
-    """Return how probable at most so many lost answers are if the share lost in general is `risk`.
+    """Return the probability of at most `lost` lost answers if the true share is `risk`.
 
-    Formula: `P(X <= lost)` with X binomial of `prompts` draws that are each lost with probability
-    `risk`. For a larger share it is still less probable, so that a value of at most `1 - c` rejects
-    "more than `risk` are lost" with confidence c: the exact one-sided test, which is passed just
-    where the upper limit of Clopper and Pearson (1934), https://doi.org/10.1093/biomet/26.4.404, is
-    at most `risk`.
+    Formula: `P(X <= lost)` for a binomial X with `prompts` draws and probability `risk`. It is
+    lower for larger shares, so a value of at most `1 - c` rejects "more than `risk` are lost" with
+    confidence c. This is the exact one-sided test: it passes if and only if the upper limit of
+    Clopper and Pearson (1934), https://doi.org/10.1093/biomet/26.4.404, is at most `risk`.
 
     Args:
-        lost: Prompts whose answer is lost, 0 to `prompts`.
-        prompts: Prompts drawn independently, at least 1.
-        risk: Share, above 0 and below 1.
+        lost: Number of prompts whose answer is lost, 0 to `prompts`.
+        prompts: Number of independently drawn prompts, at least 1.
+        risk: Share of lost answers, above 0 and below 1.
 
     Example:
         >>> p_value(0, 2, 0.5), round(p_value(1, 2, 0.5), 12)
@@ -42,9 +41,9 @@ def p_value(lost: int, prompts: int, risk: float) -> float:
 
 
 def prompts_needed(risk: float, confidence: float) -> int:
-    """Return the fewest prompts that can show a risk, if none of them loses its answer.
+    """Return the minimum number of prompts that can show a risk, if no answer is lost.
 
-    Formula: the least n with `(1 - risk)^n <= 1 - confidence`; both are above 0 and below 1.
+    Formula: the smallest n with `(1 - risk)^n <= 1 - confidence`; both are above 0 and below 1.
 
     Example:
         >>> prompts_needed(0.05, 0.95)
@@ -56,22 +55,22 @@ def prompts_needed(risk: float, confidence: float) -> int:
 def strongest_safe(
     losses: Iterable[tuple[float, int]], prompts: int, risk: float, confidence: float
 ) -> tuple[float, int] | None:
-    """Return the strongest setting that loses at most a share `risk`, with some confidence.
+    """Return the strongest setting that loses at most a share `risk`, with a given confidence.
 
-    Settings are tested in the given order by `p_value`, and none behind the first that fails: then
-    a setting that loses more is returned with a probability of at most `1 - confidence`, however
-    many there are (fixed-sequence testing in "Learn then Test", Angelopoulos et al. 2021,
+    Settings are tested in the given order by `p_value` up to the first that fails. A setting that
+    loses more is then returned with a probability of at most `1 - confidence`, regardless of the
+    number of settings (fixed-sequence testing in "Learn then Test", Angelopoulos et al. 2021,
     https://arxiv.org/abs/2110.01052). The order must not depend on the prompts.
 
     Args:
-        losses: From the weakest to the strongest setting, itself and how many prompts lose their
-            answer; no more is read than needed.
-        prompts: How many prompts there are, the same ones for every setting.
-        risk: Share of lost answers that is accepted, above 0 and below 1.
-        confidence: Above 0 and below 1.
+        losses: Pairs of a setting and its number of lost answers, from the weakest to the strongest
+            setting. They are read only as far as needed.
+        prompts: Number of prompts, which are the same for every setting.
+        risk: Accepted share of lost answers, above 0 and below 1.
+        confidence: Confidence of the test, above 0 and below 1.
 
     Returns:
-        The last setting that passed and its lost answers; None if the first one fails.
+        The last setting that passed and its lost answers, or None if the first one fails.
 
     Example:
         >>> strongest_safe([(0.1, 0), (0.2, 1), (0.3, 9), (0.4, 0)], 100, 0.05, 0.95)

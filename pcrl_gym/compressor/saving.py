@@ -1,4 +1,4 @@
-"""What a compression saves, in words and in money."""
+"""Token and cost savings of compressions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pcrl_gym.scoring.ratio import compression_ratio
 
 
 class TokenCounts:
-    """Token counts before and after, and what they mean: base of what a compressor returns.
+    """Base class of compression results, with token counts before and after.
 
     Attributes:
-        original_tokens: Tokens before, n.
-        compressed_tokens: Tokens after, n'.
-        template_tokens: Tokens of these that are a template's own, f.
+        original_tokens: Tokens before compression, n.
+        compressed_tokens: Tokens after compression, n'.
+        template_tokens: Template tokens, included in both, f.
     """
 
     original_tokens: int
@@ -24,18 +24,18 @@ class TokenCounts:
     def compression_ratio(self) -> float:
         """Share of the user's tokens that was saved, `1 - (n' - f) / (n - f)`.
 
-        n, n' and f are original, compressed and template tokens. 0.0 where the user wrote nothing;
-        below zero in the rare case that the shorter text has more tokens.
+        n, n', and f are the original, compressed, and template tokens. The ratio is 0.0 if the user
+        wrote nothing, and negative in the rare case that the shorter text has more tokens.
         """
         return compression_ratio(self.original_tokens, self.compressed_tokens, self.template_tokens)
 
     def _counts(self) -> dict[str, float]:
-        """Return the entries that `to_dict` of a joint result has of it."""
+        """Return the token counts as entries for `to_dict` of a combined result."""
         names = ("original_tokens", "compressed_tokens", "compression_ratio")
         return {name: getattr(self, name) for name in names}
 
     def summary(self, price_per_million: float | None = None) -> str:
-        """Return the saving in words; see `summarize`.
+        """Return the savings in words; see `summarize`.
 
         Example:
             >>> done.summary()  # doctest: +SKIP
@@ -48,10 +48,10 @@ class TokenCounts:
 
 
 class Savings(TokenCounts):
-    """What several calls save together; see `TokenCounts`. Threads may share one.
+    """Total savings of several calls; see `TokenCounts`. Threads may share an instance.
 
     Attributes:
-        calls: How many there were.
+        calls: Number of calls.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Savings(TokenCounts):
         self._lock = threading.Lock()
 
     def add(self, counts: TokenCounts) -> None:
-        """Add a call."""
+        """Add the token counts of a call."""
         with self._lock:
             self.calls += 1
             self.original_tokens += counts.original_tokens
@@ -67,7 +67,7 @@ class Savings(TokenCounts):
             self.template_tokens += counts.template_tokens
 
     def summary(self, price_per_million: float | None = None) -> str:
-        """Return the saving in words, of 1,000 calls that are on average like these."""
+        """Return the savings in words, with costs per 1,000 average calls."""
         counts = (self.original_tokens, self.compressed_tokens, self.template_tokens)
         calls = max(self.calls, 1)
         return summarize(*counts, calls=calls, price_per_million=price_per_million)
@@ -81,19 +81,19 @@ def summarize(
     calls: int = 1,
     price_per_million: float | None = None,
 ) -> str:
-    r"""Return a saving in words.
+    r"""Return savings in words.
 
-    With n, n' and f for original, compressed and template tokens these are the compression ratio
-    `1 - (n' - f) / (n - f)` in percent, the factor `(n - f) / (n' - f)`, and with a price p in
-    dollars per million tokens read the dollars that 1,000 calls like these save,
+    For n original, n' compressed, and f template tokens, these are the compression ratio
+    `1 - (n' - f) / (n - f)` in percent and the factor `(n - f) / (n' - f)`. With a price of p
+    dollars per million input tokens, the dollars saved per 1,000 calls are added,
     `(n - n') / calls * 1000 * p / 1,000,000`.
 
     Args:
-        original: Tokens before, of all calls.
-        compressed: Tokens after.
-        template: Tokens of a template, in both of them.
+        original: Tokens of all calls before compression.
+        compressed: Tokens of all calls after compression.
+        template: Template tokens, included in both.
         calls: Number of calls, at least 1.
-        price_per_million: Dollars per million tokens, at least 0; None: nothing about money.
+        price_per_million: Dollars per million tokens, at least 0. If None, costs are left out.
 
     Raises:
         ValueError: If the price is below 0 or not a number.
@@ -125,5 +125,5 @@ def check_price(name: str, price: float) -> None:
 
 
 def _dollars(amount: float) -> str:
-    """Return an amount in cents, or if it is smaller than ten of them in hundredths of cents."""
+    """Return an amount rounded to cents, or below ten cents to hundredths of cents."""
     return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"

@@ -1,4 +1,4 @@
-"""From the logits of a policy to the units that are dropped."""
+"""Select the units to drop from the keep logits of a policy."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def dropped_units(
     rate: float | None,
     groups: NDArray[np.int64] | None = None,
 ) -> NDArray[np.bool_]:
-    """Return where a policy drops the units of one text, bool (n_units,), from its keep logits.
+    """Return which units of one text are dropped, bool (n_units,), given its keep logits.
 
     Args:
         logits: Keep logits, float64 (n_units,); see `group_means`.
         droppable: Bool (n_units,).
-        rate: Share of the droppable units to drop, rounded down: those with the lowest logits, of
-            equal ones the first. None: those that are not likelier kept, logit <= 0.
-        groups: Number of the group of each unit, int64 (n_units,), -1 where it is protected; a
-            group is dropped as a whole. With a rate, groups are dropped from the lowest logit up
-            for as long as no more than that share of the units is dropped. None: each droppable
-            unit is a group, and the rate is exact.
+        rate: Share of the droppable units to drop, rounded down, lowest logits first. Ties are
+            dropped from the left. If None, units with logit <= 0 are dropped.
+        groups: Group number of each unit, int64 (n_units,), -1 if it is protected. A group is
+            dropped as a whole. With a rate, groups are dropped from the lowest logit up as long as
+            at most that share of the units is dropped. If None, each droppable unit is its own
+            group, and the rate is exact.
 
     Example:
         >>> logits, droppable = np.array([2.0, -1.0, 1.0]), np.array([True, True, True])
@@ -39,7 +39,7 @@ def dropped_units(
     """
     if rate is None:
         return droppable & (logits <= 0)
-    # Logits, not probabilities: those of very sure units would all be 1.0.
+    # Logits, not probabilities, which would all be 1.0 for very certain units.
     ranks = drop_ranks(logits, single_units(droppable) if groups is None else groups)
     sizes = np.bincount(ranks[droppable])
     most = _whole_units(rate, np.count_nonzero(droppable))
@@ -80,8 +80,8 @@ def character_means(
     Args:
         values: Value of each range, float64 (n_ranges,).
         ranges: Character ranges, int (n_ranges, 2), sorted, not overlapping.
-        spans: Character ranges, int (n_spans, 2), in any order. Characters in no range do not
-            count; 0 where there are no others.
+        spans: Character ranges, int (n_spans, 2), in any order. Characters in no range are ignored;
+            the mean is 0 if there are no others.
         length: Number of characters of the text.
 
     Example:
@@ -100,11 +100,11 @@ def character_means(
 
 
 def drop_ranks(logits: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the place of each unit's group in the order of dropping, int64 (n_units,).
+    """Return the rank of each unit's group in the order of dropping, int64 (n_units,).
 
-    The group with the lowest logit has place 0, of equal ones the first in the text; -1 where a
-    unit is protected. All units of a group have the same logit. Groups are numbered from 0, each
-    number has a unit, and -1 is a protected unit.
+    The group with the lowest logit has rank 0; ties are ranked in text order. Protected units have
+    group -1 and rank -1. All units of a group have the same logit. Groups are numbered from 0
+    without gaps.
 
     Example:
         >>> drop_ranks(np.array([2.0, 0.0, 5.0, 0.0]), np.array([0, 1, -1, 2]))
@@ -112,7 +112,7 @@ def drop_ranks(logits: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArra
     """
     numbers, firsts = np.unique(groups, return_index=True)
     order = np.argsort(logits[firsts[numbers >= 0]], kind="stable")
-    # One more place, which -1 finds at the end.
+    # One more entry at the end, which index -1 reads.
     places = np.full(len(order) + 1, -1)
     places[order] = np.arange(len(order))
     ranks: NDArray[np.int64] = places[groups]
@@ -122,7 +122,7 @@ def drop_ranks(logits: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArra
 def drop_highest(
     scores: NDArray[np.floating[Any]], droppable: NDArray[Any], rate: float
 ) -> NDArray[np.bool_]:
-    """Choose exactly a share of each text's droppable units, rounded down, by highest score.
+    """Select the highest-scoring share of each text's droppable units, rounded down.
 
     Args:
         scores: Float array (batch, n_units). Equal scores are dropped from the left.

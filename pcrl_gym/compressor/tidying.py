@@ -1,4 +1,4 @@
-"""A shorter text for people to read: without the spaces that dropped units leave behind."""
+"""Remove the stray spaces that dropped units leave behind in a text."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 def tidy(original: str, kept: Iterable[Span]) -> str:
     """Return the kept ranges of a text, joined, without stray spaces where something was dropped.
 
-    At these places, and nowhere else,
+    Only at these positions:
 
-    * spaces (and tabs) on both sides become one space; between two words with digits they stay as
-      they are, since numbers one space apart read as one;
-    * spaces at the beginning and the end of the text, or of a line, are removed.
+    * spaces (and tabs) on both sides become one space, but are kept between two words with digits,
+      since numbers one space apart read as one;
+    * spaces at the beginning and the end of the text or a line are removed.
 
-    Line breaks stay.
+    Line breaks are kept.
 
     Args:
-        original: The text before.
-        kept: Ranges that were kept, in order, as `Compression.kept_spans` are.
+        original: The text before compression.
+        kept: Ranges that were kept, in order, as in `Compression.kept_spans`.
 
     Example:
         >>> tidy("Please sort these words: b a", [(6, 11), (23, 28)])
@@ -51,7 +51,7 @@ def tidy(original: str, kept: Iterable[Span]) -> str:
 
 
 def _blanks(text: str, cuts: Iterable[int]) -> Iterator[tuple[int, int, bool]]:
-    """Yield the runs of spaces that touch a cut, and whether spaces stand on both sides of one."""
+    """Yield each run of spaces that touches a cut, and whether a cut has spaces on both sides."""
     start = end = -1
     inside = False
     for cut in cuts:
@@ -73,7 +73,7 @@ def _is_blank(character: str) -> bool:
 
 
 def _has_digit(text: str, place: int, step: int) -> bool:
-    """Return whether the word that ends (step -1) or begins (1) at a place has a digit."""
+    """Return whether the word that ends (step -1) or begins (1) at `place` has a digit."""
     if step < 0:
         place -= 1
     while 0 <= place < len(text) and not text[place].isspace():

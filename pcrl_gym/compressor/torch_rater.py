@@ -1,4 +1,4 @@
-"""Rating units with torch: arrays in, arrays out."""
+"""Rate units with torch, with NumPy arrays as input and output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TorchRater:
     """Rates units with a policy network; see `pcrl_gym.compressor.windows.Rater`.
 
     Args:
-        network: The policy; it is moved to the device and set to evaluation mode.
+        network: The policy. It is moved to the device and set to evaluation mode.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
 
     Raises:

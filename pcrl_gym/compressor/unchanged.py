@@ -1,4 +1,4 @@
-"""What a call of a compressor returns if nothing is dropped and nothing is counted."""
+"""Result of a compressor call that drops and counts nothing."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def unchanged(
     context: Texts | None = None,
     **options: Any,
 ) -> Result:
-    """Return the original in the form in which a call of a compressor gives its result.
+    """Return the original in the form of a compressor call's result.
 
-    No tokenizer is asked, as that may be what failed: token counts are 0, which makes a compression
-    ratio of 0.0, and a text is one unit. Texts may be invalid Unicode, and messages may be of any
-    kind.
+    The tokenizer is not used, as it may be what failed: token counts are 0, so the compression
+    ratio is 0.0, and each text is one unit. Texts may be invalid Unicode, and messages may have any
+    form.
 
     Args:
-        template: What is written around instruction and input.
-        text: See `TextCompressor.__call__`, as for the next five.
+        template: The template for instruction and input.
+        text: See `TextCompressor.__call__`, also for the next five arguments.
         instruction: An instruction, or a list of them.
-        input: The input of the instruction, or a list of as many.
+        input: The input of the instruction, or a list of the same length.
         messages: Messages of a chat.
         question: A question.
         context: Its context.
-        options: Further arguments of the call; of no effect.
+        options: Further arguments of the call, which have no effect.
 
     Raises:
-        ValueError: If the arguments are of no form that a compressor takes: there is no original.
+        ValueError: If the arguments match no call form, so that there is no original.
 
     Example:
         >>> from pcrl_gym.prompts.template import AlpacaTemplate
@@ -77,7 +77,7 @@ def unchanged(
 
 
 def _strings(name: str, value: Any) -> list[str]:
-    """Return the strings of an argument, which is one or a list of them."""
+    """Return the strings of an argument, which is a string or a list of strings."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, (list, tuple)) or not all(isinstance(one, str) for one in texts):
         raise ValueError(f"{name} must be a string or a list of strings, got {value!r}")

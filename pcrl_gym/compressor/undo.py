@@ -1,4 +1,4 @@
-"""From what a compressor left to the original, or to a text that marks what is missing."""
+"""Restore the original of a compressed text, or mark its dropped parts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pcrl_gym.episodes.units import Span
 
 
 def restore(text: str, dropped: Iterable[tuple[int, str] | Sequence[int | str]]) -> str:
-    """Return the original of a shorter text.
+    """Return the original of a compressed text.
 
     Args:
-        text: What was kept, joined, as `Compression.text` is.
-        dropped: What was dropped, in order: `(start, text)`, where it began in the original and
-            what it was, as `Compression.dropped` is, or the lists that JSON makes of it.
+        text: The kept parts, joined, as in `Compression.text`.
+        dropped: The dropped parts in order, as pairs `(start, text)` of the position in the
+            original and the text, as in `Compression.dropped`, or as lists loaded from JSON.
 
     Raises:
-        ValueError: If the pieces are not in order, overlap, or do not fit into the text.
+        ValueError: If the parts are not in order, overlap, or do not fit the text.
 
     Example:
         >>> restore("Sort: fig", [(0, "Please "), (7, "S")])

@@ -1,4 +1,4 @@
-"""Long texts in windows: every unit is rated once, with neighbors on both sides in view."""
+"""Rate long texts in overlapping windows: each unit once, with context on both sides."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
 
 CONTEXT_SHARE = 8
-"""On each side, 1 / CONTEXT_SHARE of a window is context, which costs a third more windows."""
+"""1 / CONTEXT_SHARE of a window is context on each side, which adds a third more windows."""
 
 
 class Rater(Protocol):
-    """A policy network that takes and gives arrays; threads may share it.
+    """A policy network with an array interface, which threads may share.
 
     Attributes:
-        device: What it runs on, "cpu" or "cuda", for example.
-        vocabulary_size: Number of token ids that it knows.
-        max_units: Most units that it reads at once; None: any number.
+        device: Device that it runs on, such as "cpu" or "cuda".
+        vocabulary_size: Number of token IDs that it knows.
+        max_units: Maximum number of units that it reads at once, or None if unlimited.
     """
 
     device: str
@@ -37,7 +37,7 @@ class Rater(Protocol):
         """Return keep logits, float64 (batch, units); 0 where a unit cannot be dropped.
 
         Args:
-            ids: Token id of each unit, int64 (batch, units), with at least one row.
+            ids: Token ID of each unit, int64 (batch, units), with at least one row.
             attended: Bool (batch, units), True where there is a unit.
             droppable: Bool (batch, units), True where it may be dropped.
         """
@@ -45,7 +45,7 @@ class Rater(Protocol):
 
 
 class Window(NamedTuple):
-    """The units `start` to `end` are read together, and the ratings of `first` to `last` count."""
+    """Units `start` to `end`, read together to rate the units `first` to `last`."""
 
     start: int
     end: int
@@ -54,15 +54,15 @@ class Window(NamedTuple):
 
 
 def plan_windows(units: int, room: int, context: int) -> list[Window]:
-    """Cover some units with windows, so that each unit's rating comes from exactly one.
+    """Cover units with windows so that exactly one window rates each unit.
 
-    Inside the text at least `context` units on either side of a unit are read with it. If there are
-    several windows, all are full.
+    Except at the ends of the text, each unit is read with at least `context` units on either side.
+    If there are several windows, all are full.
 
     Args:
-        units: How many units there are, 0 or more.
+        units: Number of units, 0 or more.
         room: Units per window, more than twice the context.
-        context: Units at the inner ends of a window whose rating is left to its neighbor.
+        context: Units at the inner ends of a window that the neighboring window rates.
 
     Example:
         >>> plan_windows(8, room=8, context=2)
@@ -83,12 +83,12 @@ def plan_windows(units: int, room: int, context: int) -> list[Window]:
 
 
 class _Row(NamedTuple):
-    """What the policy reads in one window, the template's units around it included."""
+    """Policy input for one window, including the template's units around it."""
 
     ids: NDArray[np.int64]
     droppable: NDArray[np.bool_]
     logits: NDArray[np.float64]
-    """Where the ratings that count go, a view of the episode's; the first is of place `first`."""
+    """View of the episode's ratings to fill; its first entry is the rating at index `first`."""
     first: int
 
 
@@ -97,11 +97,11 @@ def rate_units(
 ) -> list[NDArray[np.float64]]:
     """Return each episode's keep logits, float64 (n_units,); 0 where a unit cannot be dropped.
 
-    The template's units stand around every window of at most `max_units`. Windows of all episodes
-    go through the network together, those of about one length in one batch.
+    The template's units surround every window of at most `max_units`. The windows of all episodes
+    are processed together, in batches of similar length.
 
     Raises:
-        ValueError: If the template leaves no room for a unit, or the network gives NaN.
+        ValueError: If the template leaves no room for a unit, or the network returns NaN.
     """
     ratings = [np.zeros(len(episode), np.float64) for episode in episodes]
     rows = [
@@ -118,7 +118,7 @@ def rate_units(
 
 
 def _rows(episode: Episode, rating: NDArray[np.float64], max_units: int) -> Iterator[_Row]:
-    """Yield what the policy reads of one episode, window by window."""
+    """Yield the policy input for each window of one episode."""
     body, (before, after) = episode.body, episode.around
     head = np.array([*before, *episode.unit_ids[: body.start]], np.int64)
     tail = np.array([*episode.unit_ids[body.stop :], *after], np.int64)

@@ -1,9 +1,9 @@
-"""A compressor in a process of its own: texts come in as JSON lines, shorter ones go out.
+"""Worker process that reads texts as JSON lines and writes compressed ones.
 
     python worker.py module:function
 
-It is run as a file by the Python of the compressor's environment, in which this package need not be
-installed, so it imports nothing but the standard library. See `worker_process`.
+The Python of the compressor's environment runs this file as a script. As this package may not be
+installed there, only the standard library is imported. See `worker_process`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 
 
 def find_function(spec: str) -> Callable[..., Any]:
-    """Return what `module:function` names; of a class, the method `compress` of an object of it.
+    """Return the function `module:function`, or the `compress` method of an instance of a class.
 
     Raises:
-        ValueError: If there is no such module or function, it cannot be called, or the class takes
+        ValueError: If the module or function does not exist, it is not callable, or the class takes
             arguments.
     """
     module_name, _, name = spec.partition(":")
@@ -31,7 +31,7 @@ def find_function(spec: str) -> Callable[..., Any]:
     try:
         found = getattr(importlib.import_module(module_name), name, None)
     except ModuleNotFoundError as error:
-        # A module that exists but misses one of its own imports has to say so itself.
+        # If an existing module lacks one of its own imports, raise that error.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise ValueError(
@@ -57,12 +57,12 @@ def takes_rate(function: Callable[..., Any]) -> bool:
     """Return whether a compressor has an argument `rate`."""
     try:
         return "rate" in inspect.signature(function).parameters
-    except ValueError:  # of some that are written in C
+    except ValueError:  # raised for some C functions
         return False
 
 
 def main(spec: str) -> None:
-    """Answer each line of standard input; the first line says whether the compressor is there."""
+    """Report whether the compressor can be loaded, then answer each line of standard input."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the compressor prints goes to stderr
 
@@ -70,10 +70,10 @@ def main(spec: str) -> None:
         answers.write(json.dumps(fields) + "\n")
         answers.flush()
 
-    sys.path[0] = str(Path.cwd())  # as `python -m` has it
+    sys.path[0] = str(Path.cwd())  # like `python -m`
     try:
         function = find_function(spec)
-    except Exception as error:  # whatever an import raises
+    except Exception as error:  # imports can raise anything
         answer(error=f"{type(error).__name__}: {error}")
         return
     answer(takes_rate=takes_rate(function))
@@ -84,7 +84,7 @@ def main(spec: str) -> None:
             text = function(asked["text"], **settings)
             if not isinstance(text, str):
                 raise TypeError(f"expected a text, got {type(text).__name__}")
-        except Exception as error:  # whatever a compressor raises
+        except Exception as error:  # compressors can raise anything
             answer(error=f"{type(error).__name__}: {error}")
         else:
             answer(text=text)

@@ -1,4 +1,4 @@
-"""Compressors that run in another process, in an environment of their own if need be."""
+"""Compressors that run in a separate process, optionally in a separate environment."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from pcrl_gym.compressor import worker
 from pcrl_gym.storage.user_cache import user_cache
 
 STARTUP_SECONDS = 600.0
-"""How long a compressor may take to be imported, its models included."""
+"""Maximum time to import a compressor, including its models."""
 
 
 class CompressorFailure(Exception):
-    """A compressor raised, ended, took too long or returned no text."""
+    """A compressor raised an exception, exited, timed out, or did not return a text."""
 
 
 class WorkerProcess:
-    """A compressor `module:function` in a process, started when it is first asked.
+    """A compressor `module:function` in a separate process, which is started on first use.
 
-    A process that ends or takes too long is replaced by a new one for the next text.
+    A process that exits or times out is replaced by a new one for the next text.
 
     Args:
         spec: The function, or a class with a method `compress`, importable from the current folder.
-        python: The Python that runs it; None: this one.
-        rate: Passed on as `rate=`; None: it decides.
-        timeout: Seconds that a text may take, above 0.
+        python: The Python that runs it. If None, the current one.
+        rate: Passed on as `rate=`. If None, the compressor decides.
+        timeout: Maximum seconds per text, above 0.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class WorkerProcess:
         self._used = False
 
     def start(self) -> None:
-        """Start the process and import the compressor, unless that is done.
+        """Start the process and import the compressor, unless already done.
 
         Raises:
-            ValueError: If it cannot be imported, or takes no rate although one is given.
+            ValueError: If it cannot be imported, or does not accept the given rate.
         """
         if self._process is not None:
             return
@@ -75,12 +75,12 @@ class WorkerProcess:
             raise ValueError(f"compressor {self.spec!r} has no argument 'rate', got {self._rate}")
 
     def compress(self, text: str) -> str:
-        """Return what the compressor makes of a text.
+        """Return the compressed text.
 
         Raises:
-            CompressorFailure: If it raises, ends, takes too long or returns something else, or
-                cannot be started again after that.
-            ValueError: If it cannot be imported at first, or takes no rate although one is given.
+            CompressorFailure: If it raises an exception, exits, times out, or returns no text, or
+                cannot be restarted after that.
+            ValueError: If it cannot be imported at first, or does not accept the given rate.
         """
         try:
             self.start()
@@ -115,7 +115,7 @@ class WorkerProcess:
         return answer
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """Stop the process if it is running."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -129,32 +129,32 @@ class WorkerProcess:
 
 
 def _read(process: subprocess.Popen[str], answers: Queue[str]) -> None:
-    """Pass on lines, and an empty one at the end."""
+    """Put each output line in the queue, then an empty string at the end."""
     assert process.stdout is not None
     try:
         for line in process.stdout:
             answers.put(line)
-    except ValueError:  # closed while it was read
+    except ValueError:  # closed while being read
         pass
     answers.put("")
 
 
 def environment_folder(requirements: str | Path) -> Path:
-    """Return where `environment_python` makes the environment of a file of packages."""
+    """Return the folder in which `environment_python` creates an environment."""
     named = f"{platform.python_version()}\n".encode() + Path(requirements).read_bytes()
     return user_cache() / "environments" / hashlib.sha256(named).hexdigest()[:16]
 
 
 def environment_python(requirements: str | Path) -> Path:
-    """Return the Python of a virtual environment with some packages, made if need be.
+    """Return the Python of a virtual environment with the given packages, created if needed.
 
-    It lies in the user's cache, named after the file's content, and is used again.
+    It is stored in the user's cache, named after the file's content, and reused.
 
     Args:
-        requirements: File as `pip install -r` takes it.
+        requirements: Requirements file for `pip install -r`.
 
     Raises:
-        ValueError: If there is no such file, or pip cannot install what it names.
+        ValueError: If the file does not exist, or pip cannot install its packages.
     """
     from filelock import FileLock
 

@@ -1,5 +1,5 @@
-"""A page in the browser that compresses prompts.
+"""A web page that compresses prompts.
 
-A visitor's prompt goes in; the compressed prompt, both answers and the reward come out as HTML.
-Nothing of the package stands above but the command line.
+It shows the compressed prompt, both answers, and the reward for a visitor's prompt as HTML. In the
+package, only the command line imports it.
 """

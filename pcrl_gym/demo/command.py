@@ -1,4 +1,4 @@
-"""Command line of the demo: options, and what they start."""
+"""The command `pcrl-gym demo` and its options."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What the page offers, and where.
+    """Options of the demo page.
 
     Attributes:
-        model: Policies: `"micro"`, folders or hub ids; several to choose from on the page.
-        generator: What answers, as `gym.make` takes it: `"micro"`, `"micro-seq2seq"`, a folder, a
-            hub id, `"openai:MODEL@BASE_URL"`, ...
-        host: Address to listen on; by default this machine alone reaches the page.
-        port: By default the first free one from 7860.
+        model: Policies to choose from on the page: `"micro"`, folders, or hub ids.
+        generator: The model that answers, as for `gym.make`: `"micro"`, `"micro-seq2seq"`, a
+            folder, a hub id, `"openai:MODEL@BASE_URL"`, ...
+        host: Address to listen on. By default, only this machine can reach the page.
+        port: Port to listen on. By default, the first free one from 7860.
         device: `"auto"`, `"cpu"`, `"cuda"`, ...
     """
 
@@ -36,16 +36,16 @@ class Options:
 
 DEFAULTS = Options()
 Flags = Annotated[Options, Parameter(name="*")]
-"""The options as those of a command."""
+"""The options as flags of a command."""
 
 
 def demo(*, options: Flags = DEFAULTS) -> None:
-    """Serve a page on which prompts are compressed and answered.
+    """Serve a web page that compresses and answers prompts.
 
-    By default this machine alone reaches it.
+    By default, only this machine can reach it.
 
     Args:
-        options: What the page offers, and where.
+        options: Options of the page.
     """
     serve_demo(options)
 
@@ -55,10 +55,10 @@ def serve_demo(
 ) -> None:
     """Serve the page until Ctrl-C.
 
-    `more` makes further agents for the page, given the generator.
+    `more` creates additional agents for the page, given the generator.
 
     Raises:
-        MissingExtraError: If Gradio is not installed; before any model is loaded.
+        MissingExtraError: If Gradio is not installed, before any model is loaded.
         ValueError: If a model cannot be loaded.
         OSError: If the page cannot be served on host and port.
     """

@@ -1,4 +1,4 @@
-"""What the demo page shows: agents, the generator, and one prompt compressed and answered."""
+"""Compress a prompt with an agent and answer it with the generator, for the demo page."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 
 class DemoAgent(Protocol):
-    """An agent as the page offers it."""
+    """Interface of the agents on the page."""
 
     @property
     def name(self) -> str:
-        """What the page calls it."""
+        """Name of the agent on the page."""
 
     @property
     def takes_rate(self) -> bool:
-        """Whether visitors may choose how many units it drops."""
+        """Whether visitors can choose how many units it drops."""
 
     def episode(self, prompt: Prompt) -> Episode:
-        """Cut a prompt into the units that the agent decides about."""
+        """Split a prompt into the units that the agent keeps or drops."""
         ...
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
-        """Return the keep mask of an episode, as `Episode.kept` takes it.
+        """Return the keep mask of an episode, as for `Episode.kept`.
 
-        `rate` is the share of the droppable units to drop, in [0, 1]; None: as the agent decides.
+        `rate` is the share of the droppable units to drop, in [0, 1]. If None, the agent decides.
         """
         ...
 
@@ -58,12 +58,12 @@ class PolicyAgent:
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> PolicyAgent:
         """Return a saved compressor as an agent; see `Compressor.from_pretrained`."""
-        # Visitors are not shown where a folder is on the server.
+        # Do not show visitors where a folder is on the server.
         name = Path(model).resolve().name if Path(model).is_dir() else str(model)
         return cls(f"policy {name}", Compressor.from_pretrained(model, device=device))
 
     def episode(self, prompt: Prompt) -> Episode:
-        """Cut a prompt into units; see `DemoAgent.episode`."""
+        """Split a prompt into units; see `DemoAgent.episode`."""
         return self._compressor.builder([prompt])[0]
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
@@ -74,17 +74,17 @@ class PolicyAgent:
 
 
 class Demo:
-    """Compresses prompts and has a generator answer them, before and after.
+    """Compresses prompts, and lets a generator answer the originals and the compressed ones.
 
-    Nothing is remembered from prompt to prompt. Calls must not overlap.
+    No state is kept between prompts. Calls must not overlap.
 
     Args:
-        agents: What visitors choose from, at least one; the first is the default.
-        generator: The model that answers, as `make_task` takes it.
-        device: Where a generator that is loaded here runs.
+        agents: The agents to choose from, at least one. The first is the default.
+        generator: The model that answers, as in `make_task`.
+        device: Device for a generator that is loaded here.
 
     Raises:
-        ValueError: If there is no agent, or two have the same name; as `load_generator` raises.
+        ValueError: If there is no agent, two have the same name, or `load_generator` raises it.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class Demo:
         self.generator = load_generator(generator, device=device)
 
     def agent(self, name: str) -> DemoAgent:
-        """Return the agent of a name; the first one for an empty name.
+        """Return the agent with a name, or the first one if the name is empty.
 
         Raises:
-            ValueError: If there is none; the message is for the visitor.
+            ValueError: If there is no such agent. The message is shown to the visitor.
         """
         name = name or next(iter(self.agents))
         if name not in self.agents:
@@ -116,7 +116,7 @@ class Demo:
         return self.agents[name]
 
     def __call__(self, query: Query) -> Frame:
-        """Return a prompt with what was kept, both full answers and the threshold reward's terms.
+        """Return a frame with the keep mask, both full answers, and the threshold reward's terms.
 
         Raises:
             ValueError: If there is no such agent.
@@ -125,7 +125,7 @@ class Demo:
         """
         agent = self.agent(query.agent)
         episode = agent.episode(Prompt("demo", query.instruction, query.input))
-        # A new scorer: an old one would keep the answers to all prompts that it ever saw.
+        # A new scorer, as an old one would remember the answers to all earlier prompts.
         scorer = Scorer(self.generator, ThresholdReward())
         limit = scorer.max_original_tokens
         if limit is not None and scorer.longer_than(limit, [episode.text])[0]:

@@ -1,4 +1,4 @@
-"""The page's own HTML, by pure functions that escape every text they are given."""
+"""Pure functions that return the page's own HTML and escape all text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HINT = '<p class="hint">Write a prompt or choose an example.</p>'
 
 
 def header(generator: str, micro: bool) -> str:
-    """Return what the page is about; `micro`: the generator is one of the package's tiny models."""
+    """Return the page header; `micro` marks the generator as one of the package's tiny models."""
     about = (
         ", a tiny test model: it knows lists of words, numbers, months, and yes-or-no questions, "
         "and its results say nothing about large models"
@@ -27,7 +27,7 @@ def header(generator: str, micro: bool) -> str:
 
 
 def problem(message: str) -> str:
-    """Return a message that says what is wrong and what to do.
+    """Return an error message for the visitor.
 
     >>> problem("1 < 2")
     '<p class="problem" role="alert">1 &lt; 2</p>'
@@ -36,7 +36,7 @@ def problem(message: str) -> str:
 
 
 def result(frame: Frame, address: str) -> str:
-    """Return the result for a prompt, of a frame with info, and a link to its address."""
+    """Return the result shown for a frame with info, and a link to its address."""
     info = frame.info
     if info is None:
         raise ValueError("expected the frame of a finished episode, got one without info")

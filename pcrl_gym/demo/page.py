@@ -1,4 +1,4 @@
-"""The demo's page in Gradio, and its server.
+"""The Gradio page of the demo, and its server.
 
 Example:
     >>> from pcrl_gym.demo.compressing import Demo, PolicyAgent
@@ -24,20 +24,20 @@ except ImportError as error:
     raise MissingExtraError("the demo page needs Gradio: pip install 'pcrl-gym[demo]'") from error
 
 MAX_WAITING = 20
-"""Requests that may wait for their turn; one more is refused."""
+"""Maximum number of requests in the queue; further ones are rejected."""
 
 _CSS = Path(__file__).with_name("page.css")
-# One at a time: neither the generator nor the agents need be safe for threads.
+# One at a time, as neither the generator nor the agents need to be thread-safe.
 _ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "demo", "concurrency_limit": 1}
-# Nothing but the page itself is meant to call these.
+# Only the page itself should call these.
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
 
 def make_page(demo: Demo) -> gr.Blocks:
-    """Return the page of a demo, not served yet.
+    """Return the page of a demo, without serving it.
 
-    Its prompts are answered one at a time, and at most `MAX_WAITING` may wait.
+    Prompts are answered one at a time, and at most `MAX_WAITING` may wait.
     """
     handlers = Handlers(demo)
     names = list(demo.agents)
@@ -81,12 +81,12 @@ def make_page(demo: Demo) -> gr.Blocks:
 
 
 def _html(name: str) -> dict[str, Any]:
-    """Return the settings of the page's own HTML: ours, and no script on it."""
+    """Return the settings of the page's own HTML, which has no scripts."""
     return {"elem_id": name, "elem_classes": "pcrl", "js_on_load": None, "apply_default_css": False}
 
 
 class Handlers:
-    """What the page's events call."""
+    """Event handlers of the page."""
 
     def __init__(self, demo: Demo, pace: RateLimit | None = None) -> None:
         self._demo = demo
@@ -95,7 +95,7 @@ class Handlers:
     def compress(
         self, instruction: str, input: str, agent: str, free: bool, rate: float, request: gr.Request
     ) -> str:
-        """Return the result for the fields' values, or what is wrong with them, as HTML."""
+        """Return the result for the field values, or an error message, as HTML."""
         try:
             query = Query(instruction, input, agent, None if free else rate)
         except ValueError as error:
@@ -103,7 +103,7 @@ class Handlers:
         return self._answer(query, request)
 
     def restore(self, request: gr.Request) -> list[Any]:
-        """Return the fields' values that an address asks for, and the result."""
+        """Return the field values from the page's address, and the result."""
         skipped = [gr.skip()] * 5
         try:
             query = Query.from_parameters(dict(request.query_params))
@@ -124,7 +124,7 @@ class Handlers:
         ]
 
     def controls(self, agent: str, free: bool) -> list[Any]:
-        """Return checkbox and slider as they go with an agent: some take no rate."""
+        """Return the checkbox and slider for an agent, as some take no rate."""
         takes_rate = self._demo.agent(agent).takes_rate
         free = free or not takes_rate
         return [gr.Checkbox(value=free, interactive=takes_rate), gr.Slider(interactive=not free)]
@@ -142,29 +142,29 @@ class Handlers:
 
 
 def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
-    """Serve the page of a demo until Ctrl-C. Neither server nor page asks another host.
+    """Serve the page of a demo until Ctrl-C, without contacting other hosts.
 
     Args:
-        demo: What answers.
-        host: Address to listen on; None: the environment variable `GRADIO_SERVER_NAME`, which
-            Hugging Face Spaces set, else 127.0.0.1, where only this machine reaches it.
-        port: Port to listen on; None: `GRADIO_SERVER_PORT`, else the first free one from 7860.
+        demo: The demo to serve.
+        host: Address to listen on. If None, the environment variable `GRADIO_SERVER_NAME`, which
+            Hugging Face Spaces set, else 127.0.0.1, which only this machine can reach.
+        port: Port to listen on. If None, `GRADIO_SERVER_PORT`, else the first free one from 7860.
 
     Raises:
-        OSError: If the port is taken or the address is none of this machine.
+        OSError: If the port is taken or the address does not belong to this machine.
     """
     page = make_page(demo)
     launch(page, host, port)
     try:
         print(f"The demo is running at {page.local_url} (press Ctrl-C to stop it)", flush=True)
         page.block_thread()
-    except KeyboardInterrupt:  # before Gradio waits for it
+    except KeyboardInterrupt:  # raised before Gradio waits for it
         page.close(verbose=False)
 
 
 def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
-    """Start a server for a page in a thread of its own; see `serve`."""
-    # System fonts, so that none is fetched, and a button whose text has contrast.
+    """Start a server for a page in a separate thread; see `serve`."""
+    # System fonts, so that none is downloaded, and a button whose text has contrast.
     theme = gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS).set(
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
@@ -176,7 +176,7 @@ def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
             theme=theme,
             css_paths=[_CSS],
             footer_links=[],
-            # All that would leave the machine, take files in or keep prompts is off.
+            # Disable everything that sends data out, accepts files, or stores prompts.
             share=False,
             ssr_mode=False,
             mcp_server=False,

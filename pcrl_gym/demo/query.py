@@ -1,4 +1,4 @@
-"""What a visitor asks of the demo, and the address that asks the same again."""
+"""A visitor's request to the demo, and the address that repeats it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from urllib.parse import urlencode
 from pcrl_gym.prompts.prompt import text_problem
 
 MAX_CHARACTERS = 1000
-"""Most characters of a prompt, instruction and input together.
+"""Maximum number of characters of a prompt, instruction and input together.
 
-An address holds up to 12 bytes per character, and servers refuse those of more than 16,384.
+An address holds up to 12 bytes per character, and servers reject those of more than 16,384.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A prompt, and how it is to be compressed.
+    """A prompt and how to compress it.
 
     Attributes:
         instruction: The prompt's instruction.
         input: The prompt's input; may be empty.
-        agent: Name of the agent; empty: the first one of the page.
-        rate: Share of the droppable units to drop, in [0, 1]; None: as the agent decides.
+        agent: Name of the agent. If empty, the first one on the page.
+        rate: Share of the droppable units to drop, in [0, 1]. If None, the agent decides.
 
     Raises:
-        ValueError: If the prompt is blank, longer than `MAX_CHARACTERS` or no valid Unicode, or the
-            rate is no share. The message is for the visitor.
+        ValueError: If the prompt is blank, longer than `MAX_CHARACTERS`, or not valid Unicode, or
+            the rate is out of range. The message is shown to the visitor.
 
     Example:
         >>> query = Query("Sort, please.", "b a", agent="random", rate=0.25)
@@ -57,7 +57,7 @@ class Query:
 
     @property
     def address(self) -> str:
-        """The query part of the address that restores this state, from the `?` on."""
+        """Query string of the address that restores this state, including the `?`."""
         fields = {"instruction": self.instruction, "input": self.input, "agent": self.agent}
         if self.rate is not None:
             fields["rate"] = f"{self.rate:g}"
@@ -65,12 +65,12 @@ class Query:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> Query | None:
-        """Return what an address asks for, or None if it holds no prompt.
+        """Return the query from an address, or None if it holds no prompt.
 
         Unknown parameters are ignored.
 
         Raises:
-            ValueError: If a value is wrong; see the class.
+            ValueError: If a value is invalid; see the class.
         """
         if not {"instruction", "input"} & set(parameters):
             return None
@@ -100,4 +100,4 @@ EXAMPLES = {
     "months": Query("Would you be so kind as to tell me the months between March and July?"),
     "not a fruit": Query("Hi there! Which of these is not a fruit: pear, desk, fig? Thanks a lot."),
 }
-"""By label, prompts of the kind that micro's generators know; the last one does not survive."""
+"""Prompts of the kind that micro's generators know, by label; the last one does not survive."""

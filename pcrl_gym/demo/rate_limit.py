@@ -1,4 +1,4 @@
-"""How often a visitor may ask."""
+"""Rate limit for visitors of the demo."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 
 class RateLimit:
-    """Lets each session through at most so many times within so many seconds.
+    """Limits each session to `most` requests in `seconds`, with a sliding window.
 
-    The window slides. The latest `sessions` are remembered, and the clock must not go back.
+    The latest `sessions` sessions are remembered. The clock must be monotonic.
 
     Example:
         >>> clock = iter([0.0, 1.0, 2.0, 10.0]).__next__
@@ -33,7 +33,7 @@ class RateLimit:
         self._passed: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait(self, session: str) -> float:
-        """Return 0.0 and count the request if it may pass, else the seconds until one may."""
+        """Return 0.0 and count the request if it is allowed, else the seconds to wait."""
         now = self._clock()
         passed = self._passed.setdefault(session, deque())
         self._passed.move_to_end(session)

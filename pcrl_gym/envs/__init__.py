@@ -1,5 +1,5 @@
 """The Gymnasium environments.
 
-The arguments of `gym.make` go in; observations, rewards and infos come out, for one episode or many
-at a time. Next come the agents, outside of this package.
+They take the arguments of `gym.make` and return observations, rewards, and infos for one or many
+episodes at a time. Used by the agents, which are outside this package.
 """

@@ -1,4 +1,4 @@
-"""What the environment and the vector environment share: episodes from start to end."""
+"""Common base of the environment and the vector environment, which runs the episodes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class PromptCompressionBase(SharedSpec):
-    """Episodes side by side: one in the environment, `num_envs` in the vector environment."""
+    """Runs parallel episodes: one in the environment, `num_envs` in the vector environment."""
 
     metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # noqa: RUF012
 
@@ -48,13 +48,13 @@ class PromptCompressionBase(SharedSpec):
 
     @property
     def skipped_prompts(self) -> tuple[str, ...]:
-        """Ids of the prompts that were left out as too long."""
+        """IDs of the prompts that were skipped because they are too long."""
         return self.task.skipped_prompts
 
     def _reset(
         self, seeded: bool, options: dict[str, Any] | None, n: int, rng: np.random.Generator
     ) -> tuple[Observation, list[dict[str, Any]]]:
-        """Begin `n` episodes as `reset` does; a seed begins a new pass over the split as well."""
+        """Start `n` episodes for `reset`; a seed also starts a new pass over the split."""
         if seeded:
             self._upcoming.clear()
         begun = self._begin(n, rng, _picked(options, len(self.task.episodes), n))
@@ -64,9 +64,9 @@ class PromptCompressionBase(SharedSpec):
     def _begin(
         self, n: int, rng: np.random.Generator, indices: list[int] | None = None
     ) -> tuple[Observation, list[dict[str, Any]]]:
-        """Begin the episodes of these indices, or the next `n` of the shuffled split.
+        """Start the episodes with these indices, or the next `n` of the shuffled split.
 
-        Each pass over the split is one permutation, drawn from `rng` when the pass begins.
+        Each pass over the split is a permutation, drawn from `rng` at the start of the pass.
         """
         if indices is None:
             while len(self._upcoming) < n:
@@ -81,7 +81,7 @@ class PromptCompressionBase(SharedSpec):
     def _advance(
         self, keep: NDArray[np.bool_]
     ) -> tuple[Observation, NDArray[np.float64], bool, list[dict[str, Any]]]:
-        """Drop units (`keep` is (n, max_units)); the last step of the episodes is scored."""
+        """Drop units (`keep` is (n, max_units)) and score the last step of the episodes."""
         pairs = zip(self._kept, self._episodes, keep, strict=True)
         kept = [before & episode.kept(mask) for before, episode, mask in pairs]
         terminated = self._steps + 1 == self.task.max_steps

@@ -24,39 +24,39 @@ class PromptCompressionEnv(PromptCompressionBase, gym.Env[Observation, NDArray[n
     """Shorten a prompt so that a frozen language model still gives the same answer.
 
     ## Action space
-    `MultiBinary(max_units)`: the keep mask, bit i is 1 if unit i of the prompt stays. Protected
-    units stay and padding is ignored whatever their bits say.
+    `MultiBinary(max_units)`: the keep mask; bit i is 1 to keep unit i of the prompt. Protected
+    units are always kept, and padding is ignored.
 
     ## Observation space
     `Dict` of three arrays of shape (max_units,):
 
     | key | space | meaning |
     |---|---|---|
-    | `input_ids` | Box int64 | policy token id of the unit's first token |
+    | `input_ids` | Box int64 | policy token ID of the unit's first token |
     | `attention_mask` | MultiBinary | 1 where there is a unit that is still in the prompt |
     | `droppable` | MultiBinary | 1 where that unit may be dropped |
 
     ## Reward
-    Decided by `reward`; by default the compression ratio if the generator's answers to the
-    compressed and the original prompt have a similarity above 0.9
-    (`scoring.rouge.UNICODE_ROUGE_L`), else -0.01.
+    Set by `reward`. By default, it is the compression ratio if the similarity
+    (`scoring.rouge.UNICODE_ROUGE_L`) of the generator's answers to the compressed and the original
+    prompt exceeds 0.9, else -0.01.
 
     ## Episode
-    Terminates after `max_steps` steps (never truncated). Edits accumulate: a unit that was dropped
-    stays dropped. The reward comes with the last step, all earlier ones give 0. Every split is
-    walked in a shuffled order that follows from the seed, each prompt once per pass;
-    `reset(options={"index": i})` picks prompt i instead and leaves the walk where it is.
+    Terminates after `max_steps` steps (never truncated). Edits accumulate: a dropped unit stays
+    dropped. The reward is given at the last step; all earlier steps give 0. Prompts are visited in
+    a shuffled order that depends on the seed, each prompt once per pass over the split.
+    `reset(options={"index": i})` selects prompt i instead, without advancing that order.
 
     ## Info
     Every info holds `prompt` (the rendered text), `prompt_id`, `instruction`, `input`, `spans`
-    (int64 (max_units, 2), character offsets of the units in `prompt`; places without a unit hold
+    (int64 (max_units, 2), character offsets of the units in `prompt`; positions without a unit hold
     the length of `prompt` twice), `action_mask` (int8 (max_units,): 2 free, 1 forced keep,
-    0 padding) and `units_beyond_window` (units past `max_units`; they are always kept). The last
-    step adds the entries of `Scores.info`: both answers and every reward term by name.
+    0 padding), and `units_beyond_window` (number of units past `max_units`, which are always kept).
+    The last step adds the entries of `Scores.info`: both answers and every reward term by name.
 
     ## Arguments
-    Those of `TaskOptions`, and `render_mode`: "ansi", "human" or "rgb_array". Objects among them
-    are used as they are; `spec` and its copies share them, too.
+    Those of `TaskOptions`, and `render_mode`: "ansi", "human", or "rgb_array". Objects are not
+    copied; `spec` and its copies share them.
 
     Example:
         ```python
@@ -86,12 +86,12 @@ class PromptCompressionEnv(PromptCompressionBase, gym.Env[Observation, NDArray[n
         """Start an episode.
 
         Args:
-            seed: An integer >= 0 seeds `np_random` and starts the walk over the split anew.
-            options: `{"index": i}` picks prompt i of the split, 0 <= i < `len(task.episodes)`.
+            seed: An integer >= 0 seeds `np_random` and restarts the pass over the split.
+            options: `{"index": i}` selects prompt i of the split, 0 <= i < `len(task.episodes)`.
 
         Raises:
-            ValueError: If the seed is no such integer, an option is unknown or the index is out of
-                range.
+            ValueError: If the seed is not such an integer, an option is unknown, or the index is
+                out of range.
         """
         super().reset(seed=check_seed(seed))
         observations, [info] = self._reset(seed is not None, options, 1, self.np_random)
@@ -106,7 +106,7 @@ class PromptCompressionEnv(PromptCompressionBase, gym.Env[Observation, NDArray[n
             action: Keep mask of zeros and ones (max_units,), 1 = keep.
 
         Raises:
-            ValueError: If the action has another shape or other values.
+            ValueError: If the action has the wrong shape or other values.
             ResetNeeded: If the episode is over or was never started.
             GeneratorError: If the generator failed; a failure never becomes a reward.
         """
@@ -118,11 +118,11 @@ class PromptCompressionEnv(PromptCompressionBase, gym.Env[Observation, NDArray[n
         return _only(observations), float(reward), terminated, False, info
 
     def render(self) -> str | NDArray[np.uint8] | None:
-        """Show the prompt with the dropped units struck through.
+        """Render the prompt with the dropped units struck through.
 
         Returns:
-            A string in mode "ansi", a picture uint8 (height, width, 3) in mode "rgb_array". None in
-            mode "human", in which every step prints by itself, and without a render mode.
+            A string in mode "ansi", or an image, uint8 (height, width, 3), in mode "rgb_array".
+            None in mode "human", which prints after every step, and without a render mode.
         """
         self._check_started()
         return render_frame(self._frames[0], self.render_mode)

@@ -1,4 +1,4 @@
-"""The options of a task: the arguments of `gym.make`, with their defaults and meaning."""
+"""The options of a task: the arguments of `gym.make` with their defaults and meanings."""
 
 from __future__ import annotations
 
@@ -22,50 +22,51 @@ else:  # slow to import; here so that `typing.get_type_hints` finds all names
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """The options of a task, as `gym.make`, `make_task` and the section `task` of YAML files take.
+    """The options of a task for `gym.make`, `make_task`, and the `task` section of YAML files.
 
-    Objects stand in Python only; everywhere else they have names.
+    Objects can be passed only in Python; elsewhere, use names.
 
     Attributes:
         dataset: `"micro"`, `"instruct"`, `"alpaca_plus"`, `"gpteacher"`, a `.json`, `.jsonl`,
-            `.csv` or `.parquet` file, a folder of split files or of `save_to_disk`, or a Hugging
-            Face dataset id; in Python also a sequence of `pcrl_gym.Prompt`.
-        split: `"train"`, `"validation_seen"`, `"validation_unseen"` or `"validation_human"`.
-        columns: What to read keys of the dataset's rows as: `task=instruction` on a command line,
+            `.csv`, or `.parquet` file, a folder of split files or from `save_to_disk`, or a Hugging
+            Face dataset ID; in Python also a sequence of `pcrl_gym.Prompt`.
+        split: `"train"`, `"validation_seen"`, `"validation_unseen"`, or `"validation_human"`.
+        columns: Maps keys of the dataset's rows to fields: `task=instruction` on the command line,
             else `{"task": "instruction"}`; see `pcrl_gym.load_prompts`.
-        generator: `"micro"`, `"micro-seq2seq"`, `"smollm2"`, a Hugging Face id or folder (causal or
+        generator: `"micro"`, `"micro-seq2seq"`, `"smollm2"`, a Hugging Face ID or folder (causal or
             encoder-decoder), a `.gguf` file, `"ray:NAME?replicas=4"` for one of these on a Ray
             cluster, `"openai:MODEL@BASE_URL"` for a server; in Python also a `Generator`, which
             several environments may share.
-        tokenizer: The policy's tokenizer: id or folder, in Python also an object; by default the
+        tokenizer: The policy's tokenizer: ID or folder, in Python also an object; by default the
             generator's own, or micro's if it has none.
         unit: What one bit of the action keeps or drops: `"token"` or `"word"`.
         max_units: Length of observation and action; units past it are always kept and counted in
             `info`.
-        max_prompt_tokens: Prompts with more generator tokens, the template's included, are left
-            out; by default only those that do not fit the generator's context.
-        max_new_tokens: Longest answer, in generator tokens.
-        max_steps: Steps per episode; edits accumulate, the reward comes with the last one.
-        reward: `"threshold"`, `"linear"`, `"band"`, `"likelihood"` or `"faithful"`, also with
-            settings as in `"threshold:threshold=0.8,measure=rouge_l"`; in Python also a `Reward`.
-        template: `"alpaca"`, `"chat"` (the generator's chat template), the same with settings such
-            as `"chat:system=Be brief.,enable_thinking=false"`; in Python also a `Template`.
+        max_prompt_tokens: Prompts with more generator tokens, including the template, are skipped;
+            by default only those that do not fit the generator's context.
+        max_new_tokens: Maximum length of an answer in generator tokens.
+        max_steps: Steps per episode; edits accumulate, and the reward is given at the last step.
+        reward: `"threshold"`, `"linear"`, `"band"`, `"likelihood"`, or `"faithful"`, optionally
+            with settings as in `"threshold:threshold=0.8,measure=rouge_l"`; in Python also a
+            `Reward`.
+        template: `"alpaca"` or `"chat"` (the generator's chat template), optionally with settings
+            as in `"chat:system=Be brief.,enable_thinking=false"`; in Python also a `Template`.
         force_keep: Strings that cannot be dropped; in Python also compiled regular expressions.
-        keep_digits: Whether numbers cannot be dropped.
-        device: Where the generator runs: `"auto"` (cuda, then mps, then cpu), `"cpu"`, `"cuda"`,
+        keep_digits: Whether to protect numbers from being dropped.
+        device: Device of the generator: `"auto"` (cuda, then mps, then cpu), `"cpu"`, `"cuda"`,
             ...
-        dtype: Its weights: `"float32"`, `"bfloat16"`, `"float16"`; `"auto"` is float32 on a CPU,
-            bfloat16 on a GPU that has it.
-        batch_size: Prompts that it answers at once, or `"auto"`; batches are halved when memory
-            runs out.
-        cache: A file that keeps the generator's answers to original prompts (with a generator
-            behind an API: all its answers) from run to run; several processes may share it.
-        early_stopping: Whether answers are left unfinished once the reward is decided, to train
-            faster. Rewards are the same; in `info`, `similarity` is NaN where an answer is
-            unfinished, and `survived` says what was decided.
+        dtype: Data type of the generator's weights: `"float32"`, `"bfloat16"`, `"float16"`;
+            `"auto"` is float32 on a CPU, bfloat16 on a GPU that supports it.
+        batch_size: Number of prompts that the generator answers at once, or `"auto"`; batches are
+            halved when memory runs out.
+        cache: A file that stores the generator's answers to original prompts (for a generator
+            behind an API: all its answers) across runs; several processes may share it.
+        early_stopping: Whether to stop answers once the reward is decided, for faster training.
+            Rewards are the same; in `info`, `similarity` is NaN for unfinished answers, and
+            `survived` holds the decision.
 
     Raises:
-        ValueError: If a number is out of range, or there is no such unit, reward or template.
+        ValueError: If a number is out of range, or the unit, reward, or template is unknown.
     """
 
     dataset: str | Path | Sequence[Prompt] = "micro"

@@ -1,4 +1,4 @@
-"""Environments whose spec shares the arguments it records instead of copying them."""
+"""Environments whose spec shares its recorded arguments instead of copying them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class SharedKwargs(dict[str, Any]):
     """Arguments of an environment; copies hold the same objects.
 
-    Gymnasium copies specs deeply: in `make`, and whenever a wrapper is asked for its own. Among the
-    arguments may be a model of gigabytes, or an object with a budget that must not be split.
+    Gymnasium deep-copies specs in `make` and whenever the spec of a wrapper is accessed. Arguments
+    may include a model of several gigabytes or an object whose budget must not be duplicated.
 
     >>> import copy
     >>> kwargs = SharedKwargs(generator=object())
@@ -21,7 +21,7 @@ class SharedKwargs(dict[str, Any]):
     """
 
     def copy(self) -> SharedKwargs:
-        """Return a new dictionary of the same objects."""
+        """Return a new dictionary with the same objects."""
         return SharedKwargs(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SharedKwargs:
@@ -35,7 +35,7 @@ class SharedSpec:
 
     @property
     def spec(self) -> EnvSpec | None:
-        """How `gymnasium.make` built the environment; None where something else did."""
+        """Spec from which `gymnasium.make` built the environment; None if built otherwise."""
         return self._spec
 
     @spec.setter

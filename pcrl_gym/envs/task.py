@@ -1,4 +1,4 @@
-"""From the arguments of `gym.make` to episodes and scorer: the one path that builds them."""
+"""The task: builds episodes and scorer from the arguments of `gym.make`."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Task:
     Attributes:
         episodes: The episodes of the split, in the order of the dataset.
         scorer: `(episodes, keep masks) -> Scores`.
-        tokenizer: The policy tokenizer, whose ids the observations hold.
-        max_units: Length of the window of observations and actions, in units.
+        tokenizer: The policy tokenizer; observations hold its token IDs.
+        max_units: Length of observations and actions in units.
         max_steps: Steps per episode.
-        skipped_prompts: Ids of the prompts that were left out as too long.
+        skipped_prompts: IDs of the prompts that were skipped because they are too long.
     """
 
     episodes: LazyEpisodes
@@ -56,7 +56,7 @@ class Task:
     skipped_prompts: tuple[str, ...]
 
     def observation_space(self) -> spaces.Dict:
-        """Return the space of `observe`; ids are below the number of the tokenizer's."""
+        """Return the observation space; token IDs are less than the tokenizer's length."""
         return spaces.Dict(
             {
                 "input_ids": TokenIds(len(self.tokenizer), self.max_units),
@@ -66,13 +66,13 @@ class Task:
         )
 
     def observe(self, episode: Episode, kept: NDArray[np.bool_]) -> Observation:
-        """Return the observation of an episode with the units `kept` (bool (n_units,)) left.
+        """Return the observation of an episode in which the units `kept` (bool (n_units,)) remain.
 
         Returns:
-            New arrays (max_units,): `input_ids` int64, the policy token id of each unit's first
-            token; `attention_mask` int8, 1 where the window holds a unit that is still in the
-            prompt; `droppable` int8, 1 where that unit may be dropped. Unit i stays at position i:
-            the place of a unit that was dropped in an earlier step looks like padding.
+            New arrays (max_units,): `input_ids` int64, the policy token ID of each unit's first
+            token; `attention_mask` int8, 1 where there is a unit that is still in the prompt;
+            `droppable` int8, 1 where that unit may be dropped. Unit i stays at position i; the
+            position of a unit dropped in an earlier step looks like padding.
         """
         n = min(len(episode), self.max_units)
         present = np.zeros(self.max_units, np.int8)
@@ -84,7 +84,7 @@ class Task:
         return {"input_ids": ids, "attention_mask": present, "droppable": droppable}
 
     def begin(self, episodes: Sequence[Episode]) -> tuple[Observation, list[dict[str, Any]]]:
-        """Return what agents see of episodes at their start, with all units in the prompt.
+        """Return the initial observations and infos of episodes, with all units in the prompt.
 
         Returns:
             The observations, stacked along a first axis (len(episodes), ...), and their infos.
@@ -94,14 +94,14 @@ class Task:
     def look(
         self, episodes: Sequence[Episode], kept: Sequence[NDArray[np.bool_]]
     ) -> tuple[Observation, list[dict[str, Any]]]:
-        """Return the same as `begin` with only the units `kept` (bool (n_units,) each) left."""
+        """Return the same as `begin`, but with only the units `kept` (bool (n_units,) each)."""
         observations = [self.observe(e, mask) for e, mask in zip(episodes, kept, strict=True)]
         infos = [self.info(e, o) for e, o in zip(episodes, observations, strict=True)]
         batch = {key: np.stack([o[key] for o in observations]) for key in observations[0]}
         return batch, infos
 
     def info(self, episode: Episode, observation: Observation) -> dict[str, Any]:
-        """Return what an agent may know besides; see "Info" of `PromptCompressionEnv`."""
+        """Return the info of an episode; see "Info" in `PromptCompressionEnv`."""
         n = min(len(episode), self.max_units)
         spans = np.full((self.max_units, 2), len(episode.text), np.int64)
         spans[:n] = episode.spans[:n]
@@ -120,19 +120,20 @@ def make_task(**arguments: Unpack[TaskArguments]) -> Task:
     """Load prompts and generator and prepare the episodes.
 
     Args:
-        **arguments: The options of the task; `TaskOptions` explains them and holds the defaults.
+        **arguments: The options of the task; see `TaskOptions` for descriptions and defaults.
 
     Raises:
         ValueError: If a name is unknown or a number is out of range.
-        DatasetError: If the dataset breaks the schema or no prompt is left.
+        DatasetError: If the dataset violates the schema or no prompt is left.
 
     Warns:
-        UserWarning: If prompts were left out because they are too long.
+        UserWarning: If prompts were skipped because they are too long.
     """
     check_names(arguments, TaskOptions, "make_task")
     options = TaskOptions(**arguments)
     prompts = load_prompts(options.dataset, options.split, options.columns)
-    # A server's generator keeps all its answers in that file, others those to original prompts.
+    # The generator of a server caches all its answers in that file itself; for others, the scorer
+    # caches the answers to original prompts.
     behind_api = isinstance(options.generator, str) and options.generator.startswith("openai:")
     generator = load_generator(
         options.generator,
@@ -172,7 +173,7 @@ def make_task(**arguments: Unpack[TaskArguments]) -> Task:
 def _split_by_length(
     prompts: Sequence[Prompt], template: Template, scorer: Scorer, options: TaskOptions
 ) -> tuple[Sequence[Prompt], tuple[str, ...]]:
-    """Return the prompts that are short enough, and the ids of the others."""
+    """Return the prompts that are short enough, and the IDs of the others."""
     limits = [scorer.max_original_tokens, options.max_prompt_tokens]
     limit = min((limit for limit in limits if limit is not None), default=None)
     if limit is None:

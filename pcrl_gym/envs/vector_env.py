@@ -1,4 +1,4 @@
-"""Native vector environment: all sub-environments are scored in one call per step."""
+"""Native vector environment that scores all sub-environments in one call per step."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 class PromptCompressionVectorEnv(
     PromptCompressionBase, VectorEnv[Observation, NDArray[np.int8], NDArray[Any]]
 ):
-    """`num_envs` episodes of `PromptCompression-v0` side by side.
+    """`num_envs` parallel episodes of `PromptCompression-v0`.
 
-    `gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=64)` builds it. Spaces, rewards and
-    infos are those of `PromptCompressionEnv`, batched as Gymnasium does it (`info["_key"]` says
-    which sub-environments have `key`). What differs:
+    Create it with `gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=64)`. Spaces, rewards,
+    and infos are those of `PromptCompressionEnv`, batched as in Gymnasium (`info["_key"]` marks the
+    sub-environments that have `key`). The differences are:
 
     * Autoreset is `SAME_STEP`: when an episode ends, the returned observation and info already
       belong to the next one; `info["final_obs"]` and `info["final_info"]` hold the finished one.
-    * The sub-environments share one walk over the split, so that together they meet every prompt
-      once per pass, and one generator.
+    * The sub-environments share one generator and one pass over the split, so that together they
+      visit every prompt once per pass.
     * `reset(options={"index": [...]})` takes one index per sub-environment.
-    * `render()` shows the last finished step of every sub-environment, not the fresh prompts.
+    * `render()` shows the last finished step of every sub-environment, not the new prompts.
 
     Args:
         num_envs: Number of sub-environments, at least 1.
-        render_mode: "ansi", "human" (prints after every step) or "rgb_array".
-        **options: Those of `TaskOptions`.
+        render_mode: "ansi", "human" (prints after every step), or "rgb_array".
+        **options: The options of `TaskOptions`.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -78,14 +78,14 @@ class PromptCompressionVectorEnv(
         """Start an episode in every sub-environment.
 
         Args:
-            seed: An integer >= 0 seeds `np_random` and starts the walk anew. A list of `num_envs`
-                integers or None is accepted as in `SyncVectorEnv`; as the walk is shared, it acts
-                as one joint seed, in which the current `np_random` draws what is None. None, or a
-                list of nothing else, continues the walk.
-            options: `{"index": [...]}` picks one prompt per sub-environment.
+            seed: An integer >= 0 seeds `np_random` and restarts the pass over the split. A list of
+                `num_envs` integers or None is accepted as in `SyncVectorEnv`. Since the pass is
+                shared, the list acts as one joint seed, with None entries drawn from the current
+                `np_random`. None, or a list of only None, continues the pass.
+            options: `{"index": [...]}` selects one prompt per sub-environment.
 
         Raises:
-            ValueError: If a seed or option is not as described.
+            ValueError: If the seed or an option is invalid.
         """
         if isinstance(seed, (list, tuple, range, np.ndarray)) and np.ndim(seed):
             seeds = [check_seed(one) for one in seed]
@@ -112,11 +112,11 @@ class PromptCompressionVectorEnv(
             actions: Keep masks of zeros and ones (num_envs, max_units), 1 = keep.
 
         Returns:
-            observation, reward float64 (num_envs,), terminated bool (num_envs,), truncated bool
-            (num_envs,) and info.
+            Observation, reward float64 (num_envs,), terminated bool (num_envs,), truncated bool
+            (num_envs,), and info.
 
         Raises:
-            ValueError: If the actions have another shape or other values.
+            ValueError: If the actions have the wrong shape or other values.
             ResetNeeded: If no episode was started.
             GeneratorError: If the generator failed; a failure never becomes a reward.
         """
@@ -131,7 +131,7 @@ class PromptCompressionVectorEnv(
                 for i in range(self.num_envs)
             ]
             finished = {"final_info": stacked, "_final_info": np.ones(self.num_envs, np.bool_)}
-            self._steps -= 1  # if the next episodes cannot begin, the step can be repeated
+            self._steps -= 1  # so that the step can be repeated if the next episodes cannot start
             observations, infos = self._begin(self.num_envs, self.np_random)
             stacked = stack_infos(infos) | stack_infos(final) | finished
         done = np.full(self.num_envs, terminated)
@@ -148,9 +148,9 @@ class PromptCompressionVectorEnv(
 def stack_infos(infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Stack infos with the same keys, one per sub-environment.
 
-    As `VectorEnv._add_info` does for each, five times faster: numbers become an array (num_envs,),
-    arrays gain a first axis, dictionaries are stacked recursively, and all else, `final_obs`
-    included, goes into an object array. `_key`, bool (num_envs,), says which have `key`: all.
+    This matches `VectorEnv._add_info` but is five times faster: numbers become an array
+    (num_envs,), arrays gain a first axis, dictionaries are stacked recursively, and all other
+    values, including `final_obs`, go into an object array. `_key`, bool (num_envs,), is all True.
 
     >>> stack_infos([{"ratio": 0.5}, {"ratio": 0.25}])
     {'ratio': array([0.5 , 0.25]), '_ratio': array([ True,  True])}
@@ -172,7 +172,7 @@ def _stack(key: str, values: list[Any]) -> Any:
         if isinstance(first, np.ndarray):
             return np.stack(values)
     objects = np.empty(len(values), dtype=object)
-    # Value by value: numpy would take sequences of one length for a second axis.
+    # Value by value, because NumPy would turn sequences of equal length into a second axis.
     for i, value in enumerate(values):
         objects[i] = value
     return objects

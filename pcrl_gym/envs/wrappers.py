@@ -1,8 +1,8 @@
-"""Wrappers for clients that cannot take the environment as it is.
+"""Wrappers for clients that cannot use the environment directly.
 
-Gymnasium's own wrappers do the rest: `FlattenObservation` makes one vector of the observation,
-`TransformAction` any other action of the keep mask. On the vector environment those that change
-observations need `VectorAutoreset` below them, as they refuse SAME_STEP autoreset.
+Gymnasium's own wrappers cover the rest: `FlattenObservation` flattens the observation to a vector,
+and `TransformAction` supports any other action format. On the vector environment, wrappers that
+change observations do not support SAME_STEP autoreset, so apply them on top of `VectorAutoreset`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def keep_above_zero(logits: ArrayLike) -> NDArray[np.int8]:
     """Return the keep mask of logits: 1 where they are above zero, int8 of the same shape.
 
     Raises:
-        ValueError: If a logit is not a number.
+        ValueError: If a logit is NaN.
     """
     values = np.asarray(logits)
     if np.isnan(values).any():
@@ -46,17 +46,17 @@ def _logit_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
 class KeepLogits(
     gym.ActionWrapper[Observation, NDArray[np.float32], NDArray[np.int8]], RecordConstructorArgs
 ):
-    """Takes one logit per unit as the action, for clients that know continuous actions alone.
+    """Takes one logit per unit as the action, for clients that only support continuous actions.
 
-    A unit is kept where its logit is above 0. The action space is
-    `Box(-1, 1, (max_units,), float32)`; as only signs count, a logit that a client clips into the
-    box, or that lies outside of it, means the same.
+    A unit is kept if its logit is above 0. The action space is
+    `Box(-1, 1, (max_units,), float32)`. Only signs matter, so logits may be clipped to the box or
+    lie outside it.
 
     Args:
-        env: An environment whose action is a keep mask, as `PromptCompression-v0`.
+        env: An environment whose action is a keep mask, such as `PromptCompression-v0`.
 
     Raises:
-        ValueError: If the actions of `env` are others; by `step`, if a logit is not a number.
+        ValueError: If the actions of `env` are not keep masks; in `step`, if a logit is NaN.
 
     >>> from gymnasium.wrappers import FlattenObservation
     >>> env = gym.make("pcrl_gym:PromptCompression-v0", max_units=64)
@@ -71,11 +71,11 @@ class KeepLogits(
         self.action_space = _logit_space(env.action_space)
 
     def action(self, action: NDArray[np.float32]) -> NDArray[np.int8]:
-        """Keep mask (max_units,) of the logits (max_units,)."""
+        """Return the keep mask (max_units,) of logits (max_units,)."""
         return keep_above_zero(action)
 
 
-# Without type parameters, which the vector wrappers of Gymnasium 1.2 do not take.
+# Without type parameters, which the vector wrappers of Gymnasium 1.2 do not accept.
 class VectorKeepLogits(VectorActionWrapper):
     """`KeepLogits` for a vector environment: logits (num_envs, max_units).
 
@@ -90,32 +90,31 @@ class VectorKeepLogits(VectorActionWrapper):
         self.action_space = batch_space(self.single_action_space, env.num_envs)
 
     def actions(self, actions: NDArray[np.float32]) -> NDArray[np.int8]:
-        """Keep masks (num_envs, max_units) of the logits (num_envs, max_units)."""
+        """Return the keep masks (num_envs, max_units) of logits (num_envs, max_units)."""
         return keep_above_zero(actions)
 
 
 class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
-    """Makes a vector environment with SAME_STEP autoreset one of another autoreset mode.
+    """Converts a vector environment with SAME_STEP autoreset to another autoreset mode.
 
     `gym.make_vec("pcrl_gym:PromptCompression-v0")` resets in the step that ends the episodes.
-    Gymnasium's vector wrappers of observations and RLlib want that in the next step, TorchRL by a
-    call of `reset`; see https://farama.org/Vector-Autoreset-Mode. The prompts are the same, in the
-    same order. Put it right around the environment, below all other wrappers.
+    Gymnasium's vector observation wrappers and RLlib expect the reset in the next step, TorchRL
+    expects an explicit call to `reset`; see https://farama.org/Vector-Autoreset-Mode. Prompts and
+    their order do not change. Apply this wrapper first, below all other wrappers.
 
-    * NEXT_STEP: a finished step returns the last observations and infos of its episodes. The step
-      after it starts the next ones: its actions are ignored and its rewards are 0.
-    * DISABLED: a finished step returns the same, and `reset` has to follow; with the option
-      `reset_mask` (bool (num_envs,), all of them True) or without.
+    * NEXT_STEP: the final step returns the last observations and infos of its episodes. The next
+      step starts the next episodes; its actions are ignored and its rewards are 0.
+    * DISABLED: the final step returns the same, and `reset` must be called next, with or without
+      the option `reset_mask` (bool (num_envs,), all True).
 
     Args:
-        env: A vector environment whose sub-environments end together, as those of
-            `PromptCompression-v0` do.
+        env: A vector environment whose sub-environments end together, such as
+            `PromptCompression-v0`.
         mode: `AutoresetMode.NEXT_STEP` or `AutoresetMode.DISABLED`.
 
     Raises:
-        ValueError: If `env` resets in another way, or `mode` is SAME_STEP; by `step`, if some
-            episodes are over and some are not; by `reset`, if some are to be reset and some are
-            not.
+        ValueError: If the autoreset mode of `env` is not SAME_STEP, or `mode` is SAME_STEP; in
+            `step`, if only some episodes are over; in `reset`, if only some are to be reset.
 
     >>> envs = gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=2, max_units=64)
     >>> envs = VectorAutoreset(envs)
@@ -143,9 +142,9 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
                 f"expected AutoresetMode.NEXT_STEP or AutoresetMode.DISABLED, got {mode!r}"
             )
         self.metadata = {**env.metadata, "autoreset_mode": mode}
-        # The vector environments of Gymnasium have it here as well, and TorchRL reads it.
+        # Gymnasium's vector environments also have this attribute, and TorchRL reads it.
         self.autoreset_mode = mode
-        # First observations and infos of the next episodes, once the last ones are over.
+        # First observations and infos of the next episodes, once the current ones are over.
         self._next: tuple[Any, dict[str, Any]] | None = None
 
     def reset(
@@ -154,8 +153,8 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
         """Start an episode in every sub-environment.
 
         Args:
-            seed: As the environment takes it.
-            options: Those of the environment, and `reset_mask`: bool (num_envs,), all True.
+            seed: Passed to the environment.
+            options: Options of the environment, and `reset_mask`: bool (num_envs,), all True.
         """
         options = dict(options or {})
         mask = options.pop("reset_mask", None)
@@ -172,10 +171,10 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
     def step(
         self, actions: Any
     ) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Step every sub-environment, or in NEXT_STEP mode start the episodes that follow.
+        """Step every sub-environment, or start the next episodes in NEXT_STEP mode.
 
         Raises:
-            ResetNeeded: If the episodes are over, in DISABLED mode.
+            ResetNeeded: If the episodes are over and the mode is DISABLED.
         """
         if self._next is not None:
             if self.autoreset_mode is AutoresetMode.DISABLED:

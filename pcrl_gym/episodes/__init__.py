@@ -1,5 +1,5 @@
-"""From a text to the units that a keep mask decides about.
+"""Episodes: from a text to the units that a keep mask keeps or drops.
 
-A rendered prompt goes in; an `Episode` comes out: units, which of them are protected, and their
-token ids. Next comes `scoring`, which asks a generator what a compressed episode is still worth.
+Takes a rendered prompt and returns an `Episode`: its units, which of them are protected, and their
+token IDs. Used by `scoring`, which scores compressed episodes with a generator.
 """

@@ -1,4 +1,4 @@
-"""Words that carry constraints, such as "not", "at most" and "JSON": `constraints.txt`."""
+"""Words that express constraints, such as "not", "at most", and "JSON"; see `constraints.txt`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CLASS = re.compile(r"\[(.+)\]")
 
 
 def read_constraints() -> dict[str, tuple[str, ...]]:
-    r"""Return the regular expressions of each class of constraints, by its name.
+    r"""Return the regular expressions of each class of constraints, by class name.
 
     Example:
         >>> read_constraints()["case"][0][:40]
@@ -29,7 +29,7 @@ def read_constraints() -> dict[str, tuple[str, ...]]:
 
 @cache
 def constraint_patterns() -> tuple[re.Pattern[str], ...]:
-    """Return one compiled pattern for each class of constraints; all ignore case.
+    """Return one compiled, case-insensitive pattern per class of constraints.
 
     Example:
         >>> text = "Use at most three sentences, no JSON."

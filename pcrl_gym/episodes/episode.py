@@ -1,4 +1,4 @@
-"""The episode: one prompt or text cut into units, and what a keep mask makes of it."""
+"""The episode: one prompt or text split into units, to which keep masks are applied."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """One prompt, its text and the units that a keep mask decides about.
+    """One prompt, its text, and the units that a keep mask keeps or drops.
 
     Attributes:
         prompt: The prompt.
-        text: What the generator reads if every unit is kept; a `PromptText`, which knows the
-            template's own ranges.
-        spans: Character range `(start, end)` of each unit in `text`; together a partition of it.
-        droppable: Bool (n_units,); False where a unit is protected. Read-only.
-        unit_ids: Int64 (n_units,); the policy tokenizer's id of the token each unit begins with.
+        text: The text that the generator reads if every unit is kept; a `PromptText`, which marks
+            the ranges of the template.
+        spans: Character range `(start, end)` of each unit; together a partition of `text`.
+        droppable: Bool (n_units,); False for protected units. Read-only.
+        unit_ids: Int64 (n_units,); the policy tokenizer's ID of the first token of each unit.
             Read-only.
-        fixed: Character ranges of `text` that are the template's own.
-        around: Ids of the units that the policy reads before and after those of a text that has
-            no template, which it reads inside one; see `EpisodeBuilder.cut_texts`.
+        fixed: Character ranges of `text` that belong to the template.
+        around: For a text without a template, the IDs of the template units that the policy reads
+            before and after it; see `EpisodeBuilder.cut_texts`.
     """
 
     prompt: Prompt
@@ -57,36 +57,36 @@ class Episode:
 
     @property
     def template_text(self) -> str:
-        """The template's own text: the fixed ranges, joined; a `PromptText`."""
+        """The text of the template: the joined fixed ranges, as a `PromptText`."""
         joined = "".join(self.text[start:end] for start, end in self.fixed)
         return PromptText(joined, [(0, len(joined))])
 
     @property
     def body(self) -> slice:
-        """The units from the user's first to the user's last one: a template's ends left out."""
+        """Slice from the user's first to the user's last unit, without the template's ends."""
         users = np.flatnonzero(~overlapping(len(self.text), self.spans, self.fixed))
         return slice(int(users[0]), int(users[-1]) + 1) if len(users) else slice(0, 0)
 
     @property
     def body_span(self) -> Span:
-        """Character range of `body` in `text`; empty and at the end without one."""
+        """Character range of `body` in `text`; empty and at the end if there are no user units."""
         units = self.spans[self.body]
         return (units[0][0], units[-1][1]) if units else (len(self.text),) * 2
 
     @property
     def body_text(self) -> str:
-        """The text of `body`: what a compressor of texts gets."""
+        """The text of `body`, the input of text compressors."""
         return self.text[slice(*self.body_span)]
 
     def with_body(self, body: str) -> tuple[str, NDArray[np.bool_]]:
-        """Return the text with another one in place of its body, and which units are left in it.
+        """Return the text with its body replaced, and which units are kept in it.
 
-        Where a keep mask leaves the same body, these are its text and that mask, as `compress` and
-        `kept` have them; else see `matching.nearest_mask`, and all of the body is the user's, also
-        what the template wrote between instruction and input.
+        If a keep mask yields the same body, this returns the results of `compress` and `kept` for
+        that mask. Otherwise, the kept units are those of `matching.nearest_mask`, and the whole new
+        body counts as user text, including template text between instruction and input.
 
         Args:
-            body: What is to stand in `body_span`.
+            body: The text that replaces `body_span`.
 
         Returns:
             A `PromptText`, and bool (n_units,).
@@ -106,10 +106,10 @@ class Episode:
         return PromptText(self.text[:start] + body + self.text[end:], fixed), kept
 
     def kept(self, mask: ArrayLike) -> NDArray[np.bool_]:
-        """Return the effective mask: what of a keep mask the episode goes by.
+        """Return the effective keep mask.
 
-        Protected units are kept whatever the mask says, so are units behind the end of a mask
-        that is too short; what a mask holds behind the last unit (padding) is ignored.
+        Protected units and units past the end of a short mask are always kept. Entries past the
+        last unit (padding) are ignored.
 
         Args:
             mask: Keep mask, bool or integer (any length,); 0 drops, anything else keeps.
@@ -118,7 +118,7 @@ class Episode:
             bool (n_units,), True where a unit is kept.
 
         Raises:
-            ValueError: If the mask is not one-dimensional or not of bools or integers.
+            ValueError: If the mask is not a one-dimensional array of bools or integers.
         """
         array = np.asarray(mask)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
@@ -132,29 +132,29 @@ class Episode:
         return result
 
     def compress(self, mask: ArrayLike) -> str:
-        """Return the text with the units deleted that the mask drops; see `kept`.
+        """Return the text without the units that the mask drops; see `kept`.
 
-        Keeping every unit gives `text` to the byte. The template's ranges move with its text.
+        Keeping every unit returns exactly `text`. The template's ranges move with its text.
 
         Raises:
-            ValueError: If the mask is none, as in `kept`.
+            ValueError: If the mask is invalid, as in `kept`.
         """
         return join_kept(self.text, self.spans, self.kept(mask).tolist())
 
 
 class EpisodeBuilder:
-    r"""Turns prompts into episodes, and texts that have no template.
+    r"""Converts prompts, or texts without a template, to episodes.
 
     Args:
-        tokenizer: The policy's tokenizer (a fast one); special-token strings in prompts are text.
-        template: What is written around instruction and input.
+        tokenizer: The policy's fast tokenizer; special-token strings in prompts are plain text.
+        template: The text around instruction and input.
         unit: `"token"` or `"word"`, see `split_units`.
-        force_keep: Strings, found literally and in any place, and compiled regular expressions:
-            their matches in the user's text cannot be dropped.
-        keep_digits: Whether numbers cannot be dropped either; see `pcrl_gym.episodes.protection`.
+        force_keep: Strings, matched literally anywhere, and compiled regular expressions. Their
+            matches in the user's text cannot be dropped.
+        keep_digits: Whether to protect numbers as well; see `pcrl_gym.episodes.protection`.
 
     Raises:
-        ValueError: If `unit` is unknown, or as `Protection` raises.
+        ValueError: If `unit` is unknown, or `Protection` rejects `force_keep`.
 
     Example:
         >>> builder = EpisodeBuilder(tokenizer, AlpacaTemplate(), unit="word")  # doctest: +SKIP
@@ -184,7 +184,7 @@ class EpisodeBuilder:
     ) -> list[Episode]:
         """Return one episode per prompt, in order.
 
-        `protection` finds what cannot be dropped; None: what the builder's own arguments protect.
+        `protection` finds the ranges that cannot be dropped; None uses the builder's protection.
         """
         find = protection or self.protection
         episodes = []
@@ -199,14 +199,14 @@ class EpisodeBuilder:
     def cut_texts(
         self, texts: Sequence[str], protection: Protection | None = None
     ) -> list[Episode]:
-        """Return one episode per text that has no template, in order.
+        """Return one episode per text without a template, in order.
 
-        The policy learned on prompts inside the template, so it reads the text as an instruction
-        there (see `Episode.around`); units, offsets and protection are those of the text itself.
+        The policy was trained on prompts inside the template, so it reads the text as an
+        instruction in it (see `Episode.around`). Units, offsets, and protection refer to the text.
 
-        White space at the ends of a text, which templates strip, belongs to its first and last
-        unit; if any of it is protected, it is a unit of its own. A text of white space alone is one
-        protected unit.
+        Whitespace at the ends of a text, which templates strip, belongs to its first and last unit,
+        or forms its own unit if any of it is protected. A text of only whitespace is one protected
+        unit.
 
         Raises:
             ValueError: If the template changes the instruction.
@@ -267,7 +267,7 @@ class EpisodeBuilder:
                 )
             [(first, last)] = users
             begin = text.index(core)
-            shift = first - begin  # from a place in the text to its place in the template
+            shift = first - begin  # from a position in the text to its position in the template
             moved = [(max(a + shift, first), min(b + shift, last)) for a, b in protected]
             inside = self._cut(stripped, rendered, encoding, [m for m in moved if m[0] < m[1]])
             body, read = inside.body, inside.unit_ids.tolist()
@@ -285,7 +285,7 @@ class EpisodeBuilder:
                     spans[edge] = (min(spans[edge][0], left), max(spans[edge][1], right))
         return Episode(
             prompt=Prompt(stripped.id, text),
-            text=PromptText(text),  # the user's, even where it looks like a chat template's
+            text=PromptText(text),  # user text, even if it looks like a chat template
             spans=tuple(spans),
             droppable=np.array(free, dtype=np.bool_),
             unit_ids=np.array(ids, dtype=np.int64),
@@ -295,14 +295,14 @@ class EpisodeBuilder:
 
 
 def _user_ranges(rendered: RenderedPrompt) -> list[Span]:
-    """Return what stands between the template's own ranges, none empty."""
+    """Return the nonempty ranges between those of the template."""
     borders = [0, *(border for span in rendered.fixed for border in span), len(rendered.text)]
     between = zip(borders[::2], borders[1::2], strict=True)
     return [(start, end) for start, end in between if start < end]
 
 
 def overlapping(length: int, spans: Sequence[Span], ranges: Iterable[Span]) -> NDArray[np.bool_]:
-    """Return for each span of a partition of `length` characters whether a range overlaps it."""
+    """Return whether a range overlaps each span of a partition of `length` characters."""
     covered = np.zeros(length, dtype=np.bool_)
     for start, end in ranges:
         covered[start:end] = True

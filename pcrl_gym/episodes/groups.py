@@ -1,13 +1,13 @@
-r"""Words of an episode: groups of its units that are dropped together or not at all.
+r"""Words of an episode: groups of units that are dropped together or not at all.
 
-A policy may read tokens and drop words, so that what it leaves can be read. A group is
+A policy may read tokens but drop words, so that the compressed text stays readable. A group is
 
-* a word, as `units.split_units` cuts it: in scripts without spaces a character with its marks;
-* a number of several words, as `protection.find_numbers` finds it: `1 250,75`, `(555) 123-4567`;
-* a name: words one space apart that begin with a capital letter, without the first word of a
-  sentence: `San Francisco`, `Ms Ada Lovelace`.
+* a word from `units.split_units`; in scripts without spaces, a character with its marks;
+* a number of several words from `protection.find_numbers`: `1 250,75`, `(555) 123-4567`;
+* a name: capitalized words one space apart, without the first word of a sentence:
+  `San Francisco`, `Ms Ada Lovelace`.
 
-A unit that reaches into several words belongs to the first of them.
+A unit that spans several words belongs to the first of them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _NAME = regex.compile(rf"(?<=[\p{{L}}\p{{N}},;)] ){_CAPITALIZED}(?: {_CAPITALIZE
 def word_groups(
     text: str, spans: Sequence[Span], droppable: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Return the number of the group of each unit, int64 (n_units,); -1 where it is protected.
+    """Return the group number of each unit, int64 (n_units,); -1 for protected groups.
 
-    Groups are numbered from 0 in the order of the text. A group with a protected unit is protected.
+    Groups are numbered from 0 in text order. A group with a protected unit is protected.
 
     Args:
         text: The text of an episode.
-        spans: Character range of each unit, together a partition of the text or of its beginning; a
-            word that goes beyond is protected.
+        spans: Character range of each unit, together a partition of the text or of a prefix of it;
+            a word that extends beyond the prefix is protected.
         droppable: Bool (n_units,).
 
     Example:
@@ -66,5 +66,5 @@ def word_groups(
 
 
 def _things(text: str) -> list[Span]:
-    """Return what may be several words, in order."""
+    """Return the ranges that may span several words (numbers and names), in order."""
     return sorted([*find_numbers(text), *(match.span() for match in _NAME.finditer(text))])

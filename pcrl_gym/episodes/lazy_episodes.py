@@ -1,4 +1,4 @@
-"""The episodes of a split, built when they are asked for."""
+"""The episodes of a split, built on first access."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 MAX_BUILT = 16_384
-"""How many built episodes are kept, the latest used ones: about 10 kB each."""
+"""Maximum number of recently used episodes to keep; each takes about 10 kB."""
 
 
 class LazyEpisodes(Sequence["Episode"]):
-    """A sequence of episodes; each is built when it is used, and the latest used ones are kept.
+    """A sequence of episodes that are built on access; the most recently used ones are kept.
 
-    Cutting a large split into units takes seconds, and an environment may need a few episodes only.
-    However large the split is, memory stays flat. A copy made by pickling starts without built
-    episodes.
+    Splitting a large dataset into units takes seconds, and an environment may need only a few
+    episodes. Memory use is bounded regardless of the size of the split. Pickled copies start
+    without built episodes.
     """
 
     def __init__(self, prompts: Sequence[Prompt], builder: EpisodeBuilder) -> None:
@@ -40,7 +40,7 @@ class LazyEpisodes(Sequence["Episode"]):
     def __getitem__(self, index: slice) -> list[Episode]: ...
 
     def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
-        """Return one episode, or those of a slice as a list."""
+        """Return one episode, or a list of episodes for a slice."""
         places = range(len(self))[index]
         return self.take(places) if isinstance(places, range) else self.take([places])[0]
 

@@ -1,4 +1,4 @@
-"""From a compressor's text back to units: which of a prompt's own are left in it."""
+"""Matching a compressor's text to the units of the original prompt."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 def exact_mask(
     units: Sequence[str], droppable: NDArray[np.bool_], text: str
 ) -> NDArray[np.bool_] | None:
-    """Return the keep mask that leaves a text, bool (n_units,); None if there is none.
+    """Return the keep mask that yields a text, bool (n_units,), or None if there is none.
 
-    Of several masks, the one that keeps the first unit where they differ.
+    Of several masks, it returns the one that keeps the first unit where they differ.
 
     Args:
         units: Text of each unit, none empty.
-        droppable: Bool (n_units,); the others are kept in any case.
-        text: What is to be left.
+        droppable: Bool (n_units,); other units are always kept.
+        text: The compressed text.
 
     Example:
         >>> exact_mask(["a", " b", " a"], np.array([True, True, True]), "a b")
@@ -32,7 +32,7 @@ def exact_mask(
         >>> exact_mask(["a", " b"], np.array([True, True]), "b") is None
         True
     """
-    # By the number of units behind which we are, where the rest of the text may begin.
+    # Entry n: the positions in the text where the last n units may begin.
     places = [{len(text)}]
     for unit, free in zip(reversed(units), reversed(droppable.tolist()), strict=True):
         behind = places[-1]
@@ -50,11 +50,11 @@ def exact_mask(
 def nearest_mask(
     text: str, units: Sequence[Span], droppable: NDArray[np.bool_], rewritten: str
 ) -> NDArray[np.bool_]:
-    """Return which units are left of a text that was rewritten, bool (n_units,).
+    """Return which units remain in a rewritten text, bool (n_units,).
 
-    A unit is dropped if it has words (runs of letters and digits, or single signs) and none of them
-    is in a longest common subsequence of the words of both texts, or if it has none and the unit
-    before it is dropped. Protected units count as kept.
+    A unit with words (runs of letters and digits, or single signs) is dropped if none of them is in
+    a longest common subsequence of the words of both texts. A unit without words is dropped if the
+    unit before it is. Protected units count as kept.
 
     Args:
         text: The original.

@@ -1,18 +1,19 @@
 # ruff: noqa: RUF001, RUF002 (digits and punctuation of all scripts)
-r"""What may not be dropped from a text: numbers, and what the user asked to keep.
+r"""Protection of text that may not be dropped: numbers and the user's `force_keep` matches.
 
-Protection is of things, not of units. A thing comes through whole or not at all, and nothing that
-is left of the text around it can become part of it.
+Protection applies to items of text, not to units. An item is kept as a whole, and none of the text
+left around it can become part of it.
 
-**Words.** A word here is a run of characters without a *separator*. Separators are white space, the
+**Words.** A word here is a run of characters without a *separator*. Separators are whitespace, the
 letters of scripts written without spaces (Chinese, Japanese, Thai, ...), the punctuation
-`, ; | " < >`, quotation marks such as `“ ” « »`, the em dash and the marks of those scripts
-(`、 。 「 」`, ...). A comma, a full-width colon or an em dash between two digits is none.
+`, ; | " < >`, quotation marks such as `“ ” « »`, the em dash, and the marks of those scripts
+(`、 。 「 」`, ...). A comma, full-width colon, or em dash between two digits is not a separator.
 
-**Numbers.** A number is a word with a digit; words with a digit that are one space apart are one
-number. A digit is whatever Unicode calls a number: `3`, `٣`, `１`, `½`, `²`, `Ⅳ`, but not `twenty`.
+**Numbers.** A number is a word with a digit; words with a digit that are one space apart form one
+number. A digit is any character in a Unicode number category: `3`, `٣`, `１`, `½`, `²`, `Ⅳ`, but
+not `twenty`.
 
-| one thing is | for example |
+| one item | for example |
 |---|---|
 | an integer or a decimal | `42` `3.5` `1,250.75` `1 250,75` `1'250` `٣٫٥` `１２` |
 | a fraction or a power | `½` `1/2` `x²` `2^10` |
@@ -25,15 +26,15 @@ number. A digit is whatever Unicode calls a number: `3`, `٣`, `１`, `½`, `²`
 | an identifier or a hash | `SGX1234A` `ISO-8601` `#42` `1st` `0x1F` `d41d8cd9` `COVID-19` |
 | a telephone number | `(555) 123-4567` `+1 555 123 4567` |
 
-With a number goes what belongs to it although a separator stands between: a unit of measure, a
-currency, a magnitude, a.m. or p.m. and the English name of a month (`5 km`, `1 250,75 €`,
-`3 million`, `5 p.m.`, `USD 5`, `12 May 2024`), a sign or an operator before it (`± 0.1`, `3 - 5`,
-`x >= 3`), and the rest of an address with `://`.
+Text that belongs to a number is kept with it even across a separator: a unit of measure, currency,
+magnitude, a.m. or p.m., or English month name (`5 km`, `1 250,75 €`, `3 million`, `5 p.m.`,
+`USD 5`, `12 May 2024`), a sign or operator before it (`± 0.1`, `3 - 5`, `x >= 3`), and the rest of
+an address with `://`.
 
-**Borders.** What is kept is widened to whole words, and the separators before and after it are kept
-as well, so that nothing can be glued to it: `3 and 5` may become `3  5`, never `35` or `3 5`. What
-begins or ends with a separator, such as a line break, ends there. Borders of what is kept are
-borders of units.
+**Borders.** Protected ranges are extended to whole words and to the separators before and after
+them, so that no text can merge with them: `3 and 5` may become `3  5`, never `35` or `3 5`. A range
+that begins or ends with a separator, such as a line break, is not extended there. Borders of
+protected ranges are also borders of units.
 """
 
 from __future__ import annotations
@@ -103,12 +104,12 @@ class Protection:
     r"""Finds the ranges of a text that may not be dropped.
 
     Args:
-        force_keep: Strings, found literally and in any place, and compiled regular expressions.
-        keep_digits: Whether numbers are kept, too.
+        force_keep: Strings, matched literally anywhere, and compiled regular expressions.
+        keep_digits: Whether to keep numbers as well.
 
     Raises:
-        ValueError: If `force_keep` is a lone string, or holds an empty string or anything but
-            strings and compiled regular expressions of text.
+        ValueError: If `force_keep` is a single string, or contains an empty string or anything
+            other than strings and compiled text patterns.
 
     Example:
         >>> Protection(["Smith"], keep_digits=True)("Pay 1,250.75 to Ms (Smith).")
@@ -122,13 +123,13 @@ class Protection:
         self._keep_digits = keep_digits
 
     def __or__(self, other: Protection) -> Protection:
-        """Return the protection of all that either of two protects."""
+        """Return a protection that protects everything that either of the two protects."""
         both = Protection(keep_digits=self._keep_digits or other._keep_digits)
         both._patterns = self._patterns + other._patterns
         return both
 
     def __call__(self, text: str) -> list[Span]:
-        """Return the character ranges that are kept, in order, none empty and none touching."""
+        """Return the protected character ranges in order, none empty and none touching."""
         found = [match.span() for pattern in self._patterns for match in pattern.finditer(text)]
         if not (found or self._keep_digits):
             return []
@@ -142,7 +143,7 @@ class Protection:
 def find_numbers(text: str) -> list[Span]:
     """Return the character ranges of the numbers in a text, in order.
 
-    What `Protection(keep_digits=True)` keeps is more: what belongs to them, and their borders.
+    `Protection(keep_digits=True)` also keeps text that belongs to them and their borders.
 
     Example:
         >>> text = "At 12:30 pay 1 250,75 € for (3) x2."
@@ -153,7 +154,7 @@ def find_numbers(text: str) -> list[Span]:
 
 
 def _join(text: str, words: Iterable[Span]) -> list[Span]:
-    """Return the words with a digit, those one space apart as one."""
+    """Return the words with a digit, merging those that are one space apart."""
     numbers: list[Span] = []
     for start, end in words:
         if not _DIGIT.search(text, start, end):
@@ -165,7 +166,7 @@ def _join(text: str, words: Iterable[Span]) -> list[Span]:
 
 
 def _belonging(text: str, numbers: Iterable[Span]) -> Iterator[Span]:
-    """Yield what goes with the numbers although it is not part of them."""
+    """Yield the ranges that belong to the numbers without being part of them."""
     for _, end in numbers:
         if behind := _BEHIND.match(text, end):
             yield behind.span()
@@ -177,7 +178,7 @@ def _belonging(text: str, numbers: Iterable[Span]) -> Iterator[Span]:
 
 
 def _widened(text: str, words: Sequence[Span], start: int, end: int) -> Span:
-    """Widen a range to the words that it begins and ends in, and the separators around them."""
+    """Extend a range to the words in which it begins and ends and the separators around them."""
     first, last = (
         words[bisect_right(words, (place, len(text))) - 1] if words else (0, 0)
         for place in (start, end - 1)

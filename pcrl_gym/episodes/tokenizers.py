@@ -1,4 +1,4 @@
-"""Tokenizers: loading them, and encoding text in which special-token strings are only text."""
+"""Loading tokenizers, and encoding text in which special-token strings are plain text."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """Return the tokenizer that a name, a folder or an object stands for.
+    """Load a tokenizer from a name or folder; a tokenizer object is returned unchanged.
 
     Args:
-        spec: `"micro"` or `"micro-seq2seq"`, a Hugging Face id, a folder that holds a tokenizer,
-            or a tokenizer.
+        spec: `"micro"` or `"micro-seq2seq"`, a Hugging Face ID, a folder with a tokenizer, or a
+            tokenizer.
 
     Raises:
-        ValueError: If there is no such tokenizer, or it does not give the character offsets of its
-            tokens (a "slow" one).
+        ValueError: If there is no such tokenizer, or it is a "slow" one, which provides no
+            character offsets.
     """
     if isinstance(spec, (str, Path)):
         from transformers import AutoTokenizer
@@ -52,12 +52,11 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
 def train_byte_level(
     texts: Iterable[str], vocab_size: int, max_length: int
 ) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer, which any text can be encoded with.
+    """Train a byte-level BPE tokenizer, which can encode any text.
 
-    It has the special tokens `<pad>` (id 0) and `</s>` (id 1, the end of a text) and puts none
-    around a text.
+    It has the special tokens `<pad>` (ID 0) and `</s>` (ID 1, end of text) and adds none to texts.
 
-    `vocab_size`, the most token ids, is at least 258: the bytes and the special tokens.
+    `vocab_size` is the maximum number of token IDs, at least 258 for bytes and special tokens.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -84,11 +83,11 @@ def train_byte_level(
 
 
 class TextEncoder:
-    """Encodes texts with a fast tokenizer, taking special-token strings in them as text.
+    """Encodes texts with a fast tokenizer, treating special-token strings as plain text.
 
-    Only the template's own ranges of a `PromptText` hold control tokens. The tokenizer itself is
-    neither changed nor used to encode: a private copy of its backend does the work, so threads may
-    share an encoder, whatever they do with the tokenizer.
+    Only the template ranges of a `PromptText` can contain control tokens. The encoder uses a
+    private copy of the tokenizer's backend and never changes the tokenizer, so threads may share an
+    encoder regardless of how they use the tokenizer.
 
     Args:
         tokenizer: Any fast tokenizer.
@@ -105,7 +104,7 @@ class TextEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         added = tokenizer.added_tokens_decoder.values()
         special = (token.content for token in added if token.special)
-        secret = secrets.token_hex(16)  # makes names that no text can contain
+        secret = secrets.token_hex(16)  # for names that no text contains
         self._names = {content: f"<{secret}|{i}>" for i, content in enumerate(special)}
         longest_first = sorted(self._names, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
@@ -116,18 +115,18 @@ class TextEncoder:
         self._chat_frame = chat_frame(tokenizer)
 
     def encodings(self, texts: Sequence[str]) -> list[Encoding]:
-        """Return ids and character offsets of each text, all of it text: without control tokens."""
+        """Return IDs and character offsets of each text, encoded without control tokens."""
         return self._backend.encode_batch(list(texts), add_special_tokens=False)
 
     def prompt_ids(self, texts: Sequence[str], add_special_tokens: bool = True) -> list[list[int]]:
-        """Return the token ids that a model should read for each text.
+        """Return the token IDs that a model should read for each text.
 
-        A template that writes control tokens (see `PromptText`) writes all of them: such a text
-        gets no others. All other text gets the special tokens that the tokenizer puts around a text
-        (such as `<s>` or `</s>`) if `add_special_tokens` is set.
+        If a template writes control tokens (see `PromptText`), no others are added. All other texts
+        get the tokenizer's special tokens around a text (such as `<s>` or `</s>`) if
+        `add_special_tokens` is set.
 
-        A plain string in the frame of the tokenizer's own chat template is taken for what the chat
-        template wrote.
+        A plain string that begins and ends like the output of the tokenizer's chat template is
+        treated as such output.
         """
         known = self._known(texts)
         named = ["".join(piece for piece, _ in self._pieces(text)) for text in known]
@@ -140,9 +139,10 @@ class TextEncoder:
         ]
 
     def prompt_places(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return where in its text each token of `prompt_ids` begins, white space passed over.
+        """Return the position in its text where each token of `prompt_ids` begins.
 
-        -1 stands for special tokens around a text, and for tokens of the template's own ranges.
+        Leading whitespace of a token is skipped. The position is -1 for special tokens around a
+        text and for tokens in the template's ranges.
         """
         found = []
         for text in self._known(texts):
@@ -168,9 +168,9 @@ class TextEncoder:
         ]
 
     def _pieces(self, text: str) -> list[tuple[str, int | None]]:
-        """Return the pieces to encode and where in the text each begins; None: in fixed ranges.
+        """Return the pieces to encode and the start of each in the text, None in fixed ranges.
 
-        Control tokens in fixed ranges are written by their secret names.
+        Control tokens in fixed ranges are replaced by their secret names.
         """
         if not isinstance(text, PromptText):
             return [(text, 0)]
@@ -192,14 +192,14 @@ class TextEncoder:
 
 
 _MAX_PIECES = 1024
-"""Pieces of templates that are remembered; most templates have two or three."""
+"""Maximum number of cached template pieces; most templates have two or three."""
 
 
 def _renamed_backend(tokenizer: PreTrainedTokenizerFast, names: Mapping[str, str]) -> Tokenizer:
-    """Return a copy of a tokenizer's backend that knows special tokens by other names only.
+    """Return a copy of a tokenizer's backend in which special tokens are renamed.
 
-    Both as added tokens and in the model's vocabulary, where models such as T5's (Unigram) would
-    find them as ordinary pieces. The copy neither truncates nor pads.
+    They are renamed both as added tokens and in the model's vocabulary, where models such as T5's
+    (Unigram) would find them as ordinary pieces. The copy neither truncates nor pads.
     """
     from tokenizers import Tokenizer
 
@@ -219,7 +219,7 @@ def _renamed_backend(tokenizer: PreTrainedTokenizerFast, names: Mapping[str, str
 
 
 def _framing_ids(backend: Tokenizer, name: str) -> tuple[list[int], list[int]]:
-    """Return the ids that a tokenizer puts before and after a text."""
+    """Return the IDs that a tokenizer adds before and after a text."""
     plain = backend.encode("a", add_special_tokens=False).ids
     full = backend.encode("a", add_special_tokens=True).ids
     for start in range(len(full) - len(plain) + 1):

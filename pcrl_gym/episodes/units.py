@@ -1,4 +1,4 @@
-"""Units: the slices of a text that one action bit keeps or drops."""
+"""Units: the slices of a text that an action bit keeps or drops."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ UNSPACED = (
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Word_Break=Katakana}\p{Bopomofo}\p{Yi}\p{Tibetan}"
     r"\p{Line_Break=Complex_Context}--\p{N}]"
 )
-"""Set of the letters and marks of scripts written without spaces, for `regex` with its `V1` flag.
+"""Character set of scripts written without spaces, for `regex` with the `V1` flag.
 
-Complex context are Thai, Lao, Khmer, Myanmar and their relatives.
+`Complex_Context` covers Thai, Lao, Khmer, Myanmar, and related scripts.
 """
 
 _RUN = re.compile(r"\S+")
 _UNSPACED = regex.compile(UNSPACED, regex.V1)
 _OPENING = r"[\p{Ps}\p{Pi}]"
 _WORD = regex.compile(
-    # Runs of Katakana and syllables of Tibetan are words, of the other scripts each character is.
+    # Runs of Katakana and syllables of Tibetan are words; in other scripts, each character is one.
     rf"{_OPENING}*(?:[\p{{Katakana}}\p{{Word_Break=Katakana}}]+|[\p{{Tibetan}}--\p{{P}}]+|(?={UNSPACED})\X)"
-    # Punctuation and symbols go with what they follow.
+    # Punctuation and symbols belong to the word that they follow.
     rf"(?:(?!{_OPENING})[^\p{{L}}\p{{M}}\p{{N}}_])*"
     rf"|(?:(?!{UNSPACED}).)+",
     regex.V1 | regex.DOTALL,
@@ -38,32 +38,31 @@ _WORD = regex.compile(
 def split_units(
     text: str, offsets: Sequence[Span], kind: UnitKind, ranges: Iterable[Span] = ()
 ) -> list[Span]:
-    """Cut a text into units.
+    """Split a text into units.
 
     The units are a partition: every character (Unicode code point) is in exactly one of them, in
-    order, so that joining all slices gives the text back to the byte.
+    order, so that joining all slices restores the exact text.
 
-    * `"token"`: one unit per token of the policy's tokenizer. Tokens that share a character are
-      one unit, so are tokens of white space with the token that follows.
-    * `"word"`: one unit per run of characters that are not white space. In scripts written
-      without spaces, one per character with its marks (Chinese, Hiragana, Thai, Lao, Khmer,
-      Myanmar, ...), run of Katakana or syllable of Tibetan, with the punctuation that follows.
+    * `"token"`: one unit per token of the policy's tokenizer. Tokens that share a character form
+      one unit, and whitespace tokens are merged with the next token.
+    * `"word"`: one unit per run of non-whitespace characters. In scripts written without spaces,
+      one per character with its marks (Chinese, Hiragana, Thai, Lao, Khmer, Myanmar, ...), run of
+      Katakana, or syllable of Tibetan, each with the punctuation that follows.
 
-    White space belongs to the unit that follows, at the end of a range to the one before.
-    Characters that the tokenizer left out (an uncased one drops accents and control characters)
-    belong to the token that they directly follow, else to the next. The borders of given ranges
-    are borders of units, so white space between two of them is a unit.
+    Whitespace belongs to the next unit, or to the previous one at the end of a range. Characters
+    that the tokenizer omits (uncased tokenizers drop accents and control characters) belong to the
+    token directly before them, else to the next one. The borders of `ranges` are borders of units,
+    so whitespace between two borders is a unit.
 
     Args:
         text: The text; may be empty.
         offsets: Character range `(start, end)` of each token. Empty ranges are ignored, order
             does not matter, and ranges may overlap or leave gaps, as those of real tokenizers do.
         kind: `"token"` or `"word"`.
-        ranges: Character ranges that no unit reaches into or out of: the template's own text, and
-            what is protected.
+        ranges: Character ranges that units may not cross: template text and protected text.
 
     Returns:
-        Character ranges `(start, end)` of the units in the order of the text, none empty.
+        Character ranges `(start, end)` of the units in text order, none empty.
 
     Raises:
         ValueError: If the kind is unknown.
@@ -93,10 +92,10 @@ def split_units(
 
 
 def first_tokens(text: str, spans: Sequence[Span], offsets: Sequence[Span]) -> list[int | None]:
-    """Return for each unit the index of the token that it begins with.
+    """Return the index of the first token of each unit.
 
-    That is the first token with a visible character in the unit; where there is none, the first
-    token with any character in it; None if the tokenizer left all of the unit's characters out.
+    This is the first token with a visible character in the unit, else the first token with any
+    character in it, or None if the tokenizer omits all of the unit's characters.
 
     Example:
         >>> first_tokens("a  b", [(0, 1), (1, 4)], [(0, 1), (1, 2), (2, 4)])
@@ -120,7 +119,7 @@ def first_tokens(text: str, spans: Sequence[Span], offsets: Sequence[Span]) -> l
 
 
 def merge_spans(spans: Iterable[Span]) -> list[Span]:
-    """Return character ranges in order, those that overlap or touch as one.
+    """Return character ranges in order, merging those that overlap or touch.
 
     Example:
         >>> merge_spans([(3, 7), (0, 2), (2, 3), (8, 9)])
@@ -135,14 +134,14 @@ def merge_spans(spans: Iterable[Span]) -> list[Span]:
 
 
 def check_unit_kind(kind: str) -> None:
-    """Raise `ValueError` if there is no such kind of unit."""
+    """Raise a `ValueError` if the kind of unit is unknown."""
     if kind not in get_args(UnitKind):
         kinds = " or ".join(repr(known) for known in get_args(UnitKind))
         raise ValueError(f"unit must be {kinds}, got {kind!r}")
 
 
 def _words(text: str) -> Iterator[Span]:
-    """Yield the words; between two of them there is nothing but white space."""
+    """Yield the words, separated only by whitespace."""
     for run in _RUN.finditer(text):
         if _UNSPACED.search(text, *run.span()):
             yield from (word.span() for word in _WORD.finditer(text, *run.span()))
@@ -151,7 +150,7 @@ def _words(text: str) -> Iterator[Span]:
 
 
 def _merge_overlapping(text: str, offsets: Iterable[Span]) -> Iterator[Span]:
-    """Yield the ranges in order; those that overlap are joined, visible gaps go to the left."""
+    """Yield the ranges in order, joining overlaps and extending ranges over visible gaps."""
     first = last = 0
     for start, end in sorted(offsets):
         if start >= end:
@@ -169,7 +168,7 @@ def _merge_overlapping(text: str, offsets: Iterable[Span]) -> Iterator[Span]:
 
 
 def _cut_range(text: str, start: int, end: int, ends: Iterable[int]) -> list[Span]:
-    """Cut one range behind each of `ends`, leaving no unit of white space beside another unit."""
+    """Split a range after each of `ends`, merging whitespace-only pieces with a neighbor."""
     spans: list[Span] = []
     begin = start
     for cut in ends:
@@ -183,7 +182,7 @@ def _cut_range(text: str, start: int, end: int, ends: Iterable[int]) -> list[Spa
 
 
 def first_visible(text: str, span: Span) -> int:
-    r"""Return the place of the first character of a span that is not white space, else its last.
+    r"""Return the index of the first non-whitespace character of a span, else of its last one.
 
     Example:
         >>> first_visible("a  b", (1, 4)), first_visible("a\n\nb", (1, 3))

@@ -1,4 +1,4 @@
-"""The words of a text, as similarities of answers compare them."""
+"""The words of a text as used by the similarity measures."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 
 import regex
 
-# Scripts written without spaces between words: each of their characters counts as a word. These are
-# fewer than `episodes.units.UNSPACED` has: published similarities were measured with them.
+# Scripts written without spaces between words, where each character counts as a word. A subset of
+# `episodes.units.UNSPACED`, fixed because published similarities were measured with it.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]"
-# Some control characters are white space to `str.strip` but not to Unicode.
+# Some control characters are whitespace for `str.strip` but not in Unicode.
 _SIGN = r"[^\s\x1c-\x1f]"
 
 UNICODE_LETTER = regex.compile(_LETTER, regex.VERSION1)
-"""A character that lengthens the word it follows, in any script."""
+"""A character that extends the word it follows, in any script."""
 
 UNICODE_WORD = regex.compile(rf"{_LETTER}+|{_SIGN}", regex.VERSION1)
-"""A run of such characters, or any other visible one."""
+"""A run of such characters, or any other visible character."""
 
 ASCII_LETTER, ASCII_WORD = re.compile("[a-z0-9]"), re.compile("[a-z0-9]+")
-"""The same as ROUGE-L was published."""
+"""The same patterns for ROUGE-L as published."""
 
 
 def find_words(text: str, word: Any) -> list[str]:
-    """Return the lower-cased words of a text by the pattern of a word.
+    """Return the lowercased words of a text, given the pattern of a word.
 
     Example:
         >>> find_words("Fig, 3 €", UNICODE_WORD), find_words("Fig, 3 €", ASCII_WORD)
@@ -35,13 +35,13 @@ def find_words(text: str, word: Any) -> list[str]:
 
 
 def lowered(text: str) -> str:
-    """Return a text lower-cased so that no character depends on those around it.
+    """Return a text lowercased such that no character depends on its neighbors.
 
     Example:
         >>> lowered("ΟΔΟΣ")
         'οδοσ'
     """
-    # What `lower` makes of a capital sigma depends on what follows.
+    # `lower` maps a capital sigma differently depending on what follows.
     return text.lower().replace(
         "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
     )

@@ -1,5 +1,5 @@
-"""Frozen language models: from a text to its answer.
+"""Frozen language models that answer prompts.
 
-Texts go in; greedy answers, token counts and log-likelihoods come out, by one protocol for local
-models, servers and clusters. Next comes `scoring`, which compares the answers.
+Take texts and return greedy answers, token counts, and log-likelihoods, with one protocol for local
+models, servers, and clusters. Used by `scoring`, which compares the answers.
 """

@@ -1,12 +1,13 @@
-"""What in a prompt an answer rests on, from gradients instead of a forward pass per word.
+"""Attribution of an answer to pieces of its prompt, by gradients instead of a pass per word.
 
-Each piece of a prompt has a gate g, 1 where it is read and near 0 where it is dropped: what later
-tokens attend to in it is weighted by g, that is `log g` is added to their attention scores. The
-derivative of the answer's log-likelihood by all gates of a prompt costs one forward and backward
-pass. With all gates at 1 it says little, as the neighbors of each word make up for it. A mean over
-gates between 0 and 1 is the idea of "integrated gradients" (Sundararajan et al. 2017, "Axiomatic
-Attribution for Deep Networks", arXiv 1703.01365). Here it is a mean over a few small gates, where
-most happens: it orders words much as dropping each of them does, on another scale.
+Each piece of a prompt has a gate g, 1 if it is read and near 0 if it is dropped: the attention of
+later tokens to the piece is weighted by g, i.e. `log g` is added to their attention scores. The
+derivative of the answer's log-likelihood with respect to all gates of a prompt takes one forward
+and backward pass. With all gates at 1 it is not informative, because neighboring words compensate.
+Averaging over gates between 0 and 1 is the idea of "integrated gradients" (Sundararajan et al.
+2017, "Axiomatic Attribution for Deep Networks", arXiv 1703.01365). Here, the mean is over a few
+small gates, where most of the change happens: it ranks words much like dropping each one does, but
+on another scale.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pcrl_gym.generators.logits import logits_at, token_log_likelihoods
 from pcrl_gym.generators.speculative.kv_cache import SharedPrefix, positions
 
 GATES = (0.05, 0.2, 0.5)
-"""Gates at which derivatives are taken by default, the same for all pieces of a prompt."""
+"""Default gates at which derivatives are taken, the same for all pieces of a prompt."""
 
 
 def gate_slopes(
@@ -37,19 +38,18 @@ def gate_slopes(
     gates: Sequence[Sequence[float] | NDArray[np.float64]],
     prefix: SharedPrefix | None = None,
 ) -> list[Tensor]:
-    """Return how much likelier each piece of causal prompts makes the answers, in nats per token.
+    """Return how much each piece of a prompt raises the answer's log-likelihood, in nats per token.
 
-    Formula: `d log p / d g`, with p the geometric mean of the probabilities of an answer's tokens.
+    Formula: `d log p / d g`, with p the geometric mean of the probabilities of the answer's tokens.
 
     Args:
         model: A causal model, outside of inference mode.
         ids: Its control tokens.
-        rows: Token ids of prompts.
-        targets: Token ids of their answers, none empty.
-        owners: Per token of a prompt the number of the piece that it belongs to; negative: it is
-            always read.
-        gates: Per piece where the derivative is taken, above 0.
-        prefix: What all rows begin with, if that has been read; no piece is in it.
+        rows: Token IDs of the prompts.
+        targets: Token IDs of the answers, none empty.
+        owners: Per prompt token the index of its piece; negative for tokens that are always read.
+        gates: Per piece the gate at which the derivative is taken, above 0.
+        prefix: Common prefix of all rows, if it has been read; it contains no piece.
 
     Returns:
         Per prompt float32 (pieces,).
@@ -62,7 +62,7 @@ def gate_slopes(
     tokens, valid = pad_rows(blocks, ids["pad_token_id"], False, model.device)
     batch, width = tokens.shape
     pieces = max(map(len, gates))
-    # Tokens without a piece share a gate behind all others, which stays open.
+    # Tokens without a piece share an extra last gate, which stays open.
     opened = torch.ones(batch, pieces + 1)
     owner = torch.full((batch, width), pieces)
     for i, (own, values) in enumerate(zip(owners, gates, strict=True)):
@@ -70,7 +70,7 @@ def gate_slopes(
         numbers = torch.tensor(own[start:])
         owner[i, : len(numbers)] = torch.where(numbers < 0, pieces, numbers)
     opened = opened.to(model.device).requires_grad_()
-    # Columns of the prefix and of the block; padding behind a row is read by padding alone.
+    # Columns of the prefix and of the block; padding after a row is attended only by padding.
     attended = torch.ones(width, start + width, dtype=torch.bool, device=model.device).tril(start)
     closed = torch.zeros(attended.shape, device=model.device).masked_fill(~attended, float("-inf"))
     itself = torch.eye(width, dtype=torch.bool, device=model.device)
@@ -95,7 +95,7 @@ def gate_slopes(
 
 
 def with_neighbors(values: NDArray[np.float64], owners: Sequence[int]) -> NDArray[np.float64]:
-    """Give pieces in which no token begins the value of the piece in which theirs does.
+    """Assign to pieces in which no token begins the value of the piece where their token begins.
 
     Example:
         >>> with_neighbors(np.array([0.0, 2.0, 0.0, 3.0]), owners=[-1, 1, 1, 3])
@@ -111,7 +111,7 @@ def check_pieces(
     pieces: Sequence[Sequence[tuple[int, int]]],
     gates: Sequence[Sequence[float] | NDArray[np.float64]] | None,
 ) -> None:
-    """Raise `ValueError` if pieces do not fit their prompts, or gates their pieces."""
+    """Raise a `ValueError` if pieces do not match their prompts or gates their pieces."""
     check_pairs("list of pieces", pieces, prompts)
     for prompt, own in zip(prompts, pieces, strict=True):
         borders = [border for piece in own for border in piece]

@@ -1,4 +1,4 @@
-"""What a generator is: a frozen language model that answers prompts with text."""
+"""The generator protocol: a frozen language model that answers prompts with text."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Answer:
     """One greedy answer of a generator.
 
     Attributes:
-        text: The decoded answer without special tokens and without white space around it.
-        token_ids: The generator's ids of the answer as produced, up to and including the
-            end-of-sequence token if the generator gave one within the limit.
+        text: The decoded answer without special tokens and surrounding whitespace.
+        token_ids: The generator's token IDs of the answer as generated, including the
+            end-of-sequence token if it was generated within the limit.
         partial: Whether the answer was left unfinished, see `DraftingGenerator`.
     """
 
@@ -30,26 +30,26 @@ class Answer:
 
 Drafts = Sequence[Answer | str]
 Decided = Callable[[int, str, int], bool] | None
-"""Whether an answer may be left unfinished; see `DraftingGenerator.generate_from`."""
+"""Decides whether an answer may be left unfinished; see `DraftingGenerator.generate_from`."""
 
 
 @runtime_checkable
 class Generator(Protocol):
     """A frozen, deterministic model: text in, text out.
 
-    Derive from this class and define `name`, `max_prompt_tokens` and the three methods; the other
-    attributes have defaults. The environment uses nothing else of a generator. A generator that
-    cannot answer raises `pcrl_gym.errors.GeneratorError`; it never returns a substitute, because a
-    substitute would become a reward.
+    Subclasses define `name`, `max_prompt_tokens`, and the three methods; the other attributes have
+    defaults. The environment uses no other members. A generator that cannot answer raises
+    `pcrl_gym.errors.GeneratorError`; it never returns a substitute, because a substitute would
+    become a reward.
 
     Attributes:
-        name: What tables and error messages call the generator.
-        max_prompt_tokens: The context that a prompt (as `count_tokens` counts it) and its new
-            tokens share, in tokens; `None` if there is no limit.
-        tokenizer: The model's fast tokenizer, whose tokens the policy reads unless it is given
-            another one; `None` if there is none.
-        fingerprint: A string that only generators with the same answers share, by which answers
-            are kept on disk; `None`: they cannot be kept.
+        name: Name of the generator in tables and error messages.
+        max_prompt_tokens: The context in tokens shared by a prompt (as counted by `count_tokens`)
+            and its new tokens; `None` if there is no limit.
+        tokenizer: The model's fast tokenizer, which the policy uses unless it is given another one;
+            `None` if there is none.
+        fingerprint: A string shared only by generators with the same answers, used as the key for
+            answers on disk; `None` if answers cannot be cached on disk.
         gives_likelihoods: Whether `log_likelihood` returns values instead of raising.
     """
 
@@ -61,11 +61,11 @@ class Generator(Protocol):
 
     @abstractmethod
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
-        """Answer each prompt greedily with at most `max_new_tokens` tokens, in the given order."""
+        """Answer each prompt greedily with at most `max_new_tokens` tokens, in order."""
 
     @abstractmethod
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text, without the ones added around it (BOS, EOS)."""
+        """Count the tokens of each text, excluding those added around it (BOS, EOS)."""
 
     @abstractmethod
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
@@ -76,7 +76,7 @@ class Generator(Protocol):
             answers: One answer per prompt, as `generate` returned it (for any prompt).
 
         Returns:
-            Per prompt the mean natural-log probability of the answer's `token_ids` after the
+            Per prompt the mean natural-log probability of the answer's `token_ids` given the
             prompt, at most 0; 0.0 for an answer without tokens.
         """
 
@@ -92,11 +92,11 @@ class DraftingGenerator(Generator):
 
         Args:
             prompts: The texts to answer.
-            drafts: Per prompt an answer of this generator, or any text ("" if nothing is known).
-            max_new_tokens: Limit of each answer in tokens.
+            drafts: Per prompt an answer of this generator, or any text ("" if unknown).
+            max_new_tokens: Maximum length of an answer in tokens.
             decided: If given, called with the index of a prompt, the raw text of its answer so far
-                (the last word or character may be incomplete) and the most words that the tokens
-                left can still begin; when it returns true, that answer may be left as it is.
+                (the last word or character may be incomplete), and the maximum number of words that
+                the remaining tokens can begin. If it returns true, the answer may be left partial.
 
         Returns:
             The answers in the given order. Answers that were left unfinished are `partial`.
@@ -109,24 +109,24 @@ class DraftingGenerator(Generator):
         max_new_tokens: int,
         decided: Decided = None,
     ) -> tuple[list[Answer], list[float]]:
-        """Do what `generate_from` does, and score the drafts as `log_likelihood` does.
+        """Generate as in `generate_from` and score the drafts as in `log_likelihood`.
 
-        A generator that reads drafts as a whole to verify them can score them in the same pass.
+        A generator that verifies whole drafts can score them in the same pass.
         """
         answers = self.generate_from(prompts, drafts, max_new_tokens, decided)
         return answers, self.log_likelihood(prompts, drafts)
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
-        """Accept any class that has the method."""
+        """Accept any class that has the method `generate_from`."""
         return hasattr(other, "generate_from") or NotImplemented
 
 
 class SharedGenerator:
-    """Base of generators that are their own deep copy.
+    """Base class of generators whose deep copy is the object itself.
 
-    Gymnasium copies the arguments of an environment deeply. Of a frozen model that would be memory
-    for nothing, and of a budget for requests a second one to spend.
+    Gymnasium deep-copies the arguments of an environment, which would waste memory for a frozen
+    model and duplicate a budget of requests.
     """
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
@@ -137,9 +137,9 @@ def check_generator(generator: Any) -> Generator:
     """Return the object if it has all members of `Generator`.
 
     Raises:
-        ValueError: If it lacks some, or is a class.
+        ValueError: If it lacks a member or is a class.
     """
-    # Static first: some generators compute their fingerprint from all weights.
+    # Static lookup first, because some generators compute their fingerprint from all weights.
     names = sorted({*Generator.__annotations__, *Generator.__abstractmethods__})
     missing = [
         name
@@ -157,13 +157,13 @@ def check_generator(generator: Any) -> Generator:
 
 
 def check_integer(name: str, value: object, least: int) -> None:
-    """Raise a ValueError that names the argument if it is no integer of at least so much."""
+    """Raise a ValueError that names the argument unless it is an integer >= `least`."""
     if type(value) is not int or value < least:
         raise ValueError(f"expected {name} to be an integer >= {least}, got {value!r}")
 
 
 def check_new_tokens(max_new_tokens: int) -> None:
-    """Raise a ValueError if the limit of an answer is below 1."""
+    """Raise a ValueError if the answer limit is below 1."""
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
 

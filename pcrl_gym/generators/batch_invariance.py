@@ -1,4 +1,4 @@
-"""Which batches and drafts leave a model's answers unchanged: found by probing its logits."""
+"""Probes which batches and drafts leave a model's logits, and thus its answers, unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pcrl_gym.generators.token_codec import TokenCodec
 from pcrl_gym.generators.torch_state import own_state
 
 Batching = Literal["padded", "equal", "single"]
-"""Which prompts may share a batch: all of them, padded; those of equal length; none."""
+"""Which prompts may share a batch: all with padding, those of equal length, or none."""
 
 TEXTS = (
     "Write the words fig, plum and 12 pears in reverse order.",
@@ -25,34 +25,34 @@ TEXTS = (
     "Sort the numbers 3, 14 and 15, please.",
 )
 LONG, SHORT, NEW = 9, 3, 3
-"""Tokens of the prompts that are tried, and of their answers."""
+"""Tokens of the long and the short test prompts, and of their answers."""
 
 TOLERANCE = 1e-3
-"""Up to what `difference` logits count as equal; more for data types that round more."""
+"""Maximum `difference` of logits that count as equal; larger for less precise data types."""
 
 
 @dataclass(frozen=True)
 class Invariance:
-    """How a model has to be run so that each answer depends on its prompt alone.
+    """How to run a model so that each answer depends only on its prompt.
 
-    A model without `scoring` does not predict in one forward pass what `generate` does, so its
-    answers are scored by decoding them. Prompts that exceed the boundary are answered alone.
+    If `scoring` is None, one forward pass does not reproduce the logits of `generate`, so answers
+    are scored by decoding them. Prompts that exceed the boundary are answered one by one.
     """
 
     decoding: Batching  # which prompts `generate` may answer in one batch
     scoring: Batching | None  # which prompts may share a forward pass that scores answers
     drafts: bool  # whether a `Reader` can read drafts
-    boundary: int | None  # tokens, with the answer, up to which positions ignore the batch, if any
-    problems: tuple[str, ...] = ()  # what is answered the slow way and why, for people
+    boundary: int | None  # max tokens, answer included, whose positions do not depend on the batch
+    problems: tuple[str, ...] = ()  # slow paths and the reasons for them, human-readable
 
     def exceeds(self, size: int) -> bool:
-        """Return whether so many tokens exceed the boundary."""
+        """Return whether `size` tokens exceed the boundary."""
         return self.boundary is not None and size > self.boundary
 
     def groups(
         self, batching: Batching, sizes: Sequence[int], lengths: Sequence[tuple[int, ...]]
     ) -> list[tuple[int, ...]]:
-        """Return groups of rows that may share a batch, see `Batcher.run`; "equal": by lengths."""
+        """Return the group of each row for `Batcher.run`; "equal" groups rows by `lengths`."""
         groups: list[tuple[int, ...]] = []
         for i, size in enumerate(sizes):
             if batching == "single" or self.exceeds(size):
@@ -62,7 +62,7 @@ class Invariance:
         return groups
 
     def reset(self, model: Any, ids: Mapping[str, Any]) -> None:
-        """Undo what long prompts did to frequencies: embeddings reset them in a short pass."""
+        """Run a short pass so that embeddings reset frequencies changed by long prompts."""
         if self.boundary is not None:
             answer_logits(model, ids, [[ids["pad_token_id"]]], [[ids["pad_token_id"]]])
 
@@ -70,12 +70,12 @@ class Invariance:
 def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | None) -> Invariance:
     """Compare a model's logits in batches and with drafts to those of each prompt alone.
 
-    What `generate` predicts for a prompt alone is right. Costs about a dozen forward passes over a
-    few tokens, and leaves the state of the process and of the model as it was. `ids` are its
-    control tokens; `context` is the most tokens that it takes, `None` for any number.
+    The reference is what `generate` predicts for a single prompt. Takes about a dozen forward
+    passes over a few tokens and restores the state of the process and of the model. `ids` are the
+    model's control tokens; `context` is its maximum number of tokens, `None` if unlimited.
 
     Raises:
-        ValueError: If `generate` fails on a prompt, gives NaN, or other logits when asked again.
+        ValueError: If `generate` fails on a prompt, returns NaN, or is not reproducible.
     """
     boundary = length_boundary(model)
     limits = [limit for limit in (context, boundary) if limit is not None]
@@ -123,7 +123,7 @@ _HOW = {"equal": "in batches of equal length", "single": "one by one", None: "by
 
 
 class _Probe:
-    """Prompts and answers of a model, and the logits of each prompt alone; the second is short."""
+    """Test prompts (the second is short) and answers, and the logits of each prompt alone."""
 
     def __init__(
         self, model: Any, ids: Mapping[str, Any], rows: list[list[int]], answers: list[list[int]]
@@ -133,7 +133,7 @@ class _Probe:
         self.alone = cache(lambda i: decoded_logits(model, ids, [rows[i]], [answers[i]]))
 
     def widest(self, logits: Callable[..., torch.Tensor]) -> tuple[Batching | None, str]:
-        """Return the widest batching that changes no logits, and what a wider one changes."""
+        """Return the widest batching that changes no logits, and the fault of the next wider."""
         kinds: dict[Batching, list[int]] = {"padded": [0, 1], "equal": [0, 2], "single": [0]}
         fault = ""
         for batching, chosen in kinds.items():
@@ -145,20 +145,20 @@ class _Probe:
         return None, fault
 
     def fault(self, logits: Callable[[], torch.Tensor], chosen: Sequence[int]) -> str:
-        """Say how logits differ from those of the chosen prompts alone, "" if they do not."""
+        """Describe how logits differ from those of the chosen prompts alone, "" if they do not."""
         try:
             found = difference(logits(), torch.cat([self.alone(i) for i in chosen]))
-        except Exception as error:  # it is then not done, and the warning says why
+        except Exception as error:  # then this path is not used, and the warning gives the reason
             return str(error) or type(error).__name__
         allowed = max(TOLERANCE, 8 * torch.finfo(self._model.dtype).eps)
         return "" if found <= allowed else f"logits differ by {found:.0%} of their spread"
 
     def draft_logits(self) -> torch.Tensor:
-        """Read the answers of two prompts in two parts; the first has a token that is wrong."""
+        """Read the answers of two prompts in two parts, the first of which has a wrong token."""
         config = self._model.config
         relative = getattr(config, "relative_attention_num_buckets", None) is not None
         if config.is_encoder_decoder and not relative:
-            # Where padding moves a decoder's positions, half precision may hide it.
+            # Half precision may hide that padding shifts a decoder's positions.
             raise NotImplementedError("its decoder takes no position ids")
         reader = Reader(self._model, self._ids, self._rows[:2])
         (long, short), (first, second) = reader.unread, self._answers[:2]
@@ -176,9 +176,9 @@ def decoded_logits(
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
 ) -> torch.Tensor:
-    """Predict the tokens of given answers as `generate` does, one after the other.
+    """Compute the logits of given answers token by token, as `generate` does.
 
-    Slower than `likelihood.answer_logits`, which see, but right for every model.
+    Slower than `likelihood.answer_logits` (see there), but correct for every model.
     """
     encoder_decoder, pad = model.config.is_encoder_decoder, ids["pad_token_id"]
     input_ids, mask = pad_rows(rows, pad, not encoder_decoder, model.device)
@@ -201,10 +201,10 @@ def decoded_logits(
 
 
 def difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
-    """Return how far logits, (positions, vocabulary), are from the expected ones.
+    """Return how much logits, (positions, vocabulary), differ from the expected ones.
 
-    That is the largest root mean square of a position's differences, as a share of the standard
-    deviation of what is expected there. Logits of tokens that are impossible do not count.
+    This is the maximum over positions of the root mean square difference, divided by the standard
+    deviation of the expected values. Logits of impossible tokens are ignored.
 
     Example:
         >>> expected = torch.tensor([[1.0, 3.0]])
@@ -223,12 +223,12 @@ def difference(logits: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def length_boundary(model: Any) -> int | None:
-    """Return up to how many tokens positions do not depend on the batch; `None`: any number.
+    """Return the number of tokens up to which positions ignore the batch; `None` if unlimited.
 
-    Rotary embeddings of some kinds change all frequencies when one prompt of a batch exceeds a
-    length, and Llama 4 scales attention by columns that count padding. A probe would have to be
-    that long to see it, so the modules are looked at: these are the kinds that
-    `dynamic_rope_update` of transformers knows, and those that its models have themselves.
+    Some rotary embeddings change all frequencies when one prompt of a batch exceeds a certain
+    length, and Llama 4 scales attention by columns that count padding. A probe would need prompts
+    of that length, so the modules are inspected instead. This covers the types handled by
+    `dynamic_rope_update` in transformers and those implemented in its models.
     """
     limits = []
     for module in model.modules():
@@ -240,7 +240,7 @@ def length_boundary(model: Any) -> int | None:
             if not isinstance(kind, str):
                 continue
             if "dynamic" in kind:
-                # Below, not at it, each pass also resets what a longer one has changed.
+                # Only strictly below it does each pass also reset what a longer one has changed.
                 limits.append(module.original_max_seq_len - 1)
             elif kind == "longrope":
                 own = settings if layer is None else settings[layer]

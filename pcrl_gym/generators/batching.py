@@ -1,4 +1,4 @@
-"""Batches of token rows: grouped by length under a budget that memory decides, and padded."""
+"""Batches of token rows: grouped by length within a memory budget, and padded."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, Literal
 import torch
 
 TOKEN_BUDGET = {"cpu": 8_192, "mps": 8_192, "cuda": 32_768}
-"""Most padded tokens (rows times prompt and answer) of a batch; more would not run faster."""
+"""Maximum padded tokens (rows times prompt and answer) of a batch; more would not be faster."""
 
 READING_BUDGET = {"cpu": 1_024, "mps": 4_096, "cuda": 32_768}
-"""The same for a pass over whole prompts, which is fastest within the processor's cache."""
+"""The same for a pass over whole prompts, which is fastest within the CPU cache."""
 
 RunBatch = Callable[[list[int]], None]
 
 FREE_ROWS = {"cpu": 16, "mps": 64, "cuda": 512}
-"""Rows of a few tokens that add little to the time of a forward pass; measured on a CPU alone."""
+"""Number of short rows that add little time to a forward pass; measured only on a CPU."""
 
 
 @dataclass(eq=False)
 class Batcher:
-    """Runs a function on rows in batches of similar length, smaller ones where memory is short."""
+    """Runs a function on rows in batches of similar length, halved when memory runs out."""
 
     batch_size: int | Literal["auto"]  # rows; "auto": as many as the token budget allows
     tokens: int  # the token budget, at least 1; see `token_budget`
@@ -36,17 +36,17 @@ class Batcher:
         groups: Sequence[tuple[int, ...]] | None = None,
         rows: Iterable[int] | None = None,
     ) -> None:
-        """Call `run` on batches of indices into `sizes` until each was in one that succeeded.
+        """Call `run` on batches of indices into `sizes` until each index was in a successful batch.
 
-        The longest rows go first, so that a device too small for them says so at once. A batch that
-        runs out of memory is halved and run again, and later batches are no larger.
+        The longest rows go first, so that a device too small for them fails immediately. A batch
+        that runs out of memory is halved and retried, and later batches are no larger.
 
         Args:
             sizes: Tokens of each row, answer included.
-            run: Handles a batch.
-            keys: Rows with near keys share a batch, the largest first; `None`: their sizes.
-            groups: Only rows of the same group share a batch; `None`: all of them may.
-            rows: Which rows; `None`: all of them.
+            run: Processes a batch.
+            keys: Sort keys; rows with similar keys share a batch, largest first. `None` for sizes.
+            groups: Only rows of the same group share a batch; `None` for a single group.
+            rows: Indices of the rows to run; `None` for all.
 
         Raises:
             MemoryError: If a single row does not fit.
@@ -90,9 +90,9 @@ def _fits(batch: list[int], run: RunBatch) -> bool:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    # Only here: as long as the error lives, so do the tensors of the frames it came through.
+    # Only here, because the error keeps the tensors of its frames alive.
     gc.collect()
-    torch.cuda.empty_cache()  # does nothing where there is no GPU
+    torch.cuda.empty_cache()  # does nothing without a GPU
     return False
 
 
@@ -104,16 +104,16 @@ def is_out_of_memory(error: BaseException) -> bool:
         True
     """
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        # On the CPU torch has no class for it.
+        # On the CPU, torch has no exception class for it.
         isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
 
 
 def token_budget(model: Any) -> int:
-    """Return how many padded tokens a batch of a model may have: `TOKEN_BUDGET`, or on a GPU less.
+    """Return the maximum padded tokens of a batch: `TOKEN_BUDGET`, or less on a GPU.
 
-    That is what half of the free memory holds: per token the cache of all layers, a dozen hidden
-    states at work and logits in float32 for a third of the tokens.
+    On a GPU, a batch may use half of the free memory: per token the cache of all layers, a dozen
+    temporary hidden states, and float32 logits for a third of the tokens.
     """
     device = model.device
     budget = TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cpu"])
@@ -128,7 +128,7 @@ def token_budget(model: Any) -> int:
 
 
 def reading_budget(model: Any) -> int:
-    """Return how many padded tokens, drafts included, a batch of whole prompts may have.
+    """Return the maximum padded tokens, drafts included, of a batch of whole prompts.
 
     An encoder-decoder reads them in two passes, so its budget is twice that of one pass.
     """
@@ -138,9 +138,9 @@ def reading_budget(model: Any) -> int:
 
 
 def gradient_budget(model: Any) -> int:
-    """Return how many padded tokens a batch of a causal model may have that is also read backward.
+    """Return the maximum padded tokens of a batch of a causal model with a backward pass.
 
-    That is what half of the free memory of a GPU holds: of each layer about a dozen hidden and four
+    On a GPU, a batch may use half of the free memory: per layer about a dozen hidden and four
     intermediate states.
     """
     budget = reading_budget(model)
@@ -157,10 +157,10 @@ def gradient_budget(model: Any) -> int:
 def pad_rows(
     rows: Sequence[Sequence[int]], pad_id: int, left: bool, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad rows of token ids, at least one, before (`left`) or after them.
+    """Pad one or more rows of token IDs on the left or right.
 
     Returns:
-        Ids and attention mask, both int64 of shape (rows, longest).
+        Token IDs and attention mask, both int64 of shape (rows, longest).
     """
     sizes = torch.tensor([len(row) for row in rows])[:, None]
     columns = torch.arange(int(sizes.max()))

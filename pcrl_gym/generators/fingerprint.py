@@ -1,4 +1,4 @@
-"""The identity of a generator: one digest of everything that decides its answers."""
+"""The identity of a generator: a digest of everything that determines its answers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _NOT_DECIDING = {
-    # Where a model came from and who saved it. The class and the types of the weights that are
-    # used are hashed from the model itself.
+    # The origin of a model. Its class and the data types of its weights are hashed from the model
+    # itself.
     "_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype",
     "torch_dtype", "use_cache", "return_dict", "output_attentions", "output_hidden_states",
     "id2label", "label2id", "problem_type", "finetuning_task", "task_specific_params",
@@ -25,19 +25,18 @@ _NOT_DECIDING = {
 def model_identity(
     model: Any, tokenizer: PreTrainedTokenizerFast, control: Mapping[str, Any]
 ) -> str:
-    """Return the SHA-256, in hexadecimal, of what decides the answers of a model.
+    """Return the hexadecimal SHA-256 of everything that determines a model's answers.
 
-    That is: class, configuration, implementation of attention and weights of the model (name, data
-    type, shape and bytes of each), and the settings of adapters of peft that are not merged; the
-    tokenizer with its special tokens and chat template; and the generation settings. Where the
-    model was loaded from and its device do not count. `control` is what
-    `generation_config.control_ids` returns.
+    It covers the class, configuration, attention implementation, and weights of the model (name,
+    data type, shape, and bytes of each), the settings of unmerged PEFT adapters, the tokenizer with
+    its special tokens and chat template, and the generation settings. It does not depend on the
+    model's source and device. `control` is the result of `generation_config.control_ids`.
     """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    del backend["truncation"], backend["padding"]  # left by the latest call, whoever made it
+    del backend["truncation"], backend["padding"]  # left over from the latest call
     parts = {
         "class": type(model).__name__,
-        # Without the defaults that all models share, to which later versions may add.
+        # Without the defaults shared by all models, since later versions may add to them.
         "config": _deciding(model.config.to_diff_dict()),
         "attention": getattr(model.config, "_attn_implementation", None),
         "control": dict(control),
@@ -48,7 +47,7 @@ def model_identity(
             "chat_template": tokenizer.chat_template,
         },
     }
-    if adapters := getattr(model, "peft_config", None):  # how they are scaled is no weight
+    if adapters := getattr(model, "peft_config", None):  # their scaling is not part of the weights
         active = model.active_adapters
         parts["adapters"] = {
             "active": active() if callable(active) else active,
@@ -62,7 +61,7 @@ def model_identity(
 
 
 def _deciding(settings: Any) -> Any:
-    """Leave out what does not decide answers, also in the configurations of parts."""
+    """Remove settings that do not affect answers, also in nested configurations."""
     if isinstance(settings, Mapping):
         return {
             str(key): _deciding(value)

@@ -1,4 +1,4 @@
-"""What plain greedy decoding takes from a model: its control tokens and context, nothing else."""
+"""Settings of a model used by plain greedy decoding: its control tokens and context."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def refuse_nan(input_ids: object, scores: torch.Tensor) -> torch.Tensor:
-    """Return the scores as they are: a logits processor for `generate`.
+    """Return the scores unchanged; a logits processor for `generate`.
 
     Raises:
-        FloatingPointError: If one is NaN, which arg-max would take for the best token.
+        FloatingPointError: If a score is NaN, which argmax would select as the best token.
     """
     if torch.isnan(scores).any():
         raise FloatingPointError(
@@ -29,16 +29,16 @@ def refuse_nan(input_ids: object, scores: torch.Tensor) -> torch.Tensor:
 
 
 def greedy_config(**settings: Any) -> Any:
-    """Return a `GenerationConfig` of arg-max decoding with the given settings.
+    """Return a `GenerationConfig` for greedy decoding with the given settings.
 
-    `generate` fills what it leaves open from the model's own, which should be one of these, too.
+    `generate` takes unset values from the model's own config, which should also come from here.
     """
     make: Any = GenerationConfig  # its constructor has no annotations
     return make(do_sample=False, num_beams=1, **settings)
 
 
 STEERING = ("forced_bos_token_id", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens")
-"""Settings of which tokens an answer may have: a part of the model, so they are kept."""
+"""Settings that restrict an answer's tokens; they are part of the model, so they are kept."""
 
 _DROPPED = (
     "forced_eos_token_id", "sequence_bias", "min_length", "min_new_tokens", "guidance_scale",
@@ -46,12 +46,12 @@ _DROPPED = (
 
 
 def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """Return the token ids that steer decoding, as `GenerationConfig` names them.
+    """Return the token IDs that control decoding, named as in `GenerationConfig`.
 
     They come from the model's generation config, else its config, else the tokenizer. Models may
-    have several end-of-sequence ids; unknown ones, such as -1, are left out. Without a padding
-    token that the model knows, the end token pads, under the mask. Of `STEERING`, those that are
-    set are kept; the first token of an answer can only be forced on an encoder-decoder.
+    have several end-of-sequence IDs; unknown ones, such as -1, are dropped. If the model knows no
+    padding token, the end token is used and masked. Settings in `STEERING` are kept if set; the
+    first token of an answer can only be forced for an encoder-decoder.
 
     Raises:
         ValueError: If an encoder-decoder model has no decoder start token.
@@ -80,18 +80,18 @@ def control_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any
 
 
 def dropped_settings(config: Any) -> dict[str, Any]:
-    """Return what is set in a generation config, changes greedy answers, and is not kept."""
+    """Return settings of a generation config that would change greedy answers but are dropped."""
     values = {name: getattr(config, name, None) for name in _DROPPED}
     return {name: value for name, value in values.items() if value}
 
 
 def vocabulary_size(model: Any) -> int:
-    """Return how many token ids a model can read."""
+    """Return the number of token IDs that a model can read."""
     return int(model.get_input_embeddings().weight.shape[0])
 
 
 def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Raise a ValueError if a model lacks tokens of prompts; another token may replace padding."""
+    """Raise a ValueError if a model lacks tokens of its tokenizer other than padding."""
     size = vocabulary_size(model)
     padding = {tokenizer.pad_token} - {tokenizer.bos_token, tokenizer.eos_token}
     vocabulary = tokenizer.get_vocab().items()
@@ -105,8 +105,8 @@ def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def context_length(config: Any, decoder: bool = False) -> int | None:
-    """Return how many tokens a model, or the decoder, can take; `None` if there is no limit."""
-    # The `n_positions` that T5 saves is the length it was trained with.
+    """Return the maximum tokens of a model, or of its decoder; `None` if there is no limit."""
+    # T5's `n_positions` is the training length, not a limit.
     if getattr(config, "relative_attention_num_buckets", None) is not None:
         return None
     side = "decoder" if decoder else "encoder"
@@ -117,7 +117,7 @@ def context_length(config: Any, decoder: bool = False) -> int | None:
         limit = getattr(own, name, None)
         if limit is not None and limit > 0:  # XLNet has -1
             rope = getattr(own, "rope_parameters", None) or {}
-            # Others already count what scaling adds.
+            # Other types already include the scaling.
             dynamic = rope.get("rope_type") == "dynamic"
             return int(limit * rope["factor"] if dynamic else limit)
     return None
@@ -130,7 +130,7 @@ def check_context(
     rows: Sequence[Sequence[int]],
     room: Sequence[int],
 ) -> None:
-    """Raise a PromptTooLongError if a prompt of so many ids does not fit next to its answer."""
+    """Raise a PromptTooLongError if a prompt and its answer do not fit the context."""
     context, answer_context = context_length(config), context_length(config, decoder=True)
     for prompt, row, new in zip(prompts, rows, room, strict=True):
         parts = [(len(row) + new, context)]
@@ -146,7 +146,7 @@ def check_context(
 
 
 def check_token_ids(model: Any, name: str, answers: Sequence[Answer]) -> None:
-    """Raise a ValueError if an answer has ids that the model does not know."""
+    """Raise a ValueError if an answer has token IDs outside the model's vocabulary."""
     size = vocabulary_size(model)
     for answer in answers:
         if any(not 0 <= i < size for i in answer.token_ids):

@@ -1,4 +1,4 @@
-"""Hugging Face models as generators: frozen, greedy, batched."""
+"""Hugging Face models as frozen, greedy, batched generators."""
 
 from __future__ import annotations
 
@@ -63,31 +63,31 @@ if TYPE_CHECKING:
 class HFGenerator(SharedGenerator, DraftingGenerator):
     """A causal or encoder-decoder model of the transformers library as a `Generator`.
 
-    The generator takes the model over: it is switched to evaluation, its gradients are turned off
-    and its saved generation settings (sampling, beams, penalties) are replaced, so that every
-    answer is the plain arg-max continuation; only the tokens that an answer may not have or has to
+    The generator takes over the model: it switches it to eval mode, disables gradients, and
+    replaces its saved generation settings (sampling, beams, penalties), so that every answer is
+    the plain argmax continuation. Only settings for tokens that an answer must not contain or must
     begin with are kept (`generation_config.STEERING`). The weights are never changed.
 
-    Prompts are sorted by length, padded to the longest of their batch (left for causal models,
-    right for encoders) and answered in their original order. Where padding or drafts change the
-    answers of a model, as `batch_invariance.probe` finds when loading, they are not used, and a
-    warning says so. Special-token strings in prompts stay text, see `TextEncoder`; for BOS and EOS
-    see `TokenCodec`.
+    Prompts are sorted by length, padded to the longest in their batch (left for causal models,
+    right for encoders), and answered in their original order. When loading a model,
+    `batch_invariance.probe` checks whether padding or drafts change its answers; if so, they are
+    not used, and a warning is issued. Special-token strings in prompts are plain text, see
+    `TextEncoder`; for BOS and EOS see `TokenCodec`.
 
     Args:
-        model: A model with a language-modelling head, on the device to run on.
-        tokenizer: The fast tokenizer it was trained with.
-        name: What tables call it; `None`: the id or folder that the model was loaded from.
-        batch_size: Prompts per batch, or "auto": as many as `batching.token_budget` allows.
+        model: A model with a language modeling head, on the device to run on.
+        tokenizer: The fast tokenizer that the model was trained with.
+        name: Name in tables; `None` for the ID or folder that the model was loaded from.
+        batch_size: Prompts per batch, or "auto" for as many as `batching.token_budget` allows.
             Halved when memory runs out, without losing a prompt.
 
     Attributes:
-        max_prompt_tokens: The model's context less BOS and EOS; `None` for relative positions.
+        max_prompt_tokens: The model's context minus BOS and EOS; `None` for relative positions.
 
     Raises:
-        ValueError: If the model cannot generate, fails to, or is an encoder-decoder without a
-            decoder start token, the tokenizer is not a fast one or has tokens that the model does
-            not know, or the batch size is not "auto" or positive.
+        ValueError: If the model cannot generate, fails to generate, or is an encoder-decoder
+            without a decoder start token, the tokenizer is not fast or has tokens unknown to the
+            model, or the batch size is not "auto" or positive.
 
     Example:
         >>> generator = HFGenerator.from_pretrained("google/flan-t5-small")  # doctest: +SKIP
@@ -109,7 +109,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
                 f"{type(model).__name__} cannot answer prompts: expected a causal or an "
                 "encoder-decoder language model"
             )
-        self.model = cast("Any", model)  # transformers leaves much of it without annotations
+        self.model = cast("Any", model)  # transformers leaves much of it unannotated
         self.model.eval().requires_grad_(False)
         self.tokenizer = load_tokenizer(tokenizer)
         self.name = name or model.name_or_path or type(model).__name__
@@ -117,7 +117,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         self.readings = Batcher(batch_size, reading_budget(self.model))
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
         check_vocabulary(self.model, self.tokenizer)
-        # With the weights, all that decides answers.
+        # Together with the weights, these determine the answers.
         self._ids = control_ids(self.model, self.tokenizer)
         pad, eos = self._ids["pad_token_id"], self._ids["eos_token_id"] or ()
         self._codec = TokenCodec(self.tokenizer, self.is_encoder_decoder, pad, eos)
@@ -130,7 +130,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
                 f"settings {dropped}",
                 stacklevel=2,
             )
-        # `generate` fills what its config leaves open from the model's: leave nothing to leak.
+        # `generate` takes values missing in its config from the model's: leave nothing to leak.
         self.model.generation_config = greedy_config(**self._ids)
         self._invariance = probe(self.model, self._ids, self._codec, context)
         if self._invariance.problems:
@@ -149,10 +149,10 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         batch_size: int | Literal["auto"] = "auto",
         name: str | None = None,
     ) -> HFGenerator:
-        """Load one of micro's generators or SmolLM2 by name, others by hub id, folder or GGUF file.
+        """Load a micro generator or SmolLM2 by name, or a model by Hub ID, folder, or GGUF file.
 
-        See `load_generator` for the arguments and errors; `name` is by default `spec`, for a GGUF
-        file that of the file.
+        See `load_generator` for the arguments and errors. `name` defaults to `spec`, or for a GGUF
+        file to the name of the file.
         """
         source = spec
         if spec in MICRO:
@@ -163,7 +163,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
-        """SHA-256 of all that decides answers, see `fingerprint.model_identity`."""
+        """SHA-256 of everything that determines the answers, see `fingerprint.model_identity`."""
         return model_identity(self.model, self.tokenizer, self._ids)
 
     @cached_property
@@ -210,14 +210,14 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
     def generate_from(
         self, prompts: Sequence[str], drafts: Drafts, max_new_tokens: int, decided: Decided = None
     ) -> list[Answer]:
-        """Answer each prompt greedily, faster the more of its draft is right.
+        """Answer each prompt greedily; the more of its draft is correct, the faster.
 
-        See `DraftingGenerator.generate_from`. The answers are those of `generate`, which is called
+        See `DraftingGenerator.generate_from`. The answers equal those of `generate`, which is used
         for models that cannot read drafts (`batch_invariance.probe`), such as those with sliding
-        windows, recurrent states or, in a decoder, absolute positions.
+        windows, recurrent states, or absolute positions in a decoder.
 
         Raises:
-            ValueError: If there are not as many drafts as prompts, or `max_new_tokens` is below 1.
+            ValueError: If the numbers of drafts and prompts differ, or `max_new_tokens` is below 1.
             PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
             GeneratorError: If the model fails or gives NaN.
         """
@@ -254,7 +254,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         decided: Decided,
         scored: bool = False,
     ) -> DraftDecoder | None:
-        """Return a decoder that has answered all prompts; None if the model reads no drafts."""
+        """Return a decoder that has answered all prompts, or None if drafts cannot be used."""
         check_pairs("draft", drafts, prompts)
         takes_drafts = self._invariance.drafts and not set(STEERING) & set(self._ids)
         if not takes_drafts or max_new_tokens < 1:
@@ -285,10 +285,11 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Score given answers with one forward pass; see `Generator.log_likelihood`.
 
-        The ids of the answers are taken as they are: text is not tokenised again.
+        The token IDs of the answers are used directly; their text is not retokenized.
 
         Raises:
-            ValueError: If there are not as many answers as prompts, or an id is not the model's.
+            ValueError: If the numbers of answers and prompts differ, or a token ID is not in the
+                model's vocabulary.
             PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
             GeneratorError: If the model fails or gives NaN.
         """
@@ -335,25 +336,27 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         pieces: Sequence[Sequence[tuple[int, int]]],
         gates: Sequence[NDArray[np.float64]] | None = None,
     ) -> list[NDArray[np.float64]]:
-        """Estimate how much likelier each piece of a prompt makes an answer; see `attribution`.
+        """Estimate how much each piece of a prompt raises the likelihood of an answer.
+
+        See `pcrl_gym.generators.attribution` for the method.
 
         Args:
             prompts: The texts.
-            answers: One answer per prompt, as `generate` returned it.
-            pieces: Per prompt character ranges `(start, end)` in order, such as words, that do not
+            answers: One answer per prompt, as returned by `generate`.
+            pieces: Per prompt, character ranges `(start, end)` such as words, in order and without
                 overlap.
-            gates: Per prompt the gate of each piece, (pieces,), above 0, where the derivative is
-                taken; None: at each of `attribution.GATES` for all pieces, and their mean.
+            gates: Per prompt, the gate of each piece at which the derivative is taken, (pieces,),
+                above 0. None averages over `attribution.GATES`, each used for all pieces.
 
         Returns:
             Per prompt float64 (pieces,), in nats per token of the answer; 0 for an answer without
-            tokens. A piece in which no token begins gets the value of the one in which its token
-            does, if there is one.
+            tokens. A piece in which no token begins gets the value of the piece in which its token
+            begins, if any.
 
         Raises:
             ValueError: If the model is not a causal one whose cache can be continued, there is not
-                one answer, list of pieces and array of gates per prompt, pieces or gates are out of
-                range, or an id is not the model's.
+                one answer, list of pieces, and array of gates per prompt, pieces or gates are out
+                of range, or a token ID is not in the model's vocabulary.
             PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
             GeneratorError: If the model fails or gives NaN.
 
@@ -409,16 +412,16 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         return plain and not self.is_encoder_decoder
 
     def _prefix(self, rows: Sequence[list[int]]) -> SharedPrefix | None:
-        """Read what all rows begin with, for models whose cache can be continued."""
+        """Read the common prefix of all rows, if the model's cache can be continued."""
         if not self._shares_prefixes:
             return None
         with own_state(self.model):
             return SharedPrefix.of(self.model, rows)
 
     def _unread(self, sizes: list[int], prefix: SharedPrefix | None) -> list[int]:
-        """Return how much of the reading budget rows take of which a prefix has been read.
+        """Return how much of the reading budget each row uses once its prefix has been read.
 
-        What has been read takes no time, but room in the cache of each row.
+        The prefix takes no time, but it takes room in the cache of each row.
         """
         if prefix is None:
             return sizes
@@ -434,7 +437,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
     def _run(
         self, what: str, batches: Batcher, sizes: list[int], run: RunBatch, **options: Any
     ) -> None:
-        """Run a function on batches of rows; whatever fails in it is a `GeneratorError`."""
+        """Run a function on batches of rows and convert its exceptions to `GeneratorError`."""
 
         def checked(batch: list[int]) -> None:
             try:

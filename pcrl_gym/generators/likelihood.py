@@ -1,4 +1,4 @@
-"""How probable given answers are: one forward pass, no decoding."""
+"""Likelihood of given answers, with one forward pass and no decoding."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def answer_logits(
     targets: Sequence[Sequence[int]],
     prefix: SharedPrefix | None = None,
 ) -> torch.Tensor:
-    """Predict the tokens of given answers (`targets`) to prompts (`rows`) with one forward pass.
+    """Compute the logits of answers (`targets`) to prompts (`rows`) with one forward pass.
 
-    A `prefix` of all rows that has been read is not read again.
+    A shared `prefix` that has been read is not read again.
 
     Returns:
-        The logits before each token of the answers, (tokens of all answers, vocabulary).
+        The logits that predict each answer token, (tokens of all answers, vocabulary).
     """
     if prefix is not None:
         reader = Reader(model, ids, rows, prefix)
@@ -40,7 +40,7 @@ def answer_inputs(
     rows: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
 ) -> tuple[list[range], torch.Size, dict[str, Any]]:
-    """Return what `answer_logits` reads, as `logits_at` takes it: columns, shape and inputs."""
+    """Return the columns, shape, and inputs that `answer_logits` passes to `logits_at`."""
     pad, device = ids["pad_token_id"], model.device
     if model.config.is_encoder_decoder:
         input_ids, mask = pad_rows(rows, pad, False, device)

@@ -1,4 +1,4 @@
-"""Logits of a forward pass where they are wanted: no other position reaches the model's head."""
+"""Logits at selected positions of a forward pass; the model's head processes only these."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @dataclass
 class _Positions:
-    """Rows and columns whose logits are wanted, and whether the head was given only them."""
+    """Rows and columns of the requested logits, and whether the head received only these."""
 
     rows: torch.Tensor
     columns: torch.Tensor
@@ -20,19 +20,19 @@ class _Positions:
     gathered: bool = False
 
 
-# Of this thread alone, as several may use one model.
+# Per thread, because several threads may use one model.
 _positions: ContextVar[_Positions | None] = ContextVar("_positions", default=None)
 
 
 def logits_at(
     model: Any, positions: Sequence[Sequence[int]], shape: torch.Size, **inputs: Any
 ) -> tuple[torch.Tensor, Any]:
-    """Run a forward pass and return the logits at some positions.
+    """Run a forward pass and return the logits at the given positions.
 
-    The hidden states at these positions enter the head as one contiguous matrix, so that neither
-    padding nor a prompt is multiplied with the vocabulary. Whatever the model does to its logits
-    after the head (scaling, soft caps, biases) it still does. Positions are columns per row of the
-    input, whose shape (an encoder-decoder's: of the decoder's input) is given.
+    The hidden states at these positions enter the head as one contiguous matrix, so that no logits
+    are computed for padding and prompts. Operations of the model on its logits after the head
+    (scaling, soft caps, biases) still apply. `positions` holds columns per row, and `shape` is the
+    shape of the input (for an encoder-decoder, of the decoder input).
 
     Returns:
         The logits, (positions, vocabulary) in the order of the rows, and the model's output.
@@ -56,7 +56,7 @@ def logits_at(
 
 
 def _gather(head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Give a head only the hidden states that are wanted: a forward pre-hook."""
+    """Pass only the requested hidden states to the head (a forward pre-hook)."""
     wanted = _positions.get()
     if wanted is None or not inputs or inputs[0].shape[:-1] != wanted.shape:
         return None
@@ -69,7 +69,7 @@ def _gather(head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
 def mean_log_likelihoods(logits: torch.Tensor, targets: Sequence[Sequence[int]]) -> list[float]:
     """Return per answer the mean natural-log probability of its tokens, at most 0.
 
-    The logits are those before each token of all answers, (tokens, vocabulary).
+    The logits, (tokens, vocabulary), predict each token of all answers.
 
     Raises:
         FloatingPointError: If a sum of log-probabilities is not finite.
@@ -85,7 +85,7 @@ def token_log_likelihoods(
 ) -> list[torch.Tensor]:
     """Return per answer the natural-log probabilities of its tokens, float32 (tokens,).
 
-    The logits are those before each token of all answers, (tokens, vocabulary).
+    The logits, (tokens, vocabulary), predict each token of all answers.
     """
     tokens = torch.tensor([i for target in targets for i in target], device=logits.device)
     chosen = logits.float().log_softmax(dim=-1).gather(-1, tokens[:, None]).squeeze(-1)

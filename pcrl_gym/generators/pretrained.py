@@ -1,4 +1,4 @@
-"""Pretrained models of the transformers library, by id or folder: causal or encoder-decoder."""
+"""Pretrained causal or encoder-decoder models of the transformers library, by ID or folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OTHER_TASKS = (
 def load_pretrained(
     spec: str, device: str = "auto", dtype: str = "auto"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Load model and tokenizer from safetensors and JSON; nothing is unpickled or executed.
+    """Load model and tokenizer from safetensors and JSON, without unpickling or executing code.
 
     Raises:
         ValueError: If the model cannot be loaded; see `load_generator`, also for the arguments.
@@ -70,10 +70,10 @@ def load_pretrained(
 
 
 def choose_device(device: str = "auto") -> str:
-    """Return a torch device that is there.
+    """Return an available torch device.
 
     Raises:
-        ValueError: If the device is unknown to torch or not available here.
+        ValueError: If the device is unknown to torch or not available.
     """
     import torch
 
@@ -109,7 +109,7 @@ def _check_kind(config: Any) -> None:
     if config.is_encoder_decoder:
         known = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
     name = next(iter(config.architectures or []), f"model of the type {config.model_type!r}")
-    # AutoModelForCausalLM would load BERT and the like with a head of random weights.
+    # AutoModelForCausalLM would load models such as BERT with a randomly initialized head.
     if type(config) not in known or name.endswith(_OTHER_TASKS):
         raise UnusableModelError(
             f"it is a {name}, which cannot answer prompts of text: expected {_EXPECTED}"

@@ -1,4 +1,4 @@
-"""Between text and token ids: what a model reads for a prompt, and what its answer says."""
+"""Conversion between text and token IDs: encodes prompts and decodes answers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class TokenCodec:
     """Encodes prompts and decodes answers of a generator.
 
-    A causal model reads the BOS that its tokenizer adds, if any, and no EOS, since it continues the
-    text; an encoder always reads an EOS at the end. An empty prompt is BOS, else EOS, else padding.
-    Answers end with one of `eos_ids`.
+    A causal model reads the BOS that its tokenizer adds, if any, but no EOS, since it continues the
+    text. An encoder always reads an EOS at the end. An empty prompt becomes BOS, else EOS, else
+    padding. Answers end with one of `eos_ids`.
     """
 
     def __init__(
@@ -35,27 +35,27 @@ class TokenCodec:
         bos, self._eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self._closes = self._encoder.prompt_ids(["a"])[0][-1] == self._eos
         self._start = next(i for i in (bos, self._eos, pad_token_id) if i is not None)
-        # Sentencepiece puts the space before a text by itself.
+        # SentencePiece adds the space before a text itself.
         spaced = self._encoder.encodings(["a"])[0].tokens[0].startswith("\u2581")
         self._lead = "" if spaced else " "
 
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each prompt; never empty rows."""
+        """Return the token IDs of each prompt; no row is empty."""
         eos, rows = self._eos, self._encoder.prompt_ids(texts)
         if self._to_encoder:
             end = [] if eos is None else [eos]
             rows = [row if row[-1:] == end else row + end for row in rows]
         else:
-            # Some tokenizers close every text.
+            # Some tokenizers append EOS to every text.
             rows = [row[:-1] if self._closes and row[-1:] == [eos] else row for row in rows]
         return [row or [self._start] for row in rows]
 
     def owners(
         self, texts: Sequence[str], pieces: Sequence[Sequence[tuple[int, int]]]
     ) -> list[list[int]]:
-        """Return in which piece of its text, a character range, each token of `prompts` begins.
+        """Return the index of the piece in which each token of `prompts` begins, or -1 if none.
 
-        -1 where it begins in none. Pieces are in order and do not overlap.
+        Pieces are character ranges of the text, in order and without overlap.
         """
         found = []
         rows, places = self.prompts(texts), self._encoder.prompt_places(texts)
@@ -65,22 +65,22 @@ class TokenCodec:
             for place in begins:
                 n = bisect_right(starts, place) - 1
                 owners.append(n if n >= 0 and place < own[n][1] else -1)
-            # A closing token may have been cut, or one added.
+            # A final EOS may have been removed or added.
             found.append([*owners, *[-1] * len(row)][: len(row)])
         return found
 
     def answers(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each answer, without an end token.
+        """Return the token IDs of each answer, without an end token.
 
-        As if a space stood before it: its first word then has the token that the word has inside
-        the prompt. Generators strip their answers.
+        The answer is encoded as if a space preceded it, so that its first word gets the same token
+        as inside a prompt. Generators strip their answers.
         """
         return self._encoder.prompt_ids([self._lead + t for t in texts], add_special_tokens=False)
 
     def drafts(self, drafts: Sequence[Answer | str], limit: int) -> list[list[int]]:
-        """Return the ids that an answer like each draft would have, up to the limit or its end."""
+        """Return the token IDs of each draft as an answer, up to the limit or its end token."""
         texts = [draft for draft in drafts if isinstance(draft, str)]
-        encoded = iter(self.answers(texts))  # only a guess, the model decides
+        encoded = iter(self.answers(texts))  # only a guess; the model decides
         end = sorted(self._eos_ids)[:1]
         rows = [
             [*next(encoded), *end] if isinstance(draft, str) else list(draft.token_ids)
@@ -93,7 +93,7 @@ class TokenCodec:
         return [len(ids) for ids in self._encoder.prompt_ids(texts, add_special_tokens=False)]
 
     def answer(self, tokens: list[int]) -> Answer:
-        """Return the answer with these token ids, of which padding may follow the end."""
+        """Return the answer with these token IDs, which may be padded after the end."""
         tokens = self._cut(tokens)
         text = self._tokenizer.decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False

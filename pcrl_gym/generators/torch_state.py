@@ -1,4 +1,4 @@
-"""Models run under torch settings of their own, whatever the caller of the package has set."""
+"""Runs models under fixed torch settings, independent of the caller's settings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pcrl_gym.process_state import Undo, hold
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
 
-# How to read and write a setting of the whole process, and its value in a new one.
+# Getter, setter, and initial value of a process-wide setting.
 _Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
 
 
 def _precision(backend: str, operator: str, initial: str = "none") -> _Setting:
-    # What torch.set_float32_matmul_precision and every `allow_tf32` come down to.
+    # torch.set_float32_matmul_precision and every `allow_tf32` set these values.
     read = partial(torch._C._get_fp32_precision_getter, backend, operator)
     return read, partial(torch._C._set_fp32_precision_setter, backend, operator), initial
 
@@ -43,7 +43,7 @@ _cuda = torch.backends.cuda
 _SETTINGS: tuple[_Setting, ...] = (
     (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
     (_read_deterministic, _write_deterministic, (False, False)),
-    # From the general to the special: one that is not set reads as the more general one.
+    # From general to specific: an unset value reads as the more general one.
     _precision("generic", "all"),
     _precision("mkldnn", "all"),
     _precision("mkldnn", "matmul"),
@@ -63,10 +63,10 @@ _SETTINGS: tuple[_Setting, ...] = (
 
 @contextmanager
 def initial_settings() -> Iterator[None]:
-    """Run a block under the settings that torch starts with; the caller's are put back.
+    """Run a block under torch's initial settings, then restore the caller's.
 
-    These are autocast, default data type and device, precision of float32, deterministic
-    algorithms, and kernels of attention.
+    This covers autocast, default data type and device, float32 precision, deterministic algorithms,
+    and attention kernels.
     """
     with ExitStack() as stack:
         for kind in _AUTOCAST:
@@ -80,7 +80,7 @@ def initial_settings() -> Iterator[None]:
 
 @contextmanager
 def own_state(model: nn.Module) -> Iterator[None]:
-    """Run a block in which a model answers: `initial_settings`, no gradients, no dropout."""
+    """Run a block for inference: `initial_settings`, no gradients, no dropout."""
     with initial_settings(), hold(id(model), partial(_evaluate, model)), torch.inference_mode():
         yield
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import count, islice
 from random import Random
 from typing import NamedTuple
 
@@ -141,21 +143,42 @@ def _micro_prompts(split: str) -> tuple[Prompt, ...]:
     if split == "validation_human":
         rows = enumerate(data_lines("human.jsonl"))
         return tuple(Prompt(id=f"micro:{split}:{i}", **json.loads(row)) for i, row in rows)
-    rng = Random(f"{SEED}:{split}")
+    drawn = islice(_drawn(split, Random(f"{SEED}:{split}")), SIZES[split])
+    return tuple(replace(p, id=f"micro:{split}:{i}") for i, p in enumerate(drawn))
+
+
+def endless_prompts(seed: int) -> Iterator[Prompt]:
+    """Yield prompts of the kind of micro's train split, without end and without repetition.
+
+    None of them is in a validation split. What was yielded is remembered, 0.3 kB a prompt.
+
+    Args:
+        seed: Each seed has its own prompts, the same on every machine.
+
+    Example:
+        >>> next(endless_prompts(seed=0)).id
+        'micro:endless-0:0'
+    """
+    for i, prompt in enumerate(_drawn("train", Random(f"{SEED}:endless:{seed}"))):
+        yield replace(prompt, id=f"micro:endless-{seed}:{i}")
+
+
+def _drawn(split: str, rng: Random) -> Iterator[Prompt]:
+    """Yield different prompts for a split, without ids."""
     seen = tuple(family for family in FAMILIES if not family.unseen)
     unseen = tuple(family for family in FAMILIES if family.unseen)
     taken: set[str] = set(validation_keys()) if split == "train" else set()
-    prompts: list[Prompt] = []
-    while len(prompts) < SIZES[split]:
-        if split == "validation_unseen":
-            drawn = draft(rng, unseen) if len(prompts) % 2 else draft(rng, seen, held_out=True)
-        else:
-            drawn = draft(rng, seen, held_out=False)
-        prompt = write(drawn, rng)
-        if key(prompt) not in taken and not drawn.phrasing.shared:
-            taken.add(key(prompt))
-            prompts.append(replace(prompt, id=f"micro:{split}:{len(prompts)}"))
-    return tuple(prompts)
+    for place in count():
+        while True:
+            if split == "validation_unseen":
+                made = draft(rng, unseen) if place % 2 else draft(rng, seen, held_out=True)
+            else:
+                made = draft(rng, seen, held_out=False)
+            prompt = write(made, rng)
+            if key(prompt) not in taken and not made.phrasing.shared:
+                break
+        taken.add(key(prompt))
+        yield prompt
 
 
 def micro_prompts(split: str) -> list[Prompt]:

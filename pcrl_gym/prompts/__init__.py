@@ -1,6 +1,5 @@
-"""From a row of a dataset to the text that a generator reads.
+"""Prompts: from a row of a dataset to the text that a generator reads.
 
-Files, folders and datasets of the hub go in; `Prompt`s come out, and a template renders each as a
-text that knows which characters are its own. Next comes `episodes`, which cuts that text into
-units.
+Reads `Prompt` objects from files, folders, and Hub datasets. A template renders each one to a text
+that marks the template's own characters. Used by `episodes`, which splits that text into units.
 """

@@ -1,4 +1,4 @@
-"""A model's chat template as a template: rendered once, the same on every day."""
+"""A model's chat template as a `Template`, rendered once and independent of the date."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pcrl_gym.prompts.prompt import Prompt
 
 DATE = datetime.date(2024, 7, 26)
-"""The day that chat templates write as today's, as Llama's templates do where there is no clock."""
+"""The date that chat templates use as today, the same as Llama's templates without a clock."""
 
-# Line breaks, quotes and angle brackets show up templates that escape what they are given. The
-# second sentinel shows up templates whose own text depends on the content.
+# Line breaks, quotes, and angle brackets reveal templates that escape their input. The second
+# sentinel reveals templates whose own text depends on the content.
 _SENTINELS = ('sentinel "1"\n<one>', "another <sentinel>,\n'two'")
-# What `chat_frame` gives a chat template by itself.
+# Variables that `chat_frame` itself passes to a chat template.
 _NOW = "strftime_now"
 _TAKEN = ("messages", "add_generation_prompt", _NOW)
 
@@ -30,27 +30,27 @@ _TAKEN = ("messages", "add_generation_prompt", _NOW)
 class ChatTemplate:
     """The generator's own chat template, with the prompt as the only user message.
 
-    The content of the message is the instruction, and in a new line the input if there is one,
-    both stripped. The template's text ends where the generator's answer begins. It is rendered
-    once, here, and does not depend on the clock: a chat template that writes today's date gets
-    `date`.
+    The content of the message is the stripped instruction, followed by the stripped input on a new
+    line if there is one. The template's text ends where the generator's answer begins. The template
+    is rendered once, on construction, and does not depend on the clock: if it writes today's date,
+    it uses `date`.
 
     Args:
         tokenizer: The generator's tokenizer.
-        system: The system message; None: none, or the one that the chat template writes by itself.
-        date: The day that the chat template takes for today, `YYYY-MM-DD`; None: `DATE`.
+        system: The system message; None for none or the default of the chat template.
+        date: The date that the chat template uses as today, `YYYY-MM-DD`; None for `DATE`.
         **chat_template_kwargs: Variables of the chat template, such as `enable_thinking=False`,
             which must be JSON values.
 
     Attributes:
-        name: `"chat"`, with the settings if there are any; `make_template` takes it.
+        name: `"chat"`, with the settings if there are any; accepted by `make_template`.
         prefix: The text before the user's message.
         suffix: The text after it.
 
     Raises:
-        ValueError: If the tokenizer has no chat template, or one that does not write the content
-            of the message exactly once and unchanged, or does not write the system message or use
-            one of the settings.
+        ValueError: If the tokenizer has no chat template, or its chat template does not write the
+            content of the message exactly once and unchanged, does not write the system message,
+            or does not use one of the settings.
 
     Example:
         >>> ChatTemplate(tokenizer, system="Be brief.", enable_thinking=False)  # doctest: +SKIP
@@ -94,10 +94,10 @@ class ChatTemplate:
 
     @classmethod
     def from_frame(cls, frame: Sequence[str], name: str = "chat") -> ChatTemplate:
-        """Return a template that was rendered before; JSON's list as `frame` works, too.
+        """Return a template from a rendered `frame`, which may be a tuple or a list.
 
         Raises:
-            ValueError: If the frame is not two strings.
+            ValueError: If the frame does not consist of two strings.
         """
         if not isinstance(frame, (tuple, list)) or [type(part) for part in frame] != [str, str]:
             raise ValueError(
@@ -110,7 +110,7 @@ class ChatTemplate:
 
     @property
     def frame(self) -> tuple[str, str]:
-        """`(prefix, suffix)`: all that `from_frame` needs besides the name."""
+        """`(prefix, suffix)`, the argument of `from_frame`."""
         return self.prefix, self.suffix
 
     def render(self, prompt: Prompt) -> RenderedPrompt:
@@ -124,7 +124,7 @@ class ChatTemplate:
 
 
 def check_chat_settings(settings: Mapping[str, Any]) -> datetime.date:
-    """Check what can be checked without a tokenizer, and return the day.
+    """Check the settings as far as possible without a tokenizer and return the date.
 
     Raises:
         ValueError: If a setting of `ChatTemplate` has the wrong type or form.
@@ -149,12 +149,12 @@ def chat_frame(
 ) -> tuple[str, str] | None:
     """Return the text that a tokenizer's chat template writes before and after a user message.
 
-    The generation prompt belongs to the text after it. The frame is found by rendering two
-    different messages and comparing what stands around them. Arguments as of `ChatTemplate`.
+    The text after it includes the generation prompt. The frame is found by rendering two different
+    messages and comparing the surrounding text. The arguments are those of `ChatTemplate`.
 
     Returns:
-        `(prefix, suffix)`, or None if there is no chat template or none that can be split so:
-        it changes the content, writes it twice or not at all, or refuses the conversation.
+        `(prefix, suffix)`, or None if there is no chat template or it has no such frame because it
+        changes the content, writes it twice or not at all, or rejects the conversation.
     """
     source = _source(tokenizer)
     if source is None:
@@ -172,7 +172,7 @@ def chat_frame(
                 add_generation_prompt=True,
                 **(chat_template_kwargs or {}),
             )
-        except TemplateError:  # how chat templates refuse a conversation
+        except TemplateError:  # raised by chat templates to reject a conversation
             return None
         assert isinstance(text, str)  # tokenize=False, one conversation
         parts = text.split(sentinel)
@@ -183,15 +183,15 @@ def chat_frame(
 
 
 def _source(tokenizer: PreTrainedTokenizerFast) -> str | None:
-    """Return the Jinja source that `apply_chat_template` renders, the default one of several."""
+    """Return the Jinja source that `apply_chat_template` renders; of several, the default one."""
     template: Any = tokenizer.chat_template
     return (template.get("default") if isinstance(template, dict) else template) or None
 
 
 def _pinned(source: str, date: datetime.date) -> str:
-    """Give a chat template that asks for the time a `strftime_now` of its own.
+    """Add a fixed `strftime_now` to a chat template that uses the current time.
 
-    transformers passes no functions to chat templates, so this one is written in Jinja.
+    It is written in Jinja, because transformers passes no functions to chat templates.
     """
     if not _mentions(source, _NOW):
         return source
@@ -200,7 +200,7 @@ def _pinned(source: str, date: datetime.date) -> str:
         f"|replace({json.dumps(directive)}, {json.dumps(moment.strftime(directive))})"
         for directive in sorted(set(re.findall(r"(?<!{)%-?[a-zA-Z]", source)))
     )
-    # The empty string keeps the macro's end from swallowing a line break at the source's beginning.
+    # The empty string keeps the end of the macro from swallowing a leading line break of the source.
     macro = "{% macro strftime_now(format) %}{{ format" + steps + " }}{% endmacro %}{{ '' }}"
     return macro + source
 

@@ -1,4 +1,4 @@
-"""Files and folders that hold datasets: from a path to rows, whatever their keys mean."""
+"""Reading rows from dataset files and folders, without interpreting their keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPLITS = ("train", "validation_seen", "validation_unseen", "validation_human")
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 """Extensions of the files that prompts can be read from."""
 
-# `train`, `my_train`, and as the Hugging Face hub names parts: `train-00000-of-00002[-0123abcd]`.
+# `train`, `my_train`, and names of parts on the Hugging Face Hub: `train-00000-of-00002[-0123abcd]`.
 _SPLIT_FILE = re.compile(
     rf"(?P<stem>(?:.*[-_])?(?P<split>{'|'.join(SPLITS)}))"
     r"(?:-(?P<part>\d{5})-of-(?P<parts>\d{5})(?:-[0-9a-f]+)?)?"
@@ -28,14 +28,14 @@ _CSV_LIMIT = threading.Lock()
 
 
 Table = tuple[str, list[Any]]
-"""What error messages call a file, and its rows as they were read."""
+"""Name of a file in error messages, and its raw rows."""
 
 
 def read_file(path: Path) -> Table:
     """Read the rows of a file.
 
     Raises:
-        DatasetError: If it has none of `SUFFIXES` or cannot be read.
+        DatasetError: If the extension is not in `SUFFIXES` or the file cannot be read.
     """
     readers = dict(zip(SUFFIXES, (_read_json, _read_jsonl, _read_csv, _read_parquet), strict=True))
     suffix = path.suffix.lower()
@@ -52,14 +52,14 @@ def read_file(path: Path) -> Table:
 
 
 def read_folder(folder: Path, split: str) -> tuple[str, list[Table]]:
-    """Read a split of a folder: the file of the split or all its parts, or what `datasets` saved.
+    """Read a split from a folder: its file, all its parts, or a dataset saved by `datasets`.
 
     Returns:
-        What ids of rows begin with, and the rows of each file in order.
+        The prefix of row IDs, and the rows of each file in order.
 
     Raises:
-        DatasetError: If there is no such split, it cannot be read, there is more than one file that
-            are not the parts of one, or a part is missing.
+        DatasetError: If there is no such split, it cannot be read, there are several files that are
+            not parts of one split, or a part is missing.
     """
     if _is_saved(folder):
         saved, name = _load_saved(folder), folder.resolve().name
@@ -87,7 +87,7 @@ def read_folder(folder: Path, split: str) -> tuple[str, list[Table]]:
 
 
 def folder_splits(folder: Path) -> Collection[str | None]:
-    """Return the splits of a folder; None stands for a dataset that was saved without splits.
+    """Return the splits of a folder; None stands for a dataset saved without splits.
 
     Raises:
         DatasetError: If the folder of a saved dataset cannot be read.
@@ -96,7 +96,7 @@ def folder_splits(folder: Path) -> Collection[str | None]:
 
 
 def _split_files(folder: Path) -> dict[str, list[tuple[Path, re.Match[str]]]]:
-    """Find the files of each split in a folder and in its folder `data`, sorted by name."""
+    """Find the files of each split in a folder and its subfolder `data`, sorted by name."""
     files: dict[str, list[tuple[Path, re.Match[str]]]] = {}
     for place in (folder, folder / "data"):
         for path in sorted(place.iterdir()) if place.is_dir() else ():
@@ -111,7 +111,7 @@ def _is_saved(folder: Path) -> bool:
 
 
 def _load_saved(folder: Path) -> dict[str | None, Any]:
-    """Open what `save_to_disk` wrote; under None a dataset without splits."""
+    """Load the result of `save_to_disk`; a dataset without splits has the key None."""
     import datasets
 
     try:
@@ -138,7 +138,7 @@ def _read_jsonl(path: Path) -> Iterator[Any]:
 def _parse_json(text: str, place: str) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: an integer of too many digits, too
+    except (ValueError, RecursionError) as error:  # ValueError also for integers with many digits
         hint = ""
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             hint = "; a file with one object per line needs the extension .jsonl"
@@ -149,20 +149,20 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     with long_cells(path), path.open(encoding="utf-8-sig", newline="") as file:
         delimiter = csv_delimiter(file.readline())
         file.seek(0)
-        # Python 3.10 refuses null characters: `csv.Error`, which the caller explains.
+        # Python 3.10 raises `csv.Error` for null characters, which the caller reports.
         return _records(path, csv.DictReader(file, delimiter=delimiter, strict=True))
 
 
 def csv_delimiter(line: str) -> str:
-    """Return what stands between the cells of a CSV file, by its first line."""
+    """Return the cell delimiter of a CSV file, given its first line."""
     return max(",;\t", key=line.count)
 
 
 @contextmanager
 def long_cells(path: Path) -> Iterator[None]:
-    """Let the module `csv` read cells as long as a file, for the time of a block.
+    """Let the module `csv` read cells as long as the file for the duration of a block.
 
-    The longest cell that is read is a setting of the whole process: one block at a time.
+    The maximum cell length is a process-wide setting, so only one block can run at a time.
     """
     with _CSV_LIMIT:
         limit = csv.field_size_limit()
@@ -193,14 +193,14 @@ def _read_parquet(path: Path) -> list[Any]:
     from pyarrow.parquet import read_table
 
     try:
-        # Without partitioning: folders called `id=3` are no columns.
+        # Without partitioning, because folders named like `id=3` are not columns.
         return list(read_table(path, partitioning=None).to_pylist())
     except ArrowException as error:
         raise DatasetError(f"{path}: not valid Parquet: {error}") from error
 
 
 def json_type(value: object) -> str:
-    """Return what JSON calls a value.
+    """Return the name of the JSON type of a value.
 
     Example:
         >>> json_type([1])

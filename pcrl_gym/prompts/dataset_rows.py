@@ -1,4 +1,4 @@
-"""From rows to prompts: the columns of common formats, read as the texts of a prompt."""
+"""Conversion of dataset rows in common formats to prompts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ COLUMNS = {
     "source": ("source", "category"),
     "check": ("check",),
 }
-"""The fields of a prompt, and the keys under which common formats keep them."""
+"""The fields of a prompt and their keys in common formats."""
 
 CONVERSATIONS = ("messages", "conversations")
-"""Keys of a list of chat messages."""
+"""Keys for lists of chat messages."""
 
 _ROLES = {
     "system": ("system", "developer"),
@@ -35,14 +35,14 @@ _ROLE_OF = {name: role for role, names in _ROLES.items() for name in names}
 def prompts_from_rows(
     stem: str, tables: Sequence[Table], columns: Mapping[str, str] | None = None
 ) -> list[Prompt]:
-    """Turn rows into prompts; the id of a row without one begins with `stem`.
+    """Convert rows to prompts; default IDs begin with `stem`.
 
     Raises:
-        DatasetError: If a row breaks the schema, an id is not unique, there are no rows, or no row
-            has one of the columns (see `pcrl_gym.load_prompts`).
+        DatasetError: If a row violates the schema, an ID is not unique, there are no rows, or a
+            column is missing in all rows (see `pcrl_gym.load_prompts`).
 
     Warns:
-        UserWarning: If conversations have more turns than the first.
+        UserWarning: If conversations have turns after the first exchange.
     """
     prompts: list[Prompt] = []
     cut = 0
@@ -77,7 +77,7 @@ def check_prompts(prompts: Sequence[Prompt], origin: str) -> list[Prompt]:
     """Return prompts as a list.
 
     Raises:
-        DatasetError: If there are none, one is empty or no `Prompt`, or two have the same id.
+        DatasetError: If there are none, one is empty or not a `Prompt`, or two have the same ID.
     """
     for prompt in prompts:
         if not isinstance(prompt, Prompt):
@@ -97,10 +97,10 @@ def check_prompts(prompts: Sequence[Prompt], origin: str) -> list[Prompt]:
 
 
 def check_columns(columns: Mapping[str, str]) -> None:
-    """Check what columns are to be read as.
+    """Check the fields that columns are mapped to.
 
     Raises:
-        ValueError: If that is no field of a prompt and no conversation, or one field twice.
+        ValueError: If a field is neither a prompt field nor a conversation, or is given twice.
     """
     known = (*COLUMNS, "id", *CONVERSATIONS)
     for column, field in columns.items():
@@ -113,7 +113,7 @@ def check_columns(columns: Mapping[str, str]) -> None:
 
 
 def rename_columns(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return a row with some columns under the names of fields, without other keys for these.
+    """Return a row with columns renamed to fields, without other keys for the same fields.
 
     Example:
         >>> rename_columns({"prompt": "Old.", "task": "New."}, {"task": "instruction"})
@@ -138,17 +138,18 @@ def _row_id(row: Mapping[str, Any], default: str) -> str:
 
 
 def read_row(row: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
-    """Read a row under the keys of `COLUMNS` or `CONVERSATIONS`.
+    """Read a row with the keys of `COLUMNS` or `CONVERSATIONS`.
 
-    Null counts as absent, and as instruction like an empty string. Of a conversation the first
-    exchange is read, see `pcrl_gym.load_prompts`. The constraints of a row of IFEval are its check.
+    Null counts as absent, but a null instruction as an empty string. Only the first exchange of a
+    conversation is read, see `pcrl_gym.load_prompts`. The constraints of an IFEval row become its
+    check.
 
     Returns:
-        The fields of `Prompt` that the row has, `instruction` among them, and whether it is a
+        The fields of `Prompt` that the row has, including `instruction`, and whether it is a
         conversation that continues after the first answer.
 
     Raises:
-        ValueError: If there is no instruction or no text in the prompt, a value is no text or no
+        ValueError: If there is no instruction, the prompt is empty, a value is neither text nor a
             conversation, or two keys hold different texts for one field.
 
     Example:
@@ -194,7 +195,7 @@ def _is_empty(instruction: str, user_input: str) -> bool:
 
 
 def _the_one(field: str, texts: Mapping[str, str]) -> str:
-    """Return the text of a field that several keys may hold."""
+    """Return the text of a field that may be stored under several keys."""
     different = {key: text for key, text in texts.items() if text.strip()}
     if field != "source" and len({text.strip() for text in different.values()}) > 1:
         keys = " and ".join(map(repr, different))
@@ -206,9 +207,9 @@ def _the_one(field: str, texts: Mapping[str, str]) -> str:
 
 
 def _first_exchange(key: str, messages: Any) -> tuple[dict[str, str], bool]:
-    """Return the fields of a prompt in a conversation, and whether it continues after them."""
+    """Return the prompt fields of a conversation and whether it continues after them."""
     if isinstance(messages, Mapping) and all(isinstance(m, list) for m in messages.values()):
-        # How `datasets.Sequence` stores a list of objects.
+        # `datasets.Sequence` stores a list of objects like this.
         columns = zip(*messages.values(), strict=True)
         messages = [dict(zip(messages, values, strict=True)) for values in columns]
     if not isinstance(messages, list):
@@ -235,10 +236,10 @@ def _first_exchange(key: str, messages: Any) -> tuple[dict[str, str], bool]:
 
 
 def _read_message(message: Any, place: str) -> tuple[str, str]:
-    """Return role and text of a message, OpenAI's (role, content) or ShareGPT's (from, value)."""
+    """Return the role and text of an OpenAI (role, content) or ShareGPT (from, value) message."""
     if not isinstance(message, Mapping):
         raise ValueError(f"{place}: expected an object, got {type(message).__name__}")
-    # Columns of a Parquet file that mixes both forms are null where they do not apply.
+    # In a Parquet file that mixes both formats, columns that do not apply are null.
     role_key, text_key = ("from", "value") if message.get("from") else ("role", "content")
     role = _ROLE_OF.get(str(message.get(role_key)))
     if role is None:
@@ -248,7 +249,7 @@ def _read_message(message: Any, place: str) -> tuple[str, str]:
         )
     content: Any = message.get(text_key)
     if content is None and role == "assistant":
-        return role, ""  # a call of a tool
+        return role, ""  # a tool call
     if isinstance(content, list):
         content = "".join(_read_part(part, place) for part in content)
     if problem := text_problem(content):

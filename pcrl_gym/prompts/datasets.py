@@ -1,4 +1,4 @@
-"""Datasets: prompts from files and folders, from the Hugging Face hub, and by name."""
+"""Datasets: prompts from files and folders, from the Hugging Face Hub, and by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.storage.user_cache import user_cache
 
 NAMES = ("micro", "instruct", "alpaca_plus", "gpteacher")
-"""Datasets with a name of their own; the first is a world, the others are read here."""
+"""Built-in dataset names; the first is a world, the others are read here."""
 
 ALPACA_PLUS_URL = (
     "https://raw.githubusercontent.com/jayelm/gisting/"
@@ -31,7 +31,7 @@ def read_prompts(
     split: str = "train",
     columns: Mapping[str, str] | None = None,
 ) -> list[Prompt]:
-    """Read the prompts of one split of any dataset that no world makes; see `load_prompts`."""
+    """Read the prompts of one split of any dataset that is not generated; see `load_prompts`."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     check_columns(columns or {})
@@ -84,10 +84,10 @@ def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def dataset_checksum(prompts: Iterable[Prompt]) -> str:
-    """Return the SHA-256 of the prompts as canonical JSON lines, in hexadecimal.
+    """Return the hexadecimal SHA-256 of the prompts as canonical JSON lines.
 
-    Ids, all texts and the order count. Each line holds one prompt: keys sorted, `check` only where
-    there is one, no spaces, characters outside ASCII escaped, ended by a line feed.
+    It depends on the IDs, all texts, and the order. Each line holds one prompt with sorted keys,
+    `check` only if nonempty, no spaces, escaped non-ASCII characters, and a trailing line feed.
 
     Example:
         >>> dataset_checksum([Prompt(id="0", instruction="Sort b a.")])[:12]
@@ -102,9 +102,9 @@ def dataset_checksum(prompts: Iterable[Prompt]) -> str:
 
 
 def pick_evenly(count: int, limit: int | None) -> list[int]:
-    """Return at most `limit` of `count` indices, spread evenly, the first one included.
+    """Return at most `limit` evenly spaced indices below `count`, starting with 0.
 
-    Files are often sorted by task; the first rows alone would be one task.
+    Files are often sorted by task, so the first rows would cover only one task.
 
     Example:
         >>> pick_evenly(10, 3)
@@ -118,7 +118,7 @@ def pick_evenly(count: int, limit: int | None) -> list[int]:
 
 
 def _path(name: str) -> Path:
-    """Return the path that a name may be; it need not be there."""
+    """Return a name as a path, which need not exist."""
     try:
         path = Path(name).expanduser()
         path.exists()
@@ -130,7 +130,7 @@ def _path(name: str) -> Path:
 
 
 def _alpaca_plus_file(split: str) -> Path:
-    """Return the local copy of an Alpaca+ file, downloading it if there is none."""
+    """Return the local copy of an Alpaca+ file, downloading it if necessary."""
     path = user_cache() / "alpaca_plus" / f"alpaca_plus_{split}.json"
     if not path.is_file():
         from torch.hub import download_url_to_file
@@ -148,7 +148,7 @@ def _alpaca_plus_file(split: str) -> Path:
 
 
 def _read_hub(name: str, split: str) -> tuple[str, list[Table]]:
-    """Read a split of a dataset on the Hugging Face hub; see `read_folder`."""
+    """Read a split of a dataset on the Hugging Face Hub; see `read_folder`."""
     import datasets
 
     try:

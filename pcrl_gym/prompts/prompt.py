@@ -1,4 +1,4 @@
-"""The prompt: one instruction with its input and, where it is known, its gold answer."""
+"""The prompt: an instruction with its input and, if known, its gold answer."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ class Prompt:
     """One row of a dataset.
 
     Attributes:
-        id: Name of the prompt, unique within its dataset.
-        instruction: What the generator is asked to do; may be empty if the input says it all.
-        input: What the instruction is about; empty if the instruction says it all. Datasets refuse
+        id: ID of the prompt, unique within its dataset.
+        instruction: The task for the generator; may be empty if the input is self-contained.
+        input: The input of the task; empty if the instruction is self-contained. Datasets reject
             prompts in which both are empty.
         output: Gold answer; empty if unknown.
         source: Task family or origin of the row; empty if unknown.
-        check: How a program checks an answer against the gold one, see `scoring.checks`; empty if
-            it cannot.
+        check: Programmatic check of an answer against the gold answer, see `scoring.checks`; empty
+            if there is none.
 
     Raises:
-        ValueError: If a field is not a string, or holds half a surrogate pair (no tokenizer and
-            no file can hold such a string).
+        ValueError: If a field is not a string or contains half a surrogate pair, which no tokenizer
+            and no file can represent.
 
     Example:
         >>> Prompt(id="0", instruction="Sort the numbers.", input="3 1 2", output="1 2 3").input
@@ -43,7 +43,7 @@ class Prompt:
 
 
 def text_problem(value: object) -> str:
-    """Say what keeps a value from being the text of a prompt; empty if nothing does.
+    """Return why a value cannot be the text of a prompt, or "" if it can.
 
     Example:
         >>> text_problem("fine")

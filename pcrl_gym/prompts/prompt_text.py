@@ -1,4 +1,4 @@
-"""The text of a prompt that knows which of its characters are the template's own."""
+"""The text of a prompt, with the ranges of characters that belong to the template."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ Span = tuple[int, int]
 
 
 class PromptText(str):
-    """A string that knows which of its characters a template wrote.
+    """A string that records which of its characters were written by a template.
 
-    In all else it is an ordinary string. Local generators read control tokens (such as
-    `<|im_start|>`) in the template's ranges as control tokens, and the same strings anywhere else
-    as text. Slices, sums and other results of string methods are plain strings.
+    Otherwise, it is an ordinary string. Local generators read control tokens (such as
+    `<|im_start|>`) as control tokens in the template's ranges and as text anywhere else. Slices,
+    sums, and other results of string methods are plain strings.
 
-    Two prompts with the same characters but other ranges are not equal, as a model may read them
-    differently; a plain string equals a prompt with the same characters.
+    Two prompts with the same characters but different ranges are not equal, because a model may
+    read them differently. A plain string equals a prompt with the same characters.
 
     Args:
         text: The characters.
-        fixed: Ranges `(start, end)` of the template's own text, sorted and not overlapping.
+        fixed: Ranges `(start, end)` of template text, sorted and not overlapping.
 
     Attributes:
-        fixed: The ranges; those that touch are one range, and none is empty.
+        fixed: The ranges; adjacent ones are merged, and none is empty.
 
     Raises:
         ValueError: If a range is not inside the text, or the ranges are not sorted or overlap.
@@ -40,7 +40,7 @@ class PromptText(str):
     fixed: tuple[Span, ...]
 
     def __new__(cls, text: str, fixed: Iterable[Span] = ()) -> PromptText:
-        """Check and merge the ranges; see the class."""
+        """Validate and merge the ranges; see the class."""
         made = super().__new__(cls, text)
         merged: list[Span] = []
         end = 0
@@ -76,12 +76,12 @@ class RenderedPrompt:
     """The text that a generator reads for one prompt.
 
     Attributes:
-        text: The whole text; it is kept as a `PromptText`, so that it carries `fixed` with it.
-        fixed: Character ranges `(start, end)` of `text` that are the template's own, sorted, not
+        text: The whole text, stored as a `PromptText` with `fixed`.
+        fixed: Character ranges `(start, end)` of `text` that belong to the template, sorted, not
             overlapping, none empty. Everything else is user content.
 
     Raises:
-        ValueError: If `fixed` is not as described.
+        ValueError: If `fixed` is invalid.
     """
 
     text: str
@@ -92,7 +92,7 @@ class RenderedPrompt:
 
 
 def join_pieces(pieces: Sequence[tuple[str, bool]]) -> RenderedPrompt:
-    """Join `(text, is the template's own)` pieces, skipping empty ones."""
+    """Join `(text, is_template)` pieces, skipping empty ones."""
     fixed, end = [], 0
     for text, is_fixed in pieces:
         start, end = end, end + len(text)
@@ -102,9 +102,10 @@ def join_pieces(pieces: Sequence[tuple[str, bool]]) -> RenderedPrompt:
 
 
 def framed(text: str, frame: tuple[str, str]) -> str:
-    """Return a text as a `PromptText` whose first and last part are the template's own.
+    """Return a text as a `PromptText` whose prefix and suffix belong to the template.
 
-    A text that does not begin and end with `frame` (see `ChatTemplate.frame`) is returned as it is.
+    A text that does not begin and end with `frame` (see `ChatTemplate.frame`) is returned
+    unchanged.
     """
     prefix, suffix = frame
     start, end = len(prefix), len(text) - len(suffix)
@@ -117,9 +118,9 @@ def join_kept(text: str, spans: Sequence[Span], kept: Sequence[bool]) -> str:
     """Join the kept units of a text; the ranges of a `PromptText` move with their characters.
 
     Args:
-        text: A text, plain or a `PromptText`.
-        spans: Range of each unit, a partition of `text`; each is inside a fixed range or outside.
-        kept: Which of the units are kept.
+        text: A plain string or a `PromptText`.
+        spans: Range of each unit, a partition of `text`; each is inside or outside a fixed range.
+        kept: Whether each unit is kept.
 
     Example:
         >>> short = join_kept(
@@ -147,6 +148,6 @@ def join_kept(text: str, spans: Sequence[Span], kept: Sequence[bool]) -> str:
 
 
 def cache_key(text: str) -> str:
-    """Return a string that differs for prompts that a model may read differently."""
+    """Return a key that differs for prompts that a model may read differently."""
     fixed = getattr(text, "fixed", ())
     return f"{text}\0{json.dumps(fixed)}" if fixed else str(text)

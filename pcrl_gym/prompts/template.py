@@ -1,4 +1,4 @@
-"""Templates: the fixed text around a prompt, known by position and never searched for."""
+"""Templates: the fixed text around a prompt, tracked by position rather than by searching."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Template(Protocol):
-    """Turns a prompt into text. `render` must be deterministic."""
+    """Converts a prompt to text. `render` must be deterministic."""
 
     @property
     def name(self) -> str:
-        """Name that results are reported under."""
+        """Name of the template in results."""
         ...
 
     def render(self, prompt: Prompt) -> RenderedPrompt:
@@ -31,10 +31,10 @@ class Template(Protocol):
 
 
 class AlpacaTemplate:
-    r"""The template of PCRL: labels for instruction, input and output.
+    r"""The template of PCRL, with labels for instruction, input, and output.
 
-    `Instruction: {instruction}\nInput: {input}\nOutput: \n`, without the input line where the
-    input is empty. Instruction and input are stripped of white space at both ends.
+    `Instruction: {instruction}\nInput: {input}\nOutput: \n`, without the input line if the input is
+    empty. Instruction and input are stripped of whitespace.
 
     Example:
         >>> rendered = AlpacaTemplate().render(Prompt(id="0", instruction="Add.", input="1 2"))
@@ -58,17 +58,17 @@ class AlpacaTemplate:
 def make_template(
     spec: str | Template, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> Template:
-    """Return the template that a name stands for; a `Template` object is returned as it is.
+    """Make a template from its name; a `Template` object is returned unchanged.
 
     Args:
         spec: `"alpaca"`, `"chat"`, `"chat:system=You are terse.,enable_thinking=false"` with any
-            settings of `ChatTemplate`, or an object with `name` and `render`. A value that holds a
-            comma stands in double quotes, see `pcrl_gym.spec_strings.parse_spec`.
-        tokenizer: The generator's tokenizer; only `"chat"` needs it.
+            settings of `ChatTemplate`, or an object with `name` and `render`. A value that contains
+            a comma must be in double quotes, see `pcrl_gym.spec_strings.parse_spec`.
+        tokenizer: The generator's tokenizer, needed only for `"chat"`.
 
     Raises:
-        ValueError: If the name is unknown, a setting is wrong, or `"chat"` is not possible with
-            this tokenizer.
+        ValueError: If the name is unknown, a setting is invalid, or the tokenizer does not support
+            `"chat"`.
     """
     if not isinstance(spec, str) and isinstance(spec, Template):
         return spec
@@ -84,13 +84,13 @@ def make_template(
 
 
 def check_template(spec: Any) -> dict[str, Any] | None:
-    """Check the name of a template as far as that needs no tokenizer.
+    """Check the spec of a template as far as possible without a tokenizer.
 
     Returns:
-        The settings of the `ChatTemplate` that it stands for; None if it stands for another one.
+        The settings of `ChatTemplate` if the spec selects it, else None.
 
     Raises:
-        ValueError: If the name is unknown, or a setting has the wrong form.
+        ValueError: If the name is unknown or a setting is invalid.
     """
     if spec == "alpaca":
         return None

@@ -1,5 +1,5 @@
-"""What people see of an episode.
+"""Render episodes as text or images.
 
-A `Frame`, an episode with what was kept of it, goes in; a text for terminals or a picture comes
-out. Next come `envs` and `demo`, which show it.
+A `Frame` holds an episode and its keep mask, and is rendered as text for terminals or as an image.
+`envs` and `demo` build on this package.
 """

@@ -1,4 +1,4 @@
-"""What a picture of a prompt shows, as parts that are safe to print, whatever draws them."""
+"""Content of a rendered prompt, in parts that are safe to print."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["kept", "dropped", "protected"]
 
 _TERMS = ("similarity", "compression_ratio", "drop_rate", "log_likelihood")
-# All control characters but tab and line feed: they would act on the terminal that prints them.
+# All control characters but tab and line feed, as they would act on the terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What one picture shows.
+    """Content of one rendering.
 
     Attributes:
         episode: The episode.
-        kept: Bool (n_units,), the units that are still in the prompt.
-        info: Info of the last step with the answers and reward terms; None before it.
+        kept: Keep mask, bool (n_units,), True for units that are still in the prompt.
+        info: Info of the last step with the answers and reward terms, or None before it.
         reward: Reward of the last step.
     """
 
@@ -42,7 +42,7 @@ class Frame:
 
 
 def segments(frame: Frame) -> list[tuple[str, State]]:
-    """Return the prompt cut where the state of the units changes, safe to print."""
+    """Return the prompt, split where the state of the units changes, safe to print."""
     episode = frame.episode
     states: list[State] = [
         "dropped" if not kept else "kept" if droppable else "protected"
@@ -58,7 +58,7 @@ def segments(frame: Frame) -> list[tuple[str, State]]:
 def mark(frame: Frame, marks: Mapping[State, str], escape: Callable[[str], str] = str) -> str:
     """Return the prompt with each part in the mark of its state, such as `"~~{}~~"`.
 
-    White space in front of what is dropped is not marked.
+    Whitespace before dropped parts is not marked.
     """
     parts = []
     for text, state in segments(frame):
@@ -69,7 +69,7 @@ def mark(frame: Frame, marks: Mapping[State, str], escape: Callable[[str], str] 
 
 
 def summary(frame: Frame) -> list[str]:
-    """Answer and reward terms of a finished episode, one line each; nothing before its end."""
+    """Return lines with the answers and reward terms of a finished episode, else an empty list."""
     info = frame.info
     if info is None:
         return []
@@ -81,7 +81,7 @@ def summary(frame: Frame) -> list[str]:
 
 
 def terms(frame: Frame) -> list[tuple[str, str]]:
-    """Return names and values of the reward terms of a finished episode; nothing before its end."""
+    """Return names and values of a finished episode's reward terms, else an empty list."""
     info = frame.info
     if info is None:
         return []
@@ -94,7 +94,7 @@ def terms(frame: Frame) -> list[tuple[str, str]]:
 
 
 def visible(text: str) -> str:
-    r"""Return the text that is safe to print: control characters and lone surrogates are replaced.
+    r"""Return a text that is safe to print, replacing control characters and lone surrogates.
 
     >>> visible("a\x1b[2Jb\n")
     'a\u241b[2Jb\n'

@@ -1,4 +1,4 @@
-"""`render_mode="rgb_array"`: a frame drawn with Pillow, always of the same size."""
+"""Draw frames of a fixed size with Pillow, for `render_mode="rgb_array"`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARGIN = 28
 _HEAD, _FOOT = 44, 128
 _SIZES = (24, 20, 17, 14, 12)
 _COLORS: dict[State, str] = {"kept": "#1c1c1c", "protected": "#8a8a8a", "dropped": "#c62828"}
-# Pillow's own font has unaccented Latin letters only, so a system font is taken where there is one.
+# Pillow's own font has only unaccented Latin letters, so a system font is used if available.
 _SYSTEM_FONTS = ("DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
 
 Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
@@ -28,10 +28,10 @@ Line: TypeAlias = "list[tuple[float, str, State]]"
 
 
 def draw_frame(frame: Frame) -> NDArray[np.uint8]:
-    """Draw the prompt with dropped units in red and struck through, reward terms underneath.
+    """Draw the prompt with dropped units in red and struck through, and reward terms below.
 
-    The text is drawn as large as the space allows. What does not fit at the smallest size is left
-    out of the picture, and a line says so.
+    The text is as large as the space allows. Text that does not fit at the smallest size is left
+    out, and a line says so.
 
     Returns:
         uint8 (540, 960, 3).
@@ -69,7 +69,7 @@ def _draw_line(draw: ImageDraw.ImageDraw, line: Line, font: Font, top: float) ->
     states = [state for *_, state in line]
     for i, (x, text, state) in enumerate(line):
         draw.text((_MARGIN + x, top), text, font=font, fill=_COLORS[state])
-        # The white space in front of a dropped word and at the end of a line needs no stroke.
+        # Whitespace before a dropped word and at the end of a line is not struck through.
         at_end = i + 1 == len(line)
         leads = not at_end and states[i + 1] == "dropped" and "dropped" not in states[:i][-1:]
         if state == "dropped" and not (text.isspace() and (at_end or leads)):
@@ -80,7 +80,7 @@ def _draw_line(draw: ImageDraw.ImageDraw, line: Line, font: Font, top: float) ->
 
 
 def _wrap(cut: Sequence[tuple[str, State]], font: Font, rows: int) -> tuple[list[Line], bool]:
-    """Break text into at most `rows` lines; also says whether all of it found a place."""
+    """Wrap text into at most `rows` lines, and return whether all of it fits."""
     width = WIDTH - 2 * _MARGIN
     lines: list[Line] = [[]]
     x, breaks = 0.0, 0
@@ -106,7 +106,7 @@ def _wrap(cut: Sequence[tuple[str, State]], font: Font, rows: int) -> tuple[list
 
 
 def _fitting(piece: str, font: Font, width: float) -> Iterator[str]:
-    """Cut a piece without white space wherever it would be wider than a line."""
+    """Split a piece without whitespace wherever it would be wider than a line."""
     start, used = 0, 0.0
     for i, character in enumerate(piece):
         length = font.getlength(character)

@@ -1,4 +1,4 @@
-"""A frame as text, and the render modes of the environments."""
+"""Render frames as text, and define the render modes of the environments."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_render_mode(mode: str | None) -> None:
 
 
 def render_frame(frame: Frame, mode: str | None) -> str | NDArray[np.uint8] | None:
-    """Return a text for mode "ansi", uint8 (height, width, 3) for "rgb_array"."""
+    """Return a text for mode "ansi", or uint8 (height, width, 3) for "rgb_array"."""
     if mode is None:
         logger.warn('render() needs a mode: gym.make(..., render_mode="ansi" or "rgb_array")')
     if mode == "ansi":
@@ -48,7 +48,7 @@ def render_frame(frame: Frame, mode: str | None) -> str | NDArray[np.uint8] | No
 
 
 def print_frame(frame: Frame) -> None:
-    """Print the frame to stdout; what its encoding cannot show is replaced."""
+    """Print the frame to stdout, replacing characters that its encoding does not support."""
     encoding = sys.stdout.encoding or "utf-8"
     print(render_ansi(frame).encode(encoding, "replace").decode(encoding), flush=True)
 
@@ -59,12 +59,12 @@ def stdout_takes_color() -> bool:
 
 
 def render_ansi(frame: Frame, *, color: bool | None = None) -> str:
-    """Return the prompt as text, then, after the last step, both answers and the reward terms.
+    """Return the prompt as text, followed by answers and reward terms after the last step.
 
     Args:
-        frame: What to show.
-        color: Dropped units in red and struck through (ANSI SGR 9), else marked `~~so~~`; None:
-            if stdout takes color.
+        frame: The frame to render.
+        color: Whether to show dropped units in red and struck through (ANSI SGR 9) instead of
+            marking them `~~so~~`. If None, whether stdout takes color.
     """
     lines = [f"[{visible(frame.episode.prompt.id)}]", painted(frame, color=color).rstrip("\n")]
     return "\n".join(lines + summary(frame))

@@ -1,5 +1,5 @@
-"""From episodes and keep masks to rewards.
+"""Scoring: from episodes and keep masks to rewards.
 
-Episodes and masks go in; `Scores` come out: both answers, their similarity, the compression ratio,
-the reward. Next comes `envs`, which pays the reward for an action.
+Takes episodes and keep masks and returns `Scores`: both answers, their similarity, the compression
+ratio, and the reward. Used by `envs`, which returns the reward for an action.
 """

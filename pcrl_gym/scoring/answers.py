@@ -1,4 +1,4 @@
-"""Answers to original and compressed prompts: each asked for once, and no longer than needed."""
+"""Answers to original and compressed prompts, each generated once and only as far as needed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pcrl_gym.storage.disk_cache import DiskCache
 
 MAX_COMPRESSED_ANSWERS = 65_536
-"""How many answers to compressed prompts are kept in memory, the latest used ones."""
+"""Maximum number of answers to compressed prompts in memory (least recently used evicted first)."""
 
 MAX_ORIGINAL_ANSWERS = 16_384
-"""The same of answers to original prompts, where the others can be read from disk."""
+"""The same for answers to original prompts; applies only if there is a disk cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class ComparedAnswer:
     """The answer to a compressed prompt, compared with the answer to its original.
 
     Attributes:
-        answer: The answer to the compressed prompt, perhaps partial.
-        similarity: Their similarity; for a partial answer the bound that decided: the least that
-            can still come of it if that exceeds the threshold, else the most.
-        log_likelihood: That of the original answer after the compressed prompt, if answering gave
-            it.
+        answer: The answer to the compressed prompt, possibly partial.
+        similarity: Similarity of the two answers. For a partial answer, the bound that decided: the
+            lower bound if it exceeds the threshold, else the upper bound.
+        log_likelihood: Log-likelihood of the original answer given the compressed prompt, if it was
+            computed while answering.
     """
 
     answer: Answer
@@ -44,13 +44,13 @@ class ComparedAnswer:
 
 
 class Answers:
-    """Asks a generator for answers of at most `max_new_tokens`, never twice for the same.
+    """Generates answers of at most `max_new_tokens` tokens and never requests the same one twice.
 
-    A generator that can is given drafts: of an original prompt the expected answer, of a compressed
-    one the answer to its original. Then it also stops where it is decided whether the similarity,
-    by `measure`, exceeds `threshold`; with `None`, answers to compressed prompts are complete.
-    Answers to original prompts are kept in `cache`, if there is one, from run to run. With `scored`
-    a generator that takes drafts scores the answer to the original in the same passes.
+    A `DraftingGenerator` gets drafts: the expected answer for an original prompt, and the answer to
+    the original for a compressed prompt. It also stops as soon as it is decided whether the
+    similarity by `measure` exceeds `threshold`; if `threshold` is `None`, answers to compressed
+    prompts are always completed. If `cache` is given, answers to original prompts persist across
+    runs. If `scored` is set, a `DraftingGenerator` scores the original answers in the same passes.
 
     Raises:
         ValueError: If there is a cache but the generator has no `fingerprint`.
@@ -85,17 +85,17 @@ class Answers:
     def __call__(
         self, prompts: Sequence[str], expected: Sequence[str], texts: Sequence[str] | None = None
     ) -> tuple[list[Answer], list[ComparedAnswer]]:
-        """Answer original prompts, in full, and the texts that are left of them, if there are any.
+        """Answer original prompts in full, and their compressed texts if given.
 
-        `expected` holds what the answers to the original prompts may be, "" if nothing is known. A
-        generator that takes no drafts is called once, others once for either kind.
+        `expected` holds a guess of each original answer, or "" if unknown. A generator that takes
+        no drafts is called once; others are called once for each kind of prompt.
         """
         drafts = dict(zip(prompts, expected, strict=True))
         pairs = [] if texts is None else list(zip(texts, prompts, strict=True))
         self._originals |= self._cached([p for p in drafts if p not in self._originals])
         answered: dict[str, Answer] = {}
         if not isinstance(self._generator, DraftingGenerator):
-            # A compressed prompt may be an original one too; known pairs are left out.
+            # A compressed prompt may also be an original one; known pairs are left out.
             left = [text for text, prompt in pairs if (text, prompt) not in self._compared]
             new = [t for t in dict.fromkeys([*prompts, *left]) if t not in self._originals]
             answered = self._ask(new)
@@ -112,10 +112,10 @@ class Answers:
         return originals, compared
 
     def cache_originals(self, prompts: Sequence[str], expected: Sequence[str]) -> int:
-        """Answer original prompts that are not on disk yet, and return how many.
+        """Answer original prompts that are not on disk yet and return how many there were.
 
-        The answers are kept there alone. Without a cache, prompts are answered all the same: the
-        generator may keep answers itself.
+        The answers are kept only on disk. Prompts are answered even without a cache, because the
+        generator may cache answers itself.
         """
         drafts = dict(zip(prompts, expected, strict=True))
         cached = self._cached(list(drafts))
@@ -124,7 +124,7 @@ class Answers:
         return len(new)
 
     def _cached(self, prompts: list[str]) -> dict[str, Answer]:
-        """Return the answers that are on disk."""
+        """Return the answers found on disk."""
         if self._cache is None:
             return {}
         by_key = {cache_key(prompt): prompt for prompt in prompts}
@@ -139,7 +139,7 @@ class Answers:
     def _compare(
         self, pairs: list[tuple[str, str]], answered: Mapping[str, Answer]
     ) -> list[ComparedAnswer]:
-        """Return the answers to compressed prompts, given as (compressed, original)."""
+        """Return the answers to compressed prompts; pairs are (compressed, original)."""
         known = {pair: found for pair in dict.fromkeys(pairs) if (found := self._known(*pair))}
         new = [pair for pair in dict.fromkeys(pairs) if pair not in known]
         references = [self._originals[prompt] for _, prompt in new]
@@ -160,7 +160,7 @@ class Answers:
         if (text, prompt) in self._compared:
             self._compared.move_to_end((text, prompt))
             return self._compared[text, prompt]
-        # Nothing was dropped, or what was left is a prompt of its own.
+        # Nothing was dropped, or the remaining text is itself an original prompt.
         if (answer := self._originals.get(text)) is not None:
             return ComparedAnswer(answer, self._measure(answer.text, self._originals[prompt].text))
         return None
@@ -168,16 +168,16 @@ class Answers:
     def _ask(
         self, prompts: list[str], drafts: Mapping[str, str] | None = None
     ) -> dict[str, Answer]:
-        """Return whole answers by prompt."""
+        """Return complete answers by prompt."""
         texts = ["" if drafts is None else drafts[prompt] for prompt in prompts]
         return dict(zip(prompts, self._generate(prompts, texts, None), strict=True))
 
     def _generate_compared(
         self, texts: list[str], references: Sequence[Answer], stop: EarlyStop | None
     ) -> tuple[list[Answer], list[Any]]:
-        """Return the answers, and the scores of the references or None for each."""
+        """Return the answers, and for each reference its score or None."""
         scores: list[Any] = [None] * len(texts)
-        # Generators that take drafts need not derive from the class that has it.
+        # Generators that take drafts need not derive from the class that defines this method.
         ask = getattr(self._generator, "generate_and_score", None)
         if not (self._scored and texts and ask):
             return self._generate(texts, references, stop), scores
@@ -202,14 +202,14 @@ class Answers:
 
 
 def _trim(latest: OrderedDict[Any, Any], limit: int) -> None:
-    """Remove what was used longest ago, until `limit` entries are left."""
+    """Evict the least recently used entries until `limit` are left."""
     while len(latest) > limit:
         latest.popitem(last=False)
 
 
 @contextmanager
 def generator_errors(generator: Generator, what: str) -> Iterator[None]:
-    """Turn whatever goes wrong in a generator into a `GeneratorError`."""
+    """Convert any exception of a generator to a `GeneratorError`."""
     try:
         yield
     except PcrlError:
@@ -221,10 +221,10 @@ def generator_errors(generator: Generator, what: str) -> Iterator[None]:
 
 
 def check_count(generator: Generator, what: str, got: Sequence[Any], asked: Sequence[Any]) -> None:
-    """Check that a generator returned as many things as it was asked for.
+    """Check that a generator returned one item per prompt.
 
     Raises:
-        GeneratorError: If it did not.
+        GeneratorError: If the counts differ.
     """
     if len(got) != len(asked):
         raise GeneratorError(

@@ -1,4 +1,4 @@
-"""Checks: does an answer hold what the gold answer says? Decided by a program, without a model."""
+"""Programmatic checks of an answer against the gold answer, without a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import regex
 
 from pcrl_gym.errors import did_you_mean
 
-# A number, a character of a script that puts no spaces between words, or a run of letters.
+# A number, a character of a script written without spaces between words, or a run of letters.
 _WORD = regex.compile(
     r"(?:(?<!\w)-)?\p{N}+(?:[.,]\p{N}+)*|[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]"
     r"|[\p{L}\p{M}]+(?:['\u2019][\p{L}\p{M}]+)*"
@@ -22,24 +22,24 @@ _THOUSANDS = regex.compile(r"(?<=\d),(?=\d{3}\b)")
 def passes(check: str, answer: str, gold: str) -> bool:
     """Return whether an answer passes the check of a prompt.
 
-    Words are compared whatever their case, and punctuation does not count. Numbers are words, with
-    their sign and decimals and without commas between thousands.
+    Words are compared case-insensitively, and punctuation is ignored. Numbers count as words,
+    including their sign and decimals but without thousands separators.
 
     | check | the answer passes if |
     |---|---|
-    | `exact` | it has the words of the gold answer and no others |
+    | `exact` | its words are exactly those of the gold answer |
     | `contains` | it has the words of the gold answer in a row |
-    | `contains:Paris|7/seven` | it has the words of each of these in a row, or another way of it |
-    | `label:yes|no` | of these labels it has the gold one, and no other |
-    | `json` | what stands from its first bracket to its last is JSON equal to the gold answer |
+    | `contains:Paris|7/seven` | it has the words of each item in a row; `/` marks alternatives |
+    | `label:yes|no` | it contains the gold label and none of the other labels |
+    | `json` | the text from its first to its last bracket is JSON equal to the gold answer |
 
     Args:
-        check: One of the table.
-        answer: What the generator wrote.
+        check: A check from the table.
+        answer: The generator's answer.
         gold: The prompt's gold answer.
 
     Raises:
-        ValueError: If there is no such check, or the gold answer is none of the labels.
+        ValueError: If the check is unknown, or the gold answer is not one of the labels.
 
     Example:
         >>> passes("contains:Paris", "It is Paris.", "The capital of France is Paris.")
@@ -65,7 +65,7 @@ def passes(check: str, answer: str, gold: str) -> bool:
 
 
 def _words(text: str) -> str:
-    """Return the words with a space before and behind each, without signs."""
+    """Return the words without punctuation, with a space before and after each."""
     words = _WORD.findall(unicodedata.normalize("NFC", text).casefold())
     return f" {' '.join(_THOUSANDS.sub('', word) for word in words)} "
 
@@ -77,7 +77,7 @@ def _has(answer: str, part: str) -> bool:
 def _is_json(answer: str, gold: str) -> bool:
     found = re.search(r"[\[{].*[\]}]", answer, re.DOTALL)
     try:
-        # Numbers may be written as 5 or 5.0, and true is no number.
+        # Numbers may be written as 5 or 5.0, but true is not a number.
         texts = [json.loads(text, parse_int=float) for text in (found[0] if found else "", gold)]
         return json.dumps(texts[0], sort_keys=True) == json.dumps(texts[1], sort_keys=True)
     except ValueError:

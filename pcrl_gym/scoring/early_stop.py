@@ -1,4 +1,4 @@
-"""When an unfinished answer is long enough: bounds on what its similarity can still become."""
+"""Early stopping: bounds on the final similarity of an unfinished answer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pcrl_gym.episodes.words import lowered
 from pcrl_gym.generators.base import Answer
 from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L, Measure
 
-# Scores of equal value but from different counts differ by a few roundings, about 1e-16 each.
-# Relative, so that a bound of 0.0 stays exact.
+# Equal scores computed from different counts differ by a few rounding errors of about 1e-16 each.
+# The slack is relative so that a bound of 0.0 stays exact.
 _SLACK = 1e-9
 
 
 @lru_cache(maxsize=4096)
 def _reference_positions(measure: Measure, reference: str) -> tuple[int, dict[str, int]]:
-    """Return how many words the reference has, and where each stands as bits of an int."""
+    """Return the number of words in the reference and the positions of each as bits of an int."""
     words = measure.words(reference)
     positions: dict[str, int] = {}
     for position, word in enumerate(words):
@@ -28,48 +28,47 @@ def _reference_positions(measure: Measure, reference: str) -> tuple[int, dict[st
 def similarity_bounds(
     text: str, reference: str, words_left: int, measure: Measure = UNICODE_ROUGE_L
 ) -> tuple[float, float]:
-    r"""Return the bounds on a similarity over all answers that can still come of a text.
+    r"""Return bounds on the similarity over all possible completions of a partial answer.
 
-    These are: the text without the U+FFFD at its end, then anything with at most `words_left` new
-    words, all stripped. If the text ends inside a word, that word is *open*: whatever follows may
-    lengthen it, which is no new word.
+    A completion is the text without trailing U+FFFD, followed by any text with at most `words_left`
+    new words, all stripped. If the text ends inside a word, that word is *open*: it may still be
+    extended, which does not count as a new word.
 
-    Let the reference have $r > 0$ words $R$, the text $m$ words $C$, $C'$ of them without an open
-    one; $A$ is `words_left`. With $a \le A$ words appended and $l$ in common, ROUGE-L F1 is
+    Let the reference have $r > 0$ words $R$ and the text $m$ words $C$; $C'$ is $C$ without an open
+    word, and $A$ is `words_left`. With $a \le A$ words appended and $l$ in common, ROUGE-L F1 is
     $2 l / (m + a + r)$.
 
-    *High.* A longest common subsequence splits $R$ at some $j$: the text matches in $R_{\le j}$,
-    what is appended in $R_{> j}$. So $l \le \text{LCS}(C, R_{\le j}) + \min(a, r - j)$, and copying
-    the words after $j$ attains it. A further match never lowers the score: it adds 1 to $l$ and to
+    *High.* A longest common subsequence splits $R$ at some $j$: the text matches in $R_{\le j}$ and
+    the appended words in $R_{> j}$. So $l \le \text{LCS}(C, R_{\le j}) + \min(a, r - j)$, attained
+    by copying the words after $j$. A further match never lowers the score: it adds 1 to $l$ and to
     a sum $m + a + r \ge l$. Hence $a_j = \min(A, r - j)$, and
 
     $$ \max_{0 \le j \le r} \frac{2 (\text{LCS}(C, R_{\le j}) + a_j)}{m + a_j + r} $$
 
     where an open word matches every word that starts with it, since it can become that word.
 
-    *Low.* Nothing takes the matches of $C'$ away. The open word can become one that matches
-    nothing, and $A$ more such words can follow, which makes the numerator smallest and the
-    denominator largest at once:
+    *Low.* The matches of $C'$ cannot be lost. The open word may become one that matches nothing,
+    and $A$ more such words may follow, which minimizes the numerator and maximizes the denominator
+    at once:
 
     $$ \frac{2 \, \text{LCS}(C', R)}{m + A + r} $$
 
-    *No words in the reference.* Only identity counts. It is possible as long as the text, stripped,
-    is the reference, or begins it once stripped on the left; and it never is certain, as another
-    character may follow. So the bounds are (0, 1) or (0, 0).
+    *No words in the reference.* Only identity counts. It is possible as long as the stripped text
+    equals the reference, or the left-stripped text is a prefix of it. It is never certain, because
+    another character may follow. So the bounds are (0, 1) or (0, 0).
 
-    *U+FFFD at the end* stands for at least one byte of characters that are not complete: they may
-    lengthen an open word, and begin at most a word per U+FFFD, which counts as appended on top of
-    $A$. Tokenizers with byte fallback decode a whole run of bytes to one U+FFFD each while its last
-    character is incomplete.
+    *Trailing U+FFFD* stands for at least one byte of incomplete characters. They may extend an open
+    word and begin at most one word per U+FFFD, counted in addition to $A$. Tokenizers with byte
+    fallback decode a whole run of bytes to one U+FFFD each while its last character is incomplete.
 
-    Apart from U+FFFD at the end, where any word is taken to be possible, both bounds are attained,
-    up to a relative slack of 1e-9 for rounding.
+    Both bounds are attained, up to a relative slack of 1e-9 for rounding, except with trailing
+    U+FFFD, where any word is assumed to be possible.
 
     Args:
-        text: The answer so far, as decoded: not stripped.
-        reference: The text that the answer will be compared with, stripped.
-        words_left: How many new words can still come, at least 0. The open word is not new, nor is
-            what U+FFFD at the end may turn out to be.
+        text: The answer so far as decoded, not stripped.
+        reference: The text to compare the answer with, stripped.
+        words_left: Maximum number of new words that can follow, at least 0. It counts neither the
+            open word nor words that trailing U+FFFD may become.
         measure: The similarity.
 
     Returns:
@@ -88,7 +87,7 @@ def similarity_bounds(
     start = text.rstrip("\ufffd")
     total, positions = _reference_positions(measure, reference)
     if not total:
-        # With words in the reference, an identical answer is 1.0 by the formula too.
+        # With words in the reference, the formula already gives 1.0 for an identical answer.
         identical = reference.startswith(start.lstrip()) or reference == start.strip()
         return 0.0, 1.0 if identical else 0.0
 
@@ -96,8 +95,8 @@ def similarity_bounds(
     is_open = measure.letter.match(lowered(start)[-1:]) is not None
     words_left += len(text) - len(start)
 
-    # Bit-parallel LCS (Hyyrö 2004): after each word, bit i of `unmatched` is 0 exactly where the
-    # LCS with the first i + 1 words of the reference is longer than with the first i.
+    # Bit-parallel LCS (Hyyrö 2004): after each word, bit i of `unmatched` is 0 iff the LCS with the
+    # first i + 1 words of the reference is longer than with the first i.
     all_bits = (1 << total) - 1
     unmatched = all_bits
     closed = len(words) - is_open
@@ -115,8 +114,8 @@ def similarity_bounds(
         hits &= unmatched
         unmatched = ((unmatched + hits) | (unmatched - hits)) & all_bits
 
-    # Of the splits with equally many matches the first leaves most to append: split 0, and then
-    # the one after each match.
+    # Among splits with the same number of matches, the first leaves the most to append: split 0,
+    # then the one after each match.
     matches = all_bits ^ unmatched
     split = matched = 0
     high = 0.0
@@ -133,15 +132,15 @@ def similarity_bounds(
 
 @dataclass(eq=False)
 class EarlyStop:
-    """Ends answers as soon as it is certain whether their similarity exceeds a threshold.
+    """Stops answers as soon as it is certain whether their similarity exceeds a threshold.
 
-    It is the `decided` of `DraftingGenerator.generate_from`.
+    Pass it as `decided` to `DraftingGenerator.generate_from`.
 
     Attributes:
         references: The answers to compare with.
-        threshold: What the similarity has to exceed; `None`: all answers are completed.
+        threshold: The similarity to exceed; if `None`, all answers are completed.
         measure: The similarity.
-        bounds: By the index of a reference, the bound on the similarity that decided.
+        bounds: The bound that decided, by index of the reference.
     """
 
     references: Sequence[str]
@@ -150,7 +149,7 @@ class EarlyStop:
     bounds: dict[int, float] = field(default_factory=dict, init=False)
 
     def __call__(self, i: int, text: str, words_left: int) -> bool:
-        """Return whether the beginning `text` of answer `i` decides."""
+        """Return whether `text`, the beginning of answer `i`, decides the comparison."""
         if self.threshold is None:
             return False
         low, high = similarity_bounds(text, self.references[i], words_left, self.measure)
@@ -161,7 +160,7 @@ class EarlyStop:
         return i in self.bounds
 
     def similarity(self, i: int, answer: Answer) -> float:
-        """Return the similarity of answer `i`; of a partial one the bound that decided."""
+        """Return the similarity of answer `i`, or the deciding bound if it is partial."""
         if answer.partial:
             return self.bounds[i]
         return self.measure(answer.text, self.references[i])

@@ -1,23 +1,23 @@
-"""Whether a compressed prompt gives the answer away instead of asking for it."""
+"""Detection of compressed prompts that contain the answer."""
 
 from __future__ import annotations
 
 from pcrl_gym.episodes.words import UNICODE_WORD, find_words
 
 NGRAM = 4
-"""Number of consecutive words of the answer that may not be put into a prompt."""
+"""Number of consecutive words of the answer that count as a leak."""
 
 
 def leaks_answer(answer: str, prompt: str, compressed: str) -> bool:
-    """Return whether a compressed prompt holds words of the answer that the original does not.
+    """Return whether a compressed prompt contains words of the answer that the original does not.
 
-    That is `NGRAM` consecutive words, in lower case, each sign a word of its own. An
-    answer of fewer words cannot be told from a prompt that names what it asks for.
+    A leak is `NGRAM` consecutive words, ignoring case; each sign counts as a word. Shorter answers
+    never count as leaked, because a prompt may name what it asks for.
 
     Args:
         answer: The generator's answer to the original prompt.
         prompt: The original prompt.
-        compressed: What a compressor made of it.
+        compressed: The compressed prompt.
 
     Example:
         >>> answer = "The capital of France is Paris."

@@ -1,4 +1,4 @@
-"""How much shorter a prompt became, in tokens and in units."""
+"""Compression ratio (in tokens) and drop rate (in units)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def compression_ratio(
 def compression_ratio(
     original: ArrayLike, compressed: ArrayLike, template: ArrayLike
 ) -> float | NDArray[np.float64]:
-    r"""Return the share of the user's tokens that was saved.
+    r"""Return the fraction of the user's tokens that was saved.
 
     $$ 1 - \frac{n' - f}{n - f} = \frac{n - n'}{n - f} $$
 
-    The template's tokens are left out, as no compressor can save them. After Jung and Kim,
+    The template's tokens are excluded, because no compressor can save them. After Jung and Kim,
     "Discrete Prompt Compression with Reinforcement Learning" (2023),
     https://arxiv.org/abs/2308.08758.
 
     Args:
-        original: n, tokens of the original prompt: an integer, or integers (batch,).
+        original: n, tokens of the original prompt: an integer or an integer array (batch,).
         compressed: n', tokens of the compressed prompt.
         template: f, tokens of the template's own text.
 
     Returns:
         A number, or float64 (batch,), at most 1; 0.0 where the user's part has no tokens
-        (n <= f), negative where re-tokenising made the prompt longer.
+        (n <= f), negative where retokenizing made the prompt longer.
 
     Example:
         >>> compression_ratio(12, 8, 2), compression_ratio(4, 5, 2), compression_ratio(2, 1, 2)
@@ -44,9 +44,9 @@ def compression_ratio(
 
 
 def drop_rate(droppable: ArrayLike, kept: ArrayLike) -> float:
-    """Return the share of the droppable units that was dropped, in [0, 1]; 0.0 without any.
+    """Return the fraction of droppable units that was dropped, in [0, 1]; 0.0 if there are none.
 
-    Both are bool (n_units,); `kept` is True where a unit is protected.
+    Both arguments are bool (n_units,); `kept` is True for protected units.
 
     Example:
         >>> drop_rate([False, True, True, True], [True, True, False, False])

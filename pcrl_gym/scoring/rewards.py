@@ -1,4 +1,4 @@
-"""Reward rules: pure functions from the measured terms of a batch to its rewards."""
+"""Reward functions: pure functions from the measured terms of a batch to its rewards."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class RewardInputs:
-    """What a reward may look at, one entry per prompt of the batch.
+    """Inputs of a reward function, one entry per prompt of the batch.
 
     Attributes:
-        similarity: (batch,) float64 in [0, 1], of the answers to the compressed and the original
-            prompt, by the reward's measure; NaN if the reward does not need answers. With early
-            stopping, for an unfinished answer the bound that decided on `similarity_threshold`.
-        compression_ratio: (batch,) float64, at most 1, share of the user's generator tokens that
-            was saved; negative where re-tokenising made the prompt longer.
-        drop_rate: (batch,) float64 in [0, 1], share of the droppable units that was dropped.
-        log_likelihood: (batch,) float64, at most 0, mean log-probability in nats that the generator
-            gives to its original answer after the compressed prompt; NaN if not needed.
-        likelihood_loss: (batch,) float64 in nats per token, what `log_likelihood` is less than that
-            after the original prompt: 0 where nothing is lost, negative where the compressed prompt
+        similarity: (batch,) float64 in [0, 1], similarity of the answers to the compressed and the
+            original prompt by the reward's measure; NaN if the reward does not need answers. With
+            early stopping, the bound that decided `similarity_threshold` for an unfinished answer.
+        compression_ratio: (batch,) float64, at most 1, fraction of the user's generator tokens that
+            was saved; negative where retokenizing made the prompt longer.
+        drop_rate: (batch,) float64 in [0, 1], fraction of the droppable units that was dropped.
+        log_likelihood: (batch,) float64, at most 0, mean log-probability in nats per token of the
+            generator's original answer given the compressed prompt; NaN if not needed.
+        likelihood_loss: (batch,) float64 in nats per token, the log-likelihood given the original
+            prompt minus `log_likelihood`: 0 if nothing is lost, negative if the compressed prompt
             makes the answer more probable; NaN if not needed.
     """
 
@@ -45,20 +45,18 @@ class RewardInputs:
 
 @runtime_checkable
 class Reward(Protocol):
-    """A rule that turns measured terms into rewards.
+    """Base class of reward functions, which map measured terms to rewards.
 
-    Derive from this class and define the first three attributes and the call; the other attributes
-    have defaults.
+    Subclasses define the first three attributes and `__call__`; the other attributes have defaults.
 
     Attributes:
-        name: What tables call the reward.
+        name: Name of the reward in tables.
         needs_answers: Whether compressed prompts must be answered, so that `similarity` is set.
         needs_likelihood: Whether `log_likelihood` must be set.
-        needs_likelihood_loss: Whether `likelihood_loss` must be set, too.
-        measure: Name of the similarity of two answers, see `scoring.rouge.MEASURES`.
-        similarity_threshold: The t of a reward that looks at `similarity` only through
-            `similarity > t`, or None. Early stopping leaves an answer unfinished as soon as that is
-            decided.
+        needs_likelihood_loss: Whether `likelihood_loss` must also be set.
+        measure: Name of the similarity measure, see `scoring.rouge.MEASURES`.
+        similarity_threshold: The t of a reward that uses `similarity` only as `similarity > t`, or
+            None. Early stopping ends an answer as soon as this comparison is decided.
     """
 
     name: str
@@ -83,15 +81,15 @@ class ThresholdReward(Reward):
                       \lambda & \text{otherwise} \end{cases}
     $$
 
-    The comparison is strict. The ratio is negative where re-tokenising lengthened the prompt.
+    The comparison is strict. The ratio is negative where retokenizing made the prompt longer.
     Source: Jung and Kim, "Discrete Prompt Compression with Reinforcement Learning" (2023),
     https://arxiv.org/abs/2308.08758, with tau 0.9 and lambda -0.01.
 
     Attributes:
-        threshold: Tau, similarity that an answer must exceed, in [0, 1).
-        penalty: Lambda, reward of an answer that did not survive; finite.
-        measure: Similarity of two answers: "unicode_rouge_l", which sees words of any script and
-            signs, or "rouge_l" as PCRL used it, see `pcrl_gym.scoring.rouge`.
+        threshold: Tau, the similarity that an answer must exceed, in [0, 1).
+        penalty: Lambda, the reward of an answer that did not survive; finite.
+        measure: Similarity of two answers: "unicode_rouge_l", which compares words of any script
+            and signs, or "rouge_l" as used by PCRL, see `pcrl_gym.scoring.rouge`.
 
     Example:
         >>> x = reward_inputs(similarity=[1.0, 0.9, 0.2], compression_ratio=[0.25, 0.5, 0.75])
@@ -106,7 +104,7 @@ class ThresholdReward(Reward):
 
     @property
     def similarity_threshold(self) -> float:  # type: ignore[override]
-        """The number that a similarity is compared with, and all that is done with it."""
+        """The threshold; the reward uses the similarity only to compare it with this."""
         return self.threshold
 
     def __post_init__(self) -> None:
@@ -128,8 +126,8 @@ class LinearReward(Reward):
 
     $$ r = a \cdot \text{similarity} + b \cdot \text{compression\_ratio} $$
 
-    Dense where `ThresholdReward` is sparse, so it is easier to learn from; its optimum may give up
-    answers for tokens when $b$ is large. With weights that sum to 1 it never exceeds 1.
+    It is dense where `ThresholdReward` is sparse, so it is easier to learn from, but its optimum
+    may trade answers for tokens if $b$ is large. If the weights sum to 1, it never exceeds 1.
 
     Attributes:
         similarity_weight: A, finite.
@@ -158,7 +156,7 @@ class LinearReward(Reward):
 
 @dataclass(frozen=True, slots=True)
 class BandReward(Reward):
-    r"""Similarity if the compression hits a target band, penalties outside it.
+    r"""The similarity if the compression ratio is in a target band, penalties otherwise.
 
     $$
     r = \begin{cases}
@@ -168,20 +166,20 @@ class BandReward(Reward):
     \end{cases}
     $$
 
-    The cases are tried from the top. Source: Shandilya et al., "TACO-RL: Task Aware Prompt
-    Compression Optimization with Reinforcement Learning" (2024), https://arxiv.org/abs/2409.13035;
-    the penalties and the target are those of its published training code
-    (microsoft/LLMLingua, experiments/taco-rl). Two things differ: TACO-RL gives the band in tokens
-    (30 of a meeting transcript), which means nothing for prompts of 30 tokens, so here it is a
-    share; and its similarity is BLEU (summaries) or F1 (questions), here it is the measure.
+    The first matching case applies. Source: Shandilya et al., "TACO-RL: Task Aware Prompt
+    Compression Optimization with Reinforcement Learning" (2024), https://arxiv.org/abs/2409.13035.
+    The penalties and the target are those of its published training code (microsoft/LLMLingua,
+    experiments/taco-rl). There are two differences: TACO-RL gives the band in tokens (30 of a
+    meeting transcript), which is meaningless for prompts of 30 tokens, so here it is a fraction;
+    and TACO-RL uses BLEU (summaries) or F1 (questions) as similarity, here it is the measure.
 
     Attributes:
-        target_ratio: Rho, compression ratio at the centre of the band, in [0, 1].
-        tolerance: Delta, half the width of the band, at least 0; the borders belong to it.
-        penalty: Lambda, reward outside the band; finite.
-        collapse_ratio: rho_0, compression ratio from which a prompt counts as emptied; beyond
-            the target.
-        collapse_penalty: lambda_0, reward of an emptied prompt; finite.
+        target_ratio: Rho, the compression ratio at the center of the band, in [0, 1].
+        tolerance: Delta, half the width of the band (inclusive), at least 0.
+        penalty: Lambda, the reward outside the band; finite.
+        collapse_ratio: rho_0, the compression ratio from which a prompt counts as emptied; greater
+            than the target.
+        collapse_penalty: lambda_0, the reward of an emptied prompt; finite.
         measure: See `ThresholdReward`.
 
     Example:
@@ -214,7 +212,7 @@ class BandReward(Reward):
     def __call__(self, x: RewardInputs) -> FloatArray:
         """Return the rewards of a batch, shape (batch,)."""
         ratio = x.compression_ratio
-        # The slack keeps border cases inside: 0.4 - 0.3 is slightly more than 0.1 in binary.
+        # The slack keeps edge cases inside: 0.4 - 0.3 is slightly more than 0.1 in binary.
         inside = np.abs(ratio - self.target_ratio) <= self.tolerance + 1e-9
         rewards = np.where(inside, x.similarity, self.penalty)
         return np.where(ratio >= self.collapse_ratio - 1e-9, self.collapse_penalty, rewards)
@@ -229,10 +227,10 @@ class LikelihoodReward(Reward):
         + b \cdot \text{compression\_ratio}
     $$
 
-    with $y$ the generator's answer to the original prompt, in nats. One forward pass instead of
-    decoding. With $b = 0$ keeping all units is usually best, since nothing pays for tokens saved:
-    use it to measure, and $b > 0$ to train. Source: length-normalised sequence likelihood (Murray
-    and Chiang 2018, https://arxiv.org/abs/1808.10006) of the generator's own answer.
+    in nats, where $y$ is the generator's answer to the original prompt. It takes one forward pass
+    instead of decoding. With $b = 0$, keeping all units is usually optimal, since saved tokens earn
+    nothing: use $b = 0$ to measure and $b > 0$ to train. Source: length-normalized sequence
+    likelihood (Murray and Chiang 2018, https://arxiv.org/abs/1808.10006) of the generator's answer.
 
     Attributes:
         ratio_weight: B, finite.
@@ -258,19 +256,19 @@ class LikelihoodReward(Reward):
 
 @dataclass(frozen=True, slots=True)
 class FaithfulReward(Reward):
-    r"""The compression achieved if the original answer is still about as probable.
+    r"""The compression achieved if the original answer stays about as probable, else a penalty.
 
     $$
     r = \begin{cases} \text{compression\_ratio} & \text{if likelihood\_loss} \le \epsilon \\
                       \lambda & \text{otherwise} \end{cases}
     $$
 
-    `ThresholdReward` with the likelihood of the answer in place of its text: free text differs
-    after its first words, however little the prompt was changed, and its likelihood does not.
+    It is like `ThresholdReward` but uses the likelihood of the answer instead of its text: free
+    text diverges after a few words however little the prompt changes, but its likelihood does not.
 
     Attributes:
-        tolerance: Epsilon, likelihood loss that is accepted, in nats per token; finite, at least 0.
-        penalty: Lambda, reward of an answer that has become less probable; finite.
+        tolerance: Epsilon, the accepted likelihood loss in nats per token; finite, at least 0.
+        penalty: Lambda, the reward of an answer that has become less probable; finite.
 
     Example:
         >>> x = reward_inputs(likelihood_loss=[-0.02, 0.1, 0.3], compression_ratio=[0.1, 0.2, 0.5])
@@ -293,18 +291,18 @@ class FaithfulReward(Reward):
 
 
 REWARDS = (ThresholdReward, LinearReward, BandReward, LikelihoodReward, FaithfulReward)
-"""The rewards that have names."""
+"""The built-in rewards, selectable by name."""
 
 
 def make_reward(spec: str | Reward) -> Reward:
-    """Make a reward from its name and settings, or passes an object through.
+    """Make a reward from its name and settings; a `Reward` object is returned unchanged.
 
     Args:
-        spec: "threshold", "linear", "band", "likelihood" or "faithful", also with settings such as
-            "threshold:threshold=0.8", or an object that follows `Reward`.
+        spec: "threshold", "linear", "band", "likelihood", or "faithful", optionally with settings
+            such as "threshold:threshold=0.8", or an object that implements `Reward`.
 
     Raises:
-        ValueError: If the name or a setting is unknown, a setting is of the wrong type or out of
+        ValueError: If the name or a setting is unknown, a setting has the wrong type or is out of
             range, or the object lacks a member of `Reward`.
 
     Example:
@@ -322,7 +320,7 @@ def make_reward(spec: str | Reward) -> Reward:
         )
     members = [*Reward.__annotations__, "__call__"]
     missing = [member for member in members if not hasattr(spec, member)]
-    # A class has the members as well, but calling it would build a reward instead of paying one.
+    # A class has these members too, but calling it would construct a reward, not compute one.
     if missing or isinstance(spec, type):
         lacks = f"an object without {', '.join(missing)}" if missing else "a class"
         raise ValueError(
@@ -333,7 +331,7 @@ def make_reward(spec: str | Reward) -> Reward:
 
 
 def with_measure(reward: Reward, measure: str) -> Reward:
-    """Return a reward by the name of `make_reward` with another measure, if it has one.
+    """Return a copy of a built-in reward with another measure, or the reward if it has none.
 
     Raises:
         ValueError: If the measure is unknown.
@@ -343,10 +341,10 @@ def with_measure(reward: Reward, measure: str) -> Reward:
 
 
 def reward_inputs(**terms: list[float] | FloatArray) -> RewardInputs:
-    """Make `RewardInputs` from the terms that are given; the others become NaN.
+    """Make `RewardInputs` from the given terms; the others become NaN.
 
     Raises:
-        ValueError: If no term is given or their lengths differ.
+        ValueError: If no term is given or the lengths differ.
     """
     given = {name: np.asarray(term, np.float64) for name, term in terms.items()}
     shapes = {term.shape for term in given.values()}

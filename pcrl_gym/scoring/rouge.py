@@ -1,4 +1,4 @@
-"""Similarity of two answers: ROUGE-L on words of any script and on signs, or as published."""
+"""Similarity of two answers: ROUGE-L on words of any script and signs, or as published."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from pcrl_gym.episodes.words import (
 )
 
 MAX_IGNORED = 0.2
-"""Largest share of an answer's characters that ROUGE-L may ignore without a warning.
+"""Largest fraction of an answer's characters that ROUGE-L may ignore without a warning.
 
-White space and the punctuation of sentences are not counted.
+Whitespace and sentence punctuation are not counted.
 """
 
 _UNCOUNTED = re.compile(r"""[\s.,;:!?'"]""")
 
 
 class IgnoredTextWarning(UserWarning):
-    """ROUGE-L as published ignores much of an answer."""
+    """ROUGE-L as published ignores a large part of an answer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A similarity of two answers: ROUGE-L F1 on their lower-cased words.
+    """A similarity of two answers: ROUGE-L F1 on their lowercased words.
 
     Attributes:
-        name: Name in rewards, suites and tables.
-        word: Pattern of a word in lower-cased text.
-        letter: Pattern of a character that lengthens the word it follows.
+        name: Name in rewards, suites, and tables.
+        word: Pattern of a word in lowercased text.
+        letter: Pattern of a character that extends the word it follows.
     """
 
     name: str
@@ -46,27 +46,27 @@ class Measure:
     letter: Any
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # One object per process, by which `early_stop` remembers positions.
+        # One object per process, because `early_stop` caches positions by it.
         return measure_by_name, (self.name,)
 
     def words(self, text: str) -> list[str]:
-        """Return the lower-cased words of a text."""
+        """Return the lowercased words of a text."""
         return find_words(text, self.word)
 
     def __call__(self, answer: str, reference: str) -> float:
-        """Return the similarity in [0, 1]: `f1`, and 1.0 for identical texts without a word."""
+        """Return the similarity in [0, 1]: `f1`, but 1.0 for identical texts without words."""
         return 1.0 if answer == reference else self.f1(answer, reference)
 
     def f1(self, answer: str, reference: str) -> float:
-        r"""Return ROUGE-L F1 without stemming; for `ROUGE_L` as `rouge-score` bit for bit.
+        r"""Return ROUGE-L F1 without stemming; `ROUGE_L` matches `rouge-score` bit for bit.
 
-        With $l$ the length of the longest common subsequence of the words, $P = l /
-        |\text{answer}|$ and $R = l / |\text{reference}|$:
+        Let $l$ be the length of the longest common subsequence of words, $P = l /
+        |\text{answer}|$, and $R = l / |\text{reference}|$. Then
 
         $$ F_1 = \frac{2 P R}{P + R} $$
 
-        0.0 if either text has no word; symmetric. Source: Lin, "ROUGE: A Package for Automatic
-        Evaluation of Summaries" (2004), https://aclanthology.org/W04-1013.
+        It is symmetric, and 0.0 if either text has no words. Source: Lin, "ROUGE: A Package for
+        Automatic Evaluation of Summaries" (2004), https://aclanthology.org/W04-1013.
 
         >>> ROUGE_L.f1("the cat sat", "The cat sat down.")
         0.8571428571428571
@@ -76,7 +76,7 @@ class Measure:
 
 
 class _Published(Measure):
-    """A measure that warns where it ignores much of an answer."""
+    """A measure that warns if it ignores a large part of an answer."""
 
     def __call__(self, answer: str, reference: str) -> float:
         for text in (answer, reference):
@@ -95,32 +95,32 @@ class _Published(Measure):
 UNICODE_ROUGE_L = Measure("unicode_rouge_l", UNICODE_WORD, UNICODE_LETTER)
 """ROUGE-L F1 on words of any script.
 
-A word is a maximal run of letters, marks and digits after lower-casing; in scripts written without
-spaces (Han, kana, Thai, Lao, Khmer, Burmese) each character is one, and so is each sign:
-punctuation, symbols, currencies, emoji. Only white space and case do not count.
+A word is a maximal run of letters, marks, and digits after lowercasing. In scripts written without
+spaces (Han, kana, Thai, Lao, Khmer, Burmese), each character is a word, and so is each sign:
+punctuation, symbols, currencies, emoji. Only whitespace and case are ignored.
 
 >>> UNICODE_ROUGE_L("Yes", "yes"), UNICODE_ROUGE_L("5 €", "5 $"), UNICODE_ROUGE_L("猫", "犬")
 (1.0, 0.5, 0.0)
 """
 
 ROUGE_L = _Published("rouge_l", ASCII_WORD, ASCII_LETTER)
-"""ROUGE-L F1 as published: words are maximal runs of a-z and 0-9 after lower-casing."""
+"""ROUGE-L F1 as published: words are maximal runs of a-z and 0-9 after lowercasing."""
 
 similarity = UNICODE_ROUGE_L
-"""The similarity of two answers in [0, 1] that rewards use by default."""
+"""The default similarity of two answers, in [0, 1]."""
 
 rouge_l_f1 = ROUGE_L.f1
-"""ROUGE-L F1 as `rouge-score` computes it, see `Measure.f1`."""
+"""ROUGE-L F1 as computed by `rouge-score`, see `Measure.f1`."""
 
 MEASURES = {measure.name: measure for measure in (UNICODE_ROUGE_L, ROUGE_L)}
-"""Every measure by its name; the first is the default of rewards."""
+"""All measures by name; the first is the default of rewards."""
 
 
 def measure_by_name(name: str) -> Measure:
-    """Return the measure of a name.
+    """Return the measure with the given name.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If the name is unknown.
     """
     if name not in MEASURES:
         raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {name!r}")
@@ -128,15 +128,15 @@ def measure_by_name(name: str) -> Measure:
 
 
 def rouge_n_f1(answer: str, reference: str, n: int) -> float:
-    r"""Return ROUGE-N F1 on the words of `ROUGE_L`, equal to `rouge-score` bit for bit.
+    r"""Return ROUGE-N F1 on the words of `ROUGE_L`; it matches `rouge-score` bit for bit.
 
-    With $a_g$ and $r_g$ how often the n-gram $g$ of words stands in the answer and in the
+    With $a_g$ and $r_g$ the number of occurrences of the word n-gram $g$ in the answer and in the
     reference, and counts clipped to the smaller of the two:
 
     $$ P = \frac{\sum_g \min(a_g, r_g)}{\sum_g a_g}, \quad
        R = \frac{\sum_g \min(a_g, r_g)}{\sum_g r_g}, \quad F_1 = \frac{2 P R}{P + R} $$
 
-    0.0 if either text has fewer than n words; symmetric. Source: see `Measure.f1`.
+    It is symmetric, and 0.0 if either text has fewer than n words. Source: see `Measure.f1`.
 
     Raises:
         ValueError: If n is less than 1.
@@ -159,7 +159,7 @@ def _n_grams(text: str, n: int) -> Counter[tuple[str, ...]]:
 def _f1(common: int, in_answer: int, in_reference: int) -> float:
     if common == 0:
         return 0.0
-    # Precision and recall are formed first, as rouge-score does: the rounding must be the same.
+    # Compute precision and recall first, as rouge-score does, for identical rounding.
     precision = common / in_answer
     recall = common / in_reference
     return 2 * precision * recall / (precision + recall)

@@ -1,4 +1,4 @@
-"""The scorer: the one path from episodes and keep masks to rewards."""
+"""The scorer: the only path from episodes and keep masks to rewards."""
 
 from __future__ import annotations
 
@@ -29,22 +29,23 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 SURVIVAL_THRESHOLD = 0.9
-"""What a similarity must exceed for the answer to count as survived, as in PCRL."""
+"""Similarity that an answer must exceed to survive, as in PCRL."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a batch of compressions is worth, one entry per episode.
+    """Scores of a batch of compressions, one entry per episode.
 
     Attributes:
         reward: (batch,) float64.
-        similarity: (batch,) float64 in [0, 1], of the two whole answers; NaN if the reward does not
-            need answers, and where the answer is partial.
-        survived: (batch,) bool, whether the similarity exceeds the reward's threshold, 0.9 if it
-            has none; known of partial answers, too. All False if the reward needs no answers.
+        similarity: (batch,) float64 in [0, 1], similarity of the two complete answers; NaN if the
+            reward does not need answers or the answer is partial.
+        survived: (batch,) bool, whether the similarity exceeds the reward's threshold, or 0.9 if it
+            has none; also set for partial answers. All False if the reward does not need answers.
         compression_ratio: (batch,) float64, at most 1, `1 - (n' - f) / (n - f)` with the counts
             below; see `scoring.ratio`.
-        drop_rate: (batch,) float64 in [0, 1], dropped over droppable units; 0.0 without any.
+        drop_rate: (batch,) float64 in [0, 1], dropped over droppable units; 0.0 if none are
+            droppable.
         log_likelihood: (batch,) float64 in nats; NaN if the reward does not need it.
         likelihood_loss: (batch,) float64 in nats per token, see `RewardInputs`; NaN if the reward
             does not need it.
@@ -52,16 +53,16 @@ class Scores:
         compressed_tokens: (batch,) int64, n', generator tokens of the compressed prompt.
         template_tokens: (batch,) int64, f, generator tokens of the template's own text.
         prompts: The original prompts as rendered.
-        compressed_prompts: What is left of them.
+        compressed_prompts: The compressed prompts.
         outputs: The generator's answers to the original prompts.
         compressed_outputs: Its answers to the compressed prompts; empty strings if the reward does
             not need answers.
         partial: (batch,) bool, whether the answer to the compressed prompt was left unfinished
             because the reward was decided; only with early stopping.
-        answered: Whether compressed prompts were answered: the reward needs it.
-        kept: Per episode bool (n_units,), which units are left.
-        leaked: (batch,) bool, whether the compressed prompt gives the answer away, see
-            `scoring.leaks`; such a prompt earns nothing. Only of texts that no mask leaves.
+        answered: Whether compressed prompts were answered, i.e. whether the reward needs answers.
+        kept: Per episode bool (n_units,), which units are kept.
+        leaked: (batch,) bool, whether the compressed prompt contains the answer, see
+            `scoring.leaks`; such a prompt earns nothing. Only for texts that match no keep mask.
     """
 
     reward: FloatArray
@@ -84,11 +85,11 @@ class Scores:
     leaked: BoolArray
 
     def __len__(self) -> int:
-        """Return the number of episodes scored."""
+        """Return the number of scored episodes."""
         return len(self.prompts)
 
     def info(self, i: int) -> dict[str, Any]:
-        """Return the terms of episode `i` by name; terms the reward did not need are left out."""
+        """Return the terms of episode `i` by name, without those that the reward did not need."""
         terms: dict[str, Any] = {
             "prompt": str(self.prompts[i]),
             "compressed_prompt": str(self.compressed_prompts[i]),
@@ -110,26 +111,25 @@ class Scores:
 
 
 class Scorer:
-    """Scores keep masks with a generator and a reward; batched, and the only path to a reward.
+    """Scores batches of keep masks with a generator and a reward function.
 
-    Answers are asked for once: those to original prompts are kept for the life of the scorer (with
-    a cache the latest in memory, all on disk), so a mask that keeps all units costs nothing, and
-    so are the latest ones to compressed prompts.
+    Each answer is generated once. Answers to original prompts are kept for the lifetime of the
+    scorer (with a cache: the latest in memory, all on disk), so a mask that keeps all units costs
+    nothing. The most recently used answers to compressed prompts are kept as well.
 
     Args:
         generator: The frozen model that answers.
-        reward: The rule that pays, by the similarity that its `measure` names.
-        max_new_tokens: Limit of each answer in generator tokens, at least 1.
-        early_stopping: Whether an answer is left unfinished as soon as it is certain whether its
-            similarity exceeds the reward's `similarity_threshold`. The rewards are the same and
-            come sooner. Where that is None, answers are completed all the same.
-        cache: Where answers to original prompts are kept from run to run; `None`: nowhere.
+        reward: The reward function; its `measure` names the similarity.
+        max_new_tokens: Maximum length of an answer in generator tokens, at least 1.
+        early_stopping: Whether to stop an answer as soon as it is certain whether its similarity
+            exceeds the reward's `similarity_threshold`. The rewards are the same but faster to
+            compute. If the threshold is None, answers are always completed.
+        cache: Stores answers to original prompts across runs; `None` for no cache.
 
     Raises:
         ValueError: If `max_new_tokens` is below 1 or leaves no room for a prompt, there is a cache
-            but the generator has no `fingerprint`, the reward's measure is unknown, or it needs
-            log-likelihoods and the generator says by an attribute `gives_likelihoods` that it has
-            none.
+            but the generator has no `fingerprint`, the reward's measure is unknown, or the reward
+            needs log-likelihoods and the generator's `gives_likelihoods` is false.
 
     Example:
         >>> scores = Scorer(generator, make_reward("threshold"))(episodes, masks)  # doctest: +SKIP
@@ -173,22 +173,22 @@ class Scorer:
 
     @property
     def max_prompt_tokens(self) -> int | None:
-        """Most generator tokens a prompt may have so that its answer fits too; `None`: any."""
+        """Maximum generator tokens of a prompt such that its answer fits; `None` if unlimited."""
         limit = self.generator.max_prompt_tokens
         return None if limit is None else limit - self.max_new_tokens
 
     @property
     def max_original_tokens(self) -> int | None:
-        """Most generator tokens of a prompt that is to be compressed; `None`: any.
+        """Maximum generator tokens of a prompt to compress; `None` if unlimited.
 
-        A sixteenth less than `max_prompt_tokens`, because what a mask leaves is tokenised anew and
-        may then take a few tokens more than the original.
+        It is a sixteenth less than `max_prompt_tokens`, because the compressed text is retokenized
+        and may take a few tokens more than the original.
         """
         limit = self.max_prompt_tokens
         return None if limit is None else limit - limit // 16
 
     def longer_than(self, limit: int, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """Tell which texts have more generator tokens than `limit`; (len(texts),)."""
+        """Return whether each text has more than `limit` generator tokens; (len(texts),)."""
         return self._count(texts) > limit
 
     def __call__(
@@ -197,19 +197,19 @@ class Scorer:
         """Score one keep mask per episode.
 
         Args:
-            episodes: The prompts; the same one may occur several times.
+            episodes: The prompts; duplicates are allowed.
             masks: Per episode a keep mask over its first units, 1 = keep. Protected units and units
-                past the mask's end are kept whatever it says.
+                past the end of the mask are always kept.
 
         Returns:
             The scores, in the order of `episodes`.
 
         Raises:
-            ValueError: If there are not as many masks as episodes, a mask is not a vector of bools
+            ValueError: If the numbers of masks and episodes differ, a mask is not a vector of bools
                 or integers, or a reward is not finite.
             PromptTooLongError: If a prompt and its answer do not fit the generator's context;
                 raised before anything is generated.
-            GeneratorError: If the generator fails. No reward is made up for it.
+            GeneratorError: If the generator fails. A failure never becomes a reward.
         """
         if len(episodes) != len(masks):
             raise ValueError(f"expected one mask per episode, got {len(masks)} for {len(episodes)}")
@@ -218,26 +218,26 @@ class Scorer:
         return self._score(episodes, compressed, kept, np.zeros(len(episodes), np.bool_))
 
     def score_texts(self, episodes: Sequence[Episode], texts: Sequence[str]) -> Scores:
-        """Score what a compressor made of the user's text, which it may also have rewritten.
+        """Score compressed versions of the user's text, which may be rewritten.
 
-        A text that a keep mask leaves is scored as the mask is. In any other, the units that count
-        as dropped are those of `matching.nearest_mask`, and if it leaks the answer, see
-        `scoring.leaks`, it is scored as if the compression ratio were 0, the similarity 0, and
-        nothing left of the user's text.
+        A text that results from a keep mask is scored like that mask. For any other text,
+        `matching.nearest_mask` decides which units count as dropped. If such a text leaks the
+        answer (see `scoring.leaks`), it is scored as if the compression ratio and the similarity
+        were 0 and nothing of the user's text were left.
 
         Args:
-            episodes: The prompts; the same one may occur several times.
-            texts: Per episode what is to stand in its `body_span`.
+            episodes: The prompts; duplicates are allowed.
+            texts: Per episode the text that replaces its `body_span`.
 
         Returns:
             The scores, in the order of `episodes`.
 
         Raises:
-            ValueError: If there are not as many texts as episodes, one is not valid Unicode, or a
-                reward is not finite.
+            ValueError: If the numbers of texts and episodes differ, a text is not valid Unicode, or
+                a reward is not finite.
             PromptTooLongError: If a prompt, original or compressed, and its answer do not fit the
                 generator's context; raised before anything is generated.
-            GeneratorError: If the generator fails. No reward is made up for it.
+            GeneratorError: If the generator fails. A failure never becomes a reward.
 
         Example:
             >>> scores = scorer.score_texts(episodes, ["Sort: b a"])  # doctest: +SKIP
@@ -251,7 +251,7 @@ class Scorer:
                 raise ValueError(f"texts[{i}] {problem}")
         pairs = [episode.with_body(text) for episode, text in zip(episodes, texts, strict=True)]
         compressed, kept = [text for text, _ in pairs], [mask for _, mask in pairs]
-        self._counts(episodes, compressed)  # too long ones are refused first
+        self._counts(episodes, compressed)  # reject texts that are too long first
         answers = self.original_answers(episodes)
         leaked = np.array([
             text != episode.compress(mask) and leaks_answer(answer.text, episode.text, text)
@@ -266,7 +266,7 @@ class Scorer:
         kept: list[BoolArray],
         leaked: BoolArray,
     ) -> Scores:
-        """Score what is left of prompts, given the units that are and whether it leaks."""
+        """Score compressed prompts, given the kept units and whether they leak the answer."""
         prompts = [episode.text for episode in episodes]
         compressed = [
             episode.with_body("")[0] if leak else text
@@ -318,9 +318,9 @@ class Scorer:
         )
 
     def answer_ahead(self, episodes: Sequence[Episode]) -> int:
-        """Answer original prompts before they are scored, so that only the cache file holds them.
+        """Answer original prompts in advance, storing the answers only in the cache file.
 
-        What the file holds already is not asked again; returns how many prompts were answered.
+        Prompts with a cached answer are skipped. Returns the number of prompts answered.
 
         Raises:
             GeneratorError: If the generator fails.
@@ -331,7 +331,7 @@ class Scorer:
             return self._answers.cache_originals(prompts, expected)
 
     def original_answers(self, episodes: Sequence[Episode]) -> list[Answer]:
-        """Return the generator's answers to original prompts, each asked for once.
+        """Return the generator's answers to original prompts, each generated once.
 
         Raises:
             GeneratorError: If the generator fails.
@@ -341,7 +341,7 @@ class Scorer:
             return self._answers(prompts, [episode.prompt.output for episode in episodes], None)[0]
 
     def _count(self, texts: Sequence[str]) -> IntArray:
-        """Return token counts, each text counted once in the life of the scorer."""
+        """Return token counts; each text is counted once in the lifetime of the scorer."""
         if new := [text for text in dict.fromkeys(texts) if text not in self._token_counts]:
             self._token_counts.update(zip(new, self._ask_counts(new), strict=True))
         return np.array([self._token_counts[text] for text in texts], np.int64)
@@ -355,7 +355,7 @@ class Scorer:
     def _counts(
         self, episodes: Sequence[Episode], compressed: list[str]
     ) -> tuple[IntArray, IntArray]:
-        """Return the tokens of original and compressed prompts, which must fit the context."""
+        """Return token counts of original and compressed prompts, which must fit the context."""
         counts = (
             self._count([episode.text for episode in episodes]),
             np.array(self._ask_counts(compressed), np.int64),
@@ -393,12 +393,12 @@ class Scorer:
     def likelihood_loss(
         self, prompts: list[str], compressed: list[str], answers: list[Answer]
     ) -> FloatArray:
-        """Return what given answers lose in probability by compression, see `RewardInputs`.
+        """Return the likelihood loss of given answers, see `RewardInputs`.
 
         Args:
             prompts: The original prompts.
-            compressed: What is left of each.
-            answers: An answer per prompt, such as the gold one, with the generator's token ids.
+            compressed: The compressed prompts.
+            answers: One answer per prompt, such as the gold one, with the generator's token IDs.
 
         Raises:
             GeneratorError: If the generator fails or gives no log-likelihoods.
@@ -407,7 +407,7 @@ class Scorer:
         return before - self._log_likelihood(compressed, answers)
 
     def _likelihood_of_originals(self, prompts: list[str], answers: list[Answer]) -> FloatArray:
-        """Return log-likelihoods after original prompts, each asked for once."""
+        """Return log-likelihoods given original prompts, each computed once."""
         pairs, known = list(zip(prompts, answers, strict=True)), self._original_likelihoods
         if new := [pair for pair in dict.fromkeys(pairs) if pair not in known]:
             texts, given = [text for text, _ in new], [answer for _, answer in new]
@@ -427,7 +427,7 @@ class Scorer:
 
 @contextmanager
 def _prompt_ids_in_errors(episodes: Sequence[Episode], texts: list[str]) -> Iterator[None]:
-    """Add the ids of prompts to an error that knows only their texts, original or compressed."""
+    """Add prompt IDs to an error that only has their texts, original or compressed."""
     try:
         yield
     except GeneratorError as error:
@@ -436,7 +436,7 @@ def _prompt_ids_in_errors(episodes: Sequence[Episode], texts: list[str]) -> Iter
         ids = list(dict.fromkeys(e.prompt.id for e, text in pairs if failed & {e.text, text}))
         if not ids:
             raise
-        # One text may be left of several prompts: then any of them will do.
+        # Several prompts may have the same compressed text; any of them will do.
         named = ids[: len(failed)]
         what = f"prompt {named[0]!r}" if len(named) == 1 else f"prompts {named}"
         raise type(error)(f"{what}: {error}", prompts=error.prompts) from error

@@ -1,5 +1,5 @@
-"""Files that survive an interruption.
+"""Storage that survives interruptions.
 
-Values and folders go in; files that are complete or absent, a cache of answers and checked model
-folders come out. Next comes `prompts`, which reads the rows of datasets.
+Provides atomic writes (files are complete or absent), a cache of answers, and validation of model
+folders. Used by `prompts`, which reads the rows of datasets.
 """

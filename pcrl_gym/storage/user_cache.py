@@ -1,4 +1,4 @@
-"""The folder of what is downloaded or computed once per user."""
+"""The per-user folder for downloaded and computed files."""
 
 from __future__ import annotations
 

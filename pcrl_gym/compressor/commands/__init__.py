@@ -1,4 +1,4 @@
 """The commands `pcrl-gym compress` and `pcrl-gym calibrate`.
 
-`records` and its two kinds read what `compress` is given, and `output` writes what became of it.
+`records` and its CSV and JSON variants read the input, and `output` formats the results.
 """

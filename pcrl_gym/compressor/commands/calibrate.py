@@ -1,4 +1,4 @@
-"""Command line `pcrl-gym calibrate`: prompts and a generator in, a certified policy out."""
+"""The command `pcrl-gym calibrate`, which certifies a policy, given prompts and a generator."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def calibrate(
     overwrite: bool = False,
     device: str = "auto",
 ) -> str:
-    """Find how much a policy may drop so that few answers are lost, and save it with a certificate.
+    """Find how much a policy can drop without losing many answers, and save it with a certificate.
 
-    `pcrl-gym compress --model FOLDER` then drops so much, unless `--rate` or `--target-tokens`
-    says otherwise.
+    `pcrl-gym compress --model FOLDER` then uses this rate, unless `--rate` or `--target-tokens` is
+    given.
 
     Args:
-        prompts: Dataset as `gym.make` takes it: a name, a file (`.json`, `.jsonl`, `.csv`,
-            `.parquet`), a folder or a hub id. The policy must not have been trained on it.
-        generator: What answers: `"micro"`, `"smollm2"`, a folder, a hub id,
+        prompts: Dataset as for `gym.make`: a name, a file (`.json`, `.jsonl`, `.csv`,
+            `.parquet`), a folder, or a hub id. The policy must not have been trained on it.
+        generator: The model that answers: `"micro"`, `"smollm2"`, a folder, a hub id,
             `"openai:MODEL@BASE_URL"`, ...
         out: Folder for the policy with its certificate.
-        model: `"instruct"` or `"micro"`, which come with the package, a folder or a hub id.
-        risk: Largest share of lost answers.
-        confidence: How sure that is to be.
-        split: Split of the dataset; a single file has but one.
-        lost_by: What makes an answer lost: `likelihood`, `answer`, `check`; by default `likelihood`
-            or, if the generator gives none, `answer`, and `check` where prompts have checks.
-        tolerance: Likelihood loss that is accepted, in nats per token.
-        max_new_tokens: Limit of each answer.
-        overwrite: Replace a compressor that is in the folder.
+        model: `"instruct"` or `"micro"`, which ship with the package, a folder, or a hub id.
+        risk: Largest accepted share of lost answers.
+        confidence: Confidence that the risk is not exceeded.
+        split: Split of the dataset. A single file has only one.
+        lost_by: Criteria for lost answers: `likelihood`, `answer`, `check`. By default `likelihood`
+            or, if the generator provides none, `answer`, plus `check` if prompts have checks.
+        tolerance: Accepted likelihood loss, in nats per token.
+        max_new_tokens: Maximum length of each answer in tokens.
+        overwrite: Replace an existing compressor in the folder.
         device: `"auto"`, `"cpu"`, `"cuda"`, ...
     """
     # Imported late: `--help` and wrong arguments must not wait for torch.

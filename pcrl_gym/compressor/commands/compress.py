@@ -1,4 +1,4 @@
-"""Command line `pcrl-gym compress`: prompts in, shorter prompts out, as they come."""
+"""The command `pcrl-gym compress`, which compresses prompts as they come in."""
 
 from __future__ import annotations
 
@@ -65,41 +65,39 @@ def compress(
     device: str = "auto",
     backend: Literal["auto", "torch", "onnx"] = "auto",
 ) -> None:
-    """Shorten prompts, one per line of UTF-8 text, with a trained policy.
+    """Compress prompts, one per line of UTF-8 text, with a trained policy.
 
-    Lines are answered as they come in. Spaces that dropped words leave behind are removed.
+    Lines are processed as they come in. Stray spaces left behind by dropped words are removed.
 
     Args:
-        file: Input; "-", and none, is standard input.
-        model: `"instruct"` or `"micro"`, which come with the package, a folder or a hub id.
-        rate: Share of each prompt's droppable units to drop, rounded down; by default that of the
-            model's certificate or, without one, as the policy decides.
-        target_tokens: Most tokens that are left of each prompt or conversation.
-        tolerance: Drop of each prompt what is expected to make the model's own answer less probable
-            by at most so many nats per token. For policies that were calibrated.
-        whole_file: The input is one prompt.
-        field: Lines are JSON objects, or in a `.csv` file rows: compress this field or column of
-            each, and keep the others. `a.b` is a field of the object in `a`.
-        messages: Lines are JSON lists of chat messages, or objects that have one in `--field`, by
-            default "messages": compress what users say. A `.json` file holds one such value.
-        force_keep: Text that is never dropped, with the words it is in; may be given several
-            times.
+        file: Input file. "-", the default, is standard input.
+        model: `"instruct"` or `"micro"`, which ship with the package, a folder, or a hub id.
+        rate: Share of each prompt's droppable units to drop, rounded down. By default the rate of
+            the model's certificate or, without one, the policy decides.
+        target_tokens: Maximum number of remaining tokens of each prompt or conversation.
+        tolerance: Drop as much of each prompt as is expected to lower the log-probability of the
+            model's own answer by at most this many nats per token. Requires a calibrated policy.
+        whole_file: Treat the input as one prompt.
+        field: Compress this field of each line, a JSON object, or this column of each row of a
+            `.csv` file, and keep the others. `a.b` is a field of the object in `a`.
+        messages: Compress the user messages of each line, a JSON list of chat messages or an object
+            with one in `--field`, by default "messages". A `.json` file holds one such value.
+        force_keep: Text that is kept, including the words that contain it. Can be repeated.
         keep_digits: Never drop numbers (3.5, 2024-05-12, 5 km, SGX1234A, ...).
-        keep: Regular expression whose matches are never dropped, with the words they are in; may be
-            given several times.
-        protect: `constraints`: never drop words such as not, at most, must and JSON.
-        strict: Stop at the first line that is unlike the policy's training prompts, with exit
-            status 1; otherwise it is compressed, with one warning.
+        keep: Regular expression whose matches are kept, including the words that contain them. Can
+            be repeated.
+        protect: `constraints`: never drop words such as not, at most, must, and JSON.
+        strict: Stop with exit status 1 at the first line that is unlike the policy's training
+            prompts. By default such lines are compressed, with one warning.
         json: Print a JSON object per prompt: text, spans, rates, certificate, ...
-        show: Print the whole prompt, what is dropped struck through.
-        exact: Print every space that is left.
-        count_with: What counts tokens: an OpenAI model such as `gpt-4o`, a folder or a hub id; by
-            default the policy's tokenizer. A last line on stderr says what was saved.
-        price: Dollars per million tokens; that line says what 1,000 calls save.
+        show: Print the whole prompt, with the dropped parts struck through.
+        exact: Print every remaining space.
+        count_with: Token counter: an OpenAI model such as `gpt-4o`, a folder, or a hub id; by
+            default the policy's tokenizer. A last line on stderr reports the savings.
+        price: Dollars per million tokens. That line reports the savings of 1,000 calls.
         batch_size: Texts per pass of the policy.
         device: `"auto"`, `"cpu"`, `"cuda"`, ...
-        backend: `"onnx"` computes with ONNX Runtime, which starts faster; by default torch, if it
-            is installed.
+        backend: `"onnx"` uses ONNX Runtime, which starts faster. By default torch, if installed.
     """
     if "" in force_keep:
         raise ValueError("--force-keep must not be empty")
@@ -120,7 +118,7 @@ def compress(
             "count_with": count_with, "batch_size": batch_size,
             "force_keep": force_keep, "keep_digits": keep_digits, "keep": keep, "protect": protect,
         }  # fmt: skip
-        compressor([], **settings)  # wrong ones are no matter of a line
+        compressor([], **settings)  # raises for wrong settings before any line is processed
         form = as_json if json else as_marked if show else as_text if exact else as_tidy_text
         warned = False
         savings = Savings()
@@ -159,7 +157,7 @@ def _warning(line: int, model: str) -> str:
 def _portions(
     stream: BinaryIO, path: Path, field: str | None, messages: bool, whole_file: bool
 ) -> Iterator[list[Record]]:
-    """Return the records of the input, as many at a time as there are."""
+    """Return the records of the input in batches, as they become available."""
     if field == "":
         raise ValueError("--field must not be empty")
     suffix = path.suffix.lower()
@@ -181,10 +179,10 @@ def _whole(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 
 def _progress(file: str) -> Any:
-    """Return a bar of the bytes that are done; it is off where nobody would see it."""
+    """Return a progress bar over the input's bytes, disabled if it would not be visible."""
     from pcrl_gym.progress import progress_bar
 
-    # On a terminal, the output would be mixed with it.
+    # On a terminal, it would mix with the output.
     seen = Path(file).is_file() and sys.stderr.isatty() and not sys.stdout.isatty()
     size = Path(file).stat().st_size if seen else None
     return progress_bar(total=size, unit="B", unit_scale=True, leave=False, disable=not seen)
@@ -193,10 +191,10 @@ def _progress(file: str) -> Any:
 def compress_records(
     compressor: Compressor, records: list[Record], settings: dict[str, Any]
 ) -> Iterable[tuple[Record, Done]]:
-    """Return records with what became of them, those before one that is refused, too.
+    """Return records with their results, including those before a rejected record.
 
     Raises:
-        LineError: If the compressor refuses one.
+        LineError: If the compressor rejects a record.
     """
     texts = [record.content for record in records if isinstance(record.content, str)]
     try:

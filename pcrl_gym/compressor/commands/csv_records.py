@@ -1,4 +1,4 @@
-"""Rows of a CSV file as records of which one cell is compressed."""
+"""Read the rows of a CSV file as records, of which one cell is compressed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pcrl_gym.errors import did_you_mean
 from pcrl_gym.prompts.dataset_files import csv_delimiter, long_cells
 
 _ROWS = 64
-"""Rows that are compressed together."""
+"""Rows per batch."""
 
 
 def csv_records(stream: BinaryIO, path: Path, column: str) -> Iterator[list[Record]]:
-    """Yield the rows of a CSV file, of which one column is compressed, some at a time.
+    """Yield the rows of a CSV file, of which one column is compressed, in batches.
 
-    The first row holds the names of the columns. Cells are written with the file's own delimiter
-    and line ends, in quotes where they must be.
+    The first row holds the column names. Cells are written with the file's own delimiter and line
+    endings, and quoted only where necessary.
 
     Raises:
-        LineError: If a row cannot be read; those before it have been yielded.
-        ValueError: If there is no such column.
+        LineError: If a row cannot be read, after those before it have been yielded.
+        ValueError: If the column does not exist.
     """
     lines = chain.from_iterable(read_lines(stream))
     texts = (decoded(line, number) for number, line in enumerate(lines, 1))
@@ -40,7 +40,7 @@ def csv_records(stream: BinaryIO, path: Path, column: str) -> Iterator[list[Reco
             if place is not None:
                 cells[place] = shorter[0]
             written = io.StringIO()
-            # Cells that hold a character of the line end are written in quotes.
+            # Cells with a character of the line terminator are quoted.
             csv.writer(written, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
             return written.getvalue().removesuffix("\r\n")
 

@@ -1,4 +1,4 @@
-"""Records that are JSON: a field of an object, or chat messages."""
+"""Parse JSON records: a field of an object, or chat messages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pcrl_gym.prompts.prompt import text_problem
 
 
 def json_field(field: str) -> Parse:
-    """Return what parses a JSON object of which one field is compressed.
+    """Return a parser for JSON objects of which one field is compressed.
 
-    A dotted field lies deeper: `a.b` is `b` of the object `a`, and `a.0` the first item of the list
-    `a`. A field that is called `a.b` goes before. Blank lines stay as they are.
+    A dotted field is nested: `a.b` is `b` of the object `a`, and `a.0` is the first item of the
+    list `a`. A field named `a.b` takes precedence. Blank lines are unchanged.
 
     Example:
         >>> text, write = json_field("row.prompt")('{"id": 7, "row": {"prompt": "Please sort"}}')
@@ -42,9 +42,9 @@ def json_field(field: str) -> Parse:
 
 
 def json_messages(field: str) -> Parse:
-    """Return what parses chat messages: a JSON list of them, or an object with one in a field.
+    """Return a parser for chat messages: a JSON list, or an object with one in a field.
 
-    The messages of users are compressed. For `field` see `json_field`.
+    User messages are compressed. For `field`, see `json_field`.
     """
 
     def parse(text: str) -> tuple[Content, Written]:
@@ -71,7 +71,7 @@ def json_messages(field: str) -> Parse:
 def _loaded(text: str) -> Any:
     try:
         return json.loads(text.removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:  # ValueError: integers of too many digits, too
+    except (ValueError, RecursionError) as error:  # ValueError also if integers are too long
         raise ValueError(f"is no JSON: {error}") from error
 
 
@@ -87,7 +87,7 @@ def dump(value: Any, indent: int | None = None) -> str:
 
 
 def _like(text: str, value: Any) -> str:
-    """Return a value as JSON, over several lines if the text that it was read from has them."""
+    """Return a value as JSON, on several lines if the original text has several lines."""
     return dump(value, indent=2 if "\n" in text else None)
 
 

@@ -1,4 +1,4 @@
-"""What `pcrl-gym compress` prints of a record: text, JSON, or the prompt with what is dropped."""
+"""Output formats of `pcrl-gym compress`: text, JSON, or the prompt with dropped parts marked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pcrl_gym.compressor.commands.records import Record
 
 Done: TypeAlias = Compression | CompressedMessages | None
-"""What became of a record; None: nothing of it is compressed."""
+"""The result for a record, or None if nothing of it is compressed."""
 
 _WIDE = 100
-"""Columns of a terminal that has room for two texts."""
+"""Minimum number of terminal columns for two texts side by side."""
 
 
 def parts_of(done: Done) -> tuple[Compression, ...]:
@@ -29,7 +29,7 @@ def parts_of(done: Done) -> tuple[Compression, ...]:
 
 
 def as_text(record: Record, done: Done) -> str:
-    """Return the record with its shorter texts, to the byte what was kept."""
+    """Return the record with its shorter texts, exactly as kept."""
     return record.write([part.text for part in parts_of(done)]) + record.end
 
 
@@ -40,14 +40,14 @@ def as_tidy_text(record: Record, done: Done) -> str:
 
 
 def as_json(record: Record, done: Done) -> str:
-    """Return all about a record as a line of JSON; nothing where nothing is compressed."""
+    """Return the result for a record as a line of JSON, or nothing if nothing is compressed."""
     return "" if done is None else dump(done.to_dict()) + "\n"
 
 
 def as_marked(record: Record, done: Done) -> str:
-    """Return the texts of a record with what is dropped struck through.
+    """Return the texts of a record with the dropped parts struck through.
 
-    On a terminal that is wide enough, the shorter texts stand beside them.
+    If the terminal is wide enough, the shorter texts are shown next to them.
     """
     if done is None:
         return as_text(record, done)
@@ -60,7 +60,7 @@ def _marked(part: Compression) -> str:
     from pcrl_gym.rendering.frame import Frame, visible
     from pcrl_gym.rendering.text import painted
 
-    assert part.episode is not None  # a compressor's own
+    assert part.episode is not None  # always set by a compressor
     marked = painted(Frame(part.episode, np.array(part.kept, dtype=np.bool_)))
     width = stdout_columns()
     if width < _WIDE:
@@ -69,7 +69,7 @@ def _marked(part: Compression) -> str:
 
 
 def stdout_columns() -> int:
-    """Return the columns of the terminal that stdout is; 0 if it is none."""
+    """Return the number of terminal columns of stdout, or 0 if it is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 

@@ -1,7 +1,7 @@
-"""The input of `pcrl-gym compress` as records: what is compressed of each, how it is written back.
+"""Split the input of `pcrl-gym compress` into records to compress and write back.
 
-A record is a line, a row of a CSV file or a whole file. What is compressed of it is all its text, a
-field of its JSON object, a cell, or chat messages; the rest is kept.
+A record is a line, a row of a CSV file, or a whole file. All of its text, a field of its JSON
+object, a cell, or its chat messages are compressed; the rest is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pcrl_gym.compressor.messages import Messages
 from pcrl_gym.errors import PcrlError
 
 _CHUNK = 2**14
-"""Bytes that are compressed together, some hundred lines: a bar moves every other second."""
+"""Bytes per batch, a few hundred lines: a progress bar moves every other second."""
 
 Content: TypeAlias = "str | Messages | None"
 Written: TypeAlias = Callable[[Sequence[str]], str]
@@ -22,7 +22,7 @@ Parse: TypeAlias = "Callable[[str], tuple[Content, Written]]"
 
 
 class LineError(PcrlError, RuntimeError):
-    """A line of the input is not compressed; those before it have been."""
+    """A line of the input cannot be compressed; those before it have been."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Record:
 
     Attributes:
         line: Number of its first line, from 1.
-        content: What is compressed of it: a text or messages; None: nothing.
-        write: Returns the record with shorter texts in place of its own, in order.
-        end: The line end that follows it.
+        content: The text or messages to compress, or None.
+        write: Returns the record with its texts replaced by shorter ones, in order.
+        end: The line ending that follows it.
     """
 
     line: int
@@ -43,10 +43,9 @@ class Record:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
-    r"""Yield the lines of a stream with their ends, as many at a time as there are.
+    r"""Yield the lines of a stream with their line endings, in batches as they become available.
 
-    What comes in slowly is handed on line by line; a file comes in large portions. Only `\n` ends
-    a line.
+    Slow input is passed on line by line, a file in large batches. Only `\n` ends a line.
     """
     rest = bytearray()
     while chunk := stream.read1(_CHUNK):  # type: ignore[attr-defined]
@@ -61,13 +60,13 @@ def read_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 
 def line_records(portions: Iterable[list[bytes]], parse: Parse) -> Iterator[list[Record]]:
-    """Yield the records of lines, one each, as many at a time as there are lines.
+    """Yield one record per line, in the same batches as the lines.
 
-    `parse` returns what is compressed of a text and how it is written back, or raises a ValueError
-    that says what the line is or has.
+    `parse` returns the content to compress and a function that writes it back, or raises a
+    ValueError whose message continues "line N", as in "is no JSON".
 
     Raises:
-        LineError: If a line cannot be read; the records before it have been yielded.
+        LineError: If a line cannot be read, after the records before it have been yielded.
     """
     number = 1
     for lines in portions:
@@ -88,10 +87,10 @@ def line_records(portions: Iterable[list[bytes]], parse: Parse) -> Iterator[list
 
 
 def decoded(content: bytes, number: int) -> str:
-    """Return UTF-8 text that begins in the line of a number.
+    """Decode UTF-8 text that begins at line `number`.
 
     Raises:
-        LineError: If it is none.
+        LineError: If it is not valid UTF-8.
     """
     try:
         return content.decode()
@@ -104,5 +103,5 @@ def decoded(content: bytes, number: int) -> str:
 
 
 def whole_text(text: str) -> tuple[Content, Written]:
-    """Parse a record of which all is compressed."""
+    """Parse a record that is compressed as a whole."""
     return text, lambda texts: texts[0]

@@ -1,5 +1,5 @@
 """Models behind OpenAI-compatible servers.
 
-Texts go in as requests; answers come out, with retries, a budget and an account of tokens. Next
-comes `generators.loading`, which makes the generator from its name.
+Sends texts as requests and returns answers, with retries, a budget, and token accounting. Used by
+`generators.loading`, which creates the generator from its name.
 """

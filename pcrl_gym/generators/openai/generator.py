@@ -1,4 +1,4 @@
-"""A generator behind an OpenAI-compatible server: vLLM, TGI, llama.cpp, SGLang, hosted ones."""
+"""A generator on an OpenAI-compatible server: vLLM, TGI, llama.cpp, SGLang, or a hosted one."""
 
 from __future__ import annotations
 
@@ -30,52 +30,55 @@ _MAX_IN_MEMORY = 100_000  # answers and token counts
 class OpenAIGenerator(SharedGenerator, Generator):
     """A model behind an OpenAI-compatible HTTP server as a `Generator`.
 
-    Prompts are sent `concurrency` at a time with temperature 0, equal ones once. What may be
-    temporary (429, 408, 409, 5xx, timeouts, cut connections, unreadable replies) is sent again
-    after a growing random wait, or what the server's Retry-After asks for if that is longer; other
-    errors, such as an unknown model, fail at once. Every answer is put into the cache as soon as it
-    has arrived, so that neither a failure nor the death of the process loses it.
+    Prompts are sent `concurrency` at a time with temperature 0, duplicates only once. Possibly
+    temporary failures (429, 408, 409, 5xx, timeouts, dropped connections, unreadable replies) are
+    retried after a growing random delay, or after the server's Retry-After if that is longer. Other
+    errors, such as an unknown model, fail immediately. Every answer is cached as soon as it
+    arrives, so that neither a failure nor a killed process loses it.
 
-    Thinking is no part of an answer, whether it comes in a field or part of its own or as a block
-    such as `<think>...</think>` before the text. A model that spends all of `max_new_tokens` on it
-    has not answered, which is an error, as are refusals and what a content filter withholds; an
-    empty text is an answer only if the model ended by itself.
+    Thinking is not part of an answer, whether it arrives in its own field or part or as a block
+    such as `<think>...</think>` before the text. It is an error if a model spends all of
+    `max_new_tokens` on thinking, refuses to answer, or is cut off by a content filter. An empty
+    text is an answer only if the model stopped by itself.
 
-    Without a tokenizer, token counts are what the server reports as `usage.prompt_tokens`, and a
-    text that was not answered yet costs a request of its own (with `max_tokens` 1): give the
-    model's tokenizer to save them. Chat servers count a constant of their own in, for the chat
-    template; it cancels in the compression ratio `1 - (n' - f) / (n - f)`, as n, n' and f all have
-    it. With `api="chat"` the server applies the chat template: keep `template="alpaca"` here.
+    Without a tokenizer, token counts are the `usage.prompt_tokens` that the server reports, and a
+    text that has not been answered yet costs an extra request (with `max_tokens` 1); pass the
+    model's tokenizer to avoid these. Chat servers also count a constant number of tokens for the
+    chat template, which cancels in the compression ratio `1 - (n' - f) / (n - f)` because n, n',
+    and f all include it. With `api="chat"`, the server applies the chat template, so keep
+    `template="alpaca"` here.
 
-    The key is read from the environment and only ever sent to `base_url`. It is safe to use one
-    object from several threads and inside a running event loop; processes that a pickled or forked
-    one comes to have budgets of their own.
+    The key is read from the environment and sent only to `base_url`. An object may be used from
+    several threads and inside a running event loop. Processes that receive a pickled or forked copy
+    have their own budgets.
 
     Args:
-        model: What the server calls the model.
-        base_url: Such as "http://localhost:8000/v1"; `None`: the environment variable
-            OPENAI_BASE_URL. Its query may hold `enable_thinking=false`, which stands for the
+        model: The server's name for the model.
+        base_url: URL such as "http://localhost:8000/v1"; `None` for the environment variable
+            OPENAI_BASE_URL. Its query may contain `enable_thinking=false`, short for the
             `extra_body` {"chat_template_kwargs": {"enable_thinking": False}}, and
             `api-version=VERSION` for Azure.
         api: "chat" (the prompt is the only user message) or "completions" (the bare text).
-        concurrency: Most requests in flight.
-        timeout: Seconds that the server may stay silent before a request counts as failed.
-        max_retries: How often one request is sent again before it has finally failed.
-        backoff: Seconds before the first retry, doubled with each, less up to half by chance.
-        cache: A file for `DiskCache`, or one; `None`: answers are kept in memory alone.
-        tokenizer: The model's tokenizer as id, folder or object, to count tokens here.
-        max_prompt_tokens: The context that prompt and answer share; `None`: the server will say.
-        max_requests: Most requests to send in all, retries included; `None`: any.
-        max_total_tokens: Prompt and answer tokens after which nothing is sent any more. Requests
-            then in flight still count, so that the sum may end somewhat above; `None`: any.
+        concurrency: Maximum number of requests in flight.
+        timeout: Seconds without a response after which a request counts as failed.
+        max_retries: Maximum number of retries per request.
+        backoff: Seconds before the first retry, doubled with each retry and randomly reduced by up
+            to half.
+        cache: A `DiskCache` or a file for one; `None` to keep answers only in memory.
+        tokenizer: The model's tokenizer as an ID, folder, or object, to count tokens locally.
+        max_prompt_tokens: The context shared by prompt and answer; `None` leaves the check to the
+            server.
+        max_requests: Maximum number of requests, retries included; `None` for no limit.
+        max_total_tokens: Prompt and answer tokens after which no more requests are sent. Requests
+            in flight still count, so the total may end up slightly higher; `None` for no limit.
         extra_body: Further fields of every request, such as {"chat_template_kwargs": ...}.
-        limit_field: The field that limits the answer; some hosted models want
+        limit_field: The field that limits the answer; some hosted models require
             "max_completion_tokens".
-        api_key_env: The environment variable that holds the key, if there is one.
-        name: What tables call the generator; `None`: "openai:MODEL@BASE_URL".
+        api_key_env: The environment variable that holds the key, if any.
+        name: Name of the generator in tables; `None` for "openai:MODEL@BASE_URL".
 
     Raises:
-        ValueError: If an argument is out of range, the URL is none or no server is named.
+        ValueError: If an argument is out of range, the URL is invalid, or no server is given.
         MissingExtraError: If the `openai` client is not installed.
 
     Example:
@@ -136,13 +139,13 @@ class OpenAIGenerator(SharedGenerator, Generator):
 
     @classmethod
     def from_spec(cls, spec: str, cache: str | Path | None = None) -> OpenAIGenerator:
-        """Make the generator that a short form stands for.
+        """Make a generator from a string.
 
-        That is "openai:MODEL@BASE_URL", or "openai:MODEL" where OPENAI_BASE_URL is set. The last
-        "@" separates, as a model's name may hold one.
+        The form is "openai:MODEL@BASE_URL", or "openai:MODEL" if OPENAI_BASE_URL is set. The last
+        "@" is the separator, because a model name may contain "@".
 
         Raises:
-            ValueError: If there is no model or no server, or what follows the last "@" is not a
+            ValueError: If there is no model or no server, or the text after the last "@" is not a
                 URL.
             MissingExtraError: If the `openai` client is not installed.
         """
@@ -154,12 +157,12 @@ class OpenAIGenerator(SharedGenerator, Generator):
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
-        """SHA-256 of server, model and request, by which answers are kept on disk."""
+        """SHA-256 of server, model, and request, used as the key for answers on disk."""
         return hashlib.sha256(f"openai {self._sender.identity}".encode()).hexdigest()
 
     @property
     def usage(self) -> Usage:
-        """What this object has used up to now; a copy."""
+        """Copy of the usage so far."""
         return self._sender.usage
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
@@ -168,16 +171,16 @@ class OpenAIGenerator(SharedGenerator, Generator):
         Raises:
             ValueError: If `max_new_tokens` is below 1.
             BudgetExceededError: If `max_requests` or `max_total_tokens` is used up.
-            GeneratorError: If a request has finally failed or its reply holds no answer; `prompt`
-                is its text. Answers that have arrived are kept, so the same call resumes from
-                there.
+            GeneratorError: If a request has failed after all retries or its reply contains no
+                answer; `prompt` is its text. Received answers are kept, so repeating the call
+                resumes from there.
         """
         check_new_tokens(max_new_tokens)
         texts = self._ask("answer", prompts, max_new_tokens)
         return [Answer(texts[prompt]) for prompt in prompts]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text, by the tokenizer or else as the server does.
+        """Count the tokens of each text with the tokenizer, or else on the server.
 
         Raises:
             GeneratorError: If a request has failed, or the server does not report its usage.
@@ -188,7 +191,7 @@ class OpenAIGenerator(SharedGenerator, Generator):
         return [counts[text] for text in texts]
 
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
-        """Raise a GeneratorError: these servers do not score given answers."""
+        """Raise a GeneratorError, because these servers cannot score given answers."""
         raise GeneratorError(
             f"{self.name!r} gives no log-likelihoods, as OpenAI-compatible servers do not score "
             'given answers: use reward="threshold", or a local generator'
@@ -227,7 +230,7 @@ class OpenAIGenerator(SharedGenerator, Generator):
 
 
 class _Memory:
-    """A cache in place of a `DiskCache`: it drops the oldest values, and pickled ones are empty."""
+    """In-memory replacement for a `DiskCache`; drops the oldest values and pickles as empty."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], Any] = {}

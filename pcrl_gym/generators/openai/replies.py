@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server said: a reply, or a failure and whether to ask again."""
+"""Parsing of responses of OpenAI-compatible servers into replies and failures."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 # Statuses after which the same request may succeed later.
 _TEMPORARY = (408, 409, 425, 429)
-# Codes of errors, in lower case, whatever their status.
+# Error codes in lower case, regardless of the status.
 _UNPAID = {
     "insufficient_quota", "insufficient_balance", "billing_not_active",
     "billing_hard_limit_reached",
 }  # fmt: skip
 _FILTERED = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
 
-# Values of finish_reason, in lower case, as several servers name them.
+# Values of finish_reason used by various servers, in lower case.
 _ENDED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")  # by the model itself
-_CUT = ("length", "max_tokens", "model_length")  # at the limit of tokens or of the context
-_WITHHELD = ("content_filter", "safety", "sensitive")  # or cut by a filter
+_CUT = ("length", "max_tokens", "model_length")  # at the token or context limit
+_WITHHELD = ("content_filter", "safety", "sensitive")  # withheld or cut by a filter
 _BROKEN_OFF = ("error", "abort", "insufficient_system_resource")  # by the server
 
-# Begin and end of the thinking that a server may leave before the answer.
+# Start and end markers of thinking that a server may leave before the answer.
 _THOUGHTS = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
@@ -43,18 +43,18 @@ _THOUGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer as the server gave it; numbers of tokens are None if it did not say."""
+    """One answer from the server; token counts are None if it did not report them."""
 
-    text: str  # without thinking and without white space around it
+    text: str  # without thinking and surrounding whitespace
     prompt_tokens: int | None
     completion_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One request without an answer, with what the server counted all the same."""
+    """One request without an answer, with the token counts that the server still reported."""
 
-    cause: str  # for people; it may be long and contain the key
+    cause: str  # human-readable; may be long and contain the key
     temporary: bool  # whether the same request may succeed later
     retry_after: float = 0.0  # seconds that the server asks to wait
     prompt_tokens: int | None = None
@@ -64,14 +64,14 @@ class Failure:
 def read_reply(
     content: bytes, needs_text: bool = True, limit_name: str = "max_new_tokens"
 ) -> Reply | Failure:
-    """Read the body of a response of either API.
+    """Parse the body of a response of either API.
 
-    An answer is text, or an empty text that the model ended by itself, without its thinking. Advice
-    calls the limit of the answer `limit_name`.
+    An answer is a text without thinking; it may be empty if the model stopped by itself. Error
+    messages call the answer limit `limit_name`.
 
     Returns:
-        The reply; a temporary failure if the body is not what the API promises or the server broke
-        off; a lasting one if there is no answer, or a content filter withheld or cut it.
+        The reply; a temporary failure if the body does not follow the API or the server broke off;
+        or a permanent failure if there is no answer or a content filter withheld or cut it.
 
     Example:
         >>> read_reply(b'{"choices": [{"text": " yes"}], "usage": {"prompt_tokens": 3}}')
@@ -86,14 +86,14 @@ def read_reply(
             stated, reason = _stated(message.get("content")), choice.get("finish_reason")
             cause = _why_no_answer(message, stated, reason, limit_name)
             text, temporary = stated or "", _lower(reason) in _BROKEN_OFF
-    except (LookupError, TypeError, AttributeError):  # a part is missing or has another type
+    except (LookupError, TypeError, AttributeError):  # a part is missing or has the wrong type
         cause = f"unreadable reply: {content.decode('utf-8', 'replace')}"
     counts = _counts(body)
     return Reply(text, *counts) if cause is None else Failure(cause, temporary, 0.0, *counts)
 
 
 def _stated(content: object) -> str | None:
-    """Return text of a message's content; None if there is none, which is not the empty text."""
+    """Return the text of a message's content, or None (not the empty text) if there is none."""
     if isinstance(content, list):
         parts = [{"text": part} if isinstance(part, str) else part for part in content]
         texts = [p["text"] for p in parts if p.get("type", "text") in ("text", "output_text")]
@@ -104,7 +104,7 @@ def _stated(content: object) -> str | None:
         raise TypeError(f"expected content to be text, got {type(content).__name__}")
     text = content.strip()
     for begin, end in _THOUGHTS.items():
-        # Without its begin, the chat template has opened the block.
+        # If the start marker is missing, the chat template opened the block.
         while text.startswith(begin) or (end in text and begin not in text):
             _, closed, text = text.partition(end)
             if not closed:  # only thinking
@@ -116,7 +116,7 @@ def _stated(content: object) -> str | None:
 def _why_no_answer(
     message: Mapping[str, Any], text: str | None, reason: object, limit_name: str
 ) -> str | None:
-    """Return why a reply holds no answer, and what to do; None if it holds one."""
+    """Return why a reply contains no answer and what to do, or None if it contains one."""
     ended = _lower(reason)
     if ended in _WITHHELD:
         return "a content filter of the server withheld or cut the answer: leave the prompt out"
@@ -146,7 +146,7 @@ def _refusal(message: Mapping[str, Any]) -> str:
 
 
 def _counts(body: object) -> tuple[int | None, int | None]:
-    """Return the tokens of prompt and answer as a reply reports them, whatever else it holds."""
+    """Return the reported token counts of prompt and answer, None where missing or invalid."""
     usage = body.get("usage") if isinstance(body, dict) else None
     counts = usage if isinstance(usage, dict) else {}
     prompt, completion = (
@@ -161,7 +161,7 @@ def _lower(name: object) -> str:
 
 
 def read_failure(error: OpenAIError | UnicodeError, key_name: str) -> Failure:
-    """Return what an exception of the client means; `key_name` is the variable of the key."""
+    """Convert a client exception to a `Failure`; `key_name` is the key's environment variable."""
     from openai import APIConnectionError, APIStatusError, APITimeoutError
 
     if isinstance(error, APITimeoutError):
@@ -173,7 +173,7 @@ def read_failure(error: OpenAIError | UnicodeError, key_name: str) -> Failure:
         return Failure(f"{type(error).__name__}: {error}", temporary=False)
     status, said, codes = error.status_code, _said(error), _codes(error)
     counts = _counts(_json(error.response.content))
-    if status == 402 or codes & _UNPAID:  # some are a 429 that waiting does not help
+    if status == 402 or codes & _UNPAID:  # some servers send a 429, but waiting does not help
         advice = f"payment required: top up the account of the key in {key_name}, or check billing"
     elif codes & _FILTERED:
         advice = "a content filter of the server refused the prompt: leave it out, or rephrase it"
@@ -189,13 +189,13 @@ def read_failure(error: OpenAIError | UnicodeError, key_name: str) -> Failure:
 
 
 def _said(error: APIStatusError) -> str:
-    """Return what the server said; the client repeats it in one of the usual forms only."""
+    """Return the server's error text; the client includes it only in its usual form."""
     included = isinstance(error.body, dict) and error.body.get("message")
     return str(error) if included else f"{error} - {error.body}"
 
 
 def _codes(error: APIStatusError) -> set[str]:
-    """Return the codes by which a server names an error, in lower case."""
+    """Return the error codes of a response in lower case."""
     body = error.body if isinstance(error.body, dict) else {}
     inner = body.get("innererror")
     found = [error.code, error.type, inner.get("code") if isinstance(inner, dict) else None]
@@ -210,7 +210,7 @@ def _json(content: bytes) -> Any:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds that a Retry-After header asks to wait, 0.0 if it does not.
+    """Return the delay in seconds from a Retry-After header, or 0.0 if there is none.
 
     Example:
         >>> retry_after({"retry-after": "1.5"})

@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible server: with retries, within a budget, the key kept secret."""
+"""Requests to an OpenAI-compatible server, with retries, a budget, and a secret key."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 ReplyT = TypeVar("ReplyT")
 
-# Seconds: of our own schedule, and that a server may ask for.
+# Maximum seconds of our own schedule and of a server's Retry-After.
 _MAX_BACKOFF = 30.0
 _MAX_RETRY_AFTER = 120.0
-_NO_KEY = "none"  # the client insists on a key; servers without keys ignore it
+_NO_KEY = "none"  # the client requires a key; servers without keys ignore it
 _MAX_SHOWN = 400
-# Version of the rules that turn replies into answers; answers kept by another one are not used.
+# Version of the rules that parse replies; cached answers of other versions are not used.
 _READING = 2
 
 
 @dataclass(slots=True)
 class Usage:
-    """What a generator has used since it was made.
+    """Usage of a generator since its creation.
 
     Attributes:
-        requests: Requests sent, retries included.
-        retries: How many of them were retries.
-        prompt_tokens: Sum of what the server reported.
-        completion_tokens: Likewise.
-        cache_hits: Texts whose answer or token count was there already.
+        requests: Number of requests sent, retries included.
+        retries: Number of retries.
+        prompt_tokens: Total prompt tokens reported by the server.
+        completion_tokens: Total completion tokens reported by the server.
+        cache_hits: Number of texts whose answer or token count was cached.
     """
 
     requests: int = 0
@@ -52,18 +52,18 @@ class Usage:
 
 
 class Stopped(GeneratorError):
-    """A request was given up because another one has failed."""
+    """A request was abandoned because another one has failed."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Sender:
-    """Sends texts to a server and keeps the account; see `OpenAIGenerator` for the fields.
+    """Sends texts to a server and tracks usage; see `OpenAIGenerator` for the fields.
 
-    The client's own retries are off: it waits without a way to be stopped, leaves unreadable
-    replies alone, and would send more requests than the budget allows.
+    The client's own retries are disabled: its waits cannot be interrupted, it does not retry
+    unreadable replies, and it would exceed the budget of requests.
 
     Raises:
-        ValueError: If a field is out of range, the URL is none or no server is named.
+        ValueError: If a field is out of range, the URL is invalid, or no server is given.
         MissingExtraError: If the `openai` client is not installed.
     """
 
@@ -79,7 +79,7 @@ class Sender:
     extra_body: Mapping[str, Any]
     limit_field: Literal["max_tokens", "max_completion_tokens"]
     api_key_env: str
-    limit_name: str = "max_new_tokens"  # what error messages call the limit of an answer
+    limit_name: str = "max_new_tokens"  # name of the answer limit in error messages
     _usage: Usage = field(default_factory=Usage, init=False)
     _link: _Link | None = field(default=None, init=False, repr=False)
 
@@ -103,7 +103,7 @@ class Sender:
                 f"{self.backoff!r}"
             )
         try:
-            # A copy, so that what is sent stays what the answers are kept under.
+            # A copy, so that requests always match the key under which answers are cached.
             body = json.loads(json.dumps(dict(self.extra_body), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ValueError(f"expected extra_body to be JSON, got {error}") from error
@@ -118,7 +118,7 @@ class Sender:
 
     @property
     def usage(self) -> Usage:
-        """What was used up to now; a copy."""
+        """Copy of the usage so far."""
         with self.link().lock:
             return replace(self._usage)
 
@@ -129,17 +129,17 @@ class Sender:
 
     @property
     def identity(self) -> str:
-        """All that decides the reply to a text, its limit aside, as JSON."""
+        """Everything that determines the reply to a text except its limit, as JSON."""
         fields = (self.base_url, self.model, self.api, self.limit_field, self.extra_body)
         return json.dumps([_READING, *fields], sort_keys=True)
 
     def send(self, text: str, limit: int, stop: threading.Event, needs_text: bool = True) -> Reply:
-        """Send a text until there is a reply or a failure that lasts; nothing once `stop` is set.
+        """Send a text until there is a reply or a permanent failure, or `stop` is set.
 
         Raises:
-            BudgetExceededError: If the budget does not allow a request, before it is sent.
+            BudgetExceededError: If the budget does not allow another request; it is not sent.
             Stopped: If `stop` is set.
-            GeneratorError: If the request has finally failed.
+            GeneratorError: If the request has failed permanently or after all retries.
         """
         for attempt in count():
             with self.link().slots:
@@ -158,12 +158,12 @@ class Sender:
             if _pause(stop, max(backoff, wait)):
                 raise self.error(text, f"given up, as another one has failed: {cause}", Stopped)
         tries = f" {attempt + 1} times" if attempt else ""
-        # Outside of any `except`, so that no exception of the client, which may hold the key,
-        # becomes the context of this one.
+        # Outside of any `except`, so that a client exception, which may contain the key, does not
+        # become the context of this one.
         raise self.error(text, f"failed{tries}: {cause}")
 
     def error(self, text: str, what: str, kind: type[GeneratorError] = GeneratorError) -> Exception:
-        """Make an error that names model, server and prompt, and does not hold the key."""
+        """Return an error that names model, server, and prompt but does not contain the key."""
         what = what.replace(self.link().key, "***") if self.link().key != _NO_KEY else what
         return kind(
             f"{self.model!r} at {self.base_url}, prompt {excerpt(text)!r}: {what[:_MAX_SHOWN]}",
@@ -171,7 +171,7 @@ class Sender:
         )
 
     def link(self) -> _Link:
-        """Return the connection of this process: a forked one must not use its parent's."""
+        """Return the connection of this process; a forked process must not use its parent's."""
         if self._link is None or self._link.pid != os.getpid():
             self._link = _Link(self)
         return self._link
@@ -180,7 +180,7 @@ class Sender:
         return {**vars(self), "_link": None, "_usage": self.usage}
 
     def _admit(self, text: str, attempt: int, stop: threading.Event) -> None:
-        """Count a request, or refuse it."""
+        """Count a request or reject it."""
         with self.link().lock:
             used = self._usage
             tokens = used.prompt_tokens + used.completion_tokens
@@ -204,7 +204,7 @@ class Sender:
         from openai import OpenAIError
 
         client = self.link().client
-        # The raw response, because the client takes whatever JSON comes for an answer.
+        # The raw response, because the client accepts any JSON as an answer.
         create: Any = client.completions.with_raw_response.create
         asked: dict[str, Any] = {"prompt": text}
         if self.api == "chat":
@@ -225,7 +225,7 @@ class Sender:
 
 
 class _Link:
-    """Client, key and locks of one process, never copied or stored."""
+    """Client, key, and locks of one process; never copied or stored."""
 
     def __init__(self, sender: Sender) -> None:
         try:
@@ -237,7 +237,7 @@ class _Link:
         self.pid = os.getpid()
         self.key = os.environ.get(sender.api_key_env) or _NO_KEY
         url = parse_base_url(sender.base_url)
-        # Servers that want a version are Azure's, which look for the key there.
+        # Only Azure requires a version, and it expects the key in this header.
         azure = {"api-key": self.key} if url.query and self.key != _NO_KEY else {}
         self.client: OpenAI = OpenAI(
             base_url=url.endpoint,
@@ -249,16 +249,16 @@ class _Link:
         )
         self.lock = threading.RLock()
         self.slots = threading.BoundedSemaphore(sender.concurrency)
-        self.random = random.Random()  # its own: the global one may be seeded by the user
+        self.random = random.Random()  # separate, since the user may seed the global one
 
 
 def send_all(
     send_one: Callable[[str, threading.Event], ReplyT], texts: Sequence[str], concurrency: int
 ) -> Iterator[tuple[str, ReplyT]]:
-    """Send different texts by several threads at once; yield each with its reply as it arrives.
+    """Send distinct texts from several threads; yield each with its reply as it arrives.
 
-    After a failure nothing more is sent (`send_one` gives up once its event is set), but replies to
-    what is in flight still come in; then it is raised.
+    After a failure, no more texts are sent (`send_one` stops once its event is set). Replies to
+    requests in flight are still received before the failure is raised.
     """
     stop = threading.Event()
 
@@ -266,7 +266,7 @@ def send_all(
         try:
             return send_one(text, stop)
         except BaseException:
-            stop.set()  # here already, so that the other threads send nothing more
+            stop.set()  # immediately, so that the other threads send nothing more
             raise
 
     pool = ThreadPoolExecutor(concurrency)

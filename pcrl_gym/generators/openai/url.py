@@ -1,4 +1,4 @@
-"""The base URL of an OpenAI-compatible server, with the settings that its query may hold."""
+"""The base URL of an OpenAI-compatible server, with optional settings in its query."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-# What the client appends by itself.
+# Paths that the client appends itself.
 _PATHS = ("/chat/completions", "/completions", "/responses", "/embeddings")
 _BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
 class BaseURL:
-    """A base URL, taken apart."""
+    """A parsed base URL."""
 
-    url: str  # the whole of it, without a slash at the end of the path
+    url: str  # the whole URL, without a trailing slash in the path
     endpoint: str  # the part before the query
     query: dict[str, str]  # parameters of every request
     extra_body: dict[str, Any]  # fields of every request
 
 
 def parse_base_url(url: str | None) -> BaseURL:
-    """Check a base URL, by default that in OPENAI_BASE_URL, and take it apart.
+    """Validate and parse a base URL, by default the one in OPENAI_BASE_URL.
 
-    Its query may hold `api-version=VERSION`, which is sent as it is (Azure wants it), and
-    `enable_thinking=false` (or `true`), which becomes a field of requests.
+    Its query may contain `api-version=VERSION`, which is sent unchanged (Azure requires it), and
+    `enable_thinking=false` (or `true`), which becomes a request field.
 
     Raises:
-        ValueError: If no server is named, or the URL cannot be the base URL of one.
+        ValueError: If no server is given, or the URL is not a valid base URL.
 
     Example:
         >>> parse_base_url("https://example.com/v1/?api-version=2024-10-21").query
@@ -51,12 +51,12 @@ def parse_base_url(url: str | None) -> BaseURL:
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, brackets that do not close
+    except ValueError:  # a port that is not a number, or unclosed brackets
         valid = False
     if not valid:
         raise ValueError(f"expected a base URL such as 'http://localhost:8000/v1', got {url!r}")
     if parts.username is not None or parts.password is not None or parts.fragment:
-        # It would be shown in tables and errors, so it is not shown here either.
+        # These must not appear in tables and errors, so the URL is not shown here either.
         raise ValueError(
             "expected a base URL without user, password and fragment: put the key into the "
             "environment"
@@ -64,7 +64,7 @@ def parse_base_url(url: str | None) -> BaseURL:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     thinking = query.pop("enable_thinking", None)
     if not all(query.values()) or query.keys() - {"api-version"}:
-        # Not shown either, as some servers take keys there.
+        # Not shown either, because some servers take keys there.
         raise ValueError(
             "expected the query of a base URL to hold nothing but 'api-version=VERSION' and "
             "'enable_thinking=false': put a key into the environment, and other fields of the "

@@ -1,5 +1,5 @@
 """Replicas of a generator on the machines of a Ray cluster.
 
-Texts go in and are split among the replicas; answers come out as from one process. Next comes
-`generators.loading`, which makes the generator from its name.
+Splits texts among the replicas and returns the same answers as a single process. Used by
+`generators.loading`, which creates the generator from its name.
 """

@@ -1,4 +1,4 @@
-"""The Ray cluster to work on: the one that runs, or a local one that is gone afterwards."""
+"""Connection to a Ray cluster: an existing one or a temporary local one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.process_state import hold
 
-# One for the life of the process, as Ray reads it only once.
+# One for the lifetime of the process, because Ray reads it only once.
 _TOKEN = secrets.token_hex(32)
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _local = False  # whether the cluster was started here
@@ -22,13 +22,13 @@ _local = False  # whether the cluster was started here
 
 @contextmanager
 def connected() -> Iterator[Any]:
-    """Connect to a Ray cluster for the time of a block, unless this process is connected already.
+    """Connect to a Ray cluster for the duration of a block, unless already connected.
 
-    The cluster is the one that `RAY_ADDRESS` names, or else a new one on this machine: reachable
-    over loopback alone, without a dashboard, usage reports or a file in the home folder (Ray would
-    keep its access token there; this one lives in the environment, unless one is set). The last
-    block to end stops it and all that runs in it. A connection that the caller has made with
-    `ray.init` is used as it is and left open.
+    The cluster is the one at `RAY_ADDRESS`, or else a new one on this machine, reachable only over
+    loopback, without a dashboard, usage reports, or files in the home folder (where Ray would keep
+    its access token; unless a token is set, a new one is kept in the environment). When the last
+    block ends, the local cluster and everything running in it is stopped. An existing connection
+    made with `ray.init` is used and left open.
 
     Yields:
         The module `ray`.
@@ -48,13 +48,13 @@ def connected() -> Iterator[Any]:
 
 
 def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str) -> None:
-    """Check that a cluster has room for so many actors, which messages call `what`.
+    """Check that a cluster has room for `count` actors, called `what` in messages.
 
     Raises:
-        ValueError: If the local cluster, which cannot grow, is too small.
+        ValueError: If the cluster is local, and thus cannot grow, and is too small.
 
     Warns:
-        UserWarning: If another cluster is too small now; it may grow.
+        UserWarning: If another cluster is currently too small; it may grow.
     """
     has = ray.cluster_resources()
     lacks = [
@@ -73,29 +73,29 @@ def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str
 
 
 def _connect(ray: Any) -> Callable[[], None]:
-    """Connect to a cluster, and return what ends that."""
+    """Connect to a cluster and return a function that disconnects."""
     with ExitStack() as undo:
         if address := os.environ.get("RAY_ADDRESS"):
             ray.init(address=address, **_QUIET)
         else:
             _start_local(ray, undo)
-        undo.callback(ray.shutdown)  # does nothing once Ray has shut down at the program's end
+        undo.callback(ray.shutdown)  # does nothing if Ray has already shut down at exit
         end, process = undo.pop_all().close, os.getpid()
     return lambda: end() if os.getpid() == process else None  # never in a fork
 
 
 def _start_local(ray: Any, undo: ExitStack) -> None:
-    # By default workers are so nice (15) that beside other busy processes they hardly run.
+    # With the default niceness of 15, workers hardly run next to other busy processes.
     wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
         wanted["RAY_AUTH_TOKEN"] = _TOKEN
-    names = (*wanted, "RAY_AUTH_MODE", "PYTHONBREAKPOINT")  # Ray sets these two by itself
+    names = (*wanted, "RAY_AUTH_MODE", "PYTHONBREAKPOINT")  # Ray sets the last two itself
     undo.callback(_leave_local, {name: os.environ.get(name) for name in names})
     os.environ.update(wanted)
-    # Workers are to find the modules that this process finds, those of a script's folder included.
+    # Workers must find the same modules as this process, including those in a script's folder.
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     ray.init(
-        address="local",  # Ray would else join what somebody else has started on this machine
+        address="local",  # otherwise Ray would join any cluster already running on this machine
         include_dashboard=False,
         runtime_env={"env_vars": {"PYTHONPATH": path}},
         _node_ip_address="127.0.0.1",

@@ -1,4 +1,4 @@
-"""A generator that is hosted several times on a Ray cluster: many GPUs, many machines."""
+"""A generator replicated on a Ray cluster, across many GPUs and machines."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
     """Replicas of one frozen generator in the actors of a Ray cluster, as a `Generator`.
 
     Prompts are split by length into batches of about equal work (`replica.split_by_length`), which
-    go to whichever replica is free; answers come in the order of the prompts and are those of the
-    generator in one process, token for token. A replica whose process or machine dies is replaced,
-    and its batch asked again.
+    go to any free replica. Answers are returned in the order of the prompts and are the same tokens
+    as in a single process. If the process or machine of a replica dies, the replica is replaced and
+    its batch retried.
 
-    The cluster is the one that `RAY_ADDRESS` names (each of its machines needs this package), or a
-    local one that is gone with the last generator on it; see `ray.cluster.connected`. To be
-    closed, or used in a `with` block; what is left open ends with the program.
+    The cluster is the one at `RAY_ADDRESS` (each of its machines needs this package), or a local
+    one that is stopped with its last generator; see `ray.cluster.connected`. Call `close` or use a
+    `with` block; otherwise, replicas end with the program.
 
     Args:
-        generator: What each replica loads (a name, an id or a folder of a model), or a `Generator`
-            that can be pickled, of which each replica gets a copy.
-        replicas: How many replicas.
-        num_gpus: GPUs per replica, 0.5 for two replicas on one; `None`: 1 if the cluster has GPUs,
-            else 0.
-        num_cpus: CPUs per replica, also the number of threads that a model on a CPU computes with.
-        device: Where replicas load the generator. "auto" is the replica's own GPU, or the CPU if it
-            has none.
+        generator: The name, ID, or folder of a model that each replica loads, or a picklable
+            `Generator`, of which each replica gets a copy.
+        replicas: Number of replicas.
+        num_gpus: GPUs per replica, such as 0.5 for two replicas per GPU; `None` for 1 if the
+            cluster has GPUs, else 0.
+        num_cpus: CPUs per replica, which is also the number of threads of a model on a CPU.
+        device: Device on which replicas load the generator. "auto" is the replica's own GPU, or the
+            CPU if it has none.
         dtype: See `load_generator`.
-        batch_size: See `load_generator`: prompts that a replica's model answers at once.
-        retries: How often a batch is asked again if its replica dies.
-        start_timeout: Seconds that a replica may take to load where no other one is at work.
+        batch_size: Number of prompts that a replica's model answers at once; see `load_generator`.
+        retries: Maximum number of retries of a batch if its replica dies.
+        start_timeout: Seconds that a replica may take to load while no other one is running.
 
     Attributes:
         name, max_prompt_tokens, tokenizer, gives_likelihoods: Those of the hosted generator.
-        replicas: How many replicas.
+        replicas: Number of replicas.
 
     Raises:
         ValueError: If a number is out of range, the generator cannot be loaded, or the local
@@ -108,7 +108,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
                 known = self._pool.wait_until_ready()[0]
             except NoActorError as error:
                 raise GeneratorError(f"the replicas cannot be started: {error}") from error
-            # Runs at `close`, when the object is collected, or at the program's end.
+            # Runs at `close`, at garbage collection, or at exit.
             self._close = weakref.finalize(self, stack.pop_all().close)
         self.name, self.max_prompt_tokens, self.tokenizer, self.gives_likelihoods = known
         if isinstance(generator, (str, Path)):
@@ -122,14 +122,14 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         dtype: str = "auto",
         batch_size: int | Literal["auto"] = "auto",
     ) -> RayGenerator:
-        """Make the generator that a short form stands for; see the class for other arguments.
+        """Make a generator from a string; see the class for other arguments.
 
         The form is "ray:NAME", or "ray:NAME?replicas=4&num_gpus=1&num_cpus=2" with any of these
         options.
 
         Raises:
-            ValueError: If the name is empty or stands for a server or for replicas itself, an
-                option is unknown or no number; else see the class.
+            ValueError: If the name is empty or itself starts with "ray:" or "openai:", or an option
+                is unknown or not a number. See the class for other errors.
         """
         name, _, query = spec.removeprefix("ray:").partition("?")
         try:
@@ -149,7 +149,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
 
     @cached_property
     def fingerprint(self) -> str | None:  # type: ignore[override]
-        """That of the hosted generator."""
+        """Fingerprint of the hosted generator."""
         return self._spread("fingerprints", [[""]])[0]  # type: ignore[no-any-return]
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
@@ -157,8 +157,8 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
 
         Raises:
             ValueError: If `max_new_tokens` is below 1.
-            GeneratorError: If replicas died of a batch more often than `retries`; `prompts` are its
-                texts. What the hosted generator raises is raised here.
+            GeneratorError: If replicas died on a batch more than `retries` times; `prompts` holds
+                its texts. Errors of the hosted generator are raised unchanged.
         """
         check_new_tokens(max_new_tokens)
         return self._spread("generate", [prompts], max_new_tokens)
@@ -168,12 +168,12 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
     ) -> list[Answer]:
         """Answer each prompt greedily; see `DraftingGenerator.generate_from`.
 
-        `decided` is sent to the replicas and must depend on its arguments alone; for each partial
-        answer it is called here, too, with the arguments for which it was true there. Without
-        drafts in the hosted generator, this is `generate`.
+        `decided` is sent to the replicas and must depend only on its arguments. For each partial
+        answer, it is also called here with the arguments for which it returned true in the replica.
+        If the hosted generator takes no drafts, this is the same as `generate`.
 
         Raises:
-            ValueError: If there are not as many drafts as prompts, or `max_new_tokens` is below 1.
+            ValueError: If the numbers of drafts and prompts differ, or `max_new_tokens` is below 1.
             GeneratorError: If the replicas fail; see `generate`.
         """
         check_pairs("draft", drafts, prompts)
@@ -199,14 +199,14 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         """Score given answers; see `Generator.log_likelihood`.
 
         Raises:
-            ValueError: If there are not as many answers as prompts.
+            ValueError: If the numbers of answers and prompts differ.
             GeneratorError: If the replicas fail; see `generate`.
         """
         check_pairs("answer", answers, prompts)
         return self._spread("log_likelihood", [prompts, answers])
 
     def close(self) -> None:
-        """End the replicas, and a local cluster with its last generator; twice is fine."""
+        """Stop the replicas, and a local cluster with its last generator; may be called twice."""
         self._close()
 
     def __enter__(self) -> RayGenerator:
@@ -219,9 +219,9 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
     def _spread(self, method: str, columns: Sequence[Sequence[Any]], *options: Any) -> list[Any]:
-        """Call a method of the replicas on texts in batches; results come in the texts' order.
+        """Call a method of the replicas on batches of texts; return results in text order.
 
-        The columns are the arguments with an item per text, the texts first.
+        The columns are the arguments with one item per text, starting with the texts.
         """
         self._check_open()
         texts = columns[0]
@@ -245,6 +245,6 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         return [found[i] for i in range(len(texts))]
 
     def _check_open(self) -> None:
-        # Ray would start a new cluster by itself.
+        # Otherwise, Ray would start a new cluster itself.
         if not self._close.alive:
             raise GeneratorError(f"{self.name!r} was closed: make a new RayGenerator")

@@ -1,9 +1,9 @@
-"""A pool of Ray actors that work through calls; those that die are replaced.
+"""A pool of Ray actors that process calls and are replaced if they die.
 
-By hand, as Ray's own means do not serve: with `max_restarts` and `max_task_retries` a call waits
-for the very actor that died with it while others are free, and for ever if there is no room for it
-any more; `ray.util.ActorPool` gives calls to actors that have not started, goes on after a failure,
-and does not say which call failed.
+Ray's own features are not sufficient. With `max_restarts` and `max_task_retries`, a call waits for
+the same actor that died with it even while others are free, and forever if there is no longer room
+for it. `ray.util.ActorPool` assigns calls to actors that have not started, continues after a
+failure, and does not report which call failed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 from pcrl_gym.errors import PcrlError
 
-_QUIET_SECONDS = 60.0  # of waiting for a start before a warning
+_QUIET_SECONDS = 60.0  # seconds to wait for a start before warning
 
 Call = Callable[[Any], Any]
-"""Sends a call to an actor and returns the reference of its result."""
+"""Sends a call to an actor and returns a reference to its result."""
 
 
 class LostCallError(PcrlError):
-    """A call was sent as often as allowed, and every time its actor died; `index` says which."""
+    """The actor of a call died in all allowed attempts; `index` identifies the call."""
 
     def __init__(self, message: str, index: int) -> None:
         super().__init__(message)
@@ -36,45 +36,45 @@ class NoActorError(PcrlError):
 
 @dataclass(eq=False)
 class ActorPool:
-    """Actors that take calls one at a time, whichever is free, once their `load` has returned."""
+    """Actors that process one call at a time, once their `load` has returned."""
 
     ray: Any  # the module, connected to a cluster
-    actor_class: Any  # what `ray.remote` makes of a class with the method `load`
+    actor_class: Any  # result of `ray.remote` for a class with a method `load`
     source: Sequence[Any]  # the arguments of `load`
-    size: int  # how many actors there are
-    retries: int  # how often a call is sent again, and an actor started again, after a death
-    start_timeout: float  # seconds that an actor may take to start where no other is at work
+    size: int  # number of actors
+    retries: int  # how often a call is resent, and an actor restarted, after a death
+    start_timeout: float  # seconds that an actor may take to start while no other is running
     _free: deque[Any] = field(default_factory=deque, init=False)
-    # By the reference that is waited for: an actor and the index of its call, None while it loads.
+    # By pending reference: the actor and the index of its call, or None while it loads.
     _busy: dict[Any, tuple[Any, int | None]] = field(default_factory=dict, init=False)
     _failed_starts: int = field(default=0, init=False)
 
     def wait_until_ready(self) -> list[Any]:
-        """Wait until all actors have loaded; return what each new one loaded.
+        """Wait until all actors have loaded; return the result of `load` for each new one.
 
         Raises:
-            NoActorError: If they die again and again, or the cluster has no room for them.
-            Exception: If loading failed: what it raised.
+            NoActorError: If the actors keep dying, or the cluster has no room for them.
+            Exception: If loading failed; the original exception.
         """
         self._start_missing()
         loaded = []
         while self._busy:
             loaded.append(self._next()[1])
-        return [one for one in loaded if one is not None]  # but for those that died meanwhile
+        return [one for one in loaded if one is not None]  # except those that died meanwhile
 
     def run(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
-        """Have the actors work through calls.
+        """Process calls with the actors.
 
-        After a failure nothing more is sent, but results of what was sent still come in. If the
-        iterator is closed early, actors that are at work are ended.
+        After a failure, no more calls are sent, but results of pending calls are still yielded. If
+        the iterator is closed early, busy actors are killed.
 
         Yields:
             Indices of calls and their results, in the order of arrival.
 
         Raises:
-            LostCallError: If an actor died of a call more often than `retries`.
+            LostCallError: If actors died on a call more than `retries` times.
             NoActorError: If no actor is left; see `wait_until_ready`.
-            Exception: If a call failed: what it raised.
+            Exception: If a call failed; the original exception.
         """
         self._start_missing()
         waiting = deque(range(len(calls)))
@@ -92,7 +92,7 @@ class ActorPool:
                 except LostCallError as error:
                     deaths[error.index] += 1
                     if (times := deaths[error.index]) <= self.retries:
-                        waiting.append(error.index)  # last, should it be what kills
+                        waiting.append(error.index)  # last, in case the call kills its actor
                     else:
                         died = f"its process died {times} times, the last time by {error}"
                         failures.append(LostCallError(died, error.index))
@@ -105,8 +105,8 @@ class ActorPool:
             raise failures[0]
 
     def close(self) -> None:
-        """End the actors."""
-        # Once Ray has shut down at the program's end, asking it to kill would start it again.
+        """Kill the actors."""
+        # If Ray has already shut down at exit, a kill request would restart it.
         if self.ray.is_initialized():
             for actor in (*self._free, *(actor for actor, _ in self._busy.values())):
                 self.ray.kill(actor)
@@ -122,7 +122,7 @@ class ActorPool:
             self._busy[actor.load.remote(*self.source)] = actor, None
 
     def _next(self) -> tuple[int | None, Any]:
-        """Wait until an actor has finished; return the index of its call, and the result."""
+        """Wait until an actor has finished; return the index of its call and the result."""
         exceptions = self.ray.exceptions
         ready = self.ray.wait(list(self._busy))[0] if self._at_work() else self._wait_to_start()
         actor, index = self._busy.pop(ready[0])
@@ -134,10 +134,10 @@ class ActorPool:
             else:
                 self._free.append(actor)
             if error.cause is None or isinstance(error.cause, exceptions.RayError):
-                raise NoActorError(str(error)) from error  # it could not unpickle the arguments
+                raise NoActorError(str(error)) from error  # the arguments could not be unpickled
             raise error.cause from None
         except exceptions.RayError as error:
-            self.ray.kill(actor)  # it may only be out of reach
+            self.ray.kill(actor)  # it may be merely unreachable
             died = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
             self._failed_starts += index is None
             if (times := self._failed_starts) > self.retries * self.size:

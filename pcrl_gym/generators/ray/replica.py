@@ -1,4 +1,4 @@
-"""What `RayGenerator` has on the other side: replicas in actors, and batches for them."""
+"""The remote side of `RayGenerator`: replicas in actors, and batches for them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pcrl_gym.generators.base import (
 from pcrl_gym.generators.hf import HFGenerator
 
 MAX_PROMPTS = 256
-"""How many prompts a batch has on average at most: they are asked again if a replica dies."""
+"""Maximum average number of prompts per batch; a batch is retried if its replica dies."""
 
 
 class Replica:
-    """What runs in an actor: the hosted generator, and how to ask it."""
+    """The code that runs in an actor and calls the hosted generator."""
 
     def load(self, source: str | Generator, *options: Any) -> tuple[Any, ...]:
-        """Load the generator, and return name, prompt limit, tokenizer, whether it is scorable.
+        """Load the generator; return its name, prompt limit, tokenizer, and `gives_likelihoods`.
 
-        Not done at the start of the actor, where an error loses its type. The options are device,
-        data type and batch size.
+        This is not done in the actor's constructor, where errors lose their type. The options are
+        device, data type, and batch size.
         """
         if isinstance(source, str):
             source = HFGenerator.from_pretrained(source, *options)
@@ -37,7 +37,7 @@ class Replica:
         return source.name, source.max_prompt_tokens, source.tokenizer, source.gives_likelihoods
 
     def ask(self, method: str, *arguments: Any) -> list[Any]:
-        """Call a method of the replica, or else of the generator."""
+        """Call a method of the replica, or else of its generator."""
         return getattr(self if hasattr(self, method) else self._generator, method)(*arguments)  # type: ignore[no-any-return]
 
     def fingerprints(self, texts: list[str]) -> list[str | None]:
@@ -52,7 +52,10 @@ class Replica:
         max_new_tokens: int,
         decided: Decided,
     ) -> list[tuple[Answer, tuple[str, int] | None]]:
-        """Answer from drafts, each with what `decided`, which gets its row, was true for."""
+        """Answer from drafts; return answers with the arguments for which `decided` was true.
+
+        `decided` gets the index of the prompt in `rows`.
+        """
         if not isinstance(self._generator, DraftingGenerator):
             return [(answer, None) for answer in self.ask("generate", prompts, max_new_tokens)]
         reasons: dict[int, tuple[str, int]] = {}
@@ -70,31 +73,31 @@ class Replica:
 
 
 def split_by_length(lengths: Sequence[int], replicas: int) -> list[list[int]]:
-    """Split texts into batches of similar length and about equal work, the longest texts first.
+    """Split texts into batches of similar length and about equal work, longest texts first.
 
     Returns:
-        Batches of indices, none empty: at most a multiple of the replicas, so that none of these
-        stands idle while another one has two.
+        Nonempty batches of indices, at most a multiple of the number of replicas, so that no
+        replica is idle while another one has two batches.
 
     Example:
         >>> split_by_length([1, 9, 1, 8, 1, 1, 1, 1], replicas=2)
         [[1, 3], [0, 2, 4, 5, 6, 7]]
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    work = np.asarray(lengths, dtype=np.float64)[order] + 1  # an empty text is some work, too
+    work = np.asarray(lengths, dtype=np.float64)[order] + 1  # an empty text also takes some work
     parts = replicas * -(-len(order) // (replicas * MAX_PROMPTS))
-    # Where the middle of each text lies, if all of them are laid out on a line of `parts` batches.
+    # Position of the middle of each text if all texts are laid out on a line of `parts` batches.
     batch = ((work.cumsum() - work / 2) / work.sum() * parts).astype(int)
     return [rows for part in range(parts) if (rows := order[batch == part].tolist())]
 
 
 def portable(ray: Any, generator: str | Path | Generator) -> Any:
-    """Return what `Replica.load` takes for a generator, on any machine of a cluster.
+    """Return the argument of `Replica.load` for a generator, usable on any machine of a cluster.
 
     Raises:
         ValueError: If the generator is neither a name nor a `Generator`.
     """
     if not isinstance(generator, (str, Path)):
         return ray.put(check_generator(generator))
-    # Absolute, as a replica may run in another folder.
+    # Absolute, because a replica may run in another folder.
     return str(Path(generator).resolve() if Path(generator).exists() else generator)

@@ -1,4 +1,4 @@
-"""Decodes many answers from drafts: read in small batches, completed in large ones."""
+"""Decoding of many answers from drafts, read in small batches and completed in large ones."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from pcrl_gym.generators.speculative.kv_cache import Reader, SharedPrefix
 
 @dataclass(eq=False)
 class DraftDecoder:
-    """Decodes the answers to some prompts.
+    """Decodes the answers to a set of prompts.
 
-    Prompts are read in batches that stay in the processor's cache; the few answers that their
-    drafts do not complete are then continued together, so that a pass has many of them.
-    With more than `max_cached_tokens` in their caches, they are continued until half is left.
+    Prompts are read in batches that fit the CPU cache. The few answers that their drafts do not
+    complete are then continued together, so that each pass has many of them. If their caches hold
+    more than `max_cached_tokens`, they are continued until half of that is left.
     """
 
-    model: Any  # one that can read drafts, see `batch_invariance.probe`
+    model: Any  # must be able to read drafts, see `batch_invariance.probe`
     ids: Mapping[str, Any]  # its control tokens, see `generation_config.control_ids`
-    prompts: Sequence[Sequence[int]]  # token ids
-    drafts: Sequence[Sequence[int]]  # token ids; only the last may be an end-of-sequence token
-    limit: int  # most tokens of an answer, at least 1
+    prompts: Sequence[Sequence[int]]  # token IDs
+    drafts: Sequence[Sequence[int]]  # token IDs; only the last may be an end-of-sequence token
+    limit: int  # maximum tokens of an answer, at least 1
     decided: Callable[[int, list[int]], bool] | None  # see `drafts.verify`, by index of the prompt
     max_cached_tokens: int
-    prefix: SharedPrefix | None = None  # of all prompts
+    prefix: SharedPrefix | None = None  # common prefix of all prompts
     scored: bool = False  # whether drafts are read as a whole and scored
     answers: dict[int, DraftedAnswer] = field(default_factory=dict, init=False)  # of read prompts
-    # Mean log-probability of each draft after its prompt, in nats; none of an empty one.
+    # Mean log-probability of each nonempty draft given its prompt, in nats.
     scores: dict[int, float] = field(default_factory=dict, init=False)
     # Prompts to read again, because memory ran out while they were completed.
     evicted: list[int] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        # Of each prompt with its draft.
+        # Tokens of each prompt with its draft.
         self.sizes = [len(p) + len(d) for p, d in zip(self.prompts, self.drafts, strict=True)]
         self._length = DraftLength(accepted=self.limit // 2)  # the first drafts are read as a whole
         self._free_rows = FREE_ROWS.get(self.model.device.type, FREE_ROWS["cpu"])
         self._waiting: list[tuple[Reader, list[DraftedAnswer]]] = []
 
     def read(self, batch: Sequence[int]) -> None:
-        """Read prompts with their drafts; answers that these do not complete wait."""
+        """Read prompts with their drafts and queue the answers that remain incomplete."""
         reader, unfinished = self._read(batch)
         if unfinished:
             self._waiting.append((reader, unfinished))
         waiting = [answer for _, answers in self._waiting for answer in answers]
         if self._cached_tokens(waiting) > self.max_cached_tokens:
-            # Passes with the last few answers would be nearly empty: these wait for others.
+            # Passes with the last few answers would be nearly empty, so these wait for others.
             self.complete(self.max_cached_tokens // 2)
 
     def read_alone(self, batch: Sequence[int]) -> None:
-        """Read prompts and complete their answers, together with no others."""
+        """Read prompts and complete their answers without any others."""
         reader, unfinished = self._read(batch)
         while unfinished:
             unfinished = verify_next(reader, unfinished, self._free_rows, self.decided)
 
     def _read(self, batch: Sequence[int]) -> tuple[Reader, list[DraftedAnswer]]:
-        # Anew, in case memory ran out on them before.
+        # New answers, in case memory ran out on them before.
         eos = self.ids["eos_token_id"] or ()
         answers = [DraftedAnswer(i, self.drafts[i], self.limit, eos) for i in batch]
         reader = Reader(self.model, self.ids, [self.prompts[i] for i in batch], self.prefix)
@@ -92,7 +92,7 @@ class DraftDecoder:
         return reader.best(logits, wanted)
 
     def complete(self, max_cached_tokens: int = 0) -> None:
-        """Continue the answers that wait until their caches have at most so many tokens."""
+        """Continue queued answers until their caches hold at most `max_cached_tokens` tokens."""
         if not self._waiting:
             return
         reader, *others = (reader for reader, _ in self._waiting)
@@ -117,10 +117,11 @@ class DraftDecoder:
 def length_keys(
     prompts: Sequence[Sequence[int]], drafts: Sequence[Sequence[int]], encoder_decoder: bool
 ) -> list[tuple[int, ...]]:
-    """Return keys by which rows of similar length are read in one batch; see `Batcher.run`.
+    """Return keys that batch rows of similar length; see `Batcher.run`.
 
-    A causal model reads prompt and draft as one row, so their sum decides what is padded. A decoder
-    is padded by itself, and drafts differ in length more than prompts do.
+    A causal model reads prompt and draft as one row, so their total length determines the padding.
+    In an encoder-decoder, the decoder is padded separately, and drafts vary in length more than
+    prompts.
     """
     pairs = [(len(p), len(d)) for p, d in zip(prompts, drafts, strict=True)]
     return [(d // 8, p) if encoder_decoder else (p + d,) for p, d in pairs]

@@ -1,12 +1,11 @@
-"""Verification of drafts: one forward pass checks a draft, the next continue where it fails.
+"""Verification of drafts: one forward pass checks a draft, the next ones continue where it fails.
 
-The answer to a compressed prompt is often the answer to the original one. With that as the draft,
-a pass over prompt and draft gives the arg-max token after each of its tokens; the longest prefix of
-the draft that equals them is what decoding token by token would have written, and one token more
+The answer to a compressed prompt often equals the answer to the original one. With that as the
+draft, a pass over prompt and draft gives the argmax token after each draft token. The longest
+matching prefix of the draft is what token-by-token decoding would have produced, and one more token
 comes for free. Unfinished answers then continue with the rest of the draft where it aligns again. A
-draft changes how many passes an answer takes, never its tokens. The idea is that of speculative
-decoding (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192), with a draft that is there
-already.
+draft changes the number of passes for an answer, never its tokens. This is speculative decoding
+(Leviathan et al. 2023, https://arxiv.org/abs/2211.17192) with a draft that already exists.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from dataclasses import dataclass, field
 from pcrl_gym.generators.speculative.kv_cache import Reader
 
 ROWS_PER_LONG_PROPOSAL = 3
-"""One row in three may have more proposed tokens than are read: rows are padded to one length."""
+"""One row in three may propose more tokens than are read, since rows are padded to one length."""
 
 
 @dataclass
 class DraftLength:
-    """How far new drafts are read: twice the accepted tokens per draft with a rejected one so far.
+    """Length up to which new drafts are read: twice the accepted tokens per rejected draft so far.
 
     Example:
         >>> length = DraftLength(accepted=3)
@@ -33,33 +32,33 @@ class DraftLength:
         4
     """
 
-    accepted: int  # begins with a number that is assumed
+    accepted: int  # starts with an assumed value
     rejected: int = 1
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of a draft to read, at least 1 to notice when drafts become right."""
+        """Maximum draft tokens to read, at least 1 to notice when drafts become correct."""
         return max(1, 2 * self.accepted // self.rejected)
 
     def update(self, accepted: int, rejected: bool) -> None:
-        """Count a draft: its accepted tokens, and whether one was rejected."""
+        """Record a draft: its accepted tokens, and whether one was rejected."""
         self.accepted += accepted
         self.rejected += rejected
 
 
 @dataclass
 class DraftedAnswer:
-    """The answer to one prompt, which is being decoded from a draft."""
+    """The answer to one prompt, decoded from a draft."""
 
     index: int  # of the prompt
-    draft: Sequence[int]  # token ids that it is expected to have; only the last may end it
-    limit: int  # most tokens, at least 1
-    eos_ids: Collection[int]  # ids of end-of-sequence tokens, which are part of the answer
-    tokens: list[int] = field(default_factory=list)  # token ids that it has
-    position: int = 0  # how many tokens of the draft are used up
-    proposal: slice = field(init=False)  # tokens of the draft that are expected next
-    accepted: int = 0  # how many tokens of the last proposal that was read were right
-    rejected: bool = False  # whether the next one of it was wrong
+    draft: Sequence[int]  # expected token IDs; only the last may be an end-of-sequence token
+    limit: int  # maximum tokens, at least 1
+    eos_ids: Collection[int]  # IDs of end-of-sequence tokens, which are part of the answer
+    tokens: list[int] = field(default_factory=list)  # token IDs so far
+    position: int = 0  # number of draft tokens used up
+    proposal: slice = field(init=False)  # draft tokens that are expected next
+    accepted: int = 0  # number of correct tokens in the last proposal that was read
+    rejected: bool = False  # whether the token after them was wrong
     partial: bool = False  # whether it was left unfinished because `decided` returned true
 
     def __post_init__(self) -> None:
@@ -67,20 +66,20 @@ class DraftedAnswer:
 
     @property
     def complete(self) -> bool:
-        """Whether it ends with an end-of-sequence token or at the limit."""
+        """Whether the answer ends with an end-of-sequence token or at the limit."""
         return self.tokens[-1] in self.eos_ids or len(self.tokens) >= self.limit
 
     def proposed(self, max_tokens: int) -> list[int]:
-        """Return at most so many proposed tokens to read, none that would complete the answer."""
+        """Return up to `max_tokens` proposed tokens to read, none that completes the answer."""
         room = self.limit - len(self.tokens)
         tokens = list(self.draft[self.proposal])[: min(max_tokens, room)]
         whole = bool(tokens) and (tokens[-1] in self.eos_ids or len(tokens) == room)
         return tokens[:-1] if whole else tokens
 
     def accept(self, proposed: Sequence[int], predicted: Sequence[int]) -> int:
-        """Append predictions while the proposal is right, and the next; return how many were right.
+        """Append the correct proposed tokens and the next prediction; return the number correct.
 
-        Predicted are the arg-max tokens after `tokens` and after each proposed one.
+        `predicted` holds the argmax tokens after `tokens` and after each proposed token.
         """
         wrong = (k for k, token in enumerate(proposed) if token != predicted[k])
         accepted = next(wrong, len(proposed))
@@ -94,10 +93,10 @@ class DraftedAnswer:
     def realign(self) -> None:
         """Propose how the answer continues after its last token.
 
-        If the rest of the draft has that token, what stands before it was left out, and the
-        proposal is one token more than twice what was accepted last. If not, the token may replace
-        another one, and the proposal is as long as what was accepted. So a draft that has nothing
-        to do with the answer is soon no longer read.
+        If the rest of the draft contains that token, the draft tokens before it were skipped, and
+        the proposal is one token longer than twice the last accepted length. If not, the token may
+        replace a draft token, and the proposal is as long as the last accepted length. This way, an
+        unrelated draft is soon no longer read.
         """
         rest = list(self.draft[self.position :])
         if self.tokens[-1] in rest:
@@ -117,9 +116,9 @@ def verify(
 ) -> list[DraftedAnswer]:
     """Verify the proposals of a batch with one forward pass; return the answers that continue.
 
-    Afterwards the reader is that of these. `unread` are per answer the token ids before its
-    proposal that were not read yet. If `decided` is true for the index and the tokens of an
-    incomplete answer, it is left partial. `read` reads in place of the reader's own method.
+    Afterward, the reader holds only these answers. `unread` holds per answer the token IDs before
+    its proposal that have not been read yet. If `decided` is true for the index and the tokens of
+    an incomplete answer, it is left partial. `read` replaces the reader's own method.
     """
     proposals = [answer.proposed(max_tokens) for answer in answers]
     predicted = (read or reader.read)(
@@ -148,10 +147,10 @@ def verify_next(
     free_rows: int,
     decided: Callable[[int, list[int]], bool] | None = None,
 ) -> list[DraftedAnswer]:
-    """Verify the next proposals of answers that have begun; see `verify`.
+    """Verify the next proposals of started answers; see `verify`.
 
-    The `free_rows` longest proposals do not count for `ROWS_PER_LONG_PROPOSAL`: padding so few rows
-    costs little.
+    The `free_rows` longest proposals do not count toward `ROWS_PER_LONG_PROPOSAL`, because padding
+    so few rows costs little.
     """
     sizes = sorted((len(answer.proposed(answer.limit)) for answer in answers), reverse=True)
     max_tokens = sizes[max(0, len(answers) - free_rows - 1) // ROWS_PER_LONG_PROPOSAL]

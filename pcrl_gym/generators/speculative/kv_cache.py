@@ -1,4 +1,4 @@
-"""A model in the middle of reading a batch: its cache, and which of its columns are valid."""
+"""The state of a model while it reads a batch: its KV cache and the mask of valid columns."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pcrl_gym.generators.generation_config import refuse_nan
 from pcrl_gym.generators.logits import logits_at
 
 MIN_PREFIX, MIN_SAVED = 8, 64
-"""Fewest tokens of a prefix that is read apart, and fewest that this saves over all rows."""
+"""Minimum tokens of a prefix that is read separately, and minimum tokens saved over all rows."""
 
 
 class SharedPrefix:
-    """What all prompts of a causal model begin with, read once; its cache serves each batch."""
+    """Common prefix of all prompts of a causal model, read once and cached for each batch."""
 
     def __init__(self, model: Any, tokens: Sequence[int]) -> None:
         self.length = len(tokens)
@@ -33,17 +33,17 @@ class SharedPrefix:
 
     @classmethod
     def of(cls, model: Any, rows: Sequence[list[int]]) -> SharedPrefix | None:
-        """Read what rows of token ids begin with; None if that is not worth it.
+        """Read the common prefix of rows of token IDs; return None if it is too short to pay off.
 
-        The last token of each row is left to be read with it.
+        The prefix never includes the last token of a row.
         """
-        first, last = min(rows, default=[]), max(rows, default=[])  # these two differ the earliest
+        first, last = min(rows, default=[]), max(rows, default=[])  # these two differ earliest
         length = common_length(first, last)
         worth_it = length >= MIN_PREFIX and (len(rows) - 1) * length >= MIN_SAVED
         return cls(model, first[:length]) if worth_it else None
 
     def cache(self, rows: int) -> Any:
-        """Return a new cache in which so many rows have read the prefix."""
+        """Return a new cache in which the given number of rows have read the prefix."""
         cache = copy.deepcopy(self._cache)
         for layer in cache.layers:
             layer.keys = layer.keys.expand(rows, -1, -1, -1)
@@ -52,26 +52,26 @@ class SharedPrefix:
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """Count the tokens that two rows begin with, without the last one of either."""
+    """Return the length of the common prefix of two rows, excluding the last token of either."""
     pairs = zip(a[:-1], b[:-1], strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def prefix_groups(rows: Sequence[list[int]], sizes: Sequence[int], budget: int) -> list[list[int]]:
-    """Group rows so that each group fills a batch and has as long a common prefix as possible.
+    """Group rows so that each group fills a batch and its common prefix is as long as possible.
 
-    The rows' tree of prefixes is cut from its leaves: a node becomes a group as soon as its rows,
-    less their common prefix, fill the budget. What is left over has only the prefix of all rows.
-    Masks of one prompt that drop one unit each, such as `agents.leave_one_out` asks for, share half
-    of it on average.
+    The prefix tree of the rows is cut from its leaves: a node becomes a group as soon as its rows,
+    minus their common prefix, fill the budget. The remaining rows share only the prefix of all
+    rows. Masks that each drop one unit of a prompt, as in `agents.leave_one_out`, share half of the
+    prompt on average.
 
     Args:
-        rows: Token ids of prompts.
-        sizes: Tokens of each with its answer.
-        budget: Most padded tokens of a batch.
+        rows: Token IDs of prompts.
+        sizes: Tokens of each row with its answer.
+        budget: Maximum padded tokens of a batch.
 
     Returns:
-        Indices of rows, each in one group.
+        Groups of row indices, each index in exactly one group.
 
     Example:
         >>> prefix_groups([[1] * 100 + [n, 9] for n in range(8)] + [[2, 9]], [104] * 8 + [4], 32)
@@ -100,12 +100,13 @@ def prefix_groups(rows: Sequence[list[int]], sizes: Sequence[int], budget: int) 
 
 
 class Reader:
-    """Reads blocks of tokens, one per row, and takes back what should not have been read.
+    """Reads blocks of tokens, one per row, and removes wrong tokens from the cache again.
 
-    Rows are kept so that each one's last valid token stands in the last column of the cache, with
-    padding before its first: new blocks then follow without a gap, which models with relative
-    positions need. `unread` are the tokens to begin with: the prompts, without the `prefix` if that
-    was read for all of them, or after an encoder has read these the start of each answer.
+    Rows are aligned so that the last valid token of each is in the last column of the cache, with
+    padding before its first token. New blocks then follow without a gap, as models with relative
+    positions require. `unread` holds the tokens to read first: the prompts, without the `prefix` if
+    it was read for all of them, or, after an encoder has read the prompts, the start of each
+    answer.
     """
 
     def __init__(
@@ -134,22 +135,22 @@ class Reader:
             self.unread = [[control["decoder_start_token_id"]]] * len(prompts)
 
     def read(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> list[list[int]]:
-        """Read a block per row; return the arg-max tokens after its last `wanted` tokens.
+        """Read a block per row; return the argmax tokens after its last `wanted` tokens.
 
         Raises:
-            FloatingPointError: If a logit that was looked at is NaN.
+            FloatingPointError: If one of these logits is NaN.
         """
         return self.best(self.logits(blocks, wanted), wanted)
 
     def best(self, logits: torch.Tensor, wanted: Sequence[int]) -> list[list[int]]:
-        """Return the arg-max tokens of what `logits` gave, a list per row; see `read`."""
+        """Return the argmax tokens of the result of `logits`, one list per row; see `read`."""
         best, at = logits.max(dim=-1)
         refuse_nan(logits, best)
         tokens = iter(at.tolist())
         return [list(islice(tokens, count)) for count in wanted]
 
     def logits(self, blocks: Sequence[Sequence[int]], wanted: Sequence[int]) -> torch.Tensor:
-        """Read like `read`, but return the logits themselves, (sum of `wanted`, vocabulary)."""
+        """Read as in `read`, but return the logits, (sum of `wanted`, vocabulary)."""
         first = self._cache is None
         ids, mask = pad_rows(blocks, self._pad_id, first, self._model.device)
         self._mask = mask if first else torch.cat([self._mask, mask], dim=1)
@@ -177,9 +178,9 @@ class Reader:
 
     @property
     def can_rewind(self) -> bool:
-        """Whether what was read can be taken back: the cache is one of plain keys and values.
+        """Whether read tokens can be removed, i.e. the cache holds only plain keys and values.
 
-        Sliding windows drop what leaves them, and recurrent states cannot be undone.
+        Sliding windows discard old tokens, and recurrent states cannot be undone.
         """
         return all(type(layer) is DynamicLayer for layer in self._own_cache.layers)
 
@@ -188,20 +189,20 @@ class Reader:
         return self._cache if self._encoded is None else self._cache.self_attention_cache
 
     def retain(self, rows: Sequence[int], wrong: Sequence[int]) -> None:
-        """Continue with some of the rows, each without so many `wrong` tokens at its end."""
+        """Continue with the given rows, removing `wrong` tokens from the end of each."""
         before, device = self._mask.shape, self._mask.device
         chosen, back = torch.tensor([rows, wrong], device=device)
         mask = self._mask[chosen]
         lengths = mask.sum(dim=1) - back
         ends = (mask * torch.arange(1, before[1] + 1, device=device)).amax(dim=1) - back
         if len(rows) == before[0] and bool((ends == before[1]).all()):
-            return  # nothing to take back or to close up
+            return  # nothing to remove or to realign
         width = int(lengths.max())
         columns = ends[:, None] - width + torch.arange(width, device=device)
         self._mask = (columns >= (ends - lengths)[:, None]).long()
         place = (chosen[:, None], slice(None), columns.clamp(min=0))
         for layer in self._own_cache.layers:
-            # Indices on both sides of the heads put the heads last but one: move them back.
+            # Indexing on both sides of the head axis moves it to second-to-last: move it back.
             layer.keys = layer.keys[place].transpose(1, 2)
             layer.values = layer.values[place].transpose(1, 2)
         if self._encoded is not None:
@@ -213,7 +214,7 @@ class Reader:
                 layer.values = layer.values[chosen, :, :longest]
 
     def join(self, others: Sequence[Reader]) -> None:
-        """Append the rows of other readers of the model; all of them have called `retain`."""
+        """Append the rows of other readers of the same model; all must have called `retain`."""
         readers = [self, *others]
         masks = [reader._mask for reader in readers]
         width = max(mask.shape[1] for mask in masks)
@@ -232,14 +233,14 @@ class Reader:
 
 
 def positions(model: Any, mask: torch.Tensor, last: int) -> dict[str, torch.Tensor]:
-    """Return the `position_ids` of the last columns of a mask, if the causal model takes any."""
+    """Return the `position_ids` of the last columns of a mask, if the causal model takes them."""
     if "position_ids" not in inspect.signature(type(model).forward).parameters:
         return {}
     return {"position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -last:]}
 
 
 def _join_layers(caches: Sequence[Any], gaps: Sequence[tuple[int, int]]) -> None:
-    """Stack the rows of caches in the first one, each padded before and behind."""
+    """Stack the rows of caches in the first cache, each padded on both sides by its gap."""
     for layers in zip(*(cache.layers for cache in caches), strict=True):
         for name in ("keys", "values"):
             states = [

@@ -1,4 +1,4 @@
-"""What is certain of an answer's text while its tokens are still coming."""
+"""The text of an answer that is certain while its tokens are still being decoded."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 APPENDING = frozenset({"ByteLevel", "Metaspace", "ByteFallback", "Fuse", "Strip", "Replace"})
-"""Decoders under which one more token only appends text, but for bytes of unfinished characters."""
+"""Decoders for which a further token only appends text, except bytes of incomplete characters."""
 
 
 class GrowingText:
-    """Reads unfinished answers.
+    """Decodes unfinished answers.
 
     Attributes:
-        words_per_token: The most words, of either kind, that a token can add; `None` if
+        words_per_token: Maximum number of words, Unicode or ASCII, that a token can add; `None` if
             a token may change the text before it, so that nothing is certain.
 
     Example:
@@ -43,7 +43,7 @@ class GrowingText:
         self._left_out = {i for i, token in added if token.special}  # also between two bytes
 
     def certain(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, with U+FFFD at its end for each byte that is not certain.
+        """Return the text of tokens, with a trailing U+FFFD for each uncertain byte.
 
         Byte fallback decodes a run of bytes as a whole: one more can turn all of it into U+FFFD.
         """
@@ -55,7 +55,7 @@ class GrowingText:
         return text + UNKNOWN * unknown
 
     def partial_answer(self, tokens: Sequence[int]) -> Answer:
-        """Return an unfinished answer with what is certain of its text."""
+        """Return an unfinished answer with the part of its text that is certain."""
         return Answer(self.certain(tokens).rstrip(UNKNOWN).strip(), tuple(tokens), partial=True)
 
     def decider(
@@ -70,7 +70,7 @@ class GrowingText:
     def _max_words(self) -> int:
         ids = [[i] for i in range(self._backend.get_vocab_size(with_added_tokens=True))]
         texts = self._backend.decode_batch(ids, skip_special_tokens=True)
-        # A piece of a character may complete one that is a word.
+        # A piece of a character may complete a character that is a word.
         pieces = {text.replace(UNKNOWN, " a ") for text in texts}
         return max(
             1, *(len(find_words(t, word)) for word in (UNICODE_WORD, ASCII_WORD) for t in pieces)
@@ -79,7 +79,7 @@ class GrowingText:
 
 def _appends(steps: list[dict[str, Any]]) -> bool:
     kinds = [step["type"] for step in steps]
-    # What is replaced after the tokens are fused may reach over two of them.
+    # A replacement after the tokens are fused may span two of them.
     fused = kinds.index("Fuse") if "Fuse" in kinds else len(kinds)
     return (
         bool(kinds)

@@ -20,13 +20,19 @@ CLIENTS = ROOT / "examples" / "clients"
 # What an example imports, or makes others import, besides what the tests need anyhow.
 NEEDS = {
     "cleanrl_ppo": (),
+    "dspy_metric": ("dspy",),
     "gymnasium_wrappers": ("moviepy",),
+    "inspect_solver": ("inspect_ai",),
     "langchain_runnable": ("langchain_core",),
     "litellm_callback": ("litellm",),
     "llamaindex_postprocessor": ("llama_index",),
+    "minari_dataset": ("minari",),
     "openai_wrapper": ("openai",),
     "rllib_ppo": ("ray", "tree", "lz4"),
+    "tianshou_ppo": ("tianshou",),
     "torchrl_ppo": ("torchrl",),
+    "trl_grpo": ("trl",),
+    "verl_reward": (),
 }
 
 

@@ -1,0 +1,69 @@
+"""Keep masks from a file: what another training loop decided, in the same table."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from agents.base import Infos, Observations, keep_masks
+
+
+class RecordedAgent:
+    """Keeps what a file says, by the prompt's id.
+
+    The file has a line `{"prompt_id": ..., "keep": [1, 0, ...]}` per prompt, as
+    `pcrl_gym.envs.recording.RecordMasks` writes it: a 1 for each unit of the window that is kept.
+    The last line of a prompt counts.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: From `act`, if the file is missing or damaged, lacks a prompt, or has a mask for
+            another number of units.
+    """
+
+    name = "recorded"
+
+    def __init__(self, path: str = "masks.jsonl") -> None:
+        self.path = path
+
+    def act(self, observations: Observations, infos: Infos) -> np.ndarray:
+        """Return the masks of the file; see `agents.base.Agent.act`."""
+        present = observations["attention_mask"].astype(bool)
+        drop = np.zeros(present.shape, np.bool_)
+        for row, info in enumerate(infos):
+            prompt_id, units = info["prompt_id"], int(present[row].sum())
+            if prompt_id not in self._masks:
+                raise ValueError(
+                    f"{self.path} has no mask of prompt {prompt_id!r}: play every prompt of the "
+                    "suite's splits"
+                )
+            mask = self._masks[prompt_id]
+            if len(mask) != units:
+                raise ValueError(
+                    f"{self.path} keeps or drops {len(mask)} units of prompt {prompt_id!r}, which "
+                    f"has {units} here: record with the suite's tokenizer, template and max_units"
+                )
+            drop[row, :units] = mask == 0
+        return keep_masks(observations, drop)
+
+    @cached_property
+    def _masks(self) -> dict[str, np.ndarray]:
+        path = Path(self.path)
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}: RecordMasks writes one")
+        masks = {}
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                row = json.loads(line)
+                masks[row["prompt_id"]] = np.array(row["keep"], np.int8)
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise ValueError(
+                    f"line {number} of {path} is damaged: expected a JSON object with prompt_id "
+                    f"and keep, got {line[:80]!r}"
+                ) from error
+        return masks

@@ -1,0 +1,156 @@
+"""The OpenEnv server: sessions apart, rewards as the scorer gives them, limits, a clean end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openenv", reason="make test-clients")
+
+from imports import ROOT
+from pcrl_gym import make_task
+from serving import Served, free_port, served
+
+FOLDER = ROOT / "examples" / "clients" / "openenv"
+CLIENTS, EPISODES = 8, 125
+SESSIONS = 10
+
+
+@pytest.fixture(scope="module", autouse=True)
+def modules() -> Iterator[None]:
+    sys.path.insert(0, str(FOLDER))
+    yield
+    sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, Served]]:
+    port = free_port()
+    command = [str(FOLDER / "server" / "app.py"), "--host", "127.0.0.1", "--port", port]
+    surroundings = {
+        "PYTHONPATH": f"{FOLDER}:{ROOT}",
+        "PCRL_SPLIT": "validation_seen",
+        "PCRL_SESSIONS": str(SESSIONS),
+        "OMP_NUM_THREADS": "1",
+    }
+    with served([sys.executable, *command], "Uvicorn running on", **surroundings) as running:
+        yield f"http://127.0.0.1:{port}", running
+
+
+def connect(url: str):
+    from prompt_compression_env import PromptCompressionEnv
+
+    return PromptCompressionEnv(url).sync()
+
+
+def shortened(prompt: str, client: int) -> str:
+    """What a client makes of a prompt: each something else."""
+    words = prompt.split(" ")
+    return " ".join(words[min(client, len(words) - 1) :])
+
+
+def test_no_reward_of_a_thousand_episodes_from_eight_clients_is_lost_or_mixed(server) -> None:
+    from prompt_compression_env import CompressionAction
+
+    def play(client: int) -> list[tuple[int, float, str]]:
+        played = []
+        with connect(server[0]) as env:
+            for index in range(client, client + EPISODES):
+                prompt = env.reset(index=index).observation.prompt
+                result = env.step(CompressionAction(text=shortened(prompt, client)))
+                assert result.done
+                played.append((index, result.reward, result.observation.compressed_prompt))
+        return played
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        played = list(pool.map(play, range(CLIENTS)))
+    task = make_task(split="validation_seen")
+    for client, rows in enumerate(played):
+        episodes = task.episodes.take([index for index, _, _ in rows])
+        texts = [shortened(episode.body_text, client) for episode in episodes]
+        scores = task.scorer.score_texts(episodes, texts)
+        assert [row[1] for row in rows] == scores.reward.tolist()
+        assert [row[2] for row in rows] == scores.compressed_prompts
+
+
+def test_a_mask_earns_what_it_earns_in_the_environment(server) -> None:
+    from prompt_compression_env import CompressionAction
+
+    task = make_task(split="validation_seen")
+    with connect(server[0]) as env:
+        for index in range(5):
+            seen = env.reset(index=index).observation
+            keep = [int(not free or i % 3) for i, free in enumerate(seen.droppable)]
+            assert "".join(seen.units) == task.episodes[index].text
+            reward = env.step(CompressionAction(keep=keep)).reward
+            assert reward == task.scorer([task.episodes[index]], [np.array(keep)]).reward[0]
+        one, again = (env.reset(seed=7).observation.prompt_id for _ in range(2))
+        assert one == again
+        env.step(CompressionAction(text=""))
+        state = env.state()
+        assert state.step_count == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ({"text": "a", "keep": [1]}, "either text or keep"),
+        ({}, "either text or keep"),
+        ({"text": "a" * 40_000}, "at most 32768"),
+        ({"keep": [2]}, "less than or equal to 1"),
+        ({"text": "\ud800"}, "Unicode|surrogate"),
+    ],
+)
+def test_bad_actions_are_refused_and_the_session_stays(server, action, message) -> None:
+    from openenv.core import GenericEnvClient
+
+    with GenericEnvClient(server[0]).sync() as env:
+        env.reset(index=0)
+        with pytest.raises(RuntimeError, match=message):
+            env.step(action)
+        assert env.step({"text": "Sort"}).done
+
+
+def test_order_index_and_rate_are_checked(server) -> None:
+    from prompt_compression_env import CompressionAction
+
+    with connect(server[0]) as env:
+        with pytest.raises(RuntimeError, match="call reset before step"):
+            env.step(CompressionAction(text="a"))
+        with pytest.raises(RuntimeError, match=r"expected index in \[0, 1000\), got 1000"):
+            env.reset(index=1000)
+
+        def hurry() -> None:
+            for _ in range(200):
+                env.reset(index=0)
+                env.step(CompressionAction(text=""))
+
+        with pytest.raises(RuntimeError, match="slow down"):
+            hurry()
+
+
+def test_there_are_only_so_many_sessions(server) -> None:
+    held = []
+    try:
+        for _ in range(SESSIONS):
+            held.append(connect(server[0]))
+            held[-1].reset(index=0)
+        held.append(connect(server[0]))
+        with pytest.raises((RuntimeError, ConnectionError), match=r"(?i)capacity"):
+            held[-1].reset(index=0)
+    finally:
+        for env in held:
+            env.close()
+
+
+def test_openenv_validates_the_running_server_and_it_ends_cleanly(server) -> None:
+    openenv = str(Path(sys.executable).with_name("openenv"))
+    done = subprocess.run([openenv, "validate", "--url", server[0]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert server[1].interrupt() == 0
