@@ -141,7 +141,7 @@ def optional(agent: Any, name: str) -> Any:
       for quick trials (default: 16,384 and 4,096).
 
     Raises:
-        KeyError: If `name` is none of these.
+        KeyError: If `name` is not one of these.
 
     Example:
         >>> optional(object(), "default_episodes"), optional(agent_class("search"), "oracle")

@@ -1,8 +1,7 @@
 """Search over keep masks: which to try next, given the rewards of earlier ones.
 
-This module is independent of generators and prompts. Everything here is a coroutine: it yields
-masks, bool (n,), that it has not yielded before, and is sent the reward of each. Its output depends
-only on those rewards and its random numbers.
+Everything here is a coroutine: it yields masks, bool (n,), that it has not yielded before, and is
+sent the reward of each. Its output depends only on those rewards and its random numbers.
 """
 
 from __future__ import annotations
@@ -33,12 +32,11 @@ class Climb:
     """Backward elimination, then climbs from the best mask with some of its units restored.
 
     The first climb starts with every unit and goes from left to right. Like delta debugging (Zeller
-    and Hildebrandt 2002), it tries to drop halves, then quarters, and so on down to single units,
-    until no single unit can be dropped without loss. Units that can be dropped together are thus
-    dropped in few steps. Each later round restores units of the best mask so far and, if the result
-    earns no less than keeping all, climbs again in random order. After a round without a new mask,
-    the next one restores all units. There are `n` units (at least 1) and up to `width` masks per
-    round.
+    and Hildebrandt 2002), it tries to drop halves, then quarters, and so on, until no single unit
+    can be dropped without loss. Units that can be dropped together thus go in few steps. Each later
+    round restores units of the best mask so far and, if the result earns no less than keeping all,
+    climbs again in random order; after a round without a new mask, it restores all units. There are
+    `n` units (at least 1) and up to `width` masks per round.
     """
 
     def __init__(self, n: int, width: int, rng: np.random.Generator) -> None:

@@ -46,8 +46,8 @@ def train(
         loggers: `jsonl`, `tensorboard`, `wandb`, `trackio`; by default the configuration's, else
             the first two. Metrics always go to jsonl.
         quiet: Hide the progress bar and evaluation results.
-        dry_run: Only measure how fast rewards are computed and how many of them pay, and estimate
-            how long the budget takes; nothing is written.
+        dry_run: Only measure the speed and distribution of rewards, and estimate how long the
+            budget takes; nothing is written.
         task: The task to learn.
     """
     # Imported late so that help does not wait for torch.
@@ -128,7 +128,7 @@ def prune_encoder(
     """Write a smaller text encoder for a policy: the first layers, and the tokens of a dataset.
 
     Args:
-        source: Hugging Face id or folder of an encoder with a WordPiece tokenizer, such as BERT.
+        source: Hugging Face ID or folder of an encoder with a WordPiece tokenizer, such as BERT.
         folder: New folder, to pass to training as `encoder` and `--tokenizer`.
         layers: Number of layers to keep.
         dataset: Dataset whose tokens are kept; as for training.

@@ -109,8 +109,7 @@ class CostAgent(OracleAgent, ABC):
         rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down.
 
     Raises:
-        ValueError: If the rate is not in 0 to 1, or, from `act`, if the generator cannot provide
-            costs.
+        ValueError: If the rate is not in 0 to 1, or, from `act`, if costs cannot be measured.
     """
 
     def __init__(self, rate: float = DEFAULT_RATE) -> None:

@@ -32,9 +32,8 @@ teacher is a policy."""
 def target_logits(costs: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
     """Return the target keep logits for costs of any shape.
 
-    Formula: `asinh(cost / tolerance) - asinh(1)`, which is linear near 0, logarithmic for large
-    costs, and 0 where the cost equals the tolerance, so cheaper groups are more likely dropped than
-    kept.
+    Formula: `asinh(cost / tolerance) - asinh(1)`: linear near 0, logarithmic for large costs, and 0
+    at the tolerance, so cheaper groups are more likely dropped than kept.
 
     Example:
         >>> target_logits(np.array([0.0, 0.02, 2.0]), tolerance=0.02).round(2)

@@ -12,10 +12,9 @@ class EntropySteering:
     """Steers the weight of the entropy bonus so that the joint entropy decreases linearly.
 
     The target falls linearly from the first entropy to `final_share` of it. Each update multiplies
-    the coefficient by `exp((target - entropy) / first entropy)` and clips it to between 1e-4 and
-    0.03, unless it starts outside that range. This resembles the temperature of SAC (Haarnoja et
-    al. 2018, arXiv 1812.05905), with a moving target. Without a `final_share`, the coefficient is
-    constant.
+    the coefficient by `exp((target - entropy) / first entropy)`, within 1e-4 and 0.03 unless it
+    starts outside. This resembles the temperature of SAC (Haarnoja et al. 2018, arXiv 1812.05905),
+    with a moving target. Without a `final_share`, the coefficient is constant.
 
     Example:
         >>> steering = EntropySteering(0.01, final_share=0.5)

@@ -50,7 +50,7 @@ class PolicyAgent:
     a task with larger units drops less than requested.
 
     Args:
-        model: "instruct", "micro", a folder or a Hugging Face id; see `Compressor.from_pretrained`.
+        model: "instruct", "micro", a folder or a Hugging Face ID; see `Compressor.from_pretrained`.
         rate: Share of the compressor's droppable units to drop, 0 to 1. None uses the rate of its
             certificate or, without one, lets it decide.
         device: "auto" (a GPU if there is one), or a torch device.

@@ -22,7 +22,7 @@ class RecordedAgent:
         path: The file.
 
     Raises:
-        ValueError: From `act`, if the file is missing or damaged, lacks a prompt, or has a mask for
+        ValueError: If, in `act`, the file is missing or damaged, lacks a prompt, or has a mask for
             another number of units.
     """
 

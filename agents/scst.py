@@ -1,8 +1,8 @@
 """Self-critical sequence training on keep masks, the algorithm of PCRL.
 
-For each prompt, k masks are sampled and scored together with the greedy one, and the gradient of
-the log-probability of each sampled mask is weighted by its advantage (Rennie et al. 2017, arXiv
-1612.00563; PCRL: arXiv 2308.08758). The masks of a prompt share one forward pass of the network.
+For each prompt, k masks are sampled and scored (and the greedy one, if it is the baseline), and
+the gradient of the log-probability of each sampled mask is weighted by its advantage (Rennie et al.
+2017, arXiv 1612.00563; PCRL: arXiv 2308.08758). The masks of a prompt share one forward pass.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ MICRO_PROMPTS = "micro-prompts"
 PROMPT_MODEL = Path(__file__).with_name("prompt_model")
 BATCH = 32
 MAX_LOGITS = 2**26
-"""Maximum logits per batch: 256 MB in float32."""
+"""Maximum logits per batch: 256 MiB in float32."""
 
 
 def ranks_units(generator: Generator) -> bool:

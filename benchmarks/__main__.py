@@ -14,7 +14,7 @@ _NAME = "python -m benchmarks"
 _RUN = "benchmarks.commands.run:run"
 _TRAIN = "agents.commands:train"
 _SERVER = "--model Qwen/Qwen3-0.6B --base-url http://localhost:8000/v1"
-# By function, what follows the command's name in its example.
+# By function, the arguments of the command's example.
 _FIRST = {
     _RUN: "--suite micro --agents keep_all scst --out runs/mine",
     _TRAIN: AGENTS_COMMANDS[_TRAIN],

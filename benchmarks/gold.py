@@ -28,8 +28,7 @@ class GoldFigures(NamedTuple):
 def against_gold(answer: str, gold: str) -> GoldFigures:
     """Return ROUGE-1, ROUGE-2, and ROUGE-L F1, without stemming.
 
-    Equal texts score 1.0 in all three; otherwise a correct one-word answer would have a ROUGE-2
-    of 0.
+    Equal texts score 1.0 in all three, as a correct one-word answer would have a ROUGE-2 of 0.
     Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004),
     https://aclanthology.org/W04-1013.
 

@@ -1,4 +1,4 @@
-"""Constraints of IFEval that an answer keeps, by the checks of the package `if-verifiable`.
+"""IFEval constraints satisfied by an answer, checked with the package `if-verifiable`.
 
 Zhou et al. 2023, "Instruction-Following Evaluation for Large Language Models",
 https://arxiv.org/abs/2311.07911.
@@ -14,11 +14,11 @@ from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.prompts.prompt import Prompt
 
 CHECK = "ifeval:"
-"""How the check of a prompt of IFEval begins; its constraints follow as JSON."""
+"""Prefix of the check of an IFEval prompt, followed by its constraints as JSON."""
 
 
 def check_installed(prompt: Prompt) -> None:
-    """Check that the constraints of a prompt are known to `if-verifiable`, and that it is there.
+    """Check that `if-verifiable` is installed and knows the constraints of a prompt.
 
     Raises:
         MissingExtraError: If it is not installed.
@@ -36,19 +36,19 @@ def check_installed(prompt: Prompt) -> None:
         raise ValueError(f"unknown constraints {', '.join(unknown)}")
 
 
-@lru_cache(maxsize=4096)  # every agent's evaluation asks for the original answers
+@lru_cache(maxsize=4096)  # every agent's evaluation needs the original answers
 def constraints_kept(prompt: Prompt, answer: str) -> list[bool]:
-    """Return of each constraint of a prompt whether an answer keeps it; [] for other prompts.
+    """Return whether an answer satisfies each constraint of a prompt; [] for other prompts.
 
-    Each is decided strictly: by the answer as it is. Checks that need NLTK's sentence splitter
-    (`python -m nltk.downloader punkt punkt_tab`) are left out where it is not installed.
+    Checks are strict, on the unmodified answer. Without NLTK's sentence splitter, checks that need
+    it are left out; `python -m nltk.downloader punkt punkt_tab` installs it.
     """
     if not prompt.check.startswith(CHECK):
         return []
     from if_verifiable.ifeval import INSTRUCTION_DICT
     from langdetect import DetectorFactory
 
-    DetectorFactory.seed = 0  # it draws, and is used by nothing else here
+    DetectorFactory.seed = 0  # it is random, and nothing else here uses it
     constraints = json.loads(prompt.check.removeprefix(CHECK))
     found = []
     for name, settings in zip(constraints["ids"], constraints["kwargs"], strict=True):
@@ -58,7 +58,7 @@ def constraints_kept(prompt: Prompt, answer: str) -> list[bool]:
             checker.build_description(prompt=prompt.instruction)
         try:
             follows = checker.check_following(answer if answer.strip() else "-")
-        except LookupError:  # NLTK's, whose data is not there
+        except LookupError:  # NLTK data is not installed
             continue
         found.append(bool(answer.strip()) and bool(follows))
     return found

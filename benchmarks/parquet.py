@@ -1,7 +1,7 @@
-"""Rows of a dataclass as Parquet, and Parquet as a pandas frame.
+"""Conversion of dataclass rows to Parquet, and of Parquet to pandas frames.
 
-Any tool reads the files. Texts may hold lone surrogates, which have no UTF-8: they are stored as
-the three bytes that they would take, and are read back as they were.
+The files are readable by any Parquet tool. Texts may contain lone surrogates, which have no UTF-8
+encoding: they are stored as the three bytes that they would take, and restored on reading.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TYPES = {
 
 
 def schema_of(row: type) -> pa.Schema:
-    """Return the columns of a dataclass, whose annotations are strings; "| None" may be null."""
+    """Return the columns of a dataclass with string annotations; "| None" makes one nullable."""
     kinds = {name: kind.partition(" | None") for name, kind in row.__annotations__.items()}
     return pa.schema(
         pa.field(name, _TYPES[kind], nullable=bool(none)) for name, (kind, none, _) in kinds.items()
@@ -40,7 +40,7 @@ def schema_of(row: type) -> pa.Schema:
 
 
 def to_table(rows: Sequence[Any], schema: pa.Schema) -> pa.Table:
-    """Return rows as a table; ValueError if a figure is not finite or of another type."""
+    """Return rows as a table; raise ValueError if a value is not finite or of another type."""
     columns = []
     for field in schema:
         values = [getattr(row, field.name) for row in rows]
@@ -55,7 +55,7 @@ def to_table(rows: Sequence[Any], schema: pa.Schema) -> pa.Table:
 
 
 def to_bytes(table: pa.Table, level: int = 3) -> bytes:
-    """Return a table as a Parquet file; ValueError if a figure is missing that must be there."""
+    """Return a table as a Parquet file; raise ValueError if a required value is missing."""
     file = BytesIO()
     options = {"compression": "zstd", "compression_level": level, "write_page_checksum": True}
     pq.write_table(table, file, **options)
@@ -63,9 +63,9 @@ def to_bytes(table: pa.Table, level: int = 3) -> bytes:
 
 
 def read_table(file: Path, schema: pa.Schema, later: Collection[str] = ()) -> pa.Table:
-    """Read a file of `to_bytes`; RunFolderError if it is damaged or has other columns.
+    """Read a file of `to_bytes`; raise RunFolderError if it is damaged or has other columns.
 
-    Columns that came `later` than the file are empty.
+    Columns added `later` than the file are empty.
     """
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as opened:
@@ -87,7 +87,7 @@ def read_table(file: Path, schema: pa.Schema, later: Collection[str] = ()) -> pa
 
 
 def column_names(file: Path) -> list[str]:
-    """Return the columns of a file of `to_bytes`; none of a damaged one, see `read_table`."""
+    """Return the columns of a file of `to_bytes`; empty if it is damaged, see `read_table`."""
     try:
         names: list[str] = pq.read_schema(file).names
     except (OSError, ValueError, pa.ArrowException):
@@ -102,9 +102,9 @@ def _check_finite(table: pa.Table) -> None:
 
 
 def to_frame(table: pa.Table) -> DataFrame:
-    """Return a table as a frame: texts and lists of ranges are objects, a missing figure is NaN.
+    """Return a table as a frame: texts and lists of ranges are objects, missing values NaN.
 
-    Equal texts are one object, so that a prompt takes its room once.
+    Equal texts share one object to save memory.
     """
     import numpy as np
     import pandas as pd

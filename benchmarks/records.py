@@ -53,7 +53,7 @@ class Record:
         drop_rate: Dropped / droppable units, in [0, 1].
         log_likelihood: Mean log-probability of `output` given `compressed_prompt`; None if not
             requested.
-        original_tokens, compressed_tokens, template_tokens: N, N' and F, generator tokens of
+        original_tokens, compressed_tokens, template_tokens: n, n' and f, generator tokens of
             `prompt`, of `compressed_prompt` and of the template's own text.
         second_original_tokens, second_compressed_tokens, second_template_tokens: The same counts in
             the suite's second tokenizer.

@@ -76,9 +76,8 @@ class Entry:
 def find_agents(specs: Sequence[str]) -> list[Entry]:
     """Find agents and check that they can be built.
 
-    `specs` are names in `agents.AGENTS` or `module:Class`, optionally with settings:
-    "random:rate=0.2" is named "random-rate0.2". A class is named by its `name` attribute, else by
-    its class name.
+    `specs` are names in `agents.AGENTS` or `module:Class`, also with settings: "random:rate=0.2" is
+    named "random-rate0.2". A class is named by its `name` attribute, else by its class name.
     """
     if not specs:
         raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class")
@@ -136,8 +135,8 @@ def training_budgets(
 ) -> dict[str, BudgetConfig]:
     """Return the training budgets per seed of agents, which are given as classes by name.
 
-    With both minutes and episodes, the first that is used up counts. Episodes apply to all agents
-    or are given by name. Without a budget, the episodes of `agents.base.optional` apply.
+    Of minutes and episodes, the first that is used up counts. Episodes are for all agents or by
+    name; without a budget, those of `agents.base.optional`.
     """
     from agents.runs.config import BudgetConfig
 

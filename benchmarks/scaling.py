@@ -1,4 +1,4 @@
-"""What a reward costs, stage by stage, and what many GPUs would earn: the tables of SCALING.md."""
+"""Cost of a reward by stage, and projected speed on many GPUs: the tables of SCALING.md."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pcrl_gym.generators.hf import HFGenerator
     from pcrl_gym.prompts.prompt import Prompt
 
-# Of an update: prompts cut into units, compressed ones counted; policy network, there and back;
-# compressed prompts answered; answers compared; masks drawn, observations and the rest.
+# Of an update: splitting prompts into units, counting compressed ones; policy, forward and
+# backward; answering compressed prompts; comparing answers; sampling masks and the rest.
 STAGES = ("tokenise", "policy", "generator", "similarity", "loop")
-SAMPLES = 8  # masks per prompt, each of which is a reward
-MAX_WORK = 2e11  # parameters times prompt tokens; a case with more takes minutes of a CPU core
+SAMPLES = 8  # masks per prompt, each with a reward
+MAX_WORK = 2e11  # parameters times prompt tokens; larger cases take minutes on a CPU core
 FEATURES: dict[str, dict[str, Callable[[Any], Any]]] = {
     "tokenise": {"token read by a tokenizer": lambda c: (c.prompts + c.rewards) * c.length},
     "policy": {"update": lambda c: 1.0, "unit of a prompt": lambda c: c.prompts * c.length},
@@ -36,21 +36,21 @@ FEATURES: dict[str, dict[str, Callable[[Any], Any]]] = {
     "similarity": {"reward": lambda c: c.rewards},
     "loop": {"update": lambda c: 1.0, "reward": lambda c: c.rewards},
 }  # fmt: skip
-"""By stage, what its time is proportional to; the time is the sum of these."""
-Costs = dict[str, dict[str, float]]  # seconds per stage and piece of what it is proportional to
+"""Features by stage; its time is the sum of terms proportional to them."""
+Costs = dict[str, dict[str, float]]  # seconds per stage and feature
 Parts = dict[str, Any]
 
 GPU = dict(name="H100 SXM", flops=989e12, bandwidth=3.35e12, memory=80e9, dollars=2.5,
            flops_share=0.4, bandwidth_share=0.6, launch=5e-5)  # fmt: skip
-"""Data sheet: bfloat16 operations and bytes per second, bytes. Assumed: dollars an hour, the shares
-that are reached, seconds that a layer takes even if it has nothing to do."""
-# GPUs per replica, and the share of their speed that is left when layers are split over them.
+"""From the data sheet: bfloat16 operations and bytes per second, bytes. Assumed: dollars per hour,
+achieved shares of the peaks, and the minimum seconds per layer, even without work."""
+# GPUs per replica, and the share of their speed that remains when layers are split over them.
 SMALL = dict(name="7B", parameters=6.74e9, layers=32, gpus=1, parallel_share=1.0)
 LARGE = dict(name="70B", parameters=69e9, layers=80, gpus=4, parallel_share=0.8)
 RUN = dict(updates=4000, prompts=32, masks=5, length=100, new_tokens=30, policy=82e6)
-"""A training; masks include the greedy one, policy: parameters of its encoder, which is frozen."""
-# Drafts fail as often as on micro with 15 % of the units dropped (throughput-cpu-micro.json); a
-# server writes all 30 tokens, and a request takes the middle of what `speed concurrency` showed.
+"""Training run; `masks` includes the greedy one, `policy`: parameters of the frozen encoder."""
+# Drafts fail as often as on micro with 15% of the units dropped (throughput-cpu-micro.json); a
+# server generates all 30 tokens; time per request is the middle value of `speed concurrency`.
 DRAFTED = dict(name="this engine, drafts", drafted=True, passes=29, row_passes=0.44, client=0.0)
 SERVED = dict(name="server, whole answers", drafted=False, passes=29, row_passes=29, client=0.0015)
 ASKED = ((SMALL, DRAFTED), (SMALL, SERVED), (LARGE, SERVED))
@@ -67,15 +67,15 @@ def run(
     figures: str | None = None,
     out: str | None = None,
 ) -> None:
-    """Time the stages of updates on the CPU, fit their costs, compute what many GPUs would earn.
+    """Time the stages of updates on the CPU, fit their costs, and project them to many GPUs.
 
     Args:
         models: Causal generators: micro, gpt2-29m, gpt2-124m, llama-135m, or folders.
         rewards: Rewards per update, multiples of 8.
         lengths: Tokens per original prompt, at least 32.
-        repeats: How often each case is measured; the fastest counts.
+        repeats: Repetitions of each case; the fastest counts.
         figures: File of an earlier run whose tables are shown; nothing is measured.
-        out: File for all figures; an existing one is refused.
+        out: JSON file for all results; must not exist.
     """
     if figures is not None:
         stored = json.loads(Path(figures).read_text(encoding="utf-8"))
@@ -120,10 +120,10 @@ def frame(cases: Sequence[Parts]) -> DataFrame:
 def measure_case(
     generator: HFGenerator, words: Sequence[str], rewards: int, length: int, repeats: int
 ) -> Parts:
-    """Time updates of a self-critical learner that has not learned yet, and return the fastest.
+    """Time updates of an untrained self-critical learner, and return the fastest.
 
-    Original prompts are answered before, as training meets them again and again; every repetition
-    has prompts of its own. The clock is that of the processor.
+    Original prompts are answered beforehand, as training revisits them many times. Every repetition
+    uses its own prompts. Times are CPU times.
     """
     import numpy as np
     import torch
@@ -165,7 +165,7 @@ def measure_case(
             "generator": timed.spent["generate_from"],
             "similarity": timed.spent["decided"] + now() - began,
         }
-        # The prompts were cut before the update, so that is no part of the whole.
+        # The prompts were split before the update, so `whole` does not include it.
         seconds["loop"] = whole + cutting - sum(seconds.values())
         counts = {name: getattr(work, name) for name in ("passes", "tokens", "wanted", "rows")}
         found.append(counts | {"seconds": seconds})
@@ -179,7 +179,7 @@ def measure_case(
 def prompts_of_length(
     generator: HFGenerator, words: Sequence[str], length: int, count: int
 ) -> list[Prompt]:
-    """Make different prompts of some words that have `length` tokens, or one or two less."""
+    """Return distinct prompts of the given words with `length` tokens, or one or two fewer."""
     from pcrl_gym.prompts.prompt import Prompt
     from pcrl_gym.prompts.template import AlpacaTemplate
 
@@ -193,7 +193,7 @@ def prompts_of_length(
 
 
 def fit(cases: DataFrame) -> Costs:
-    """Return the nonnegative costs with the least mean square relative error by stage."""
+    """Return the nonnegative costs with the least mean squared relative error by stage."""
     import numpy as np
     from scipy.optimize import nnls
 
@@ -201,19 +201,19 @@ def fit(cases: DataFrame) -> Costs:
     for stage, features in FEATURES.items():
         pieces = [np.broadcast_to(of(cases), len(cases)) / cases[stage] for of in features.values()]
         shares = np.array(pieces, np.float64).T
-        sizes = np.linalg.norm(shares, axis=0)  # operations come in billions, passes in dozens
+        sizes = np.linalg.norm(shares, axis=0)  # operations are billions, passes dozens
         costs = nnls(shares / sizes, np.ones(len(cases)))[0] / sizes
         found[stage] = dict(zip(features, costs.tolist(), strict=True))
     return found
 
 
 def predicted(costs: Costs, stages: Sequence[str], cases: DataFrame) -> Series:
-    """Return the seconds of some stages by the fitted costs."""
+    """Return the seconds of some stages, predicted by the fitted costs."""
     return sum(costs[s][name] * of(cases) for s in stages for name, of in FEATURES[s].items())
 
 
 def relative_errors(cases: DataFrame) -> dict[str, Series]:
-    """Return errors by stage, and of each generator predicted from the others, as shares."""
+    """Return relative errors by stage, and of each generator predicted from the others."""
     costs = fit(cases)
     found = {s: (predicted(costs, [s], cases) / cases[s] - 1).abs() for s in STAGES}
     found["total"] = (predicted(costs, STAGES, cases) / cases.total - 1).abs()
@@ -227,10 +227,10 @@ def relative_errors(cases: DataFrame) -> dict[str, Series]:
 def speed(model: Parts, way: Parts, gpus: int, batch: int, costs: Costs) -> tuple[float, str]:
     """Return rewards per second and the bottleneck of a training on enough GPUs for a replica.
 
-    A pass takes as long as its arithmetic or as reading the weights once, whichever is longer, and
-    a launch per layer. The first reads the prompts (and drafts), further ones a token each of the
-    rows that go on. To that come the fitted costs of the CPU. Answering and learning take turns, as
-    the gradient needs all rewards; replicas share the rewards of an update.
+    A pass takes as long as its arithmetic or as reading the weights once, whichever is longer, plus
+    a launch per layer. The first pass reads the prompts (and drafts), further ones a token of each
+    unfinished row. The fitted CPU costs are added. Answering and learning alternate, as the
+    gradient needs all rewards; replicas share the rewards of an update.
     """
     share, prompts = math.ceil(batch / (gpus // model["gpus"])), batch / RUN["masks"]
     token = RUN["length"] * costs["tokenise"]["token read by a tokenizer"]
@@ -254,7 +254,7 @@ def speed(model: Parts, way: Parts, gpus: int, batch: int, costs: Costs) -> tupl
 
 
 def tables(cases: DataFrame) -> str:
-    """Return all tables, each under a headline that says whether it is measured or computed."""
+    """Return all tables, each with a heading that says whether it is measured or computed."""
     costs, errors = fit(cases), relative_errors(cases)
     pieces = [[s, name, f"{cost:.3g}"] for s, own in costs.items() for name, cost in own.items()]
     shares = [[what, f"{e.mean():.0%}", f"{e.max():.0%}"] for what, e in errors.items()]

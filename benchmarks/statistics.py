@@ -32,7 +32,7 @@ class Comparison(NamedTuple):
     """Comparison of agent a with agent b on the same prompts, from `compare`."""
 
     difference: float  # mean of a minus mean of b
-    interval: tuple[float, float]  # its 95 % interval
+    interval: tuple[float, float]  # its 95% interval
     probability_of_improvement: float  # of a over b, mean over the prompts, in [0, 1]
     sign_flip: SignFlip  # of the prompt-wise differences, with the seeds fixed
     note: str  # which samples are too small to be reliable, or ""

@@ -32,14 +32,13 @@ class Suite:
         splits: Splits to evaluate, in the leaderboard's order.
         generator: Argument of `pcrl_gym.load_generator`; None leaves it to the user.
         dtype, reward, template, tokenizer, unit, max_units, max_new_tokens, max_prompt_tokens,
-            force_keep, keep_digits, columns: See `pcrl_gym.envs.options.TaskOptions`. If the
-            generator is open, so are dtype, template and tokenizer; if the dataset is open, so is
-            columns.
+            force_keep, keep_digits, columns: See `pcrl_gym.envs.options.TaskOptions`; dtype,
+            template and tokenizer are open if the generator is, columns if the dataset is.
         measure: Name of the similarity of two answers, see `pcrl_gym.scoring.rouge.MEASURES`.
         likelihoods: Whether to measure the likelihood loss of the original and the gold answers, if
             the generator supports it, in two more passes per prompt.
         limit: Prompts evaluated per split, spread evenly over it; None for all.
-        seeds: Number of seeds for agents that use chance: 0, 1, ..., seeds - 1.
+        seeds: Number of seeds for agents that use randomness: 0, 1, ..., seeds - 1.
         second_tokenizer: Second tokenizer for counting tokens, see `benchmarks.evaluate`.
         checksums: `prompts.datasets.dataset_checksum` of splits; other data is rejected.
         tags: Keywords of the suite.

@@ -122,7 +122,7 @@ def wrong_figures(
     """Return which values, a column each, are inconsistent with a record's texts and counts."""
     import pandas
 
-    frame = frame[frame["leaked"].fillna(0) == 0]  # values of leaked records do not depend on the answers
+    frame = frame[frame["leaked"].fillna(0) == 0]  # leaked: independent of the answers
     answers, gold, dropped = (frame[name] for name in ("compressed_output", "gold", "dropped"))
     terms = frame[list(RewardInputs.__annotations__)]
     expected: dict[str, Any] = {

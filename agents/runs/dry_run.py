@@ -1,4 +1,4 @@
-"""Preview of a training run: how fast rewards are computed, and how many of them pay."""
+"""Preview of a training run: speed and distribution of rewards."""
 
 from __future__ import annotations
 

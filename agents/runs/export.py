@@ -184,7 +184,7 @@ def _template(run: TrainingFolder, task: Mapping[str, Any]) -> Template:
 def _evaluation(
     run: TrainingFolder, which: str, asked: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], ...]:
-    """Return the evaluation of the stored agent as a row; empty if it was never evaluated."""
+    """Return the evaluation of the stored agent as a row; empty if there is none."""
     figures = run.progress(which)
     if which != "best":
         rows = [row for row in run.rows() if row["kind"] == "evaluation"]

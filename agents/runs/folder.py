@@ -67,7 +67,7 @@ class TrainingFolder:
     ) -> Iterator[TrainingFolder]:
         """Create the folder, or resume it if configuration and identity match.
 
-        The folder is locked until the block ends, or the process, however it ends.
+        The folder is locked until the block or the process ends.
         """
         folder = cls(path)
         check_folder(path, config)
@@ -145,7 +145,7 @@ class TrainingFolder:
     def save_last(
         self, agent: Any, progress: Mapping[str, float], state: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Replace `last` by an agent, or leave it unchanged if the agent cannot be written.
+        """Replace `last` with an agent, or leave it unchanged if the agent cannot be written.
 
         `progress` is that of the budget, and `state` is the `Learner.state()` to resume from.
         """
@@ -173,7 +173,7 @@ class TrainingFolder:
             ) from error
 
     def save_best(self, agent: Any, figures: Figures) -> bool:
-        """Replace `best` by the agent if its evaluation reward is higher; return whether it is."""
+        """Replace `best` with the agent if its evaluation reward is higher; return True if so."""
         file = self.best / _EVALUATION
         if file.is_file() and figures["reward"] <= self.progress("best")["reward"]:
             return False
@@ -195,7 +195,7 @@ class TrainingFolder:
 
 
 def check_folder(path: str | Path, config: RunConfig) -> None:
-    """Raise `RunFolderError` if a folder holds anything but this run; `_FREE` may differ."""
+    """Raise `RunFolderError` if a folder holds anything but this run, up to `_FREE` settings."""
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file; give a folder for the run")

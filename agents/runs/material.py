@@ -29,7 +29,7 @@ class Material:
 
     make_env: Callable[[int], VectorEnv]  # by number of environments, over the training prompts
     evaluate: Callable[[Agent], Figures] | None  # on the evaluation prompts
-    # What distinguishes these prompts and this generator from others of the same name.
+    # Distinguishes these prompts and this generator from others of the same name.
     identity: Mapping[str, Any]
 
 

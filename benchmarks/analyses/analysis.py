@@ -1,4 +1,4 @@
-"""What analyses share: tables, files in a result folder, records of first seeds, charts."""
+"""Common parts of analyses: tables, files in a result folder, first-seed records, charts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: as many cells in each row as there are columns; None is an empty cell."""
+    """A table, whose rows have a cell per column; None is an empty cell."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -57,12 +57,12 @@ class Analysis:
 
     name: str  # of its files and of the command
     title: str
-    note: str  # what the figures are and how they are to be read
+    note: str  # meaning of the values, and how to read them
     tables: Mapping[str, Table]  # by heading
-    series: tuple[Series, ...] = ()  # reward by episodes of training, if these are learning curves
+    series: tuple[Series, ...] = ()  # reward by training episodes, for learning curves
 
     def __str__(self) -> str:
-        """Return title, note and tables as Markdown; lone surrogates are escaped."""
+        """Return title, note, and tables as Markdown, with lone surrogates escaped."""
         blocks = [f"### {self.title}\n\n{self.note}\n"]
         for heading, table in self.tables.items():
             cells = [list(table.columns), *([cell(value) for value in row] for row in table.rows)]
@@ -70,9 +70,9 @@ class Analysis:
         return escaped("\n".join(blocks))
 
     def show(self) -> None:
-        """Print it for a terminal, in tables of at most 100 columns.
+        """Print the analysis for a terminal, in tables of at most 100 columns.
 
-        What stands in a column "note" follows the table, by number.
+        The contents of a "note" column follow the table, numbered.
         """
         print(escaped(f"{self.title}\n\n{self.note}\n"))
         for heading, table in self.tables.items():
@@ -88,7 +88,7 @@ class Analysis:
 def write_analysis(
     folder: str | Path, analysis: Analysis, draw: Callable[[Figure, Analysis], None] | None = None
 ) -> Analysis:
-    """Write `analyses/<name>.json`, `.md` and, with `draw`, `.png`, in place of earlier ones."""
+    """Write `analyses/<name>.json`, `.md`, and, with `draw`, `.png`, replacing earlier ones."""
     place = Path(folder) / "analyses"
     place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(analysis), indent=1, allow_nan=False)
@@ -96,14 +96,14 @@ def write_analysis(
     write_file(place / f"{analysis.name}.md", str(analysis))
     picture = place / f"{analysis.name}.png"
     if draw is None:
-        picture.unlink(missing_ok=True)  # shows the figures before these
+        picture.unlink(missing_ok=True)  # shows outdated values
     else:
         write_file(picture, png(lambda figure: draw(figure, analysis), (9, 5)))
     return analysis
 
 
 def read_analyses(folder: str | Path) -> list[Analysis]:
-    """Return the analyses of a result folder, by name; a damaged file raises a ValueError."""
+    """Return the analyses of a result folder, by name; raise ValueError for a damaged file."""
     from pydantic import TypeAdapter
 
     files = sorted((Path(folder) / "analyses").glob("*.json"))
@@ -118,7 +118,7 @@ def first_seeds(frame: DataFrame) -> DataFrameGroupBy:
 
 
 def panels(figure: Figure, tables: Mapping[str, Table]) -> Iterator[tuple[Axes, DataFrame]]:
-    """Yield axes and frame of each table, three side by side; then add the legend of the last."""
+    """Yield the axes and frame of each table, three per row; then add the legend of the last."""
     across = min(3, len(tables))
     for place, (heading, table) in enumerate(tables.items(), start=1):
         axes = figure.add_subplot(-(-len(tables) // across), across, place)
@@ -129,7 +129,7 @@ def panels(figure: Figure, tables: Mapping[str, Table]) -> Iterator[tuple[Axes, 
 
 
 def draw_lines(axes: Axes, lines: DataFrame, width: float = 1.5) -> None:
-    """Draw a line per column against the index, from 0 to 1; of width 0: its points alone."""
+    """Draw a line per column against the index, from 0 to 1; a width of 0 draws only points."""
     for place, (name, values) in enumerate(lines.items()):
         axes.plot(lines.index, values, label=name, linewidth=width, **line_style(place))
     axes.set_ylim(-0.02, 1.02)

@@ -1,4 +1,4 @@
-"""The flip audit of agents: of how many pairs of prompts do they lose what decides the answer?"""
+"""Flip audit of agents: the share of prompt pairs whose deciding difference they lose."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _NOTE = (
 def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analysis:
     """Audit agents under the rules of a result folder, and write the analysis into the folder.
 
-    Agents that learn are those that the folder trained, with its first seed.
+    Trainable agents are those trained in the folder, with its first seed.
 
     Args:
         folder: Result folder.
-        agents: Names as for a run; none that asks the generator.
-        device: Where a generator runs by which agents rank units.
+        agents: Names as for a run, except agents that query the generator.
+        device: Device of a generator used by agents to rank units.
     """
     from benchmarks.roster import find_agents
     from benchmarks.training import from_run
@@ -71,7 +71,7 @@ def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analys
 
 
 def audit_agent(agent: Agent | Rewriter, name: str, task: Task, pairs: Sequence[FlipPair]) -> Audit:
-    """Audit what an agent leaves of the user's part of a task's prompts, two for each pair."""
+    """Audit what an agent keeps of the user's part of a task's prompts, two for each pair."""
     optional(agent, "attach")(task)
     if isinstance(agent, Rewriter):
         texts = [episode.prompt.instruction for episode in task.episodes[:]]
@@ -90,14 +90,14 @@ def audit_agent(agent: Agent | Rewriter, name: str, task: Task, pairs: Sequence[
 
 
 def _users_part(episode: Episode, mask: npt.NDArray[np.int8]) -> str:
-    """Return what a mask leaves of a prompt, without the template's own text."""
+    """Return the text that a mask keeps of a prompt, without the template's text."""
     templates = overlapping(len(episode.text), episode.spans, episode.fixed)
     kept = zip(episode.spans, episode.kept(mask) & ~templates, strict=True)
     return "".join(episode.text[start:end] for (start, end), keep in kept if keep)
 
 
 def analyse(audits: Sequence[Audit]) -> Analysis:
-    """Return a table of all classes and one of each agent."""
+    """Return a table of all classes and one per agent."""
     import pandas
 
     frame = pandas.DataFrame(

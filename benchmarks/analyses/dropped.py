@@ -1,4 +1,4 @@
-"""What gets dropped: keep rates by word class, position and task family, from records alone."""
+"""Keep rates by word class, position, and task family, from records only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOTE = (
 _ALPACA = regex.compile(
     r"Instruction: (.*)\nInput: (.*)\nOutput: \n|Instruction: (.*)\nOutput: \n", regex.DOTALL
 )
-# Letters and digits with their combining marks, apostrophes inside, or one other character.
+# Letters and digits with combining marks and inner apostrophes, or one other character.
 _WORDS = regex.compile(
     r"(?:[\p{L}\p{N}]\p{M}*)+(?:['\u2019](?:[\p{L}\p{N}]\p{M}*)+)*|[^\s\x1c-\x1f]"
 )
@@ -54,19 +54,19 @@ CLASSES = (*_LISTS, "punctuation", "other")
 
 
 def run(folder: str | Path, /, *, agents: Names = (), splits: Names = ()) -> Analysis:
-    """Show which words the agents of a result folder keep and drop, and write it into the folder.
+    """Show which words the agents of a result folder keep and drop, and write the analysis.
 
     Args:
         folder: Result folder.
-        agents: The agents to look at; none given: all.
-        splits: The splits to look at; none given: all.
+        agents: Agents to analyze; by default all.
+        splits: Splits to analyze; by default all.
     """
     source = RunFolder(folder)
     return write_analysis(source.path, analyse(source.frame(agents, splits)), draw)
 
 
 def analyse(frame: DataFrame, *, min_count: int = 20) -> Analysis:
-    """Return keep rates, and of words that are there `min_count` times the most and least kept."""
+    """Return keep rates, and the most and least kept words that occur `min_count` times."""
     kept = kept_words(frame)
     tables = {
         "by word class": _by(kept, "class"),
@@ -79,9 +79,9 @@ def analyse(frame: DataFrame, *, min_count: int = 20) -> Analysis:
 
 
 def draw(figure: Figure, analysis: Analysis) -> None:
-    """Draw keep rates by word class and by position, an agent per line."""
+    """Draw keep rates by word class and by position, a line per agent."""
     shown = dict(list(analysis.tables.items())[:2])
-    # Classes have no order, so nothing joins them.
+    # Classes have no order, so their points are not connected.
     for (axes, rates), width in zip(panels(figure, shown), (0.0, 0.8), strict=True):
         draw_lines(axes, rates.set_index(rates.columns[0]).iloc[:, 1:], width)
         axes.tick_params(axis="x", rotation=30)
@@ -89,7 +89,7 @@ def draw(figure: Figure, analysis: Analysis) -> None:
 
 
 def kept_words(frame: DataFrame) -> DataFrame:
-    """Return a row per record and word of the user, with the share of its characters kept."""
+    """Return a row per record and user word, with the share of its characters kept."""
     import pandas
 
     rows = []
@@ -109,10 +109,10 @@ def kept_words(frame: DataFrame) -> DataFrame:
 
 @lru_cache(maxsize=10_000)  # many records share a prompt
 def user_words(prompt: str) -> list[tuple[int, int, str, str, str]]:
-    """Return start and end of the user's words, and of each class, tenth of the text, lower case.
+    """Return start, end, class, tenth of the text, and lowercase form of the user's words.
 
-    In the form of "alpaca" the template's words do not count, and of several inputs the last one is
-    the template's: a record does not show.
+    In the "alpaca" format, the template's words do not count. With several inputs, the last one is
+    taken as the template's, as records do not tell.
     """
     ranges = [(0, len(prompt))]
     if match := _ALPACA.fullmatch(prompt):
@@ -134,7 +134,7 @@ def words(text: str) -> list[tuple[int, int]]:
 
 
 def word_class(word: str) -> str:
-    """Return the class of an English word, whatever its case; the first list that has it counts."""
+    """Return the class of an English word, ignoring case; the first list that has it counts."""
     plain = word.lower().replace("\u2019", "'")
     if plain.endswith("n't"):
         return "negation"
@@ -142,7 +142,7 @@ def word_class(word: str) -> str:
         return "number"
     if not any(map(str.isalpha, plain)):
         return "punctuation"
-    # Contractions belong to what stands before the apostrophe.
+    # Contractions belong to the class of the part before the apostrophe.
     return _CLASS.get(plain) or _CLASS.get(plain.partition("'")[0], "other")
 
 

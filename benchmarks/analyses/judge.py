@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 CACHE = "judge.db"
-# How requests are sent, as by `pcrl_gym.generators.openai.generator`.
+# Defaults for sending requests, as in `pcrl_gym.generators.openai.generator`.
 SENDING: dict[str, Any] = {
     "concurrency": 8, "timeout": 60.0, "max_retries": 6, "backoff": 0.5, "extra_body": {},
     "limit_field": "max_tokens", "api_key_env": "OPENAI_API_KEY",
 }  # fmt: skip
-# Of Okabe and Ito's palette, which the color-blind can distinguish.
+# From the color-blind-safe palette of Okabe and Ito.
 _COLORS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
 _NOTE = (
     "compared the answers to the original and to the compressed prompt, in both orders. A win is "
@@ -46,7 +46,7 @@ _NOTE = (
     "Requests and tokens are those of the verdicts used, whenever they arrived; what agents share "
     "stands at the first."
 )
-Prices = tuple[float | None, float | None]  # of a million tokens of questions and of verdicts
+Prices = tuple[float | None, float | None]  # per million tokens of questions and of verdicts
 Verdict = Literal["A", "B", "tie"]
 Outcome = Literal["win", "tie", "loss", "disagree", "unparsable", "equal"]
 
@@ -87,23 +87,23 @@ def run(
 ) -> Analysis:
     """Ask a chat model which answer it prefers, in both orders, and write the analysis "judge".
 
-    Verdicts are kept in `judge.db` of the folder as soon as they arrive: the same call, after an
-    interruption of any kind, asks only what is missing.
+    Verdicts are stored in `judge.db` of the folder as soon as they arrive. After any interruption,
+    the same call only asks for missing ones.
 
     Args:
         folder: Result folder.
-        model: What the server calls the judge.
+        model: Name of the judge on the server.
         base_url: Such as "http://localhost:8000/v1", or with "?enable_thinking=false" for a judge
             that thinks.
-        agents: Agents to judge, each by its first seed; none given: all.
-        splits: Splits to judge; none given: all that have results.
+        agents: Agents to judge, each by its first seed; by default all.
+        splits: Splits to judge; by default all that have results.
         limit: Prompts per agent and split, spread evenly; by default all.
-        max_requests: Most requests that this call sends, retries included; by default any.
+        max_requests: Maximum requests sent by this call, including retries; by default unlimited.
         max_tokens: Tokens of questions and verdicts after which nothing more is sent; by default
-            any.
+            unlimited.
         price_per_million_input: Price of a million tokens of questions.
         price_per_million_output: Price of a million tokens of verdicts.
-        verdict_tokens: Most tokens of one verdict; a judge that thinks aloud needs more.
+        verdict_tokens: Maximum tokens per verdict; a judge that thinks aloud needs more.
         sending: Other fields of `pcrl_gym.generators.openai.sender.Sender`; see `SENDING`.
     """
     import pandas
@@ -131,7 +131,7 @@ def run(
 
 
 def _ask(sender: Sender, cache: DiskCache, frame: DataFrame, limit: int) -> dict[str, Reply]:
-    """Return the replies by question: cached ones, and new ones, cached as soon as they arrive."""
+    """Return the replies by question; new ones are cached as soon as they arrive."""
     asked = frame.explode("questions").dropna(subset="questions").drop_duplicates("questions")
     about = {
         row.questions: f"{row.agent} on prompt {row.prompt_id!r} of {row.split}"
@@ -170,10 +170,10 @@ def _ask(sender: Sender, cache: DiskCache, frame: DataFrame, limit: int) -> dict
 def analyse(
     frame: DataFrame, replies: Mapping[str, Reply], *, judge: str, prices: Prices
 ) -> Analysis:
-    """Return the preferences, a row per split and agent, and the account of all verdicts."""
+    """Return the preferences, a row per split and agent, and the total usage and cost."""
     import pandas
 
-    unpaid = dict(replies)  # agents may share a question, which only costs once
+    unpaid = dict(replies)  # agents may share a question, which costs only once
     rows = []
     for (split, agent), own in frame.groupby(["split", "agent"], sort=False, observed=True):
         outcomes = [
@@ -200,7 +200,7 @@ def _account(replies: Sequence[Reply], prices: Prices) -> dict[str, float | None
 
 
 def draw(figure: Figure, analysis: Analysis) -> None:
-    """Draw the stacked bars of wins, ties and losses, a panel per split."""
+    """Draw stacked bars of wins, ties, and losses, a panel per split."""
     table = analysis.tables["preferences"].frame()
     splits = {split: Table.of(own) for split, own in table.groupby("split", sort=False)}
     for axes, rows in panels(figure, splits):
@@ -214,32 +214,32 @@ def draw(figure: Figure, analysis: Analysis) -> None:
 
 
 def question(prompt: str, answer_a: str, answer_b: str) -> str:
-    """Return what the judge is asked about two answers, with the texts as JSON: none can end it."""
+    """Return the question on two answers, with the texts as JSON, so that none can end it."""
     texts = {"prompt": prompt, "answer_a": answer_a, "answer_b": answer_b}
     data = json.dumps(texts, indent=1, ensure_ascii=False)
     return INSTRUCTION.format(data=escaped(data))
 
 
 def questions(prompt: str, original: str, compressed: str) -> tuple[str, ...]:
-    """Return two questions, the compressed prompt's answer as B, then as A; none if both equal."""
+    """Return questions with the compressed prompt's answer as B, then A; none if both are equal."""
     if original.strip() == compressed.strip():
         return ()
     return question(prompt, original, compressed), question(prompt, compressed, original)
 
 
 def parse_verdict(text: str) -> Verdict | None:
-    """Return the judge's verdict; None if there is none to be read, or several that differ.
+    """Return the judge's verdict; None if it cannot be read, or several differ.
 
-    What stands from the first "{" to the last "}" is one object, as JSON or with single quotes or a
-    comma too many. Letters may be of either case, and other fields may be there.
+    The text from the first "{" to the last "}" must be one object, as JSON or with single quotes or
+    a trailing comma. Case does not matter, and other fields are allowed.
     """
     inner = text[max(0, text.find("{")) : text.rfind("}") + 1]
     inner = inner.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
     try:
-        # Every object of JSON is one of Python, whose quotes and commas are less strict; `ast`,
-        # unlike `json`, keeps fields that are there twice.
+        # JSON objects are parsed as Python, which is less strict about quotes and commas; `ast`,
+        # unlike `json`, keeps duplicate fields.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # unknown escapes in strings, of two kinds by version
+            warnings.simplefilter("ignore")  # unknown escapes, whose warning depends on the version
             tree = ast.parse(inner, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -255,7 +255,7 @@ def parse_verdict(text: str) -> Verdict | None:
 
 
 def combine(first: Verdict | None, second: Verdict | None) -> Outcome:
-    """Return the outcome for the compressed prompt's answer, which is B first and then A."""
+    """Return the outcome for the compressed prompt's answer, which is B first, then A."""
     if first is None or second is None:
         return "unparsable"
     agreed = {("B", "A"): "win", ("A", "B"): "loss", ("tie", "tie"): "tie"}
@@ -263,7 +263,7 @@ def combine(first: Verdict | None, second: Verdict | None) -> Outcome:
 
 
 def preference(outcomes: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
-    """Return an agent's row in the table of preferences, see the analysis' note."""
+    """Return an agent's row in the table of preferences; see the note of the analysis."""
     count = Counter(outcomes)
     scores = [_SCORES[outcome] for outcome in outcomes if outcome != "unparsable"]
     n = len(scores)

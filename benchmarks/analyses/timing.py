@@ -1,4 +1,4 @@
-"""Net time saved: what compressing takes against what shorter prompts save the generator."""
+"""Net time saved: time of compression against the time that shorter prompts save."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _NOTE = (
 
 
 def net_saved(compress_ms: float, before_ms: float, after_ms: float) -> float:
-    """Return the milliseconds that compression saves per prompt, its own time taken off.
+    """Return the milliseconds that compression saves per prompt, minus its own time.
 
-    Formula: `before - after - compress`; negative where compression costs more than it saves.
+    Formula: `before - after - compress`; negative if compression costs more than it saves.
 
     Example:
         >>> net_saved(1.5, 10.0, 6.0)
@@ -39,12 +39,12 @@ def net_saved(compress_ms: float, before_ms: float, after_ms: float) -> float:
 
 
 def run(folder: str | Path, /, *, prompts: PositiveInt = 256, device: str = "auto") -> Analysis:
-    """Measure a result folder's prompts with its generator, and write the analysis into the folder.
+    """Time a result folder's prompts with its generator, and write the analysis into the folder.
 
     Args:
         folder: Result folder.
-        prompts: How many per agent and split.
-        device: Where the generator runs.
+        prompts: Number of prompts per agent and split.
+        device: Device of the generator.
     """
     from pcrl_gym.generators.loading import load_generator
 
@@ -59,7 +59,7 @@ def run(folder: str | Path, /, *, prompts: PositiveInt = 256, device: str = "aut
 def analyse(
     frame: DataFrame, measure: Callable[[Sequence[str]], float], *, prompts: int
 ) -> Analysis:
-    """Return a table per split; `measure`: milliseconds per prompt to answer some texts."""
+    """Return a table per split; `measure` returns milliseconds per prompt to answer texts."""
     import pandas
 
     rows = []

@@ -29,15 +29,15 @@ def run(
 ) -> Analysis:
     """Evaluate the trained agents of every folder with the generator of every folder.
 
-    The runs must share a policy tokenizer, because a policy knows its token ids alone. It need not
-    be the generators' own.
+    The runs must share a policy tokenizer, as a policy only knows its own token IDs. It need not be
+    the generators' tokenizer.
 
     Args:
-        folders: Result folders that trained the agents; one or more.
-        agents: Agents that learn.
+        folders: One or more result folders that trained the agents.
+        agents: Trainable agents.
         out: Folder for the evaluations, one result folder per generator, and the analysis; an
             interrupted analysis resumes there.
-        device: Where the generators run.
+        device: Device of the generators.
     """
     from benchmarks.roster import find_agents
     from benchmarks.runner import Benchmark
@@ -54,15 +54,15 @@ def run(
     seeds = max(suite.seeds for suite in suites.values())
     moved = [from_run(e, own, seeds, label) for e in entries for label, own in sources.items()]
     for suite in suites.values():
-        tokenizer_of([entry.policies[0] for entry in moved], suite)  # refuses those that differ
-    # All are built first, which checks them.
+        tokenizer_of([entry.policies[0] for entry in moved], suite)  # rejects different ones
+    # Build all of them first, which checks them.
     runs = {s: Benchmark(suite, moved, Path(out, s), device=device) for s, suite in suites.items()}
     rows = {label: benchmark.run() for label, benchmark in runs.items()}
     return write_analysis(out, analyse(rows, [entry.name for entry in entries]), draw)
 
 
 def analyse(rows: Mapping[str, Sequence[Mapping[str, Any]]], agents: Sequence[str]) -> Analysis:
-    """Return mean rewards from leaderboard rows by generating run, agents `<agent>-<its run>`."""
+    """Return mean rewards from leaderboard rows by evaluating run, of agents `<agent>-<run>`."""
     import pandas
 
     labels = list(rows)
@@ -79,7 +79,7 @@ def analyse(rows: Mapping[str, Sequence[Mapping[str, Any]]], agents: Sequence[st
 
 
 def draw(figure: Figure, analysis: Analysis) -> None:
-    """Draw the matrices with their figures."""
+    """Draw the matrices with their values."""
     for axes, table in panels(figure, analysis.tables):
         rewards = table.set_index("trained in").astype(float).fillna(0.0)
         axes.imshow(rewards, vmin=0.0, vmax=1.0, cmap="cividis")

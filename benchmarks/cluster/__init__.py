@@ -1,1 +1,1 @@
-"""A run in parts: jobs, shards, workers on a Ray cluster, and the join of their results."""
+"""Distributed runs: jobs, shards, workers on a Ray cluster, and merging of their results."""

@@ -1,4 +1,4 @@
-"""The jobs of a benchmark run: what it is split into, for shards and for workers."""
+"""Jobs of a benchmark run, for shards and workers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmarks.suites import Suite
 
 
 class Job(NamedTuple):
-    """An agent and seed on one split, or on all of them if it learns: it is trained once."""
+    """An agent and seed on one split, or on all splits if trainable, as it is trained once."""
 
     entry: Entry
     seed: int
     splits: tuple[str, ...]
 
     def unfinished(self, folder: RunFolder) -> list[str]:
-        """Return the splits of which a folder holds no records yet."""
+        """Return the splits without records in a folder."""
         name = self.entry.name
         return [split for split in self.splits if not folder.part(name, split, self.seed).exists()]
 
@@ -28,7 +28,7 @@ class Job(NamedTuple):
 
 
 def all_jobs(entries: Sequence[Entry], suite: Suite) -> list[Job]:
-    """Return all jobs of a run, in the order in which they are done and dealt out to shards."""
+    """Return all jobs of a run, in the order of execution and assignment to shards."""
     return [
         Job(entry, seed, splits)
         for entry in entries
@@ -38,7 +38,7 @@ def all_jobs(entries: Sequence[Entry], suite: Suite) -> list[Job]:
 
 
 def share_of(shard: str) -> slice:
-    """Return which jobs fall to a shard: to "2/3" the second, the fifth and so on."""
+    """Return the slice of jobs of a shard: for "2/3", the second, the fifth, and so on."""
     number, count = map(int, shard.split("/")) if re.fullmatch(r"\d+/\d+", shard) else (0, 0)
     if not 1 <= number <= count:
         raise ValueError(f"A shard is written like 3/8, from 1/8 to 8/8, got {shard!r}")

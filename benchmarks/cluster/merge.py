@@ -1,4 +1,4 @@
-"""Joining the result folders of shards."""
+"""Merging of the result folders of shards."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> list[Row]:
 
 
 def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
-    """Join what is finished in several result folders in one, which equals an unsharded run.
+    """Join the finished parts of several result folders in one, which equals an unsharded run.
 
-    `out` may hold what was merged before. If settings or results of one part differ, or a folder
-    holds published results, nothing is written. The leaderboard is left out: it takes reading all
-    records.
+    `out` may hold earlier merges. Nothing is written if settings or results of one part differ, or
+    if a folder holds published results. The leaderboard is not written, as this requires reading
+    all records.
     """
     sources, out = [RunFolder(folder) for folder in folders], Path(out)
     if not sources:
@@ -58,7 +58,7 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
 
 
 def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
-    """Return the files of finished parts and the notes of finished trainings, by relative path."""
+    """Return files of finished parts and notes of finished training runs, by relative path."""
     parts: dict[Path, Path] = {}
     for folder in folders:
         for file in [*folder.parts(), *sorted(folder.path.glob("training/*-seed*.json"))]:

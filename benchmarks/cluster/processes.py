@@ -1,4 +1,4 @@
-"""A benchmark run on several processes of this machine."""
+"""Benchmark run on several processes of this machine."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from benchmarks.tables import Row, write_leaderboard
 from pcrl_gym.progress import progress_bar
 
 _benchmark: Benchmark
-"""What a worker does jobs of."""
+"""Benchmark of a worker process."""
 
 
 def run_on_processes(benchmark: Benchmark, processes: int) -> list[Row]:
-    """Do what `Benchmark.run` does, on several processes of this machine.
+    """Do the work of `Benchmark.run` on several processes of this machine.
 
-    Each has a generator of its own, and computes with one thread. All write into the result folder,
-    so what is finished, checkpoints of trainings included, is kept whatever happens. After a
-    failure, which is shown with its job and raised as it is, no other job begins, and those that
-    run are finished. If a process was killed, that is a ChildProcessError.
+    Each process has its own generator and computes with one thread. All write into the result
+    folder, so finished parts, including training checkpoints, are always kept. After a failure,
+    which is shown with its job and re-raised, no other job starts, and running ones are finished.
+    If a process was killed, ChildProcessError is raised.
     """
     folder = benchmark.prepare()
-    # Training takes longest, so it begins first.
+    # Training takes longest, so it starts first.
     todo = [job for job in benchmark.jobs() if job.unfinished(folder)]
     waiting = iter(sorted(todo, key=lambda job: not job.entry.trainable))
     running: dict[Future[None], Job] = {}
@@ -63,14 +63,14 @@ def _begin(benchmark: Benchmark) -> None:
     import torch
 
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _benchmark = benchmark
     benchmark.prepare(record=False)
 
 
 def _end_with_parent() -> None:
-    """End this process if the first one is killed: the same command is to find no other at work."""
+    """End this process if the main one is killed, so that no worker disturbs a resumed run."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -83,7 +83,7 @@ def _do(job: Job) -> None:
 
 @contextmanager
 def _pool(processes: int, benchmark: Benchmark) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool; if the block is left by an exception, such as Ctrl-C, its processes end now."""
+    """Yield a pool whose processes end at once if the block raises, for example by Ctrl-C."""
     others = set(multiprocessing.active_children())
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawn, _begin, (benchmark,)) as pool:

@@ -1,4 +1,4 @@
-"""A benchmark run on a Ray cluster: workers do its jobs, whose results are merged here."""
+"""Benchmark run on a Ray cluster: workers do the jobs, and results are merged here."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from pcrl_gym.generators.ray.pool import ActorPool, LostCallError
 from pcrl_gym.progress import progress_bar
 
 Files = dict[str, bytes]
-"""Contents of files by their place in a result folder: workers may have no disk in common."""
+"""File contents by path in a result folder, as workers may not share a disk."""
 
 
 def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row]:
-    """Do what `Benchmark.run` does, on the workers of a Ray cluster.
+    """Do the work of `Benchmark.run` on the workers of a Ray cluster.
 
-    Each worker has a CPU, and a GPU if there are any; None: as many as the cluster has GPUs, or
-    CPUs without, but no more than jobs. The benchmark is not prepared here, so no generator is
-    loaded. Finished jobs, and trained agents before they are evaluated, are merged into the result
-    folder as they arrive; the same call resumes from there. A job whose worker dies is done again;
-    after the last try that is a LostCallError.
+    Each worker has a CPU, and a GPU if there are any. By default, there are as many workers as the
+    cluster has GPUs, or CPUs without GPUs, but no more than jobs. The benchmark is not prepared
+    here, so no generator is loaded. Finished jobs, and trained agents before their evaluation, are
+    merged into the result folder as they arrive; the same call resumes from there. A job whose
+    worker dies is repeated; after the last attempt, LostCallError is raised.
     """
     out = benchmark.out
     begun = RunFolder(out) if (out / "settings.json").exists() else None
     todo = [job for job in benchmark.jobs() if begun is None or job.unfinished(begun)]
     if todo:
-        learning = [job for job in todo if job.entry.trained_here]  # longest, so it begins first
+        learning = [job for job in todo if job.entry.trained_here]  # longest, so it starts first
         others = [("do", job) for job in todo if job not in learning]
         with connected() as ray, closing(_pool(ray, benchmark, workers, len(todo))) as pool:
             _work(pool, [*(("train", job) for job in learning), *others], out)
@@ -45,7 +45,7 @@ def run_on_cluster(benchmark: Benchmark, workers: int | None = None) -> list[Row
 
 
 class Worker:
-    """What runs in an actor: the benchmark, in a result folder of its own."""
+    """Actor that runs the benchmark in its own result folder."""
 
     def load(self, benchmark: Benchmark, node: str) -> None:
         """Prepare the benchmark, which comes from the machine `node`."""
@@ -53,7 +53,7 @@ class Worker:
 
         self._home = TemporaryDirectory()
         benchmark.out = Path(self._home.name)
-        # On the same machine workers share the file of a local run, else each has its own.
+        # Workers on the same machine share the cache of a local run; others have their own.
         if ray.get_runtime_context().get_node_id() != node:
             benchmark.cache = benchmark.out / "answers.db"
         benchmark.prepare()
@@ -69,7 +69,7 @@ class Worker:
 
 
 def files_of(job: Job, out: Path) -> Files:
-    """Return what a result folder holds of a job, by place: records and training."""
+    """Return the files of a job in a result folder, by path: records and training."""
     if not (out / "settings.json").exists():
         return {}
     folder, name = RunFolder(out), job.entry.name
@@ -80,7 +80,7 @@ def files_of(job: Job, out: Path) -> Files:
 
 
 def write_files(root: Path, files: Files) -> None:
-    """Write files to their places."""
+    """Write files to their paths."""
     for place, content in files.items():
         file = root / place
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _pool(ray: Any, benchmark: Benchmark, workers: int | None, most: int) -> Act
 
 
 def _work(pool: ActorPool, todo: Sequence[tuple[str, Job]], out: Path) -> None:
-    """Have jobs done and merge what comes in."""
+    """Run jobs on the pool, and merge their results."""
     calls = [partial(_send, what=what, job=job, out=out) for what, job in todo]
     with progress_bar(total=len(todo), unit="job") as bar:
         try:

@@ -1,1 +1,1 @@
-"""The commands of `python -m benchmarks`: options, and what they call."""
+"""Commands of `python -m benchmarks`."""

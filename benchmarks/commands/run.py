@@ -54,37 +54,37 @@ def run(
     ] = None,
     task: Annotated[TaskFlags | None, Parameter(name="*", group=_TASK)] = None,
 ) -> None:
-    """Evaluate agents, or resume a result folder of the same settings.
+    """Evaluate agents, or resume a result folder with the same settings.
 
-    The agents are evaluated on a frozen suite, or on a dataset. An existing result folder is
-    resumed where the settings match and refused where they differ; agents may be added.
+    Agents are evaluated on a frozen suite or on a dataset. An existing result folder is resumed if
+    the settings match and rejected if they differ; agents may be added.
 
     Args:
         agents: Names or module:Class, also with settings: `keep_all random:rate=0.3`.
         out: Result folder.
         compressor: `module:function` from text to text, or `module:Class` with a method `compress`,
-            from the current folder; may be given several times. It runs in a process of its own,
-            and is the agent `compressor:target=...`.
-        compressor_env: File of packages, as for `pip install -r`, with which an environment is made
-            for it; by default it runs in this one.
-        suite: Frozen suite, see `ls suites`; `--dataset` only if it leaves that open.
+            from the current folder; may be given several times. It runs in its own process, and is
+            the agent `compressor:target=...`.
+        compressor_env: Requirements file, as for `pip install -r`, of a separate environment for
+            the compressor; by default it runs in this one.
+        suite: Frozen suite, see `ls suites`; `--dataset` only if the suite leaves that open.
         splits: Splits to evaluate; by default the suite's.
-        seeds: Seeds per agent that uses chance; by default the suite's, else 3.
+        seeds: Seeds per agent that uses randomness; by default the suite's, else 3.
         limit: Prompts per split, spread evenly over it.
-        policies: Folders of `train`, one per seed: what they trained is evaluated, and nothing is
+        policies: Folders of `train`, one per seed: their policies are evaluated, and nothing is
             trained here.
-        train_episodes: A number, or by agent: `ppo=6144 scst=32768`. Episodes give the same agents
-            again.
-        train_minutes: Depends on the machine; with episodes, too, the first that is used up ends
-            the training.
-        quick: A quarter of the default episodes, but for ppo.
-        processes: Do the work in so many processes of this machine.
+        train_episodes: A number, or by agent: `ppo=6144 scst=32768`. Episodes make training
+            reproducible.
+        train_minutes: Depends on the machine; with episodes too, training ends with the first that
+            is used up.
+        quick: A quarter of the default episodes, except for ppo.
+        processes: Run on this many processes of this machine.
         shard: Do one part of the work, such as `3/8`; see `merge`.
-        ray: Do the work on a Ray cluster, that of RAY_ADDRESS or a local one: agents and seeds at
-            once, on so many workers; without a number, one per GPU, or per CPU without.
-        task: What is evaluated, and how it is answered.
+        ray: Run on a Ray cluster, that of RAY_ADDRESS or a local one: agents and seeds in parallel,
+            on this many workers; without a number, one per GPU, or per CPU without GPUs.
+        task: Prompts to evaluate, and how they are answered.
     """
-    # Imported late: help must not wait for what evaluation needs.
+    # Imported late so that help does not wait for the dependencies of evaluation.
     from benchmarks.roster import find_agents, parse_episodes
     from benchmarks.runner import Benchmark
     from benchmarks.tables import print_table
@@ -138,13 +138,13 @@ def _compressor(target: str, requirements: str | None) -> str:
 
 
 def _choose_suite(name: str | None, given: dict[str, Any]) -> Suite:
-    """Return the frozen suite of a name, or (None) one of a dataset, with the fields `given`."""
+    """Return the frozen suite of a name, or (None) one of a dataset, with the `given` fields."""
     from benchmarks.suites import SUITES, Suite
 
     if name is None:
         if not {"dataset", "splits", "generator"} <= given.keys():
             raise ValueError("Give --suite or --dataset, which alone needs --split and --generator")
-        # The prefix keeps its rows apart from those of frozen suites.
+        # The prefix distinguishes its rows from those of frozen suites.
         stem = Path(given["dataset"]).stem or given["dataset"]
         return Suite(id=f"dataset:{stem}", version=1, **given)
     if name not in SUITES:

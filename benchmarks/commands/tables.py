@@ -1,4 +1,4 @@
-"""What is there: names that options take, and result folders."""
+"""Commands that list names for options and show result folders."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _GENERATORS = {
 
 
 def ls(what: Kind, /, *, dataset: str = "micro") -> None:
-    """List what there is, by the names that options take.
+    """List the names that options accept.
 
     Args:
-        what: Kind of the names.
+        what: Kind of names to list.
         dataset: Dataset whose splits are listed.
     """
     from agents.base import AGENTS, agent_class
@@ -71,11 +71,11 @@ def table(
 
     Args:
         folder: Result folder.
-        details: The further figures: interquartile mean, rates, second tokenizer, gold answers.
-        others: Result folders whose rows stand in the same table, of the splits that all have;
+        details: Show further columns: interquartile mean, rates, second tokenizer, gold answers.
+        others: Result folders to include in the same table, on the splits that all have;
             "standings" is the published one of the suite.
-        prices: Of a token, for the net saving, in any unit: `input=0.15 output=0.6 cached=0.075`;
-            by default 1, 4 and 0.5.
+        prices: Prices per token for the net saving, in any unit:
+            `input=0.15 output=0.6 cached=0.075`; by default 1, 4 and 0.5.
     """
     from benchmarks.cost import Prices
     from benchmarks.records import RunFolder
@@ -91,7 +91,7 @@ def table(
 
 
 def merge(folders: tuple[str, ...], /, *, out: str) -> None:
-    """Join the result folders of shards in a new one.
+    """Merge the result folders of shards into a new one.
 
     Args:
         folders: Result folders.
@@ -105,11 +105,11 @@ def merge(folders: tuple[str, ...], /, *, out: str) -> None:
 
 
 def report(folders: tuple[str, ...], /, *, out: str | None = None) -> None:
-    """Write a leaderboard's page, tables (Markdown, CSV, LaTeX) and picture.
+    """Write a leaderboard as an HTML page, tables (Markdown, CSV, LaTeX) and a chart.
 
     Args:
         folders: Result folders.
-        out: Folder for the report; by default report/ in the first.
+        out: Folder for the report; by default report/ in the first result folder.
     """
     from benchmarks.report.command import run
 
@@ -118,7 +118,7 @@ def report(folders: tuple[str, ...], /, *, out: str | None = None) -> None:
 
 
 def validate(folder: str, /, *, device: str = "auto") -> int:
-    """Check a result folder, and say what is wrong.
+    """Check a result folder, and report problems.
 
     Args:
         folder: Result folder.

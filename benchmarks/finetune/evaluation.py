@@ -34,9 +34,8 @@ _HEADS = (
 def majority(prompts: Sequence[Prompt]) -> Callable[[Prompt], str]:
     """Return a function that answers a prompt with its source's most common training answer.
 
-    The part of a model's score above this baseline comes from reading the prompt. A source that is
-    not in training gets the most common answer overall. Among equally common answers, the first in
-    the dataset counts.
+    A model's score above this baseline comes from reading the prompt. A source that is not in
+    training gets the most common answer overall. Of equally common answers, the first counts.
     """
     answers: dict[str, list[str]] = defaultdict(list)
     for prompt in prompts:

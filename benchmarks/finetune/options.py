@@ -56,8 +56,7 @@ class Options:
             random weights 1e-3.
         batch_tokens: Maximum padded tokens per batch and process; by default 4096, or the shape's.
         accumulate: Batches per optimizer step.
-        max_tokens: Maximum row length, longer rows are left out; by default the model's context,
-            or 512.
+        max_tokens: Maximum row length, else left out; by default the model's context, or 512.
         bf16: Whether to compute in bfloat16 (weights stay float32); "auto" if it is faster.
         lora: Rank of the adapters, which are trained alone and then merged; 0 trains all weights.
         seed: Seed for weights, order and dropout.

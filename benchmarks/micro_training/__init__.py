@@ -1,1 +1,1 @@
-"""How the generators of micro were trained: `python -m benchmarks.micro_training.train causal`."""
+"""Training of micro's generators: `python -m benchmarks.micro_training.train causal`."""

@@ -1,4 +1,4 @@
-"""How well a micro generator answers, and the model card that says so."""
+"""Evaluation of a micro generator, and its model card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOALS = {"validation_seen": 0.97, "validation_unseen": 0.95, "validation_human":
 
 
 def exact_match(generator: HFGenerator, prompts: list[Prompt]) -> dict[str, float]:
-    """Return the shares of greedy answers that are the gold ones, "all" and by family."""
+    """Return the shares of greedy answers equal to the gold ones, "all" and by family."""
     from pandas import Series
 
     answers = generator.generate([prompt_text(p) for p in prompts], MAX_NEW_TOKENS)
@@ -32,7 +32,7 @@ def exact_match(generator: HFGenerator, prompts: list[Prompt]) -> dict[str, floa
 
 
 def make_report(config: Config, generator: HFGenerator, seconds: float) -> dict[str, Any]:
-    """Return what is kept beside the weights as `training.json`."""
+    """Return the contents of `training.json`, which is stored with the weights."""
     cores = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores ({platform.machine()})"
     return {
         "command": " ".join(["python -m benchmarks.micro_training.train", *sys.argv[1:]]),
@@ -54,7 +54,7 @@ def make_report(config: Config, generator: HFGenerator, seconds: float) -> dict[
 
 
 def card(config: Config, report: dict[str, Any]) -> str:
-    """Return the model card, from what the run measured."""
+    """Return the model card, from the report of the run."""
     rows = [
         f"| {split} | {found['prompts']} | {100 * found['exact_match']['all']:.1f} % "
         f"| {100 * GOALS[split]:.0f} % | `{found['sha256'][:16]}` |"

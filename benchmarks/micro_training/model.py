@@ -1,4 +1,4 @@
-"""What the micro generators are before training: settings, tokenizer, models, optimizers."""
+"""Setup of the micro generators before training: settings, tokenizer, models, optimizers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pcrl_gym.prompts.template import AlpacaTemplate
 
 @dataclass(frozen=True)
 class Config:
-    """The settings that decide the weights of one generator."""
+    """Settings that determine the weights of one generator."""
 
     kind: str
     steps: int = 11_200
     batch: int = 128
-    pool: int = 16  # batches that are drawn together and sorted by length
+    pool: int = 16  # batches drawn together and sorted by length
     warmup: int = 200
-    restart: int = 8_800  # the learning rate has fallen to zero, and starts again lower
+    restart: int = 8_800  # step at which the learning rate is zero and restarts lower
     restart_rate: float = 0.3
     decay: float = 0.27  # share of the steps before `restart` in which the learning rate falls
-    # Steps in which most prompts come without filler: tasks are learned there at half the cost,
-    # reading past filler before, and all of it together after.
+    # Steps in which most prompts have no filler: they teach tasks at half the cost, earlier steps
+    # teach skipping filler, and later ones both.
     short: tuple[int, int] = (3_600, 6_400)
     short_share: float = 0.85
     matrix_lr: float = 0.02
@@ -40,7 +40,7 @@ class Config:
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """Return what a generator reads."""
+    """Return the text that a generator reads."""
     return AlpacaTemplate().render(prompt).text
 
 
@@ -53,9 +53,9 @@ def train_tokenizer(config: Config) -> transformers.PreTrainedTokenizerFast:
 
 
 def build_model(config: Config) -> Any:
-    """Return a randomly initialised generator: GPT-2 type (1.9 M parameters) or T5 type (2.0 M)."""
-    torch.manual_seed(config.seed)  # the command's own process: nobody else draws from this stream
-    # Eager attention: the fused one's backward pass takes over half of a CPU step (torch 2.13).
+    """Return a randomly initialized generator: GPT-2 (1.9M parameters) or T5 (2.0M)."""
+    torch.manual_seed(config.seed)  # runs in its own process, so no state to preserve
+    # Eager, as the backward pass of fused attention takes over half of a CPU step (torch 2.13).
     if config.kind == "causal":
         gpt2 = transformers.GPT2Config(
             vocab_size=config.vocab, n_positions=config.positions, n_embd=160, n_layer=5, n_head=5,
@@ -74,10 +74,10 @@ def build_model(config: Config) -> Any:
 
 
 def optimizers(model: Any, config: Config) -> list[torch.optim.Optimizer]:
-    """Return Muon for the matrices inside the blocks, AdamW for all the rest.
+    """Return Muon for the matrices inside the blocks, and AdamW for the rest.
 
-    T5 does not scale its attention logits: with the large steps of Muon on its query and key
-    matrices they saturate, and copying is learned late.
+    T5 does not scale its attention logits: with Muon's large steps on its query and key matrices,
+    they saturate, and copying is learned late.
     """
     outside = ("wte", "wpe", "shared", "lm_head", "relative_attention_bias", ".q.", ".k.")
     named = dict(model.named_parameters())

@@ -1,9 +1,9 @@
 """Train the generators of micro: `python -m benchmarks.micro_training.train {causal,seq2seq}`.
 
-Draws prompts without end from all families and phrasings, half of them in broken wording, never one
-of a validation split; the loss is on the answer alone. A run that is started again resumes from its
-last checkpoint and ends with the weights of an unbroken one. The result is a Hugging Face folder
-with a model card.
+Draws an endless stream of prompts from all families and phrasings, half of them in broken wording,
+and never one of a validation split; the loss covers only the answer. A restarted run resumes from
+its last checkpoint and ends with the weights of an uninterrupted one. The result is a Hugging Face
+folder with a model card.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from pcrl_gym.micro.tasks import draw, key, validation_keys
 from pcrl_gym.progress import progress_bar
 from pcrl_gym.storage.atomic import replace_folder, write_file
 
-# Families that are practised more from `Config.short` on, chosen by how well the validation splits
-# were answered: the first take several steps of thought, the second need the category of every
-# word and are practised more still from `Config.restart` on.
+# Families that are sampled more often from `Config.short` on, chosen by results on the validation
+# splits: the first take several reasoning steps; the second need the category of every word and are
+# sampled even more often from `Config.restart` on.
 HARD = (
     "filter", "two_lists", "sort_numbers", "alphabetical", "arithmetic", "over_under", "at_most",
     "count_range", "repeat_times", "letter_case", "count_category", "all_but", "swap",
@@ -44,7 +44,7 @@ CATEGORY = ("filter", "count_category", "is_kind", "unless", "kind_of", "if_pres
 
 
 def pools(config: Config, tokenizer: Any, first: int) -> Iterator[list[list[tuple[Any, Any]]]]:
-    """Yield pools of batches of (prompt ids, answer ids) without end, from pool `first` on."""
+    """Yield endless pools of batches of (prompt IDs, answer IDs), from pool `first` on."""
     forbidden = validation_keys()
     hard, category = (tuple(f for f in FAMILIES if f.name in names) for names in (HARD, CATEGORY))
     for number in count(first):
@@ -69,8 +69,8 @@ def pools(config: Config, tokenizer: Any, first: int) -> Iterator[list[list[tupl
 def loss_of(model: Any, kind: str, rows: Sequence[tuple[Any, Any]], device: str) -> torch.Tensor:
     """Return the cross-entropy of the answers, weighted by 1 / sqrt(tokens of the answer).
 
-    The root lies between counting every token, where long copies drown one-word answers, and
-    counting every answer.
+    This is a compromise between equal weights per token, where long copies dominate one-word
+    answers, and equal weights per answer.
     """
 
     def padded(lists: Iterator[list[int]]) -> torch.Tensor:
@@ -91,9 +91,9 @@ def loss_of(model: Any, kind: str, rows: Sequence[tuple[Any, Any]], device: str)
 
 
 def rate(step: int, config: Config) -> float:
-    """Return the factor on the learning rates: warm-up, flat, to zero; then a lower line."""
+    """Return the learning rate factor: warm-up, constant, decay to 0; then a lower decay."""
     if step >= config.restart:
-        left = config.steps - step  # may begin at 0
+        left = config.steps - step  # may start at 0
         return config.restart_rate * left / max(1, config.steps - config.restart)
     falling = config.restart * config.decay
     return min(1.0, (step + 1) / config.warmup, (config.restart - step) / falling)
@@ -102,7 +102,7 @@ def rate(step: int, config: Config) -> float:
 def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tuple[Any, Any, float]:
     """Train a generator in folder `run`, resuming from its checkpoint if there is one.
 
-    Returns the model, its tokenizer and the seconds of training, earlier sittings included.
+    Returns the model, its tokenizer, and the seconds of training, including earlier sessions.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     run.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
             step += 1
             bar.update()
             bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
-            # Between pools only: there a resumed run draws the same batches as an unbroken one.
+            # Only between pools, so that a resumed run draws the same batches.
             passed = time.monotonic() - saved_at
             due = passed > 60 * minutes_between_saves and step % config.pool == 0
             if due or step == config.steps:

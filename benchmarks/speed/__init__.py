@@ -1,1 +1,1 @@
-"""What answering and compressing cost, measured."""
+"""Measurements of the cost of answering and compressing."""

@@ -1,4 +1,4 @@
-"""A compressor with torch beside ONNX Runtime: start-up, time per prompt, equal masks."""
+"""Comparison of a compressor with torch and with ONNX Runtime: start-up, latency, masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BACKENDS = ("torch", "onnx")
 RATES = (None, 0.3)
 _TIMED = 32  # different prompts
-# On one thread, whatever the backend; a program of its own, so that no other one's modules count.
+# Always on one thread; a separate program, so that no other modules are loaded.
 _PROGRAM = """
 import json, sys
 from time import perf_counter
@@ -56,11 +56,11 @@ def run(
     """Measure a compressor with torch and with ONNX Runtime on one thread, and compare masks.
 
     Args:
-        policy: micro, or folder or hub id of a compressor that was saved with network.onnx.
-        tokens: Tokens of each prompt that is timed, one by one, the template's included.
-        repeats: Repetitions of both, start-up and timing; the fastest count.
-        prompts: Prompts of micro's train split for which the masks are compared.
-        out: JSON file for all figures; an existing one is refused.
+        policy: micro, or folder or Hub ID of a compressor saved with network.onnx.
+        tokens: Tokens of each timed prompt, including the template; prompts are timed one by one.
+        repeats: Repetitions of both start-up and timing; the fastest count.
+        prompts: Prompts of micro's train split for the comparison of masks.
+        out: JSON file for all results; must not exist.
     """
     settings = dict(locals())
     figures.check_new(out)
@@ -74,7 +74,7 @@ def run(
     rows = [split[i] for i in pick_evenly(len(split), prompts)]
     long = " ".join(split[i].instruction for i in pick_evenly(len(split), 50 * _TIMED))
     texts = long_instructions(pair[0], long, tokens, _TIMED)
-    # Taken in turns, so that a machine that gets busier is no matter of one of them.
+    # Taken in turns, so that a busier machine affects both.
     turns = [own for _ in range(repeats) for own in BACKENDS]
     tries = [(own, measured(policy, own, texts, repeats)) for own in turns]
     found = []
@@ -99,7 +99,7 @@ def long_instructions(compressor: Compressor, text: str, tokens: int, count: int
     """Return pieces of a text that have exactly `tokens` tokens inside the policy's template.
 
     Raises:
-        ValueError: If the text is too short for `count` of them, or the template for that few.
+        ValueError: If the text is too short for `count` of them, or the template is too long.
     """
     room = tokens - compressor(instruction="").original_tokens
     if room < 1:
@@ -117,7 +117,7 @@ def long_instructions(compressor: Compressor, text: str, tokens: int, count: int
 
 
 def measured(policy: str, backend: str, texts: Sequence[str], repeats: int) -> dict[str, Any]:
-    """Return what a fresh process takes: `start_s`, `compress_ms`, and whether it has `torch`."""
+    """Return `start_s` and `compress_ms` of a fresh process, and whether it has `torch`."""
     command = [sys.executable, "-c", _PROGRAM, policy, backend, str(repeats)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     begun = perf_counter()
@@ -138,7 +138,7 @@ def measured(policy: str, backend: str, texts: Sequence[str], repeats: int) -> d
 def compare(
     pair: Sequence[Compressor], prompts: Sequence[Prompt], rate: float | None
 ) -> dict[str, Any]:
-    """Return for how many prompts two compressors `differ`, and how far `apart` they rate units."""
+    """Return how many masks of two compressors `differ`, and how far `apart` probabilities are."""
     given: dict[str, Any] = {
         "instruction": [prompt.instruction for prompt in prompts],
         "input": [prompt.input for prompt in prompts],

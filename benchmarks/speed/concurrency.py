@@ -1,4 +1,4 @@
-"""How many requests in flight make an OpenAI-compatible server answer the most prompts."""
+"""Throughput of an OpenAI-compatible server by the number of requests in flight."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def run(
     prompts: PositiveInt = 64,
     max_new_tokens: PositiveInt = 30,
 ) -> None:
-    """Measure an OpenAI-compatible server with more and more requests in flight, print a table.
+    """Measure an OpenAI-compatible server with increasing requests in flight, and print a table.
 
-    No prompt is sent twice, so that no cache of the server's helps; some go ahead to warm it up.
+    No prompt is sent twice, so the server's cache does not help; some are sent first as warm-up.
 
     Args:
-        model: What the server calls the model.
-        base_url: The server, such as http://localhost:8000/v1.
-        api: Which of its interfaces is asked.
+        model: Name of the model on the server.
+        base_url: URL of the server, such as http://localhost:8000/v1.
+        api: API to use.
         levels: Requests in flight, one measurement each.
         prompts: Prompts of micro per measurement.
-        max_new_tokens: Longest answer.
+        max_new_tokens: Maximum answer length.
     """
     template, warm_up = AlpacaTemplate(), max(levels)
     texts = list(dict.fromkeys(template.render(row).text for row in load_prompts("micro", "train")))

@@ -1,4 +1,4 @@
-"""What answering takes: time, forward passes, memory."""
+"""Cost of answering: time, forward passes, memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import torch
 
 @contextmanager
 def count_passes(model: Any) -> Iterator[SimpleNamespace]:
-    """Count forward passes of a model of transformers within the block.
+    """Count forward passes of a transformers model within the block.
 
-    Yields how many `passes` there were, the `rows` of all, the `tokens` they read, padding
-    included, and the positions at which they computed logits, as `wanted`. Of an encoder-decoder
-    the passes of the decoder count; the encoder works once per row in any way. Rows that are done
-    but still computed, because others of their batch are not, count too.
+    Yields the number of `passes`, the total `rows`, the `tokens` read (including padding), and the
+    number of positions with logits as `wanted`. For an encoder-decoder, only passes of the decoder
+    count, as the encoder runs once per row in any case. Finished rows that are still computed with
+    their batch count too.
     """
     counted = SimpleNamespace(passes=0, rows=0, tokens=0, wanted=0)
 
@@ -45,16 +45,16 @@ def count_passes(model: Any) -> Iterator[SimpleNamespace]:
 
 
 class Measured(NamedTuple):
-    """One run of one way."""
+    """Measurement of one run of one way."""
 
     seconds: float
     passes: int  # forward passes, summed over rows
-    memory: int | None  # most bytes held: by torch on CUDA, by the whole process on a CPU
-    result: Any  # what the way returned
+    memory: int | None  # peak bytes: of torch on CUDA, of the whole process on a CPU
+    result: Any  # return value of the way
 
 
 def measure(way: Callable[[], Any], model: Any) -> Measured:
-    """Run a way once."""
+    """Run a way once and measure it."""
     device = model.device
 
     def now() -> float:
@@ -71,13 +71,13 @@ def measure(way: Callable[[], Any], model: Any) -> Measured:
 
 
 def _new_peak(device: torch.device) -> Callable[[], int | None]:
-    """Let the peak of memory begin with what is held now; return what reads it."""
+    """Reset the peak memory to the current usage, and return a function that reads it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return partial(torch.cuda.max_memory_allocated, device)
     try:
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # no Linux, or a kernel that does not let it
+    except OSError:  # not Linux, or not permitted by the kernel
         return lambda: None
     status = Path("/proc/self/status")
     return lambda: 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
@@ -86,8 +86,8 @@ def _new_peak(device: torch.device) -> Callable[[], int | None]:
 class TimedGenerator:
     """A `DraftingGenerator` that adds up the seconds `spent` in its methods, by method.
 
-    What it calls back (whether a reward is decided) is the environment's: it stands under "decided"
-    alone. `answered` holds drafts and answers of the latest `generate_from`.
+    Time of callbacks (whether a reward is decided) belongs to the environment and is listed only
+    under "decided". `answered` holds drafts and answers of the latest `generate_from`.
     """
 
     def __init__(self, generator: Any, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -111,6 +111,6 @@ class TimedGenerator:
     def _timed(self, what: str, call: Callable[..., Any], *given: Any) -> Any:
         began, others = self._clock(), sum(self.spent.values())
         result = call(*given)
-        # What was called back meanwhile has been counted.
+        # Time of callbacks has already been counted.
         self.spent[what] += self._clock() - began - (sum(self.spent.values()) - others)
         return result

@@ -1,4 +1,4 @@
-"""What measuring commands ask for, print and write: tables, and a file of all figures."""
+"""Common settings and output of measuring commands: tables, and a file of all results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.provenance import origin as origin
 from pcrl_gym.storage.atomic import write_file
 
 SPLIT = "validation_seen"
-NEW_TOKENS = 30  # longest answer, in generator tokens
+NEW_TOKENS = 30  # maximum answer length, in generator tokens
 BATCH = 32  # prompts per batch of the plain way
 PADDED = 128  # tokens to which the plain way pads
 
@@ -32,7 +32,7 @@ LEGEND = f"""\
   mean nothing: drafts hold as it happens
 """
 
-# By device and model what ways are to reach.
+# Goals of ways, by device and model.
 _GOALS = dict.fromkeys(
     [("cpu", "micro"), ("cpu", "micro-seq2seq")],
     (("d", "ratio_to_a", 4.0), ("d", "share_of_e", 0.75)),
@@ -56,13 +56,13 @@ TARGETS = {"target": "{text}", "value": "{value:.3f}", "reached": "{reached}"}
 
 
 def check_new(out: str | None) -> None:
-    """Check that a file of figures, if one is wanted, replaces none: else a ValueError."""
+    """Raise ValueError if the result file already exists."""
     if out is not None and Path(out).exists():
         raise ValueError(f"{out} exists and is not overwritten; give another file")
 
 
 def write_figures(out: str | None, figures: dict[str, Any]) -> None:
-    """Write figures as JSON, if a file is wanted; its folder is made."""
+    """Write results as JSON if a file is given, creating its folder."""
     if out is not None:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         write_file(Path(out), json.dumps(figures, indent=2, allow_nan=False) + "\n")
@@ -74,7 +74,7 @@ def format_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -
 
 
 def format_cases(cases: Sequence[dict[str, Any]]) -> str:
-    """Return the two tables of one model: speed, and what the drafts were worth."""
+    """Return the two tables of one model: speed, and acceptance of drafts."""
     speed, drafts = [], []
     for case in cases:
         for way, found in case["ways"].items():
@@ -88,9 +88,9 @@ def format_cases(cases: Sequence[dict[str, Any]]) -> str:
 def find_targets(
     cases: Sequence[dict[str, Any]], overhead: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return text, value and whether it is reached of each target that these can be held to.
+    """Return text, value, and whether it is reached, of each applicable target.
 
-    The goals of models are for masks of a trained policy and random ones of 15 %.
+    The goals of models are for masks of a trained policy and random ones of 15%.
     """
     found, gains = [], []
     for case in cases:

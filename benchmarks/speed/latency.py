@@ -1,4 +1,4 @@
-"""What compression costs: milliseconds per prompt, and their share of the generator's."""
+"""Latency of compression: milliseconds per prompt, and their share of the generator's."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def run(
     device: str = "auto",
     out: str | None = None,
 ) -> None:
-    """Measure what compressing a prompt costs beside answering it, and print a table.
+    """Measure the cost of compressing a prompt relative to answering it, and print a table.
 
     Args:
-        policy: micro, or folder or hub id of a compressor.
-        generator: Name, id or folder of what answers the original prompts.
+        policy: micro, or folder or Hub ID of a compressor.
+        generator: Name, ID or folder of the generator that answers the original prompts.
         prompts: Prompts of micro, spread evenly over a split.
         repeats: Repetitions; the fastest counts.
         device: Device of both.
-        out: JSON file for all figures; an existing one is refused.
+        out: JSON file for all results; must not exist.
     """
     settings = {**locals(), "split": SPLIT, "new_tokens": NEW_TOKENS}
     figures.check_new(out)
@@ -72,8 +72,8 @@ def milliseconds(
 ) -> float:
     """Return the milliseconds per item of calls with `batch` items, of the fastest repetition.
 
-    The first batch goes through once before the clock starts. Results on a GPU are waited for, as
-    both compressor and generator give back Python objects.
+    The first batch runs once as warm-up. GPU work is included, as both compressor and generator
+    return Python objects.
     """
     parts = [items[i : i + batch] for i in range(0, len(items), batch)]
     call(parts[0])

@@ -1,9 +1,9 @@
 """Generators to measure: micro, folders, and the shapes of well-known models with random weights.
 
-Weights of shapes are drawn in memory, nothing is downloaded. The speed of a pass depends on the
-shape alone; of how many passes an answer takes random weights say nothing. They are not drawn as
-the library does it, with which T5 would repeat one token for ever and every draft would hold, nor
-much wider, or else rounding would decide answers.
+Weights of shapes are initialized in memory; nothing is downloaded. The speed of a pass depends only
+on the shape, but random weights say nothing about the number of passes per answer. The library's
+initialization is not used, as T5 would repeat one token forever and every draft would hold. Much
+larger weights are not used either, as rounding would decide answers.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def _t5(width: int, inner: int, layers: int, heads: int, **others: Any) -> dict[
     return sizes | {"model_type": "t5", "decoder_start_token_id": 0} | others
 
 
-# A number in a name counts the parameters. transformers 5 ties the embeddings of every new T5,
-# which takes FLAN's from 2.85 to 2.78 G; the flag only decides whether logits are scaled. Llama's
+# Numbers in names are parameter counts. transformers 5 ties the embeddings of every new T5, which
+# reduces FLAN's from 2.85B to 2.78B; the flag only decides whether logits are scaled. Llama's
 # defaults are the sizes of 7B.
 SHAPES = {
     "gpt2-29m": _gpt2(384, 5, 6),
@@ -46,13 +46,13 @@ SHAPES = {
         2048, 5120, 24, 32, feed_forward_proj="gated-gelu", tie_word_embeddings=False
     ),
 }  # fmt: skip
-# Meant for a GPU, in bfloat16 unless another type is asked for; others are float32.
+# Meant for a GPU, in bfloat16 unless another type is given; others are float32.
 GPU_SHAPES = ("gpt2-xl", "llama-7b", "flan-t5-xl")
 KNOWN = (*MICRO, SMOLLM2, *SHAPES)
 
 
 def check_names(names: Sequence[str], device: str) -> None:
-    """Check that models are known or folders, given once each, and meant for a type of device."""
+    """Check that models are known or folders, listed once each, and suitable for the device."""
     unknown = [name for name in names if not (name in KNOWN or Path(name).is_dir())]
     if not names or unknown or len(set(names)) < len(names):
         expected = f"expected models, each once, of {', '.join(KNOWN)}, or folders of models"
@@ -62,9 +62,9 @@ def check_names(names: Sequence[str], device: str) -> None:
 
 
 def build_generator(name: str, device: str, dtype: str = "auto") -> Any:
-    """Build one of the `KNOWN` generators, or that of a folder; random weights are always the same.
+    """Build one of the `KNOWN` generators or that of a folder, with reproducible random weights.
 
-    They are drawn without changing any global state of torch.
+    The global random state of torch is not changed.
     """
     import torch
 
@@ -77,7 +77,7 @@ def build_generator(name: str, device: str, dtype: str = "auto") -> Any:
     if dtype == "auto":
         dtype = "bfloat16" if name in GPU_SHAPES else "float32"
     place = torch.device(choose_device(device))
-    # Made where and as it is used: two copies of the largest would be tight.
+    # Created in the final device and data type, as two copies of the largest model may not fit.
     with torch.random.fork_rng([place] if place.type == "cuda" else []), place:
         torch.manual_seed(0)
         model = random_model(name, dtype)
@@ -85,24 +85,24 @@ def build_generator(name: str, device: str, dtype: str = "auto") -> Any:
 
 
 def random_model(name: str, dtype: str) -> Any:
-    """Return a model of one of the `SHAPES` with weights from torch's current random state."""
+    """Return a model of one of the `SHAPES`, with weights from torch's current random state."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    # The micro tokenizer's ids.
+    # The micro tokenizer's IDs.
     config = AutoConfig.for_model(**SHAPES[name], pad_token_id=0, eos_token_id=1, bos_token_id=None)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model = auto.from_config(config, dtype=dtype)
     if config.is_encoder_decoder:
-        # As drawn, embeddings outweigh what the layers add, and each token predicts itself.
+        # Otherwise, embeddings outweigh the layers' outputs, and each token predicts itself.
         model.shared.weight.data.mul_(0.1)
     return model
 
 
 def widened_tokenizer(size: int) -> Any:
-    """Return the micro tokenizer with a word for each id that it lacks, up to `size`.
+    """Return the micro tokenizer with a word for each missing token ID up to `size`.
 
-    Texts are encoded as micro does, since no merge leads to the new words. Random weights answer
-    with nearly only these: without them all answers would be decoded to nothing.
+    Texts are encoded as by micro, since no merge produces the new words. Random weights answer
+    almost only with these; without them, all answers would decode to empty text.
     """
     from tokenizers import Tokenizer
 

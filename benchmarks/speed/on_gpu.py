@@ -1,4 +1,4 @@
-"""What is worth measuring on one GPU, one part after the other, whatever goes wrong."""
+"""Series of measurements on one GPU, which continues even if a part fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agents.runs.curve import read_rows
 from benchmarks.provenance import machine
 from pcrl_gym.storage.atomic import write_file
 
-# By part the most seconds that it may take, its command, and files of figures for the report.
+# By part: its time limit in seconds, its command, and result files for the report.
 _PARTS = {
     "throughput": (
         240,
@@ -46,10 +46,9 @@ def run(out: str, /, *, data: str = "micro", encoder: str | None = None) -> int:
     """Measure throughput, tuning and training on one GPU in ten minutes; smaller on a CPU.
 
     Args:
-        out: New folder for all results; its on_gpu.json says machine, versions, commit, figures.
-        data: Folder of prompts with answers, of the splits train and validation_seen; or micro.
-        encoder: Text encoder of the policy, id or folder, which stays frozen; by default a small
-            new one.
+        out: New folder for all results; its on_gpu.json has machine, versions, commit and metrics.
+        data: Folder of prompts with answers in the splits train and validation_seen; or micro.
+        encoder: Frozen text encoder of the policy, ID or folder; by default a small new one.
 
     Returns:
         The exit status: 1 if a part failed or was stopped by its time limit, else 0.
@@ -85,7 +84,7 @@ def run(out: str, /, *, data: str = "micro", encoder: str | None = None) -> int:
 
 
 def _read(file: Path) -> Any:
-    """Return the JSON of a file, None of none, the rows of a training."""
+    """Return the JSON of a file, the rows of a metrics file, or None if there is no file."""
     if file.suffix == ".jsonl":
         return read_rows(file)
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

@@ -1,4 +1,4 @@
-"""What a data type does to answers: how many differ from float32, and with the batch."""
+"""Effect of data types on answers: how many differ from float32, and by batch size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pcrl_gym.generators.base import Answer
 
-_BATCH = 7  # rows of the other batches, which stand at other places and beside other prompts
+_BATCH = 7  # rows of the other batches, with other positions and neighboring prompts
 _COLUMNS = {
     "data type": "{dtype}", "prompts/s": "{prompts_per_second:.1f}",
     "differ from float32": "{from_float32:.1%}", "differ with the batch": "{with_batch:.1%}",
@@ -33,12 +33,12 @@ def run(
     """Answer the same prompts in several data types and batches, and print how many answers differ.
 
     Args:
-        generator: Name, id, folder or GGUF file.
+        generator: Name, ID, folder or GGUF file.
         data: Dataset whose split validation_seen, and then train, is answered.
-        prompts: How many.
+        prompts: Number of prompts.
         dtypes: float32, which is always the first, and others.
-        device: Where it runs.
-        out: JSON file for all figures; an existing one is refused.
+        device: Device of the generator.
+        out: JSON file for all results; must not exist.
     """
     settings = {**locals(), "new_tokens": figures.NEW_TOKENS, "batch": _BATCH}
     figures.check_new(out)

@@ -1,8 +1,8 @@
-"""How fast compressed prompts are answered: the engine beside `generate`, in one run.
+"""Speed of answering compressed prompts: the engine compared with `generate` in one run.
 
-The unit of work is what an environment's step asks of the generator: given the answers to the
-original prompts, answer compressed prompts and compute the threshold rewards. `keep-all` shows what
-verifying a draft costs when all of it holds.
+The unit of work is what an environment step requires of the generator: given the answers to the
+original prompts, answer compressed prompts and compute the threshold rewards. `keep-all` shows the
+cost of verifying a draft that is accepted in full.
 """
 
 from __future__ import annotations
@@ -51,18 +51,17 @@ def run(
     Prints tables and targets, and writes the file after every model.
 
     Args:
-        models: Names or folders of generators; by default micro's and all shapes that are meant for
-            the device.
+        models: Names or folders of generators; by default micro's and all shapes for the device.
         data: micro, instruct, or a folder of prompts, whose units are then those of each generator.
-            Models that have a chat template get it.
+            Models with a chat template use it.
         device: Device of all models and of the policy.
         dtype: Data type of all models: auto, float32, bfloat16 or float16.
         prompts: Prompts per model; by default 512 for micro, 64 for others on a CPU, else 256.
-        masks: Kinds of masks. Those of a policy are for micro, and generators with its tokenizer.
+        masks: Kinds of masks. Policy masks are for micro, and generators with its tokenizer.
         repeats: Repetitions of each way; the fastest counts.
         policy: Folder of a trained ppo agent; by default one is trained in the run.
-        policy_episodes: How long it is trained; 0: there are no masks of a policy.
-        out: JSON file for all figures; an existing one is refused.
+        policy_episodes: Training episodes of the policy; 0 omits policy masks.
+        out: JSON file for all results; must not exist.
 
     Returns:
         The exit status: 1 if rewards differ where they must not, else 0.
@@ -128,7 +127,7 @@ def run(
 
 
 def _find_policy(folder: str | None, episodes: int, device: str) -> Any:
-    """Return a saved PPO agent, or without a folder one trained on micro; None for no episodes."""
+    """Return a saved PPO agent, or one trained on micro; None without folder and episodes."""
     from agents.ppo import PPOAgent
     from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
 
@@ -148,7 +147,7 @@ def keep_masks(
 ) -> dict[str, list[np.ndarray[Any, Any]]]:
     """Return keep masks by name, one per episode; those of a policy only if there is one.
 
-    Random masks depend on the percentage and the number of episodes alone.
+    Random masks depend only on the percentage and the number of episodes.
     """
     import numpy as np
 
@@ -164,10 +163,11 @@ def keep_masks(
 
 
 def _measure_overhead(generator: Any, prompts: int) -> list[dict[str, Any]]:
-    """Step environments with random masks three times through about so many prompts of micro.
+    """Step environments with random masks three times through about `prompts` prompts of micro.
 
-    Returns the first walk over the prompts ("new") and the other two ("known"), in which original
-    prompts are cut into units and answered already; "share" is the time outside of the generator.
+    Returns a row for the first pass over the prompts ("new") and one for the other two ("known"),
+    in which original prompts have been tokenized and answered; "share" is the share of time outside
+    the generator.
     """
     import numpy as np
 

@@ -1,9 +1,9 @@
-"""Ways to answer compressed prompts, of which four also compute the rewards, and to score drafts.
+"""Ways to answer compressed prompts, four of which also compute the rewards, and to score drafts.
 
-Two more, the floor, are one bare forward pass over each prompt and its draft: no way to check a
-draft can do with less. The pass reads what it must to predict every token of the draft, without a
-cache, and forms logits for the draft only. Tensors are ready before the clock starts; nothing is
-decoded.
+Two more ways, the floor, are a single bare forward pass over each prompt and its draft, the least
+work that can verify a draft. The pass reads only what it needs to predict every token of the draft,
+without a cache, and computes logits only for the draft. Tensors are prepared before the clock
+starts, and nothing is decoded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 Masks = Sequence[np.ndarray[Any, Any]]
 Result = tuple[np.ndarray[Any, Any], list[Answer]]
-"""What a way found: rewards, (prompts,), and its answers."""
+"""Result of a way: rewards, (prompts,), and answers."""
 
 _ANSWERING = "abcd"
 _WARM_UP = 32
@@ -47,17 +47,17 @@ _GPU_TOKENS = (8_192, 16_384, 32_768, 65_536)
 
 
 class Work(NamedTuple):
-    """What every way has to do."""
+    """Input of every way."""
 
     prompts: list[str]  # compressed
-    originals: list[Answer]  # per prompt the answer to its original, which is also the draft
+    originals: list[Answer]  # answers to the original prompts, which are also the drafts
     ratios: np.ndarray[Any, Any]  # (prompts,), the compression ratios
 
 
 def make_work(
     generator: HFGenerator, episodes: Sequence[Episode], masks: Masks, originals: dict[str, Answer]
 ) -> Work:
-    """Return the distinct pairs of compressed and original prompt of some masks."""
+    """Return the distinct pairs of compressed and original prompts for masks."""
     pairs = {(e.compress(mask), e.text): e for e, mask in zip(episodes, masks, strict=True)}
     compressed, texts = map(list, zip(*pairs, strict=True))
     templates = [episode.template_text for episode in pairs.values()]
@@ -66,7 +66,7 @@ def make_work(
 
 
 def answer(way: str, generator: HFGenerator, work: Work) -> Result:
-    """Answer the prompts in one of the ways (a) to (d), see `LEGEND`; compute the rewards."""
+    """Answer the prompts in one of the ways (a) to (d), see `LEGEND`, and compute the rewards."""
     stop, texts = None, [answer.text for answer in work.originals]
     if way == "a":
         answers = _plain(generator, work.prompts)
@@ -84,15 +84,15 @@ def answer(way: str, generator: HFGenerator, work: Work) -> Result:
 
 
 def _plain(generator: HFGenerator, prompts: Sequence[str]) -> list[Answer]:
-    """Call `generate` of transformers, prompts in the given order, padded to a fixed length.
+    """Call `generate` of transformers on prompts in the given order, padded to a fixed length.
 
-    The ids are those that the generator itself would read, so that the answers can be the same.
+    The token IDs are those that the generator itself would read, so the answers can be equal.
     """
     model, seq2seq, answers = generator.model, generator.is_encoder_decoder, []
     ids, codec = _control(generator)
     rows, pad = codec.prompts(prompts), ids["pad_token_id"]
     for start in range(0, len(rows), BATCH):
-        # An empty prompt only stretches the batch to the fixed length.
+        # A row of padding extends the batch to the fixed length.
         batch = [*rows[start : start + BATCH], [pad] * PADDED]
         tokens, mask = pad_rows(batch, pad, not seq2seq, model.device)
         read = {"input_ids": tokens[:-1], "attention_mask": mask[:-1]}
@@ -103,12 +103,12 @@ def _plain(generator: HFGenerator, prompts: Sequence[str]) -> list[Answer]:
 
 
 def fastest_floor(generator: HFGenerator, work: Work, sliced: bool = False) -> Callable[[], None]:
-    """Return the floor (e), or (f) if `sliced`, in batches of the size that is fastest."""
+    """Return the floor (e), or (f) if `sliced`, with the fastest batch size."""
     model, tried = generator.model, {}
     for tokens in _GPU_TOKENS if model.device.type == "cuda" else _CPU_TOKENS:
         batches = floor_batches(generator, work, tokens)
         way = partial(run_floor, model, batches, sliced)
-        try:  # twice, as the first pass of all also loads and allocates
+        try:  # twice, as the very first pass also loads and allocates
             tried[way] = min(measure(way, model).seconds for _ in range(2))
         except Exception as error:
             if not is_out_of_memory(error) or not tried:
@@ -121,10 +121,10 @@ def fastest_floor(generator: HFGenerator, work: Work, sliced: bool = False) -> C
 
 @torch.inference_mode()
 def run_floor(model: Any, batches: Sequence[tuple[Any, ...]], sliced: bool) -> None:
-    """Run the passes; the head gets the tokens of the drafts alone.
+    """Run the passes, with logits for the draft tokens only.
 
-    With `sliced` it gets all columns that a draft of the batch needs, as `logits_to_keep` has it; a
-    decoder's all.
+    With `sliced`, logits cover all columns needed by any draft of the batch, as with
+    `logits_to_keep`; for a decoder, all columns.
     """
     for spans, shape, inputs in batches:
         if not sliced:
@@ -136,7 +136,7 @@ def run_floor(model: Any, batches: Sequence[tuple[Any, ...]], sliced: bool) -> N
 
 
 def floor_batches(generator: HFGenerator, work: Work, tokens: int) -> list[tuple[Any, ...]]:
-    """Return what `answer_inputs` gives for batches of at most so many padded tokens."""
+    """Return the `answer_inputs` of batches of at most `tokens` padded tokens."""
     ids, codec = _control(generator)
     prompts = codec.prompts(work.prompts)
     drafts = [list(answer.token_ids) for answer in work.originals]
@@ -167,7 +167,7 @@ def measure_model(
 
 
 def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -> dict[str, Any]:
-    """Run all ways on one set of prompts, in turns, and return all figures."""
+    """Run all ways on one set of prompts, in turns, and return all results."""
     print(f"{generator.name}, {masks} ...", file=sys.stderr, flush=True)
     ways: dict[str, Any] = {way: partial(answer, way, generator, work) for way in _ANSWERING}
     ways |= {"e": fastest_floor(generator, work), "f": fastest_floor(generator, work, sliced=True)}
@@ -181,12 +181,12 @@ def measure_case(generator: HFGenerator, masks: str, work: Work, repeats: int) -
     held = [d.token_ids == a.token_ids for d, a in zip(work.originals, found["c"][1], strict=True)]
     texts = {way: [answer.text for answer in answers] for way, (_, answers) in found.items()}
     device, count = generator.model.device.type, len(work.prompts)
-    # What disturbs a machine only makes it slower, so the fastest repetition counts.
+    # Disturbances only slow a machine down, so the fastest repetition counts.
     best = {way: min(run.seconds for run in own) for way, own in runs.items()}
     return {
         "model": generator.name,
         "device": device,
-        # Whether rewards must be equal to the last bit.
+        # Whether rewards must be bitwise equal.
         "exact": device == "cpu" and generator.model.dtype == torch.float32,
         "masks": masks,
         "prompts": count,  # distinct pairs of a compressed prompt and an original answer

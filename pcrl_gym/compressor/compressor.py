@@ -53,9 +53,10 @@ class Compressor(TextCompressor):
 
     A unit is dropped if the policy considers dropping it more likely than keeping it. With `rate=`
     or a certificate, that share of a text's droppable units is dropped, rounded down, those least
-    likely to be kept first. With `target_tokens=`, as few units as possible are dropped to leave at most
-    that many tokens. A text with more units than the policy reads at once is split into overlapping
-    windows. Each unit is rated once, with context on both sides, and no unit is skipped.
+    likely to be kept first. With `target_tokens=`, as few units as possible are dropped to leave at
+    most that many tokens. A text with more units than the policy reads at once is split into
+    overlapping windows. Each unit is rated once, with context on both sides, and no unit is
+    skipped.
 
     Policies do not generalize to kinds of text that they were not trained on. A policy may store
     the number of tokens per word of its training prompts (see `compressor.domain`); texts with more

@@ -179,8 +179,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
 
         Raises:
             ValueError: If `max_new_tokens` is below 1.
-            PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
-            GeneratorError: If the model fails or gives NaN.
+            PromptTooLongError: If a prompt and its answer exceed the context; raised upfront.
+            GeneratorError: If the model fails or returns NaN.
         """
         check_new_tokens(max_new_tokens)
         rows = self._encode(prompts, [max_new_tokens] * len(prompts))
@@ -218,8 +218,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
 
         Raises:
             ValueError: If the numbers of drafts and prompts differ, or `max_new_tokens` is below 1.
-            PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
-            GeneratorError: If the model fails or gives NaN.
+            PromptTooLongError: If a prompt and its answer exceed the context; raised upfront.
+            GeneratorError: If the model fails or returns NaN.
         """
         decoder = self._decode(prompts, drafts, max_new_tokens, decided)
         if decoder is None:
@@ -290,8 +290,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         Raises:
             ValueError: If the numbers of answers and prompts differ, or a token ID is not in the
                 model's vocabulary.
-            PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
-            GeneratorError: If the model fails or gives NaN.
+            PromptTooLongError: If a prompt and its answer exceed the context; raised upfront.
+            GeneratorError: If the model fails or returns NaN.
         """
         check_pairs("answer", answers, prompts)
         check_token_ids(self.model, self.name, answers)
@@ -357,8 +357,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
             ValueError: If the model is not a causal one whose cache can be continued, there is not
                 one answer, list of pieces, and array of gates per prompt, pieces or gates are out
                 of range, or a token ID is not in the model's vocabulary.
-            PromptTooLongError: If a prompt and its answer do not fit the context; before any work.
-            GeneratorError: If the model fails or gives NaN.
+            PromptTooLongError: If a prompt and its answer exceed the context; raised upfront.
+            GeneratorError: If the model fails or returns NaN.
 
         Example:
             >>> [answer] = generator.generate(["Is fire hot?"], max_new_tokens=8)  # doctest: +SKIP

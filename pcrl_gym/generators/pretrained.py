@@ -54,7 +54,7 @@ def load_pretrained(
             source,
             config=config,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported below, as transformers only logs which
+            ignore_mismatched_sizes=True,  # reported below, since transformers only logs them
             dtype=_choose_dtype(dtype, torch_device),
             use_safetensors=True,
             trust_remote_code=False,

@@ -1,6 +1,6 @@
-"""instruct: instruction prompts as a chat model writes its users' turns, and hand-written ones.
+"""instruct: instruction prompts written by a chat model in place of its user, and by hand.
 
-`data` reads the prompts that the package ships; `write` says how the first ones were made.
+`data` reads the prompts that the package ships; `write` generates those of the chat model.
 """
 
 from pathlib import Path
@@ -11,5 +11,5 @@ __all__ = ["CHECKSUMS", "instruct_prompts", "policy_folder"]
 
 
 def policy_folder() -> Path:
-    """Return the folder of the policy that was trained on these prompts and on others."""
+    """Return the folder of the policy trained on these and other prompts."""
     return Path(__file__).parent / "policy"

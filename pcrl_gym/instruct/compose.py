@@ -1,4 +1,4 @@
-"""Prompts from what a model wrote: requests as they are, and tasks with material to work on."""
+"""Prompts from model outputs: plain requests, and tasks with source material."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ KINDS = {
     "table": "Answer with a small Markdown table and nothing else.",
     "code": "Answer with a short piece of code and nothing else.",
 }
-"""Kinds of material, and what a request is followed by so that its answer is of the kind."""
+"""Kinds of material, and the text appended to a request to get an answer of that kind."""
 MIN_MATERIAL, MAX_MATERIAL = 12, 85  # words
 VALIDATION_SEEN = 500
 _PROGRAMMING = regex.compile(
     r"\b(python|java\w*|c\+\+|sql|code|function|script|html|css)\b", regex.I
 )
 SENTENCE_END = regex.compile(r"(?<=[.!?])\s+")
-# How a model begins before it comes to the point.
+# Typical openings of a model before its actual answer.
 _OPENING = regex.compile(r"(sure|certainly|of course|absolutely|i'd be|i can help|here)\b", regex.I)
 _POINT = regex.compile(r"\s*([-*•]|\d+[.)])\s")
 
@@ -33,13 +33,13 @@ Row = dict[str, Any]
 
 
 def kind_of(request: str, rng: Random) -> str:
-    """Return the kind of material that the answer to a request is to be."""
+    """Return the kind of material to ask for in the answer to a request."""
     others = ("passage", "passage", "list", "table")
     return "code" if _PROGRAMMING.search(request) else rng.choice(others)
 
 
 def material(answer: str, kind: str) -> str | None:
-    r"""Return the beginning of an answer, whole sentences or lines; None if it is of no use.
+    r"""Return the first sentences or lines of an answer, or None if it is unusable.
 
     Example:
         >>> answer = "Sure:\n- one large egg\n- two cups of dry flour\n- a cup of milk"
@@ -51,7 +51,7 @@ def material(answer: str, kind: str) -> str | None:
     lines = [line.rstrip() for line in answer.strip().splitlines() if line.strip()]
     if kind == "passage":
         pieces, glue, least = SENTENCE_END.split(" ".join(lines)), " ", 2
-        # The last one may have been cut.
+        # The last sentence may have been truncated.
         pieces = pieces if answer.rstrip().endswith((".", "!", "?")) else pieces[:-1]
         pieces = pieces[1:] if _OPENING.match(pieces[0] if pieces else "") else pieces
     else:
@@ -76,10 +76,10 @@ def material(answer: str, kind: str) -> str | None:
 def choose(
     asked: Sequence[Row], replies: Sequence[Row], seed: int
 ) -> tuple[dict[str, list[Row]], Row]:
-    """Return the rows of train and validation_seen, and what each filter took out.
+    """Return the rows of train and validation_seen, and how many each filter removed.
 
-    At most a third of the rows are tasks with material. What stands in a hand-written prompt, or in
-    another row, is left out, see `filters.without_duplicates`.
+    At most a third of the rows are tasks with material. Near-duplicates of hand-written prompts and
+    of other rows are removed, see `filters.without_duplicates`.
     """
     rng = Random(f"{seed}:choose")
     faults = [fault(row["text"], row["ended"]) for row in asked]
@@ -88,7 +88,7 @@ def choose(
     distinct = without_duplicates(good, held_out_texts())
     counts["left out"]["near-duplicates"] = len(good) - len(distinct)
     rows = [{"instruction": good[i], "source": "request"} for i in distinct]
-    # An answer that has not the form it was asked for may still be a passage.
+    # An answer without the requested form may still be used as a passage.
     pasted = [
         next(((text, kind) for kind in kinds if (text := material(row["text"], kind))), (None, ""))
         for row in replies
@@ -113,7 +113,7 @@ def choose(
 
 
 def _task(task: str, text: str, kind: str, rng: Random) -> Row:
-    """Return a task and its material in one of the ways in which people paste."""
+    """Return a task and its material, combined in a random but typical layout."""
     way = rng.choice(("apart", "apart", "after", "before"))
     if way == "apart":
         return {"instruction": task, "input": text, "source": kind}

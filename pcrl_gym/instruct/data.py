@@ -1,4 +1,4 @@
-"""The files of instruct, and the prompts in them."""
+"""The data files of instruct and their prompts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BY_HAND = ("validation_unseen", "validation_human")
 
 @cache
 def lines_of(name: str) -> tuple[str, ...]:
-    """Return the lines of a file of this folder; one that ends in `.xz` is unpacked."""
+    """Return the lines of a file in this folder, decompressing `.xz` files."""
     content = (files(__package__) / name).read_bytes()
     text = lzma.decompress(content) if name.endswith(".xz") else content
     return tuple(text.decode("utf-8").split("\n")[:-1])
@@ -32,16 +32,15 @@ def instruct_prompts(split: str) -> list[Prompt]:
     """Return the prompts of one split of instruct.
 
     Args:
-        split: "train" and "validation_seen" (written by SmolLM2, without answers; see `write`);
-            "validation_unseen" (written one by one, with an answer that serves as an example); or
-            "validation_human" (written one by one, with an answer that can be checked by the
-            prompt's `check`).
+        split: "train" or "validation_seen" (written by SmolLM2, without answers; see `write`);
+            "validation_unseen" (written by hand, with an example answer); or "validation_human"
+            (written by hand, with an answer that the prompt's `check` can verify).
 
     Returns:
         Prompts with their kind as `source`.
 
     Raises:
-        ValueError: If there is no such split.
+        ValueError: If the split is unknown.
     """
     if split not in CHECKSUMS:
         raise ValueError(f"instruct has the splits {', '.join(CHECKSUMS)}, got {split!r}")
@@ -50,6 +49,6 @@ def instruct_prompts(split: str) -> list[Prompt]:
 
 
 def held_out_texts() -> list[str]:
-    """Return the texts of the hand-written prompts, which no written one may be close to."""
+    """Return the texts of the hand-written prompts, which no generated prompt may resemble."""
     prompts = [prompt for split in _BY_HAND for prompt in instruct_prompts(split)]
     return [f"{prompt.instruction}\n{prompt.input}" for prompt in prompts]

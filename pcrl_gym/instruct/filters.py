@@ -1,4 +1,4 @@
-"""Which of the texts that a model wrote may be prompts: pure rules."""
+"""Rule-based filters for model-written prompts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import regex
 
 MIN_WORDS, MAX_WORDS = 8, 120
 RUN = 4
-"""Words in a row by which near-duplicates are found."""
+"""Length in words of the runs by which near-duplicates are detected."""
 SHARED = 0.5
-"""Share of its runs that a prompt may have in common with one prompt before it."""
+"""Maximum fraction of its runs that a prompt may share with an earlier prompt."""
 
 _PERSONAL = regex.compile(
-    # Addresses; telephone numbers, and others of nine digits or more.
+    # Email addresses and URLs; phone numbers and other numbers with nine or more digits.
     r"\w@\w|https?:|www\.|\d{9}|(?<!\d)\(?\d{2,4}\)?[ .-]\d{3,4}[ .-]?\d{3,4}(?!\d)"
 )
 _CONTROL = regex.compile(
@@ -28,7 +28,7 @@ _BLANK = regex.compile(
 
 
 def fault(text: str, ended: bool) -> str | None:
-    """Return why a text cannot be a prompt, as a key of the data card; None if it can.
+    """Return why a text cannot be a prompt, as a key of the data card, or None if it can.
 
     Example:
         >>> fault("Write to anna@example.org and ask her for the report.", True)
@@ -47,16 +47,16 @@ def fault(text: str, ended: bool) -> str | None:
 
 
 def _repeats(words: Sequence[str]) -> bool:
-    """Return whether half of the runs of three words are there twice, as where a model loops."""
+    """Return whether half of the three-word runs are repeats, as when a model loops."""
     runs = list(zip(words, words[1:], words[2:], strict=False))
     return len(set(runs)) <= len(runs) / 2
 
 
 def without_duplicates(texts: Sequence[str], others: Iterable[str] = ()) -> list[int]:
-    """Return the indices of the texts that no text before them, and none of `others`, is close to.
+    """Return the indices of texts that are no near-duplicates of earlier texts or of `others`.
 
-    Two texts are close if more than `SHARED` of the later one's runs of `RUN` words, whatever their
-    case, are in the other one.
+    A text is a near-duplicate if an earlier text contains more than `SHARED` of its runs of `RUN`
+    words, ignoring case.
 
     Example:
         >>> without_duplicates(["Sort b c d a now please.", "sort b c d a", "Name a large river."])

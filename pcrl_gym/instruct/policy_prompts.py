@@ -1,12 +1,12 @@
-"""Join the prompts that the policy `instruct` was trained on, which are not all ours to ship.
+"""Collect the training prompts of the policy `instruct`, not all of which we can redistribute.
 
     python -m pcrl_gym.instruct.policy_prompts --evals WHEEL --chat FOLDER --t0 FOLDER --out FOLDER
 
-They are the train split of `instruct`; prompts of OpenAI's evals (MIT), from the wheel `evals` of
-PyPI, which people wrote to find out what models cannot do, at most `PER_TASK` of each task; prompts
-for chat models (CC0) and tasks of T0 (Apache-2.0) from folders with a file `train`, see
+The sources are the train split of `instruct`; at most `PER_TASK` prompts per task of OpenAI's evals
+(MIT, PyPI wheel `evals`), written by people to find weaknesses of models; prompts for chat models
+(CC0) and tasks of T0 (Apache-2.0) from folders with a file `train`, see
 `pcrl_gym.named_datasets.load_prompts`; and `SHORT` tasks of `short_tasks.txt` with sentences and
-words of these as their inputs.
+words of instruct and T0 as inputs.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ OTHER_LICENSES = (
     "text_compression", "steganography", "schelling_point", "ballots", "sandbagging",
     "theory_of_mind", "already_said_that",
 )  # fmt: skip
-"""Tasks to which, by the license file of evals, another license applies."""
+"""Tasks with a different license according to the license file of evals."""
 PER_TASK = 12
 T0_PROMPTS = 6_000
 SHORT = 6_000
-SAMPLED = 200  # lines of a file that are looked at
+SAMPLED = 200  # lines sampled per file
 WORDS = range(6, 141)
 MAX_CHARACTERS = 900
-LETTERS = 0.75  # least share of letters and spaces
+LETTERS = 0.75  # minimum fraction of letters and whitespace
 
 
 def main(*, evals: Path, chat: Path, t0: Path, out: Path, seed: int = 0) -> None:
     """Write `train.jsonl` into a new folder.
 
     Args:
-        evals: The file `evals-3.0.1.post1-py3-none-any.whl`: `pip download --no-deps evals`.
+        evals: The file `evals-3.0.1.post1-py3-none-any.whl` (`pip download --no-deps evals`).
         chat: Folder with prompts for chat models.
         t0: Folder with tasks of T0.
         out: New folder.
-        seed: Of what is sampled, and of the order.
+        seed: Seed for sampling and shuffling.
     """
     if out.exists():
         raise SystemExit(f"{out} exists: give another folder, or remove it")
@@ -78,7 +78,7 @@ def main(*, evals: Path, chat: Path, t0: Path, out: Path, seed: int = 0) -> None
 
 
 def evals_prompts(wheel: Path, rng: Random) -> Iterator[Prompt]:
-    """Yield some prompts of each task: of one turn, mostly letters, and neither short nor long."""
+    """Yield single-turn prompts of each task that are mostly letters and of moderate length."""
     tasks: dict[str, dict[tuple[str, str], None]] = {}
     with ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):
@@ -96,7 +96,7 @@ def evals_prompts(wheel: Path, rng: Random) -> Iterator[Prompt]:
 
 
 def _pair(line: str) -> tuple[str, str] | None:
-    """Return what the system and the user of a sample say; None if it is no single turn.
+    """Return the system and user messages of a sample, or None if it is not a single turn.
 
     Example:
         >>> _pair('{"input": "1 + 2?"}'), _pair("no JSON")

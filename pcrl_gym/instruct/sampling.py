@@ -1,4 +1,4 @@
-"""Sampling from a causal model, many rows at once."""
+"""Batched sampling from a causal model."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import torch
 
 TEMPERATURE, TOP_K, TOP_P = 0.8, 100, 0.95
-"""How tokens are drawn: at 1.0 the texts of a small model fall apart."""
+"""Sampling parameters; at temperature 1.0, the texts of a small model become incoherent."""
 
 
 @torch.inference_mode()
 def sample(
     model: Any, prompts: Sequence[Sequence[int]], limit: int, seed: int
 ) -> list[tuple[list[int], bool]]:
-    """Continue prompts of token ids by at most `limit` tokens, drawn with the constants above.
+    """Continue prompts (token IDs) by up to `limit` tokens, sampled with the constants above.
 
-    Rows that have ended leave the batch, which `generate` of transformers keeps: most texts here
-    have some 30 tokens, and a few the limit.
+    Finished rows leave the batch, unlike in `generate` of transformers, because most texts here
+    have about 30 tokens and only a few reach the limit.
 
     Returns:
-        Per prompt the new ids, without an end-of-sequence token, and whether there was one.
+        Per prompt the new IDs without the end-of-sequence token, and whether there was one.
     """
     draws = torch.Generator().manual_seed(seed)
     end, width = model.config.eos_token_id, max(map(len, prompts))
@@ -33,7 +33,7 @@ def sample(
         position = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         read = model.model(ids, attention_mask=mask, position_ids=position, past_key_values=cache)
         cache = read.past_key_values
-        # Only the last column: two-dimensional, as bfloat16 is slow with strides (torch 2.13).
+        # Only the last column, as a 2D tensor, because strided bfloat16 is slow (torch 2.13).
         best = model.lm_head(read.last_hidden_state[:, -1]).float().topk(TOP_K)
         shares = (best.values / TEMPERATURE).softmax(dim=-1)
         shares[shares.cumsum(dim=-1) - shares > TOP_P] = 0.0

@@ -1,4 +1,4 @@
-"""Short tasks with an input to edit, copy or look at, composed from a list of tasks and texts."""
+"""Short tasks with an input to edit, copy, or analyze, composed from task and text lists."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PLURAL = ("words", "numbers")  # kinds of input
 
 
 def short_tasks(texts: Sequence[str], count: int, rng: Random) -> Iterator[Prompt]:
-    """Yield tasks of `short_tasks.txt` with inputs that are drawn from the texts.
+    """Yield tasks of `short_tasks.txt` with inputs sampled from the texts.
 
     Raises:
-        ValueError: If no text has two sentences in a row that can be an input.
+        ValueError: If no text has two sentences that can be an input.
 
     Example:
         >>> texts = ["The old dog sleeps by the door. It dreams of rabbits and long summer walks."]

@@ -1,13 +1,13 @@
-"""Write the prompts of instruct with SmolLM2: `python -m pcrl_gym.instruct.write --out FOLDER`.
+"""Generate the prompts of instruct with SmolLM2: `python -m pcrl_gym.instruct.write --out FOLDER`.
 
-    requests/NUMBER.jsonl   what the model writes when it is given the beginning of a user's turn
-    answers/NUMBER.jsonl    what it answers to some of them: material for other prompts
-    prompts/                train.jsonl, validation_seen.jsonl and the counts of the filters
+    requests/NUMBER.jsonl   user messages that the model generates from the start of a user turn
+    answers/NUMBER.jsonl    its answers to some of them, as material for other prompts
+    prompts/                train.jsonl, validation_seen.jsonl, and the counts of the filters
 
-The idea is that of Xu et al. 2024, "Magpie", https://arxiv.org/abs/2406.08464.
+The method follows Xu et al. 2024, "Magpie", https://arxiv.org/abs/2406.08464.
 
-A file of a batch appears when it is complete, so the same command resumes. The same seed gives the
-same prompts wherever bfloat16 is rounded alike.
+The file of a batch appears once it is complete, so the same command resumes an interrupted run. The
+same seed gives the same prompts on machines that round bfloat16 identically.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from pcrl_gym.progress import progress_bar
 from pcrl_gym.storage.atomic import replace_folder, write_file
 from pcrl_gym.storage.gguf import SMOLLM2, gguf_file, unpacked
 
-ROWS = 256  # texts of a batch, which are written at once
+ROWS = 256  # texts per batch
 REQUEST_TOKENS, ANSWER_TOKENS = 160, 80
-ANSWERED_WORDS = 40  # longest request that is answered
+ANSWERED_WORDS = 40  # maximum length of a request that is answered
 
 Row = dict[str, Any]
 
 
 def main(*, out: Path, requests: int = 10_752, answers: int = 5_120, seed: int = 0) -> None:
-    """Write prompts, or resume writing them.
+    """Generate prompts, or resume an interrupted run.
 
     Args:
-        out: Folder for all of it.
-        requests: How many requests the model writes, before the filters.
-        answers: How many of those that pass the filters and are short it answers, at most.
-        seed: Seed of the model's draws and of all choices.
+        out: Output folder.
+        requests: Number of requests to generate before filtering.
+        answers: Maximum number of short, filtered requests to answer.
+        seed: Seed for sampling from the model and for all choices.
     """
     settings = {"requests": requests, "answers": answers, "seed": seed}
     _check_settings(out, settings)
@@ -78,7 +78,7 @@ def _check_settings(out: Path, settings: Row) -> None:
 
 
 def _written(folder: Path, write: Writer, turns: Sequence[Row], limit: int, seed: int) -> list[Row]:
-    """Return the turns with what the model wrote after each, from the folder where it has that."""
+    """Return the turns with the model's output for each, reusing files in the folder."""
     folder.mkdir(exist_ok=True)
     found: list[Row] = []
     with progress_bar(total=len(turns), desc=folder.name, unit="text") as bar:
@@ -97,12 +97,12 @@ def _json_lines(rows: Sequence[Row]) -> str:
 
 
 class Writer:
-    """SmolLM2, loaded when it is first needed."""
+    """SmolLM2, loaded on first use."""
 
     _loaded: tuple[Any, Any] | None = None
 
     def __call__(self, turns: Sequence[Row], limit: int, seed: int) -> list[Row]:
-        """Write the user's message after a system message, or the answer if there is a message."""
+        """Generate the user message for each turn, or the answer if it has a user message."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 

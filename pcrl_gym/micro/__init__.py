@@ -1,4 +1,4 @@
-"""micro: a procedural instruction set and the prompts that its two tiny generators answer."""
+"""micro: procedurally generated instruction prompts, with two tiny generators trained on them."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,9 +8,9 @@ from pcrl_gym.micro.tasks import CHECKSUMS, micro_prompts
 __all__ = ["CHECKSUMS", "MICRO", "micro_prompts", "weights_folder"]
 
 MICRO: dict[str, Literal["causal", "seq2seq"]] = {"micro": "causal", "micro-seq2seq": "seq2seq"}
-"""Names of the shipped generators and what kind each is."""
+"""Names and kinds of the shipped generators."""
 
 
 def weights_folder(kind: Literal["causal", "seq2seq", "policy"]) -> Path:
-    """Return folder of a shipped generator, whose tokenizer is the policy's default, or policy."""
+    """Return the folder of a shipped generator (with the default policy tokenizer) or policy."""
     return Path(__file__).parent / "weights" / kind

@@ -1,8 +1,8 @@
-"""The task families of micro: how an input is drawn and how its answer follows.
+"""The task families of micro, which sample inputs and compute their answers.
 
-A family draws an `Instance` from a random stream. Families with several `ops` ask different
-questions about the same draw: from an equal stream every op gets the same slots and input, and (in
-general) another answer.
+A family samples an `Instance` from a random stream. Families with several `ops` ask different
+questions about the same sample: given the same stream, every op gets the same slots and input but
+(in general) a different answer.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pcrl_gym.micro import lexicon as lx
 
 
 class Instance(NamedTuple):
-    """One drawn task; op, slots and input determine the answer."""
+    """One sampled task; op, slots, and input determine the answer."""
 
-    slots: dict[str, str]  # values for the `{...}` of the family's phrasings
+    slots: dict[str, str]  # values for the `{...}` placeholders of the family's phrasings
     input: list[str] | str  # items (formatted later) or a finished text
     answer: str
 
@@ -27,9 +27,9 @@ class Family(NamedTuple):
 
     name: str  # its key in `phrasings.txt`
     make: Callable[[Random, str], Instance]
-    ops: tuple[str, ...] = ("",)  # the questions that it can ask about a draw; phrasings name them
-    function_word: bool = False  # the ops differ in function words alone ("before", "not", ...)
-    unseen: bool = False  # agents never train on it
+    ops: tuple[str, ...] = ("",)  # questions it can ask about a sample, as named in the phrasings
+    function_word: bool = False  # the ops differ only in function words ("before", "not", ...)
+    unseen: bool = False  # never used to train agents
 
 
 def _join(items: list[str]) -> str:
@@ -37,7 +37,7 @@ def _join(items: list[str]) -> str:
 
 
 def _items(rng: Random, low: int, high: int) -> list[str]:
-    """Between ``low`` and ``high`` distinct nouns, half the time of few categories."""
+    """Sample `low` to `high` distinct nouns, half the time from only two categories."""
     n = rng.randint(low, high)
     if rng.random() < 0.5:
         return rng.sample(lx.ITEMS, n)
@@ -46,7 +46,7 @@ def _items(rng: Random, low: int, high: int) -> list[str]:
 
 
 def _mixed(rng: Random, low: int, high: int) -> tuple[str, list[str]]:
-    """Return a category and a list that holds at least one member of it and one other noun."""
+    """Return a category and a list with at least one of its members and one other noun."""
     category = rng.choice(list(lx.CATEGORIES))
     n = rng.randint(low, high)
     inside = rng.randint(1, n - 1)

@@ -11,7 +11,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# Plural name of a category -> its members. Every member belongs to one category only.
+# Plural name of a category -> its members. Every member belongs to exactly one category.
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "animals": _words("cat dog horse cow pig sheep goat duck hen fox bear wolf"),
     "fruits": _words("apple pear plum grape lemon peach cherry melon mango banana kiwi fig"),
@@ -33,7 +33,7 @@ SINGULAR: dict[str, str] = {
     "furniture": "piece of furniture",
 }
 
-# Nouns of no category: they make "not a fruit" wider than "one of the other categories".
+# Nouns without a category: they make "not a fruit" broader than "in one of the other categories".
 THINGS = _words(
     "book river music letter window garden bridge paper bottle cloud stone ring key flag bell coin"
 )

@@ -1,4 +1,4 @@
-"""The micro prompts: drawing one, the four splits, and their checksums."""
+"""The micro prompts: sampling, the four splits, and their checksums."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pcrl_gym.prompts.prompt import Prompt
 SEED = 20230808
 SIZES = {"train": 20_000, "validation_seen": 1_000, "validation_unseen": 1_000}
 
-# `prompts.datasets.dataset_checksum` of each split; held by a test on every supported Python.
+# `prompts.datasets.dataset_checksum` of each split; tested on every supported Python version.
 CHECKSUMS = {
     "train": "7d6b2ec553af7fb087ec73d735d9310e2925e693f97859ef782481e855782e41",
     "validation_seen": "9c77389a362abb7fba8e4c5bfc86336fa5e6600a63d81fa6a7531a39a185d6b9",
@@ -35,7 +35,7 @@ CHECKSUMS = {
     "validation_human": "f389e2941eaad45b93426284ed35c8acf004d0c198c07b49ae4e6dc3fe096c69",
 }
 
-# Drawn more often, so that a good quarter of the answers has 12 tokens or more.
+# Sampled more often, so that over a quarter of the answers have 12 tokens or more.
 _LONG = {
     "copy", "reverse", "replace", "swap", "join", "repeat_times", "repeat_each", "number_list",
     "add_word", "insert", "between", "all_but", "up_to", "months_range", "with_without",
@@ -43,7 +43,7 @@ _LONG = {
 
 
 class Draft(NamedTuple):
-    """A drawn prompt before it is written out: which words the answer depends on is still known."""
+    """A sampled prompt as words, which record whether the answer depends on them."""
 
     instruction: list[Word]
     input: list[Word]
@@ -55,13 +55,14 @@ class Draft(NamedTuple):
 def draft(
     rng: Random, families: tuple[Family, ...], held_out: bool | None = None, short: bool = False
 ) -> Draft:
-    """Draw one task and put it into words; its `source` is `family/op`, or `family` for one op.
+    """Sample one task and put it into words; `source` is `family/op`, or `family` if it has one op.
 
     Args:
         rng: Source of randomness.
-        families: Families to draw from.
-        held_out: Held-out phrasings only (True), the others only (False), or any (None).
-        short: Leave out filler and restatement.
+        families: Families to sample from.
+        held_out: Whether to use only held-out phrasings (True), only the others (False), or any
+            (None).
+        short: Whether to omit filler and restatement.
     """
     family = rng.choices(families, weights=_weights(families))[0]
     op = rng.choice(family.ops)
@@ -92,16 +93,16 @@ def draft(
 def draw(
     rng: Random, families: tuple[Family, ...], broken: bool = False, short: bool = False
 ) -> Prompt:
-    """Draw one prompt with its answer; it has no id.
+    """Sample one prompt with its answer but without an ID.
 
-    `broken` leaves out a random part of the words that the answer does not depend on; for the
-    others see `draft`.
+    `broken` drops a random part of the words that the answer does not depend on. For the other
+    arguments, see `draft`.
     """
     return write(draft(rng, families, short=short), rng, broken)
 
 
 def write(drawn: Draft, rng: Random, broken: bool = False) -> Prompt:
-    """Write a draft out; see `draw`."""
+    """Convert a draft to a prompt; see `draw`."""
     careless = rng.random() < 0.15
     thin = rng if broken else None
     instruction = write_out(drawn.instruction, thin)
@@ -118,7 +119,7 @@ def _weights(families: tuple[Family, ...]) -> tuple[float, ...]:
 
 
 def _inline(words: list[Word], given: list[Word]) -> list[Word]:
-    """Put the input behind the question: "Reverse the list: a, b, c."."""
+    """Append the input to the question, as in "Reverse the list: a, b, c."."""
     *head, last = words
     text = last.text if last.text[-1] in "?!:" else last.text.rstrip(".") + ":"
     *items, end = given
@@ -126,14 +127,14 @@ def _inline(words: list[Word], given: list[Word]) -> list[Word]:
 
 
 def key(prompt: Prompt) -> str:
-    """Return what makes two prompts the same: their text without case, spacing and punctuation."""
+    """Return the deduplication key of a prompt: its text without case, spacing, and punctuation."""
     text = f"{prompt.instruction}\n{prompt.input}".lower()
     return " ".join("".join(c if c.isalnum() else " " for c in text).split())
 
 
 @cache
 def validation_keys() -> frozenset[str]:
-    """Return the keys of the validation prompts: no training prompt may have one."""
+    """Return the keys of the validation prompts, which no training prompt may have."""
     splits = [split for split in CHECKSUMS if split != "train"]
     return frozenset(key(prompt) for split in splits for prompt in micro_prompts(split))
 
@@ -148,12 +149,12 @@ def _micro_prompts(split: str) -> tuple[Prompt, ...]:
 
 
 def endless_prompts(seed: int) -> Iterator[Prompt]:
-    """Yield prompts of the kind of micro's train split, without end and without repetition.
+    """Yield an endless stream of distinct prompts like those of micro's train split.
 
-    None of them is in a validation split. What was yielded is remembered, 0.3 kB a prompt.
+    None of them is in a validation split. Memory grows by 0.3 kB per prompt.
 
     Args:
-        seed: Each seed has its own prompts, the same on every machine.
+        seed: Determines the prompts, which are the same on every machine.
 
     Example:
         >>> next(endless_prompts(seed=0)).id
@@ -164,7 +165,7 @@ def endless_prompts(seed: int) -> Iterator[Prompt]:
 
 
 def _drawn(split: str, rng: Random) -> Iterator[Prompt]:
-    """Yield different prompts for a split, without ids."""
+    """Yield distinct prompts for a split, without IDs."""
     seen = tuple(family for family in FAMILIES if not family.unseen)
     unseen = tuple(family for family in FAMILIES if family.unseen)
     taken: set[str] = set(validation_keys()) if split == "train" else set()
@@ -185,16 +186,15 @@ def micro_prompts(split: str) -> list[Prompt]:
     """Return the prompts of one split of micro, the same on every machine.
 
     Args:
-        split: "train" (20,000 prompts); "validation_seen" (1,000; families and phrasings of train,
-            new inputs); "validation_unseen" (1,000; half of them from families that train does not
-            have, half in phrasings that it does not have); or "validation_human" (written one by
-            one in free wording).
+        split: "train" (20,000 prompts); "validation_seen" (1,000; families and phrasings of train
+            with new inputs); "validation_unseen" (1,000; half from families and half with phrasings
+            that are not in train); or "validation_human" (written by hand in free wording).
 
     Returns:
-        Prompts with their checked answer as `output` and `family/op` as `source`.
+        Prompts with their verified answer as `output` and `family/op` as `source`.
 
     Raises:
-        ValueError: If there is no such split.
+        ValueError: If the split is unknown.
     """
     if split not in CHECKSUMS:
         raise ValueError(f"micro has the splits {', '.join(CHECKSUMS)}, got {split!r}")

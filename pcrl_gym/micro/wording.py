@@ -1,8 +1,7 @@
-"""How a micro task is put into words: phrasings, synonyms, filler, and broken wording.
+"""Wording of micro tasks: phrasings, synonyms, filler, and broken wording.
 
-A prompt is drawn as a list of words, each marked as needed for the answer or not. Written out in
-full it is what agents see; with some of the words that are not needed left out it is what the
-generators are trained on as well.
+A prompt is sampled as a list of words, each marked as needed for the answer or not. Agents see the
+full text. The generators are also trained on texts from which some unneeded words are dropped.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 RESTATEMENTS: tuple[str, ...] = (
     "In other words:", "I mean:", "That is to say:", "Again:", "To be clear:", "So:",
 )  # fmt: skip
-# What may stand before a command ("Reverse the list."): "Could you reverse the list?".
+# Phrases that may precede a command ("Reverse the list."): "Could you reverse the list?".
 OPENERS: tuple[str, ...] = (
     "Can you", "Could you", "Could you please", "Would you", "Would you please", "Will you",
     "I want you to", "I would like you to", "I need you to", "Your task is to",
@@ -56,7 +55,7 @@ NOISE: tuple[str, ...] = tuple(
 
 
 class Word(NamedTuple):
-    """A word of a prompt; `core` is the part of it that the answer depends on ("" if none)."""
+    """A word of a prompt; `core` is the part that the answer depends on ("" if none)."""
 
     text: str
     core: str
@@ -65,21 +64,21 @@ class Word(NamedTuple):
 class Phrasing(NamedTuple):
     """One line of `phrasings.txt`."""
 
-    op: str  # "": every one
-    held_out: bool  # agents never train on it
-    shared: bool  # synonyms can make the same words out of a phrasing that is not held out
-    text: str  # with its marks
+    op: str  # "" for all ops
+    held_out: bool  # never used to train agents
+    shared: bool  # synonyms can produce the same words from a phrasing that is not held out
+    text: str  # including its marks
 
 
 def data_lines(name: str) -> list[str]:
-    """Return the lines of a file of micro, without empty ones and comments."""
+    """Return the lines of a micro data file, without empty lines and comments."""
     text = (resources.files("pcrl_gym.micro") / name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 @cache
 def phrasings() -> dict[str, tuple[Phrasing, ...]]:
-    """Return the phrasings of every family, by its name."""
+    """Return the phrasings of every family, by family name."""
     found: dict[str, list[Phrasing]] = {}
     for line in data_lines("phrasings.txt"):
         if line.startswith("["):
@@ -93,21 +92,21 @@ def phrasings() -> dict[str, tuple[Phrasing, ...]]:
 
 @cache
 def fillers() -> dict[str, tuple[str, ...]]:
-    """Return filler sentences that may stand before ("<") and after (">") the task."""
+    """Return filler sentences that may precede ("<") or follow (">") the task."""
     rows = [line.split(" ", 1) for line in data_lines("fillers.txt")]
     return {side: tuple(text for mark, text in rows if mark in (side, "*")) for side in "<>"}
 
 
 @cache
 def other_words() -> tuple[str, ...]:
-    """Return common English words that mean nothing for any task."""
+    """Return common English words that are irrelevant to all tasks."""
     return tuple(word for line in data_lines("words.txt") for word in line.split())
 
 
 @cache
 def choices(family: Family, op: str, held_out: bool | None) -> tuple[Phrasing, ...]:
-    """Return phrasings that ask `op` of a family: held out, not held out, or (None) all of them."""
-    # A line without an op asks every op, unless the family has an op without a name.
+    """Return phrasings of an op of a family: held-out, not held-out, or all of them (None)."""
+    # A line without an op applies to every op, unless the family has an unnamed op.
     asks = {op} if "" in family.ops else {"", op}
     rows = [row for row in phrasings()[family.name] if row.op in asks]
     return tuple(row for row in rows if held_out in (None, row.held_out))
@@ -122,7 +121,7 @@ def _fill_synonyms(text: str, rng: Random) -> str:
 
 
 def _words(marked: str) -> list[Word]:
-    """Split text with `<needed>` marks into words."""
+    """Split a text with `<needed>` marks into words."""
     words, needed = [], False
     for chunk in marked.split():
         text, core = "", ""
@@ -137,7 +136,7 @@ def _words(marked: str) -> list[Word]:
 
 
 def task_words(phrasing: Phrasing, slots: dict[str, str], op: str, rng: Random) -> list[Word]:
-    """Return the words that ask for one task."""
+    """Return the words of the instruction for one task."""
     text = phrasing.text
     is_command = text.endswith(".") and text.split()[0].strip("<>{}").lower() in COMMANDS
     if is_command and rng.random() < 0.25:
@@ -167,16 +166,16 @@ _FILLER_SLOTS: dict[str, Sequence[str]] = {
 
 
 def filler_words(side: str, rng: Random) -> list[Word]:
-    """Return a sentence that may stand before ("<") or after (">") the task, none of it needed."""
+    """Return an unneeded sentence that may precede ("<") or follow (">") the task."""
     text = rng.choice(fillers()[side])
     if "{" in text:
-        # Each is drawn whether the text has its slot or not: the order of draws makes the prompts.
+        # Sample every slot, even if unused: the prompts depend on the order of random draws.
         text = text.format(**{slot: rng.choice(pool) for slot, pool in _FILLER_SLOTS.items()})
     return [Word(word, "") for word in text.split()]
 
 
 def input_words(value: list[str] | str, rng: Random) -> list[Word]:
-    """Return input in one of several formats: mostly commas, sometimes other marks or a label."""
+    """Return the input as words: mostly with commas, sometimes with other marks or a label."""
     if isinstance(value, str):
         return [Word(word, word.strip(".,:")) for word in value.split()]
     mark = rng.choices([",", ";", "", "and"], weights=[80, 6, 8, 6])[0]
@@ -190,7 +189,7 @@ def input_words(value: list[str] | str, rng: Random) -> list[Word]:
 
 
 def write_out(words: list[Word], rng: Random | None = None) -> str:
-    """Join words; with `rng`, leave out a random part of what is not needed and add some noise."""
+    """Join words; with `rng`, drop a random part of the unneeded words and add some noise."""
     if rng is None:
         return " ".join(word.text for word in words)
     loss, bare = rng.random() ** 0.7, rng.random()
@@ -198,7 +197,7 @@ def write_out(words: list[Word], rng: Random | None = None) -> str:
     out, before = [], ""
     for text, core in words:
         if not core and not before and rng.random() < strange:
-            # Not beside a needed word: there it could be taken for an item of the input.
+            # Not next to a needed word, where it could be mistaken for an item of the input.
             out += rng.choices(other_words(), k=rng.randint(1, 5))
         if core:
             out.append(core if rng.random() < bare else text)

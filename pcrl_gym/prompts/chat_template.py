@@ -200,7 +200,7 @@ def _pinned(source: str, date: datetime.date) -> str:
         f"|replace({json.dumps(directive)}, {json.dumps(moment.strftime(directive))})"
         for directive in sorted(set(re.findall(r"(?<!{)%-?[a-zA-Z]", source)))
     )
-    # The empty string keeps the end of the macro from swallowing a leading line break of the source.
+    # The empty string keeps the end of the macro from swallowing a line break that follows it.
     macro = "{% macro strftime_now(format) %}{{ format" + steps + " }}{% endmacro %}{{ '' }}"
     return macro + source
 

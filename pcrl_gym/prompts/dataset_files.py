@@ -19,7 +19,7 @@ SPLITS = ("train", "validation_seen", "validation_unseen", "validation_human")
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 """Extensions of the files that prompts can be read from."""
 
-# `train`, `my_train`, and names of parts on the Hugging Face Hub: `train-00000-of-00002[-0123abcd]`.
+# `train`, `my_train`, and parts as named on the Hugging Face Hub: `train-00000-of-00002[-0123abcd]`
 _SPLIT_FILE = re.compile(
     rf"(?P<stem>(?:.*[-_])?(?P<split>{'|'.join(SPLITS)}))"
     r"(?:-(?P<part>\d{5})-of-(?P<parts>\d{5})(?:-[0-9a-f]+)?)?"

@@ -17,7 +17,7 @@ from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.storage.user_cache import user_cache
 
 NAMES = ("micro", "instruct", "alpaca_plus", "gpteacher")
-"""Built-in dataset names; the first is a world, the others are read here."""
+"""Names of built-in datasets; the first is generated, the others are read here."""
 
 ALPACA_PLUS_URL = (
     "https://raw.githubusercontent.com/jayelm/gisting/"
@@ -31,7 +31,7 @@ def read_prompts(
     split: str = "train",
     columns: Mapping[str, str] | None = None,
 ) -> list[Prompt]:
-    """Read the prompts of one split of any dataset that is not generated; see `load_prompts`."""
+    """Read one split of any dataset other than micro and instruct; see `load_prompts`."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     check_columns(columns or {})

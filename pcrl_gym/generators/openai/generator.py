@@ -31,7 +31,7 @@ class OpenAIGenerator(SharedGenerator, Generator):
     """A model behind an OpenAI-compatible HTTP server as a `Generator`.
 
     Prompts are sent `concurrency` at a time with temperature 0, duplicates only once. Possibly
-    temporary failures (429, 408, 409, 5xx, timeouts, dropped connections, unreadable replies) are
+    temporary failures (408, 409, 425, 429, 5xx, timeouts, dropped connections, unreadable replies) are
     retried after a growing random delay, or after the server's Retry-After if that is longer. Other
     errors, such as an unknown model, fail immediately. Every answer is cached as soon as it
     arrives, so that neither a failure nor a killed process loses it.

@@ -226,4 +226,4 @@ def retry_after(headers: Mapping[str, str]) -> float:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (ValueError, TypeError, OverflowError):
             return 0.0
-    return max(0.0, seconds)  # in this order, which turns NaN into 0.0
+    return max(0.0, seconds)  # this argument order turns NaN into 0.0
