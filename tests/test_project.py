@@ -40,7 +40,7 @@ def test_what_a_package_imports_is_declared(package: str, extras: list[str]):
 
 
 def test_all_holds_every_extra_that_fits_beside_the_others():
-    """Those of the other libraries' examples go into the two environments of `make test-clients`."""
+    """Those of the examples go into the two environments of `make test-clients`."""
     [everything] = map(Requirement, EXTRAS["all"])
     assert everything.name == PROJECT["name"]
     lines = re.findall(r": EXTRAS := (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"))

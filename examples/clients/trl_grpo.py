@@ -115,7 +115,7 @@ def main() -> None:
     small = chosen.out is None
     name = "micro" if small else "smollm2"
     world = {"dataset": "micro"} if small else {"dataset": "instruct", "template": "chat"}
-    world["reward"] = "likelihood:ratio_weight=1.5"
+    world["reward"] = "likelihood:ratio_weight=0.5"  # more, and an empty prompt is best
     train = make_task(**world, split="train", generator=name)
     generator = train.scorer.generator
     held_out = make_task(**world, split="validation_unseen", generator=generator)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +16,8 @@ from fault_server import KEY, FaultServer
 from imports import ROOT
 from pcrl_gym import Compressor, make_task
 from pcrl_gym.envs.task import Task
+
+TASKSET = ROOT / "examples" / "clients" / "verifiers"
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +29,8 @@ def task() -> Task:
 def expected(task: Task) -> list[tuple[str, str, float]]:
     """Prompts, shorter ones that keep or lose the answer, and their rewards."""
     texts = [task.episodes[i].body_text for i in range(8)]
-    shorter = [done.text for done in Compressor.from_pretrained("micro")(texts)]
-    shorter[::3] = [text[: len(text) // 3] for text in texts[::3]]
+    shorter = [done.text.strip() for done in Compressor.from_pretrained("micro")(texts)]
+    shorter[::3] = [text[: len(text) // 3].strip() for text in texts[::3]]
     rewards = task.scorer.score_texts(task.episodes[:8], shorter).reward.tolist()
     assert min(rewards) == -0.01
     assert max(rewards) > 0.3
@@ -90,7 +96,7 @@ def test_inspect_compresses_what_users_write() -> None:
 @pytest.fixture
 def taskset_module(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("verifiers", reason="make test-clients")
-    monkeypatch.syspath_prepend(str(ROOT / "examples" / "clients" / "verifiers"))
+    monkeypatch.syspath_prepend(str(TASKSET))
     import prompt_compression
 
     return prompt_compression
@@ -116,25 +122,34 @@ def test_verifiers_taskset_without_end(taskset_module) -> None:
     assert first(0, 20) == first(0, 200)[:20] != first(1, 20)
 
 
-def test_vf_eval_rolls_out_against_a_server(taskset_module, tmp_path) -> None:
-    import json
-    import os
-    import subprocess
-    from pathlib import Path
-
-    folder = ROOT / "examples" / "clients" / "verifiers"
-    with FaultServer(answer=lambda text: "Sort") as server:
-        command = [str(Path(sys.executable).with_name("vf-eval")), "prompt-compression"]
-        command += ["--no-rich", "-n", "2", "-r", "1", "--model", "m"]
-        command += ["--client.base-url", server.url, "--output-dir", str(tmp_path)]
+def test_vf_eval_rolls_out_against_a_server(taskset_module, task: Task, tmp_path: Path) -> None:
+    reply = "Sort"
+    parts = [
+        {"index": 0, "delta": {"role": "assistant", "content": reply}, "finish_reason": None},
+        {"index": 0, "delta": {}, "finish_reason": "stop"},
+    ]
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    lines = [f"data: {json.dumps(chunk | {'choices': [part]})}\n\n" for part in parts]
+    command = [str(Path(sys.executable).with_name("vf-eval")), "prompt-compression", "--no-rich"]
+    command += ["-n", "2", "-r", "1", "--model", "m", "--no-push", "--output-dir", str(tmp_path)]
+    command += ["--env.agent.runtime.type", "subprocess", "--env.agent.harness.id", "null"]
+    command += ["--env.taskset.split", "validation_seen"]
+    with FaultServer() as server:
+        server.error = (200, "".join([*lines, "data: [DONE]\n\n"]))
+        surroundings = {"PYTHONPATH": f"{TASKSET}:{ROOT}", "PRIME_API_KEY": KEY}
         done = subprocess.run(
-            command,
+            [*command, "--client.base-url", server.url],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}", "OPENAI_API_KEY": KEY},
+            env={**os.environ, **surroundings},
             capture_output=True,
             text=True,
+            check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    [traces] = tmp_path.rglob("traces.jsonl")
-    rows = [json.loads(line) for line in traces.read_text().splitlines()]
-    assert [row["rewards"]["compression"]["value"] for row in rows] == [-0.01, -0.01]
+    [file] = tmp_path.rglob("traces.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    traces = [trace for row in rows for trace in row["traces"]]
+    rewards = {t["task"]["data"]["id"]: t["rewards"]["compression"]["score"] for t in traces}
+    expected = task.scorer.score_texts(task.episodes[:2], [reply] * 2).reward
+    ids = [episode.prompt.id for episode in task.episodes[:2]]
+    assert rewards == dict(zip(ids, expected.tolist(), strict=True))

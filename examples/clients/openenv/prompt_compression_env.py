@@ -15,6 +15,7 @@ from openenv.core import EnvClient
 from openenv.core.client_types import StepResult
 from openenv.core.env_server.types import Action, Observation, State
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 MAX_CHARACTERS = 32_768
 MAX_UNITS = 4_096
@@ -29,7 +30,8 @@ class CompressionAction(Action):
     @model_validator(mode="after")
     def _one_of_two(self) -> CompressionAction:
         if (self.text is None) == (self.keep is None):
-            raise ValueError("expected either text or keep")
+            # A ValueError would reach clients as a failure to serialize it.
+            raise PydanticCustomError("one_of_two", "expected either text or keep")
         return self
 
 

@@ -31,9 +31,9 @@ class OpenAIGenerator(SharedGenerator, Generator):
     """A model behind an OpenAI-compatible HTTP server as a `Generator`.
 
     Prompts are sent `concurrency` at a time with temperature 0, duplicates only once. Possibly
-    temporary failures (408, 409, 425, 429, 5xx, timeouts, dropped connections, unreadable replies) are
-    retried after a growing random delay, or after the server's Retry-After if that is longer. Other
-    errors, such as an unknown model, fail immediately. Every answer is cached as soon as it
+    temporary failures (408, 409, 425, 429, 5xx, timeouts, dropped connections, unreadable replies)
+    are retried after a growing random delay, or after the server's Retry-After if that is longer.
+    Other errors, such as an unknown model, fail immediately. Every answer is cached as soon as it
     arrives, so that neither a failure nor a killed process loses it.
 
     Thinking is not part of an answer, whether it arrives in its own field or part or as a block

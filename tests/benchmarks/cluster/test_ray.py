@@ -59,8 +59,9 @@ def test_shards_and_workers_exclude_each_other(tmp_path: Path, capsys):
 @pytest.mark.slow
 def test_two_workers_give_the_result_of_a_local_run(cluster: Any, suite: Suite, tmp_path: Path):
     local, spread = tmp_path / "local", tmp_path / "spread"
-    expected = benchmark(suite, local).run()
-    rows = run_on_cluster(benchmark(suite, spread), workers=2)
+    agents = [*AGENTS, "compressor:target=string:capwords"]
+    expected = benchmark(suite, local, agents=agents).run()
+    rows = run_on_cluster(benchmark(suite, spread, agents=agents), workers=2)
     assert untimed(spread) == untimed(local)
     assert RunFolder(spread).settings == RunFolder(local).settings
     timeless = [{k: v for k, v in row.items() if k != "compress_ms"} for row in rows]

@@ -1,4 +1,4 @@
-"""The OpenEnv server: `python -m server.app --port 8000`, or `uvicorn server.app:app`.
+"""The OpenEnv server: `uvicorn --app-dir examples/clients/openenv server.app:app --port 8000`.
 
 Environment variables choose the task: PCRL_DATASET, PCRL_SPLIT, PCRL_GENERATOR, PCRL_REWARD and
 PCRL_TEMPLATE, as `gym.make` takes them, and PCRL_SESSIONS, the most sessions at once.
