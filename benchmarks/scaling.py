@@ -70,7 +70,7 @@ def run(
     """Time the stages of updates on the CPU, fit their costs, and project them to many GPUs.
 
     Args:
-        models: Causal generators: micro, gpt2-29m, gpt2-124m, llama-135m, or folders.
+        models: Causal generators: micro, smollm2, gpt2-29m, gpt2-124m, llama-135m, or folders.
         rewards: Rewards per update, multiples of 8.
         lengths: Tokens per original prompt, at least 32.
         repeats: Repetitions of each case; the fastest counts.

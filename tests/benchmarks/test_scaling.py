@@ -145,6 +145,13 @@ def test_the_page_shows_what_the_committed_figures_give(capsys) -> None:
         assert table.removeprefix("### ").strip() in page
 
 
+def test_the_page_shows_the_measured_stages_of_smollm2(capsys) -> None:
+    run(figures=str(ROOT / "benchmarks/results/scaling-cpu-smollm2.json"))
+    measured = capsys.readouterr().out.split("\n\n### ")[0]
+    page = (ROOT / "benchmarks/SCALING.md").read_text(encoding="utf-8")
+    assert measured.partition("\n\n")[2] in page.partition("### Measured: SmolLM2")[2]
+
+
 def test_drafts_are_taken_to_fail_as_often_as_was_measured() -> None:
     figures = ROOT / "benchmarks/results/throughput-cpu-micro.json"
     cases = json.loads(figures.read_text(encoding="utf-8"))["cases"]
