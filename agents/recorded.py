@@ -14,12 +14,12 @@ from agents.base import Infos, Observations, keep_masks
 class RecordedAgent:
     """Keeps what a file says, by the prompt's id.
 
-    The file has a line `{"prompt_id": ..., "keep": [1, 0, ...]}` per prompt, as
+    A file has a line `{"prompt_id": ..., "keep": [1, 0, ...]}` per prompt, as
     `pcrl_gym.envs.recording.RecordMasks` writes it: a 1 for each unit of the window that is kept.
     The last line of a prompt counts.
 
     Args:
-        path: The file.
+        path: The file, or a folder of such files, `*.jsonl`.
 
     Raises:
         ValueError: If, in `act`, the file is missing or damaged, lacks a prompt, or has a mask for
@@ -53,17 +53,18 @@ class RecordedAgent:
 
     @cached_property
     def _masks(self) -> dict[str, np.ndarray]:
-        path = Path(self.path)
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}: RecordMasks writes one")
-        masks = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                row = json.loads(line)
-                masks[row["prompt_id"]] = np.array(row["keep"], np.int8)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                raise ValueError(
-                    f"line {number} of {path} is damaged: expected a JSON object with prompt_id "
-                    f"and keep, got {line[:80]!r}"
-                ) from error
+        path, masks = Path(self.path), {}
+        files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path] * path.is_file()
+        if not files:
+            raise ValueError(f"there is no file of masks at {path}: RecordMasks writes one")
+        for file in files:
+            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+                try:
+                    row = json.loads(line)
+                    masks[row["prompt_id"]] = np.array(row["keep"], np.int8)
+                except (KeyError, TypeError, ValueError, OverflowError) as error:
+                    raise ValueError(
+                        f"line {number} of {file} is damaged: expected a JSON object with "
+                        f"prompt_id and keep, got {line[:80]!r}"
+                    ) from error
         return masks

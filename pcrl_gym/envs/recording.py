@@ -54,9 +54,9 @@ class MaskFile:
 class RecordMasks(gym.Wrapper[Any, Action, Any, Action], RecordConstructorArgs):
     """Writes which units each finished episode kept, for a row in the table.
 
-    Play every prompt of a suite's splits once, with a training loop of any kind, and evaluate the
-    file: `python -m benchmarks run --suite micro --agents recorded:path=masks.jsonl`. If a prompt
-    was played several times, its last mask counts.
+    Play every prompt of a suite's splits once, with a training loop of any kind and a file per
+    split, and evaluate the folder: `python -m benchmarks run --suite micro --agents
+    recorded:path=masks`. If a prompt was played several times, its last mask counts.
 
     Args:
         env: `PromptCompression-v0`, also inside wrappers that leave its infos as they are.
@@ -67,7 +67,7 @@ class RecordMasks(gym.Wrapper[Any, Action, Any, Action], RecordConstructorArgs):
 
     Example:
         ```python
-        env = RecordMasks(gym.make(id, split="validation_seen"), "masks.jsonl")
+        env = RecordMasks(gym.make(id, split="validation_seen"), "masks/validation_seen.jsonl")
         for index in range(len(env.unwrapped.task.episodes)):
             observation, info = env.reset(options={"index": index})
             env.step(policy(observation))

@@ -29,9 +29,10 @@ def test_a_file_of_masks_acts_as_the_agent_did(tmp_path: Path, gpt2_tokenizer) -
         env.step(drop_third(observation))
     task = env.unwrapped.task
     env.close()
-    recorded = make_agent(f"recorded:path={tmp_path / 'new' / 'masks.jsonl'}")
     observations, infos = task.begin(task.episodes[:])
-    np.testing.assert_array_equal(recorded.act(observations, infos), drop_third(observations))
+    for path in (tmp_path / "new" / "masks.jsonl", tmp_path / "new"):
+        masks = make_agent(f"recorded:path={path}").act(observations, infos)
+        np.testing.assert_array_equal(masks, drop_third(observations))
 
 
 def test_the_vector_environment_writes_the_same_lines(tmp_path: Path, gpt2_tokenizer) -> None:
