@@ -22,6 +22,13 @@ class RunFolderError(PcrlError, ValueError):
     """The folder of a training or benchmark run holds another run, is damaged, or is in use."""
 
 
+class UnknownArgumentError(PcrlError, ValueError, TypeError):
+    """A keyword argument that does not exist.
+
+    It is a TypeError, too, like Python's own: clients such as TorchRL try arguments out.
+    """
+
+
 class GeneratorError(PcrlError, RuntimeError):
     """A generator failed to answer; a failure never becomes a reward.
 

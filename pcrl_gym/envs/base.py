@@ -13,6 +13,7 @@ from pcrl_gym.envs.options import TaskArguments
 from pcrl_gym.envs.shared_kwargs import SharedSpec
 from pcrl_gym.envs.spaces import Observation, flat_action_masks
 from pcrl_gym.envs.task import make_task
+from pcrl_gym.errors import UnknownArgumentError, did_you_mean
 from pcrl_gym.rendering.frame import Frame
 from pcrl_gym.rendering.text import (
     RENDER_FPS,
@@ -20,7 +21,6 @@ from pcrl_gym.rendering.text import (
     check_render_mode,
     print_frame,
 )
-from pcrl_gym.spec_strings import check_names
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,7 +37,12 @@ class PromptCompressionBase(SharedSpec):
         check_render_mode(render_mode)
         self.render_mode = render_mode
         known = [*TaskArguments.__annotations__, "render_mode"]
-        check_names(options, make_task, "PromptCompression-v0", known)
+        for name in options:
+            if name not in known:
+                raise UnknownArgumentError(
+                    f"PromptCompression-v0 got an unexpected keyword argument {name!r}"
+                    f"{did_you_mean(name, known)}"
+                )
         self.task = make_task(**options)
         self._upcoming: deque[int] = deque()
         self._episodes: list[Episode] = []

@@ -24,9 +24,9 @@ from keyword_env import Best, KeywordVectorEnv, rewards_of
 from pcrl_gym.errors import TrainingDivergedError
 from pcrl_gym.prompts.prompt import Prompt
 
-# A fake generator has no gradients; two agents return texts, and one needs a model.
+# A fake generator has no gradients; two agents return texts, one needs a model, one a file.
 UNTRIED = {
-    "integrated_gradients", "diffmask", "compressor", "rewriting", "token_classifier",
+    "integrated_gradients", "diffmask", "compressor", "recorded", "rewriting", "token_classifier",
 }  # fmt: skip
 SMALL = {
     "hidden_size": 32,

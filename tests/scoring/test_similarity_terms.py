@@ -15,7 +15,8 @@ from pcrl_gym.scoring.rouge import MEASURES, UNICODE_ROUGE_L
 
 ID = "pcrl_gym:PromptCompression-v0"
 N = 24
-OTHERS = ("compressor", "rewriting", "token_classifier")  # these return texts, or need a model
+# These return texts, or need a model or a file.
+OTHERS = ("compressor", "recorded", "rewriting", "token_classifier")
 
 
 @pytest.fixture(scope="module")
