@@ -170,6 +170,7 @@ test-ray: $(INSTALLED)
 # and one of those that work with language models, where verifiers holds the OpenAI client back.
 test-clients: $(CLIENTS)/.installed $(LLM_CLIENTS)/.installed
 	$(CLIENTS)/bin/python -m pytest tests/clients tests/sb3 tests/envs tests/rendering/test_rendering.py
+	$(CLIENTS)/bin/python -m pytest -m slow tests/test_examples.py
 	$(LLM_CLIENTS)/bin/python -m pytest tests/clients tests/recipes
 	cd examples/clients/openenv && $(CURDIR)/$(LLM_CLIENTS)/bin/uv lock --quiet
 	$(LLM_CLIENTS)/bin/openenv validate examples/clients/openenv

@@ -21,6 +21,13 @@ def test_example_says_what_it_shows(path: Path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] * (path.stem == "train_ppo_sb3"))
+        for path in EXAMPLES
+    ],
+    ids=lambda path: path.stem,
+)
 def test_example_runs_as_a_user_would_run_it(path: Path, tmp_path: Path):
     run_example(path, tmp_path)
