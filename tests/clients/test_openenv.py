@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -42,6 +43,8 @@ def server() -> Iterator[tuple[str, Served]]:
         "OMP_NUM_THREADS": "1",
     }
     with served([sys.executable, *command], "Uvicorn running on", **surroundings) as running:
+        # A full pipe would stop the server.
+        threading.Thread(target=running.process.stdout.read, daemon=True).start()
         yield f"http://127.0.0.1:{port}", running
 
 
@@ -182,4 +185,5 @@ def test_openenv_validates_the_running_server_and_it_ends_cleanly(server) -> Non
     openenv = str(Path(sys.executable).with_name("openenv"))
     done = subprocess.run([openenv, "validate", "--url", server[0]], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert server[1].interrupt() == 0
+    server[1].process.send_signal(signal.SIGINT)
+    assert server[1].process.wait(60) == 0
