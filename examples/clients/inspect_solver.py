@@ -14,7 +14,7 @@ from typing import Any
 from anyio.to_thread import run_sync
 from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import includes
 from inspect_ai.solver import Generate, Solver, TaskState, chain, generate, solver
 
@@ -51,8 +51,10 @@ def compressed(policy: str = "instruct", **options: Any) -> Solver:
 
 if __name__ == "__main__":
     question = "Hi! Could you please tell me what the capital of Portugal is? Thank you very much!"
-    task = Task(MemoryDataset([Sample(question, target="Lisbon")]), compressed(), includes())
+    dataset = MemoryDataset([Sample(question, target="Lisbon")])
+    task = Task(dataset=dataset, solver=compressed(), scorer=includes())
     answer = ModelOutput.from_content("mockllm/model", "It is Lisbon.")
+    answer.usage = ModelUsage()  # else it is counted with a tokenizer that has to be downloaded
     model = get_model("mockllm/model", custom_outputs=[answer])
     with tempfile.TemporaryDirectory() as folder:
         [log] = eval(task, model=model, log_dir=folder, display="none")

@@ -68,7 +68,9 @@ def test_example_runs_and_leaves_nothing_behind(name: str, tmp_path: Path, scrat
             tmp_path,
             HOME=str(home),
             TMPDIR=str(scratch),
-            MPLCONFIGDIR=str(tmp_path / "matplotlib"),  # Tianshou imports it
+            # What Tianshou's plots and Inspect leave.
+            MPLCONFIGDIR=str(tmp_path / "matplotlib"),
+            XDG_DATA_HOME=str(tmp_path / "data"),
             PCRL_TEST=mark,
             OPENAI_BASE_URL=server.url,
             OPENAI_API_KEY=KEY,
