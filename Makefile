@@ -75,7 +75,7 @@ standings-instruct: install-smollm2
 	$(call publish,instruct)
 
 # SmolLM2 on prompts by path, each given: ALPACA_PLUS, SELF_INSTRUCT, PROMPTS_CHAT, IFEVAL. Figures alone go to PUBLISH, if
-# given: the prompts may not be ours to publish. About an hour on two cores. Resumable.
+# given: the prompts may not be ours to publish. Resumable.
 BY_PATH ?= $(CURDIR)/runs/by-path
 BY_PATH_SUITES := alpaca-plus self-instruct-seed prompts-chat ifeval
 data-alpaca-plus = $(abspath $(ALPACA_PLUS))

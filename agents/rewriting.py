@@ -23,6 +23,11 @@ REQUEST = (
 )
 
 
+def token_budget(count: int, rate: float) -> int:
+    """Return how many of `count` tokens a request leaves, at least 1."""
+    return max(1, math.ceil((1 - rate) * count))
+
+
 class RewritingAgent:
     """Asks a language model for a shorter prompt; see `Scorer.score_texts` for how it is scored.
 
@@ -65,7 +70,7 @@ class RewritingAgent:
         if generator is None:
             raise RuntimeError("rewriting asks a language model: call attach(task) first")
         counts = generator.count_tokens(list(texts))
-        budgets = [max(1, math.ceil((1 - self.rate) * count)) for count in counts]
+        budgets = [token_budget(count, self.rate) for count in counts]
         requests = [
             REQUEST.format(budget=budget, text=text)
             for budget, text in zip(budgets, texts, strict=True)

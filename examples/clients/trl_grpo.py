@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from agents.rewriting import REQUEST, RewritingAgent
+from agents.rewriting import REQUEST, RewritingAgent, token_budget
 from benchmarks.statistics import bootstrap_interval
 from pcrl_gym import make_task
 from pcrl_gym.envs.task import Task
@@ -52,7 +51,7 @@ class CompressionEnvironment:
         self._reward = 0.0
 
     def reset(self, index: int, **_: Any) -> str:
-        """Begin with a prompt of the split, and return the request to shorten it."""
+        """Begin with a prompt of the split, and return it."""
         self._index, self._reward = index, 0.0
         return self._task.episodes[index].body_text
 
@@ -78,7 +77,7 @@ def requests(task: Task, tokenizer: Any, indices: list[int]) -> Dataset:
         count = len(tokenizer(text, add_special_tokens=False)["input_ids"])
         if count > LONGEST:
             continue
-        request = REQUEST.format(budget=math.ceil((1 - RATE) * count), text=text)
+        request = REQUEST.format(budget=token_budget(count, RATE), text=text)
         chat = [{"role": "user", "content": request}]
         rows.append({"prompt": chat if tokenizer.chat_template else request, "index": index})
     return Dataset.from_list(rows)
@@ -113,6 +112,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30)
     chosen = parser.parse_args()
     small = chosen.out is None
+    if not small and Path(chosen.out).exists():
+        parser.error(f"{chosen.out} exists already: give another folder")
     name = "micro" if small else "smollm2"
     world = {"dataset": "micro"} if small else {"dataset": "instruct", "template": "chat"}
     world["reward"] = "likelihood:ratio_weight=0.5"  # more, and an empty prompt is best

@@ -11,10 +11,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv, VectorWrapper
-from numpy.typing import NDArray
 
 Action = TypeVar("Action")
-Observation = Mapping[str, NDArray[Any]]
 
 
 class MaskFile:

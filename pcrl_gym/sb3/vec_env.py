@@ -25,8 +25,7 @@ class SB3VecEnv(VecEnv):
         ValueError: If the environment resets itself in another way.
 
     Example:
-        `MaskablePPO(KeepPolicy, SB3VecEnv(gym.make_vec("pcrl_gym:PromptCompression-v0",
-        num_envs=64)), ...)`
+        `PPO(KeepPolicy, SB3VecEnv(gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=64)))`
     """
 
     def __init__(self, env: VectorEnv) -> None:
