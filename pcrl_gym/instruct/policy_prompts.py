@@ -1,12 +1,14 @@
 """Collect the training prompts of the policy `instruct`, not all of which we can redistribute.
 
-    python -m pcrl_gym.instruct.policy_prompts --evals WHEEL --chat FOLDER --t0 FOLDER --out FOLDER
+    python -m pcrl_gym.instruct.policy_prompts --evals WHEEL --chat FOLDER --t0 FOLDER \
+        --questions FOLDER --out FOLDER
 
 The sources are the train split of `instruct`; at most `PER_TASK` prompts per task of OpenAI's evals
 (MIT, PyPI wheel `evals`), written by people to find weaknesses of models; prompts for chat models
 (CC0) and tasks of T0 (Apache-2.0) from folders with a file `train`, see
-`pcrl_gym.named_datasets.load_prompts`; and `SHORT` tasks of `short_tasks.txt` with sentences and
-words of instruct and T0 as inputs.
+`pcrl_gym.named_datasets.load_prompts`; `SHORT` tasks of `short_tasks.txt` with sentences and words
+of instruct and T0 as inputs; `FACTS` questions about records of `facts.yaml`; and the questions
+about passages that `pcrl_gym.instruct.questions` generated.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from zipfile import ZipFile
 import cyclopts
 
 from pcrl_gym.instruct.data import instruct_prompts
+from pcrl_gym.instruct.fact_tasks import fact_tasks
 from pcrl_gym.instruct.short_tasks import short_tasks
 from pcrl_gym.prompts.datasets import read_prompts
 from pcrl_gym.prompts.prompt import Prompt
@@ -36,19 +39,21 @@ OTHER_LICENSES = (
 PER_TASK = 12
 T0_PROMPTS = 6_000
 SHORT = 6_000
+FACTS = 4_000
 SAMPLED = 200  # lines sampled per file
 WORDS = range(6, 141)
 MAX_CHARACTERS = 900
 LETTERS = 0.75  # minimum fraction of letters and whitespace
 
 
-def main(*, evals: Path, chat: Path, t0: Path, out: Path, seed: int = 0) -> None:
+def main(*, evals: Path, chat: Path, t0: Path, questions: Path, out: Path, seed: int = 0) -> None:
     """Write `train.jsonl` into a new folder.
 
     Args:
         evals: The file `evals-3.0.1.post1-py3-none-any.whl` (`pip download --no-deps evals`).
         chat: Folder with prompts for chat models.
         t0: Folder with tasks of T0.
+        questions: Folder `prompts` that `pcrl_gym.instruct.questions` wrote.
         out: New folder.
         seed: Seed for sampling and shuffling.
     """
@@ -63,6 +68,8 @@ def main(*, evals: Path, chat: Path, t0: Path, out: Path, seed: int = 0) -> None
     }
     sources = [f"{p.instruction} {p.input}" for name in ("instruct", "t0") for p in parts[name]]
     parts["short"] = list(short_tasks(sources, SHORT, rng))
+    parts["questions"] = read_prompts(questions, "train")
+    parts["facts"] = list(fact_tasks(FACTS, rng))
     found: dict[tuple[str, str], dict[str, str]] = {}
     for name, prompts in parts.items():
         before = len(found)

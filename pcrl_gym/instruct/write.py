@@ -44,11 +44,11 @@ def main(*, out: Path, requests: int = 10_752, answers: int = 5_120, seed: int =
         seed: Seed for sampling from the model and for all choices.
     """
     settings = {"requests": requests, "answers": answers, "seed": seed}
-    _check_settings(out, settings)
+    check_settings(out, settings)
     write = Writer()
     rng = Random(f"{seed}:requests")
     systems = [rng.choice(lines_of("systems.txt")) for _ in range(requests)]
-    asked = _written(
+    asked = written(
         out / "requests", write, [{"system": s} for s in systems], REQUEST_TOKENS, seed
     )
     good = [row["text"] for row in asked if fault(row["text"], row["ended"]) is None]
@@ -59,17 +59,17 @@ def main(*, out: Path, requests: int = 10_752, answers: int = 5_120, seed: int =
         {"system": lines_of("systems.txt")[0], "user": f"{text}\n{KINDS[kind]}", "kind": kind}
         for text, kind in zip(good, kinds, strict=False)
     ]
-    replies = _written(out / "answers", write, turns, ANSWER_TOKENS, seed)
+    replies = written(out / "answers", write, turns, ANSWER_TOKENS, seed)
     splits, counts = choose(asked, replies, seed)
     report = json.dumps({"settings": settings, **counts}, indent=1)
     with replace_folder(out / "prompts") as folder:
         for split, rows in splits.items():
-            write_file(folder / f"{split}.jsonl", _json_lines(rows))
+            write_file(folder / f"{split}.jsonl", json_lines(rows))
         write_file(folder / "counts.json", report + "\n")
     print(report)
 
 
-def _check_settings(out: Path, settings: Row) -> None:
+def check_settings(out: Path, settings: Row) -> None:
     out.mkdir(parents=True, exist_ok=True)
     file = out / "settings.json"
     if file.exists() and (found := json.loads(file.read_text(encoding="utf-8"))) != settings:
@@ -77,7 +77,7 @@ def _check_settings(out: Path, settings: Row) -> None:
     write_file(file, json.dumps(settings) + "\n")
 
 
-def _written(folder: Path, write: Writer, turns: Sequence[Row], limit: int, seed: int) -> list[Row]:
+def written(folder: Path, write: Writer, turns: Sequence[Row], limit: int, seed: int) -> list[Row]:
     """Return the turns with the model's output for each, reusing files in the folder."""
     folder.mkdir(exist_ok=True)
     found: list[Row] = []
@@ -86,13 +86,13 @@ def _written(folder: Path, write: Writer, turns: Sequence[Row], limit: int, seed
             file, batch = folder / f"{number:04}.jsonl", turns[start : start + ROWS]
             if not file.exists():
                 draws = Random(f"{seed}:{folder.name}:{number}").getrandbits(63)
-                write_file(file, _json_lines(write(batch, limit, draws)))
+                write_file(file, json_lines(write(batch, limit, draws)))
             found += map(json.loads, file.read_text(encoding="utf-8").splitlines())
             bar.update(len(batch))
     return found
 
 
-def _json_lines(rows: Sequence[Row]) -> str:
+def json_lines(rows: Sequence[Row]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
@@ -102,7 +102,11 @@ class Writer:
     _loaded: tuple[Any, Any] | None = None
 
     def __call__(self, turns: Sequence[Row], limit: int, seed: int) -> list[Row]:
-        """Generate the user message for each turn, or the answer if it has a user message."""
+        """Generate what follows each turn.
+
+        That is the answer if it has a user message, and otherwise the user message, or the rest of
+        one that is `begun`.
+        """
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -117,6 +121,7 @@ class Writer:
         texts = [
             f"<|im_start|>system\n{turn['system']}<|im_end|>\n<|im_start|>user\n"
             + (f"{turn['user']}<|im_end|>\n<|im_start|>assistant\n" if "user" in turn else "")
+            + turn.get("begun", "")
             for turn in turns
         ]
         written = sample(model, tokenizer(texts)["input_ids"], limit, seed)
