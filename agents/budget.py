@@ -29,8 +29,8 @@ class Budget:
         self._limits = {name: value for name, value in limits.items() if value is not None}
         if not self._limits or min(self._limits.values()) <= 0:
             raise ValueError(
-                "training needs a positive budget: give updates=..., episodes=..., seconds=... or "
-                f"several, got {self._limits}"
+                "training needs a positive budget: set updates, episodes, seconds, or several of "
+                f"them, got {self._limits}"
             )
         self._clock = clock
         self._paused_at: float | None = None

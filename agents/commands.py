@@ -13,7 +13,7 @@ from pcrl_gym.cli_tools import Names, flags_of, resumable
 from pcrl_gym.demo.command import DEFAULTS, Flags, serve_demo
 from pcrl_gym.envs.options import TaskOptions
 
-_TASK = Group("Task", help="Like `--set task.KEY=VALUE`; by default as the configuration says.")
+_TASK = Group("Task", help="Same as `--set task.KEY=VALUE`; by default from the configuration.")
 TaskFlags = flags_of(TaskConfig, TaskOptions.__doc__)
 
 
@@ -112,7 +112,7 @@ def export(
         overwrite=overwrite,
         **card,
     )
-    print(f"Written to {folder}: pcrl-gym compress --model {folder}")
+    print(f"Written to {folder}. To use it: pcrl-gym compress --model {folder}")
 
 
 def prune_encoder(
@@ -140,7 +140,7 @@ def prune_encoder(
 
     texts = [f"{p.instruction} {p.input}" for p in load_prompts(dataset, split)]
     prune_encoder(source, folder, texts, layers=layers, min_count=min_count)
-    print(f"Written to {folder}: --set encoder={folder} --tokenizer {folder}")
+    print(f"Written to {folder}. To use it: --set encoder={folder} --tokenizer {folder}")
 
 
 def configs() -> None:

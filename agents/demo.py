@@ -70,6 +70,10 @@ class EnvironmentAgent:
         mask = self._agent.act(*task.begin([episode]))[0]
         return np.asarray(mask, dtype=np.bool_)
 
+    def in_domain(self, episode: Episode) -> bool | None:
+        """Return None: what these agents were made for is not known."""
+        return None
+
 
 def demo_agents(specs: Sequence[str] | None, generator: Generator) -> list[EnvironmentAgent]:
     """Return agents for the page; None selects those of `DEFAULT`.

@@ -69,7 +69,7 @@ class DiffMaskLearner(Learner):
     def __init__(
         self, env: VectorEnv, network: KeepNetwork, config: DiffMaskConfig, seed: int
     ) -> None:
-        self._task = task_of(env, "diffmask asks the task's generator")
+        self._task = task_of(env, "diffmask queries the task's generator")
         self._generator = local_model(self._task.scorer)
         self.network = network
         self.updates = 0

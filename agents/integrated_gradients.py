@@ -35,8 +35,8 @@ def local_model(scorer: Scorer) -> HFGenerator:
     generator = scorer.generator
     if not isinstance(generator, HFGenerator) or not generator.gives_attributions:
         raise ValueError(
-            "gradients need a causal model of the transformers library in this process whose cache "
-            f"can be continued, got {generator.name!r}"
+            "gradients need a causal transformers model in this process whose cache can be "
+            f"extended, got {generator.name!r}"
         )
     return generator
 

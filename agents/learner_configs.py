@@ -47,12 +47,12 @@ class PPOConfig(NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.whole_words:
-            raise ValueError("ppo draws a coin per unit: leave whole_words out, or train scst")
+            raise ValueError("ppo samples each unit separately: remove whole_words, or train scst")
         if (self.num_envs * self.n_steps - 1) % self.batch_size == 0:
             raise ValueError(
                 f"num_envs={self.num_envs} times n_steps={self.n_steps} leaves a batch of one "
-                f"prompt with batch_size={self.batch_size}; advantages are divided by the standard "
-                "deviation over their batch, so choose another batch_size or num_envs"
+                f"prompt with batch_size={self.batch_size}, but advantages are normalized per "
+                "batch: choose another batch_size or num_envs"
             )
 
 

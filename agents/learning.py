@@ -118,8 +118,8 @@ def check_finite(figures: Figures, network: KeepNetwork) -> None:
         broken = ["weights"]
     if broken:
         raise TrainingDivergedError(
-            f"{', '.join(broken)}: no longer a finite number. Lower lr or max_grad_norm, and look "
-            "at the rewards"
+            f"{', '.join(broken)}: no longer a finite number. Lower lr or max_grad_norm, and check "
+            "the rewards"
         )
 
 

@@ -78,7 +78,7 @@ class NetworkConfig:
         check_fields(self, type(self).__name__)
         if self.start is not None and self.encoder != "auto":
             raise ValueError(
-                f"start={self.start!r} has an encoder of its own: set encoder=auto, got "
+                f"start={self.start!r} already includes an encoder: set encoder=auto, got "
                 f"encoder={self.encoder!r}"
             )
 
@@ -140,7 +140,7 @@ class NetworkAgent(ABC):
         """
         if self.network is None:
             raise RuntimeError(
-                f"the {self.name} agent knows nothing yet: call train() or "
+                f"the {self.name} agent is not trained yet: call train() or "
                 f"{type(self).__name__}.load(folder)"
             )
         with own_state(self.network):
@@ -223,7 +223,7 @@ class NetworkAgent(ABC):
         """
         path = Path(folder) / f"{cls.name}.json"
         if not path.is_file():
-            raise ValueError(f"{folder} holds no saved {cls.name} agent: {path.name} is missing")
+            raise ValueError(f"{folder} contains no saved {cls.name} agent: {path.name} is missing")
         settings = json.loads(path.read_text(encoding="utf-8"))
         agent = cls(seed=settings["seed"], device=device, rate=rate, **settings["config"])
         with isolated_random_state():  # weights are initialized before they are loaded
@@ -240,7 +240,7 @@ class NetworkAgent(ABC):
             if network.freeze_encoder != config.freeze_encoder:
                 raise ValueError(
                     f"the network in {config.start} was trained with freeze_encoder="
-                    f"{network.freeze_encoder}: set the same here"
+                    f"{network.freeze_encoder}: set the same value here"
                 )
         else:
             if name == "auto":

@@ -32,9 +32,7 @@ class OracleAgent:
     def task(self) -> Task:
         """The attached task; raises RuntimeError if there is none."""
         if self._task is None:
-            raise RuntimeError(
-                f"{self.name} asks the generator: call attach(task) before act, as evaluations do"
-            )
+            raise RuntimeError(f"{self.name} queries the generator: call attach(task) before act")
         return self._task
 
     def episodes(self, infos: Infos) -> list[Episode]:
@@ -45,5 +43,5 @@ class OracleAgent:
         keys = [(str(info["prompt_id"]), str(info["prompt"])) for info in infos]
         for key in keys:
             if key not in self._episodes:
-                raise ValueError(f"prompt {key[0]!r} is none of the attached task's")
+                raise ValueError(f"prompt {key[0]!r} is not in the attached task")
         return [self._episodes[key] for key in keys]

@@ -51,15 +51,15 @@ def prune_encoder(
     check_integer("min_count", min_count, 1)
     out = Path(out)
     if out.exists():
-        raise ValueError(f"{out} exists: give another folder, or remove it")
+        raise ValueError(f"{out} already exists: choose another folder, or remove it")
     policy = (Path(source) / SETTINGS_FILE).is_file()
     encoder = KeepNetwork.from_pretrained(source).encoder if policy else pretrained_encoder(source)
     tokenizer = load_tokenizer(source)
     blocks = getattr(getattr(encoder, "encoder", None), "layer", None)
     if not isinstance(blocks, nn.ModuleList) or layers > len(blocks):
-        have = f"has {len(blocks)} layers" if isinstance(blocks, nn.ModuleList) else "is none"
+        have = f"has {len(blocks)} layers" if isinstance(blocks, nn.ModuleList) else "is not one"
         raise ValueError(
-            f"expected an encoder like BERT of {layers} or more layers: {source} {have}"
+            f"expected a BERT-like encoder with at least {layers} layers, but {source} {have}"
         )
     pruned, kept = _pruned_tokenizer(tokenizer, texts, min_count)
     del blocks[layers:]
@@ -87,14 +87,14 @@ def _pruned_tokenizer(
     state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     model = state["model"]
     if model["type"] != "WordPiece":
-        raise ValueError(f"expected a WordPiece tokenizer, as BERT's, got {model['type']}")
+        raise ValueError(f"expected a WordPiece tokenizer, such as BERT's, got {model['type']}")
     counts = Counter(
         i for encoding in TextEncoder(tokenizer).encodings(list(texts)) for i in encoding.ids
     )
     vocabulary: Mapping[str, int] = model["vocab"]
     special = {token["content"] for token in state["added_tokens"]}
     if outside := sorted(special - set(vocabulary)):
-        raise ValueError(f"expected added tokens of the WordPiece vocabulary, got {outside}")
+        raise ValueError(f"expected added tokens from the WordPiece vocabulary, got {outside}")
     mark = model["continuing_subword_prefix"]
     kept = sorted(
         (old, token)

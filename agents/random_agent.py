@@ -32,7 +32,7 @@ class RandomAgent:
         self, drop_probability: float | None = None, rate: float | None = None, seed: int = 0
     ) -> None:
         if drop_probability is not None and rate is not None:
-            raise ValueError("give drop_probability or rate, not both")
+            raise ValueError("set drop_probability or rate, not both")
         if drop_probability is None:
             drop_probability = DEFAULT_DROP_PROBABILITY
         self.rate = None if rate is None else check_share("rate", rate)

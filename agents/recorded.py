@@ -39,14 +39,15 @@ class RecordedAgent:
             prompt_id, units = info["prompt_id"], int(present[row].sum())
             if prompt_id not in self._masks:
                 raise ValueError(
-                    f"{self.path} has no mask of prompt {prompt_id!r}: play every prompt of the "
+                    f"{self.path} has no mask for prompt {prompt_id!r}: record every prompt of the "
                     "suite's splits"
                 )
             mask = self._masks[prompt_id]
             if len(mask) != units:
                 raise ValueError(
-                    f"{self.path} keeps or drops {len(mask)} units of prompt {prompt_id!r}, which "
-                    f"has {units} here: record with the suite's tokenizer, template and max_units"
+                    f"the mask for prompt {prompt_id!r} in {self.path} has {len(mask)} units, but "
+                    f"the prompt has {units} here: record with the suite's tokenizer, template, "
+                    "and max_units"
                 )
             drop[row, :units] = mask == 0
         return keep_masks(observations, drop)
@@ -56,7 +57,7 @@ class RecordedAgent:
         path, masks = Path(self.path), {}
         files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path] * path.is_file()
         if not files:
-            raise ValueError(f"there is no file of masks at {path}: RecordMasks writes one")
+            raise ValueError(f"there is no mask file at {path}: create one with RecordMasks")
         for file in files:
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
                 try:

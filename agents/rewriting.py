@@ -68,7 +68,7 @@ class RewritingAgent:
         """
         generator = self._generator
         if generator is None:
-            raise RuntimeError("rewriting asks a language model: call attach(task) first")
+            raise RuntimeError("rewriting queries a language model: call attach(task) first")
         counts = generator.count_tokens(list(texts))
         budgets = [token_budget(count, self.rate) for count in counts]
         requests = [

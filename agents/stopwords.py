@@ -51,7 +51,7 @@ class StopWordAgent:
             self.words = lists[words]()
         else:
             raise ValueError(
-                f"unknown stop-word list {words!r}: use 'project', 'nltk' or a collection of words"
+                f"unknown stop-word list {words!r}: use 'project', 'nltk', or a collection of words"
             )
         self.punctuation = punctuation
 
@@ -103,5 +103,5 @@ def _nltk_stopwords() -> frozenset[str]:
         return _normalised(stopwords.words("english"))
     except LookupError as error:
         raise MissingExtraError(
-            "NLTK's stop-word data is not on this machine: python -m nltk.downloader stopwords"
+            "NLTK's stop-word data is not installed: python -m nltk.downloader stopwords"
         ) from error

@@ -63,8 +63,8 @@ class SurprisalRanker:
         generator: Any = task.scorer.generator
         if not ranks_units(generator):
             raise ValueError(
-                f"{self.name} ranks units by a causal language model, and the generator "
-                f"{generator.name!r} is none that runs here: give one, such as "
+                f"{self.name} ranks units with a causal language model, but the generator "
+                f"{generator.name!r} is not one that runs in this process: choose a model, such as "
                 f"{self.name}:model=FOLDER"
             )
         self._surprisal = Surprisal(generator.model, generator.tokenizer)
@@ -75,8 +75,8 @@ class SurprisalRanker:
         if self._surprisal is None:
             if self.model is None:
                 raise RuntimeError(
-                    f"{self.name} ranks units by the run's generator: call attach(task) before "
-                    "act, or give a model"
+                    f"{self.name} ranks units with the run's generator: call attach(task) before "
+                    "act, or set model"
                 )
             self._surprisal = Surprisal.load(self.model, self.device)
         return self._surprisal
@@ -106,7 +106,7 @@ class Surprisal:
         loaded, tokenizer = load_pretrained(folder, device, "float32")
         if loaded.config.is_encoder_decoder:
             raise ValueError(
-                f"surprisals need a causal language model, and {model!r} is an encoder-decoder one"
+                f"surprisals need a causal language model, but {model!r} is an encoder-decoder"
             )
         return cls(loaded, tokenizer)
 

@@ -67,7 +67,7 @@ class TokenClassifierAgent:
         if not 0 <= self.keep_label < model.config.num_labels or model.config.num_labels < 2:
             raise ValueError(
                 f"keep_label={self.keep_label}, but {self.model} has {model.config.num_labels} "
-                "labels: expected one of two or more"
+                "labels: expected the index of one of at least two labels"
             )
         return model.to(choose_device(self.device)), tokenizer
 

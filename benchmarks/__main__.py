@@ -62,8 +62,8 @@ _further = Group("Further commands", sort_key=1)
 add_commands(app, _NAME, _FIRST)
 add_commands(app, _NAME, _FURTHER, _further)
 for _name, _about, _commands in (
-    ("analyse", "Look into result folders.", _ANALYSE),
-    ("speed", "Measure what answering and compressing cost.", _SPEED),
+    ("analyse", "Analyze result folders.", _ANALYSE),
+    ("speed", "Measure the cost of answering and compressing.", _SPEED),
 ):
     _parts = [command_name(path) for path in _commands]
     _example = f"Example: `{_NAME} {_name} {_parts[0]} {next(iter(_commands.values()))}`"

@@ -72,8 +72,8 @@ def check_checks(prompts: Iterable[Prompt]) -> None:
                 passes(prompt.check, "", prompt.output)
         except ValueError as error:
             raise DatasetError(
-                f"prompt {prompt.id!r}: {error}; correct its check, or rename the column `check` "
-                "if it is something else"
+                f"prompt {prompt.id!r}: {error}; fix its check, or rename the column `check` if it "
+                "has another meaning"
             ) from error
 
 

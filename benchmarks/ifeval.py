@@ -31,7 +31,9 @@ def check_installed(prompt: Prompt) -> None:
     constraints = json.loads(prompt.check.removeprefix(CHECK))
     ids, settings = constraints["ids"], constraints["kwargs"]
     if not (isinstance(ids, list) and isinstance(settings, list) and len(ids) == len(settings)):
-        raise ValueError(f"expected a list of constraints and one of settings, got {constraints}")
+        raise ValueError(
+            f"expected equally long lists of constraints and settings, got {constraints}"
+        )
     if unknown := sorted(set(ids) - set(INSTRUCTION_DICT)):
         raise ValueError(f"unknown constraints {', '.join(unknown)}")
 

@@ -76,12 +76,12 @@ def read_table(file: Path, schema: pa.Schema, later: Collection[str] = ()) -> pa
         if not table.schema.equals(schema):
             expected, got = ({(f.name, str(f.type)) for f in s} for s in (schema, table.schema))
             missing, unknown = sorted(expected - got), sorted(got - expected)
-            raise ValueError(f"its columns are others: missing {missing}, unknown {unknown}")
+            raise ValueError(f"its columns differ: missing {missing}, unknown {unknown}")
         _check_finite(table)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise RunFolderError(
-            f"{file}: it cannot be read: {error}. Delete the file; the same run command evaluates "
-            "that part again"
+            f"{file}: cannot be read: {error}. Delete the file, and run the same command again to "
+            "evaluate that part"
         ) from error
     return table
 

@@ -88,8 +88,8 @@ def record_run(folder: RunFolder, run: dict[str, Any]) -> None:
             for git in (runs[-1]["git"], code)
         )
         print(
-            f"warning: {folder.path} may hold results of other code ({before}; now {now}); "
-            "give a new folder for one code's table",
+            f"warning: {folder.path} may contain results of different code ({before}; now {now}); "
+            "choose a new folder to keep them separate",
             file=sys.stderr,
         )
     stored |= {"settings": folder.settings, "runs": [*runs, {**here, **run}]}

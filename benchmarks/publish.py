@@ -34,7 +34,9 @@ def standings(out: Path, folders: list[Path], /) -> None:
     for folder in folders:
         target = publish(RunFolder(folder), out / folder.name).parent
         shutil.copytree(folder / "analyses", target / "analyses", dirs_exist_ok=True)
-        write_analysis(target, learning(folder))  # training runs are not published
+        for over in ("episodes", "seconds"):  # training runs are not published
+            if (curves := learning(folder, over)).series:
+                write_analysis(target, curves)
 
 
 @app.command

@@ -259,7 +259,7 @@ def choose(
         there = sorted(frame[key].unique())
         if missing := ", ".join(sorted(set(wanted) - set(there))):
             found = ", ".join(there)
-            raise ValueError(f"{path} has no results of the {key}s {missing}, only of {found}")
+            raise ValueError(f"{path} has no results for the {key}s {missing}, only for {found}")
         if wanted:
             frame = frame[frame[key].isin(list(wanted))]
     return frame
@@ -282,20 +282,20 @@ def check_settings(path: str | Path, wanted: dict[str, Any]) -> dict[str, Any] |
 
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise RunFolderError(f"{path} is a file; give a folder for the results")
+        raise RunFolderError(f"{path} is a file; choose a folder for the results")
     if not path.is_dir() or {file.name for file in path.iterdir()} <= _BEFORE_SETTINGS:
         return None
     stored = _read_settings(path)
     if (path / ALL_RECORDS).exists():  # `RunFolder.frame` would read nothing else
         raise RunFolderError(
-            f"{path} holds published results, to which nothing is added: give another --out, and "
-            f"see both in one table by `benchmarks table NEW --with {path}`"
+            f"{path} contains published results, which cannot be extended: choose another --out, "
+            f"and show both in one table with `benchmarks table NEW --with {path}`"
         )
     own = {name: stored["agents"].get(name, now) for name, now in wanted["agents"].items()}
     if found := differences({key: stored.get(key) for key in wanted} | {"agents": own}, wanted):
         raise RunFolderError(
-            f"{path} holds results of other settings, and one table must not mix them:\n{found}\n"
-            "Repeat the settings of the folder to resume it, or give another folder"
+            f"{path} contains results with different settings, which must not be mixed:\n{found}\n"
+            "Use the settings of the folder to resume it, or choose another folder"
         )
     return stored
 
@@ -307,12 +307,12 @@ def _read_settings(path: Path) -> dict[str, Any]:
         settings["agents"].items()
     except FileNotFoundError:
         raise RunFolderError(
-            f"{path} is no result folder: there is no {file}. `benchmarks run` makes new folders"
+            f"{path} is not a result folder: there is no {file}. `benchmarks run` creates one"
         ) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"{file} is damaged: expected a JSON object with the key 'agents', got {error!r}"
         ) from error
     if any((path / "records").glob("*/*.jsonl")):
-        raise RunFolderError(f"{path} was made by an earlier version; give another folder")
+        raise RunFolderError(f"{path} was created by an earlier version; choose another folder")
     return settings

@@ -80,13 +80,13 @@ def find_agents(specs: Sequence[str]) -> list[Entry]:
     named "random-rate0.2". A class is named by its `name` attribute, else by its class name.
     """
     if not specs:
-        raise ValueError(f"Give at least one agent: {', '.join(AGENTS)} or module:Class")
+        raise ValueError(f"Expected at least one agent: {', '.join(AGENTS)}, or module:Class")
     entries = [_find(spec) for spec in specs]
     [(name, count)] = Counter(entry.name for entry in entries).most_common(1)
     if count > 1:
         raise ValueError(
-            f"Two agents are called {name!r}: give each class a `name` of its own, and each model "
-            "a folder that differs in the last two parts of its path"
+            f"Two agents are named {name!r}: give each class a unique `name`, and each model a "
+            "folder that differs in the last two parts of its path"
         )
     return entries
 
@@ -104,8 +104,8 @@ def _find(spec: str) -> Entry:
     try:
         make_agent(spec, seed=0)  # fails early if settings are wrong
     except TypeError as error:
-        hint = f"{error}; give arguments as settings, or defaults"
-        raise ValueError(f"Agent {spec}: its constructor must work as it is: {hint}") from error
+        hint = "pass arguments as settings, or give them defaults"
+        raise ValueError(f"Agent {spec} cannot be built: {error}; {hint}") from error
     oracle = bool(optional(cls, "oracle"))
     return Entry(
         name=name,
@@ -144,16 +144,16 @@ def training_budgets(
         key = "quick_episodes" if quick else "default_episodes"
         episodes = {name: optional(cls, key) for name, cls in agents.items()}
     elif quick:
-        raise ValueError("--quick is a training budget: leave it out, or episodes and minutes")
+        raise ValueError("--quick is a training budget: remove it, or remove episodes and minutes")
     if not isinstance(episodes, Mapping):  # "": check the number even if no agent is trained
         episodes = dict.fromkeys(["", *agents], episodes)
     elif unknown := [name for name in episodes if name not in agents]:
-        hint = did_you_mean(unknown[0], agents) if agents else "; it trains none"
-        raise ValueError(f"The run trains no agent {unknown[0]!r} for so many episodes{hint}")
+        hint = did_you_mean(unknown[0], agents) if agents else "; it trains no agents"
+        raise ValueError(f"Episodes are set for {unknown[0]!r}, which the run does not train{hint}")
     if minutes is None and (without := [name for name in agents if episodes.get(name) is None]):
         who = ", ".join(without)
         raise ValueError(
-            f"There is no training budget for {who}: give episodes of each, or minutes"
+            f"There is no training budget for {who}: set episodes for each agent, or minutes"
         )
     stored = {"checkpoint_every": CHECKPOINT_EVERY, "loggers": ("jsonl",), "evaluate_split": None}
     budgets = {

@@ -80,7 +80,7 @@ def run(
     if figures is not None:
         stored = json.loads(Path(figures).read_text(encoding="utf-8"))
         if not isinstance(stored, dict) or not stored.get("cases"):
-            raise ValueError(f"{figures} holds no figures of this command")
+            raise ValueError(f"{figures} contains no figures from this command")
         return print(tables(frame(stored["cases"])), end="")
     from benchmarks.speed.figures import check_new, origin, write_figures
     from benchmarks.speed.models import build_generator, check_names

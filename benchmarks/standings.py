@@ -35,7 +35,7 @@ def publish(folder: RunFolder, to: str | Path) -> Path:
     target = Path(to) / ALL_RECORDS
     files = [folder.path / name for name in ("settings.json", "provenance.json", "summary.json")]
     if missing := [file.name for file in files if not file.is_file()]:
-        raise RunFolderError(f"{folder.path} lacks {', '.join(missing)}; run it to its end first")
+        raise RunFolderError(f"{folder.path} lacks {', '.join(missing)}; finish the run first")
     records = [
         record if record.rewritten else replace(record, compressed_prompt="")
         for record in folder.records()
@@ -59,7 +59,7 @@ def standings(settings: Mapping[str, Any]) -> RunFolder:
     wanted = f"{settings['suite']} v{settings['version']}"
     if wanted not in found:
         there = ", ".join(found) or "no suite"
-        raise ValueError(f"There are no standings of {wanted}, only of {there}")
+        raise ValueError(f"There are no standings for {wanted}, only for {there}")
     return found[wanted]
 
 
@@ -94,7 +94,7 @@ def join(
         )
         if found := differences(there, here, (f"in {name}", f"in {folder.path}")):
             raise RunFolderError(
-                "Only results of the same suite and prompts stand in one table, but these differ:\n"
+                "One table must have results of the same suite and prompts, but these differ:\n"
                 + found
             )
     frames, meanings = [folder.frame()], dict(folder.settings["agents"])

@@ -243,5 +243,5 @@ def _figures(values: npt.ArrayLike, name: str, ndim: int | None = None) -> npt.N
     if figures.size == 0:
         raise ValueError(f"{name} must hold at least one figure, got shape {figures.shape}")
     if not np.isfinite(figures).all():
-        raise ValueError(f"{name} must be finite: leave out prompts without a figure first")
+        raise ValueError(f"{name} must be finite: remove prompts without a figure first")
     return figures

@@ -77,7 +77,7 @@ class Suite:
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if not self.splits or len(set(self.splits)) != len(self.splits):
-            raise ValueError(f"splits must be given, each once; got {list(self.splits)}")
+            raise ValueError(f"splits must be one or more, each once; got {list(self.splits)}")
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -179,9 +179,9 @@ def check_data(suite: Suite, checksums: Mapping[str, str]) -> None:
     for split, checksum in suite.checksums.items():
         if checksums.get(split, checksum) != checksum:
             raise ValueError(
-                f"The split {split} of {suite.dataset} is not that of suite {suite.id} "
+                f"The split {split} of {suite.dataset} differs from that of suite {suite.id} "
                 f"v{suite.version}: its checksum is {checksums[split]}, not {checksum}. Use the "
-                "data of this version of the project"
+                "data that comes with this version of the project"
             )
 
 
@@ -199,9 +199,9 @@ def check_held_out(
         shared = sum((prompt.instruction, prompt.input) in seen for prompt in prompts)
         if shared == len(prompts) or (shared and frozen):
             raise ValueError(
-                f"{who} would be trained on {shared} of the {len(prompts)} very prompts of "
-                f"{split}. Give a dataset with another train split, or leave these agents out"
+                f"{who} would be trained on {shared} of the {len(prompts)} evaluation prompts of "
+                f"{split}. Use a dataset with another train split, or remove these agents"
             )
         if shared:
             what = f"{shared} of {len(prompts)} prompts of {split}"
-            print(f"warning: {what} are in train, too", file=sys.stderr)
+            print(f"warning: {what} are also in train", file=sys.stderr)

@@ -70,21 +70,21 @@ class Column(NamedTuple):
 
 COLUMNS = (
     Column("agent", "agent", "Name of the agent.", "both", "text"),
-    Column("seeds", "seeds", "Seeds evaluated; 1 for agents without chance.", "main"),
+    Column("seeds", "seeds", "Seeds evaluated; 1 for deterministic agents.", "main"),
     Column("n", "n", "Prompts per seed.", "main"),
     Column("reward", "reward", "Mean reward over prompts and seeds.", "main"),
     Column("reward_ci", "95 % interval", "Bootstrap interval of the reward.", "main", "interval"),
     Column("normalised_score", "normalised", "Reward where keep_all is 0 and search is 1.", "main"),
     Column("compression_ratio", "ratio", "Mean share of tokens saved per prompt.", "main"),
-    Column("compression_ratio_micro", "ratio (tokens)", "Share saved of all tokens.", "main"),
+    Column("compression_ratio_micro", "ratio (tokens)", "Share of all tokens saved.", "main"),
     Column("similarity", "similarity", "Mean similarity of the two answers.", "main"),
     Column("survival_rate", "survival", "Share of answers with similarity above 0.9.", "main"),
     Column("likelihood_loss", "loss", "Likelihood loss of the answer, nats per token.", "main"),
     Column("gold_quality", "gold quality", "Gold score as a share of the original's.", "main"),
     Column("likelihood_kept", "kept", f"Share of answers with a loss up to {TOLERANCE}."),
-    Column("gold_likelihood_loss", "gold likelihood loss", "The same loss of the gold answer."),
+    Column("gold_likelihood_loss", "gold likelihood loss", "The same loss for the gold answer."),
     Column("constraints_kept", "constraints kept", "Share of IFEval's constraints kept."),
-    Column("original_constraints_kept", "originally", "The same of the original answers."),
+    Column("original_constraints_kept", "originally", "The same for the original answers."),
     Column("expansion", "expansion", "Answer tokens, compressed over original."),
     Column("net_saving", "net saving", "Share of the cost that is saved, answers included."),
     Column("net_saving_ci", "saving 95 % interval", "Its bootstrap interval.", kind="interval"),
@@ -102,7 +102,7 @@ COLUMNS = (
     Column("cut_rouge_l", "ROUGE-L cut", "ROUGE-L F1 cut to the gold answer's length."),
     Column("rewritten", "rewritten", "Share of prompts that were rewritten, not just cut."),
     Column("leaked", "leaked", "Share of prompts that gave the answer away, which earn nothing."),
-    Column("failed", "failed", "Share of prompts that were sent as they are after a failure."),
+    Column("failed", "failed", "Share of prompts sent uncompressed after a failure."),
     Column("compress_ms", "ms/prompt", "Time the agent takes for one prompt.", "main"),
 )
 
@@ -178,8 +178,8 @@ def figure_grid(own: DataFrame) -> DataFrame:
     if grid.size != len(own) or grid.isna().any(axis=None):  # a duplicate or missing prompt
         agent, split = own[["agent", "split"]].iloc[0]
         raise RunFolderError(
-            f"The seeds of agent {agent} on {split} hold different prompts, or one twice: evaluate "
-            "it again, in a new folder"
+            f"The seeds of agent {agent} on {split} have different or duplicate prompts: evaluate "
+            "it again in a new folder"
         )
     return grid
 

@@ -79,15 +79,15 @@ def noted_training(folder: RunFolder, agent: str, seed: int) -> TrainingFolder:
     file = training_note(folder, agent, seed)
     if not file.is_file():
         raise RunFolderError(
-            f"{folder.path} holds no {agent} of seed {seed}: `benchmarks run` with the folder's "
-            f"settings and --agents {agent} trains it; or leave it out"
+            f"{folder.path} contains no {agent} of seed {seed}: train it by `benchmarks run` with "
+            f"the folder's settings and --agents {agent}, or remove it"
         )
     note = json.loads(file.read_text(encoding="utf-8"))
     training = TrainingFolder(folder.path / note["training"])
     if not training.path.is_dir() or training.digest() != note["sha256"]:
         raise RunFolderError(
             f"the weights in {training.path} are gone or no longer those of {file}, which "
-            f"{folder.path} evaluated. Put them back, or give another folder"
+            f"{folder.path} evaluated. Restore them, or choose another folder"
         )
     return training
 
@@ -115,16 +115,18 @@ def with_policies(
             both = f"{twin.path} and {policy.path}"
             raise ValueError(f"{both} both hold {agent} of seed {seed}; train with --seed 1, ...")
         if unit != suite.unit:
-            raise ValueError(f"{policy.path} was trained on the unit {unit!r}, not {suite.unit!r}")
+            raise ValueError(
+                f"{policy.path} was trained with the unit {unit!r}, not {suite.unit!r}"
+            )
     entries = [replace(e, policies=by_agent.pop(e.spec, e.policies)) for e in entries]
     if by_agent:
-        raise ValueError(f"There are policies of {', '.join(by_agent)}, which --agents lacks")
+        raise ValueError(f"There are policies of {', '.join(by_agent)}, missing from --agents")
     for entry in entries:
         if entry.policies and (missing := set(entry.seeds(suite.seeds)) - set(entry.policies)):
             seeds = ", ".join(map(str, sorted(missing)))
             raise ValueError(
-                f"There is no policy of {entry.name} with seed {seeds}, and the suite has "
-                f"{suite.seeds} seeds: train more, or give fewer with --seeds"
+                f"There is no policy of {entry.name} with seed {seeds}, but the suite has "
+                f"{suite.seeds} seeds: train more, or set a lower --seeds"
             )
     return entries
 
@@ -146,7 +148,7 @@ def trained_on(policies: Iterable[TrainingFolder]) -> Iterator[tuple[str, list[P
                 yield str(policy.path), load_prompts(*source)
         except (DatasetError, OSError) as error:
             what = f"whether {policy.path} was trained on prompts that are evaluated here"
-            print(f"warning: nobody checks {what}: {error}", file=sys.stderr)
+            print(f"warning: cannot check {what}: {error}", file=sys.stderr)
         seen.append(source)
 
 
@@ -159,7 +161,7 @@ def tokenizer_of(policies: Sequence[TrainingFolder], suite: Suite) -> str:
     tables = {frozenset(load_tokenizer(name).get_vocab().items()) for name in names}
     if len(tables) > 1:
         raise ValueError(
-            f"The policies read the tokens of {', '.join(names)}, which differ: evaluate those of "
-            "one tokenizer together, with --tokenizer or none"
+            f"The tokenizers of the policies, {', '.join(names)}, differ: evaluate policies of one "
+            "tokenizer together, and set --tokenizer to it or leave it out"
         )
     return next(iter(names))

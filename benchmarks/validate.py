@@ -106,7 +106,7 @@ def validate(
         report.notes.append(f"the generator is not available, no answers were repeated: {error}")
         return report
     if generator.fingerprint != settings["generator_fingerprint"]:
-        report.problems.append("the generator has other weights than the one of the run")
+        report.problems.append("the generator has different weights from that of the run")
         return report
     count = math.ceil(share * len(frame))
     chosen = np.random.default_rng(seed).choice(len(frame), size=count, replace=False)
@@ -183,7 +183,7 @@ def _place(record: Any) -> str:
 def _check_suite(made: Suite, settings: dict[str, Any], report: Report) -> None:
     frozen = SUITES.get(made.id)
     if frozen is None:
-        report.notes.append(f"{made.id} is no frozen suite: its rules are its own")
+        report.notes.append(f"{made.id} is not a frozen suite: its rules are not checked")
         return
     title = f"suite {frozen.id} v{frozen.version}"
     report.problems += [
@@ -194,7 +194,7 @@ def _check_suite(made: Suite, settings: dict[str, Any], report: Report) -> None:
     if made.seeds < frozen.seeds:
         report.problems.append(f"{made.seeds} seeds, but the suite has {frozen.seeds}")
     report.problems += [
-        f"{split} has the checksum of other data than the suite's"
+        f"{split} has a different checksum from the suite's"
         for split, checksum in frozen.checksums.items()
         if settings["checksums"].get(split, checksum) != checksum
     ]
@@ -221,14 +221,14 @@ def _check_prompts(
             report.notes.append(f"{split} is not available, its prompts were not compared: {error}")
         if left_out := known.keys() & skipped.get(split, ()):
             what = f"{len(left_out)} of {len(known)} prompts of {split}"
-            report.notes.append(f"{what} were left out by the run, as too long for the generator")
+            report.notes.append(f"{what} were left out by the run as too long for the generator")
         for (agent, seed), run in frame.groupby(["agent", "seed"]):
             ids = run.loc[run["split"] == split, "prompt_id"]
             if ids.empty:
                 report.problems.append(f"{agent}, seed {seed} has no records of {split}")
             elif known and (ids.duplicated().any() or not ids.isin(list(known)).all()):
                 report.problems.append(
-                    f"{agent}, seed {seed}: {split} holds prompts twice or others"
+                    f"{agent}, seed {seed}: {split} has duplicate or unknown prompts"
                 )
             elif missing := len(known.keys() - left_out - set(ids)):
                 report.problems.append(f"{agent}, seed {seed}: {split} lacks {missing} prompts")

@@ -158,7 +158,7 @@ def split_list(word: str) -> list[str]:
             raise ValueError(f"{word!r} has settings after a list")
     except ValueError as error:
         raise ValueError(
-            f"{error}; put spaces between names if one has settings: keep_all random:rate=0.2"
+            f"{error}; separate names with spaces if any has settings: keep_all random:rate=0.2"
         ) from error
     return [word] if settings else between_commas
 

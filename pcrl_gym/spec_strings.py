@@ -70,10 +70,10 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         key, equals, rest = rest.partition("=")
         key = key.strip()
         if not equals or not key.isidentifier() or key in settings:
-            problem = "is there twice" if key in settings else "is not of the form key=value"
+            problem = "appears twice" if key in settings else "is not of the form key=value"
             raise ValueError(
                 f"expected {name}:key=value,key=value with each key once, got {spec!r}: "
-                f"{(key or rest)!r} {problem}; a value with a comma needs double quotes"
+                f"{(key or rest)!r} {problem}; put values with commas in double quotes"
             )
         settings[key], colon, rest = _value(rest, spec)
     return name, settings
@@ -145,7 +145,7 @@ def check_names(
     known = allowed or [p.name for p in parameters]
     for name in names:
         if name not in known:
-            hint = did_you_mean(name, known) if known else "; it has none"
+            hint = did_you_mean(name, known) if known else "; it has no settings"
             raise ValueError(f"{owner} has no setting {name!r}{hint}")
 
 
@@ -193,10 +193,10 @@ def _value(text: str, spec: str) -> tuple[Any, str, str]:
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except ValueError as error:
-        raise ValueError(f"{spec!r} holds {text!r}, which is not valid JSON: {error}") from error
+        raise ValueError(f"{spec!r} contains {text!r}, which is not valid JSON: {error}") from error
     rest = text[end:].lstrip()
     if rest[:1] not in ("", ","):
-        raise ValueError(f"expected a comma or the end behind {text[:end]} in {spec!r}")
+        raise ValueError(f"expected a comma or the end after {text[:end]} in {spec!r}")
     return value, rest[:1], rest[1:]
 
 

@@ -45,7 +45,8 @@ def report_folder(path: Path, prompts: int = 30, **settings: Any) -> Path:
         trained = path / "training" / f"most-seed{seed}"
         trained.mkdir(parents=True)
         rows = [
-            {"kind": "update", "episodes": 64 * (update + 1), "reward": update / 300 or None}
+            {"kind": "update", "episodes": 64 * (update + 1), "seconds": 0.5 * (update + 1)}
+            | {"reward": update / 300 or None}
             for update in range(250)
         ]
         rows.insert(100, {"kind": "evaluation", "episodes": 6400, "reward": 9.0})

@@ -90,7 +90,7 @@ def test_lists_are_words_or_between_commas_where_there_are_no_settings(words, na
     "word", ["b:x=1,a", "a,b:x=1", "b:x=1,c:y=2", "m:Class,b:x=1", "b:x=1,m:Class:y=2"]
 )
 def test_settings_in_a_list_with_commas_ask_for_spaces(word: str, capsys):
-    with pytest.raises(ValueError, match="put spaces between names"):
+    with pytest.raises(ValueError, match="separate names with spaces"):
         split_list(word)
     assert run("--names", word) == {}
     assert capsys.readouterr().err.startswith("error: Invalid value for --names: ")

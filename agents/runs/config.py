@@ -86,7 +86,7 @@ class BudgetConfig:
     def __post_init__(self) -> None:
         check_fields(self, "run")
         if self.updates is None and self.episodes is None and self.minutes is None:
-            raise ValueError("a run needs a budget: give run.episodes, run.updates or run.minutes")
+            raise ValueError("a run needs a budget: set run.episodes, run.updates, or run.minutes")
 
     def __str__(self) -> str:
         """Return the budget in words.

@@ -40,7 +40,7 @@ def load_config(
     name, own = parse_agent(name)
     cls = agent_class(name)
     if not is_trainable(cls):
-        raise ValueError(f"agent {name!r} does not learn: it is no agents.base.TrainableAgent")
+        raise ValueError(f"agent {name!r} does not learn: it is not an agents.base.TrainableAgent")
     kinds = {"agent": optional(cls, "config_class") or cls, "task": TaskConfig, "run": BudgetConfig}
     known = [
         f"{section}.{key}"
@@ -88,7 +88,7 @@ def _find_config(file: str | Path) -> Path:
         if path.is_file():
             return path
     names = ", ".join(config_names())
-    raise ValueError(f"there is no file {str(file)!r}, and no such name in agents/configs: {names}")
+    raise ValueError(f"there is no file or configuration {str(file)!r}; configurations: {names}")
 
 
 def config_names() -> list[str]:
@@ -114,14 +114,14 @@ def _parse(text: str, place: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"{place}: no valid YAML: {error}") from error
+        raise ValueError(f"{place}: invalid YAML: {error}") from error
 
 
 def _full_key(key: str, known: Sequence[str]) -> str:
     """Return the dotted form of a known key that may be bare."""
     found = [full for full in known if key in (full, full.partition(".")[2])]
     if len(found) > 1:
-        raise ValueError(f"the key {key!r} may be {' or '.join(found)}: write one of these")
+        raise ValueError(f"the key {key!r} is ambiguous: write {' or '.join(found)}")
     if not found:
         raise ValueError(f"unknown key {key!r}{did_you_mean(key, known)}")
     return found[0]

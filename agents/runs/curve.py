@@ -61,10 +61,12 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def series(rows: Sequence[dict[str, Any]], kind: str, key: str) -> pandas.Series:
-    """Return the values of one metric by episodes, from rows that have both."""
+def series(
+    rows: Sequence[dict[str, Any]], kind: str, key: str, over: str = "episodes"
+) -> pandas.Series:
+    """Return the values of one metric by another, from rows that have both."""
     import pandas
 
-    own = [row for row in rows if row["kind"] == kind and "episodes" in row]
-    values = {row["episodes"]: row[key] for row in own if row.get(key) is not None}
+    own = [row for row in rows if row["kind"] == kind and over in row]
+    values = {row[over]: row[key] for row in own if row.get(key) is not None}
     return pandas.Series(values, dtype=float)

@@ -50,7 +50,7 @@ def dry_run(config: RunConfig) -> str:
             rewards = task.scorer(episodes, masks).reward
             least = getattr(task.scorer.reward, "penalty", None)
             low, high = np.quantile(rewards, [0.1, 0.9])
-            what = f"80% of {len(rewards)} rewards lie from {low:.3f} to {high:.3f}"
+            what = f"80% of {len(rewards)} rewards are between {low:.3f} and {high:.3f}"
             if least is not None:
                 share = np.mean(rewards > least)
                 what = f"{share:.0%} of {len(rewards)} rewards are above {least:g}"
@@ -63,8 +63,8 @@ def dry_run(config: RunConfig) -> str:
             f"rewards per second: {speed:.1f}",
             *lines,
             f"budget: {config.run}{_duration(config, speed)}",
-            f"export: needs the training's folder and the tokenizer {config.task.tokenizer!r}, "
-            "and not the generator",
+            f"export: needs the training folder and the tokenizer {config.task.tokenizer!r}, "
+            "but not the generator",
             "",
         ]
     )

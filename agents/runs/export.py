@@ -77,7 +77,7 @@ def export(
     path = source.path / which
     if not path.is_dir():
         other = "last" if which == "best" else "best"
-        raise RunFolderError(f"{run} holds no agent {which!r}; --which {other} may be there")
+        raise RunFolderError(f"{run} contains no agent {which!r}; try --which {other}")
     cls = agent_class(config["name"])
     if not issubclass(cls, NetworkAgent):
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
@@ -132,7 +132,7 @@ def check_exportable(env: VectorEnv) -> None:
     if units >= task.max_units:
         raise ValueError(
             f"the template {builder.template.name!r} alone has {units} units of the policy's "
-            f"tokenizer, and the policy reads max_units={task.max_units} at once: raise max_units"
+            f"tokenizer, but the policy reads only max_units={task.max_units}: raise max_units"
         )
 
 
@@ -156,11 +156,11 @@ def _training_prompts(task: Mapping[str, Any], *, needed: bool) -> list[Prompt]:
     except (ValueError, OSError, ImportError) as error:
         if needed:
             raise ValueError(
-                f"drop_rate needs the training prompts, which cannot be read again: {error}"
+                f"drop_rate needs the training prompts, which cannot be read: {error}"
             ) from error
         warnings.warn(
-            f"the training prompts cannot be read again ({error}): the compressor will not say "
-            "texts of another kind",
+            f"the training prompts cannot be read ({error}): the compressor will not detect "
+            "out-of-domain texts",
             stacklevel=3,
         )
         return []

@@ -77,7 +77,7 @@ class TrainingFolder:
             held = lock.acquire(timeout=0)
         except filelock.Timeout:
             raise RunFolderError(
-                f"{path} is in use by another run; wait for its end, or give another folder"
+                f"{path} is in use by another run; wait for it to end, or choose another folder"
             ) from None
         with held:
             check_folder(path, config)
@@ -85,8 +85,8 @@ class TrainingFolder:
             now = {key: identity.get(key) for key in before}
             if changed := differences(before, now):
                 raise RunFolderError(
-                    f"{path} was begun with other prompts or another generator of the same name:\n"
-                    f"{changed}\nPut them back, or give another folder"
+                    f"{path} was started with other prompts or another generator of the same name:"
+                    f"\n{changed}\nRestore them, or choose another folder"
                 )
             # Configuration first, as a folder only counts as a run with it.
             text = yaml.safe_dump(config.to_mapping(), sort_keys=False, allow_unicode=True)
@@ -100,7 +100,7 @@ class TrainingFolder:
         """Return the configuration, with keys as in `RunConfig.to_mapping`."""
         file = self.path / "config.yaml"
         if not file.is_file():
-            raise RunFolderError(f"{self.path} holds no run: there is no config.yaml")
+            raise RunFolderError(f"{self.path} contains no run: there is no config.yaml")
         try:
             config = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -108,7 +108,7 @@ class TrainingFolder:
         kinds = {"name": str, "seed": int, "task": dict, "run": dict}
         own = config if isinstance(config, dict) else {}
         if wrong := [key for key, kind in kinds.items() if not isinstance(own.get(key), kind)]:
-            raise RunFolderError(f"{file} is damaged: no usable {', '.join(wrong)} in it")
+            raise RunFolderError(f"{file} is damaged: missing or invalid {', '.join(wrong)}")
         return own
 
     def identity(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class TrainingFolder:
         for place in (self.best, self.last):
             if place.is_dir():
                 return place
-        raise RunFolderError(f"{self.path} has stored no agent yet; train it for longer")
+        raise RunFolderError(f"{self.path} has stored no agent yet; train for longer")
 
     def digest(self) -> str:
         """Return the hexadecimal SHA-256 of the files that the agent wrote into `weights`."""
@@ -168,8 +168,8 @@ class TrainingFolder:
             budget.resume(progress["updates"], progress["episodes"], progress["seconds"])
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise RunFolderError(
-                f"the checkpoint {self.last} cannot be read: {error}. Delete it to train from the "
-                "start, or give another folder"
+                f"the checkpoint {self.last} cannot be read: {error}. Delete it to train from "
+                "scratch, or choose another folder"
             ) from error
 
     def save_best(self, agent: Any, figures: Figures) -> bool:
@@ -198,7 +198,7 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
     """Raise `RunFolderError` if a folder holds anything but this run, up to `_FREE` settings."""
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise RunFolderError(f"{path} is a file; give a folder for the run")
+        raise RunFolderError(f"{path} is a file; choose a folder for the run")
     if not path.is_dir() or {entry.name for entry in path.iterdir()} <= _BEFORE_UPDATES:
         return
     stored = TrainingFolder(path).stored_config()
@@ -207,8 +207,8 @@ def check_folder(path: str | Path, config: RunConfig) -> None:
         stored[section] |= {name: given[section][name] for name in names}
     if changed := differences(stored, given):
         raise RunFolderError(
-            f"{path} holds a run with another configuration:\n{changed}\n"
-            "Repeat its configuration to resume it, or give another folder"
+            f"{path} contains a run with a different configuration:\n{changed}\n"
+            "Use its configuration to resume it, or choose another folder"
         )
 
 

@@ -29,7 +29,7 @@ def check_loggers(names: Sequence[str]) -> None:
     for name in names:
         if name in _INSTALL and importlib.util.find_spec(name) is None:
             raise MissingExtraError(
-                f"the logger {name!r} needs: {_INSTALL[name]} (or leave it out of --loggers)"
+                f"the logger {name!r} needs: {_INSTALL[name]} (or remove it from --loggers)"
             )
 
 

@@ -89,7 +89,7 @@ def _load_held_out(config: RunConfig, split: str) -> list[Prompt]:
     except (DatasetError, ValueError) as error:
         raise type(error)(
             f"no prompts to evaluate on: {error}. Choose another split with run.evaluate_split, or "
-            "none with run.evaluate_split=null"
+            "disable evaluations with run.evaluate_split=null"
         ) from error
     return [prompts[index] for index in pick_evenly(len(prompts), config.run.evaluate_limit)]
 
@@ -98,4 +98,4 @@ def _warn_of_shared(prompts: Sequence[Prompt], held_out: Sequence[Prompt], split
     trained = {(prompt.instruction, prompt.input) for prompt in prompts}
     if shared := sum((prompt.instruction, prompt.input) in trained for prompt in held_out):
         what = f"{shared} of the {len(held_out)} evaluation prompts ({split})"
-        print(f"warning: {what} are trained on, too", file=sys.stderr)
+        print(f"warning: {what} are also used for training", file=sys.stderr)

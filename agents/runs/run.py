@@ -24,8 +24,8 @@ from agents.runs.loggers import Log, check_loggers, open_loggers
 from agents.runs.material import Material, load_material
 from pcrl_gym.errors import PcrlError, TrainingDivergedError
 
-_NOTHING_LEFT = "the budget is used up, there is nothing left to learn"
-_NO_UPDATE = "{} were over before the first update, so nothing was learned: give more"
+_NOTHING_LEFT = "the budget is used up, so there is nothing left to train"
+_NO_UPDATE = "the budget of {} ran out before the first update: increase it"
 
 
 class TrainingError(PcrlError, RuntimeError):
@@ -70,8 +70,8 @@ def train(
     resumable = type(agent).train is NetworkAgent.train
     if not resumable and config.run.updates is not None:
         raise ValueError(
-            f"run.updates: {config.name} is trained by a method of its own, which takes episodes "
-            "or minutes: give one of these"
+            f"run.updates: {config.name} has its own training method, which takes episodes or "
+            "minutes: set one of these"
         )
     material = material or load_material(config)
     try:
@@ -82,7 +82,7 @@ def train(
     except OSError as error:
         raise TrainingError(
             f"cannot write to {path}: {error}. {_stored(TrainingFolder(path))} Free some "
-            "space or mend what is wrong; the same command then resumes from there"
+            "space or fix the problem, then run the same command again to resume"
         ) from error
 
 
@@ -214,7 +214,7 @@ class _Session:
     def _diverged(self, error: TrainingDivergedError) -> str:
         agent = vars(self._config.agent)
         given = [f"{name}={agent[name]:g}" for name in ("lr", "max_grad_norm") if name in agent]
-        now = f" Now {', '.join(given)}; give lower ones to a new run." if given else ""
+        now = f" Now {', '.join(given)}; lower them in a new run." if given else ""
         return (
             f"training diverged in update {self._budget.updates_done + 1}: {error}{now} "
             f"{_stored(self._folder)}"
@@ -224,5 +224,5 @@ class _Session:
 def _stored(folder: TrainingFolder) -> str:
     """Describe where the latest checkpoint is."""
     if not folder.last.is_dir():
-        return "No checkpoint was stored yet."
-    return f"The newest checkpoint, {folder.last}, is intact."
+        return "No checkpoint has been stored yet."
+    return f"The latest checkpoint, {folder.last}, is intact."

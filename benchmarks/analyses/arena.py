@@ -32,10 +32,11 @@ _FIGURES = {
     "failed": "failed",
 }
 _NOTE = (
-    "Of each package the setting that does best on {first}. Saved: mean share of a prompt's "
-    "tokens. Low, high: 95 % interval of the {quality}. Then the {quality} of other agents where "
-    "they save as much, between the rates of their curves; empty beyond them. Flips: share of the "
-    "pairs of the flip audit that fail. ms: median time for a prompt. MB: size of the environment."
+    "For each package, the setting that does best on {first}. Saved: mean share of a prompt's "
+    "tokens that is saved. Low, high: 95 % interval of the {quality}. Then the {quality} of other "
+    "agents at the same savings, interpolated between the rates of their curves; empty beyond the "
+    "end of a curve. Flips: share of the pairs that fail the flip audit. ms: median time per "
+    "prompt. MB: size of the environment."
 )
 _MEGABYTE = 1_000_000
 _LEAST_DRAWN = 0.02  # minimum share saved
@@ -55,7 +56,7 @@ def run(folder: str | Path, /) -> Analysis:
     published = standings(source.settings)
     rates = {one.name: one for one in read_analyses(published.path)}.get("rates")
     if rates is None:
-        raise ValueError(f"The standings of {source.settings['suite']} have no curves")
+        raise ValueError(f"The standings of {source.settings['suite']} have no rate-quality curves")
     audits = {one.name: one for one in read_analyses(source.path)}.get("audit")
     flips = audits.tables["all classes"].frame() if audits else None
     curves = {split: table.frame() for split, table in rates.tables.items() if split != AREAS}
@@ -142,7 +143,7 @@ def analyse(
         best = best.sort_values("saved").dropna(axis="columns", how="all")
         tables[split] = Table.of(best.drop(columns="package"))
     note = _NOTE.format(first=first, quality=quality)
-    return Analysis("arena", "Compressors where they save as much", note, tables)
+    return Analysis("arena", "Compressors at equal savings", note, tables)
 
 
 def yardsticks(curves: DataFrame) -> dict[str, DataFrame]:
@@ -157,7 +158,7 @@ def yardsticks(curves: DataFrame) -> dict[str, DataFrame]:
         if name == base or name.startswith(f"{base}-")
     }  # fmt: skip
     if not found:
-        raise ValueError(f"the curves of the standings are of none of {', '.join(YARDSTICKS)}")
+        raise ValueError(f"expected curves of {' or '.join(YARDSTICKS)} in the standings, got none")
     return {base: own.sort_values("ratio") for base, own in found.items()}
 
 

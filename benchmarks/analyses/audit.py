@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _BATCH = 64
 _NOTE = (
-    "Pairs of prompts differ in one thing that changes the right answer. A flip: an agent leaves "
-    "the same words of both, or loses a word that only the first one has. Saved: share of the "
-    "characters. See pcrl_gym.audit."
+    "The two prompts of a pair differ in one detail that changes the correct answer. A flip: an "
+    "agent keeps the same words of both, or drops a word that only the first one has. Saved: share "
+    "of the characters that is saved. See pcrl_gym.audit."
 )
 
 
@@ -49,7 +49,7 @@ def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analys
     entries = find_agents(agents)
     if oracles := [entry.name for entry in entries if entry.oracle]:
         raise ValueError(
-            f"agents that ask the generator cannot be audited: {', '.join(oracles)}; leave them out"
+            f"agents that query the generator cannot be audited: remove {', '.join(oracles)}"
         )
     suite = suite_of(source.settings)
     pairs = default_pairs()

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _NOTE = (
-    "A rate is certified on a random part of the prompts and used on the others. Exceeded: share "
-    "of the splits in which more than the risk is lost there. Saving: mean compression ratio. The "
-    "oracle is the highest rate that loses no more than the risk on all prompts. Kept: share of "
-    "its saving."
+    "A rate is certified on a random part of the prompts and applied to the others. Exceeded: "
+    "share of the splits in which the share of answers lost among the others exceeds the risk. "
+    "Saving: mean compression ratio. The oracle is the highest rate that loses no more than the "
+    "risk on all prompts. Kept: share of the oracle's saving that is kept."
 )
 
 
@@ -74,8 +74,8 @@ def resplit(
     size = round(share * n)
     if size < (needed := prompts_needed(risk, confidence)) or size >= n:
         raise ValueError(
-            f"a share of {share:g} of {n} prompts is {size}, and a risk of {risk:g} with "
-            f"confidence {confidence:g} takes at least {needed}, and others to use it on"
+            f"a share of {share:g} of {n} prompts is {size}, but certifying a risk of {risk:g} "
+            f"with confidence {confidence:g} takes at least {needed}, and others to apply it to"
         )
     rng = np.random.default_rng(seed)
     exceeded, saved = 0, 0.0

@@ -67,7 +67,7 @@ def compare_agents(frame: DataFrame, agents: Sequence[str] = ()) -> Analysis:
     """Return the pairwise comparison of the agents of a frame, a table per split."""
     names = list(agents) or sorted(frame["agent"].unique())
     if len(names) < 2:
-        raise ValueError(f"A comparison needs two agents, got {names}")
+        raise ValueError(f"A comparison needs at least two agents, got {names}")
     columns = ("a", "b", "prompts", "a - b", "95 % interval", "P(a > b)", "p (sign flip)", "exact")
     tables = {}
     for split, grids in _grids(frame):
@@ -88,7 +88,7 @@ def verdicts(frame: DataFrame, against: str) -> Analysis:
     is below 0.05; else there is "no difference seen".
     """
     if against not in (names := sorted(frame["agent"].unique())) or len(names) < 2:
-        raise ValueError(f"{against} cannot be compared with other agents; there are {names}")
+        raise ValueError(f"{against} cannot be compared with other agents; available: {names}")
     lines = []
     for split, grids in _grids(frame):
         others = [name for name in grids if name != against and against in grids]

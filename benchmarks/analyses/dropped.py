@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 MAX_SHOWN = 15
 _NOTE = (
     "Keep rate: the mean share of a word's characters that was kept, over all words of the users' "
-    "texts; those of the alpaca template do not count. The column `words` is the most that one "
-    "agent has, over all its seeds. Classes are closed lists of English words."
+    "texts, without those of the alpaca template. The column `words` is the largest count of any "
+    "agent, over all its seeds. Classes are closed lists of English words."
 )
 _ALPACA = regex.compile(
     r"Instruction: (.*)\nInput: (.*)\nOutput: \n|Instruction: (.*)\nOutput: \n", regex.DOTALL

@@ -38,13 +38,14 @@ SENDING: dict[str, Any] = {
 # From the color-blind-safe palette of Okabe and Ito.
 _COLORS = {"win": "#0072B2", "tie": "#BBBBBB", "loss": "#E69F00"}
 _NOTE = (
-    "compared the answers to the original and to the compressed prompt, in both orders. A win is "
-    "one of the answer to the compressed prompt in both orders; disagreement is a tie, and equal "
-    "answers are ties that were not asked about. Win rate is (wins + ties / 2) / n with a 95 % "
-    "bootstrap interval over prompts; 0.5 is par. Prompts with an unparsable verdict are in no "
-    "share. Agree is the share of asked and readable pairs with the same verdict in both orders. "
-    "Requests and tokens are those of the verdicts used, whenever they arrived; what agents share "
-    "stands at the first."
+    "compared the answers to the original and to the compressed prompt, in both orders. A win is a "
+    "preference for the answer to the compressed prompt in both orders; disagreement between the "
+    "orders counts as a tie, and so do equal answers, which are not sent to the judge. Win rate is "
+    "(wins + ties / 2) / n with a 95 % bootstrap interval over prompts; 0.5 is par. Prompts with "
+    "an unparsable verdict are excluded from all shares. Agree is the share of judged pairs with "
+    "readable verdicts that got the same verdict in both orders. Requests and tokens are those of "
+    "the verdicts used, including verdicts of earlier calls; if agents share a verdict, it counts "
+    "for the first one only."
 )
 Prices = tuple[float | None, float | None]  # per million tokens of questions and of verdicts
 Verdict = Literal["A", "B", "tie"]
@@ -147,7 +148,7 @@ def _ask(sender: Sender, cache: DiskCache, frame: DataFrame, limit: int) -> dict
         cache.put(scope, {text: [reply.text, *counts]})
         if sender.max_total_tokens is not None and None in counts:
             raise sender.error(
-                text, "the server does not report its usage: set max_requests, not max_tokens"
+                text, "the server does not report token usage: set max_requests, not max_tokens"
             )
         return reply
 
@@ -156,10 +157,10 @@ def _ask(sender: Sender, cache: DiskCache, frame: DataFrame, limit: int) -> dict
     except BudgetExceededError as error:
         text, used = error.prompt or "", sender.usage
         raise BudgetExceededError(
-            f"Stopped before judging {about[text]}: of max_requests={sender.max_requests}, "
+            f"Stopped before judging {about[text]}: with max_requests={sender.max_requests} and "
             f"max_tokens={sender.max_total_tokens}, {used.requests} requests and "
-            f"{used.prompt_tokens + used.completion_tokens} tokens are used up. The same command "
-            f"resumes from the verdicts in {CACHE}",
+            f"{used.prompt_tokens + used.completion_tokens} tokens are used up. Run the same "
+            f"command again to resume from the verdicts in {CACHE}",
             prompt=text,
         ) from error
     except GeneratorError as error:

@@ -77,9 +77,9 @@ def run(
     source = RunFolder(folder)
     entries = find_agents(agents)
     if stubborn := [entry.name for entry in entries if not entry.takes_rate]:
-        raise ValueError(f"{', '.join(stubborn)} take no rate; leave such agents out")
+        raise ValueError(f"agents must take a rate; remove {', '.join(stubborn)}")
     if not rates or not all(0.0 <= rate <= 1.0 for rate in rates):
-        raise ValueError(f"Rates are shares from 0 to 1, at least one, got {list(rates)}")
+        raise ValueError(f"Rates must be one or more shares from 0 to 1, got {list(rates)}")
     suite, out = suite_of(source.settings), source.path / "rates"
     here = [from_run(e, source, suite.seeds) if e.trainable else e for e in entries]
     at_rates = [entry.at_rate(rate) for entry in here for rate in rates]

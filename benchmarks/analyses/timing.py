@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 BATCH = 32
 REPEATS = 3
 _NOTE = (
-    "Milliseconds per prompt in batches, best of several repetitions; compress ms is the mean of "
-    "the evaluation. Answers to compressed prompts may be longer or shorter, which counts, too."
+    "Milliseconds per prompt in batches, best of several repetitions; compress ms is the mean over "
+    "the evaluation. Answers to compressed prompts may be longer or shorter, which is included."
 )
 
 

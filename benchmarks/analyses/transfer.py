@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NOTE = (
-    "Mean reward of policies trained in the run of the row, with the generator and the prompts of "
-    "the run of the column. The diagonal is no transfer."
+    "Mean reward of policies trained in the run of the row, evaluated with the generator and the "
+    "prompts of the run of the column. The diagonal shows no transfer."
 )
 
 
@@ -46,7 +46,7 @@ def run(
     check_drawing()
     sources = {Path(folder).resolve().name: RunFolder(folder) for folder in folders}
     if len(sources) < len(folders):
-        raise ValueError(f"The folders need names of their own, got {', '.join(map(str, folders))}")
+        raise ValueError(f"Folder names must be unique, got {', '.join(map(str, folders))}")
     entries = find_agents(agents)
     if idle := [entry.name for entry in entries if not entry.trainable]:
         raise ValueError(f"{', '.join(idle)} cannot be trained, so there is nothing to transfer")

@@ -227,7 +227,7 @@ def _llmlingua() -> Any:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcrl_gym" / "gguf"
     found = sorted(cache.glob("smollm2-135m-instruct-*/config.json"))
     if not found:
-        raise FileNotFoundError(f"SmolLM2-135M is not in {cache}: use the model 'smollm2' once")
+        raise FileNotFoundError(f"SmolLM2-135M is not in {cache}: load the generator smollm2 once")
     unpacked = found[-1].parent
     config = json.loads((unpacked / "config.json").read_text())
     config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]

@@ -41,5 +41,5 @@ def share_of(shard: str) -> slice:
     """Return the slice of jobs of a shard: for "2/3", the second, the fifth, and so on."""
     number, count = map(int, shard.split("/")) if re.fullmatch(r"\d+/\d+", shard) else (0, 0)
     if not 1 <= number <= count:
-        raise ValueError(f"A shard is written like 3/8, from 1/8 to 8/8, got {shard!r}")
+        raise ValueError(f"A shard must look like 3/8, from 1/8 to 8/8, got {shard!r}")
     return slice(number - 1, None, count)

@@ -28,9 +28,9 @@ def join(folders: Sequence[str | Path], out: str | Path) -> RunFolder:
     """
     sources, out = [RunFolder(folder) for folder in folders], Path(out)
     if not sources:
-        raise ValueError("Give at least one result folder to merge")
+        raise ValueError("Expected at least one result folder to merge")
     if any(source.path.resolve() == out.resolve() for source in sources):
-        raise ValueError(f"{out} is one of the folders to merge; give another --out")
+        raise ValueError(f"{out} is one of the folders to merge; choose another --out")
     settings = sources[0].settings
     for source in sources:
         check_settings(source.path, settings)
@@ -65,7 +65,7 @@ def _unique_parts(folders: Sequence[RunFolder]) -> dict[Path, Path]:
             other = parts.setdefault(file.relative_to(folder.path), file)
             if other is not file and other.read_bytes() != file.read_bytes():
                 raise RunFolderError(
-                    f"{other} and {file} are different results of the same part: give folders of "
-                    "different shards, or delete one of the two"
+                    f"{other} and {file} are different results of the same part: merge folders of "
+                    "different shards, or delete one of the two files"
                 )
     return parts

@@ -51,7 +51,7 @@ def run_on_processes(benchmark: Benchmark, processes: int) -> list[Row]:
                 bar.update(0 if error else 1)
                 failure = failure or error
     if isinstance(failure, BrokenProcessPool):
-        message = "a process was killed, perhaps for lack of memory: use fewer"
+        message = "a process was killed, perhaps out of memory: use fewer processes"
         raise ChildProcessError(message) from failure
     if failure:
         raise failure

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 _TRAINING = Group.create_ordered(
     "Training",
-    help="Per agent that learns and seed; by default a number of episodes that is its own.",
+    help="Per trainable agent and seed; by default the agent's own number of episodes.",
 )
 _SPREAD = Group.create_ordered("Several at once", validator=MutuallyExclusive())
 _TASK = Group.create_ordered(
     "Rules",
-    help="With `--dataset`, `--split` and `--generator` instead of a suite; a suite fixes most. "
-    "Weights are float32 unless `--dtype` says otherwise.",
+    help="For `--dataset`, `--split` and `--generator` instead of a suite; a suite fixes most of "
+    "these. Weights are float32 unless `--dtype` is set.",
 )
 TaskFlags = flags_of(TaskConfig, TaskOptions.__doc__, without=("split", "early_stopping"))
 
@@ -126,7 +126,7 @@ def run(
             rows = benchmark.run()
     except FAILURES as error:
         raise PcrlError(
-            f"{message(error)}\nFinished parts are kept; the same command resumes from there"
+            f"{message(error)}\nFinished parts are kept; run the same command again to resume"
         ) from error
     print_table(rows)
     print(f"Written to {out}")
@@ -143,7 +143,7 @@ def _choose_suite(name: str | None, given: dict[str, Any]) -> Suite:
 
     if name is None:
         if not {"dataset", "splits", "generator"} <= given.keys():
-            raise ValueError("Give --suite or --dataset, which alone needs --split and --generator")
+            raise ValueError("Use --suite, or --dataset with --split and --generator")
         # The prefix distinguishes its rows from those of frozen suites.
         stem = Path(given["dataset"]).stem or given["dataset"]
         return Suite(id=f"dataset:{stem}", version=1, **given)
@@ -153,11 +153,11 @@ def _choose_suite(name: str | None, given: dict[str, Any]) -> Suite:
     free = {*suite.open, "splits", "limit", "seeds"}
     if fixed := [f"--{key.replace('_', '-')}" for key in given if key not in free]:
         raise ValueError(
-            f"Suite {name} fixes {', '.join(fixed)}; --dataset without --suite leaves all to you"
+            f"Suite {name} fixes {', '.join(fixed)}; use --dataset without --suite to choose freely"
         )
     needed = [key for key in ("dataset", "generator") if getattr(suite, key) is None]
     if missing := [f"--{key}" for key in needed if key not in given]:
-        raise ValueError(f"Suite {name} leaves {' and '.join(missing)} to you")
+        raise ValueError(f"Suite {name} needs {' and '.join(missing)}")
     if unknown := [split for split in given.get("splits", ()) if split not in suite.splits]:
         raise ValueError(
             f"Suite {name} has the splits {', '.join(suite.splits)}, not {', '.join(unknown)}"

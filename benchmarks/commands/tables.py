@@ -47,15 +47,16 @@ def ls(what: Kind, /, *, dataset: str = "micro") -> None:
         names = {cls.name: cls.__doc__ for cls in REWARDS}
     else:
         names = {name: agent_class(name).__doc__ for name in AGENTS}
-        names["module:Class"] = "one of your own"
+        names["module:Class"] = "your own class"
     width = max(map(len, names))
     for name, about in names.items():
         print(f"{name:{width}} ", (about or "").partition("\n")[0])
 
 
 def _about(suite: Suite) -> str:
-    data = f"data {suite.dataset or 'yours'}, generator {suite.generator or 'yours'}"
-    size = f"{suite.seeds} seeds" + (f", {suite.limit} prompts a split" if suite.limit else "")
+    data = f"data {suite.dataset or 'of your choice'}"
+    data += f", generator {suite.generator or 'of your choice'}"
+    size = f"{suite.seeds} seeds" + (f", {suite.limit} prompts per split" if suite.limit else "")
     return f"v{suite.version}: {data}, {suite.unit}s, {size}"
 
 

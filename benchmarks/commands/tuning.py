@@ -51,6 +51,7 @@ def answers(*, cache: str, task: Annotated[TaskFlags | None, Parameter(name="*")
             bar.update(len(episodes))
             bar.set_postfix(answered=answered, refresh=False)
     print(
-        f"{count} prompts: {answered} answered now, {count - answered} were in {cache} or equal to "
-        f"another; {len(made.skipped_prompts)} left out, too long for {made.scorer.generator.name}"
+        f"{count} prompts: {answered} answered now, {count - answered} already in {cache} or "
+        f"duplicates; {len(made.skipped_prompts)} left out as too long for "
+        f"{made.scorer.generator.name}"
     )

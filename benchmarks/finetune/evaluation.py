@@ -92,7 +92,7 @@ def evaluate(
     fitting, texts = (list(compress(column, fits)) for column in (answered, texts))
     if not fitting:
         new = f"{max_new_tokens} new tokens"
-        raise ValueError(f"none of {len(prompts)} prompts has an answer and fits beside {new}")
+        raise ValueError(f"none of {len(prompts)} prompts has an answer and leaves room for {new}")
     rows = [
         {"id": prompt.id, "source": prompt.source, "gold": prompt.output.strip()}
         | {"answer": answer.text, "majority": commonest(prompt)}
@@ -142,21 +142,22 @@ def card(settings: Mapping[str, Any], report: Mapping[str, Any], splits: Mapping
     if settings["from_config"] is not None:
         origin = f"trained from random weights ({settings['from_config']})"
         warning = """
-A small model that saw nothing but this data: it knows little of the world, and results with it say
+A small model trained only on this data: it has little knowledge of the world, and its results say
 nothing about large language models.
 """
     if splits:
         table = f"""
-Greedy answers against the gold ones, beside the commonest answer in training of each prompt's
-source (of all training, where a source is new). A text is known if a training prompt shares a rare
-run of six words with the prompt, the prompt contaminated if one of those has the same answer:
+Greedy answers compared with the gold answers, next to a baseline: the most common training answer
+of each prompt's source (of all sources if the source is new). A text is known if a training prompt
+shares a rare run of six words with the prompt; the prompt is contaminated if such a training prompt
+has the same answer:
 
 {figures_tables(splits)}"""
     return f"""# Tuned generator
 
 A model of {report["parameters"]:,} parameters, {origin} on the answers of {report["rows"]:,}
-prompts of `{settings["data"]}` (SHA-256 of the prompts `{settings["train_sha256"][:16]}`), laid out
-by the {settings["template"]} template of pcrl_gym: {report["steps"]:,} steps in
-{report["minutes"]:.0f} minutes on {device}. The terms of the data and of the model it
-began with hold for it too.
+prompts of `{settings["data"]}` (SHA-256 of the prompts `{settings["train_sha256"][:16]}`),
+formatted with the {settings["template"]} template of pcrl_gym: {report["steps"]:,} steps in
+{report["minutes"]:.0f} minutes on {device}. The terms of the data and of the initial model also
+apply to it.
 {warning}{table}"""

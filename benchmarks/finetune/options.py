@@ -90,9 +90,9 @@ class Options:
         check_fields(self, "finetune")
         fresh, chat = self.from_config is not None, check_template(self.template) is not None
         for wrong, message in (
-            (fresh == (self.model is not None), "give one of --model and --from-config"),
-            (None not in (self.steps, self.epochs), "give one of --steps and --epochs"),
-            (fresh and self.lora, "--lora adapts trained weights: it needs --model"),
+            (fresh == (self.model is not None), "set either --model or --from-config"),
+            (None not in (self.steps, self.epochs), "set either --steps or --epochs, not both"),
+            (fresh and self.lora, "--lora adapts trained weights and needs --model"),
             (fresh and chat, "a new tokenizer has no chat template: --from-config needs alpaca"),
         ):
             if wrong:

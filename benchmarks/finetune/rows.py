@@ -43,7 +43,7 @@ def encode_rows(
     """
     seq2seq, ends = "decoder_start_token_id" in control, control["eos_token_id"]
     if not ends:
-        raise ValueError("the model has no end token to learn")
+        raise ValueError("the model has no end token")
     # Of several end tokens, the tokenizer's is the one that ends a text.
     end = tokenizer.eos_token_id if tokenizer.eos_token_id in ends else ends[0]
     codec = TokenCodec(tokenizer, seq2seq, control["pad_token_id"])
@@ -55,7 +55,9 @@ def encode_rows(
     fitting = [row for row in rows if size(map(len, row)) <= limit]
     out = {"without_answer": len(prompts) - len(answered), "too_long": len(rows) - len(fitting)}
     if not fitting:
-        raise ValueError(f"nothing to learn: of {len(prompts)} prompts {out} with {limit} tokens")
+        raise ValueError(
+            f"nothing to learn: {len(prompts)} prompts, {out} with a limit of {limit} tokens"
+        )
     return fitting, out
 
 

@@ -43,7 +43,7 @@ def run(options: Options) -> None:
     """
     for library in ("accelerate", "peft") if options.lora else ("accelerate",):
         if find_spec(library) is None:
-            raise MissingExtraError(f"this needs {library}: pip install -e '.[finetune]'")
+            raise MissingExtraError(f"finetune needs {library}: pip install -e '.[finetune]'")
     from accelerate import PartialState
 
     out = Path(options.out)
@@ -67,7 +67,7 @@ def run(options: Options) -> None:
             try:
                 stack.enter_context(filelock.FileLock(out / "lock", timeout=0))
             except filelock.Timeout:
-                raise ValueError(f"{out} is in use by another run that has not ended") from None
+                raise ValueError(f"{out} is in use by another run; wait for it to end") from None
             write_file(out / "settings.json", json.dumps(settings, indent=2) + "\n")
             recover_folder(out / "model")
             recover_folder(out / "tokenizer")
@@ -82,17 +82,17 @@ def run(options: Options) -> None:
 
 def _check_folder(out: Path, settings: dict[str, Any]) -> None:
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; give a folder for the run")
+        raise ValueError(f"{out} is a file; choose a folder for the run")
     # Files that a run killed right after its start may leave behind.
     if not out.is_dir() or {entry.name for entry in out.iterdir()} <= {"lock", "settings.json.tmp"}:
         return
     file = out / "settings.json"
     if not file.is_file():
-        raise ValueError(f"{out} holds files but no settings.json, so it is no run; give another")
+        raise ValueError(f"{out} contains files but no settings.json; choose another folder")
     if changed := differences(_read(file), settings):
         raise ValueError(
-            f"{out} holds a run with other settings:\n{changed}\n"
-            "Repeat its settings to resume it, or give another folder"
+            f"{out} contains a run with different settings:\n{changed}\n"
+            "Use its settings to resume it, or choose another folder"
         )
 
 

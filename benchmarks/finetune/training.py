@@ -242,5 +242,5 @@ class Clock(transformers.TrainerCallback, ExportableState):
         """Show the loss, and end training if it is not finite."""
         loss, step = others["logs"].get("loss", 0.0), state.global_step
         if not math.isfinite(loss):
-            raise TrainingError(f"the loss is {loss} at step {step}: lower --lr, or give --bf16 no")
+            raise TrainingError(f"the loss is {loss} at step {step}: lower --lr, or set --bf16 no")
         self._bar.set_postfix(step=step, loss=loss, refresh=False)

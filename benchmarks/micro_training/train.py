@@ -115,7 +115,7 @@ def train(config: Config, run: Path, minutes_between_saves: float = 3.0) -> tupl
         if state["config"] != asdict(config):
             raise ValueError(
                 f"{checkpoint} was made with {state['config']}, not {asdict(config)}: "
-                "name another folder with --run"
+                "choose another folder with --run"
             )
         for part, saved in zip((model, *optimizers), state["parts"], strict=True):
             part.load_state_dict(saved)
@@ -167,7 +167,7 @@ def main(
     config, run = Config(kind, steps), run or Path("runs", f"micro-{kind}")
     target = run / "model"
     if target.exists():
-        raise SystemExit(f"{target} exists: move it away, or name another folder with --run")
+        raise SystemExit(f"{target} already exists: move it, or choose another folder with --run")
     model, tokenizer, seconds = train(config, run)
     report = make_report(config, HFGenerator(model, tokenizer, name="micro"), seconds)
     for split, found in report["splits"].items():

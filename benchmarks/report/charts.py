@@ -85,6 +85,7 @@ def draw_lines(figure: Figure, analysis: Analysis) -> None:
         style = styles.setdefault(agent, line_style(len(styles)))
         few = len(line.points) <= 20
         axes.plot(*zip(*line.points, strict=True), label=label, **style, ms=5 if few else 0)
-    axes.set(xlabel="episodes of training", ylabel="reward")
+    over = "seconds" if analysis.name == "learning-seconds" else "episodes"
+    axes.set(xlabel=f"{over} of training", ylabel="reward")
     axes.grid()
     figure.legend(loc="outside lower center", ncols=3)

@@ -23,12 +23,12 @@ def run(folders: Sequence[Path], out: Path | None = None) -> list[Path]:
         raise RunFolderError("report needs at least one result folder")
     out = folders[0] / "report" if out is None else out
     if out.is_file() or (out / "settings.json").exists():
-        raise RunFolderError(f"{out} is a file or a result folder; give another for the report")
+        raise RunFolderError(f"{out} is a file or a result folder; choose another --out")
     found = [name for name in FILES if (out / name).exists()]
     table = out / "leaderboard.md"
     if found and not (table.is_file() and MARK.encode() in table.read_bytes()):
         raise RunFolderError(
-            f"{out} holds {', '.join(found)} but no report; give another folder for it"
+            f"{out} contains {', '.join(found)} but no report; choose another --out"
         )
     boards = read_boards(folders)
     texts = [make(boards).encode("utf-8", "replace") for make in (markdown, comma_separated, latex)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agents.runs.curve import read_rows, series
 from benchmarks.analyses.analysis import Analysis, Series, read_analyses
@@ -47,9 +47,9 @@ def _read(folder: RunFolder, title: str) -> Board:
     try:
         if (provenance := path / "provenance.json").is_file():
             runs = json.loads(provenance.read_bytes())["runs"]
-        analyses = read_analyses(path)
+        analyses = [one for one in read_analyses(path) if one.tables or one.series]
         if any(path.glob("training/*/metrics.jsonl")):
-            analyses.append(learning(path))
+            analyses += [learning(path, "episodes"), learning(path, "seconds")]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"{path}: provenance, analyses or training cannot be read: {error!r}"
@@ -60,19 +60,20 @@ def _read(folder: RunFolder, title: str) -> Board:
     return Board(title, folder.settings["generator_name"], rows, records, runs[-1], analyses)
 
 
-def learning(folder: Path) -> Analysis:
+def learning(folder: Path, over: Literal["episodes", "seconds"] = "episodes") -> Analysis:
     """Return the training rewards of a result folder, with a line per agent and seed."""
     import numpy as np
 
     lines = []
     for file in sorted(folder.glob("training/*-seed*/metrics.jsonl")):
-        points = series(read_rows(file), "update", "reward").reset_index()
+        points = series(read_rows(file), "update", "reward", over).reset_index()
         if len(points):
             parts = np.array_split(points.to_numpy(), min(len(points), MAX_POINTS))
             means = [tuple(part.mean(axis=0).round(4).tolist()) for part in parts]
             lines.append(Series(file.parent.name.replace("-seed", ", seed "), tuple(means)))
-    note = "Mean reward in training, a line per seed; neighboring updates are averaged."
-    return Analysis("learning", "Learning curves", note, {}, tuple(lines))
+    name = "learning" if over == "episodes" else "learning-seconds"
+    note = "Mean reward in training, a line per seed. Neighboring updates are averaged."
+    return Analysis(name, f"Learning curves over {over}", note, {}, tuple(lines))
 
 
 def pareto_front(rows: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.analyses.analysis import Analysis
+from benchmarks.analyses.analysis import Analysis, first_seeds
 from benchmarks.markdown import cell, finite
 from benchmarks.report.charts import draw_lines, draw_scatter, svg
 from benchmarks.report.data import Board, pareto_front
@@ -16,6 +16,8 @@ from pcrl_gym.prompts.datasets import pick_evenly
 from pcrl_gym.scoring.scorer import SURVIVAL_THRESHOLD
 
 MAX_BYTES = 2_000_000
+NARROW = ("agent", "reward", "compression_ratio", "survival_rate")
+"""Columns that are shown on a phone."""
 # Values of a record shown in the browser, if measured.
 FIGURES = (
     "reward", "similarity", "compression_ratio", "drop_rate", "requested_rate", "log_likelihood",
@@ -30,11 +32,13 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True}
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **options)
     environment.globals |= {"cell": cell, "finite": finite, "notes": notes, "mark": ORACLE_MARK}
+    environment.globals["narrow"] = NARROW
     template = environment.get_template("page.html")
     splits = [
         {"key": f"{place}.{split}", "board": board, "name": split, "rows": rows}
         | {"columns": measured(rows, COLUMNS), "front": sorted(pareto_front(rows))}
-        | {"chart": svg(draw_scatter, {"": rows}, (7, 4), f"{board.title}, {split}")}
+        | {"chart": svg(draw_scatter, {"": rows}, (6.4, 3.6), f"{board.title}, {split}")}
+        | {"best": _best(rows, False), "ceiling": _best(rows, True)}
         for place, board in enumerate(boards)
         for split, rows in board.rows.items()
     ]
@@ -51,10 +55,16 @@ def make_page(boards: Sequence[Board], max_bytes: int = MAX_BYTES) -> bytes:
     room = max_bytes - len(render([])) - 20  # the number of prompts may take more digits
     if room < 0:
         raise ValueError(
-            f"Without any prompts the page takes more than {max_bytes:,} bytes, by {-room:,}; "
+            f"Even without prompts, the page exceeds {max_bytes:,} bytes by {-room:,}; "
             "report fewer folders at once, or remove large analyses"
         )
     return render(choose_prompts(groups, room))
+
+
+def _best(rows: Sequence[dict[str, Any]], oracle: bool) -> dict[str, Any] | None:
+    """Return the row with the highest reward among those that do or do not ask the generator."""
+    own = [row for row in rows if row["oracle"] == oracle]
+    return max(own, key=lambda row: row["reward"], default=None)
 
 
 def _chart(board: Board, analysis: Analysis) -> str:
@@ -83,16 +93,20 @@ def script_json(value: Any) -> str:
 
 
 def prompt_groups(boards: Sequence[Board]) -> list[list[dict[str, Any]]]:
-    """Return the prompts of each split and folder, each with the records of all agents."""
+    """Return the prompts of each split and folder, each with one record of every agent.
+
+    That is the record of the agent's first seed; the agent with the best reward comes first.
+    """
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for place, board in enumerate(boards):
-        for record in board.records.itertuples(index=False):
+        own = dict(iter(first_seeds(board.records)))
+        order = [own[split, row["agent"]] for split, rows in board.rows.items() for row in rows]
+        for record in (record for records in order for record in records.itertuples()):
             prompt = {key: getattr(record, key) for key in ("source", "prompt", "output", "gold")}
             prompt |= {"id": record.prompt_id, "split": f"{place}.{record.split}", "views": []}
             figures = [finite(getattr(record, key)) for key in FIGURES]
             view = [  # not an object, whose keys would take more space than the values
                 record.agent,
-                record.seed,
                 [int(end) for both in record.dropped for end in both],
                 None if record.compressed_output == record.output else record.compressed_output,
                 [round(value, 4) if isinstance(value, float) else value for value in figures],

@@ -16,50 +16,62 @@ function make(tag, name, ...children) {
 
 const format = (value, digits = 0) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
-// One entry per prompt, agent and seed.
-const views = data.prompts.flatMap((entry) =>
-  entry.views.map(([agent, seed, dropped, answer, figures]) => ({
-    entry, agent, seed, dropped, figures,
-    answer: answer === null ? entry.output : answer,
-    split: entry.split, family: entry.source,
-    survived: figures[similarityAt] > data.survival ? "yes" : "no",
-    key: [entry.split, entry.id, agent, seed].join("/"),
+// Agents' answers to a prompt, in the order of the first prompt's records.
+const entries = data.prompts.map((entry) => ({
+  id: entry.id, text: entry.prompt, output: entry.output, gold: entry.gold, split: entry.split, family: entry.source,
+  key: entry.split + "/" + entry.id,
+  views: entry.views.map(([agent, dropped, answer, figures]) => ({
+    agent, dropped, figures, answer: answer === null ? entry.output : answer,
+    survived: figures[similarityAt] > data.survival,
   })),
-);
+}));
 const searched = new Map(); // texts in lower case, made when the first search needs them
-function searchText(view) {
-  if (!searched.has(view)) searched.set(view, [view.entry.prompt, view.entry.output, view.answer, view.entry.gold].join("\n").toLowerCase());
-  return searched.get(view);
+function searchText(entry) {
+  if (!searched.has(entry)) {
+    const answers = entry.views.map((view) => view.answer);
+    searched.set(entry, [entry.text, entry.output, entry.gold, ...answers].join("\n").toLowerCase());
+  }
+  return searched.get(entry);
 }
 
 const form = byId("prompt-filter").elements;
+const FIELDS = ["split", "family", "survived", "agents", "text"];
+const SURVIVED = { all: "all survived", some: "some survived", none: "none survived" };
 let page = 0;
-let found = views;
+let found = entries;
+let parts = []; // of agents' names
 let opened = "";
+
+const chosen = (entry) => entry.views.filter((view) => !parts.length || parts.some((part) => view.agent.toLowerCase().includes(part)));
 
 function readAddress() {
   const values = address.read();
-  for (const name of ["split", "agent", "family", "survived"]) {
+  const options = {
+    split: Object.fromEntries([...new Set(entries.map((entry) => entry.split))].sort().map((key) => [key, splitNames[key]])),
+    family: Object.fromEntries([...new Set(entries.map((entry) => entry.family))].sort().map((key) => [key, key])),
+    survived: SURVIVED,
+  };
+  for (const [name, titles] of Object.entries(options)) {
     const select = form.namedItem(name);
-    const names = [...new Set(views.map((view) => view[name]))].sort();
-    const titles = { ...splitNames, yes: "survived", no: "did not survive" };
-    const titled = (key) => (name === "split" || name === "survived" ? titles[key] : key);
-    select.replaceChildren(new Option("all", ""), ...names.map((key) => new Option(titled(key), key)));
-    select.value = names.includes(values.get(name)) ? values.get(name) : "";
+    select.replaceChildren(new Option("any", ""), ...Object.entries(titles).map(([key, title]) => new Option(title, key)));
+    select.value = values.get(name) in titles ? values.get(name) : "";
   }
-  form.namedItem("text").value = values.get("text") || "";
+  for (const name of ["agents", "text"]) form.namedItem(name).value = values.get(name) || "";
   page = Math.max(0, (parseInt(values.get("page"), 10) || 1) - 1);
   opened = values.get("open") || "";
 }
 
 function choose() {
-  const names = ["split", "agent", "family", "survived", "text"];
-  const wanted = Object.fromEntries(names.map((name) => [name, form.namedItem(name).value]));
+  const wanted = Object.fromEntries(FIELDS.map((name) => [name, form.namedItem(name).value]));
   const text = wanted.text.trim().toLowerCase();
-  found = views.filter((view) =>
-    names.slice(0, 4).every((key) => !wanted[key] || view[key] === wanted[key])
-    && (!text || searchText(view).includes(text)),
-  );
+  parts = wanted.agents.toLowerCase().split(/\s+/).filter(Boolean);
+  found = entries.filter((entry) => {
+    const views = chosen(entry);
+    const kept = views.filter((view) => view.survived).length;
+    const matches = { "": true, all: kept === views.length, some: kept > 0, none: kept === 0 };
+    return views.length && matches[wanted.survived] && ["split", "family"].every((key) => !wanted[key] || entry[key] === wanted[key])
+      && (!text || searchText(entry).includes(text));
+  });
   return wanted;
 }
 
@@ -75,36 +87,39 @@ function marked(text, dropped) {
   return make("p", "words prompt", ...parts, letters.slice(end).join(""));
 }
 
-function body(view) {
-  const answer = (title, text, name) => make("div", "", make("h3", "", title), make("p", "words " + name, text));
-  const answers = make("div", "answers",
-    answer("Answer to the original prompt", view.entry.output, "original"),
-    answer("Answer to what is left", view.answer, "compressed"));
-  if (view.entry.gold) answers.append(answer("Gold answer", view.entry.gold, "gold"));
+const figure = (view, key) => view.figures[data.figures.indexOf(key)];
+
+function column(entry, view) {
   const terms = data.figures
     .map((key, place) => [key, view.figures[place]])
     .filter(([, value]) => value !== null)
     .map(([key, value]) => make("div", "", make("dt", "", key.replaceAll("_", " ")), make("dd", "", format(value, key.endsWith("tokens") ? 0 : 3))));
-  return make("div", "opened",
-    make("h3", "", "Prompt; what was dropped is struck through"), marked(view.entry.prompt, view.dropped),
-    answers, make("dl", "terms", ...terms));
+  const summary = `saved ${format(100 * figure(view, "compression_ratio"))} %, reward ${format(figure(view, "reward"), 3)}`;
+  return make("section", "view", make("h4", "", view.agent), make("p", "status", summary),
+    marked(entry.text, view.dropped), make("p", "words compressed", view.answer),
+    make("details", "", make("summary", "", "All figures"), make("dl", "terms", ...terms)));
 }
 
-function item(view) {
-  const figures = `reward ${format(view.figures[rewardAt], 3)}, similarity ${format(view.figures[similarityAt], 3)}`;
-  const heading = make("span", "heading", make("strong", "", view.agent),
-    `, seed ${view.seed} · ${splitNames[view.split]} · ${view.family} · ${figures}`);
-  const excerpt = make("span", "excerpt", view.entry.prompt.slice(0, 300).replace(/\s+/g, " "));
+function body(entry) {
+  const answer = (title, text, name) => make("div", "", make("h4", "", title), make("p", "words " + name, text));
+  const answers = make("div", "answers", answer("Answer to the original prompt", entry.output, "original"));
+  if (entry.gold) answers.append(answer("Gold answer", entry.gold, "gold"));
+  return make("div", "opened", answers, make("div", "views", ...chosen(entry).map((view) => column(entry, view))));
+}
+
+function item(entry, place, shown) {
+  const heading = make("span", "heading", `${splitNames[entry.split]} · ${entry.family}`);
+  const excerpt = make("span", "excerpt", entry.text.slice(0, 300).replace(/\s+/g, " "));
   const details = make("details", "", make("summary", "", make("span", "", heading, excerpt)));
-  const open = () => details.childElementCount > 1 || details.append(body(view));
-  if (view.key === opened) {
+  const open = () => details.childElementCount > 1 || details.append(body(entry));
+  if (shown.some(({ key }) => key === opened) ? entry.key === opened : place === 0) {
     open();
     details.open = true;
   }
   details.addEventListener("toggle", () => {
     if (details.open) open();
-    if (details.open || opened === view.key) {
-      opened = details.open ? view.key : "";
+    if (details.open || opened === entry.key) {
+      opened = details.open ? entry.key : "";
       address.write({ open: opened });
     }
   });
@@ -115,7 +130,7 @@ function showPrompts() {
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   page = Math.min(page, pages - 1);
   byId("prompt-list").replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map(item));
-  byId("prompt-count").textContent = `${format(found.length)} of ${format(views.length)} results match`;
+  byId("prompt-count").textContent = `${format(found.length)} of ${format(entries.length)} prompts match`;
   byId("page-number").textContent = `Page ${page + 1} of ${pages}`;
   byId("previous").disabled = page === 0;
   byId("next").disabled = page >= pages - 1;
@@ -143,15 +158,16 @@ function showAddress() {
   showPrompts();
 }
 
+const isText = (field) => field.type === "search";
 let typing = 0;
 function filterSoon(event) {
   clearTimeout(typing);
-  typing = setTimeout(filterPrompts, event.target.name === "text" ? 150 : 0);
+  typing = setTimeout(filterPrompts, isText(event.target) ? 150 : 0);
 }
 byId("prompt-filter").addEventListener("input", filterSoon);
 // A list may send only this. A text field sends it when it is left, and a new list then would take away
 // what was just clicked.
-byId("prompt-filter").addEventListener("change", (event) => event.target.name === "text" || filterSoon(event));
+byId("prompt-filter").addEventListener("change", (event) => isText(event.target) || filterSoon(event));
 byId("prompt-filter").addEventListener("submit", (event) => event.preventDefault());
 byId("previous").addEventListener("click", () => turn(-1));
 byId("next").addEventListener("click", () => turn(1));

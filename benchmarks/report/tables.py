@@ -48,7 +48,7 @@ def latex(boards: Sequence[Board]) -> str:
         frame["agent"] += [ORACLE_MARK * row["oracle"] for row in rows]
         caption = (
             f"{board.title}, {split} (generator: {board.generator}): {rows[0]['n']} prompts, seeds "
-            f"of agents with chance: {max(row['seeds'] for row in rows)}. {notes(rows)}"
+            f"of stochastic agents: {max(row['seeds'] for row in rows)}. {notes(rows)}"
         )
         frame = frame.rename(columns=latex_text)
         table = frame.map(lambda text: latex_text(text).replace(" to ", "--")).to_latex(

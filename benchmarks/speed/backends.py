@@ -103,7 +103,7 @@ def long_instructions(compressor: Compressor, text: str, tokens: int, count: int
     """
     room = tokens - compressor(instruction="").original_tokens
     if room < 1:
-        raise ValueError(f"the template alone has {tokens - room} tokens: give more than these")
+        raise ValueError(f"the template alone has {tokens - room} tokens: increase --tokens")
     ends = compressor.builder.encoder.encodings([text])[0].offsets
     places = range(0, len(ends) - room, room)
     pieces = [text[ends[first][0] : ends[first + room - 1][1]] for first in places]
@@ -112,7 +112,7 @@ def long_instructions(compressor: Compressor, text: str, tokens: int, count: int
         piece for piece, one in zip(pieces, done, strict=True) if one.original_tokens == tokens
     ]
     if len(fitting) < count:
-        raise ValueError(f"only {len(fitting)} of {count} prompts of {tokens} tokens can be made")
+        raise ValueError(f"only {len(fitting)} of {count} prompts of {tokens} tokens can be built")
     return fitting[:count]
 
 
@@ -129,7 +129,7 @@ def measured(policy: str, backend: str, texts: Sequence[str], repeats: int) -> d
         ready = process.stdout.readline()
         seconds = perf_counter() - begun
         if ready != "ready\n":
-            raise RuntimeError(f"a process with backend={backend!r} ended early, see its message")
+            raise RuntimeError(f"a process with backend={backend!r} ended early; see its output")
         output, _ = process.communicate(json.dumps(texts))
     reply = json.loads(output)
     return {"start_s": seconds, "compress_ms": reply["ms"], "torch": reply["torch"]}

@@ -38,7 +38,7 @@ def run(
     template, warm_up = AlpacaTemplate(), max(levels)
     texts = list(dict.fromkeys(template.render(row).text for row in load_prompts("micro", "train")))
     if (needed := warm_up + len(levels) * prompts) > len(texts):
-        raise ValueError(f"{needed} prompts are needed, and micro has {len(texts)}: take fewer")
+        raise ValueError(f"{needed} prompts are needed, but micro has {len(texts)}: use fewer")
     waiting = iter([texts[i] for i in pick_evenly(len(texts), needed)])
     table = [["in flight", "prompts/s", "answer tokens/s", "s/request", "client ms/request"]]
     for level, count in [(warm_up, warm_up), *((level, prompts) for level in levels)]:

@@ -22,14 +22,14 @@ LEGEND = f"""\
 - (c) engine, full answers
 - (d) engine, stops when the reward is decided
 - (e) floor: one bare forward pass over prompt and draft
-- (f) the same with logits of a slice, padding included, as the library forms them
-- (g) engine, likelihood of the draft: what a reward by likelihood needs
-- passes/row: forward passes that a row takes part in, those of its batch included once it is done
-- peak MiB: resident set of the whole process on a CPU, what torch allocated on a GPU
-- drafts held: share of rows whose answer is that to the original
-- rewards and answers equal: to those of (a), the fewest of any way
-- models with their size in the name have random weights, and answers of {NEW_TOKENS} tokens that
-  mean nothing: drafts hold as it happens
+- (f) the same with logits of a slice, including padding, as the library computes them
+- (g) engine, likelihood of the draft, as needed by likelihood rewards
+- passes/row: forward passes that a row takes part in, including those of its batch after it is done
+- peak MiB: resident set of the whole process on a CPU, memory allocated by torch on a GPU
+- drafts held: share of rows whose answer equals that to the original prompt
+- rewards and answers equal: number equal to those of (a), the lowest of all ways
+- models with their size in the name have random weights and give meaningless answers of
+  {NEW_TOKENS} tokens, so whether drafts hold is arbitrary
 """
 
 # Goals of ways, by device and model.
@@ -58,7 +58,7 @@ TARGETS = {"target": "{text}", "value": "{value:.3f}", "reached": "{reached}"}
 def check_new(out: str | None) -> None:
     """Raise ValueError if the result file already exists."""
     if out is not None and Path(out).exists():
-        raise ValueError(f"{out} exists and is not overwritten; give another file")
+        raise ValueError(f"{out} already exists and is not overwritten; choose another file")
 
 
 def write_figures(out: str | None, figures: dict[str, Any]) -> None:

@@ -55,10 +55,10 @@ def check_names(names: Sequence[str], device: str) -> None:
     """Check that models are known or folders, listed once each, and suitable for the device."""
     unknown = [name for name in names if not (name in KNOWN or Path(name).is_dir())]
     if not names or unknown or len(set(names)) < len(names):
-        expected = f"expected models, each once, of {', '.join(KNOWN)}, or folders of models"
+        expected = f"expected models, each once, from {', '.join(KNOWN)}, or folders of models"
         raise ValueError(f"{expected}; got {', '.join(unknown or names)}")
     if device == "cpu" and (large := [name for name in names if name in GPU_SHAPES]):
-        raise ValueError(f"too large for a CPU: {', '.join(large)}; leave it out or take a GPU")
+        raise ValueError(f"too large for a CPU: {', '.join(large)}; remove it or use a GPU")
 
 
 def build_generator(name: str, device: str, dtype: str = "auto") -> Any:

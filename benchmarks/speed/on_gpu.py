@@ -55,7 +55,7 @@ def run(out: str, /, *, data: str = "micro", encoder: str | None = None) -> int:
     """
     folder, tuned = Path(out), Path(out, "finetune", "model")
     if folder.exists():
-        raise ValueError(f"{out} exists; give a new folder")
+        raise ValueError(f"{out} already exists; choose a new folder")
     folder.mkdir(parents=True)
     report: dict[str, Any] = {"machine": machine(), "parts": {}}
     values = (_GPU if report["machine"]["gpu"] else _CPU) | {"out": out, "data": data}

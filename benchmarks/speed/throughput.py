@@ -83,11 +83,11 @@ def run(
     figures.check_new(out)
     for name, value, known in (("masks", masks, MASKS), ("dtype", [dtype], DTYPES)):
         if not value or not set(value) <= set(known):
-            raise ValueError(f"{name} must be of {', '.join(known)}; got {', '.join(value)}")
+            raise ValueError(f"{name} must be from {', '.join(known)}; got {', '.join(value)}")
     rows = load_prompts(data, SPLIT)
     if data != "micro":
         if policy is not None or masks == ("policy",):
-            raise ValueError("the masks of a policy are for micro: leave policy or data out")
+            raise ValueError("policy masks are for micro only: remove policy or data")
         masks = tuple(name for name in masks if name != "policy")
     agent = _find_policy(policy, policy_episodes, device) if "policy" in masks else None
     settings |= {"models": models, "masks": masks}

@@ -46,8 +46,8 @@ def make_metric(task: Task) -> Callable[..., dspy.Prediction]:
             feedback += "The answer is still the same."
         else:
             feedback += (
-                f"The answer is {terms['compressed_output']!r} in place of {terms['output']!r}: "
-                "keep what decides it."
+                f"The answer is {terms['compressed_output']!r} instead of {terms['output']!r}: "
+                "keep the words that decide it."
             )
         return dspy.Prediction(score=float(scores.reward[0]), feedback=feedback)
 

@@ -113,7 +113,7 @@ def main() -> None:
     chosen = parser.parse_args()
     small = chosen.out is None
     if not small and Path(chosen.out).exists():
-        parser.error(f"{chosen.out} exists already: give another folder")
+        parser.error(f"{chosen.out} already exists: choose another folder")
     name = "micro" if small else "smollm2"
     world = {"dataset": "micro"} if small else {"dataset": "instruct", "template": "chat"}
     world["reward"] = "likelihood:ratio_weight=0.5"  # more, and an empty prompt is best

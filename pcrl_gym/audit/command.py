@@ -49,7 +49,7 @@ def audit(
 
     for option, file in {"--json": json_file, "--html": html_file}.items():
         if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
-            raise ValueError(f"{option} {file}: expected a file in a folder that exists")
+            raise ValueError(f"{option} {file}: expected a file in an existing folder")
     compress: Compress
     pairs = default_pairs()
     if ":" in compressor and not Path(compressor).exists():
@@ -57,7 +57,7 @@ def audit(
         function = find_function(compressor)
         if protect is not None or (rate is not None and not takes_rate(function)):
             option = "--protect" if protect else "--rate"
-            raise ValueError(f"{compressor} takes no {option}: leave it out")
+            raise ValueError(f"{compressor} does not accept {option}: leave it out")
         compress = function if rate is None else partial(function, rate=rate)
     else:
         from pcrl_gym.compressor.compressor import Compressor

@@ -191,5 +191,5 @@ def wilson_interval(failed: int, pairs: int, confidence: float = 0.95) -> tuple[
 
 def _text(compressed: Any, name: str) -> str:
     if not isinstance(compressed, str):
-        raise ValueError(f"{name} returned {type(compressed).__name__}, expected a text")
+        raise ValueError(f"{name} returned {type(compressed).__name__}, expected a string")
     return compressed

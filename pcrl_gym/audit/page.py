@@ -58,8 +58,8 @@ def audit_page(audit: Audit) -> str:
 <style>{_STYLE}</style></head>
 <body>
 <h1>Flip audit of {escape(audit.name)}</h1>
-<p>Each pair holds two prompts that differ in one thing, which changes the right answer. A
-compressor fails a pair if it leaves the same words of both ("same"), or loses a word that only the
+<p>The two prompts of a pair differ in one detail that changes the correct answer. A compressor
+fails a pair if it reduces both prompts to the same words ("same"), or drops a word that only the
 first prompt has ("lost").</p>
 <table>
 <tr><th>class</th>{numbers}</tr>

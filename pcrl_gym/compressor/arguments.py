@@ -60,7 +60,7 @@ class Amount:
         given = {name: value for name, value in asdict(self).items() if value is not None}
         if len(given) > 1:
             got = " and ".join(f"{name}={value}" for name, value in given.items())
-            raise ValueError(f"give only one of rate, target_tokens and tolerance, got {got}")
+            raise ValueError(f"pass only one of rate, target_tokens, and tolerance, got {got}")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,9 @@ def _patterns(keep: ForceKeep) -> list[re.Pattern[str]]:
                 raise ValueError(f"keep[{i}] must not be empty, got {item!r}")
             patterns.append(re.compile(item))
         except (re.error, TypeError) as error:
-            raise ValueError(f"keep[{i}] is no regular expression: {item!r} ({error})") from error
+            raise ValueError(
+                f"keep[{i}] is not a valid regular expression: {item!r} ({error})"
+            ) from error
     return patterns
 
 
@@ -150,19 +152,19 @@ def check_form(
         or (question is None) != (context is None)
     ):
         raise ValueError(
-            "give either text, or instruction= with or without input=, or messages=, or question= "
-            "with context="
+            "pass exactly one of text, instruction= (optionally with input=), messages=, or "
+            "question= with context="
         )
     if of_messages and messages is None:
-        raise ValueError("roles and cache_until belong to messages=")
+        raise ValueError("roles and cache_until require messages=")
     if of_question and question is None:
-        raise ValueError("context_rates belongs to question=")
+        raise ValueError("context_rates requires question=")
 
 
 def check_rate(name: str, rate: Any) -> None:
     """Raise `ValueError` unless a rate is None or between 0 and 1."""
     if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
-        raise ValueError(f"{name} must be a share between 0 and 1 or None, got {rate!r}")
+        raise ValueError(f"{name} must be between 0 and 1, or None, got {rate!r}")
 
 
 def check_count(name: str, value: Any) -> None:
@@ -218,10 +220,10 @@ def given_rates(rates: Sequence[float | None] | None, amount: Amount, n: int) ->
     if rates is None:
         return [amount.rate] * n
     if amount != Amount():
-        raise ValueError("context_rates excludes rate, target_tokens and tolerance")
+        raise ValueError("context_rates cannot be combined with rate, target_tokens, or tolerance")
     if not isinstance(rates, (list, tuple)) or len(rates) != n:
         raise ValueError(
-            f"context_rates must be a list of as many rates as there are texts, {n}, got {rates!r}"
+            f"context_rates must be a list with one rate per text ({n}), got {rates!r}"
         )
     for i, rate in enumerate(rates):
         check_rate(f"context_rates[{i}]", rate)

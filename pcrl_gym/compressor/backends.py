@@ -24,7 +24,7 @@ def check_backend(backend: str, device: str) -> None:
         ValueError: If the backend is unknown or does not support the device.
     """
     if backend not in get_args(Backend):
-        raise ValueError(f"backend must be 'auto', 'torch' or 'onnx', got {backend!r}")
+        raise ValueError(f"backend must be 'auto', 'torch', or 'onnx', got {backend!r}")
     if backend == "onnx" and device not in ("auto", "cpu"):
         raise ValueError(
             f"backend='onnx' runs on the CPU: device must be 'auto' or 'cpu', got {device!r}"
@@ -46,7 +46,7 @@ def load_network(folder: Path, backend: Backend, device: str) -> KeepNetwork | O
         return OnnxRater(folder)
     if not has_torch:
         raise MissingExtraError(
-            f"loading {folder} needs torch, as no {GRAPH_FILE} is in it: pip install torch"
+            f"loading {folder} needs torch, because it has no {GRAPH_FILE}: pip install torch"
             if backend == "auto"
             else "backend='torch' needs torch: pip install torch"
         )

@@ -38,8 +38,8 @@ def kept_units(
     if tolerance is not None:
         if loss_model is None:
             raise ValueError(
-                f"tolerance={tolerance}: this policy does not store what dropping words costs. "
-                "Use what `calibrate` returns, or give a rate"
+                f"tolerance={tolerance} needs a calibrated policy, but this one has no loss model: "
+                "use the compressor that `calibrate` returns, or set rate"
             )
         return [
             ~within_tolerance(values, own, loss_model.costs(values, own >= 0), tolerance)
@@ -111,7 +111,8 @@ def fit_budget(
     least = tokens(enough)
     if least > target:
         raise ValueError(
-            f"target_tokens={target} is too few: what may not be dropped has {least} tokens alone"
+            f"target_tokens={target} is too low: the parts that cannot be dropped have {least} "
+            "tokens"
         )
     while enough - too_few > 1:
         middle = (too_few + enough) // 2

@@ -168,15 +168,15 @@ def certify(
     check_inner_share("risk", risk)
     check_inner_share("confidence", confidence)
     if not rates or not all(0.0 < rate <= 1.0 for rate in rates):
-        raise ValueError(f"rates must be shares above 0 and at most 1, got {list(rates)}")
+        raise ValueError(f"rates must be above 0 and at most 1, got {list(rates)}")
     LostRule(("likelihood",) if lost_by is None else lost_by, tolerance)
     day = calendar_date.today() if date is None else calendar_date.fromisoformat(date)
     chosen, origin = _read(prompts, split)
     if len(chosen) < (needed := prompts_needed(risk, confidence)):
         raise ValueError(
             f"{len(chosen)} prompts are too few to show a risk of {risk:g} with confidence "
-            f"{confidence:g}: give at least {needed}, and several times as many to allow for "
-            "answers that are lost"
+            f"{confidence:g}: pass at least {needed}, or several times as many to allow for some "
+            "lost answers"
         )
     _check_checks(chosen, lost_by)
     generator = load_generator(generator, device=device)
@@ -254,14 +254,14 @@ def _check_checks(prompts: Sequence[Prompt], lost_by: Sequence[str] | None) -> N
     with_checks = [prompt for prompt in prompts if has_check(prompt)]
     if lost_by is not None and set(lost_by) == {"check"} and len(with_checks) < len(prompts):
         raise ValueError(
-            f"{len(prompts) - len(with_checks)} of {len(prompts)} prompts have no check and gold "
-            "answer, and would never count as lost: leave them out, or have something else than "
-            "lost_by=['check'] count"
+            f"{len(prompts) - len(with_checks)} of {len(prompts)} prompts lack a check or a gold "
+            "answer, so their answers would never count as lost: leave them out, or add a "
+            "criterion to lost_by=['check']"
         )
     for prompt in with_checks:
         try:
             passes(prompt.check, "", prompt.output)
         except ValueError as error:
             raise DatasetError(
-                f"prompt {prompt.id!r}: {error}; correct its check, or leave 'check' out of lost_by"
+                f"prompt {prompt.id!r}: {error}; fix its check, or remove 'check' from lost_by"
             ) from error

@@ -58,7 +58,7 @@ class Certificate:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:
-            raise ValueError(f"rate must be a share from 0 to 1, got {self.rate!r}")
+            raise ValueError(f"rate must be between 0 and 1, got {self.rate!r}")
         check_inner_share("risk", self.risk)
         check_inner_share("confidence", self.confidence)
         if not 0 <= self.lost <= self.prompts:
@@ -98,4 +98,4 @@ class Certificate:
 def check_inner_share(name: str, value: float) -> None:
     """Raise a `ValueError` naming the argument unless its value is above 0 and below 1."""
     if not isinstance(value, (int, float)) or not 0.0 < value < 1.0:
-        raise ValueError(f"{name} must be a share above 0 and below 1, got {value!r}")
+        raise ValueError(f"{name} must be above 0 and below 1, got {value!r}")

@@ -114,11 +114,11 @@ class Compressor(TextCompressor):
         if network.vocabulary_size < len(self.tokenizer):
             raise ValueError(
                 f"the network knows {network.vocabulary_size} token ids, but the tokenizer has "
-                f"{len(self.tokenizer)}: give the tokenizer that the policy was trained with"
+                f"{len(self.tokenizer)}: pass the tokenizer that the policy was trained with"
             )
         if network.max_units is not None and network.max_units < max_units:
             raise ValueError(
-                f"the network has {network.max_units} positions: max_units cannot be {max_units}"
+                f"max_units={max_units} is too high: the network has {network.max_units} positions"
             )
         self.template = make_template(template, self.tokenizer)
         self.unit: UnitKind = unit
@@ -266,7 +266,7 @@ class Compressor(TextCompressor):
     ) -> None:
         if isinstance(self.network, OnnxRater):
             raise ValueError(
-                "a compressor that was loaded with backend='onnx' cannot be saved: load it with "
+                "a compressor loaded with backend='onnx' cannot be saved: load it with "
                 "backend='torch', or copy its folder"
             )
         settings = {

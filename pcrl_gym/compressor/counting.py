@@ -86,7 +86,7 @@ def _tiktoken(name: str) -> Counter:
         import tiktoken
     except ImportError as error:
         raise MissingExtraError(
-            f"counting tokens as {name!r} does needs tiktoken: pip install 'pcrl-gym[tiktoken]'"
+            f"counting tokens for {name!r} needs tiktoken: pip install 'pcrl-gym[tiktoken]'"
         ) from error
     try:
         if name in tiktoken.list_encoding_names():
@@ -95,7 +95,7 @@ def _tiktoken(name: str) -> Counter:
             encoding = tiktoken.encoding_for_model(name)
     except KeyError as error:
         raise ValueError(
-            f"tiktoken knows no model {name!r}: install a newer one, or name an encoding: "
+            f"tiktoken does not know the model {name!r}: upgrade it, or choose an encoding: "
             f"{', '.join(tiktoken.list_encoding_names())}"
         ) from error
 

@@ -128,8 +128,8 @@ class FailOpen(TextCompressor):
             first = self.failures[kind] == 1
         if first:
             _LOGGER.warning(
-                "a text was not compressed and its original returned (%s); more of this kind are "
-                "counted in `failures`, not logged",
+                "a text was not compressed, so the original was returned (%s); further failures of "
+                "this kind are counted in `failures` but not logged",
                 kind,
                 exc_info=None if isinstance(error, _NotDone) else error,
             )

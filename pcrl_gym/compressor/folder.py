@@ -56,8 +56,8 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
         folder = SHIPPED[str(spec)]()
         if not folder.is_dir():
             raise ValueError(
-                f"this installation of pcrl_gym holds no trained {spec} policy: give the folder or "
-                "the hub id of another one"
+                f"this installation of pcrl_gym does not include the trained {spec} policy: pass "
+                "the folder or hub id of another one"
             )
     else:
         folder = Path(spec)
@@ -74,9 +74,9 @@ def find_folder(spec: str | Path, revision: str | None = None) -> Path:
     if missing:
         trained = any((folder / name).exists() for name in ("config.yaml", "training.safetensors"))
         trained |= (folder / WEIGHTS_FILE).exists() and SETTINGS_FILE in missing
-        hint = "; `python -m agents export RUN FOLDER` makes one of a training run"
+        hint = "; `python -m agents export RUN FOLDER` creates one from a training run"
         raise ValueError(
-            f"{spec} holds no saved compressor: {', '.join(missing)} missing"
+            f"{spec} does not contain a saved compressor: {', '.join(missing)} missing"
             f"{hint if trained else ''}"
         )
     return folder
@@ -109,8 +109,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} needs 'whole_words' to be true or false, got {whole_words!r}")
     if settings["format_version"] > FORMAT:
         raise ValueError(
-            f"{path} has format version {settings['format_version']}, and this pcrl_gym knows "
-            f"versions up to {FORMAT}: install a newer one"
+            f"{path} has format version {settings['format_version']}, but this version of pcrl_gym "
+            f"only supports versions up to {FORMAT}: upgrade pcrl_gym"
         )
     del wanted["format_version"]
     known = {name: settings[name] for name in wanted}
@@ -120,14 +120,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
         try:
             certificate = Certificate.from_dict(certificate)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds no certificate that can be read: {error}") from error
+            raise ValueError(f"{path} contains an invalid certificate: {error}") from error
     known["certificate"] = certificate
     loss_model = settings.get("loss_model")  # not in older folders
     if loss_model is not None:
         try:
             known["loss_model"] = LossModel(**loss_model)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds no loss model that can be read: {error}") from error
+            raise ValueError(f"{path} contains an invalid loss model: {error}") from error
     frame = settings.get("template_frame")  # not in version 1
     if frame is not None:
         try:
@@ -163,8 +163,8 @@ def stored_template(template: Template) -> dict[str, Any]:
     """
     if type(template) not in (AlpacaTemplate, ChatTemplate):
         raise ValueError(
-            f"template {template.name!r} is an object of its own and cannot be saved: only "
-            "'alpaca' and chat templates (`ChatTemplate`) can"
+            f"template {template.name!r} is a custom object and cannot be saved: only 'alpaca' and "
+            "chat templates (`ChatTemplate`) can"
         )
     frame = list(template.frame) if isinstance(template, ChatTemplate) else None
     return {"template": template.name, "template_frame": frame}
@@ -193,8 +193,8 @@ def write_policy(
     """
     if settings.get("certificate") is not None and dtype is not None:
         raise ValueError(
-            f"the certificate holds for the weights as they are, got dtype={dtype}: save without "
-            "it, or calibrate again what was saved with it before"
+            f"the certificate holds only for the current weights, got dtype={dtype}: leave out "
+            "dtype, or calibrate a compressor that was saved with it"
         )
     if onnx:
         from pcrl_gym.compressor.onnx_graph import check_onnx, write_graph
@@ -224,16 +224,16 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise ValueError(f"{folder} is a file and is not overwritten; give another folder")
+        raise ValueError(f"{folder} is a file and is not overwritten: choose another folder")
     names = sorted(path.name for path in folder.iterdir())
     foreign = [name for name in names if name not in FILES]
     if foreign or (names and SETTINGS_FILE not in names):
         raise ValueError(
-            f"{folder} holds other things ({', '.join((foreign or names)[:3])}) and is not "
-            "overwritten; give a new folder"
+            f"{folder} contains other files ({', '.join((foreign or names)[:3])}) and is not "
+            "overwritten: choose a new folder"
         )
     if names and not overwrite:
         raise ValueError(
-            f"{folder} holds a saved compressor: give another folder, or overwrite=True "
-            "(--overwrite on the command line) to replace it"
+            f"{folder} already contains a saved compressor: choose another folder, or set "
+            "overwrite=True (--overwrite on the command line) to replace it"
         )

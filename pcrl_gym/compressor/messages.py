@@ -70,7 +70,7 @@ def find_texts(messages: Messages) -> dict[Place, str]:
     for i, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ValueError(
-                f'messages[{i}] must be like {{"role": "user", "content": ...}}, got '
+                f'messages[{i}] must look like {{"role": "user", "content": ...}}, got '
                 f"{str(message)[:60]!r}"
             )
         content = message.get("content")
@@ -113,7 +113,7 @@ def chosen_places(
         or not -n <= cache_until <= n
     ):
         raise ValueError(
-            f"cache_until must be an index of the {n} messages or None, got {cache_until!r}"
+            f"cache_until must be an index into the {n} messages or None, got {cache_until!r}"
         )
     first = len(range(n)[:cache_until]) if cache_until is not None else 0
     return tuple(

@@ -55,15 +55,16 @@ class PolicyCard:
             if item.name in ("results", "details"):
                 rows = value if item.name == "results" else (value,)
                 if not all(isinstance(row, Mapping) for row in rows):
-                    raise ValueError(f"PolicyCard.{item.name} must hold mappings, got {value!r}")
+                    raise ValueError(f"PolicyCard.{item.name} must contain mappings, got {value!r}")
                 cells = [cell for row in rows for cell in row.values()]
                 if not all(cell is None or isinstance(cell, (str, int, float)) for cell in cells):
                     raise ValueError(
-                        f"PolicyCard.{item.name} takes strings, numbers and None, got {value!r}"
+                        f"PolicyCard.{item.name} may contain only strings, numbers, and None, got "
+                        f"{value!r}"
                     )
             elif item.name == "datasets":
                 if not all(isinstance(name, str) for name in value):
-                    raise ValueError(f"PolicyCard.datasets must hold strings, got {value!r}")
+                    raise ValueError(f"PolicyCard.datasets must contain strings, got {value!r}")
             elif not isinstance(value, str):
                 raise ValueError(f"PolicyCard.{item.name} must be a string, got {value!r}")
 

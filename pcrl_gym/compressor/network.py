@@ -66,7 +66,7 @@ class KeepNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if not 0.0 < initial_keep < 1.0:
-            raise ValueError(f"initial_keep must lie between 0 and 1, got {initial_keep!r}")
+            raise ValueError(f"initial_keep must be between 0 and 1, got {initial_keep!r}")
         if head_size is not None and head_size < 1:
             raise ValueError(f"head_size must be at least 1 or None, got {head_size!r}")
         self.encoder = encoder.requires_grad_(not freeze_encoder)
@@ -236,7 +236,7 @@ class KeepNetwork(nn.Module):
         folder = Path(folder)
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
-                raise ValueError(f"{folder} holds no saved network: {name} is missing")
+                raise ValueError(f"{folder} does not contain a saved network: {name} is missing")
         with loading("the network in", folder), initial_settings():
             check_weights(folder / WEIGHTS_FILE)
             settings = read_json(folder / CONFIG_FILE)
@@ -267,13 +267,13 @@ def check_fits(network: KeepNetwork, input_ids: Box, name: str | Path) -> None:
     if network.vocabulary_size <= largest_id:
         raise ValueError(
             f"encoder {str(name)!r} knows {network.vocabulary_size} token ids, but the "
-            f"environment's policy tokenizer has {largest_id + 1}: make the environment "
+            f"environment's policy tokenizer has {largest_id + 1}: create the environment "
             "with the encoder's tokenizer"
         )
     if network.max_units is not None and network.max_units < max_units:
         raise ValueError(
             f"encoder {str(name)!r} has {network.max_units} positions, but prompts have "
-            f"up to {max_units} units: make the environment with a smaller max_units"
+            f"up to {max_units} units: create the environment with a smaller max_units"
         )
 
 
@@ -294,7 +294,7 @@ def small_encoder(
     from transformers import T5Config, T5EncoderModel
 
     if hidden_size % num_heads:
-        raise ValueError(f"hidden_size {hidden_size} is no multiple of num_heads {num_heads}")
+        raise ValueError(f"hidden_size {hidden_size} is not a multiple of num_heads {num_heads}")
     return T5EncoderModel(
         T5Config(
             vocab_size=vocabulary_size,
@@ -327,8 +327,8 @@ def pretrained_encoder(spec: str | Path) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if type(config) not in cast("Any", MODEL_FOR_TEXT_ENCODING_MAPPING):
             raise UnusableModelError(
-                f"it is a model of the type {config.model_type!r}, which has no bidirectional text "
-                "encoder: expected one like BERT or T5"
+                f"it is a model of type {config.model_type!r}, which has no bidirectional text "
+                "encoder: expected a model like BERT or T5"
             )
         encoder: PreTrainedModel
         encoder, report = AutoModelForTextEncoding.from_pretrained(

@@ -48,12 +48,12 @@ def check_onnx(weights: set[torch.dtype]) -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            "onnx=True needs the packages of an extra: pip install 'pcrl-gym[onnx]'"
+            "onnx=True needs optional packages: pip install 'pcrl-gym[onnx]'"
         ) from error
     if foreign := weights - {torch.float32, torch.float16}:
         raise ValueError(
-            "onnx=True needs weights of torch.float32 or torch.float16, got "
-            f"{', '.join(sorted(map(str, foreign)))}: give one of them as dtype"
+            "onnx=True needs torch.float32 or torch.float16 weights, got "
+            f"{', '.join(sorted(map(str, foreign)))}: set dtype accordingly"
         )
 
 
@@ -142,6 +142,6 @@ def _check_equal(network: KeepNetwork, folder: Path) -> None:
         apart = float(np.abs(theirs.rate(ids, attended, droppable) - expected).max())
         if not apart <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise ValueError(
-                f"ONNX Runtime rates units otherwise than torch (logits differ by {apart:.2g}), so "
-                "this encoder has no graph: save the compressor with onnx=False"
+                f"ONNX Runtime and torch disagree (logits differ by {apart:.2g}), so this encoder "
+                "cannot be exported: save the compressor with onnx=False"
             )

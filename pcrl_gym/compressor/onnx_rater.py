@@ -38,8 +38,8 @@ class OnnxRater:
         graph = folder / GRAPH_FILE
         if not graph.is_file():
             raise ValueError(
-                f"{folder} holds no {GRAPH_FILE}, which backend='onnx' needs: save the compressor "
-                "again with save_pretrained(..., onnx=True), where torch is installed"
+                f"{folder} has no {GRAPH_FILE}, which backend='onnx' needs: save the compressor "
+                "again with save_pretrained(..., onnx=True) where torch is installed"
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

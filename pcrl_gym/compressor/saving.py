@@ -41,7 +41,7 @@ class TokenCounts:
             >>> done.summary()  # doctest: +SKIP
             '37 % fewer tokens (1.6x)'
             >>> done.summary(price_per_million=2.5)  # doctest: +SKIP
-            '37 % fewer tokens (1.6x), $0.42 per 1,000 calls saved at $2.50 per million tokens'
+            '37 % fewer tokens (1.6x), $0.42 saved per 1,000 calls at $2.50 per million tokens'
         """
         counts = (self.original_tokens, self.compressed_tokens, self.template_tokens)
         return summarize(*counts, price_per_million=price_per_million)
@@ -102,7 +102,7 @@ def summarize(
         >>> summarize(1000, 630)
         '37 % fewer tokens (1.6x)'
         >>> summarize(450, 282, price_per_million=2.5)
-        '37 % fewer tokens (1.6x), $0.42 per 1,000 calls saved at $2.50 per million tokens'
+        '37 % fewer tokens (1.6x), $0.42 saved per 1,000 calls at $2.50 per million tokens'
     """
     ratio = compression_ratio(original, compressed, template)
     words = f"{abs(100 * ratio):.0f} % {'more' if ratio < 0 else 'fewer'} tokens"
@@ -113,7 +113,7 @@ def summarize(
     check_price("price_per_million", price_per_million)
     saved = (original - compressed) / calls * price_per_million / 1000
     return (
-        f"{words}, {_dollars(abs(saved))} per 1,000 calls {'lost' if saved < 0 else 'saved'} at "
+        f"{words}, {_dollars(abs(saved))} {'lost' if saved < 0 else 'saved'} per 1,000 calls at "
         f"{_dollars(price_per_million)} per million tokens"
     )
 

@@ -30,8 +30,8 @@ def restore(text: str, dropped: Iterable[tuple[int, str] | Sequence[int | str]])
         kept = int(start) - place
         if kept < 0 or used + kept > len(text):
             raise ValueError(
-                f"nothing can have been dropped at {start}: before it are {place} characters that "
-                f"are known, and {len(text) - used} that were kept are left"
+                f"cannot restore a part at {start}: the text is restored up to {place}, and "
+                f"{len(text) - used} kept characters are left"
             )
         pieces += [text[used : used + kept], str(piece)]
         used += kept

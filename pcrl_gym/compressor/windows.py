@@ -126,7 +126,7 @@ def _rows(episode: Episode, rating: NDArray[np.float64], max_units: int) -> Iter
     room = max_units - len(head) - len(tail)
     if len(ids) and room < 1:
         raise ValueError(
-            f"the template alone has {max_units - room} units, and the policy reads "
+            f"the template alone has {max_units - room} units, but the policy reads only "
             f"{max_units} at once: raise max_units"
         )
     if not droppable.any():
@@ -149,5 +149,5 @@ def _logits(rater: Rater, rows: Sequence[_Row]) -> NDArray[np.float64]:
         ids[place, :n], attended[place, :n], droppable[place, :n] = row.ids, True, row.droppable
     logits = rater.rate(ids, attended, droppable)
     if not np.isfinite(logits).all():
-        raise ValueError("the policy rates units with NaN or infinity: its weights are broken")
+        raise ValueError("the policy's logits contain NaN or infinity: its weights are damaged")
     return logits

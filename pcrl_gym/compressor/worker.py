@@ -42,7 +42,8 @@ def find_function(spec: str) -> Callable[..., Any]:
             found = getattr(found(), "compress", None)
         except TypeError as error:
             raise ValueError(
-                f"compressor {spec!r}: expected a class that is made without arguments ({error})"
+                f"compressor {spec!r}: expected a class that can be created without arguments "
+                f"({error})"
             ) from error
     if not callable(found):
         raise ValueError(
@@ -83,7 +84,7 @@ def main(spec: str) -> None:
         try:
             text = function(asked["text"], **settings)
             if not isinstance(text, str):
-                raise TypeError(f"expected a text, got {type(text).__name__}")
+                raise TypeError(f"expected a string, got {type(text).__name__}")
         except Exception as error:  # compressors can raise anything
             answer(error=f"{type(error).__name__}: {error}")
         else:

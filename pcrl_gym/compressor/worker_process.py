@@ -160,17 +160,17 @@ def environment_python(requirements: str | Path) -> Path:
 
     file = Path(requirements)
     if not file.is_file():
-        raise ValueError(f"there is no file {str(requirements)!r} with the compressor's packages")
+        raise ValueError(f"there is no requirements file {str(requirements)!r}")
     folder = environment_folder(file)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     done = folder / "complete"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # other processes wait until it is complete
         if not done.exists():
-            print(f"Making an environment of {file} in {folder}", file=sys.stderr)
+            print(f"Creating a virtual environment from {file} in {folder}", file=sys.stderr)
             venv.create(folder, clear=True, with_pip=True)
             command = [str(python), "-m", "pip", "install", "--quiet", "-r", str(file)]
             if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
-                raise ValueError(f"pip could not install what {file} names; see above")
+                raise ValueError(f"pip could not install the packages in {file}; see above")
             done.touch()
     return python

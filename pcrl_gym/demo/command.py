@@ -19,16 +19,18 @@ class Options:
     """Options of the demo page.
 
     Attributes:
-        model: Policies to choose from on the page: `"micro"`, folders, or hub ids.
-        generator: The model that answers, as for `gym.make`: `"micro"`, `"micro-seq2seq"`, a
-            folder, a hub id, `"openai:MODEL@BASE_URL"`, ...
+        model: Policies to choose from on the page: `"instruct"`, `"micro"`, folders, or hub ids. By
+            default, the one for the generator.
+        generator: The model that answers, as for `gym.make`: `"smollm2"`, `"micro"`, a folder, a
+            hub id, `"openai:MODEL@BASE_URL"`, ... By default, SmolLM2 if it is installed, otherwise
+            micro.
         host: Address to listen on. By default, only this machine can reach the page.
         port: Port to listen on. By default, the first free one from 7860.
         device: `"auto"`, `"cpu"`, `"cuda"`, ...
     """
 
-    model: tuple[str, ...] = ("micro",)
-    generator: str = "micro"
+    model: tuple[str, ...] = ()
+    generator: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int | None, Parameter(validator=Number(gte=1, lte=65535))] = None
     device: str = "auto"
@@ -66,9 +68,14 @@ def serve_demo(
     from pcrl_gym.demo.compressing import Demo, PolicyAgent
     from pcrl_gym.demo.page import serve
     from pcrl_gym.generators.loading import load_generator
+    from pcrl_gym.micro import MICRO
+    from pcrl_gym.storage.gguf import SMOLLM2, smollm2_installed
 
-    agents: list[DemoAgent] = [PolicyAgent.load(m, device=options.device) for m in options.model]
-    generator = load_generator(options.generator, device=options.device)
+    name = options.generator or (SMOLLM2 if smollm2_installed() else "micro")
+    models = options.model or ("micro" if name in MICRO else "instruct",)
+    policies = [PolicyAgent.load(model, device=options.device) for model in models]
+    agents: list[DemoAgent] = [one for p in policies for one in (p, p.protecting())]
+    generator = load_generator(name, device=options.device)
     if more is not None:
         agents += more(generator)
     serve(Demo(agents, generator), options.host, options.port)

@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pcrl_gym.compressor.compressor import Compressor
+from pcrl_gym.demo.query import EXAMPLES, REAL_EXAMPLES
 from pcrl_gym.errors import PromptTooLongError
 from pcrl_gym.generators.loading import load_generator
+from pcrl_gym.micro import MICRO
 from pcrl_gym.prompts.prompt import Prompt
 from pcrl_gym.rendering.frame import Frame
 from pcrl_gym.scoring.rewards import ThresholdReward
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
+    from pcrl_gym.compressor.compression import Compression
     from pcrl_gym.demo.query import Query
     from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.generators.base import Generator
@@ -45,15 +48,20 @@ class DemoAgent(Protocol):
         """
         ...
 
+    def in_domain(self, episode: Episode) -> bool | None:
+        """Return whether a prompt is like those of the agent's training; None if unknown."""
+        ...
+
 
 class PolicyAgent:
     """A trained policy on the page."""
 
     takes_rate = True
 
-    def __init__(self, name: str, compressor: Compressor) -> None:
+    def __init__(self, name: str, compressor: Compressor, *, protect: str | None = None) -> None:
         self.name = name
         self._compressor = compressor
+        self._protect = protect
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> PolicyAgent:
@@ -62,15 +70,28 @@ class PolicyAgent:
         name = Path(model).resolve().name if Path(model).is_dir() else str(model)
         return cls(f"policy {name}", Compressor.from_pretrained(model, device=device))
 
+    def protecting(self) -> PolicyAgent:
+        """Return the policy as an agent that never drops words such as "not" and "only"."""
+        name = f"{self.name}, constraints protected"
+        return PolicyAgent(name, self._compressor, protect="constraints")
+
     def episode(self, prompt: Prompt) -> Episode:
         """Split a prompt into units; see `DemoAgent.episode`."""
         return self._compressor.builder([prompt])[0]
 
     def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
         """Return the policy's keep mask; see `DemoAgent.keep`."""
+        return np.array(self._compressed(episode, rate).kept, dtype=np.bool_)
+
+    def in_domain(self, episode: Episode) -> bool | None:
+        """Return whether the prompt is like those of training; see `Compression.in_domain`."""
+        return self._compressed(episode, 0.0).in_domain
+
+    def _compressed(self, episode: Episode, rate: float | None) -> Compression:
         prompt = episode.prompt
-        done = self._compressor(instruction=prompt.instruction, input=prompt.input, rate=rate)
-        return np.array(done.kept, dtype=np.bool_)
+        return self._compressor(
+            instruction=prompt.instruction, input=prompt.input, rate=rate, protect=self._protect
+        )
 
 
 class Demo:
@@ -97,10 +118,11 @@ class Demo:
         self.agents = {agent.name: agent for agent in agents}
         if not agents or len(self.agents) < len(agents):
             raise ValueError(
-                "the demo needs at least one agent, and no two of the same name, got "
+                "the demo needs at least one agent, and their names must be unique, got "
                 f"{[agent.name for agent in agents]}"
             )
         self.generator = load_generator(generator, device=device)
+        self.examples = EXAMPLES if self.generator.name in MICRO else REAL_EXAMPLES
 
     def agent(self, name: str) -> DemoAgent:
         """Return the agent with a name, or the first one if the name is empty.
@@ -115,15 +137,18 @@ class Demo:
             )
         return self.agents[name]
 
-    def __call__(self, query: Query) -> Frame:
+    def __call__(self, query: Query, agent: DemoAgent | None = None) -> tuple[Frame, bool | None]:
         """Return a frame with the keep mask, both full answers, and the threshold reward's terms.
+
+        It comes with whether the prompt is like those of the agent's training (None if unknown).
+        The agent is that of the query by default.
 
         Raises:
             ValueError: If there is no such agent.
             PromptTooLongError: If the prompt does not fit the generator's context.
             GeneratorError: If the generator fails.
         """
-        agent = self.agent(query.agent)
+        agent = agent or self.agent(query.agent)
         episode = agent.episode(Prompt("demo", query.instruction, query.input))
         # A new scorer, as an old one would remember the answers to all earlier prompts.
         scorer = Scorer(self.generator, ThresholdReward())
@@ -131,8 +156,9 @@ class Demo:
         if limit is not None and scorer.longer_than(limit, [episode.text])[0]:
             raise PromptTooLongError(
                 f"This prompt is too long for the generator {self.generator.name!r}, which takes "
-                f"{limit} tokens, the template's included: shorten it"
+                f"at most {limit} tokens, including those of the template: shorten it"
             )
         mask = agent.keep(episode, query.rate if agent.takes_rate else None)
         scores = scorer([episode], [mask])
-        return Frame(episode, episode.kept(mask), scores.info(0), float(scores.reward[0]))
+        frame = Frame(episode, episode.kept(mask), scores.info(0), float(scores.reward[0]))
+        return frame, agent.in_domain(episode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from pcrl_gym.rendering.frame import Frame, State, mark, terms, visible
@@ -10,6 +11,10 @@ _TAGS: dict[State, str] = {"kept": "{}", "dropped": "<del>{}</del>", "protected"
 
 HINT = '<p class="hint">Write a prompt or choose an example.</p>'
 """Shown before there is a result."""
+UNLIKE = (
+    '<p class="unlike">This text is unlike the prompts that the policy was trained on, so do not '
+    "rely on what it drops.</p>"
+)
 
 
 def header(generator: str, micro: bool) -> str:
@@ -35,47 +40,69 @@ def problem(message: str) -> str:
     return f'<p class="problem" role="alert">{_text(message)}</p>'
 
 
-def result(frame: Frame, address: str) -> str:
-    """Return the result shown for a frame with info, and a link to its address."""
+def result(shown: Mapping[str, tuple[Frame, bool | None]], address: str) -> str:
+    """Return the results of agents side by side, and a link to their address.
+
+    Args:
+        shown: Per agent the frame with info, and whether the prompt is like those of the agent's
+            training (None if unknown).
+        address: The link.
+    """
+    first = next(iter(shown.values()))[0].info or {}
+    sides = "".join(_side(agent, *given) for agent, given in shown.items())
+    return (
+        f"{_answer('original', first.get('output', ''))}"
+        f'<div class="sides">{sides}</div>'
+        '<p class="legend">Struck through: dropped. Gray: the template, which is always kept and '
+        "not counted in the ratio.</p>"
+        f'<p class="link"><a href="{escape(address)}">Link to this result</a></p>'
+    )
+
+
+def _side(agent: str, frame: Frame, in_domain: bool | None) -> str:
     info = frame.info
     if info is None:
         raise ValueError("expected the frame of a finished episode, got one without info")
     outcome = "survived" if info["survived"] else "changed"
-    answers = "".join(
-        _box(
-            f"Answer to the {which} prompt",
-            f"{which}-answer",
-            _text(info[name]) if info[name].strip() else '<span class="empty">(empty)</span>',
-        )
-        for which, name in (("original", "output"), ("compressed", "compressed_output"))
-    )
     rows = "".join(
         f"<div><dt>{name.replace('_', ' ')}</dt><dd>{value.replace('->', '→')}</dd></div>"
         for name, value in terms(frame)
     )
     return (
-        f'<p class="verdict {outcome}" role="status">The answer {outcome}; '
-        f"{savings(info['compression_ratio'])}.</p>"
-        f"{_box('Original prompt', 'prompt', mark(frame, _TAGS, escape))}"
-        '<p class="legend">Struck through: dropped. Gray: the template, which is always kept and '
-        "not counted in the ratio.</p>"
+        f'<section class="side"><h2 class="agent">{_text(agent)}</h2>'
+        f'<p class="verdict {outcome}" role="status">'
+        f"{verdict(info['survived'], info['compression_ratio'])}</p>"
+        f"{UNLIKE if in_domain is False else ''}"
+        f"{_box('Prompt', 'prompt', mark(frame, _TAGS, escape))}"
         f"{_box('Compressed prompt', 'compressed', _text(info['compressed_prompt']))}"
-        f'<div class="answers">{answers}</div><dl class="terms">{rows}</dl>'
-        f'<p class="link"><a href="{escape(address)}">Link to this result</a></p>'
+        f"{_answer('compressed', info['compressed_output'])}"
+        f'<dl class="terms">{rows}</dl></section>'
     )
 
 
-def savings(compression_ratio: float) -> str:
-    r"""Return the compression ratio in words.
+def _answer(which: str, text: str) -> str:
+    content = _text(text) if text.strip() else '<span class="empty">(empty)</span>'
+    return _box(f"Answer to the {which} prompt", f"{which}-answer", content)
 
-    >>> savings(0.812), savings(0.0), savings(-0.25)
-    ('81% of your tokens saved', 'no tokens saved', '25% more tokens than before')
+
+def verdict(survived: bool, compression_ratio: float) -> str:
+    r"""Return in a sentence what was saved. Fewer tokens count only if the answer survived.
+
+    >>> verdict(True, 0.812), verdict(True, 0.0)
+    ('The answer survived: 81% of the tokens saved.', 'The answer survived: no tokens saved.')
+    >>> verdict(False, 0.25)
+    'The answer changed, so nothing is saved (25% fewer tokens).'
+    >>> verdict(False, -0.25)
+    'The answer changed, so nothing is saved (25% more tokens).'
     """
-    if compression_ratio < 0:
-        return f"{-compression_ratio * 100:.0f}% more tokens than before"
-    if compression_ratio == 0:
-        return "no tokens saved"
-    return f"{compression_ratio * 100:.0f}% of your tokens saved"
+    share = f"{abs(compression_ratio) * 100:.0f}%"
+    if not survived:
+        fewer = "fewer" if compression_ratio >= 0 else "more"
+        return f"The answer changed, so nothing is saved ({share} {fewer} tokens)."
+    if compression_ratio > 0:
+        return f"The answer survived: {share} of the tokens saved."
+    more = f"{share} more" if compression_ratio < 0 else "no"
+    return f"The answer survived: {more} tokens{' than before' if compression_ratio else ' saved'}."
 
 
 def _box(title: str, name: str, content: str) -> str:

@@ -8,12 +8,13 @@ Example:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pcrl_gym.demo import markup
-from pcrl_gym.demo.compressing import Demo
-from pcrl_gym.demo.query import EXAMPLES, Query
+from pcrl_gym.demo.compressing import Demo, DemoAgent
+from pcrl_gym.demo.query import Query
 from pcrl_gym.demo.rate_limit import RateLimit
 from pcrl_gym.errors import MissingExtraError, PcrlError
 from pcrl_gym.micro import MICRO
@@ -44,10 +45,14 @@ def make_page(demo: Demo) -> gr.Blocks:
     with gr.Blocks(title="pcrl_gym demo", analytics_enabled=False) as page:
         gr.HTML(markup.header(demo.generator.name, demo.generator.name in MICRO), **_html("header"))
         with gr.Row():
-            with gr.Column(min_width=300):
+            with gr.Column(scale=1, min_width=300):
                 instruction = gr.Textbox(label="Instruction", lines=3, elem_id="instruction")
                 input = gr.Textbox(label="Input (may be empty)", lines=2, elem_id="input")
                 agent = gr.Dropdown(names, value=names[0], label="Agent", elem_id="agent")
+                other = gr.Dropdown(
+                    [("nothing", ""), *zip(names, names, strict=True)],
+                    value=handlers.other, label="Compare with", elem_id="other",
+                )  # fmt: skip
                 free = gr.Checkbox(True, label="Let the agent choose the share", elem_id="free")
                 rate = gr.Slider(
                     0.0, 1.0, 0.5, step=0.05, label="Share of the units to drop",
@@ -55,16 +60,16 @@ def make_page(demo: Demo) -> gr.Blocks:
                 )  # fmt: skip
                 button = gr.Button("Compress", variant="primary", elem_id="compress")
                 examples = gr.Examples(
-                    [[query.instruction, query.input] for query in EXAMPLES.values()],
+                    [[query.instruction, query.input] for query in demo.examples.values()],
                     [instruction, input],
-                    example_labels=list(EXAMPLES),
+                    example_labels=list(demo.examples),
                     preload=False,
                     elem_id="examples",
                     **_PRIVATE,
                 )
-            with gr.Column(min_width=300):
+            with gr.Column(scale=2, min_width=300):
                 result = gr.HTML(markup.HINT, **_html("result"))
-        fields = [instruction, input, agent, free, rate]
+        fields = [instruction, input, agent, other, free, rate]
         asking: dict[str, Any] = {"inputs": fields, "outputs": result, **_ONE_BY_ONE, **_PRIVATE}
         gr.on([button.click, instruction.submit, input.submit], handlers.compress, **asking)
         examples.load_input_event.then(handlers.compress, **asking)
@@ -90,26 +95,35 @@ class Handlers:
 
     def __init__(self, demo: Demo, pace: RateLimit | None = None) -> None:
         self._demo = demo
+        self.other = [*demo.agents, ""][1]
         self._pace = pace or RateLimit()
 
     def compress(
-        self, instruction: str, input: str, agent: str, free: bool, rate: float, request: gr.Request
+        self,
+        instruction: str,
+        input: str,
+        agent: str,
+        other: str,
+        free: bool,
+        rate: float,
+        request: gr.Request,
     ) -> str:
         """Return the result for the field values, or an error message, as HTML."""
         try:
-            query = Query(instruction, input, agent, None if free else rate)
+            query = Query(instruction, input, agent, other, None if free else rate)
         except ValueError as error:
             return markup.problem(str(error))
         return self._answer(query, request)
 
     def restore(self, request: gr.Request) -> list[Any]:
-        """Return the field values from the page's address, and the result."""
-        skipped = [gr.skip()] * 5
+        """Return the field values from the page's address or the first example, and the result."""
+        skipped = [gr.skip()] * 6
         try:
             query = Query.from_parameters(dict(request.query_params))
             if query is None:
-                return [*skipped, markup.HINT]
+                query = replace(next(iter(self._demo.examples.values())), other=self.other)
             agent = self._demo.agent(query.agent)
+            other = self._demo.agent(query.other).name if query.other else ""
         except ValueError as error:
             return [*skipped, markup.problem(str(error))]
         free = query.rate is None or not agent.takes_rate
@@ -118,6 +132,7 @@ class Handlers:
             query.instruction,
             query.input,
             agent.name,
+            other,
             free,
             rate,
             self._answer(query, request),
@@ -132,13 +147,23 @@ class Handlers:
     def _answer(self, query: Query, request: gr.Request) -> str:
         if wait := math.ceil(self._pace.wait(str(request.session_hash))):
             return markup.problem(
-                f"At most {self._pace.most} prompts are answered in {self._pace.seconds:.0f} "
+                f"The demo answers at most {self._pace.most} prompts per {self._pace.seconds:.0f} "
                 f"seconds: try again in {wait} s"
             )
         try:
-            return markup.result(self._demo(query), query.address)
+            return markup.result(
+                {agent.name: self._demo(query, agent) for agent in self._chosen(query)},
+                query.address,
+            )
         except (PcrlError, ValueError) as error:
             return markup.problem(str(error))
+
+    def _chosen(self, query: Query) -> list[DemoAgent]:
+        """Return the agents of a query, one of them if both are the same."""
+        agents = [self._demo.agent(query.agent)]
+        if query.other and query.other != agents[0].name:
+            agents.append(self._demo.agent(query.other))
+        return agents
 
 
 def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from pcrl_gym.prompts.prompt import text_problem
 
+_TEXTS = ("instruction", "input", "agent", "other")
 MAX_CHARACTERS = 1000
 """Maximum number of characters of a prompt, instruction and input together.
 
@@ -23,6 +24,7 @@ class Query:
         instruction: The prompt's instruction.
         input: The prompt's input; may be empty.
         agent: Name of the agent. If empty, the first one on the page.
+        other: Name of the agent shown beside it. If empty, there is none.
         rate: Share of the droppable units to drop, in [0, 1]. If None, the agent decides.
 
     Raises:
@@ -38,6 +40,7 @@ class Query:
     instruction: str
     input: str = ""
     agent: str = ""
+    other: str = ""
     rate: float | None = None
 
     def __post_init__(self) -> None:
@@ -53,12 +56,12 @@ class Query:
         if not (self.instruction.strip() or self.input.strip()):
             raise ValueError("The prompt is empty: write an instruction")
         if self.rate is not None and not 0.0 <= self.rate <= 1.0:
-            raise ValueError(f"The rate must be a share between 0 and 1, got {self.rate}")
+            raise ValueError(f"The rate must be between 0 and 1, got {self.rate}")
 
     @property
     def address(self) -> str:
         """Query string of the address that restores this state, including the `?`."""
-        fields = {"instruction": self.instruction, "input": self.input, "agent": self.agent}
+        fields = {name: getattr(self, name) for name in _TEXTS}
         if self.rate is not None:
             fields["rate"] = f"{self.rate:g}"
         return "?" + urlencode({name: value for name, value in fields.items() if value})
@@ -79,10 +82,9 @@ class Query:
             share = None if rate is None else float(rate)
         except ValueError:
             raise ValueError(
-                f"The rate in the address must be a share between 0 and 1, got {rate!r:.40}"
+                f"The rate in the address must be between 0 and 1, got {rate!r:.40}"
             ) from None
-        texts = {name: parameters.get(name, "") for name in ("instruction", "input", "agent")}
-        return cls(**texts, rate=share)
+        return cls(**{name: parameters.get(name, "") for name in _TEXTS}, rate=share)
 
 
 EXAMPLES = {
@@ -101,3 +103,26 @@ EXAMPLES = {
     "not a fruit": Query("Hi there! Which of these is not a fruit: pear, desk, fig? Thanks a lot."),
 }
 """Prompts of the kind that micro's generators know, by label; the last one does not survive."""
+
+REAL_EXAMPLES = {
+    "flight": Query(
+        "Hi! I hope you had a nice weekend. My sister sent me this and I don't have the time to "
+        "read it all. From which gate does her flight leave?",
+        "Hi Tom, we land at noon and drive straight to the hotel. The flight leaves at 9:40 from "
+        "gate B12, and Anna picks me up at six. Don't forget to water the plants. Love, Sue",
+    ),
+    "capital": Query(
+        "Good morning! I'm helping my son with his geography homework, and we were wondering: what "
+        "is the capital of Canada? Thank you so much in advance."
+    ),
+    "poem": Query("Could you please write a short poem about the sea for my grandmother?"),
+    "table": Query(
+        "Which of these people works in Oslo? Reply with the name only, please.",
+        "name,city,role\nIngrid,Oslo,engineer\nPaul,Lyon,cook\nMei,Taipei,nurse",
+    ),
+    "code": Query(
+        "Hello there, I am new to programming. Could you write a Python function that returns the "
+        "largest number of a list? I would be really grateful."
+    ),
+}
+"""Prompts for language models, by label."""

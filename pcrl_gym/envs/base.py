@@ -115,7 +115,7 @@ class PromptCompressionBase(SharedSpec):
 
     def _check_started(self) -> None:
         if not self._episodes:
-            raise ResetNeeded("There is no episode yet: call `reset()` first")
+            raise ResetNeeded("No episode has started: call `reset()` first")
 
 
 def _copied(observations: Observation) -> Observation:
@@ -131,7 +131,7 @@ def check_seed(seed: object) -> int | None:
     if seed is None:
         return None
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"expected a seed to be an integer >= 0 or None, got {seed!r}")
+        raise ValueError(f"expected seed to be an integer >= 0 or None, got {seed!r}")
     return int(seed)
 
 

@@ -34,7 +34,7 @@ class MaskFile:
             self._file = path.open("x", encoding="utf-8")
         except FileExistsError:
             raise ValueError(
-                f"{path} exists already: give another file, or delete it first"
+                f"{path} already exists: choose another file, or delete it first"
             ) from None
 
     def write(self, prompt_ids: Iterable[str], lengths: Any, kept: Any) -> None:

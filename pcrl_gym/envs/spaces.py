@@ -47,8 +47,8 @@ def _flatten_token_ids(space: TokenIds) -> Box:
 
 def _warn_flattened() -> None:
     warnings.warn(
-        "Token ids are flattened into numbers, from which a policy learns nothing: embed them, as "
-        "`pcrl_gym.sb3.KeepPolicy` does for Stable-Baselines3",
+        "Token ids are flattened into plain numbers, from which a policy learns nothing: embed "
+        "them instead, as `pcrl_gym.sb3.KeepPolicy` does for Stable-Baselines3",
         stacklevel=4,
     )
 

@@ -181,8 +181,8 @@ def _split_by_length(
     reason = f"max_prompt_tokens is {limit}"
     if limit == scorer.max_original_tokens:
         reason = (
-            f"generator {scorer.generator.name!r} takes prompts of at most {limit} tokens, so that "
-            f"{scorer.max_new_tokens} new ones fit too"
+            f"generator {scorer.generator.name!r} takes prompts of at most {limit} tokens, to "
+            f"leave room for {scorer.max_new_tokens} new ones"
         )
     is_long = scorer.longer_than(limit, [template.render(prompt).text for prompt in prompts])
     fitting = [prompt for prompt, long in zip(prompts, is_long, strict=True) if not long]
@@ -196,7 +196,7 @@ def _split_by_length(
     if not fitting:
         dataset = options.dataset if isinstance(options.dataset, str) else "the dataset"
         raise DatasetError(
-            f"split {options.split!r} of {dataset} has no usable prompt: {len(prompts)} read, "
+            f"split {options.split!r} of {dataset} has no usable prompts: {len(prompts)} read, "
             f"{len(too_long)} too long: {reason}"
         )
     return fitting, too_long

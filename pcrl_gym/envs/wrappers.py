@@ -38,7 +38,7 @@ def keep_above_zero(logits: ArrayLike) -> NDArray[np.int8]:
 def _logit_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
     if not isinstance(space, spaces.MultiBinary):
         raise ValueError(
-            f"expected an environment with keep masks, MultiBinary, as actions, got {space}"
+            f"expected an environment with a MultiBinary action space (keep masks), got {space}"
         )
     return spaces.Box(-1.0, 1.0, space.shape, np.float32)
 
@@ -135,7 +135,7 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
         if inner is not AutoresetMode.SAME_STEP:
             raise ValueError(
                 f"expected a vector environment with SAME_STEP autoreset, got {inner}: "
-                "wrap it before all others, or leave this wrapper out"
+                "apply this wrapper before all others, or leave it out"
             )
         if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
             raise ValueError(
@@ -160,8 +160,8 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
         mask = options.pop("reset_mask", None)
         if mask is not None and not (np.shape(mask) == (self.num_envs,) and np.all(mask)):
             raise ValueError(
-                "expected a reset_mask of num_envs times True, as the sub-environments end "
-                f"together, got {mask!r}"
+                f"expected reset_mask to be True for all num_envs={self.num_envs} "
+                f"sub-environments, because they end together, got {mask!r}"
             )
         following, self._next = self._next, None
         if following is not None and seed is None and not options:
@@ -188,8 +188,8 @@ class VectorAutoreset(VectorWrapper, RecordConstructorArgs):
         if over.any():
             if not over.all():
                 raise ValueError(
-                    "expected sub-environments that end together, got "
-                    f"{over.sum()} of {self.num_envs} that are over"
+                    "expected all sub-environments to end together, but only "
+                    f"{over.sum()} of {self.num_envs} have ended"
                 )
             final = {key: infos.pop(key) for key in ("final_obs", "final_info")}
             del infos["_final_obs"], infos["_final_info"]

@@ -262,8 +262,8 @@ class EpisodeBuilder:
             users = _user_ranges(rendered)
             if [rendered.text[start:end] for start, end in users] != [core]:
                 raise ValueError(
-                    "the template writes an instruction without an input in several pieces or "
-                    "changed; give prompts as instruction= and input="
+                    "the template splits or changes an instruction without an input; pass prompts "
+                    "as instruction= and input="
                 )
             [(first, last)] = users
             begin = text.index(core)

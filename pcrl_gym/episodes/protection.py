@@ -208,7 +208,7 @@ def _compiled(force_keep: ForceKeep) -> list[re.Pattern[str]]:
             patterns.append(item)
         else:
             raise ValueError(
-                "force_keep takes strings that are not empty and compiled regular expressions of "
-                f"text, got {item!r}"
+                "force_keep must contain only nonempty strings and regular expressions compiled "
+                f"from strings, got {item!r}"
             )
     return patterns

@@ -44,7 +44,7 @@ def load_tokenizer(spec: str | Path | PreTrainedTokenizerFast) -> PreTrainedToke
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
             f"the tokenizer {str(spec)[:80]!r} has no fast version, so it cannot map tokens to "
-            "characters; choose one that is backed by the `tokenizers` library"
+            "characters; choose one backed by the `tokenizers` library"
         )
     return cast("PreTrainedTokenizerFast", tokenizer)
 
@@ -227,6 +227,6 @@ def _framing_ids(backend: Tokenizer, name: str) -> tuple[list[int], list[int]]:
         if full[start:end] == plain:
             return full[:start], full[end:]
     raise ValueError(
-        f"the tokenizer {name!r} encodes a text differently when it adds special "
-        "tokens; it cannot be used here"
+        f"the tokenizer {name!r} encodes text differently when it adds special "
+        "tokens; choose another tokenizer"
     )

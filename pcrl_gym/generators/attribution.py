@@ -119,7 +119,7 @@ def check_pieces(
             own and not 0 <= borders[0] <= borders[-1] <= len(prompt)
         ):
             raise ValueError(
-                "expected pieces in order that do not overlap, within the "
+                "expected sorted, non-overlapping pieces within the "
                 f"{len(prompt)} characters of the prompt, got {list(own)}"
             )
     if gates is None:

@@ -149,8 +149,8 @@ def check_generator(generator: Any) -> Generator:
     if missing or isinstance(generator, type):
         lacks = f"an object without {', '.join(missing)}" if missing else "a class"
         raise ValueError(
-            f"unknown generator {generator!r}, {lacks}: expected a name, a folder, or an object of "
-            "a class that derives from pcrl_gym.Generator"
+            f"unknown generator {generator!r} ({lacks}): expected a name, a folder, or an instance "
+            "of a subclass of pcrl_gym.Generator"
         )
     checked: Generator = generator
     return checked

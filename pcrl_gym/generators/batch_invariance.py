@@ -101,8 +101,8 @@ def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | 
         drafts_fault = model_probe.fault(model_probe.draft_logits, [0, 1])
     if decoding is None:
         raise ValueError(
-            f"{kind} cannot be used: `generate` gives a prompt other logits when asked again "
-            f"({decoding_fault})"
+            f"{kind} cannot be used: `generate` returns different logits when it is called again "
+            f"with the same prompt ({decoding_fault})"
         )
     problems = []
     if decoding_fault:
@@ -113,8 +113,8 @@ def probe(model: Any, ids: Mapping[str, Any], codec: TokenCodec, context: int | 
         problems.append(f"drafts are not used ({drafts_fault})")
     if boundary is not None:
         problems.append(
-            f"prompts that exceed {boundary} tokens with their answers are answered one by one and "
-            "without drafts (positions depend on the length)"
+            f"prompts that exceed {boundary} tokens, including their answers, are answered one by "
+            "one and without drafts (positions depend on the length)"
         )
     return Invariance(decoding, scoring, not drafts_fault, boundary, tuple(problems))
 
@@ -159,12 +159,12 @@ class _Probe:
         relative = getattr(config, "relative_attention_num_buckets", None) is not None
         if config.is_encoder_decoder and not relative:
             # Half precision may hide that padding shifts a decoder's positions.
-            raise NotImplementedError("its decoder takes no position ids")
+            raise NotImplementedError("its decoder does not accept position ids")
         reader = Reader(self._model, self._ids, self._rows[:2])
         (long, short), (first, second) = reader.unread, self._answers[:2]
         begun = reader.logits([[*long, first[1]], [*short, second[0]]], [2, 2])
         if not reader.can_rewind:
-            raise NotImplementedError("its cache takes no tokens back")
+            raise NotImplementedError("its cache cannot be rewound")
         reader.retain([0, 1], [1, 0])
         rest = reader.logits([first[:2], second[1:2]], [2, 1])
         return torch.cat([begun[:1], rest[:2], begun[2:], rest[2:]])

@@ -139,9 +139,9 @@ def check_context(
         for tokens, limit in parts:
             if limit is not None and tokens > limit:
                 raise PromptTooLongError(
-                    f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which with {new} new ones "
-                    f"exceeds the context of {name!r} ({limit} tokens): shorten or leave out the "
-                    "prompt, or lower max_new_tokens"
+                    f"prompt {excerpt(prompt)!r} has {len(row)} tokens, which together with {new} "
+                    f"new ones exceeds the context of {name!r} ({limit} tokens): shorten or leave "
+                    "out the prompt, or lower max_new_tokens"
                 )
 
 
@@ -152,5 +152,5 @@ def check_token_ids(model: Any, name: str, answers: Sequence[Answer]) -> None:
         if any(not 0 <= i < size for i in answer.token_ids):
             raise ValueError(
                 f"answer {answer.text!r} has token ids outside 0..{size - 1}: "
-                f"it was not given by {name!r}"
+                f"it does not come from {name!r}"
             )

@@ -126,7 +126,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         self.max_prompt_tokens = None if context is None else context - (len(framed) - bare)
         if dropped := dropped_settings(self.model.generation_config):
             warnings.warn(
-                f"{self.name!r}: answers are plain arg-max decoding, without the saved generation "
+                f"{self.name!r}: answers use plain greedy decoding, without the saved generation "
                 f"settings {dropped}",
                 stacklevel=2,
             )
@@ -135,8 +135,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         self._invariance = probe(self.model, self._ids, self._codec, context)
         if self._invariance.problems:
             warnings.warn(
-                f"{self.name!r} ({type(model).__name__}) is slower than others, as a probe of it "
-                f"showed: {'; '.join(self._invariance.problems)}",
+                f"{self.name!r} ({type(model).__name__}) runs slower than other models, according "
+                f"to a probe: {'; '.join(self._invariance.problems)}",
                 stacklevel=2,
             )
 
@@ -368,8 +368,8 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
         """
         if not self.gives_attributions:
             raise ValueError(
-                f"{self.name!r} gives no attributions: expected a causal model whose cache can be "
-                f"continued, got {type(self.model).__name__}"
+                f"{self.name!r} does not support attributions: expected a causal model whose cache "
+                f"can be extended, got {type(self.model).__name__}"
             )
         check_pairs("answer", answers, prompts)
         check_pieces(prompts, pieces, gates)
@@ -451,7 +451,7 @@ class HFGenerator(SharedGenerator, DraftingGenerator):
                 longest = max(sizes[i] for i in batch)
                 raise GeneratorError(
                     f"{self.name!r} failed in {what} on a batch of {len(batch)} prompts of up to "
-                    f"{longest} tokens with their answers: {type(error).__name__}: {error}"
+                    f"{longest} tokens, answers included: {type(error).__name__}: {error}"
                 ) from error
 
         batches.run(sizes, checked, **options)

@@ -62,8 +62,8 @@ def load_pretrained(
         check_report(report, model, _EXPECTED)
     if unused := unused_weights(report):
         warnings.warn(
-            f"{spec!r} has weights that a {type(model).__name__} of its config.json does not use "
-            f"({unused}): check that they belong together",
+            f"{spec!r} has weights that the {type(model).__name__} of its config.json does not use "
+            f"({unused}): check that weights and config.json belong together",
             stacklevel=2,
         )
     return model.to(torch_device), tokenizer
@@ -85,8 +85,8 @@ def choose_device(device: str = "auto") -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device {device!r} cannot be used: expected 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. "
-            f"Cause: {error}"
+            f"device {device!r} cannot be used: expected 'auto', 'cpu', 'cuda', 'cuda:N', or "
+            f"'mps'. Cause: {error}"
         ) from error
     return device
 
@@ -108,11 +108,11 @@ def _check_kind(config: Any) -> None:
     known: Any = MODEL_FOR_CAUSAL_LM_MAPPING
     if config.is_encoder_decoder:
         known = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
-    name = next(iter(config.architectures or []), f"model of the type {config.model_type!r}")
+    name = next(iter(config.architectures or []), f"model of type {config.model_type!r}")
     # AutoModelForCausalLM would load models such as BERT with a randomly initialized head.
     if type(config) not in known or name.endswith(_OTHER_TASKS):
         raise UnusableModelError(
-            f"it is a {name}, which cannot answer prompts of text: expected {_EXPECTED}"
+            f"it is a {name}, which cannot answer text prompts: expected {_EXPECTED}"
         )
 
 
@@ -122,6 +122,6 @@ def _quantization_hint(config: Any) -> str:
         return ""
     method = dict(quantization).get("quant_method", "unknown")
     return (
-        f"Its weights are quantized ({method}): install the package that reads them, which mostly "
-        "needs a GPU, or take the model that is not quantized"
+        f"Its weights are quantized ({method}): install the package that reads them, which usually "
+        "needs a GPU, or use the unquantized model"
     )

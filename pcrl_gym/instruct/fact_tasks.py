@@ -1,4 +1,4 @@
-"""Questions about invented facts in prose, tables, records, and messages, with courtesy around them."""
+"""Questions about invented facts in prose, tables, records, and messages, some with courtesy."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def fact_tasks(count: int, rng: Random) -> Iterator[Prompt]:
         chosen = rng.sample(sorted(columns), rng.randint(2, 3))
         named = rng.sample(_values(subject["x"]), rng.randint(2, 4))
         records = [
-            {one: x} | {column: _value(columns[column][0], rng) for column in chosen}
-            for x in named
+            {one: x} | {column: _value(columns[column][0], rng) for column in chosen} for x in named
         ]
         record, column = rng.choice(records), rng.choice(chosen)
         _, fact, ask = columns[column]
@@ -116,7 +115,9 @@ def _stated(records: Records, subject: Any, columns: Sequence[str], rng: Random)
         x, own = record[subject["one"]], rng.sample(columns, len(columns))
         parts = [subject["columns"][c][1].format(x=x, v=record[c]) for c in own]
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        sentences += [_sentence(rng.choice((", and ", "; ", ", while ")).join(p)) + "." for p in pairs]
+        sentences += [
+            _sentence(rng.choice((", and ", "; ", ", while ")).join(p)) + "." for p in pairs
+        ]
     text = " ".join(sentences)
     if form == "message":
         to, sender = rng.sample(_facts()["names"], 2)

@@ -12,7 +12,6 @@ that courtesy may go. Resumes like `pcrl_gym.instruct.write`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from random import Random
 
@@ -37,7 +36,9 @@ FIRST_WORDS = (
 _QUESTION = regex.compile(r"[^?\n]*\?")
 
 
-def main(*, t0: Path, out: Path, questions: int = 3_840, openings: int = 2_560, seed: int = 0) -> None:
+def main(
+    *, t0: Path, out: Path, questions: int = 3_840, openings: int = 2_560, seed: int = 0
+) -> None:
     """Generate prompts, or resume an interrupted run.
 
     Args:
@@ -53,7 +54,11 @@ def main(*, t0: Path, out: Path, questions: int = 3_840, openings: int = 2_560, 
     texts = passages([*instruct_prompts("train"), *read_prompts(t0, "train")])
     texts = rng.sample(texts, min(questions, len(texts)))
     asked: list[Row] = [
-        {"system": system, "passage": text, "begun": f"{text}\n\nQuestion: {rng.choice(FIRST_WORDS)}"}
+        {
+            "system": system,
+            "passage": text,
+            "begun": f"{text}\n\nQuestion: {rng.choice(FIRST_WORDS)}",
+        }
         for text in texts
     ]
     starts: list[Row] = [

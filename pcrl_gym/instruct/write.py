@@ -48,9 +48,7 @@ def main(*, out: Path, requests: int = 10_752, answers: int = 5_120, seed: int =
     write = Writer()
     rng = Random(f"{seed}:requests")
     systems = [rng.choice(lines_of("systems.txt")) for _ in range(requests)]
-    asked = written(
-        out / "requests", write, [{"system": s} for s in systems], REQUEST_TOKENS, seed
-    )
+    asked = written(out / "requests", write, [{"system": s} for s in systems], REQUEST_TOKENS, seed)
     good = [row["text"] for row in asked if fault(row["text"], row["ended"]) is None]
     good = [text for text in good if len(text.split()) <= ANSWERED_WORDS]
     rng = Random(f"{seed}:answers")
@@ -70,6 +68,7 @@ def main(*, out: Path, requests: int = 10_752, answers: int = 5_120, seed: int =
 
 
 def check_settings(out: Path, settings: Row) -> None:
+    """Store the settings of a new folder; exit if it was begun with others."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "settings.json"
     if file.exists() and (found := json.loads(file.read_text(encoding="utf-8"))) != settings:
@@ -93,6 +92,7 @@ def written(folder: Path, write: Writer, turns: Sequence[Row], limit: int, seed:
 
 
 def json_lines(rows: Sequence[Row]) -> str:
+    """Return the rows as JSON lines."""
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 

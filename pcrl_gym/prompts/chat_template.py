@@ -80,17 +80,17 @@ class ChatTemplate:
         frame = chat_frame(tokenizer, system, day, chat_template_kwargs)
         if frame is None:
             if system is not None and chat_frame(tokenizer, None, day, chat_template_kwargs):
-                raise ValueError(f"{who} refuses a system message: leave system out")
-            fault = "a chat template that changes, repeats or refuses the content of a user message"
+                raise ValueError(f"{who} rejects system messages: leave system out")
+            fault = "a chat template that changes, repeats, or rejects a user message"
             raise ValueError(
-                "template='chat' needs a generator whose tokenizer has a chat template that writes "
-                f"a user message once and unchanged; {model} has "
+                "template='chat' needs a generator whose tokenizer has a chat template that "
+                f"includes a user message once and unchanged; {model} has "
                 f"{fault if tokenizer.chat_template else 'no chat template'}; "
                 "use template='alpaca' or pass a Template object"
             )
         self.prefix, self.suffix = frame
         if system is not None and system.strip() not in self.prefix:
-            raise ValueError(f"{who} does not write the system message: leave system out")
+            raise ValueError(f"{who} does not include the system message: leave system out")
 
     @classmethod
     def from_frame(cls, frame: Sequence[str], name: str = "chat") -> ChatTemplate:
@@ -134,11 +134,11 @@ def check_chat_settings(settings: Mapping[str, Any]) -> datetime.date:
 
 def _day(system: str | None = None, date: str | None = None, **variables: Any) -> datetime.date:
     if taken := [name for name in _TAKEN if name in variables]:
-        raise ValueError(f"{taken[0]} is given by the template itself and cannot be set")
+        raise ValueError(f"{taken[0]} is set by the template itself and cannot be passed")
     try:
         return DATE if date is None else datetime.date.fromisoformat(date)
     except ValueError as error:
-        raise ValueError(f"date must be a day like '2024-07-26', got {date!r}") from error
+        raise ValueError(f"date must have the form '2024-07-26', got {date!r}") from error
 
 
 def chat_frame(

@@ -41,7 +41,8 @@ def read_file(path: Path) -> Table:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DatasetError(
-            f"{path}: prompts are read from {', '.join(SUFFIXES)} files, not from {suffix!r}"
+            f"{path}: expected a file with one of the extensions {', '.join(SUFFIXES)}, got "
+            f"{suffix!r}"
         )
     try:
         return str(path), list(readers[suffix](path))
@@ -72,14 +73,16 @@ def read_folder(folder: Path, split: str) -> tuple[str, list[Table]]:
     if split not in found:
         there = ", ".join(known for known in SPLITS if known in found) or "no split"
         raise DatasetError(
-            f"{folder}: no file of split {split!r}, found {there}. A split file is called like "
-            f"{split}.jsonl, my_{split}.json or data/{split}-00000-of-00001.parquet "
+            f"{folder}: no file for split {split!r}, found {there}. Split files have names like "
+            f"{split}.jsonl, my_{split}.json, or data/{split}-00000-of-00001.parquet "
             f"({', '.join(SUFFIXES)})"
         )
     paths, names = zip(*found[split], strict=True)
     listed = ", ".join(str(path.relative_to(folder)) for path in paths)
     if len({(p.parent, n["stem"], n["parts"], p.suffix) for p, n in found[split]}) > 1:
-        raise DatasetError(f"{folder}: more than one file of split {split!r}: {listed}; give one")
+        raise DatasetError(
+            f"{folder}: more than one file for split {split!r}: {listed}; pass one of them"
+        )
     parts = int(names[0]["parts"] or 1)
     if [int(name["part"] or 0) for name in names] != list(range(parts)):
         raise DatasetError(f"{folder}: expected {parts} parts of split {split!r}, found {listed}")
@@ -176,13 +179,13 @@ def long_cells(path: Path) -> Iterator[None]:
 def _records(path: Path, reader: csv.DictReader[str]) -> list[dict[str, Any]]:
     reader.fieldnames = keys = [key.strip() for key in reader.fieldnames or ()]
     if twice := sorted({key for key in keys if key and keys.count(key) > 1}):
-        raise DatasetError(f"{path}: the first line has more than one key {twice[0]!r}")
+        raise DatasetError(f"{path}: the first line has the key {twice[0]!r} more than once")
     records = []
     for row, record in enumerate(reader):
         if any(cell.strip() for cell in record.pop(None, ())):
             raise DatasetError(
                 f"{path}: row {row} has more cells than the first line has keys; cells that "
-                'hold a comma must be quoted, "like, this"'
+                'contain a comma must be quoted, "like, this"'
             )
         records.append(record)
     return records

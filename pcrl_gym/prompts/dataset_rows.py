@@ -50,7 +50,7 @@ def prompts_from_rows(
     for column, field in columns.items():
         if not any(isinstance(row, dict) and column in row for _, rows in tables for row in rows):
             raise DatasetError(
-                f"{tables[0][0]}: no row has the column {column!r}, which is to be read as {field}"
+                f"{tables[0][0]}: no row has the column {column!r} (mapped to {field!r})"
             )
     for origin, rows in tables:
         for number, row in enumerate(rows):
@@ -66,8 +66,8 @@ def prompts_from_rows(
             prompts.append(Prompt(id=row_id, **texts))
     if cut:
         warnings.warn(
-            f"{stem}: {cut} of {len(prompts)} rows are conversations of several turns, of which "
-            "the first alone is read",
+            f"{stem}: {cut} of {len(prompts)} rows are conversations with several turns, of which "
+            "only the first is read",
             stacklevel=4,  # the caller of `load_prompts`
         )
     return check_prompts(prompts, tables[0][0])
@@ -82,14 +82,15 @@ def check_prompts(prompts: Sequence[Prompt], origin: str) -> list[Prompt]:
     for prompt in prompts:
         if not isinstance(prompt, Prompt):
             raise DatasetError(
-                f"{origin}: expected Prompt objects, got {type(prompt).__name__}; or give a path"
+                f"{origin}: expected Prompt objects, got {type(prompt).__name__}; to read a file, "
+                "pass its path"
             )
         if _is_empty(prompt.instruction, prompt.input):
             raise DatasetError(
                 f"{origin}: prompt {prompt.id!r} is empty: give it an instruction or an input"
             )
     if not prompts:
-        raise DatasetError(f"{origin}: there are no prompts in it")
+        raise DatasetError(f"{origin}: no prompts found")
     most_common, count = Counter(prompt.id for prompt in prompts).most_common(1)[0]
     if count > 1:
         raise DatasetError(f"{origin}: key 'id': {count} rows have the id {most_common!r}")
@@ -109,7 +110,7 @@ def check_columns(columns: Mapping[str, str]) -> None:
                 f"columns: {column!r} cannot be read as {field!r}{did_you_mean(str(field), known)}"
             )
     if len(set(columns.values())) < len(columns):
-        raise ValueError(f"columns: each field may have one column, got {dict(columns)}")
+        raise ValueError(f"columns: each field can have only one column, got {dict(columns)}")
 
 
 def rename_columns(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
@@ -182,8 +183,8 @@ def read_row(row: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
     if "instruction" not in texts and not row.keys() & {*COLUMNS["instruction"], *CONVERSATIONS}:
         others = ", ".join(map(repr, (*COLUMNS["instruction"][1:], *CONVERSATIONS)))
         raise ValueError(
-            f"key 'instruction' is missing, and so are those that may stand for it ({others}); "
-            f"the row has {', '.join(map(str, row)) or 'none'}"
+            f"key 'instruction' and its alternatives ({others}) are missing; "
+            f"the row has {', '.join(map(str, row)) or 'no keys'}"
         )
     if _is_empty(texts.setdefault("instruction", ""), texts.get("input", "")):
         raise ValueError("the prompt is empty: write an instruction, or delete the row")
@@ -200,8 +201,8 @@ def _the_one(field: str, texts: Mapping[str, str]) -> str:
     if field != "source" and len({text.strip() for text in different.values()}) > 1:
         keys = " and ".join(map(repr, different))
         raise ValueError(
-            f"keys {keys} hold different texts, and each may be the {field}: keep one, and remove "
-            "or rename the others"
+            f"keys {keys} contain different texts, and each could be the {field}: keep one, and "
+            "remove or rename the others"
         )
     return next(iter(different.values()), next(iter(texts.values())))
 
@@ -245,7 +246,7 @@ def _read_message(message: Any, place: str) -> tuple[str, str]:
     if role is None:
         raise ValueError(
             f"{place}: expected 'role' and 'content', or 'from' and 'value', with one of the "
-            f"roles {', '.join(_ROLE_OF)}; got the role {message.get(role_key)!r}"
+            f"roles {', '.join(_ROLE_OF)}; got role {message.get(role_key)!r}"
         )
     content: Any = message.get(text_key)
     if content is None and role == "assistant":
@@ -261,5 +262,5 @@ def _read_part(part: Any, place: str) -> str:
     text = part.get("text") if isinstance(part, Mapping) else part
     if not isinstance(text, str):
         kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-        raise ValueError(f"{place}: expected parts of text, got one of type {kind!r}")
+        raise ValueError(f"{place}: expected text parts, got a part of type {kind!r}")
     return text

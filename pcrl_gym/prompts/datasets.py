@@ -39,7 +39,7 @@ def read_prompts(
         return check_prompts(dataset, "the sequence of prompts")
     if not isinstance(dataset, (str, os.PathLike)):
         raise DatasetError(
-            "dataset must be a name, a path or a sequence of Prompt objects, got "
+            "dataset must be a name, a path, or a sequence of Prompt objects, got "
             f"{type(dataset).__name__}"
         )
     name = os.fspath(dataset)
@@ -78,7 +78,7 @@ def read_splits(dataset: str | os.PathLike[str]) -> tuple[str, ...]:
         except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
             raise DatasetError(
                 f"cannot find the splits of dataset {name!r}: there is no such file or folder, and "
-                f"the Hugging Face hub says {error}"
+                f"the Hugging Face Hub reports {error}"
             ) from error
     return ("train",) if None in found else tuple(split for split in SPLITS if split in found)
 
@@ -125,7 +125,7 @@ def _path(name: str) -> Path:
         return path
     except (OSError, RuntimeError) as error:
         raise DatasetError(
-            f"{excerpt(name)!r} is no name, path or id of a dataset: {excerpt(str(error))}"
+            f"{excerpt(name)!r} is not a dataset name, path, or id: {excerpt(str(error))}"
         ) from error
 
 
@@ -141,8 +141,8 @@ def _alpaca_plus_file(split: str) -> Path:
             download_url_to_file(url, str(path))
         except OSError as error:
             raise DatasetError(
-                f"cannot download {url} ({error}); get the file in another way and give "
-                "its folder as dataset"
+                f"cannot download {url} ({error}); download the file another way and pass its "
+                "folder as dataset"
             ) from error
     return path
 
@@ -155,10 +155,10 @@ def _read_hub(name: str, split: str) -> tuple[str, list[Table]]:
         loaded = datasets.load_dataset(name)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DatasetError(
-            f"cannot load dataset {name!r} from the Hugging Face hub ({error}). A dataset is "
-            f"{', '.join(map(repr, NAMES))}, the path of a file or folder, or the id of a dataset "
-            "on the hub that can be reached"
+            f"cannot load dataset {name!r} from the Hugging Face Hub ({error}). A dataset is "
+            f"{', '.join(map(repr, NAMES))}, the path of a file or folder, or the id of an "
+            "accessible dataset on the Hub"
         ) from error
     if split not in loaded:
-        raise DatasetError(f"dataset {name!r} has no split {split!r}, it has {', '.join(loaded)}")
+        raise DatasetError(f"dataset {name!r} has no split {split!r}, only {', '.join(loaded)}")
     return f"{name.rsplit('/', 1)[-1]}:{split}", [(name, loaded[split].to_list())]

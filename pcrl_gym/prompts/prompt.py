@@ -57,5 +57,5 @@ def text_problem(value: object) -> str:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            return f"is no valid Unicode: half a surrogate pair at character {error.start}"
+            return f"is not valid Unicode: unpaired surrogate at character {error.start}"
     return ""

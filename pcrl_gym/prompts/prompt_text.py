@@ -47,7 +47,7 @@ class PromptText(str):
         for start, stop in fixed:
             if not end <= start <= stop <= len(text):
                 raise ValueError(
-                    "the fixed ranges of a prompt must be sorted, not overlap and lie within its "
+                    "the fixed ranges of a prompt must be sorted, non-overlapping, and within its "
                     f"{len(text)} characters, got {(start, stop)}"
                 )
             if start < stop:

@@ -97,7 +97,8 @@ def check_template(spec: Any) -> dict[str, Any] | None:
     name, settings = parse_spec(spec) if isinstance(spec, str) else ("", {})
     if name != "chat":
         raise ValueError(
-            f"template must be 'alpaca', 'chat' or an object with `name` and `render`, got {spec!r}"
+            "template must be 'alpaca', 'chat', or an object with `name` and `render`, got "
+            f"{spec!r}"
         )
     check_chat_settings(settings)
     return settings

@@ -38,7 +38,7 @@ def draw_frame(frame: Frame) -> NDArray[np.uint8]:
     """
     image = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw = ImageDraw.Draw(image)
-    title = f"{visible(frame.episode.prompt.id)}   (grey: protected, red: dropped)"
+    title = f"{visible(frame.episode.prompt.id)}   (gray: protected, red: dropped)"
     _draw_line(draw, [(0.0, title, "protected")], _font(13), 14)
     _draw_prompt(draw, segments(frame))
     draw.line([(_MARGIN, HEIGHT - _FOOT), (WIDTH - _MARGIN, HEIGHT - _FOOT)], "#d0d0d0", 1)
@@ -60,7 +60,7 @@ def _draw_prompt(draw: ImageDraw.ImageDraw, cut: Sequence[tuple[str, State]]) ->
         if complete:
             break
     if not complete:
-        lines[-1] = [(0.0, "... the rest of the prompt does not fit into the picture", "protected")]
+        lines[-1] = [(0.0, "... the rest of the prompt does not fit in the picture", "protected")]
     for row, line in enumerate(lines):
         _draw_line(draw, line, font, _HEAD + row * step)
 

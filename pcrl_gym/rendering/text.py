@@ -30,14 +30,17 @@ def check_render_mode(mode: str | None) -> None:
             import PIL  # noqa: F401
         except ImportError as error:
             raise MissingExtraError(
-                "render_mode='rgb_array' draws with Pillow: pip install 'pcrl-gym[render]'"
+                "render_mode='rgb_array' needs Pillow: pip install 'pcrl-gym[render]'"
             ) from error
 
 
 def render_frame(frame: Frame, mode: str | None) -> str | NDArray[np.uint8] | None:
     """Return a text for mode "ansi", or uint8 (height, width, 3) for "rgb_array"."""
     if mode is None:
-        logger.warn('render() needs a mode: gym.make(..., render_mode="ansi" or "rgb_array")')
+        logger.warn(
+            "You are calling render() without specifying a render mode: pass "
+            'render_mode="ansi" or "rgb_array" to gym.make'
+        )
     if mode == "ansi":
         return render_ansi(frame)
     if mode == "rgb_array":

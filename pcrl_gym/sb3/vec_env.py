@@ -84,7 +84,7 @@ class SB3VecEnv(VecEnv):
         """
         if indices is not None:
             raise ValueError(
-                "the environments share their attributes: set them for all, indices=None"
+                "the sub-environments share their attributes: set them for all with indices=None"
             )
         setattr(self.env.unwrapped, attr_name, value)
 

@@ -75,8 +75,8 @@ class Answers:
         if cache is not None:
             if generator.fingerprint is None:
                 raise ValueError(
-                    f"expected a generator with a `fingerprint` to keep its answers on disk, got "
-                    f"{generator.name!r}: leave `cache` out, or give it to the generator itself"
+                    f"expected a generator with a `fingerprint` to cache its answers on disk, got "
+                    f"{generator.name!r}: leave out `cache`, or pass it to the generator itself"
                 )
             self._scope = json.dumps(["answer", generator.fingerprint, max_new_tokens])
         self._originals: OrderedDict[str, Answer] = OrderedDict()

@@ -50,7 +50,7 @@ def passes(check: str, answer: str, gold: str) -> bool:
     kind, _, rest = check.partition(":")
     options = rest.split("|") if rest else []
     if kind == "label" and gold not in options:
-        raise ValueError(f"check {check!r}: the gold answer {gold!r} is none of its labels")
+        raise ValueError(f"check {check!r}: the gold answer {gold!r} is not one of its labels")
     kinds: dict[str, Callable[[], bool]] = {
         "exact": lambda: _words(answer) == _words(gold),
         "contains": lambda: all(

@@ -110,7 +110,7 @@ class ThresholdReward(Reward):
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold < 1.0:
             raise ValueError(
-                f"threshold must lie in [0, 1), got {self.threshold}: similarity never exceeds 1"
+                f"threshold must be in [0, 1), got {self.threshold}: similarity never exceeds 1"
             )
         _check_finite(penalty=self.penalty)
         measure_by_name(self.measure)
@@ -198,7 +198,7 @@ class BandReward(Reward):
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.target_ratio <= 1.0:
-            raise ValueError(f"target_ratio must lie in [0, 1], got {self.target_ratio}")
+            raise ValueError(f"target_ratio must be in [0, 1], got {self.target_ratio}")
         if not self.tolerance >= 0.0:
             raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
         if not self.collapse_ratio > self.target_ratio:
@@ -315,8 +315,8 @@ def make_reward(spec: str | Reward) -> Reward:
         return kinds[name](**check_settings(settings, kinds[name], name))
     if isinstance(spec, str):
         raise ValueError(
-            f"unknown reward {spec!r}{did_you_mean(name, list(kinds))} (or an object of a class "
-            "that derives from pcrl_gym.Reward)"
+            f"unknown reward {spec!r}{did_you_mean(name, list(kinds))} (or pass an instance of a "
+            "subclass of pcrl_gym.Reward)"
         )
     members = [*Reward.__annotations__, "__call__"]
     missing = [member for member in members if not hasattr(spec, member)]
@@ -324,8 +324,8 @@ def make_reward(spec: str | Reward) -> Reward:
     if missing or isinstance(spec, type):
         lacks = f"an object without {', '.join(missing)}" if missing else "a class"
         raise ValueError(
-            f"unknown reward {spec!r}, {lacks}: expected one of {', '.join(kinds)}, or an object "
-            "of a class that derives from pcrl_gym.Reward"
+            f"unknown reward {spec!r} ({lacks}): expected one of {', '.join(kinds)}, or an "
+            "instance of a subclass of pcrl_gym.Reward"
         )
     return spec
 

@@ -83,9 +83,9 @@ class _Published(Measure):
             counted = len(_UNCOUNTED.sub("", text))
             if counted - sum(map(len, self.words(text))) > MAX_IGNORED * counted:
                 warnings.warn(
-                    "ROUGE-L as published compares the letters a to z and digits, and ignores more "
-                    f"than {MAX_IGNORED:.0%} of an answer: its scores may not set such answers "
-                    "apart. In a reward, use the measure 'unicode_rouge_l'",
+                    "ROUGE-L as published compares only the letters a to z and digits, so it "
+                    f"ignores more than {MAX_IGNORED:.0%} of an answer, and its scores may not "
+                    "tell such answers apart. In a reward, use the measure 'unicode_rouge_l'",
                     IgnoredTextWarning,
                     stacklevel=2,
                 )

@@ -149,8 +149,8 @@ class Scorer:
         check_new_tokens(max_new_tokens)
         if reward.needs_likelihood and not generator.gives_likelihoods:
             raise ValueError(
-                f"reward {reward.name!r} needs log-likelihoods, and {generator.name!r} gives none: "
-                "choose another reward, or a local generator"
+                f"reward {reward.name!r} needs log-likelihoods, but {generator.name!r} does not "
+                "provide them: choose another reward, or a local generator"
             )
         limit = generator.max_prompt_tokens
         if limit is not None and max_new_tokens >= limit:
@@ -365,8 +365,8 @@ class Scorer:
             if limit is not None and n > limit:
                 raise PromptTooLongError(
                     f"prompt {episode.prompt.id!r} has {n} tokens, but {self.generator.name!r} "
-                    f"takes at most {limit} next to {self.max_new_tokens} new ones: shorten or "
-                    "leave out the prompt, or lower max_new_tokens"
+                    f"takes at most {limit} to leave room for {self.max_new_tokens} new ones: "
+                    "shorten or leave out the prompt, or lower max_new_tokens"
                 )
         return counts
 
@@ -386,7 +386,7 @@ class Scorer:
         result = np.array([by_pair[pair] for pair in pairs], np.float64)
         if not np.isfinite(result).all():
             raise GeneratorError(
-                f"{self.generator.name!r} gave a log-likelihood that is not a finite number"
+                f"{self.generator.name!r} returned a log-likelihood that is not a finite number"
             )
         return result
 

@@ -133,7 +133,7 @@ class DiskCache:
     def _connected(self) -> sqlite3.Connection:
         """Return this process's connection; the caller must hold the lock."""
         if self._closed:
-            raise ValueError(f"{self!r} was closed: open it again")
+            raise ValueError(f"{self!r} is closed: open it again")
         if self._connection is None:
             self._connection = _open(self.path)
         return self._connection
@@ -224,17 +224,17 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
     ).fetchone()
     if application == APPLICATION_ID and version != SCHEMA_VERSION:
         raise ValueError(
-            f"expected a cache of schema version {SCHEMA_VERSION}, got version {version} in "
-            f"{str(path)!r}: give another path, or use the pcrl_gym that made it"
+            f"expected a cache with schema version {SCHEMA_VERSION}, got version {version} in "
+            f"{str(path)!r}: choose another path, or use the version of pcrl_gym that created it"
         )
     if application != APPLICATION_ID and (application or version or tables):
-        raise ValueError(_NOT_OURS.format(path=str(path), cause="a database of something else"))
+        raise ValueError(_NOT_OURS.format(path=str(path), cause="a database of another program"))
     return bool(application == APPLICATION_ID)
 
 
 _NOT_OURS = (
-    "expected a cache of pcrl_gym or no file at {path!r}, got {cause}: give another path, or move "
-    "the file away (it was left as it is)"
+    "expected a cache of pcrl_gym or no file at {path!r}, got {cause}: choose another path, or "
+    "move the file (it was not changed)"
 )
 
 
@@ -246,8 +246,8 @@ def _refused(path: Path) -> Iterator[None]:
     except (OSError, sqlite3.OperationalError) as error:
         # It is not a file, cannot be written, was busy for too long, or the disk is full.
         raise ValueError(
-            f"cannot use the cache {str(path)!r}: {error}. Give a path on a local disk with room "
-            "that can be read and written"
+            f"cannot use the cache {str(path)!r}: {error}. Choose a readable and writable path on "
+            "a local disk with free space"
         ) from error
     except sqlite3.DatabaseError as error:
         raise ValueError(_NOT_OURS.format(path=str(path), cause=str(error))) from error

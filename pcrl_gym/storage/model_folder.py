@@ -24,19 +24,19 @@ _LOADED_FILES = ("*.json", *_TOKENIZER_FILES, "model*.safetensors", "network.saf
 
 # Files that identify folders which are not loadable models.
 _OTHER_KINDS = {
-    "adapter_config.json": "it is an adapter: merge it into its base model (`merge_and_unload` of "
-    "peft) and save that",
+    "adapter_config.json": "it is an adapter: merge it into its base model (`merge_and_unload` in "
+    "PEFT) and save the result",
     "compressor.json": "it is a compressor, not a language model: load it with "
     "Compressor.from_pretrained",
     "network.json": "it is the policy network of an agent, not a language model",
-    "identity.json": "it is a training run: `python -m agents export` makes a compressor of it",
-    "model_index.json": "it is a pipeline of diffusers, not a language model",
-    "*.gguf": "it holds a model in the GGUF format: give the file",
+    "identity.json": "it is a training run: `python -m agents export` creates a compressor from it",
+    "model_index.json": "it is a diffusers pipeline, not a language model",
+    "*.gguf": "it contains a GGUF model: pass the path of the .gguf file",
     "pytorch_model*.bin": "its weights are pickled, and pickles are not loaded: save the model "
-    "again with transformers, or take its safetensors version",
+    "again with transformers, or use its safetensors version",
     "*.pt*": "its weights are pickled, and pickles are not loaded: save them as safetensors",
-    "*/config.json": "it holds folders of models: give one of them",
-    "snapshots/*": "it belongs to the cache of the hub: give the folder below `snapshots`",
+    "*/config.json": "it contains model folders: pass one of them",
+    "snapshots/*": "it is part of the Hugging Face Hub cache: pass the folder below `snapshots`",
 }
 
 
@@ -63,18 +63,18 @@ def locate(spec: str | Path, names: Iterable[str]) -> str:
     if text and path.is_dir():
         return str(path)
     if path.is_file():
-        raise UnusableModelError("it is a file, expected a .gguf file or the folder of a model")
+        raise UnusableModelError("it is a file, expected a .gguf file or a model folder")
     try:
         _ask_hub(text)
     except Exception as error:
         if isinstance(error, HFValidationError):
-            reason = "it is no id of the Hugging Face hub ('owner/name')"
+            reason = "it is not a valid Hugging Face Hub id ('owner/name')"
         elif isinstance(error, RepositoryNotFoundError):
-            reason = "the Hugging Face hub has no such model or shows it only after `hf auth login`"
+            reason = "the Hugging Face Hub has no such model or requires `hf auth login`"
         elif (cached := _cached(text)) is not None:
             return cached
         else:
-            reason = f"the Hugging Face hub cannot be asked for it ({_one_line(error)})"
+            reason = f"the Hugging Face Hub cannot be reached ({_one_line(error)})"
         raise UnusableModelError(
             f"there is no such folder, and {reason}{did_you_mean(text, [*names, SMOLLM2])}"
         ) from error
@@ -112,15 +112,15 @@ def check_model(source: str) -> None:
         missing = sorted(name for name in shards if not (folder / name).is_file())
         if missing:
             raise UnusableModelError(
-                f"{len(missing)} of its {len(shards)} files of weights are missing "
-                f"({', '.join(missing[:3])}): fetch or save it again"
+                f"{len(missing)} of its {len(shards)} weight files are missing "
+                f"({', '.join(missing[:3])}): download or save the model again"
             )
     weights = sorted(folder.glob("model*.safetensors"))
     if not weights or not (folder / "config.json").is_file():
         lacks = "config.json" if weights else "model.safetensors"
         raise UnusableModelError(f"{lacks} is missing{_other_kind(folder)}")
     if not isinstance(read_json(folder / "config.json").get("model_type"), str):
-        raise UnusableModelError("its config.json does not say which `model_type` it is")
+        raise UnusableModelError("its config.json does not specify a `model_type`")
     if (settings := folder / "generation_config.json").is_file():
         read_json(settings)  # transformers silently ignores it if it cannot be read
     for file in weights:
@@ -141,7 +141,7 @@ def check_weights(file: Path) -> None:
             pass
     except SafetensorError as error:
         raise UnusableModelError(
-            f"{file.name} is damaged or incomplete ({_one_line(error)}): fetch or save it again"
+            f"{file.name} is damaged or incomplete ({_one_line(error)}): download or save it again"
         ) from error
 
 
@@ -152,7 +152,7 @@ def check_report(report: Mapping[str, Any], model: object, expected: str) -> Non
         UnusableModelError: If weights are missing, which transformers initializes randomly, or
             their sizes do not match the configuration.
     """
-    for key, fault in (("missing_keys", "lacks"), ("mismatched_keys", "has other sizes of")):
+    for key, fault in (("missing_keys", "lacks"), ("mismatched_keys", "has wrong shapes for")):
         if report[key]:
             raise UnusableModelError(
                 f"it {fault} weights that a {type(model).__name__} needs ({_names(report[key])}): "
@@ -243,8 +243,8 @@ def _check_pointer(file: Path) -> None:
     with file.open("rb") as stream:
         if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise UnusableModelError(
-                f"{file.name} is only a pointer of git-lfs to the file: run `git lfs pull` in "
-                "that folder, or download the model again"
+                f"{file.name} is only a Git LFS pointer: run `git lfs pull` in that folder, or "
+                "download the model again"
             )
 
 
@@ -259,8 +259,10 @@ def read_json(file: Path) -> dict[str, Any]:
         value = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UnusableModelError(
-            f"{file.name} is no JSON ({_one_line(error)}): fetch or save it again"
+            f"{file.name} is not valid JSON ({_one_line(error)}): download or save it again"
         ) from error
     if not isinstance(value, dict):
-        raise UnusableModelError(f"{file.name} holds no JSON object: fetch or save it again")
+        raise UnusableModelError(
+            f"{file.name} does not contain a JSON object: download or save it again"
+        )
     return value

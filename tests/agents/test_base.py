@@ -51,7 +51,7 @@ def test_seed_is_dropped_for_agents_that_need_none() -> None:
         ("agents.base:Nothing", {}, "has no class 'Nothing'"),
         ("agents.base:Path", {}, "with a method 'act'"),
         ("random", {"probability": 0.5}, "no setting 'probability'; did you mean drop_probability"),
-        ("keep_all:rate=0.5", {}, "keep_all has no setting 'rate'; it has none"),
+        ("keep_all:rate=0.5", {}, "keep_all has no setting 'rate'; it has no settings"),
         ("random:rate=high", {}, r"random\.rate: expected a valid number, .* got 'high'"),
         (
             "perplexity:segment_units=1.5",

@@ -121,7 +121,7 @@ def test_an_empty_split_is_one_line_and_ends_with_2(
     (tmp_path / "train.jsonl").write_text("")
     assert main(arguments(tmp_path / "a", f"dataset={tmp_path}")) == 2
     message = capsys.readouterr().err
-    assert "train.jsonl: there are no prompts in it" in message
+    assert "train.jsonl: no prompts found" in message
     assert message.count("\n") == 1
     assert not (tmp_path / "a").exists()
 
@@ -192,7 +192,7 @@ def test_a_run_on_a_cluster_is_exported_without_one(few: Path, tmp_path: Path):
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
-    assert "holds no run: there is no config.yaml" in capsys.readouterr().err
+    assert "contains no run: there is no config.yaml" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -205,7 +205,7 @@ def test_a_compressor_is_replaced_only_if_asked(
     settings = tmp_path / "policy" / "compressor.json"
     settings.write_text(settings.read_text() + " ")
     assert main(command) == 2
-    assert "holds a saved compressor" in capsys.readouterr().err
+    assert "contains a saved compressor" in capsys.readouterr().err
     assert settings.read_text().endswith(" ")
     assert main([*command, "--overwrite"]) == 0
     assert settings.read_text().endswith("}\n")
@@ -215,7 +215,7 @@ def test_an_export_without_the_training_prompts_knows_no_domain(few: Path, tmp_p
     moved = shutil.copytree(few, tmp_path / "data")
     assert main(arguments(tmp_path / "run", f"dataset={moved}")) == 0
     shutil.rmtree(moved)
-    with pytest.warns(UserWarning, match="the training prompts cannot be read again"):
+    with pytest.warns(UserWarning, match="the training prompts cannot be read"):
         assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 0
     compressor = Compressor.from_pretrained(tmp_path / "policy", device="cpu")
     assert compressor("Sort these words: b, a").in_domain is None
@@ -283,7 +283,7 @@ def test_a_run_that_failed_at_its_start_can_be_mended(
     [
         ("config.yaml", "is damaged"),
         ("best/network.safetensors", "network.safetensors is damaged or incomplete"),
-        ("best", "holds no agent 'best'; --which last may be there"),
+        ("best", "contains no agent 'best'; try --which last"),
     ],
 )
 def test_damaged_runs_are_said_so(

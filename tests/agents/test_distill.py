@@ -133,12 +133,12 @@ def test_a_training_starts_from_the_network_of_another(tmp_path: Path) -> None:
 
 
 def test_what_a_training_cannot_start_from_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"start='x' has an encoder of its own: set encoder=auto"):
+    with pytest.raises(ValueError, match=r"start='x' already includes an encoder: set"):
         SCSTAgent(start="x", encoder="small")
     trained(episodes=8).save(tmp_path / "trained")
     agent = SCSTAgent(start=str(tmp_path / "trained"), freeze_encoder=True, device="cpu")
     with pytest.raises(ValueError, match="was trained with freeze_encoder=False: set the same"):
         agent.start(make_env)
     agent = SCSTAgent(start=str(tmp_path), device="cpu")
-    with pytest.raises(ValueError, match="holds no saved network"):
+    with pytest.raises(ValueError, match="does not contain a saved network"):
         agent.start(make_env)

@@ -241,7 +241,7 @@ def test_bad_use_is_said_so(tmp_path: Path) -> None:
         PPOAgent(device="cpu").act(KeywordVectorEnv(1).reset()[0], [])
     with pytest.raises(RuntimeError, match="nothing to save yet"):
         PPOAgent(device="cpu").save(tmp_path)
-    with pytest.raises(ValueError, match="holds no saved ppo agent"):
+    with pytest.raises(ValueError, match="contains no saved ppo agent"):
         PPOAgent.load(tmp_path)
 
 

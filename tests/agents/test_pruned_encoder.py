@@ -94,13 +94,13 @@ def test_other_words_are_cut_into_smaller_pieces(bert_folder: Path, pruned: Path
 def test_what_is_wrong_is_said(
     bert_folder: Path, roberta_folder: Path, gpt2_folder: Path, pruned: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="exists: give another folder"):
+    with pytest.raises(ValueError, match="already exists: choose another folder"):
         prune_encoder(bert_folder, pruned, TEXTS, layers=1)
     with pytest.raises(ValueError, match="expected layers to be an integer >= 1, got 0"):
         prune_encoder(bert_folder, tmp_path / "a", TEXTS, layers=0)
-    with pytest.raises(ValueError, match=r"of 9 or more layers: .* has 2 layers"):
+    with pytest.raises(ValueError, match=r"at least 9 layers, but .* has 2 layers"):
         prune_encoder(bert_folder, tmp_path / "a", TEXTS, layers=9)
-    with pytest.raises(ValueError, match="expected a WordPiece tokenizer, as BERT's, got BPE"):
+    with pytest.raises(ValueError, match="expected a WordPiece tokenizer, such as BERT's, got BPE"):
         prune_encoder(roberta_folder, tmp_path / "a", TEXTS, layers=1)
     with pytest.raises(ValueError, match="no bidirectional text encoder"):
         prune_encoder(gpt2_folder, tmp_path / "a", TEXTS, layers=1)

@@ -235,7 +235,7 @@ def test_the_agent_needs_its_task() -> None:
     with pytest.raises(RuntimeError, match=r"call attach\(task\)"):
         agent.act(*batch_of(task, [0]))
     agent.attach(other)
-    with pytest.raises(ValueError, match="prompt '0' is none of the attached task's"):
+    with pytest.raises(ValueError, match="prompt '0' is not in the attached task"):
         agent.act(*batch_of(task, [0]))
     agent.attach(task)
     agent.act(*batch_of(task, [0]))

@@ -99,5 +99,5 @@ def test_policies_of_whole_words_drop_nothing_else(cls: Any, rate: float | None)
 
 
 def test_ppo_refuses_whole_words() -> None:
-    with pytest.raises(ValueError, match="leave whole_words out, or train scst"):
+    with pytest.raises(ValueError, match="remove whole_words, or train scst"):
         PPOAgent(whole_words=True)

@@ -79,7 +79,7 @@ def test_interval_by_hand() -> None:
 def test_what_cannot_be_audited_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one pair"):
         audit(str, "whole", [])
-    with pytest.raises(ValueError, match="bad returned int, expected a text"):
+    with pytest.raises(ValueError, match="bad returned int, expected a string"):
         audit(len, "bad", PAIRS)  # type: ignore[arg-type]
     for spec, message in {
         "no_such:thing": "there is no module 'no_such'",
@@ -87,7 +87,7 @@ def test_what_cannot_be_audited_is_refused() -> None:
         "json:JSONDecoder": "expected a function from text to text",
         "fractions:Fraction": "expected a function from text to text",
         "html.parser:HTMLParser.x": "expected a function",
-        f"{__name__}:Needs": "made without arguments",
+        f"{__name__}:Needs": "created without arguments",
         "json:no_such": "expected a function from text to text",
     }.items():
         with pytest.raises(ValueError, match=message):
@@ -112,12 +112,12 @@ def test_classes_and_rates(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", f"{__name__}:Half", "--rate", "0"]) == 0
     assert " 0   0.0 %" in capsys.readouterr().out.splitlines()[-1]
     assert main(["audit", f"{__name__}:without_not", "--rate", "0.5"]) == 2
-    assert "takes no --rate: leave it out" in capsys.readouterr().err
+    assert "does not accept --rate: leave it out" in capsys.readouterr().err
     assert main(["audit", "no_such_folder"]) == 2
     assert main(["audit", f"{__name__}:without_not", "--json", "no/such/folder.json"]) == 2
-    assert "--json no/such/folder.json: expected a file in a folder" in capsys.readouterr().err
+    assert "--json no/such/folder.json: expected a file in an existing" in capsys.readouterr().err
     assert main(["audit", f"{__name__}:nothing"]) == 2
-    assert "returned NoneType, expected a text" in capsys.readouterr().err
+    assert "returned NoneType, expected a string" in capsys.readouterr().err
     assert main(["audit", "micro", "--rate", "0.2", "--protect", "constraints"]) == 0
     assert capsys.readouterr().out.startswith("micro\nclass")
 

@@ -71,14 +71,14 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"agents": "nowhere.to.be:Found"}, "no module"),
         ({"agents": "bench_agents:Nobody"}, "no class"),
         ({"agents": ","}, "at least one agent"),
-        ({"agents": "keep_all,bench_agents:KeepToo"}, "Two agents are called 'keep_all'"),
+        ({"agents": "keep_all,bench_agents:KeepToo"}, "Two agents are named 'keep_all'"),
         ({"agents": "bench_agents:NeedsMore"}, "required positional argument: 'rate'"),
-        ({"agents": "bench_agents:Learner"}, "very prompts"),
+        ({"agents": "bench_agents:Learner"}, "evaluation prompts"),
         ({"dataset": "nowhere/at/all.json"}, "no file or folder"),
-        ({"dataset": ""}, "--suite or --dataset"),
+        ({"dataset": ""}, "Use --suite, or --dataset"),
         ({"suite": "micro"}, "Suite micro fixes --dataset, --generator"),
-        ({"suite": "t0-short", "generator": "", "split": ""}, "leaves --generator to you"),
-        ({"split": ""}, "needs --split"),
+        ({"suite": "t0-short", "generator": "", "split": ""}, "Suite t0-short needs --generator"),
+        ({"split": ""}, "--dataset with --split"),
         ({"split": "test"}, "split must be one of"),
         ({"split": "train,train"}, "each once"),
         ({"generator": ""}, "--generator"),
@@ -87,16 +87,16 @@ def custom(file: Path, /, **changes: str) -> list[str]:
         ({"train_minutes": "nan"}, "minutes: expected a finite number"),
         ({"train_episodes": "0"}, "episodes: expected greater than 0"),
         ({"train_episodes": "ppo"}, "episodes, like 8000"),
-        ({"train_episodes": "ppo=1,ppo=2"}, "'ppo' is there twice"),
+        ({"train_episodes": "ppo=1,ppo=2"}, "'ppo' appears twice"),
         (
             {"train_episodes": "ppo=5", "agents": "bench_agents:Learner"},
-            "trains no agent 'ppo' for so many episodes; known: learner",
+            "Episodes are set for 'ppo', which the run does not train; known: learner",
         ),
         (
             {"train_episodes": "learnr=5", "agents": "bench_agents:Learner"},
-            "'learnr' for so many episodes; did you mean learner?",
+            "'learnr', which the run does not train; did you mean learner?",
         ),
-        ({"train_episodes": "ppo=5"}, "'ppo' for so many episodes; it trains none"),
+        ({"train_episodes": "ppo=5"}, "'ppo', which the run does not train; it trains no agents"),
         ({"suite": "t0-short", "split": "train"}, "has the splits"),
     ],
 )
@@ -206,7 +206,7 @@ def test_tables_are_of_float32_unless_another_type_is_asked_for(dataset, gpt2_fo
         json.dumps(provenance("half")["settings"] | {"dtype": "float32"})
     )
     assert main(["validate", str(dataset.with_name("half"))]) == 1
-    assert "other weights" in capsys.readouterr().out
+    assert "different weights" in capsys.readouterr().out
 
 
 def test_generator_that_cannot_be_loaded_leaves_nothing_behind(dataset, tmp_path, capsys):
@@ -269,7 +269,7 @@ def test_an_agent_that_returns_no_masks_is_no_traceback(dataset, gpt2_folder, ca
 
 def test_table_of_no_result_folder(tmp_path, capsys):
     assert main(["table", str(tmp_path)]) == 2
-    assert "no result folder" in capsys.readouterr().err
+    assert "not a result folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

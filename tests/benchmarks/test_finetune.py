@@ -86,7 +86,7 @@ def test_rows_without_answer_and_long_ones_are_left_out_and_counted():
     rows, out = encoded("gpt2", prompts)
     assert (len(rows), out) == (2, [1, 0])
     assert encoded("gpt2", prompts, limit=rows[0].size())[1] == [1, 1]
-    with pytest.raises(ValueError, match="nothing to learn: of 3 prompts"):
+    with pytest.raises(ValueError, match="nothing to learn: 3 prompts"):
         encoded("gpt2", prompts, limit=rows[0].size() - 1)
     # Prompt and answer of an encoder-decoder each have the whole room.
     (row, _), _ = encoded("t5", prompts)
@@ -315,7 +315,7 @@ def test_folders_and_data_that_do_not_belong_together_are_refused(
     def start(out: Path, **others: Any) -> None:
         run(options(file, out, model=str(folders["gpt2"]), **others))
 
-    with pytest.raises(ValueError, match="holds files but no settings"):
+    with pytest.raises(ValueError, match="contains files but no settings"):
         start(mine)
     assert [file.name for file in mine.iterdir()] == ["notes.txt"]
     with pytest.raises(ValueError, match="is a file"):
@@ -337,15 +337,15 @@ def test_folders_and_data_that_do_not_belong_together_are_refused(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "one of --model and --from-config"),
-        ({"model": "x", "from_config": "gpt2-mini"}, "one of --model and --from-config"),
+        ({}, "either --model or --from-config"),
+        ({"model": "x", "from_config": "gpt2-mini"}, "either --model or --from-config"),
         ({"from_config": "gpt5"}, "from_config: expected 'gpt2-mini', 't5-mini'"),
         ({"from_config": "gpt2-mini", "lora": 4}, "needs --model"),
         ({"from_config": "gpt2-mini", "template": "chat"}, "needs alpaca"),
         ({"model": "x", "minutes": 0.0}, "minutes: expected greater than 0"),
         ({"model": "x", "lr": float("nan")}, "lr: expected a finite number"),
         ({"model": "x", "bf16": "maybe"}, "bf16: expected 'auto', 'yes' or 'no'"),
-        ({"model": "x", "steps": 1, "epochs": 1.0}, "one of --steps and --epochs"),
+        ({"model": "x", "steps": 1, "epochs": 1.0}, "either --steps or --epochs"),
         ({"model": "x", "lora": -1}, "lora: expected greater than or equal to 0"),
     ],
 )

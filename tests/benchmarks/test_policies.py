@@ -183,13 +183,13 @@ def test_the_tokenizer_of_policies_needs_no_generator(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("{0}",), "no policy of scst with seed 1, and the suite has 2 seeds"),
+        (("{0}",), "no policy of scst with seed 1, but the suite has 2 seeds"),
         (("{0}", "{0}"), "both hold scst of seed 0; train with --seed 1"),
-        (("{0}", "{1}"), "policies of scst, which --agents lacks"),
-        (("{0}", "{1}", "--tokenizer", "micro"), r"tokens of micro, .*differ"),
-        (("{0}/best",), "holds no run"),
+        (("{0}", "{1}"), "policies of scst, missing from --agents"),
+        (("{0}", "{1}", "--tokenizer", "micro"), r"tokenizers of the policies, micro, .*differ"),
+        (("{0}/best",), "contains no run"),
         (("{0}", "{1}", "--suite", "micro"), "fixes .*--generator"),
-        (("{0}", "{1}", "--split", SPLITS[0]), "trained on 5 of the 5 very prompts of"),
+        (("{0}", "{1}", "--split", SPLITS[0]), "trained on 5 of the 5 evaluation prompts of"),
     ],
 )
 def test_policies_that_do_not_fit_are_refused(
@@ -202,7 +202,7 @@ def test_policies_that_do_not_fit_are_refused(
 ) -> None:
     given = [part.format(*policies) for part in more]
     command = bench(data, Path("nowhere"), tmp_path / "out", "--policies", *given)
-    if message.endswith("--agents lacks"):
+    if message.endswith("from --agents"):
         command[command.index("keep_all,scst")] = "keep_all"
     assert main(command) == 2
     assert re.search(message, capsys.readouterr().err)
@@ -215,7 +215,7 @@ def test_other_units_and_unfinished_runs_are_refused(
     command = bench(data, Path("nowhere"), tmp_path / "out", "--policies", *altered)
     alter(altered[1], unit="word")
     assert main(command) == 2
-    assert "trained on the unit 'word', not 'token'" in capsys.readouterr().err
+    assert "trained with the unit 'word', not 'token'" in capsys.readouterr().err
     for name in ("best", "last"):
         shutil.rmtree(altered[0] / name)
     assert main(command) == 2
@@ -231,11 +231,13 @@ def test_a_few_prompts_that_were_trained_on_are_told(
     (tmp_path / "data" / f"{SPLITS[1]}.json").write_text(json.dumps(trained[:2] + held_out))
     command = bench(tmp_path / "data", gpt2_folder, tmp_path / "out", "--policies", *altered)
     assert main([*command, "--limit", "2"]) == 0
-    assert "warning: 2 of 7 prompts of validation_unseen are in train" in capsys.readouterr().err
+    assert (
+        "warning: 2 of 7 prompts of validation_unseen are also in train" in capsys.readouterr().err
+    )
     for run in altered:
         alter(run, dataset=str(tmp_path / "nowhere"))
     assert main([*command, "--limit", "2"]) == 0
-    assert "nobody checks whether" in capsys.readouterr().err
+    assert "cannot check whether" in capsys.readouterr().err
 
 
 def test_other_policies_of_the_same_name_are_not_mixed(

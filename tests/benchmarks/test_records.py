@@ -68,9 +68,9 @@ def test_what_has_no_results_is_named(folder: RunFolder):
     with pytest.raises(RunFolderError, match="has no results yet"):
         folder.frame()
     write(folder, record())
-    with pytest.raises(ValueError, match="no results of the agents x, z, only of a"):
+    with pytest.raises(ValueError, match="no results for the agents x, z, only for a"):
         folder.frame(agents=["z", "a", "x"][::-1])
-    with pytest.raises(ValueError, match="no results of the splits unseen, only of seen"):
+    with pytest.raises(ValueError, match="no results for the splits unseen, only for seen"):
         folder.frame(splits=["unseen"])
 
 
@@ -184,11 +184,11 @@ def test_a_run_killed_before_its_settings_were_written_begins_anew(tmp_path: Pat
 
 def test_other_folders_and_files_are_refused(tmp_path: Path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(RunFolderError, match="no result folder"):
+    with pytest.raises(RunFolderError, match="not a result folder"):
         RunFolder.open(tmp_path, SETTINGS)
     with pytest.raises(RunFolderError, match="is a file"):
         RunFolder.open(tmp_path / "thesis.tex", SETTINGS)
-    with pytest.raises(RunFolderError, match="no result folder"):
+    with pytest.raises(RunFolderError, match="not a result folder"):
         RunFolder(tmp_path)
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(RunFolderError, match="damaged"):

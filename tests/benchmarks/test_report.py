@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench_fixtures import record
 from benchmarks.records import RunFolder
 from benchmarks.report.command import FILES, run
 from benchmarks.report.data import learning, pareto_front, read_boards
@@ -101,7 +102,7 @@ def test_csv_holds_full_figures(boards):
 def test_latex_table_by_hand(boards):
     text = latex(boards)
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
-    counts = "30 prompts, seeds of agents with chance: 1"
+    counts = "30 prompts, seeds of stochastic agents: 1"
     assert rf"\caption{{toy v2, seen (generator: fake): {counts}. Agents marked * see" in text
     assert re.search(r"keep\\_all & 0\.\d{3} & 0\.\d{3}--0\.\d{3} & ", text)
     assert r"95 \% interval" in text
@@ -123,6 +124,8 @@ def test_learning_curves_are_means_of_neighbors(folder):
     points = curves.series[0].points
     assert len(points) == 100
     assert points[-1] == (64 * 249.5, pytest.approx(248.5 / 300, abs=1e-4))  # updates 248, 249
+    points = learning(folder, "seconds").series[0].points
+    assert points[-1] == (0.5 * 249.5, pytest.approx(248.5 / 300, abs=1e-4))
 
 
 def test_chosen_prompts_fit_the_budget(boards):
@@ -144,7 +147,7 @@ def test_page_is_smaller_than_its_limit(boards):
         page = make_page(boards, limit)
         assert len(page) <= limit
         assert len(page_data(page)["prompts"]) < 60
-    with pytest.raises(ValueError, match="Without any prompts"):
+    with pytest.raises(ValueError, match="Even without prompts"):
         make_page(boards, bare - 1_000)
 
 
@@ -159,12 +162,36 @@ def test_page_asks_for_nothing_from_outside(boards):
 def test_drawings_are_named_and_of_the_colors_of_the_page(boards):
     page = make_page(boards).decode()
     drawings = re.findall(r"<svg .*?</svg>", page, re.S)
-    assert len(drawings) == 4  # two splits, an analysis and learning
+    assert len(drawings) == 5  # two splits, an analysis and learning over episodes and seconds
     assert "<title>toy v2, seen</title>" in drawings[0]
     ids = [name for drawing in drawings for name in re.findall(r' id="([^"]*)"', drawing)]
     assert len(ids) == len(set(ids))
     assert not re.findall("#[0-9a-f]{6}[^0-9a-f]", "".join(drawings))
     assert set(re.findall(r"var\(--(\w+)\)", page)) <= set(re.findall(r"--(\w+):", page))
+
+
+def test_the_headline_is_the_best_agent_that_does_not_ask_the_generator(boards):
+    page = " ".join(make_page(boards).decode().split())
+    best = max(
+        (row for row in boards[0].rows["seen"] if not row["oracle"]), key=lambda row: row["reward"]
+    )
+    ratio = f"{100 * best['compression_ratio']:.0f}"
+    headline = (
+        rf'class="big">{ratio} ?%</strong> of the tokens are saved by <strong>{best["agent"]}<'
+    )
+    assert re.search(headline, page)
+    assert "search, which may ask the generator, reaches a reward of" in page
+    assert "tiny model" not in page  # the generator is not micro
+
+
+def test_a_page_shows_the_first_seed_of_each_agent(tmp_path):
+    folder = RunFolder(report_folder(tmp_path / "run", prompts=1))
+    for seed in (1, 2):
+        with folder.write_part("half", "seen", seed) as write:
+            write(record(agent="half", split="seen", seed=seed, prompt_id="p0", dropped=()))
+    [seen, _] = prompt_groups(read_boards([folder.path]))
+    [[_, dropped, *_]] = [view for view in seen[0]["views"] if view[0] == "half"]
+    assert dropped == [2, 8]
 
 
 def test_hostile_texts_stay_text(tmp_path):

@@ -58,7 +58,7 @@ def count(page) -> str:
 
 def choose(page, field: str, value: str) -> None:
     element = page.find_element(By.CSS_SELECTOR, f"#prompt-filter [name={field}]")
-    if field == "text":
+    if field in ("agents", "text"):
         element.clear()
         element.send_keys(value)
     else:
@@ -93,54 +93,84 @@ def test_filter_agents_and_choose_a_split(page):
     assert len(column(page, "agent")) == len(AGENTS)
     (caption,) = shown(page, ".board caption")
     assert "toy v2, unseen" in caption.text
-    (drawing,) = shown(page, "#scatter [role=img]")
+    (drawing,) = shown(page, ".first [role=img]")
     assert "half: ratio 0.500, similarity 0.750" in drawing.get_attribute("aria-label")
     assert "search *" in drawing.get_attribute("textContent")
+    page.find_element(By.CSS_SELECTOR, "#analyses summary").click()
     assert shown(page, "#analyses tbody tr:last-child th")[0].text == "<i>"
 
 
+def test_the_first_screen_holds_the_headline_the_chart_and_the_table(page):
+    page.set_window_size(1280, 800)
+    big, *_ = shown(page, ".headline .big")
+    (drawing,), (board,) = shown(page, ".first [role=img]"), shown(page, ".board table")
+    assert max(big.rect["y"], drawing.rect["y"], board.rect["y"]) < 720
+
+
+def test_a_phone_shows_agent_reward_ratio_and_survival_first(browser, page, address):
+    show(browser, 390)
+    browser.get(address)
+    keys = [heading.get_attribute("data-key") for heading in shown(browser, ".board th[data-key]")]
+    assert keys == ["agent", "reward", "compression_ratio", "survival_rate"]
+    browser.find_element(By.ID, "further").click()
+    assert "seeds" in [h.get_attribute("data-key") for h in shown(browser, ".board th[data-key]")]
+
+
 def test_filter_and_turn_pages_of_prompts(page):
-    assert count(page) == "300 of 300 results match"
+    assert count(page) == "60 of 60 prompts match"
     for field, value, left in (
-        ("agent", "worse", 60), ("family", "fruit", 30), ("survived", "yes", 0),
-        ("survived", "no", 30),
+        ("family", "fruit", 30), ("survived", "all", 0), ("survived", "some", 30),
+        ("agents", "worse", 0), ("survived", "none", 30), ("survived", "", 30),
     ):  # fmt: skip
         choose(page, field, value)
-        wait(page, lambda left=left: count(page) == f"{left} of 300 results match")
+        wait(page, lambda left=left: count(page) == f"{left} of 60 prompts match")
     page.find_element(By.ID, "next").click()
     assert page.find_element(By.ID, "page-number").text == "Page 2 of 2"
     assert len(shown(page, "#prompt-list > li")) == 10
     page.refresh()  # the address has kept it all
     assert page.find_element(By.ID, "page-number").text == "Page 2 of 2"
     choose(page, "text", "count 29 PEARS")
-    wait(page, lambda: count(page) == "2 of 300 results match")
+    wait(page, lambda: count(page) == "2 of 60 prompts match")
+
+
+def test_agents_stand_side_by_side(page):
+    names = "return [...document.querySelectorAll('.view h4')].map((node) => node.textContent)"
+    assert page.execute_script(names) == list(AGENTS)[::-1]
+    assert len(shown(page, ".view .prompt del")) == len(AGENTS)
+    choose(page, "agents", "half SEA")
+    wait(page, lambda: page.execute_script(names) == ["search", "half"])
+    left, right = shown(page, ".view")
+    assert left.rect["y"] == right.rect["y"]
+    assert left.rect["x"] + left.rect["width"] <= right.rect["x"]
 
 
 def test_open_a_prompt_by_keyboard(page):
-    choose(page, "text", "Count 2 pears")
-    choose(page, "agent", "half")
+    choose(page, "agents", "half")
+    choose(page, "text", "pears")
     choose(page, "split", "0.seen")
-    wait(page, lambda: count(page) == "1 of 300 results match")
-    page.find_element(By.CSS_SELECTOR, "#prompt-list summary").send_keys(Keys.ENTER)
-    opened = wait(page, lambda: shown(page, ".opened"))[0]
+    wait(page, lambda: count(page) == "29 of 60 prompts match")
+    third = page.find_elements(By.CSS_SELECTOR, "#prompt-list > li > details > summary")[1]
+    third.send_keys(Keys.ENTER)
+    opened = wait(page, lambda: shown(page, ".opened")[1:])[0]
     prompt = opened.find_element(By.CSS_SELECTOR, ".prompt")
     assert prompt.get_attribute("textContent") == "😀 Count 2 pears\nnow"
     (dropped,) = prompt.find_elements(By.TAG_NAME, "del")
     assert dropped.get_attribute("textContent") == "Count "
-    texts = {name: shown(page, f".{name}")[0].text for name in ("original", "compressed", "gold")}
-    assert texts == {"original": "answer 2", "compressed": "answer 2", "gold": "hi"}
-    terms = shown(page, ".terms")[0].text.split("\n")
+    for name, text in {"original": "answer 2", "compressed": "answer 2", "gold": "hi"}.items():
+        assert opened.find_element(By.CSS_SELECTOR, f".{name}").text == text
+    opened.find_element(By.CSS_SELECTOR, ".view summary").send_keys(Keys.ENTER)
+    terms = wait(page, lambda: shown(page, ".terms"))[0].text.split("\n")
     assert terms[terms.index("reward") + 1] == "0.102"
     assert terms[terms.index("similarity") + 1] == "0.750"
     wait(page, lambda: "open=" in page.current_url)
     page.refresh()
-    assert shown(page, ".opened .prompt")
+    (prompt,) = shown(page, ".opened .prompt")
+    assert "Count 2 pears" in prompt.text
 
 
 def test_hostile_prompt_is_text(page):
     choose(page, "text", "alert(1)")
-    wait(page, lambda: count(page) == "10 of 300 results match")
-    page.find_element(By.CSS_SELECTOR, "#prompt-list summary").click()
+    wait(page, lambda: count(page) == "2 of 60 prompts match")
     wait(page, lambda: shown(page, ".opened"))
     prompt = page.find_element(By.CSS_SELECTOR, ".prompt")
     assert text_of(page, prompt) == HOSTILE
@@ -155,9 +185,9 @@ def test_phone_has_no_horizontal_scroll(browser, page, address):
     show(browser, 360)
     browser.get(address)
     browser.find_element(By.ID, "further").click()
-    opening = "for (const d of [...document.querySelectorAll('details')].slice(0, 3)) d.open = true"
+    opening = "for (const d of document.querySelectorAll('details')) d.open = true"
     browser.execute_script(opening)
-    wait(browser, lambda: len(shown(browser, ".opened")) == 2)
+    wait(browser, lambda: len(shown(browser, ".opened")) == 20)
     needed, given = widths(browser)
     assert needed <= given <= 360
 
@@ -166,7 +196,6 @@ def test_texts_and_drawings_have_contrast_in_light_and_dark(browser, page, addre
     for scheme in ("light", "dark"):
         show(browser, 1200, scheme)
         browser.get(address)
-        browser.find_element(By.CSS_SELECTOR, "#prompt-list summary").click()
         wait(browser, lambda: browser.find_elements(By.TAG_NAME, "del"))
         found = browser.execute_script("""
             const style = (node) => getComputedStyle(node);

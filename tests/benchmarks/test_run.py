@@ -94,7 +94,7 @@ def test_other_code_in_one_folder_is_told(
         code = {"commit": commit, "dirty": dirty}
         monkeypatch.setattr("benchmarks.provenance.git_state", lambda: code)
         run(dataclasses.replace(suite, limit=2), "keep_all", tmp_path / "out")
-        return "may hold results of other code" in capsys.readouterr().err
+        return "may contain results of different code" in capsys.readouterr().err
 
     assert not warned("a" * 40, False)
     assert not warned("a" * 40, False)
@@ -179,7 +179,7 @@ def test_agent_without_an_update_gets_no_row(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(Learner, "train", lambda self, make_env, **budget: [])
-    with pytest.raises(TrainingError, match=r"learner, seed 0: 0\.5 minutes were over"):
+    with pytest.raises(TrainingError, match=r"learner, seed 0: the budget of 0\.5 minutes ran out"):
         run(suite, "keep_all,bench_agents:Learner", tmp_path / "out")
     assert not list((tmp_path / "out").glob("training/*.json"))
     assert {r.agent for r in RunFolder(tmp_path / "out").records()} == {"keep_all"}
@@ -311,7 +311,7 @@ def test_weights_that_changed_since_are_refused(suite: Suite, tmp_path: Path):
     (training(out, "learner-seed0").last / "knows").write_text("0 3")
     run(suite, "bench_agents:Learner", out)  # there is nothing left to evaluate
     (out / "records" / "learner" / "validation_unseen-seed0.parquet").unlink()
-    with pytest.raises(RunFolderError, match=r"no longer those of .* Put them back"):
+    with pytest.raises(RunFolderError, match=r"no longer those of .* Restore them"):
         run(suite, "bench_agents:Learner", out)
     shutil.rmtree(out / "training" / "learner-seed0")
     with pytest.raises(RunFolderError, match=r"training/learner-seed0 are gone"):
@@ -358,7 +358,7 @@ def test_training_needs_a_split_of_its_own(suite: Suite, tmp_path: Path):
         run(suite, "bench_agents:Learner", tmp_path / "out")
     single = dataclasses.replace(suite, dataset=f"{suite.dataset}/validation_seen.jsonl")
     single = dataclasses.replace(single, splits=("validation_seen",))
-    with pytest.raises(ValueError, match="very prompts"):
+    with pytest.raises(ValueError, match="evaluation prompts"):
         run(single, "bench_agents:Learner", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -372,7 +372,7 @@ def test_evaluated_prompts_in_train_are_counted(
     run(suite, "bench_agents:Learner", tmp_path / "out")
     assert "warning: 3 of 70 prompts of validation_seen are in train" in capsys.readouterr().err
     monkeypatch.setitem(SUITES, suite.id, suite)
-    with pytest.raises(ValueError, match="3 of the 70 very prompts of validation_seen"):
+    with pytest.raises(ValueError, match="3 of the 70 evaluation prompts of validation_seen"):
         run(suite, "bench_agents:Learner", tmp_path / "frozen")
 
 

@@ -51,7 +51,7 @@ def test_published_records_are_those_of_the_folder(results: RunFolder, tmp_path:
     published = RunFolder(file.parent)
     pandas.testing.assert_frame_equal(published.frame(), frame, check_exact=True)
     file.write_bytes(b"PAR1")
-    with pytest.raises(RunFolderError, match=r"records\.parquet: it cannot be read"):
+    with pytest.raises(RunFolderError, match=r"records\.parquet: cannot be read"):
         published.frame()
 
 
@@ -84,11 +84,11 @@ def test_standings_are_found_by_suite_and_version(
     results: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("benchmarks.standings.PUBLISHED", tmp_path / "page")
-    with pytest.raises(ValueError, match="no standings of toy v2, only of no suite"):
+    with pytest.raises(ValueError, match="no standings for toy v2, only for no suite"):
         standings(SETTINGS)
     publish(results, tmp_path / "page" / "toy")
     assert standings(results.settings).path == tmp_path / "page" / "toy"
-    with pytest.raises(ValueError, match="no standings of toy v3, only of toy v2"):
+    with pytest.raises(ValueError, match="no standings for toy v3, only for toy v2"):
         standings(SETTINGS | {"version": 3})
     frame, settings = join(results, ["standings"])
     assert settings["agents"] == {
@@ -147,7 +147,7 @@ def test_nothing_is_added_to_published_results(results: RunFolder, tmp_path: Pat
     """`frame` would read `records.parquet` alone."""
     published = publish(results, tmp_path / "page" / "toy").parent
     before = (published / "settings.json").read_bytes()
-    told = f"{published} holds published results, .* `benchmarks table NEW --with {published}`"
+    told = f"{published} contains published results, .* `benchmarks table NEW --with {published}`"
     with pytest.raises(RunFolderError, match=told):
         RunFolder.open(published, SETTINGS | {"agents": {"c": "m:C"}})
     assert (published / "settings.json").read_bytes() == before

@@ -89,7 +89,7 @@ def test_a_leak_says_nothing_about_its_answer():
         ({"gold_rouge_2": 0.123}, "gold_rouge_2"),
         ({"gold": "something else"}, "gold answer or source"),
         ({"drop_rate": 2.0}, "drop_rate"),
-        ({"prompt_id": "nobody"}, "twice or others"),
+        ({"prompt_id": "nobody"}, "duplicate or unknown"),
     ],
 )
 def test_changed_records_are_found(folder: Path, changes, problem: str, capsys):
@@ -124,7 +124,7 @@ def test_invented_answers_are_found(folder: Path):
         ("force_keep", ["not"], "force_keep is ('not',), but suite micro-ci v4 has ()"),
         ("reward", "linear", "reward is 'linear'"),
         ("seeds", 1, "1 seeds, but the suite has 2"),
-        ("generator_fingerprint", "x", "other weights"),
+        ("generator_fingerprint", "x", "different weights"),
         ("splits", None, "cannot be read"),
         ("reward", "nobody", "cannot be read: ValueError: unknown reward 'nobody'"),
         ("measure", "nobody", "cannot be read: ValueError: measure must be one of"),
@@ -154,7 +154,7 @@ def test_other_data_is_found(folder: Path):
     settings["checksums"]["validation_seen"] = "0" * 64
     file.write_text(json.dumps(settings))
     text = validate(folder, share=0.01).text()
-    assert "validation_seen has the checksum of other data" in text
+    assert "validation_seen has a different checksum" in text
     assert "validation_seen of micro is not the data of the run" in text
 
 
@@ -208,7 +208,7 @@ def test_dropped_template_is_found(folder: Path):
 
 def test_damaged_parts_and_other_folders_are_told(folder: Path, tmp_path: Path):
     (folder / "records" / "random" / "validation_seen-seed1.parquet").write_bytes(b"PAR1")
-    assert "random/validation_seen-seed1.parquet: it cannot be read" in validate(folder).text()
+    assert "random/validation_seen-seed1.parquet: cannot be read" in validate(folder).text()
     assert "cannot be read" in validate(tmp_path).text()
 
 

@@ -95,15 +95,15 @@ def test_too_few_prompts_are_refused_before_anything_is_answered():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"risk": 0.0}, "risk must be a share above 0 and below 1, got 0.0"),
-        ({"confidence": 1}, "confidence must be a share above 0 and below 1, got 1"),
-        ({"rates": []}, "rates must be shares above 0"),
-        ({"rates": [0.0, 0.5]}, "rates must be shares above 0"),
+        ({"risk": 0.0}, "risk must be above 0 and below 1, got 0.0"),
+        ({"confidence": 1}, "confidence must be above 0 and below 1, got 1"),
+        ({"rates": []}, "rates must be above 0"),
+        ({"rates": [0.0, 0.5]}, "rates must be above 0"),
         ({"lost_by": []}, "at least one of likelihood, answer, check"),
         ({"lost_by": ["answr"]}, "did you mean answer"),
         ({"tolerance": -1.0}, "tolerance must be at least 0"),
         ({"date": "soon"}, "soon"),
-        ({"lost_by": ["check"]}, "60 of 60 prompts have no check"),
+        ({"lost_by": ["check"]}, "60 of 60 prompts lack a check"),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
     ],
 )

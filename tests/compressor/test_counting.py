@@ -65,7 +65,7 @@ def test_tiktoken_counts_for_openai_models(tiktoken: list[str]):
 
 
 def test_unknown_models_are_refused(tiktoken: list[str]):
-    with pytest.raises(ValueError, match=r"no model 'gpt-0': .*cl100k_base, o200k_base"):
+    with pytest.raises(ValueError, match=r"the model 'gpt-0': .*cl100k_base, o200k_base"):
         token_counter("gpt-0", ENCODER)
 
 

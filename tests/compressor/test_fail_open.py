@@ -120,7 +120,7 @@ def test_texts_and_budgets_that_the_compressor_refuses_go_out_too():
 
 def test_without_an_original_the_error_remains():
     wrapped = FailOpen(HALF, LONG)
-    with pytest.raises(ValueError, match="give either text"):
+    with pytest.raises(ValueError, match="pass exactly one of text"):
         wrapped()
     with pytest.raises(ValueError, match="text must be a string"):
         wrapped(3)

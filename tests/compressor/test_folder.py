@@ -107,7 +107,7 @@ def test_half_precision_makes_a_smaller_file(saved: Path, tmp_path: Path):
 def test_nothing_is_replaced_but_a_compressor_with_overwrite(saved: Path, tmp_path: Path):
     other = compressor(TOKENIZER, max_units=30)
     before = written(saved)
-    with pytest.raises(ValueError, match=r"holds a saved compressor: .*overwrite=True"):
+    with pytest.raises(ValueError, match=r"contains a saved compressor: .*overwrite=True"):
         other.save_pretrained(saved)
     assert written(saved) == before
     other.save_pretrained(saved, overwrite=True)
@@ -115,14 +115,14 @@ def test_nothing_is_replaced_but_a_compressor_with_overwrite(saved: Path, tmp_pa
     (saved / "notes.txt").write_text("mine")
     before = written(saved)
     for overwrite in (False, True):
-        with pytest.raises(ValueError, match=r"holds other things \(notes\.txt\)"):
+        with pytest.raises(ValueError, match=r"contains other files \(notes\.txt\)"):
             other.save_pretrained(saved, overwrite=overwrite)
     assert written(saved) == before
     (tmp_path / "empty").mkdir()
     other.save_pretrained(tmp_path / "empty")
     (tmp_path / "card").mkdir()
     (tmp_path / "card" / "README.md").write_text("of something else")
-    with pytest.raises(ValueError, match="holds other things"):
+    with pytest.raises(ValueError, match="contains other files"):
         other.save_pretrained(tmp_path / "card")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ValueError, match="is a file"):
@@ -151,7 +151,7 @@ def test_a_folder_of_the_same_name_with_old_is_nobody_elses(saved: Path):
 
 
 def test_a_template_without_a_name_is_not_saved(tmp_path: Path):
-    with pytest.raises(ValueError, match="'shouting' is an object of its own"):
+    with pytest.raises(ValueError, match="'shouting' is a custom object"):
         compressor(TOKENIZER, template=Shouting()).save_pretrained(tmp_path / "policy")
     assert not list(tmp_path.iterdir())
 
@@ -162,7 +162,9 @@ def test_wrong_folders_say_what_is_missing(saved: Path, tmp_path: Path):
     for name in ("compressor.json", "network.json", "network.safetensors", "tokenizer.json"):
         assert name in str(error.value)
     (saved / "network.safetensors").rename(saved / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"no saved compressor: network\.safetensors missing"):
+    with pytest.raises(
+        ValueError, match=r"contain a saved compressor: network\.safetensors missing"
+    ):
         Compressor.from_pretrained(saved)
     (saved / "network.safetensors").write_bytes(b"\x80\x04K\x01.")  # a pickle
     with pytest.raises(ValueError, match="cannot load the network in"):
@@ -176,7 +178,7 @@ def test_wrong_folders_say_what_is_missing(saved: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 99}, "format version 99.* install a newer one"),
+        ({"format_version": 99}, "format version 99.* upgrade pcrl_gym"),
         ({"max_units": "many"}, "needs 'max_units' of type int, got 'many'"),
         ({"card": None}, "needs 'card' of type dict"),
         ({"max_tokens_per_word": "few"}, "'max_tokens_per_word' to be a number or null, got 'few'"),
@@ -241,7 +243,7 @@ def test_code_named_in_a_folder_is_not_run(saved: Path, tmp_path: Path):
 
 def test_the_micro_policy_is_missed_clearly(monkeypatch: pytest.MonkeyPatch, saved: Path):
     monkeypatch.setattr(pcrl_gym.compressor.folder, "weights_folder", lambda kind: saved / kind)
-    with pytest.raises(ValueError, match="holds no trained micro policy"):
+    with pytest.raises(ValueError, match="does not include the trained micro policy"):
         Compressor.from_pretrained("micro")
     monkeypatch.setattr(pcrl_gym.compressor.folder, "weights_folder", lambda kind: saved)
     assert Compressor.from_pretrained("micro").max_units == 24
@@ -323,9 +325,11 @@ def test_a_card_without_facts_says_so(tmp_path: Path):
 def test_a_card_takes_strings_and_numbers():
     with pytest.raises(ValueError, match=r"PolicyCard\.dataset must be a string"):
         PolicyCard(dataset=3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"PolicyCard\.results takes strings, numbers and None"):
+    with pytest.raises(
+        ValueError, match=r"PolicyCard\.results may contain only strings, numbers, and None"
+    ):
         PolicyCard(results=({"a": [1]},))  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match=r"PolicyCard\.results must hold mappings"):
+    with pytest.raises(ValueError, match=r"PolicyCard\.results must contain mappings"):
         PolicyCard(results=("a",))  # type: ignore[arg-type]
     assert PolicyCard.from_dict(CARD.to_dict() | {"later": 1}) == CARD
 
@@ -351,5 +355,5 @@ def test_the_hub_reads_results_and_origin():
     assert (data.base_model, data.datasets) == ("someone/encoder", ["someone/prompts"])
     found = [(one.dataset_name, one.metric_type, one.metric_value) for one in data.eval_results]
     assert found == [("seen", "rate", 0.25), ("seen", "loss", 0.5)]
-    with pytest.raises(ValueError, match="datasets must hold strings"):
+    with pytest.raises(ValueError, match="datasets must contain strings"):
         PolicyCard(datasets=(3,))

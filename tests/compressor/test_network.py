@@ -129,11 +129,13 @@ def test_pickled_weights_are_refused(bert_folder: Path, tmp_path: Path) -> None:
 
 
 def test_bad_input_is_said_so(tmp_path: Path, gpt2_folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no saved network: network\.json is missing"):
+    with pytest.raises(
+        ValueError, match=r"does not contain a saved network: network\.json is missing"
+    ):
         KeepNetwork.from_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"initial_keep must lie between 0 and 1, got 1\.0"):
+    with pytest.raises(ValueError, match=r"initial_keep must be between 0 and 1, got 1\.0"):
         KeepNetwork(small_encoder(VOCABULARY, 16, 1, 2), initial_keep=1.0)
-    with pytest.raises(ValueError, match="no multiple of num_heads"):
+    with pytest.raises(ValueError, match="not a multiple of num_heads"):
         small_encoder(VOCABULARY, 16, 1, 3)
     with pytest.raises(ValueError, match="gpt2"):
         pretrained_encoder(gpt2_folder)

@@ -33,11 +33,11 @@ def test_in_words(counts: tuple[int, ...], words: str):
     ("counts", "price", "words"),
     [
         # (450 - 282) tokens * 1,000 calls * 2.5 dollars / 1,000,000 tokens
-        ((450, 282), 2.5, "$0.42 per 1,000 calls saved at $2.50 per million tokens"),
-        ((2_000_000, 0), 5, "$10,000.00 per 1,000 calls saved at $5.00 per million tokens"),
-        ((10, 6), 0.15, "$0.0006 per 1,000 calls saved at $0.15 per million tokens"),
-        ((10, 12), 50, "$0.10 per 1,000 calls lost at $50.00 per million tokens"),
-        ((10, 10), 0, "$0.00 per 1,000 calls saved at $0.00 per million tokens"),
+        ((450, 282), 2.5, "$0.42 saved per 1,000 calls at $2.50 per million tokens"),
+        ((2_000_000, 0), 5, "$10,000.00 saved per 1,000 calls at $5.00 per million tokens"),
+        ((10, 6), 0.15, "$0.0006 saved per 1,000 calls at $0.15 per million tokens"),
+        ((10, 12), 50, "$0.10 lost per 1,000 calls at $50.00 per million tokens"),
+        ((10, 10), 0, "$0.00 saved per 1,000 calls at $0.00 per million tokens"),
     ],
 )
 def test_in_money(counts: tuple[int, int], price: float, words: str):
@@ -46,12 +46,12 @@ def test_in_money(counts: tuple[int, int], price: float, words: str):
 
 def test_several_calls_are_averaged():
     savings = Savings()
-    assert savings.summary(1.0).startswith("0 % fewer tokens, $0.00 per 1,000 calls")
+    assert savings.summary(1.0).startswith("0 % fewer tokens, $0.00 saved per 1,000 calls")
     for counts in (Counts(100, 60), Counts(300, 140)):
         savings.add(counts)
     assert (savings.calls, savings.compression_ratio) == (2, 0.5)
     assert savings.summary(3.0) == (
-        "50 % fewer tokens (2.0x), $0.30 per 1,000 calls saved at $3.00 per million tokens"
+        "50 % fewer tokens (2.0x), $0.30 saved per 1,000 calls at $3.00 per million tokens"
     )
 
 

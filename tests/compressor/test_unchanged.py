@@ -83,9 +83,9 @@ def test_what_a_compressor_refuses_comes_back_too():
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ({}, "give either text"),
-        ({"text": "a", "messages": []}, "give either text"),
-        ({"question": "a"}, "give either text"),
+        ({}, "pass exactly one of text"),
+        ({"text": "a", "messages": []}, "pass exactly one of text"),
+        ({"question": "a"}, "pass exactly one of text"),
         ({"text": 3}, "text must be a string or a list of strings, got 3"),
         ({"question": "a", "context": ["b", None]}, "context must be a string or a list"),
         ({"messages": {"role": "user"}}, "messages must be a list of messages, got dict"),

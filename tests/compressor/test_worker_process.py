@@ -62,7 +62,7 @@ def test_a_failure_costs_one_text() -> None:
     for text, message in {
         "raise": "LookupError: no such word",
         "exit": "its process has ended",
-        "number": "TypeError: expected a text, got int",
+        "number": "TypeError: expected a string, got int",
     }.items():
         with pytest.raises(CompressorFailure, match=message):
             process.compress(text)
@@ -117,9 +117,9 @@ def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(made) == len(commands) == 1
     assert commands[0][0] == str(python)
     (tmp_path / "b.txt").write_text("broken==1.0\n")
-    with pytest.raises(ValueError, match=r"pip could not install what .*b.txt names"):
+    with pytest.raises(ValueError, match=r"pip could not install the packages in .*b.txt"):
         environment_python(tmp_path / "b.txt")
-    with pytest.raises(ValueError, match=r"there is no file 'no\.txt'"):
+    with pytest.raises(ValueError, match=r"there is no requirements file 'no\.txt'"):
         environment_python("no.txt")
 
 

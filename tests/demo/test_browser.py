@@ -23,7 +23,8 @@ HOSTILE = "Sort: <script>alert(1)</script> ${alert(2)} {{value}} </div><img src=
 def address() -> Iterator[str]:
     """Address of the page with the policy of the package and two agents of the clone."""
     port = free_port()
-    command = ["tests/loopback_only.py", "agents", "demo", "--agents", "stopwords,truncation"]
+    command = ["tests/loopback_only.py", "agents", "demo", "--model", "micro"]
+    command += ["--generator", "micro", "--agents", "stopwords,truncation"]
     with served([*command, "--port", port], "The demo is running at", HF_HUB_OFFLINE="0") as server:
         yield f"http://127.0.0.1:{port}/"
     assert REFUSED not in server.output
@@ -49,8 +50,7 @@ def visit(page, address: str, width: int = 1200, scheme: str = "light", query: s
     show(page, width, scheme)
     logs(page)  # Gradio complains when its page is left while a stream of events is open
     page.get(address + query)
-    ready = "#result .verdict, #result .problem" if query else "#result .hint"
-    wait(page, lambda: find(page, ready))
+    wait(page, lambda: find(page, "#result .verdict, #result .problem"))
     wait(page, lambda: not find(page, "#result .wrap.generating, #result .wrap.translucent"))
 
 
@@ -82,7 +82,7 @@ def compress(page, prompt: str) -> None:
 def test_type_compress_and_read_the_result(page, address):
     visit(page, address)
     compress(page, PROMPT)
-    assert told(page, "survived").startswith("The answer survived; 81% of your tokens saved")
+    assert told(page, "survived") == "The answer survived: 81% of the tokens saved."
     assert told(page, "original-answer") == told(page, "compressed-answer") == "apple, fig, pear"
     assert told(page, "compressed") == "Instruction:  sort pear fig apple\nOutput: \n"
     struck = find(page, "#result .prompt del")
@@ -156,13 +156,13 @@ def test_an_example_is_one_click(page, address):
 def test_an_agent_can_be_chosen_and_its_controls_follow(page, address):
     visit(page, address)
     one(page, "#agent input").click()
-    names = ["policy micro", "stopwords", "truncation"]
+    names = ["policy micro", "policy micro, constraints protected", "stopwords", "truncation"]
 
     def listed() -> list[str]:
         return [option.text.lstrip("✓ \n") for option in find(page, "[role=option]")]
 
     wait(page, lambda: listed() == names)  # the list fades in
-    find(page, "[role=option]")[1].click()
+    find(page, "[role=option]")[2].click()
     wait(page, lambda: one(page, "#agent input").get_attribute("value") == "stopwords")
     wait(page, lambda: not one(page, "#free input").is_enabled())
     compress(page, PROMPT)

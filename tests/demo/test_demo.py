@@ -44,21 +44,22 @@ def parameters(address: str) -> dict[str, str]:
     st.text(max_size=60).filter(str.strip),
     st.text(max_size=60),
     st.text(max_size=10),
+    st.text(max_size=10),
     st.none() | st.integers(0, 100).map(lambda n: n / 100),
 )
-def test_an_address_restores_its_query(instruction, input, agent, rate):
-    query = Query(instruction, input, agent, rate)
+def test_an_address_restores_its_query(instruction, input, agent, other, rate):
+    query = Query(instruction, input, agent, other, rate)
     assert Query.from_parameters(parameters(query.address)) == query
 
 
 def test_an_address_may_leave_all_but_the_prompt_out():
-    assert Query.from_parameters({"input": "b a", "__theme": "dark"}) == Query("", "b a", "", None)
+    assert Query.from_parameters({"input": "b a", "__theme": "dark"}) == Query("", "b a")
     assert Query.from_parameters({"agent": "random", "rate": "0.5"}) is None
 
 
 def test_the_longest_address_fits_a_request():
     """A server that parses with h11 refuses requests whose head exceeds 16 KiB."""
-    query = Query("\U0001f600" * MAX_CHARACTERS, agent="a" * 100, rate=0.25)
+    query = Query("\U0001f600" * MAX_CHARACTERS, agent="a" * 100, other="b" * 100, rate=0.25)
     assert len(query.address) < 13_000
 
 
@@ -67,10 +68,10 @@ def test_the_longest_address_fits_a_request():
     [
         (("a" * 600, "b" * 401), "has 1,001 characters, but .* may have at most 1,000 together"),
         ((" \n", "\t"), "The prompt is empty: write an instruction"),
-        (("a\ud800",), "The instruction is no valid Unicode"),
-        (("a", "b\udc00"), "The input is no valid Unicode"),
-        (("a", "", "", 1.5), "The rate must be a share between 0 and 1, got 1.5"),
-        (("a", "", "", float("nan")), "The rate must be a share between 0 and 1, got nan"),
+        (("a\ud800",), "The instruction is not valid Unicode"),
+        (("a", "b\udc00"), "The input is not valid Unicode"),
+        (("a", "", "", "", 1.5), "The rate must be between 0 and 1, got 1.5"),
+        (("a", "", "", "", float("nan")), "The rate must be between 0 and 1, got nan"),
     ],
 )
 def test_wrong_queries_say_what_is_wrong(values, message):
@@ -79,7 +80,7 @@ def test_wrong_queries_say_what_is_wrong(values, message):
 
 
 def test_a_rate_that_is_no_number_is_told_in_short():
-    with pytest.raises(ValueError, match="must be a share between 0 and 1, got 'xxx") as told:
+    with pytest.raises(ValueError, match="must be between 0 and 1, got 'xxx") as told:
         Query.from_parameters({"instruction": "a", "rate": "x" * 10_000})
     assert len(str(told.value)) < 120
 
@@ -115,21 +116,27 @@ def frame(
     return Frame(episode, np.array(kept), whole | info, 0.25)
 
 
+def shown(made: Frame) -> str:
+    return markup.result({"agent": (made, None)}, "?")
+
+
 def test_dropped_units_are_struck_and_protected_ones_marked():
     text = "Do: please sort it"
     spans = [(0, 3), (3, 10), (10, 15), (15, 18)]
     made = frame(text, spans, [True, False, True, False], [False, True, True, True])
     html = '<div class="words prompt"><i>Do:</i> <del>please</del> sort <del>it</del></div>'
-    assert html in markup.result(made, "?")
+    assert html in shown(made)
     blank = frame(" a", [(0, 1), (1, 2)], [False, True], [True, True])
-    assert '<div class="words prompt"><del> </del>a</div>' in markup.result(blank, "?")
+    assert '<div class="words prompt"><del> </del>a</div>' in shown(blank)
 
 
 def test_a_result_tells_all_that_there_is_to_know():
     changed = {"output": "", "similarity": 0.5, "survived": False}
     made = frame("say hi", [(0, 3), (3, 6)], [True, False], [True, True], **changed)
-    read = Reader(markup.result(made, "?a=1&b=2"))
-    assert read.texts["changed"] == "The answer changed; 25% of your tokens saved."
+    read = Reader(markup.result({"<me>": (made, None)}, "?a=1&b=2"))
+    assert read.texts["agent"] == "<me>"
+    assert read.texts["changed"] == "The answer changed, so nothing is saved (25% fewer tokens)."
+    assert "unlike" not in read.texts
     assert (read.texts["prompt"], read.texts["del"]) == ("say hi", "hi")
     assert (read.texts["compressed"], read.texts["original-answer"]) == ("x", "(empty)")
     assert read.texts["compressed-answer"] == "yes"
@@ -138,9 +145,18 @@ def test_a_result_tells_all_that_there_is_to_know():
     )
     assert read.links == ["?a=1&b=2"]
     same = replace(made, info=made.info | {"survived": True})
-    assert "survived" in Reader(markup.result(same, "?")).texts
+    read = Reader(markup.result({"a": (same, False)}, "?"))
+    assert read.texts["survived"] == "The answer survived: 25% of the tokens saved."
+    assert "unlike the prompts" in read.texts["unlike"]
     with pytest.raises(ValueError, match="finished episode"):
-        markup.result(Frame(made.episode, made.kept), "?")
+        shown(Frame(made.episode, made.kept))
+
+
+def test_agents_are_shown_side_by_side_with_one_original_answer():
+    made = frame("say hi", [(0, 3), (3, 6)], [True, False], [True, True], output="hello")
+    html = markup.result({"one": (made, None), "two": (made, None)}, "?")
+    assert html.count("hello") == 1
+    assert [html.count(f">{name}</h2>") for name in ("one", "two")] == [1, 1]
 
 
 OUR_TAGS = {"p", "section", "h2", "div", "dl", "dt", "dd", "a", "del", "i", "span"}
@@ -155,7 +171,7 @@ def test_no_text_becomes_markup(text, states, answer):
         text, spans, [s != "d" for s in states], [s != "p" for s in states],
         compressed_prompt=text, output=answer + HOSTILE, compressed_output=answer,
     )  # fmt: skip
-    read = Reader(markup.result(made, f"?{text}"))
+    read = Reader(markup.result({text: (made, False)}, f"?{text}"))
     assert read.tags <= OUR_TAGS
     assert read.texts["prompt"].count("<script>") == 1
     assert read.texts["original-answer"] == visible(answer + HOSTILE)
@@ -182,7 +198,7 @@ def test_a_policy_drops_what_its_compressor_drops(compressor: Compressor):
     generator = CountingGenerator()
     demo = Demo([PolicyAgent("policy", compressor)], generator)
     for rate in (None, 0.0, 0.5, 1.0):
-        made = demo(Query("Please sort the words", "b a", rate=rate))
+        made, _ = demo(Query("Please sort the words", "b a", rate=rate))
         done = compressor(instruction="Please sort the words", input="b a", rate=rate)
         assert made.episode.text == done.original
         assert made.kept.tolist() == list(done.kept)
@@ -201,7 +217,7 @@ def test_an_answer_that_changes_earns_the_penalty(compressor: Compressor):
         return "long" if "words" in text else "short"
 
     demo = Demo([PolicyAgent("policy", compressor)], CountingGenerator(answer))
-    made = demo(Query("words words words", rate=1.0))
+    made, _ = demo(Query("words words words", rate=1.0))
     assert made.info is not None
     assert (made.info["output"], made.info["compressed_output"]) == ("long", "short")
     assert (made.reward, made.info["survived"]) == (-0.01, False)
@@ -220,7 +236,9 @@ def test_a_prompt_too_long_for_the_generator_is_told_before_it_answers(compresso
     demo = Demo([PolicyAgent("policy", compressor)], generator)
     demo(Query("a " * 17, rate=0.0))
     before = len(generator.prompts)
-    with pytest.raises(PromptTooLongError, match=r"'counting', which takes 19 tokens, .* shorten"):
+    with pytest.raises(
+        PromptTooLongError, match=r"'counting', which takes at most 19 tokens, .* shorten"
+    ):
         demo(Query("a " * 18, rate=0.0))
     assert len(generator.prompts) == before
 
@@ -232,7 +250,7 @@ def test_agents_are_found_by_name(compressor: Compressor):
     with pytest.raises(ValueError, match="There is no agent 'three'; choose one of: one, two"):
         demo.agent("three")
     for agents in ([], [one, one]):
-        with pytest.raises(ValueError, match="at least one agent, and no two of the same name"):
+        with pytest.raises(ValueError, match="at least one agent, and their names must be unique"):
             Demo(agents, CountingGenerator())
 
 
@@ -244,7 +262,7 @@ def test_a_policy_is_named_by_its_folder_alone(compressor: Compressor, tmp_path)
 
 def test_the_examples_show_answers_that_survive_and_one_that_does_not():
     demo = Demo([PolicyAgent.load("micro", device="cpu")], device="cpu")
-    frames = {label: demo(query) for label, query in EXAMPLES.items()}
+    frames = {label: demo(query)[0] for label, query in EXAMPLES.items()}
     changed = [label for label, made in frames.items() if not made.info["survived"]]
     assert changed == [list(EXAMPLES)[-1]]
     assert all(made.reward > 0.5 for label, made in frames.items() if label not in changed)
@@ -261,7 +279,7 @@ def test_agents_decide_as_in_the_environment():
     demo = Demo(demo_agents(DEFAULT[:-1], generator), generator)
     assert list(demo.agents) == list(DEFAULT[:-1])
     for name, agent in demo.agents.items():
-        made = demo(Query(prompt.instruction, prompt.input, name, 0.5))
+        made, _ = demo(Query(prompt.instruction, prompt.input, name, rate=0.5))
         assert made.episode.spans == episode.spans
         assert agent.takes_rate == (name != "stopwords")
         assert made.info is not None
@@ -274,7 +292,7 @@ def test_agents_decide_as_in_the_environment():
         if name == "stopwords":
             assert ("please" in text, "for me" in text) == (True, False)
     # Back to its own rate after another one.
-    again = demo(Query(prompt.instruction, prompt.input, "truncation"))
+    again, _ = demo(Query(prompt.instruction, prompt.input, "truncation"))
     assert (~again.kept).sum() == droppable // 10
 
 
@@ -285,9 +303,9 @@ def test_the_search_finds_the_best_and_says_how():
     name = "search (sees the answers)"
     assert list(demo.agents) == ["policy micro", name]
     for query in list(EXAMPLES.values())[1:3]:
-        found = demo(replace(query, agent=name))
+        found, _ = demo(replace(query, agent=name))
         assert found.info["survived"]
-        assert found.reward >= demo(query).reward
+        assert found.reward >= demo(query)[0].reward
 
 
 def test_agents_that_have_to_be_trained_or_are_none_are_refused():

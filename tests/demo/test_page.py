@@ -29,12 +29,14 @@ from loopback_only import REFUSED
 from pcrl_gym import cli
 from pcrl_gym.demo.compressing import Demo, PolicyAgent
 from pcrl_gym.demo.page import MAX_WAITING, Handlers, launch, make_page
+from pcrl_gym.demo.query import REAL_EXAMPLES
 from pcrl_gym.demo.rate_limit import RateLimit
 from pcrl_gym.errors import GeneratorError, MissingExtraError
 from serving import free_port, served
 
 SPACE = ROOT / "examples" / "space"
 SECONDS = 60  # enough for a machine under load; nothing waits that long
+PROTECTED = ", constraints protected"
 READY = "The demo is running at http://127.0.0.1:"
 
 
@@ -84,12 +86,12 @@ def answers(address: str, session: str) -> str:
 
 
 def test_fields_become_a_result_with_a_link(demo: Demo):
-    html = Handlers(demo).compress("Please sort", "b a", "first", False, 1.0, request())
+    html = Handlers(demo).compress("Please sort", "b a", "first", "", False, 1.0, request())
     read = Reader(html)
     assert read.texts["compressed"] == "Instruction: \nInput: \nOutput: \n"
     assert read.texts["prompt"] == "Instruction: Please sort\nInput: b a\nOutput: \n"
     assert read.links == ["?instruction=Please+sort&input=b+a&agent=first&rate=1"]
-    free = Reader(Handlers(demo).compress("Please sort", "", "first", True, 1.0, request()))
+    free = Reader(Handlers(demo).compress("Please sort", "", "first", "", True, 1.0, request()))
     assert free.links == ["?instruction=Please+sort&agent=first"]
 
 
@@ -98,12 +100,12 @@ def test_fields_become_a_result_with_a_link(demo: Demo):
     [
         (("", " "), "The prompt is empty"),
         (("x" * 1001, ""), "This prompt has 1,001 characters"),
-        (("x", "\ud800"), "The input is no valid Unicode"),
+        (("x", "\ud800"), "The input is not valid Unicode"),
         (("x " * 450, ""), "too long for the generator 'counting', which takes 441 tokens"),
     ],
 )
 def test_what_is_wrong_is_told_on_the_page(demo: Demo, fields: tuple[str, str], message: str):
-    html = Handlers(demo).compress(*fields, "first", True, 0.5, request())
+    html = Handlers(demo).compress(*fields, "first", "", True, 0.5, request())
     assert message in Reader(html).texts["problem"]
 
 
@@ -112,7 +114,7 @@ def test_a_generator_that_fails_is_told_on_the_page(demo: Demo, monkeypatch: pyt
         raise GeneratorError("no <answer> today")
 
     monkeypatch.setattr(demo.generator, "generate", fail)
-    html = Handlers(demo).compress("Please sort", "", "first", True, 0.5, request())
+    html = Handlers(demo).compress("Please sort", "", "first", "", True, 0.5, request())
     assert "no <answer> today" in Reader(html).texts["problem"]
 
 
@@ -121,8 +123,8 @@ def test_who_asks_too_often_is_told_to_wait(demo: Demo):
     handlers = Handlers(demo, RateLimit(most=2, seconds=10.0, clock=lambda: now[0]))
 
     def answered(session: str = "a") -> bool:
-        html = handlers.compress("Please sort", "", "first", True, 0.5, request(session))
-        told = "At most 2 prompts are answered in 10 seconds: try again in 8 s"
+        html = handlers.compress("Please sort", "", "first", "", True, 0.5, request(session))
+        told = "The demo answers at most 2 prompts per 10 seconds: try again in 8 s"
         return Reader(html).texts.get("problem") != told
 
     assert answered()
@@ -133,33 +135,51 @@ def test_who_asks_too_often_is_told_to_wait(demo: Demo):
     now[0] = 10.0
     assert answered()
     # Blank prompts cost nothing.
-    assert "prompt is empty" in handlers.compress("", "", "first", True, 0.5, request("a"))
+    assert "prompt is empty" in handlers.compress("", "", "first", "", True, 0.5, request("a"))
 
 
 def test_an_address_fills_the_fields_and_is_answered(demo: Demo):
     restore = Handlers(demo).restore
     asked = request(instruction="Please sort", input="b a", agent="first", rate="0.25")
     *fields, rate, html = restore(asked)
-    assert fields == ["Please sort", "b a", "first", False]
+    assert fields == ["Please sort", "b a", "first", "", False]
     assert (rate.value, rate.interactive) == (0.25, True)
     assert Reader(html).links == ["?instruction=Please+sort&input=b+a&agent=first&rate=0.25"]
     # An agent that takes no rate is free, whatever the address says.
-    assert restore(request(instruction="a", agent="stubborn", rate="0.25"))[2:4] == [
-        "stubborn", True,
+    assert restore(request(instruction="a", agent="stubborn", rate="0.25"))[2:5] == [
+        "stubborn", "", True,
     ]  # fmt: skip
-    assert restore(request(instruction="a"))[2:4] == ["first", True]
+    assert restore(request(instruction="a"))[2:5] == ["first", "", True]
 
 
-def test_an_address_without_a_prompt_or_a_wrong_one_leaves_the_fields(demo: Demo):
+def test_without_a_prompt_in_the_address_the_first_example_is_answered(demo: Demo):
+    instruction, input, agent, other, free, _, html = Handlers(demo).restore(request())
+    example = next(iter(REAL_EXAMPLES.values()))
+    assert (instruction, input) == (example.instruction, example.input)
+    assert (agent, other, free) == ("first", "stubborn", True)
+    assert [html.count(f">{name}</h2>") for name in ("first", "stubborn")] == [1, 1]
+
+
+def test_two_agents_are_shown_side_by_side(demo: Demo):
+    compress = Handlers(demo).compress
+    html = compress("Please sort", "b a", "first", "stubborn", False, 1.0, request())
+    assert html.count("verdict") == 2
+    assert Reader(html).links[0].endswith("&agent=first&other=stubborn&rate=1")
+    once = compress("Please sort", "b a", "first", "first", False, 1.0, request())
+    assert once.count("verdict") == 1
+    unknown = Handlers(demo).restore(request(instruction="a", other="<nobody>"))[-1]
+    assert "There is no agent" in Reader(unknown).texts["problem"]
+
+
+def test_a_wrong_address_leaves_the_fields(demo: Demo):
     restore = Handlers(demo).restore
     for parameters, told in (
-        ({}, "Write a prompt or choose an example."),
         ({"instruction": "a", "agent": "<nobody>"}, "There is no agent '<nobody>'"),
         ({"instruction": "a" * 1001}, "1,001 characters"),
-        ({"instruction": "a", "rate": "7"}, "must be a share between 0 and 1, got 7"),
+        ({"instruction": "a", "rate": "7"}, "must be between 0 and 1, got 7"),
     ):
         *fields, html = restore(request(**parameters))
-        assert fields == [gradio.skip()] * 5
+        assert fields == [gradio.skip()] * 6
         assert told in "".join(Reader(html).texts.values())
 
 
@@ -191,7 +211,7 @@ def test_one_prompt_is_answered_at_a_time_and_few_wait():
 
     def ask(session: int) -> dict[str, Any]:
         return join(
-            page.local_url, [f"Please sort {session}", "", "first", False, 0.0], str(session)
+            page.local_url, [f"Please sort {session}", "", "first", "", False, 0.0], str(session)
         )
 
     try:
@@ -257,8 +277,24 @@ def test_commands_hand_their_arguments_on(monkeypatch, tmp_path):
     (first, *where), (second, *default) = seen
     assert (where, default) == (["::1", 80], ["127.0.0.1", None])
     assert first.generator.name == second.generator.name == "micro-seq2seq"
-    assert list(first.agents) == ["policy micro", "policy mine"]
-    assert list(second.agents) == ["policy micro", "policy mine", "random", "truncation"]
+    policies_ = [f"policy {name}{end}" for name in ("micro", "mine") for end in ("", PROTECTED)]
+    assert list(first.agents) == policies_
+    assert list(second.agents) == [*policies_, "random", "truncation"]
+
+
+@pytest.mark.parametrize(("found", "name"), [(True, "instruct"), (False, "micro")])
+def test_the_defaults_are_smollm2_and_its_policy_if_it_is_installed(monkeypatch, found, name):
+    loaded = []
+    monkeypatch.setattr("pcrl_gym.storage.gguf.smollm2_installed", lambda: found)
+    monkeypatch.setattr(
+        "pcrl_gym.generators.loading.load_generator",
+        lambda given, device: loaded.append(given) or CountingGenerator(),
+    )
+    monkeypatch.setattr("pcrl_gym.demo.page.serve", lambda demo, *where: loaded.append(demo))
+    assert cli.main(["demo"]) == 0
+    generator, demo = loaded
+    assert generator == ("smollm2" if found else "micro")
+    assert list(demo.agents) == [f"policy {name}", f"policy {name}{PROTECTED}"]
 
 
 @pytest.mark.slow
@@ -303,7 +339,7 @@ def space(tmp_path_factory):
 
 def test_the_space_answers(space: str):
     prompt = "Could you please sort these words for me, I would be very happy: pear, fig, apple"
-    join(space, [prompt, "", "policy micro", True, 0.5], "mine")
+    join(space, [prompt, "", "policy micro", "", True, 0.5], "mine")
     read = Reader(answers(space, "mine"))
     assert read.texts["original-answer"] == read.texts["compressed-answer"] == "apple, fig, pear"
     assert "please" in read.texts["del"]

@@ -154,7 +154,7 @@ def test_wrong_actions_are_refused(make, action: np.ndarray, complaint: str):
 def test_steps_out_of_order_are_refused(make):
     env = make()
     for call in (lambda: env.step(np.ones(64)), env.render, env.action_masks):
-        with pytest.raises(ResetNeeded, match="no episode yet"):
+        with pytest.raises(ResetNeeded, match="No episode has started"):
             call()
     env.reset()
     env.step(np.ones(64))
@@ -271,7 +271,7 @@ def test_a_prompt_that_grows_when_compressed_fits_if_it_was_let_in(make):
 def test_no_prompt_left_is_an_error(make):
     with (
         pytest.warns(UserWarning, match="5 of 5"),
-        pytest.raises(DatasetError, match="no usable prompt: 5 read, 5 too long"),
+        pytest.raises(DatasetError, match="no usable prompts: 5 read, 5 too long"),
     ):
         make(generator=CountingGenerator(max_prompt_tokens=5), max_new_tokens=4)
 
@@ -378,7 +378,7 @@ def test_our_generators_are_their_own_deep_copy(gpt2_folder: Path):
 
 @pytest.mark.parametrize("seed", [-1, 1.5, 1.0, True, "3", [1], np.float64(2)])
 def test_wrong_seeds_are_refused(make, seed: Any):
-    with pytest.raises(ValueError, match=r"expected a seed to be an integer >= 0 or None, got"):
+    with pytest.raises(ValueError, match=r"expected seed to be an integer >= 0 or None, got"):
         make().reset(seed=seed)
 
 

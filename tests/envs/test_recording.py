@@ -72,7 +72,7 @@ def test_edits_of_several_steps_are_written_together(tmp_path: Path, gpt2_tokeni
 
 def test_an_existing_file_is_not_overwritten(tmp_path: Path, gpt2_tokenizer) -> None:
     (tmp_path / "masks.jsonl").write_text("mine")
-    with pytest.raises(ValueError, match="exists already"):
+    with pytest.raises(ValueError, match="already exists"):
         RecordMasks(gym.make(ID, **options(gpt2_tokenizer)), tmp_path / "masks.jsonl")
     assert (tmp_path / "masks.jsonl").read_text() == "mine"
 
@@ -80,8 +80,8 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path, gpt2_tokenizer) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"prompt_id": "other", "keep": [1]}', "no mask of prompt"),
-        ('{"prompt_id": "%s", "keep": [1, 0]}', "keeps or drops 2 units"),
+        ('{"prompt_id": "other", "keep": [1]}', "no mask for prompt"),
+        ('{"prompt_id": "%s", "keep": [1, 0]}', "has 2 units, but"),
         ('{"prompt_id": "%s", "keep": "all"}', "line 1 .* is damaged"),
         ('{"prompt_id": "%s"', "line 1 .* is damaged"),
     ],
@@ -96,7 +96,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, gpt2_tokenizer, text: str, messag
 
 
 def test_no_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no file"):
+    with pytest.raises(ValueError, match="there is no mask file"):
         RecordedAgent(str(tmp_path / "none")).act(
             {"attention_mask": np.ones((1, 2))}, [{"prompt_id": "a"}]
         )

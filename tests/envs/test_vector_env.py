@@ -193,7 +193,7 @@ def test_a_list_of_none_goes_on_with_the_walk(make):
     [-1, 1.5, True, "1234", [1, 2, 3, -4], [1, 2, 3, 4.0], [True] * 4, ["1"] * 4, np.array(1.5)],
 )
 def test_wrong_seeds_are_refused(make, seed: Any):
-    with pytest.raises(ValueError, match="expected a seed to be an integer >= 0 or None, got"):
+    with pytest.raises(ValueError, match="expected seed to be an integer >= 0 or None, got"):
         make().reset(seed=seed)
 
 

@@ -162,7 +162,7 @@ def test_a_template_that_changes_a_text_is_refused(rendered: str) -> None:
             place = rendered.find("|")
             return RenderedPrompt(rendered, ((place, place + 1),) if place > 0 else ())
 
-    with pytest.raises(ValueError, match="in several pieces or changed"):
+    with pytest.raises(ValueError, match="splits or changes an instruction"):
         EpisodeBuilder(BUILT["gpt2"], Changing()).cut_texts(["Sort"])
 
 
@@ -190,9 +190,9 @@ def test_keep_digits_of_any_script() -> None:
     [
         ("not", r"write force_keep=\('not',\)"),
         (re.compile("not"), "must be a sequence"),
-        ([""], "not empty"),
-        ([b"not"], "not empty"),
-        ([re.compile(b"not")], "of text"),
+        ([""], "nonempty strings"),
+        ([b"not"], "nonempty strings"),
+        ([re.compile(b"not")], "compiled from strings"),
         ([3], "got 3"),
     ],
 )

@@ -179,13 +179,13 @@ def test_what_is_wrong_is_said(generator: HFGenerator, t5_folder: Path, monkeypa
     with pytest.raises(ValueError, match="expected one list of pieces per prompt, got 0 for 1"):
         generator.attributions(["a"], [Answer("a", (5,))], [])
     for pieces in ([(0, 4), (3, 6)], [(0, 99)], [(-1, 2)]):
-        with pytest.raises(ValueError, match="in order that do not overlap, within the 4 char"):
+        with pytest.raises(ValueError, match="sorted, non-overlapping pieces within the 4 char"):
             generator.attributions(["abcd"], [Answer("a", (5,))], [pieces])
     for gates in ([0.5, 0.5], [0.0], [float("nan")]):
         with pytest.raises(ValueError, match="one finite gate above 0 for each of 1 pieces"):
             generator.attributions(["ab"], [Answer("a", (5,))], [[(0, 1)]], [np.array(gates)])
     encoder_decoder = HFGenerator.from_pretrained(str(t5_folder), device="cpu")
-    with pytest.raises(ValueError, match="gives no attributions: expected a causal model"):
+    with pytest.raises(ValueError, match="does not support attributions: expected a causal model"):
         encoder_decoder.attributions([], [], [])
     with torch.no_grad():
         generator.model.get_output_embeddings().weight[:] = float("nan")

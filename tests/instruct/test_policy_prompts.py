@@ -53,12 +53,14 @@ def test_the_same_seed_writes_the_same(
     twice = "The first sentence has six words. The second one has six, too."
     own = [Prompt("0", "Sort these.", twice), Prompt("1", LONG)]
     monkeypatch.setattr(policy_prompts, "SHORT", 20)
+    monkeypatch.setattr(policy_prompts, "FACTS", 10)
     monkeypatch.setattr(policy_prompts, "instruct_prompts", lambda split: own)
-    for name in ("chat", "t0"):
+    for name in ("chat", "t0", "questions"):
         (tmp_path / name).mkdir()
         row = {"instruction": f"From {name}", "output": "x"}
         (tmp_path / name / "train.jsonl").write_text(json.dumps(row) + "\n")
     folders = {"chat": tmp_path / "chat", "t0": tmp_path / "t0"}
+    folders["questions"] = tmp_path / "questions"
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         main(evals=wheel, **folders, out=tmp_path / name, seed=seed)
     one, same, other = (
@@ -67,7 +69,9 @@ def test_the_same_seed_writes_the_same(
     assert one == same != other
     prompts = load_prompts(tmp_path / "one", "train")
     # The one of the world that evals has, too, is there once.
-    assert sum(prompt.source != "short" for prompt in prompts) == 2 + PER_TASK + 1 + 2
+    made = ("short", "facts")
+    assert sum(prompt.source not in made for prompt in prompts) == 2 + PER_TASK + 1 + 3
+    assert sum(prompt.source == "facts" for prompt in prompts) == 10
     assert 10 < sum(prompt.source == "short" for prompt in prompts) <= 20
     with pytest.raises(SystemExit, match="one exists: give another folder"):
         main(evals=wheel, **folders, out=tmp_path / "one")

@@ -144,10 +144,10 @@ def test_folder_without_splits(tmp_path: Path) -> None:
     [
         (
             {"input": "a", "text": "b"},
-            "key 'instruction' is missing, and so are those that may stand for it ('prompt', "
-            "'question', 'messages', 'conversations'); the row has input, text",
+            "key 'instruction' and its alternatives ('prompt', 'question', 'messages', "
+            "'conversations') are missing; the row has input, text",
         ),
-        ({}, "the row has none"),
+        ({}, "the row has no keys"),
         ({"instruction": ""}, "the prompt is empty: write an instruction, or delete the row"),
         ({"instruction": " \n", "input": "\t"}, "the prompt is empty"),
         ({"instruction": None, "output": "a"}, "the prompt is empty"),
@@ -155,18 +155,18 @@ def test_folder_without_splits(tmp_path: Path) -> None:
         ({"prompt": 3}, "key 'prompt' must be a string, got int"),
         (
             {"instruction": "a", "prompt": "b"},
-            "keys 'instruction' and 'prompt' hold different texts, and each may be the "
+            "keys 'instruction' and 'prompt' contain different texts, and each could be the "
             "instruction: keep one, and remove or rename the others",
         ),
-        ({"prompt": "a", "completion": "b", "answer": "c"}, "each may be the output"),
-        ({"question": "a", "context": "b", "input": "c"}, "each may be the input"),
+        ({"prompt": "a", "completion": "b", "answer": "c"}, "each could be the output"),
+        ({"question": "a", "context": "b", "input": "c"}, "each could be the input"),
         ({"instruction": 3}, "key 'instruction' must be a string, got int"),
         ({"instruction": "a", "input": ["b"]}, "key 'input' must be a string, got list"),
         ({"instruction": "a", "output": 1.5}, "key 'output' must be a string, got float"),
         ({"instruction": "a", "source": True}, "key 'source' must be a string, got bool"),
         ({"instruction": "a", "id": ["b"]}, "key 'id' must be a string, got list"),
         ({"instruction": "a", "id": True}, "key 'id' must be a string, got bool"),
-        ({"instruction": "a\ud83d"}, "key 'instruction' is no valid Unicode: half a surrogate"),
+        ({"instruction": "a\ud83d"}, "key 'instruction' is not valid Unicode: unpaired"),
         (["a"], "expected an object, got a list"),
         (None, "expected an object, got null"),
     ],
@@ -203,15 +203,15 @@ def test_ids_that_are_not_unique(tmp_path: Path) -> None:
         ("a.csv", b"instruction,input\n", "no prompts"),
         ("a.csv", b"instruction\na,b\n", "row 0 has more cells"),
         ("a.csv", b'instruction\n"a', "cannot be read"),
-        ("a.csv", b"instruction,input,instruction\na,b,c\n", "more than one key 'instruction'"),
+        ("a.csv", b"instruction,input,instruction\na,b,c\n", "key 'instruction' more than once"),
         ("a.csv", b"instruction,input\na,b\n,\n,\n", "row 1 .*the prompt is empty"),
         ("a.csv", "instruction\nÄ\n".encode("latin-1"), "save it as UTF-8"),
         ("a.csv", "instruction\na\n".encode("utf-16"), "save it as UTF-8"),
         ("a.json", b"[" * 200_000, "not valid JSON"),
         ("a.jsonl", b'{"instruction": "a", "id": ' + b"9" * 5000 + b"}", "line 1: not valid JSON"),
-        ("a.csv", b"text\na\n", "row 0 .*'instruction' is missing, .*; the row has text"),
+        ("a.csv", b"text\na\n", "row 0 .*'instruction' and .* are missing; the row has text"),
         ("a.parquet", b"PAR1", "not valid Parquet"),
-        ("a.txt", b"a", r"read from \.json, \.jsonl, \.csv, \.parquet files, not from '\.txt'"),
+        ("a.txt", b"a", r"extensions \.json, \.jsonl, \.csv, \.parquet, got '\.txt'"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -231,7 +231,9 @@ def test_paths_that_are_not_there(name: str) -> None:
 @pytest.mark.parametrize("name", ["Sort the numbers. " * 300, "~no-such-user/rows.json"])
 def test_names_that_are_no_paths(name: str) -> None:
     for call in (load_prompts, dataset_splits):
-        with pytest.raises(DatasetError, match=f"'{name[:20]}.* is no name, path or id"):
+        with pytest.raises(
+            DatasetError, match=f"'{name[:20]}.* is not a dataset name, path, or id"
+        ):
             call(name)
 
 
@@ -270,12 +272,12 @@ def test_hub_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_prompts("gpteacher")[0].output == "c"
     assert load_prompts("some/Set-2.5")[0].id == "Set-2.5:train:0"
     assert asked == ["some/set", datasets.GPTEACHER_ID, "some/Set-2.5"]
-    with pytest.raises(DatasetError, match="no split 'validation_seen', it has train"):
+    with pytest.raises(DatasetError, match="no split 'validation_seen', only train"):
         load_prompts("some/set", "validation_seen")
 
 
 def test_hub_out_of_reach() -> None:
-    with pytest.raises(DatasetError, match=r"cannot load dataset 'nobody/nothing' from the .* hub"):
+    with pytest.raises(DatasetError, match=r"cannot load dataset 'nobody/nothing' from the .* Hub"):
         load_prompts("nobody/nothing")
 
 
@@ -310,7 +312,7 @@ def test_prompt_refuses_what_is_no_text(text: object) -> None:
 
 
 def test_prompt_refuses_half_a_surrogate_pair() -> None:
-    with pytest.raises(ValueError, match=r"Prompt\.instruction is no valid Unicode.* character 1"):
+    with pytest.raises(ValueError, match=r"Prompt\.instruction is not valid Unicode.* character 1"):
         Prompt(id="0", instruction="a\ud83d")
 
 
@@ -449,7 +451,7 @@ def test_columns_of_common_formats_in_csv(tmp_path: Path) -> None:
 
 def test_later_turns_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "chats.jsonl", [{"messages": FIRST * turns} for turns in (1, 2, 3)])
-    with pytest.warns(UserWarning, match="chats: 2 of 3 rows are conversations of several turns"):
+    with pytest.warns(UserWarning, match="chats: 2 of 3 rows are conversations with several turns"):
         prompts = load_prompts(path)
     assert [(prompt.instruction, prompt.output) for prompt in prompts] == [("Sort.", "a b")] * 3
 
@@ -462,14 +464,14 @@ def test_later_turns_are_counted(tmp_path: Path) -> None:
         (["Sort."], "message 0 .*expected an object, got str"),
         ([{"role": "user"}], "message 0 .*'content' must be a string, got NoneType"),
         ([{"role": "user", "content": 3}], "'content' must be a string, got int"),
-        ([{"role": "tool", "content": "a"}], "got the role 'tool'"),
-        ([{"role": ["user"], "content": "a"}], r"got the role \['user'\]"),
+        ([{"role": "tool", "content": "a"}], "got role 'tool'"),
+        ([{"role": ["user"], "content": "a"}], r"got role \['user'\]"),
         ([{"text": "a"}], "expected 'role' and 'content', or 'from' and 'value'"),
         (FIRST[::-1], "message 0 .*an answer before a user message"),
         ([FIRST[0], {"role": "system", "content": "a"}], "message 1 .*after the user's"),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a"}}]}],
-            "expected parts of text, got one of type 'image_url'",
+            "expected text parts, got a part of type 'image_url'",
         ),
     ],
 )
@@ -508,7 +510,7 @@ def test_parts_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"train-00000-of-00002\.parquet: row 0 .*is empty"):
         load_prompts(tmp_path)
     write(tmp_path / "train.jsonl", ROWS)
-    with pytest.raises(DatasetError, match=r"more than one file of split 'train': .*train\.jsonl"):
+    with pytest.raises(DatasetError, match=r"more than one file for split 'train': .*train\.jsonl"):
         load_prompts(tmp_path)
 
 
@@ -559,7 +561,7 @@ def test_columns_may_hold_conversations(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"task": "instructoin"}, "did you mean instruction"),
-        ({"task": "input", "text": "input"}, "each field may have one column"),
+        ({"task": "input", "text": "input"}, "each field can have only one column"),
         ({"tsk": "instruction"}, "no row has the column 'tsk'"),
     ],
 )

@@ -43,7 +43,7 @@ def test_copies_keep_the_ranges(duplicate) -> None:  # type: ignore[no-untyped-d
     "fixed", [((0, 4),), ((2, 1),), ((1, 3), (2, 3)), ((2, 3), (0, 1)), ((-1, 1),)]
 )
 def test_wrong_ranges_are_refused(fixed: tuple[tuple[int, int], ...]) -> None:
-    with pytest.raises(ValueError, match="must be sorted, not overlap and lie within its 3"):
+    with pytest.raises(ValueError, match="must be sorted, non-overlapping, and within its 3"):
         PromptText("abc", fixed)
     with pytest.raises(ValueError, match="must be sorted"):
         RenderedPrompt("abc", fixed)

@@ -121,7 +121,7 @@ def test_make_template_passes_objects_through() -> None:
 
 @pytest.mark.parametrize("spec", ["Alpaca", None, 3])
 def test_make_template_refuses_everything_else(spec: object) -> None:
-    with pytest.raises(ValueError, match="'alpaca', 'chat' or an object"):
+    with pytest.raises(ValueError, match="'alpaca', 'chat', or an object"):
         make_template(spec)  # type: ignore[arg-type]
 
 
@@ -169,12 +169,12 @@ def test_a_system_message_and_settings() -> None:
     [
         (SETTINGS_TEMPLATE, "chat:enable_thinkin=false", "does not use enable_thinkin:"),
         (SETTINGS_TEMPLATE, "chat:date=2024-01-01", "does not use date:"),
-        ("{{ messages[-1]['content'] }}", "chat:system=x", "does not write the system message"),
+        ("{{ messages[-1]['content'] }}", "chat:system=x", "does not include the system message"),
         (
             "{% if messages | length > 1 %}{{ raise_exception('no') }}{% endif %}"
             "{{ messages[0]['content'] }}",
             "chat:system=x",
-            "refuses a system message",
+            "rejects system messages",
         ),
     ],
 )
@@ -189,11 +189,11 @@ def test_settings_that_would_change_nothing_are_refused(
     ("spec", "message"),
     [
         ("chat:system=3", r"chat\.system: expected a valid string, got 3; put it in quotes"),
-        ("chat:date=tomorrow", "date must be a day like"),
-        ("chat:messages=[]", "messages is given by the template itself"),
+        ("chat:date=tomorrow", "date must have the form"),
+        ("chat:messages=[]", "messages is set by the template itself"),
         ("chat:system", "key=value"),
-        ("alpaca:system=x", "'alpaca', 'chat' or an object"),
-        ("chatty", "'alpaca', 'chat' or an object"),
+        ("alpaca:system=x", "'alpaca', 'chat', or an object"),
+        ("chatty", "'alpaca', 'chat', or an object"),
     ],
 )
 def test_wrong_names_are_refused_without_a_tokenizer(spec: str, message: str) -> None:

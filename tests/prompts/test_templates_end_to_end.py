@@ -256,7 +256,7 @@ def test_what_could_not_be_used_is_not_trained(data: Path, tmp_path: Path) -> No
     """The template alone fills the window, or cannot be stored."""
     for template, max_units, message in (
         (AlpacaTemplate(), 3, r"the template 'alpaca' alone has \d+ units .* raise max_units"),
-        (FewShot(), 64, "'few-shot' is an object of its own and cannot be saved"),
+        (FewShot(), 64, "'few-shot' is a custom object and cannot be saved"),
     ):
 
         def make_env(n: int, template: Any = template, max_units: int = max_units) -> Any:

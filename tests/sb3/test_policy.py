@@ -108,7 +108,7 @@ def test_other_algorithms_take_it() -> None:
 
 
 def test_an_encoder_of_other_ids_or_none_at_all_is_refused() -> None:
-    with pytest.raises(ValueError, match=f"tokenizer has {VOCABULARY}: make the environment"):
+    with pytest.raises(ValueError, match=f"tokenizer has {VOCABULARY}: create the environment"):
         model(4, policy_kwargs={"network": KeepNetwork(small_encoder(8, 16, 1))})
     with pytest.raises(ValueError, match="no/such/folder"):
         model(4, policy_kwargs={"encoder": "no/such/folder"})

@@ -44,7 +44,7 @@ def test_checks_compare_whole_words(check: str, answer: str, gold: str, expected
     ("check", "message"),
     [
         ("contain:a", "unknown check 'contain:a'; did you mean contains"),
-        ("label:a|b", "none of its labels"),
+        ("label:a|b", "not one of its labels"),
     ],
 )
 def test_a_wrong_check_is_an_error(check: str, message: str) -> None:

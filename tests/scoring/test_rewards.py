@@ -86,7 +86,7 @@ def test_a_reward_of_ones_own_has_the_default_measure_and_no_threshold() -> None
             return x.similarity
 
     with pytest.raises(
-        ValueError, match=r"without needs_likelihood: .*derives from pcrl_gym\.Reward"
+        ValueError, match=r"without needs_likelihood\): .*subclass of pcrl_gym\.Reward"
     ):
         make_reward(Unfinished())
 
@@ -141,7 +141,7 @@ def test_rewards_take_settings() -> None:
         ),
         ("threshold:threshold=high", r"threshold\.threshold: expected a valid number, .*'high'"),
         ("threshold:threshold=true", r"threshold\.threshold: expected a valid number, got True"),
-        ("threshold:threshold=2", r"threshold must lie in \[0, 1\)"),
+        ("threshold:threshold=2", r"threshold must be in \[0, 1\)"),
         ("linear:measure=bleu", "measure must be one of unicode_rouge_l, rouge_l"),
         ("likelihood:measure=rouge_l", "no setting 'measure'"),
     ],

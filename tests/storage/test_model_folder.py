@@ -74,38 +74,44 @@ def lost_weight(folder: Path) -> None:
 
 
 GENERATORS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "cut": (cut(MODEL), r"model\.safetensors is damaged or incomplete .* fetch or save it again"),
+    "cut": (
+        cut(MODEL),
+        r"model\.safetensors is damaged or incomplete .* download or save it again",
+    ),
     "empty file": (put(MODEL, ""), r"model\.safetensors is damaged"),
-    "pointer": (put(MODEL, POINTER), "pointer of git-lfs .* run `git lfs pull`"),
+    "pointer": (put(MODEL, POINTER), "Git LFS pointer: run `git lfs pull`"),
     "pointer to a tokenizer": (
         put("tokenizer.json", POINTER),
-        r"tokenizer\.json is only a pointer",
+        r"tokenizer\.json is only a Git LFS pointer",
     ),
     "adapter": (
         only("adapter_config.json", "adapter_model.safetensors"),
         "it is an adapter: merge",
     ),
-    "GGUF": (only("model.Q4_1.gguf"), "GGUF format: give the file"),
+    "GGUF": (only("model.Q4_1.gguf"), "a GGUF model: pass the path"),
     "pickle": (only("pytorch_model.bin"), "pickles are not loaded: save the model again"),
     "compressor": (only("compressor.json"), "it is a compressor, .* Compressor.from_pretrained"),
-    "training": (only("checkpoint-10/config.json"), "folders of models: give one of them"),
+    "training": (only("checkpoint-10/config.json"), "model folders: pass one of them"),
     "empty": (empty, "the folder is empty"),
-    "shard": (lost_shard, r"1 of its 2 files of weights are missing \(model-00002-of-00002"),
+    "shard": (lost_shard, r"1 of its 2 weight files are missing \(model-00002-of-00002"),
     "weight": (lost_weight, r"lacks weights .*c_attn.* expected a causal"),
-    "no JSON": (put("config.json", '{"model_type": '), r"config\.json is no JSON"),
-    "a list": (put("config.json", "[]"), r"config\.json holds no JSON object"),
-    "no type": (put("config.json", "{}"), "does not say which `model_type`"),
-    "no settings": (put("generation_config.json", "{"), r"generation_config\.json is no JSON"),
+    "no JSON": (put("config.json", '{"model_type": '), r"config\.json is not valid JSON"),
+    "a list": (put("config.json", "[]"), r"config\.json does not contain a JSON object"),
+    "no type": (put("config.json", "{}"), "does not specify a `model_type`"),
+    "no settings": (
+        put("generation_config.json", "{"),
+        r"generation_config\.json is not valid JSON",
+    ),
     "new type": (config(model_type="gpt99"), "gpt99"),
-    "other sizes": (config(n_embd=64), "has other sizes of weights .* expected a causal"),
+    "other sizes": (config(n_embd=64), "has wrong shapes for weights .* expected a causal"),
     "code": (config(model_type="x", auto_map={"AutoConfig": "a.B"}), "trust_remote_code|custom"),
     "images": (
         put("config.json", '{"model_type": "llava", "architectures": ["LlavaForX"]}'),
-        "it is a LlavaForX, which cannot answer prompts of text",
+        "it is a LlavaForX, which cannot answer text prompts",
     ),
     "quantized": (
         config(quantization_config={"quant_method": "gptq", "bits": 4}),
-        r"weights are quantized \(gptq\): .* take the model that is not quantized",
+        r"weights are quantized \(gptq\): .* use the unquantized model",
     ),
     "tokenizer": (put("tokenizer.json", '{"version": "1.0"}'), "cannot load a tokenizer from"),
     "no tokenizer": (
@@ -142,7 +148,7 @@ def test_weights_that_the_model_does_not_use_are_told(gpt2_folder: Path, tmp_pat
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "model.bin").touch()
-    with pytest.raises(ValueError, match=r"it is a file, expected a \.gguf file or the folder"):
+    with pytest.raises(ValueError, match=r"it is a file, expected a \.gguf file or a model folder"):
         load_generator(str(tmp_path / "model.bin"))
 
 
@@ -180,7 +186,7 @@ def other_network(folder: Path) -> None:
         (cut("network.safetensors"), r"network\.safetensors is damaged or incomplete"),
         (put("network.safetensors", POINTER), "git lfs pull"),
         (put("compressor.json", POINTER), "git lfs pull"),
-        (put("network.json", "{"), r"network\.json is no JSON"),
+        (put("network.json", "{"), r"network\.json is not valid JSON"),
         (put("network.json", "{}"), "cannot load the network in"),
         (put("tokenizer.json", POINTER), "git lfs pull"),
         (other_network, "RuntimeError: Error"),
@@ -213,7 +219,9 @@ def test_a_path_is_not_looked_for_on_the_hub(
     loader: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.socket", None)
-    with pytest.raises(ValueError, match=r"there is no such folder, and it is no id of the .*hub"):
+    with pytest.raises(
+        ValueError, match=r"there is no such folder, and it is not a valid .* Hub id"
+    ):
         LOADERS[loader](name)
 
 
@@ -230,7 +238,9 @@ def test_the_hub_is_asked_once_for_a_name_it_may_have(
         raise ConnectionError("no route")
 
     monkeypatch.setattr(HfApi, "model_info", unreachable)
-    with pytest.raises(ValueError, match=r"no such folder, and .* asked .*ConnectionError: no rou"):
+    with pytest.raises(
+        ValueError, match=r"no such folder, and .* reached .*ConnectionError: no rou"
+    ):
         LOADERS[loader]("someone/model")
     assert asked == [("someone/model", 5.0)]
 
@@ -244,7 +254,7 @@ def test_a_model_that_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
     error = RepositoryNotFoundError("401", response=Mock())
     monkeypatch.setattr(HfApi, "model_info", Mock(side_effect=error))
     with pytest.raises(
-        ValueError, match="no such folder, and the Hugging Face hub has no such mod"
+        ValueError, match="no such folder, and the Hugging Face Hub has no such mod"
     ):
         load_generator("someone/model")
 

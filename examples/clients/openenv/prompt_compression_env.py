@@ -39,8 +39,8 @@ class CompressionObservation(Observation):
     """A prompt to compress; after the step also what became of its answer."""
 
     prompt_id: str
-    prompt: str = Field(description="what the user wrote: what `text` replaces")
-    units: list[str] = Field(description="the whole prompt in pieces, for `keep`")
+    prompt: str = Field(description="the user's text, which `text` replaces")
+    units: list[str] = Field(description="the units of the whole prompt, for `keep`")
     droppable: list[bool] = Field(description="which units may be dropped")
     compressed_prompt: str | None = None
     output: str | None = Field(None, description="the answer to the original prompt")

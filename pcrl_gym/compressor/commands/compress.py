@@ -35,9 +35,9 @@ from pcrl_gym.compressor.saving import Savings
 if TYPE_CHECKING:
     from pcrl_gym.compressor.compressor import Compressor
 
-_AMOUNT = Group("How much is dropped", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
-_PARTS = Group("What is compressed")
-_FORM = Group("Form of the output", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
+_AMOUNT = Group("Amount to drop", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
+_PARTS = Group("What to compress")
+_FORM = Group("Output format", validator=MutuallyExclusive())  # type: ignore[no-untyped-call]
 
 
 def compress(
@@ -110,8 +110,8 @@ def compress(
         compressor = Compressor.from_pretrained(model, device=device, backend=backend)
         if strict and compressor.max_tokens_per_word is None:
             raise ValueError(
-                f"--strict: {model} does not store what its training prompts were like; "
-                "export the policy again, or leave --strict out"
+                f"--strict needs statistics of the training prompts, but {model} has none: export "
+                "the policy again, or leave out --strict"
             )
         settings: dict[str, Any] = {
             "rate": rate, "target_tokens": target_tokens, "tolerance": tolerance,
@@ -130,7 +130,7 @@ def compress(
                         if foreign and strict:
                             raise LineError(
                                 f"line {record.line} is unlike the prompts that {model} was "
-                                "trained on; without --strict it is compressed anyway"
+                                "trained on: leave out --strict to compress it anyway"
                             )
                         if foreign and not warned:
                             warned = True
@@ -148,9 +148,9 @@ def compress(
 
 def _warning(line: int, model: str) -> str:
     return (
-        f"warning: line {line} is unlike the prompts that {model} was trained on, and what is "
-        'dropped may be arbitrary. Later lines are not reported: --json marks each ("in_domain": '
-        "false), --strict stops at the first."
+        f"warning: line {line} is unlike the prompts that {model} was trained on, so the choice of "
+        "dropped words may be arbitrary. Further lines are not reported: --json marks each one "
+        '("in_domain": false), and --strict stops at the first.'
     )
 
 
@@ -163,7 +163,7 @@ def _portions(
     suffix = path.suffix.lower()
     if suffix == ".csv" and field is not None and not messages:
         if whole_file:
-            raise ValueError("--whole-file does not go with --field and a CSV file")
+            raise ValueError("--whole-file cannot be combined with --field and a CSV file")
         return csv_records(stream, path, field)
     parse: Parse = whole_text
     if messages:

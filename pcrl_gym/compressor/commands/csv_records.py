@@ -60,7 +60,7 @@ def csv_records(stream: BinaryIO, path: Path, column: str) -> Iterator[list[Reco
             for row in reader:
                 if row and len(row) != len(header):
                     raise LineError(
-                        f"line {line} has {len(row)} cells, and the first line has {len(header)}"
+                        f"line {line} has {len(row)} cells, but the first line has {len(header)}"
                     )
                 records.append(record(line, row, header.index(column) if row else None))
                 line = reader.line_num + 1
@@ -72,5 +72,5 @@ def csv_records(stream: BinaryIO, path: Path, column: str) -> Iterator[list[Reco
             raise
         except csv.Error as error:
             yield records
-            raise LineError(f"line {line} is no row of a CSV file: {error}") from error
+            raise LineError(f"line {line} is not a valid CSV row: {error}") from error
         yield records

@@ -30,7 +30,7 @@ def json_field(field: str) -> Parse:
         row = _loaded(text)
         holder, key = _place(row, field)
         if not isinstance(holder[key], str):
-            raise ValueError(f"needs a text in {field!r}, got {json.dumps(holder[key])[:60]}")
+            raise ValueError(f"needs a string in {field!r}, got {json.dumps(holder[key])[:60]}")
 
         def write(texts: Sequence[str]) -> str:
             holder[key] = texts[0]
@@ -72,7 +72,7 @@ def _loaded(text: str) -> Any:
     try:
         return json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:  # ValueError also if integers are too long
-        raise ValueError(f"is no JSON: {error}") from error
+        raise ValueError(f"is not valid JSON: {error}") from error
 
 
 def dump(value: Any, indent: int | None = None) -> str:

@@ -63,7 +63,7 @@ def line_records(portions: Iterable[list[bytes]], parse: Parse) -> Iterator[list
     """Yield one record per line, in the same batches as the lines.
 
     `parse` returns the content to compress and a function that writes it back, or raises a
-    ValueError whose message continues "line N", as in "is no JSON".
+    ValueError whose message continues "line N", as in "is not valid JSON".
 
     Raises:
         LineError: If a line cannot be read, after the records before it have been yielded.
@@ -98,7 +98,7 @@ def decoded(content: bytes, number: int) -> str:
         before = content[: error.start]
         raise LineError(
             f"line {number + before.count(10)} is not UTF-8: byte 0x{content[error.start]:02x} at "
-            f"its place {error.start - before.rfind(10)}; convert the input to UTF-8"
+            f"position {error.start - before.rfind(10)}; convert the input to UTF-8"
         ) from error
 
 

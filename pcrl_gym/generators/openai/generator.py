@@ -193,8 +193,8 @@ class OpenAIGenerator(SharedGenerator, Generator):
     def log_likelihood(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[float]:
         """Raise a GeneratorError, because these servers cannot score given answers."""
         raise GeneratorError(
-            f"{self.name!r} gives no log-likelihoods, as OpenAI-compatible servers do not score "
-            'given answers: use reward="threshold", or a local generator'
+            f"{self.name!r} does not provide log-likelihoods, because OpenAI-compatible servers do "
+            'not score given answers: use reward="threshold", or a local generator'
         )
 
     def __repr__(self) -> str:
@@ -216,7 +216,7 @@ class OpenAIGenerator(SharedGenerator, Generator):
             self._cache.put(self._scope("count", 1), {text: reply.prompt_tokens})
         if kind == "count" and reply.prompt_tokens is None:
             raise self._sender.error(
-                text, "the server does not report usage.prompt_tokens: give a tokenizer"
+                text, "the server does not report usage.prompt_tokens: pass a tokenizer"
             )
         counts = reply.prompt_tokens, reply.completion_tokens
         if self._sender.max_total_tokens is not None and None in counts:

@@ -101,7 +101,7 @@ def _stated(content: object) -> str | None:
     if content is None:
         return None
     if not isinstance(content, str):
-        raise TypeError(f"expected content to be text, got {type(content).__name__}")
+        raise TypeError(f"expected content to be a string, got {type(content).__name__}")
     text = content.strip()
     for begin, end in _THOUGHTS.items():
         # If the start marker is missing, the chat template opened the block.
@@ -119,21 +119,25 @@ def _why_no_answer(
     """Return why a reply contains no answer and what to do, or None if it contains one."""
     ended = _lower(reason)
     if ended in _WITHHELD:
-        return "a content filter of the server withheld or cut the answer: leave the prompt out"
+        return "the server's content filter withheld or cut off the answer: leave the prompt out"
     if ended in _BROKEN_OFF:
-        return f"the server broke off (finish_reason {reason!r})"
+        return f"the server aborted the reply (finish_reason {reason!r})"
     if refusal := _refusal(message):
         return f"the model refused to answer: leave the prompt out. It said {refusal!r}"
     if text:
         return None
     if message.get("tool_calls") or message.get("function_call"):
-        return "the model called a tool instead of answering: let the server offer it no tools"
+        return "the model called a tool instead of answering: disable tools on the server"
     if text is not None and ended in _ENDED:
         return None
-    what = "the answer was cut before it began" if ended in _CUT else "the reply holds no answer"
+    what = (
+        "the answer was cut off before it began"
+        if ended in _CUT
+        else "the reply contains no answer"
+    )
     return (
-        f"{what} (finish_reason {reason!r}): raise {limit_name}, or switch the model's thinking "
-        "off, by ?enable_thinking=false at the end of the base URL or the server's own switch in "
+        f"{what} (finish_reason {reason!r}): raise {limit_name}, or turn off the model's thinking "
+        "with ?enable_thinking=false at the end of the base URL or the server's own option in "
         "extra_body"
     )
 
@@ -174,17 +178,17 @@ def read_failure(error: OpenAIError | UnicodeError, key_name: str) -> Failure:
     status, said, codes = error.status_code, _said(error), _codes(error)
     counts = _counts(_json(error.response.content))
     if status == 402 or codes & _UNPAID:  # some servers send a 429, but waiting does not help
-        advice = f"payment required: top up the account of the key in {key_name}, or check billing"
+        advice = f"payment required: add credit for the key in {key_name}, or check billing"
     elif codes & _FILTERED:
-        advice = "a content filter of the server refused the prompt: leave it out, or rephrase it"
+        advice = "the server's content filter rejected the prompt: leave it out, or rephrase it"
     elif status in (401, 403):
-        advice = f"set {key_name} to a key that may use the model"
+        advice = f"set {key_name} to a key with access to the model"
     elif status == 404:
         advice = "check the model and the base URL, which often ends in /v1"
     elif status in _TEMPORARY or status >= 500:
         return Failure(said, True, retry_after(error.response.headers), *counts)
     else:
-        advice = "the prompt may be too long, or a field of the request unknown to the server"
+        advice = "the prompt may be too long, or the server may not support a field of the request"
     return Failure(f"{advice}. {said}", False, 0.0, *counts)
 
 

@@ -85,7 +85,7 @@ class Sender:
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise ValueError("expected the name of a model, got an empty one")
+            raise ValueError("expected a model name, got an empty string")
         for what, choices in (
             ("api", ("chat", "completions")),
             ("limit_field", ("max_tokens", "max_completion_tokens")),
@@ -106,12 +106,12 @@ class Sender:
             # A copy, so that requests always match the key under which answers are cached.
             body = json.loads(json.dumps(dict(self.extra_body), allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"expected extra_body to be JSON, got {error}") from error
+            raise ValueError(f"expected extra_body to be JSON: {error}") from error
         parsed = parse_base_url(self.base_url)
         if both := body.keys() & parsed.extra_body.keys():
             raise ValueError(
                 f"expected enable_thinking in the base URL or {', '.join(both)} in extra_body, "
-                "got both: give one"
+                "got both: remove one"
             )
         self.base_url, self.extra_body = parsed.url, {**body, **parsed.extra_body}
         self.link()
@@ -156,7 +156,9 @@ class Sender:
             backoff = min(self.backoff * 2.0**attempt, _MAX_BACKOFF)
             backoff *= self.link().random.uniform(0.5, 1.0)
             if _pause(stop, max(backoff, wait)):
-                raise self.error(text, f"given up, as another one has failed: {cause}", Stopped)
+                raise self.error(
+                    text, f"not retried, because another request failed: {cause}", Stopped
+                )
         tries = f" {attempt + 1} times" if attempt else ""
         # Outside of any `except`, so that a client exception, which may contain the key, does not
         # become the context of this one.
@@ -185,7 +187,7 @@ class Sender:
             used = self._usage
             tokens = used.prompt_tokens + used.completion_tokens
             if stop.is_set():
-                raise self.error(text, "not sent, as another one has failed", Stopped)
+                raise self.error(text, "not sent, because another request failed", Stopped)
             for what, spent, budget in (
                 ("max_requests", used.requests, self.max_requests),
                 ("max_total_tokens", tokens, self.max_total_tokens),
@@ -193,8 +195,9 @@ class Sender:
                 if budget is not None and spent >= budget:
                     raise self.error(
                         text,
-                        f"not sent, as {what}={budget} is used up ({spent}): raise it to continue "
-                        "(with cache=FILE, answers that have arrived are not asked for again)",
+                        f"not sent, because {what}={budget} is used up ({spent}): raise it to "
+                        "continue (with cache=FILE, answers received so far are not requested "
+                        "again)",
                         BudgetExceededError,
                     )
             used.requests += 1
@@ -232,7 +235,8 @@ class _Link:
             from openai import OpenAI
         except ImportError as error:
             raise MissingExtraError(
-                "a generator behind an API needs the openai client: pip install 'pcrl-gym[openai]'"
+                "OpenAI-compatible generators need the openai package: pip install "
+                "'pcrl-gym[openai]'"
             ) from error
         self.pid = os.getpid()
         self.key = os.environ.get(sender.api_key_env) or _NO_KEY

@@ -44,7 +44,7 @@ def parse_base_url(url: str | None) -> BaseURL:
         url = os.environ.get("OPENAI_BASE_URL")
         if not url:
             raise ValueError(
-                "expected a base URL, as there is no default server: give one, such as "
+                "expected a base URL, because there is no default server: pass one, such as "
                 "'http://localhost:8000/v1' or, for OpenAI itself, 'https://api.openai.com/v1', or "
                 "set OPENAI_BASE_URL"
             )
@@ -58,7 +58,7 @@ def parse_base_url(url: str | None) -> BaseURL:
     if parts.username is not None or parts.password is not None or parts.fragment:
         # These must not appear in tables and errors, so the URL is not shown here either.
         raise ValueError(
-            "expected a base URL without user, password and fragment: put the key into the "
+            "expected a base URL without user, password, or fragment: set the key in the "
             "environment"
         )
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -66,9 +66,9 @@ def parse_base_url(url: str | None) -> BaseURL:
     if not all(query.values()) or query.keys() - {"api-version"}:
         # Not shown either, because some servers take keys there.
         raise ValueError(
-            "expected the query of a base URL to hold nothing but 'api-version=VERSION' and "
-            "'enable_thinking=false': put a key into the environment, and other fields of the "
-            "request into extra_body"
+            "expected the query of a base URL to contain only 'api-version=VERSION' and "
+            "'enable_thinking=false': set keys in the environment, and other fields of the request "
+            "in extra_body"
         )
     if thinking is not None and thinking.lower() not in _BOOLEANS:
         raise ValueError(f"expected enable_thinking to be 'true' or 'false', got {thinking!r}")
@@ -77,7 +77,7 @@ def parse_base_url(url: str | None) -> BaseURL:
         if endpoint.lower().endswith(path):
             base = endpoint[: -len(path)]
             raise ValueError(
-                f"expected a base URL without {path!r}, which is appended to it: give "
+                f"expected a base URL without {path!r}, which is appended automatically: use "
                 f"{url.replace(url.partition('?')[0], base, 1)!r}"
                 + (" and api='completions'" if path == "/completions" else "")
             )

@@ -41,7 +41,7 @@ def connected() -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise MissingExtraError(
-            "work on a Ray cluster needs Ray: pip install 'pcrl-gym[ray]'"
+            "using a Ray cluster needs Ray: pip install 'pcrl-gym[ray]'"
         ) from error
     with hold("ray", lambda: (lambda: None) if ray.is_initialized() else _connect(ray)):
         yield ray
@@ -58,14 +58,14 @@ def check_room(ray: Any, count: int, num_cpus: float, num_gpus: float, what: str
     """
     has = ray.cluster_resources()
     lacks = [
-        f"{count * each:g} {kind}s, and it has {has.get(kind, 0):g}"
+        f"{count * each:g} {kind}s (it has {has.get(kind, 0):g})"
         for kind, each in (("CPU", num_cpus), ("GPU", num_gpus))
         if count * each > has.get(kind, 0)
     ]
-    need = f"{count} {what} need {'; '.join(lacks)}"
+    need = f"{count} {what} need {' and '.join(lacks)}"
     if lacks and _local:
         raise ValueError(
-            f"the local Ray cluster is too small: {need}. Ask for fewer, or for less of each "
+            f"the local Ray cluster is too small: {need}. Use fewer, or fewer resources for each "
             "(num_cpus=0.5, num_gpus=0)"
         )
     if lacks:

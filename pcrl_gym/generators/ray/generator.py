@@ -88,8 +88,8 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         check_integer("retries", retries, 0)
         if not (num_cpus >= 0 and (num_gpus is None or num_gpus >= 0) and start_timeout > 0):
             raise ValueError(
-                f"expected num_cpus >= 0, num_gpus >= 0 or None and start_timeout > 0, got "
-                f"{num_cpus!r}, {num_gpus!r} and {start_timeout!r}"
+                f"expected num_cpus >= 0, num_gpus >= 0 or None, and start_timeout > 0, got "
+                f"{num_cpus!r}, {num_gpus!r}, and {start_timeout!r}"
             )
         self.replicas = replicas
         self._lock = threading.RLock()
@@ -107,7 +107,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
             try:
                 known = self._pool.wait_until_ready()[0]
             except NoActorError as error:
-                raise GeneratorError(f"the replicas cannot be started: {error}") from error
+                raise GeneratorError(f"cannot start the replicas: {error}") from error
             # Runs at `close`, at garbage collection, or at exit.
             self._close = weakref.finalize(self, stack.pop_all().close)
         self.name, self.max_prompt_tokens, self.tokenizer, self.gives_likelihoods = known
@@ -142,8 +142,8 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
             ) from error
         if not name or name.startswith(("ray:", "openai:")):
             raise ValueError(
-                f"expected the name, id or folder of a model after 'ray:', got {spec!r}; a server "
-                "is asked from one process (concurrency=N of OpenAIGenerator)"
+                f"expected the name, id, or folder of a model after 'ray:', got {spec!r}; for a "
+                "server, use OpenAIGenerator with concurrency=N in one process"
             )
         return cls(name, device=device, dtype=dtype, batch_size=batch_size, **options)
 
@@ -185,8 +185,8 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         for i, (_, reason) in enumerate(found):
             if decided is not None and reason is not None and not decided(i, *reason):
                 raise GeneratorError(
-                    f"{self.name!r}: `decided` was true in a replica and is not here for {reason}: "
-                    "it must depend on its arguments alone",
+                    f"{self.name!r}: `decided` was true in a replica but is false here for "
+                    f"{reason}: it must depend only on its arguments",
                     prompt=prompts[i],
                 )
         return [answer for answer, _ in found]
@@ -236,7 +236,7 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
         except LostCallError as error:
             prompts = parts[error.index][0]
             raise GeneratorError(
-                f"a replica of {self.name!r} is lost on {len(prompts)} prompts, the longest "
+                f"a replica of {self.name!r} was lost on {len(prompts)} prompts, the longest "
                 f"{excerpt(max(prompts, key=len))!r}: {error}",
                 prompts=prompts,
             ) from error
@@ -247,4 +247,4 @@ class RayGenerator(SharedGenerator, DraftingGenerator):
     def _check_open(self) -> None:
         # Otherwise, Ray would start a new cluster itself.
         if not self._close.alive:
-            raise GeneratorError(f"{self.name!r} was closed: make a new RayGenerator")
+            raise GeneratorError(f"{self.name!r} is closed: create a new RayGenerator")

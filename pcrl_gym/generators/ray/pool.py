@@ -94,7 +94,7 @@ class ActorPool:
                     if (times := deaths[error.index]) <= self.retries:
                         waiting.append(error.index)  # last, in case the call kills its actor
                     else:
-                        died = f"its process died {times} times, the last time by {error}"
+                        died = f"its process died {times} times, the last time with {error}"
                         failures.append(LostCallError(died, error.index))
                 except Exception as error:
                     failures.append(error)
@@ -141,7 +141,7 @@ class ActorPool:
             died = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
             self._failed_starts += index is None
             if (times := self._failed_starts) > self.retries * self.size:
-                raise NoActorError(f"{times} died as they started, the last by {died}") from error
+                raise NoActorError(f"{times} died while starting, the last with {died}") from error
             self._start_missing()
             if index is not None:
                 raise LostCallError(died, index) from error
@@ -163,4 +163,4 @@ class ActorPool:
 
     def _nothing_within(self, seconds: float) -> str:
         free = self.ray.available_resources()
-        return f"none started or loaded within {seconds:g} s; of the cluster are free: {free}"
+        return f"none started or loaded within {seconds:g} s; resources still free: {free}"

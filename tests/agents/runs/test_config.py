@@ -67,7 +67,7 @@ def test_an_option_out_of_range_is_refused_before_the_run():
         (["learning_rate=1"], r"unknown key 'learning_rate'"),
         (["lrr=1"], r"unknown key 'lrr'; did you mean agent\.lr"),
         (["task.batch=1"], r"unknown key 'task\.batch'; did you mean .*task\.batch_size"),
-        (["batch_size=1"], r"may be agent\.batch_size or task\.batch_size"),
+        (["batch_size=1"], r"ambiguous: write agent\.batch_size or task\.batch_size"),
         (["lr"], r"--set: expected key=value, got 'lr'"),
         (["lr=fast"], r"agent\.lr: expected a valid number, .* got 'fast'"),
         (["lr=.nan"], r"agent\.lr: expected a finite number, got nan"),
@@ -77,7 +77,7 @@ def test_an_option_out_of_range_is_refused_before_the_run():
         (["baseline=best"], r"agent\.baseline: expected 'greedy' or 'leave_one_out', got 'best'"),
         (["dataset=12"], r"task\.dataset: expected a valid string, got 12; put it in quotes"),
         (["freeze_encoder=1"], r"expected a valid boolean, got 1"),
-        (["lr=[1"], r"--set lr=\[1: no valid YAML"),
+        (["lr=[1"], r"--set lr=\[1: invalid YAML"),
         (["loggers=[paper]"], r"run\.loggers: expected 'jsonl', 'tensorboard'"),
         (["checkpoint_every=0"], r"run\.checkpoint_every: expected greater than 0, got 0"),
         (["samples=1"], r"needs samples >= 2, got 1"),
@@ -95,7 +95,7 @@ def test_a_wrong_setting_is_named(settings: list[str], message: str):
         ("agent: {rl: 1}", r"unknown key 'agent\.rl'; did you mean agent\.lr"),
         ("agent: 3", r"got 'agent'"),
         ("- 1", r"expected the sections agent, task and run, got \[1\]"),
-        ("a: [", r"no valid YAML"),
+        ("a: [", r"invalid YAML"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: str):
@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: s
 
 
 def test_files_agents_and_budgets_that_are_not_there_are_missed():
-    with pytest.raises(ValueError, match=r"no file 'nowhere', .* scst-micro"):
+    with pytest.raises(ValueError, match=r"no file or configuration 'nowhere'; .* scst-micro"):
         load_config("scst", "nowhere")
     with pytest.raises(ValueError, match=r"agent 'random' does not learn"):
         load_config("random")
@@ -118,7 +118,7 @@ def test_files_agents_and_budgets_that_are_not_there_are_missed():
 def test_the_budget_is_the_agents_own_by_default(settings: tuple[str, ...], episodes: int | None):
     assert load_config("scst", settings=settings).run.episodes == episodes
     assert load_config("run_agents:TinyAgent", settings=["updates=3"]).run.episodes is None
-    with pytest.raises(ValueError, match=r"needs a budget: give run\.episodes"):
+    with pytest.raises(ValueError, match=r"needs a budget: set run\.episodes"):
         BudgetConfig()
 
 

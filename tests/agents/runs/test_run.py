@@ -117,7 +117,7 @@ def test_a_full_disk_is_said_and_costs_nothing(
         original(self, folder)
 
     monkeypatch.setattr(TinyAgent, "save", save)
-    with pytest.raises(TrainingError, match=r"No space left.*newest checkpoint, .*last, is intact"):
+    with pytest.raises(TrainingError, match=r"No space left.*latest checkpoint, .*last, is intact"):
         run(tmp_path / "run")
     folder = TrainingFolder(tmp_path / "run")
     assert json.loads((folder.last / "progress.json").read_text())["updates"] == 2
@@ -134,7 +134,7 @@ def test_a_budget_of_minutes_is_not_used_up_by_loading(
     monkeypatch.setattr("agents.runs.run.Budget", partial(Budget, clock=lambda: next(times)))
     settings = config("run.minutes=1", "run.updates=2")
     train(settings, tmp_path / "run", material=material())
-    assert "nothing left to learn" not in capsys.readouterr().err
+    assert "nothing left to train" not in capsys.readouterr().err
 
 
 def test_errors_of_safetensors_count_as_those_of_the_disk(tmp_path: Path, monkeypatch):
@@ -144,7 +144,7 @@ def test_errors_of_safetensors_count_as_those_of_the_disk(tmp_path: Path, monkey
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("agents.runs.folder.save_file", save_file)
-    with pytest.raises(TrainingError, match=r"No space left.*No checkpoint was stored yet"):
+    with pytest.raises(TrainingError, match=r"No space left.*No checkpoint has been stored yet"):
         run(tmp_path / "run")
 
 
@@ -160,7 +160,7 @@ def test_another_configuration_or_data_is_refused(unbroken: TrainingFolder, tmp_
     with pytest.raises(RunFolderError, match="prompts: 'keywords' in the folder, 'others' now"):
         run(unbroken.path, identity={"prompts": "others", "generator": "none"})
     (tmp_path / "photo.jpg").touch()
-    with pytest.raises(RunFolderError, match=r"holds no run: there is no config\.yaml"):
+    with pytest.raises(RunFolderError, match=r"contains no run: there is no config\.yaml"):
         run(tmp_path)
     with pytest.raises(RunFolderError, match="is a file"):
         run(tmp_path / "photo.jpg")
@@ -271,5 +271,5 @@ def test_an_agent_with_a_training_of_its_own_is_trained_in_one_piece(tmp_path: P
     before = folder.digest()
     assert train(asked, folder.path, **given).digest() == before
     updates = load_config("bench_agents:Learner", settings=["updates=8"])
-    with pytest.raises(ValueError, match=r"run\.updates: .* give one of these"):
+    with pytest.raises(ValueError, match=r"run\.updates: .* set one of these"):
         train(updates, tmp_path / "other", **given)

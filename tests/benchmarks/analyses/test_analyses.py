@@ -191,7 +191,7 @@ def test_rates_use_the_agents_that_the_run_trained(
 
 def test_agents_without_a_rate_have_no_curve(suite: Suite, tmp_path: Path):
     run(suite, tmp_path / "out", ["keep_all"])
-    with pytest.raises(ValueError, match="keep_all take no rate"):
+    with pytest.raises(ValueError, match="must take a rate; remove keep_all"):
         rates.run(tmp_path / "out", agents=["keep_all"])
     for wrong in ([2.0], []):
         with pytest.raises(ValueError, match="shares from 0 to 1"):
@@ -225,7 +225,7 @@ def test_transfer_evaluates_every_run_with_every_generator(
         transfer.run([other, folders[1]], agents=[RATED], out=tmp_path / "matrix")
     with pytest.raises(ValueError, match="nothing to transfer"):
         transfer.run(folders, agents=["keep_all"], out=tmp_path / "x")
-    with pytest.raises(ValueError, match=r"names of their own, got .*one, .*one"):
+    with pytest.raises(ValueError, match=r"names must be unique, got .*one, .*one"):
         transfer.run([folders[0]] * 2, agents=[RATED], out=tmp_path / "x")
 
 
@@ -247,11 +247,11 @@ def test_policies_that_a_run_did_not_evaluate_leave_gaps(tmp_path: Path):
 def test_missing_trained_agents_are_told(suite: Suite, tmp_path: Path):
     run(suite, tmp_path / "out", ["keep_all"])
     (entry,) = find_agents([RATED])
-    with pytest.raises(RunFolderError, match=r"holds no rated of seed 0: .*--agents rated trains"):
+    with pytest.raises(RunFolderError, match=r"contains no rated of seed 0: .*--agents rated, or"):
         from_run(entry, RunFolder(tmp_path / "out"), 1)
     run(suite, tmp_path / "out", [RATED])
     (tmp_path / "out" / "training" / "rated-seed1.json").unlink()
-    with pytest.raises(RunFolderError, match="holds no rated of seed 1"):
+    with pytest.raises(RunFolderError, match="contains no rated of seed 1"):
         from_run(entry, RunFolder(tmp_path / "out"), 2)
 
 
@@ -261,7 +261,7 @@ def test_policies_do_not_move_between_tokenizers(tmp_path: Path, suite: Suite):
         models.TOKENIZERS[name]().save_pretrained(model)
         run(dataclasses.replace(suite, generator=model, tokenizer=model), tmp_path / name, [RATED])
     folders = [tmp_path / name for name in sorted(models.TOKENIZERS)[:2]]
-    with pytest.raises(ValueError, match="which differ"):
+    with pytest.raises(ValueError, match=r"tokenizers of the policies, .*, differ"):
         transfer.run(folders, agents=[RATED], out=tmp_path / "out", device="cpu")
 
 

@@ -97,7 +97,7 @@ def test_standings_without_curves_are_refused(
 ) -> None:
     folder = RunFolder.open(tmp_path / "mine", SETTINGS)
     monkeypatch.setattr(arena, "standings", lambda settings: folder)
-    with pytest.raises(ValueError, match="standings of toy have no curves"):
+    with pytest.raises(ValueError, match="standings of toy have no rate-quality curves"):
         arena.run(folder.path)
 
 

@@ -45,7 +45,7 @@ def test_pairs_by_hand():
 
 
 def test_pairs_need_two_agents_on_the_same_prompts():
-    with pytest.raises(ValueError, match="two agents"):
+    with pytest.raises(ValueError, match="at least two agents"):
         compare_agents(frame([record()]))
     other = [record(), record(agent="b", prompt_id="p1")]
     with pytest.raises(RunFolderError, match="different prompts of seen"):
@@ -90,5 +90,5 @@ def test_folders_are_compared_and_the_first_holds_its_pairs(tmp_path: Path):
     (pair,) = run(mine).tables["seen"].rows
     assert pair[:2] == ("a", "b")
     assert (mine / "analyses" / "compare.md").is_file()
-    with pytest.raises(ValueError, match="no results of the agents x, only of a, b"):
+    with pytest.raises(ValueError, match="no results for the agents x, only for a, b"):
         run(mine, agents=["a", "x"])

@@ -150,5 +150,5 @@ def test_it_is_written_into_the_folder(tmp_path: Path):
     analysis = run(tmp_path)
     assert read_analyses(tmp_path) == [analysis]
     assert (tmp_path / "analyses" / "dropped.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="no results of the agents b, only of a"):
+    with pytest.raises(ValueError, match="no results for the agents b, only for a"):
         run(tmp_path, agents=["b"])

@@ -325,7 +325,7 @@ def test_what_decides_the_verdicts_decides_whether_they_are_kept(
 def test_a_server_without_usage_leaves_the_account_empty(server: FaultServer, tmp_path: Path):
     server.reply = {"usage": None}
     folder = make_folder(tmp_path, pairs(FOUR))
-    with pytest.raises(GeneratorError, match="does not report its usage"):
+    with pytest.raises(GeneratorError, match="does not report token usage"):
         judge(server, folder, max_tokens=100_000)
     [row] = rows_of(judge(server, folder, price_per_million_input=1.0, price_per_million_output=1))
     assert (row["requests"], row["input tokens"], row["cost"]) == (6, None, None)
@@ -416,11 +416,11 @@ def test_the_key_is_stored_nowhere(server: FaultServer, tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"agents": ["x"]}, "no results of the agents x, only of a"),
-        ({"splits": ["unseen"]}, "no results of the splits unseen, only of seen"),
+        ({"agents": ["x"]}, "no results for the agents x, only for a"),
+        ({"splits": ["unseen"]}, "no results for the splits unseen, only for seen"),
         ({"base_url": "localhost:80"}, "expected a base URL"),
         ({"base_url": ""}, "expected a base URL"),
-        ({"base_url": "http://h/v1/chat/completions"}, "give 'http://h/v1'"),
+        ({"base_url": "http://h/v1/chat/completions"}, "use 'http://h/v1'"),
         ({"max_requests": -1}, "max_requests"),
     ],
 )
@@ -436,7 +436,7 @@ def test_wrong_arguments_are_refused_before_anything_is_asked(
 
 
 def test_a_folder_without_results_is_refused(server: FaultServer, tmp_path: Path):
-    with pytest.raises(RunFolderError, match="no result folder"):
+    with pytest.raises(RunFolderError, match="not a result folder"):
         judge(server, tmp_path)
     folder = RunFolder.open(tmp_path / "empty", SETTINGS).path
     with pytest.raises(ValueError, match="has no results yet"):

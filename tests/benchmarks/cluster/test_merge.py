@@ -91,5 +91,5 @@ def test_a_folder_is_not_merged_into_itself(suite: Suite, tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["3", "0/2", "3/2", "a/b", "1/0"])
 def test_shards_that_cannot_be(text: str):
-    with pytest.raises(ValueError, match="written like"):
+    with pytest.raises(ValueError, match="must look like"):
         share_of(text)

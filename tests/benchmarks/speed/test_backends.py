@@ -20,7 +20,7 @@ def test_prompts_have_as_many_tokens_as_asked_for():
     found = long_instructions(MADE, text, 40, 3)
     assert [MADE(instruction=one).original_tokens for one in found] == [40] * 3
     assert all(one in text for one in found)
-    with pytest.raises(ValueError, match="of 3 prompts of 400 tokens can be made"):
+    with pytest.raises(ValueError, match="of 3 prompts of 400 tokens can be built"):
         long_instructions(MADE, TEXT, 400, 3)
     with pytest.raises(ValueError, match="the template alone has"):
         long_instructions(MADE, text, 2, 3)
@@ -52,5 +52,5 @@ def test_a_run_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
         (None, 20, 0),
         (0.3, 20, 0),
     ]
-    with pytest.raises(ValueError, match="exists and is not overwritten"):
+    with pytest.raises(ValueError, match="already exists and is not overwritten"):
         run(out=str(out))

@@ -29,5 +29,5 @@ def test_requests_in_flight_are_measured(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_more_prompts_than_micro_has_are_refused():
-    with pytest.raises(ValueError, match="take fewer"):
+    with pytest.raises(ValueError, match="use fewer"):
         run(model="m", base_url="http://localhost:1/v1", prompts=100_000)

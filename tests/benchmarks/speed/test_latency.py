@@ -39,10 +39,10 @@ def test_a_run_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     asked = {"generator": "micro", "split": "validation_seen", "new_tokens": 30}
     assert stored["settings"] == options | asked
     assert {"started", "git", "libraries", "gpu", "platform"} <= stored["provenance"].keys()
-    with pytest.raises(ValueError, match="exists and is not overwritten"):
+    with pytest.raises(ValueError, match="already exists and is not overwritten"):
         run(**options)
 
 
 def test_a_missing_policy_is_an_error(tmp_path: Path):
-    with pytest.raises(ValueError, match="holds no saved compressor"):
+    with pytest.raises(ValueError, match="does not contain a saved compressor"):
         run(policy=str(tmp_path))

@@ -57,5 +57,5 @@ def test_parts_run_one_after_the_other_and_are_reported(
         {"finetune/training.json": None, "finetune/evaluation.json": None},
         {"training/metrics.jsonl": UPDATES},
     ]
-    with pytest.raises(ValueError, match="give a new folder"):
+    with pytest.raises(ValueError, match="choose a new folder"):
         on_gpu.run(str(out))

@@ -241,23 +241,23 @@ def test_targets_apply_to_their_models_masks_and_devices():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"models": ("micro", "gpt9")}, f"each once, of {', '.join(KNOWN)}, .* got gpt9"),
+        ({"models": ("micro", "gpt9")}, f"each once, from {', '.join(KNOWN)}, .* got gpt9"),
         ({"models": ("micro", "micro")}, "each once"),
         ({"models": ("llama-7b",)}, "too large for a CPU"),
-        ({"masks": ("random-16",)}, "must be of keep-all"),
-        ({"masks": ()}, "must be of keep-all"),
+        ({"masks": ("random-16",)}, "must be from keep-all"),
+        ({"masks": ()}, "must be from keep-all"),
         ({"policy_episodes": -1}, "needs a positive budget"),
         ({"data": "nowhere"}, "nowhere"),
-        ({"policy": "saved"}, "masks of a policy are for micro"),
-        ({"masks": ("policy",)}, "masks of a policy are for micro"),
+        ({"policy": "saved"}, "policy masks are for micro"),
+        ({"masks": ("policy",)}, "policy masks are for micro"),
         ({"device": "abacus"}, "cannot be used"),
-        ({"dtype": "int3"}, "must be of auto, float32"),
+        ({"dtype": "int3"}, "must be from auto, float32"),
     ],
 )
 def test_wrong_options_are_errors_before_slow_work(options, message, monkeypatch, tmp_path):
     (tmp_path / "validation_seen.json").write_text('[{"instruction": "Sort."}]')
     monkeypatch.delattr("benchmarks.speed.throughput.build_generator")
-    own = {"data": str(tmp_path)} if "masks of a policy" in message else {}
+    own = {"data": str(tmp_path)} if "policy masks" in message else {}
     with pytest.raises(ValueError, match=message):
         run(**{"device": "cpu", **own, **options})
 

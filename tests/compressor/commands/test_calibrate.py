@@ -40,4 +40,4 @@ def test_it_writes_a_policy_whose_lines_carry_the_certificate(
     assert main(lines) == 0
     assert json.loads(capsys.readouterr().out)["certificate"] == certificate.to_dict()
     assert main(command) == 2
-    assert "holds a saved compressor" in capsys.readouterr().err
+    assert "contains a saved compressor" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_a_whole_file_is_one_prompt(run, short, tmp_path: Path):
     assert run(b"", "--whole-file") == (0, b"", "")
     status, out, err = run(b"a\nb\nc\xff", "--whole-file")
     assert (status, out) == (1, b"")
-    assert "line 3 is not UTF-8: byte 0xff at its place 2" in err
+    assert "line 3 is not UTF-8: byte 0xff at position 2" in err
 
 
 def test_a_field_of_json_lines(run, short):
@@ -85,13 +85,13 @@ def test_dotted_fields_lie_deeper(run, short, row: dict, field: str):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"prompt": ', "line 3 is no JSON: Expecting value"),
+        ('{"prompt": ', "line 3 is not valid JSON: Expecting value"),
         ('{"promt": "a", "id": 1}', "line 3 has no field 'prompt'; did you mean promt?"),
         ('{"id": 1}', "line 3 has no field 'prompt'; known: id"),
         ("[]", "line 3 has no field 'prompt'"),
-        ('{"prompt": ["a"]}', """line 3 needs a text in 'prompt', got ["a"]"""),
-        ('{"prompt": "\\ud800"}', "line 3: text[0] is no valid Unicode"),
-        ("9" * 5000, "line 3 is no JSON"),
+        ('{"prompt": ["a"]}', """line 3 needs a string in 'prompt', got ["a"]"""),
+        ('{"prompt": "\\ud800"}', "line 3: text[0] is not valid Unicode"),
+        ("9" * 5000, "line 3 is not valid JSON"),
     ],
 )
 def test_wrong_lines_are_named_after_those_before(run, line: str, message: str):
@@ -126,9 +126,9 @@ def test_a_column_of_a_csv_file(run, short, tmp_path: Path):
     [
         (b"id,promt\n1,a\n", 2, b"", "no column 'prompt'; did you mean promt?"),
         (b"", 2, b"", "no column 'prompt'"),
-        (b"id,prompt\n1,a\n2\n", 1, b"id,prompt\n1,a\n", "line 3 has 1 cells, and the first line "),
+        (b"id,prompt\n1,a\n2\n", 1, b"id,prompt\n1,a\n", "line 3 has 1 cells, but the first line "),
         (b'id,prompt\n1,"a\nb"\n2,b,c\n', 1, b'id,prompt\n1,"a\nb"\n', "line 4 has 3 cells"),
-        (b'id,prompt\n1,a\n2,"b\n', 1, b"id,prompt\n1,a\n", "line 3 is no row of a CSV file"),
+        (b'id,prompt\n1,a\n2,"b\n', 1, b"id,prompt\n1,a\n", "line 3 is not a valid CSV row"),
         (b"id,prompt\n1,a\n2,\xff\n", 1, b"id,prompt\n1,a\n", "line 3 is not UTF-8"),
     ],
 )
@@ -175,7 +175,7 @@ def test_chat_messages_in_lines_and_in_a_file(run, short, tmp_path: Path):
     [
         ("{}", "line 2 has no field 'messages'"),
         ('{"messages": "a"}', "line 2 has no chat messages: messages must be a list"),
-        ("[1]", "line 2 has no chat messages: messages[0] must be like"),
+        ("[1]", "line 2 has no chat messages: messages[0] must look like"),
     ],
 )
 def test_lines_without_messages_are_refused(run, line: str, message: str):
@@ -190,14 +190,14 @@ def test_a_budget_names_the_line_that_cannot_be_met(run, short):
     given = f"a\n{TEXT}\nb\n".encode()
     status, out, err = run(given, "--target-tokens", "2", "--keep", "these three")
     assert (status, out) == (1, b"a\n")
-    assert err.startswith("error: line 2: target_tokens=2 is too few: ")
+    assert err.startswith("error: line 2: target_tokens=2 is too low: ")
 
 
 def test_savings_are_summed_up_on_stderr(run, bert_folder: Path):
     given = f"{TEXT}\n{TEXT}\n".encode()
     status, out, err = run(given, "--rate", "1", "--price", "2.5", "--exact")
     n = json.loads(run(f"{TEXT}\n".encode(), "--json")[1])["original_tokens"]
-    saved = f"${n * 2.5 / 1000:.4f} per 1,000 calls saved at $2.50 per million tokens"
+    saved = f"${n * 2.5 / 1000:.4f} saved per 1,000 calls at $2.50 per million tokens"
     assert (status, out, err) == (0, b"\n\n", f"2 prompts: 100 % fewer tokens, {saved}\n")
     told = run(given, *HALF, "--count-with", str(bert_folder))[2]
     assert told.startswith("2 prompts: ")
@@ -210,7 +210,7 @@ def test_savings_are_summed_up_on_stderr(run, bert_folder: Path):
     [
         (["--rate", "0.5", "--target-tokens", "5"], "Mutually exclusive arguments: {--rate, --tar"),
         (["--target-tokens", "0"], "for --target-tokens"),
-        (["--keep", "("], "keep[0] is no regular expression"),
+        (["--keep", "("], "keep[0] is not a valid regular expression"),
         (["--protect", "all"], "--protect"),
         (["--price", "-1"], "for --price"),
         (["--price", "nan"], "for --price"),
@@ -231,7 +231,7 @@ def test_wrong_arguments_are_no_matter_of_a_line(
 def test_a_csv_file_is_not_one_prompt(run, tmp_path: Path):
     (tmp_path / "rows.csv").write_text("prompt\na\n")
     status, _, err = run(b"", str(tmp_path / "rows.csv"), "--field", "prompt", "--whole-file")
-    assert (status, "--whole-file does not go with" in err) == (2, True)
+    assert (status, "--whole-file cannot be combined with" in err) == (2, True)
     out = run(b"", str(tmp_path / "rows.csv"), "--rate", "0")[1]
     assert out == b"prompt\na\n"  # without a field, lines
 

@@ -183,7 +183,7 @@ def test_it_works_inside_a_running_event_loop(server: FaultServer):
 
 
 def test_a_likelihood_reward_is_refused_before_anything_is_asked(server: FaultServer):
-    with pytest.raises(ValueError, match=r"needs log-likelihoods, and .* gives none"):
+    with pytest.raises(ValueError, match=r"needs log-likelihoods, but .* does not provide them"):
         Scorer(connect(server), make_reward("likelihood"))
     assert not server.log
 
@@ -301,17 +301,17 @@ def test_a_fault_that_lasts_becomes_an_error_and_never_an_answer(kind: Fault, ap
         ({"choices": [{"message": "text"}]}, True, "unreadable reply"),
         ({"choices": [None]}, True, "unreadable reply"),
         ({"choices": {}, "error": {"message": "upstream is down"}}, True, "upstream is down"),
-        (choice({"content": "half an ans"}, "error"), True, "the server broke off"),
-        (choice({"content": "half an ans"}, "abort"), True, "the server broke off"),
+        (choice({"content": "half an ans"}, "error"), True, "the server aborted the reply"),
+        (choice({"content": "half an ans"}, "abort"), True, "the server aborted the reply"),
         (choice({"content": "I ca"}, "content_filter"), False, "content filter"),
         (choice({}, "content_filter"), False, "content filter.*leave the prompt out"),
         (choice({"content": None, "refusal": "I won't."}), False, r"refused.*I won't\."),
         (choice({"content": [{"type": "refusal", "refusal": "No."}]}), False, r"refused.*No\."),
         (choice({"content": None, "tool_calls": [{}]}, "tool_calls"), False, "called a tool"),
         (choice({"content": "", "tool_calls": [{}]}), False, "called a tool"),
-        (choice({"content": None, "function_call": {}}), False, "holds no answer"),
-        (choice({"content": None}), False, "holds no answer"),
-        (choice({}, None), False, "holds no answer"),
+        (choice({"content": None, "function_call": {}}), False, "contains no answer"),
+        (choice({"content": None}), False, "contains no answer"),
+        (choice({}, None), False, "contains no answer"),
     ],
 )
 def test_a_reply_that_is_no_answer_is_a_failure(
@@ -353,7 +353,9 @@ def test_an_answer_that_was_cut_before_it_began_is_an_error_with_advice_and_neve
         "usage": {"prompt_tokens": 87, "completion_tokens": 30}
     }
     generator = connect(server, cache=tmp_path / "a.db")
-    advice = r"'a b': failed: .*cut before it began.*raise max_new_tokens.*enable_thinking=false"
+    advice = (
+        r"'a b': failed: .*cut off before it began.*raise max_new_tokens.*enable_thinking=false"
+    )
     with pytest.raises(GeneratorError, match=advice) as caught:
         generator.generate(["a b"], 30)
     assert caught.value.prompt == "a b"
@@ -366,7 +368,7 @@ def test_an_answer_that_was_cut_before_it_began_is_an_error_with_advice_and_neve
 
 def test_a_completion_that_was_cut_before_it_began_is_an_error(server: FaultServer):
     server.reply = {"choices": [{"text": "", "finish_reason": "length"}]}
-    with pytest.raises(GeneratorError, match="cut before it began"):
+    with pytest.raises(GeneratorError, match="cut off before it began"):
         connect(server, api="completions").generate(["a b"], 30)
     assert len(server.log) == 1
 
@@ -381,7 +383,7 @@ def test_a_completion_that_was_cut_before_it_began_is_an_error(server: FaultServ
 )
 def test_thinking_that_ended_without_an_answer_is_no_answer(server: FaultServer, message: dict):
     server.reply = choice(message, "stop")
-    with pytest.raises(GeneratorError, match=r"holds no answer.*switch the model's thinking off"):
+    with pytest.raises(GeneratorError, match=r"contains no answer.*turn off the model's thinking"):
         connect(server).generate(["a b"], 30)
 
 
@@ -455,7 +457,7 @@ def test_an_empty_answer_that_the_model_ended_is_an_answer(
         (401, "set OPENAI_API_KEY"),
         (403, "set OPENAI_API_KEY"),
         (404, "check the model and the base URL"),
-        (422, "a field of the request unknown"),
+        (422, "not support a field of the request"),
     ],
 )
 def test_errors_that_cannot_be_helped_fail_at_once(server: FaultServer, status: int, advice: str):
@@ -481,7 +483,7 @@ def test_an_account_without_money_is_not_asked_again(
     server: FaultServer, status: int, error: object
 ):
     server.error = (status, json.dumps({"error": error}))
-    advice = "'a b': failed: payment required: top up the account of the key in OPENAI_API_KEY"
+    advice = "'a b': failed: payment required: add credit for the key in OPENAI_API_KEY"
     with pytest.raises(GeneratorError, match=f"{advice}.*no money"):
         connect(server).generate(["a b"], 5)
     assert len(server.log) == 1
@@ -508,7 +510,7 @@ def test_a_prompt_that_a_filter_refuses_is_named_and_not_sent_again(
 ):
     server.error = (status, json.dumps({"error": error}))
     with pytest.raises(
-        GeneratorError, match=r"'a b': failed: a content filter .* leave it out"
+        GeneratorError, match=r"'a b': failed: the server's content filter .* leave it out"
     ) as e:
         connect(server).generate(["a b"], 5)
     assert e.value.prompt == "a b"
@@ -777,7 +779,7 @@ def test_a_server_that_reports_no_usage_is_an_error_that_asks_for_a_tokenizer(se
     server.reply = {"usage": None}
     generator = connect(server)
     assert generator.generate(["a b"], 5) == [Answer("a b")]
-    with pytest.raises(GeneratorError, match="give a tokenizer"):
+    with pytest.raises(GeneratorError, match="pass a tokenizer"):
         generator.count_tokens(["a b"])
 
 
@@ -926,7 +928,7 @@ def test_the_key_can_come_from_another_variable_or_be_missing(server: FaultServe
 
 
 def test_a_url_with_a_password_is_refused_and_not_shown():
-    with pytest.raises(ValueError, match="put the key into the environment") as caught:
+    with pytest.raises(ValueError, match="set the key in the environment") as caught:
         OpenAIGenerator("m", "https://me:hunter2@example.com/v1")
     assert "hunter2" not in str(caught.value)
 
@@ -985,19 +987,19 @@ def test_thinking_can_be_switched_in_the_base_url(server: FaultServer, value: st
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://h/v1/chat/completions", "give 'http://h/v1'$"),
-        ("http://h/v1/chat/completions/", "give 'http://h/v1'$"),
-        ("http://h/v1/Completions", "give 'http://h/v1' and api='completions'"),
-        ("http://h/v1/responses", "give 'http://h/v1'$"),
+        ("http://h/v1/chat/completions", "use 'http://h/v1'$"),
+        ("http://h/v1/chat/completions/", "use 'http://h/v1'$"),
+        ("http://h/v1/Completions", "use 'http://h/v1' and api='completions'"),
+        ("http://h/v1/responses", "use 'http://h/v1'$"),
         (
             "https://x.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
-            r"give 'https://x.com/openai/deployments/d\?api-version=2024-10-21'$",
+            r"use 'https://x.com/openai/deployments/d\?api-version=2024-10-21'$",
         ),
         ("http://h/v1?api-version=", "api-version=VERSION"),
         ("http://h/v1?enable_thinking=maybe", "'true' or 'false', got 'maybe'"),
-        ("http://h/v1?temperature=1", "into extra_body"),
-        ("http://h/v1?api-version=1&subscription-key=hunter2", "key into the environment"),
-        ("http://h/v1?hunter2", "key into the environment"),
+        ("http://h/v1?temperature=1", "in extra_body"),
+        ("http://h/v1?api-version=1&subscription-key=hunter2", "set keys in the environment"),
+        ("http://h/v1?hunter2", "set keys in the environment"),
     ],
 )
 def test_a_base_url_that_would_not_work_is_refused_with_the_right_one(url: str, message: str):
@@ -1007,7 +1009,7 @@ def test_a_base_url_that_would_not_work_is_refused_with_the_right_one(url: str, 
 
 
 def test_thinking_is_switched_in_one_place():
-    with pytest.raises(ValueError, match="got both: give one"):
+    with pytest.raises(ValueError, match="got both: remove one"):
         OpenAIGenerator(
             "m",
             "http://h/v1?enable_thinking=false",

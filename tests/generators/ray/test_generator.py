@@ -275,7 +275,7 @@ def test_after_the_retries_an_error_names_the_prompts_and_others_are_answered(
         fatal = dataclasses.replace(PROMPTS[0], id="worst", input="a fatal word")
         task = make_task(dataset=[*PROMPTS, fatal], generator=generator, tokenizer="micro")
         whole = np.ones(task.max_units, bool)
-        with pytest.raises(GeneratorError, match="prompt 'worst': a replica of 'counting' is"):
+        with pytest.raises(GeneratorError, match="prompt 'worst': a replica of 'counting' was"):
             task.scorer(task.episodes.take([len(PROMPTS)]), [whole])
         assert task.scorer(task.episodes.take([2]), [whole]).similarity.tolist() == [1.0]
 
@@ -301,7 +301,7 @@ def test_generators_that_cannot_be_hosted_are_refused(cluster: Any, tmp_path: Pa
         ValueError, match="local Ray cluster is too small: 64 replicas need 64 CPUs"
     ):
         RayGenerator("micro", replicas=64)
-    with pytest.raises(ValueError, match="1 GPUs, and it has 0"):
+    with pytest.raises(ValueError, match=r"1 GPUs \(it has 0\)"):
         RayGenerator("micro", num_gpus=1)
     with pytest.raises(ValueError, match="unknown generator"):
         RayGenerator(object())
@@ -314,9 +314,9 @@ def test_a_closed_generator_says_so(cluster: Any, tmp_path: Path):
     generator = RayGenerator(MortalFake(tmp_path / "deaths", 0), num_cpus=0.5)
     generator.close()
     generator.close()
-    with pytest.raises(GeneratorError, match="was closed"):
+    with pytest.raises(GeneratorError, match="is closed"):
         generator.generate(["a"], 5)
-    with pytest.raises(GeneratorError, match="was closed"):
+    with pytest.raises(GeneratorError, match="is closed"):
         generator.generate_from(["a"], [Answer("a")], 5)
     assert cluster.is_initialized()  # the fixture still uses it
 
