@@ -3,6 +3,7 @@ PYTHON ?= python3
 OUT ?= runs/bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DEVELOPMENT := .venv/.installed-dev
 CLIENTS := .venv-clients
 LLM_CLIENTS := .venv-llm-clients
 BENCHMARKS := OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
@@ -27,6 +28,11 @@ install: $(INSTALLED)
 # request for torch can bring gigabytes of CUDA packages to a machine without a GPU.
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[agents]'
+	touch $@
+
+# What the tests, the checks, and the manual need in addition.
+$(DEVELOPMENT): $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -82,7 +88,7 @@ data-alpaca-plus = $(abspath $(ALPACA_PLUS))
 data-self-instruct-seed = $(abspath $(SELF_INSTRUCT))
 data-prompts-chat = $(abspath $(PROMPTS_CHAT))
 data-ifeval = $(abspath $(IFEVAL))
-by-path: install-smollm2 $(BY_PATH_SUITES:%=$(BY_PATH)/%)
+by-path: $(DEVELOPMENT) install-smollm2 $(BY_PATH_SUITES:%=$(BY_PATH)/%)
 	test -z "$(PUBLISH)" || $(BIN)/python -m benchmarks.publish figures $(BY_PATH) "$(PUBLISH)" \
 		$(foreach suite,$(BY_PATH_SUITES),--names.$(suite) $(data-$(suite)))
 
@@ -124,7 +130,7 @@ standings-transfer: standings-micro-seq2seq
 # frozen encoder trained against one of them, evaluated with both and on other prompts. Resumable. T0_SHORT and
 # ALPACA_PLUS are folders of prompts, and ENCODER is the folder of a text encoder with its tokenizer. If PUBLISH is set,
 # figures are written there.
-real-text: $(INSTALLED)
+real-text: $(DEVELOPMENT)
 	test -d "$(T0)" && test -d "$(ALPACA)" && test -d "$(TEXT_ENCODER)"  # T0_SHORT=... ALPACA_PLUS=... ENCODER=...
 	$(MAKE) --no-print-directory -j2 $(REAL_TEXT)/gpt2-mini $(REAL_TEXT)/t5-mini
 	$(MAKE) --no-print-directory -j2 $(REAL_TEXT)/scst-0 $(REAL_TEXT)/scst-1
@@ -155,14 +161,14 @@ $(REAL_TEXT)/t0-causal $(REAL_TEXT)/t0-seq2seq $(REAL_TEXT)/alpaca-causal: FORCE
 
 FORCE:
 
-test: $(INSTALLED)
+test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest
 
-test-slow: $(INSTALLED)
+test-slow: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -m slow
 
 # On a local Ray cluster; only this target installs Ray (250 MB).
-test-ray: $(INSTALLED)
+test-ray: $(DEVELOPMENT)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/generators/ray/test_generator.py tests/benchmarks/cluster/test_ray.py
 
@@ -186,13 +192,13 @@ $(CLIENTS)/.installed $(LLM_CLIENTS)/.installed: pyproject.toml constraints.txt
 	$(@D)/bin/python -m pip install -c $(@D)/constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
-check: $(INSTALLED)
+check: $(DEVELOPMENT)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 # Writes the manual to site/; any warning, such as a broken link, is an error.
-docs: $(INSTALLED)
+docs: $(DEVELOPMENT)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Writes the page of the standings to site/leaderboard/index.html. Run it after `make docs`, which empties site/.

@@ -1,4 +1,4 @@
-"""The trained policy as a function: texts in, shorter texts out, with what was dropped and why."""
+"""The trained policy as a function from texts to shorter texts, with keep probabilities."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""An agent of your own, and its row in the leaderboard.
+"""A custom agent and its leaderboard row.
 
-Run it with `python examples/custom_agent.py`. For a full run, and a folder that is kept:
+Run it with `python examples/custom_agent.py`. For a full run with a permanent folder:
 
     python -m benchmarks run --suite micro --out runs/politeness \
         --agents stopwords examples.custom_agent:PolitenessAgent

@@ -1,7 +1,7 @@
-"""A generator of your own: any model that turns text into text.
+"""A custom generator: any model that turns text into text.
 
-Run it with `python examples/custom_generator.py`. Here the "model" adds up the numbers it reads;
-put a call of your model in its place. The environment uses nothing but these members.
+Run it with `python examples/custom_generator.py`. Here, the "model" adds up the numbers in the
+text. Replace it with a call of your model. The environment uses only these members.
 """
 
 from __future__ import annotations

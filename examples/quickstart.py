@@ -1,6 +1,6 @@
-"""One episode of PromptCompression-v0 on the embedded default, printed.
+"""One episode of PromptCompression-v0 with the built-in default, printed.
 
-Run it with `python examples/quickstart.py`. No download, no GPU.
+Run it with `python examples/quickstart.py`. It needs no download and no GPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PPO of Stable-Baselines3 learns to compress prompts, in about a minute on two cores.
+"""Stable-Baselines3's PPO learns to compress prompts in about a minute on two cores.
 
 Run it with `python examples/train_ppo_sb3.py`; it needs `pip install 'pcrl-gym[sb3]'`.
 """

@@ -1,8 +1,7 @@
-"""PPO in one file, in the manner of CleanRL: plain torch over `gym.make_vec`, nothing hidden.
+"""PPO in one file, in the style of CleanRL: plain torch with `gym.make_vec`.
 
-Run it with `python examples/clients/cleanrl_ppo.py`. It learns for some seconds; more `UPDATES`
-learn more. The only thing it knows about the environment is its observation: `input_ids`,
-`attention_mask` and `droppable`.
+Run it with `python examples/clients/cleanrl_ppo.py`. It trains for a few seconds. To train longer,
+raise `UPDATES`. From the observation, it uses only `input_ids`, `attention_mask` and `droppable`.
 """
 
 from __future__ import annotations

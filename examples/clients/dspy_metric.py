@@ -1,7 +1,7 @@
-"""The scorer as a metric of DSPy with feedback in words, and GEPA that reads it.
+"""The scorer as a DSPy metric with feedback in words, and GEPA, which reads the feedback.
 
 Run it with `python examples/clients/dspy_metric.py`; it needs `pip install 'pcrl-gym[dspy]'`. The
-models are DSPy's dummies: give `dspy.LM(...)` in their place.
+models are DSPy's dummies. Replace them with `dspy.LM(...)`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Gymnasium's wrappers on the single and on the vector environment: statistics, limits, video.
+"""Gymnasium's wrappers on the single and the vector environment: statistics, limits, video.
 
 Run it with `python examples/clients/gymnasium_wrappers.py`; it needs
-`pip install 'pcrl-gym[render,video]'`. The videos are in `videos/` of the current folder.
+`pip install 'pcrl-gym[render,video]'`. The videos are written to `videos/` in the current folder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A solver of Inspect that compresses what users write, in front of any other solver.
+"""An Inspect solver that compresses user messages, to run before any other solver.
 
-Run it with `python examples/clients/inspect_solver.py`, or in any evaluation of Inspect:
+Run it with `python examples/clients/inspect_solver.py`, or in any Inspect evaluation:
 `inspect eval TASK --solver examples/clients/inspect_solver.py@compressed -S rate=0.25`.
 It needs `pip install 'pcrl-gym[inspect]'`.
 """

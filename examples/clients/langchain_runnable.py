@@ -1,7 +1,7 @@
-"""A runnable of LangChain that compresses what people write, between a prompt and a chat model.
+"""A LangChain runnable that compresses user messages between a prompt and a chat model.
 
 Run it with `python examples/clients/langchain_runnable.py`; it needs
-`pip install 'pcrl-gym[langchain]'`. The model is LangChain's parrot, which shows what it reads.
+`pip install 'pcrl-gym[langchain]'`. The model is LangChain's parrot, which repeats its input.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A callback of LiteLLM that compresses what users write, in `litellm.acompletion` and its proxy.
+"""A LiteLLM callback that compresses user messages, in `litellm.acompletion` and in the proxy.
 
 Run it with `python examples/clients/litellm_callback.py`; it needs
-`pip install 'pcrl-gym[litellm]'`. The answer is LiteLLM's mock: nothing is sent. A proxy takes
-`compression` by its name, with this file beside its `config.yaml`:
+`pip install 'pcrl-gym[litellm]'`. The answer is LiteLLM's mock, and nothing is sent. To use
+`compression` in a proxy, put this file next to its `config.yaml` and name it there:
 
     litellm_settings:
       callbacks: litellm_callback.compression

@@ -1,7 +1,7 @@
-"""A node postprocessor of LlamaIndex that compresses what was retrieved for a question.
+"""A LlamaIndex node postprocessor that compresses the nodes retrieved for a question.
 
 Run it with `python examples/clients/llamaindex_postprocessor.py`; it needs
-`pip install 'pcrl-gym[llamaindex]'`. A query engine takes it by
+`pip install 'pcrl-gym[llamaindex]'`. To use it in a query engine, call
 `index.as_query_engine(node_postprocessors=[CompressNodes(compressor=compressor, rate=0.3)])`.
 """
 

@@ -1,8 +1,8 @@
-"""Published records as an offline dataset of Minari, and behavior cloning from it.
+"""Published records as an offline Minari dataset, and behavior cloning from it.
 
 Run it with `python examples/clients/minari_dataset.py`; it needs a clone and
-`pip install -e '.[agents,minari]'`. It clones what `search` found on micro's validation_seen, and
-evaluates the clone on validation_unseen; docs/clients.md has its reward.
+`pip install -e '.[agents,minari]'`. It clones the masks that `search` found on micro's
+validation_seen, and evaluates the clone on validation_unseen. docs/clients.md has its reward.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The OpenAI client, with the messages of users compressed and the saved tokens added up.
+"""The OpenAI client, with compressed user messages and a count of the saved tokens.
 
 Run it with `OPENAI_BASE_URL=http://localhost:8000/v1 python examples/clients/openai_wrapper.py`
-and the address of a server; it needs `pip install 'pcrl-gym[openai]'`.
+and the address of your server; it needs `pip install 'pcrl-gym[openai]'`.
 """
 
 from __future__ import annotations

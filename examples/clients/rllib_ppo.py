@@ -1,8 +1,8 @@
-"""RLlib's PPO, two iterations: new API stack, a module of our own, CPU, nothing left running.
+"""RLlib's PPO for two iterations, on the new API stack with a custom module, on the CPU.
 
 Run it with `python examples/clients/rllib_ppo.py`; it needs `pip install 'pcrl-gym[rllib]'`.
-RLlib has no distribution for keep masks, so here is one. Its environment runners want autoreset
-in the next step, which `VectorAutoreset` gives them.
+RLlib has no distribution for keep masks, so this file defines one. Its environment runners expect
+next-step autoreset, which `VectorAutoreset` provides. No process is left running.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PPO of Tianshou with a keep logit per unit and one coin per unit.
+"""Tianshou's PPO with one keep logit and one independent Bernoulli variable per unit.
 
 Run it with `python examples/clients/tianshou_ppo.py`; it needs `pip install 'pcrl-gym[tianshou]'`.
 """

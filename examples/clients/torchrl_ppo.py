@@ -1,8 +1,8 @@
-"""TorchRL: `GymEnv`, a collector and its PPO loss, some updates.
+"""TorchRL's PPO: `GymEnv`, a collector, the PPO loss and a few updates.
 
 Run it with `python examples/clients/torchrl_ppo.py`; it needs `pip install 'pcrl-gym[torchrl]'`.
-TorchRL takes the spaces as they are. With `GymEnv` every prompt is answered by itself; this one
-steps many environments with one call of the generator and takes the same place below:
+TorchRL supports the spaces as they are. `GymEnv` answers one prompt at a time. To step many
+environments with one call of the generator, replace it with:
 
     envs = gym.make_vec("pcrl_gym:PromptCompression-v0", num_envs=64)
     env = GymWrapper(pcrl_gym.envs.wrappers.VectorAutoreset(envs, AutoresetMode.DISABLED))

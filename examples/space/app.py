@@ -1,4 +1,4 @@
-"""The demo page as a Hugging Face Space, with the policy and the generator of the package."""
+"""The demo page as a Hugging Face Space, with the package's policy and generator."""
 
 from __future__ import annotations
 

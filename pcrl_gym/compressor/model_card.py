@@ -127,8 +127,8 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
 # {" ".join(name.split())}
 
 A prompt compressor of {parameters:,} parameters for
-[pcrl_gym](https://pypi.org/project/pcrl-gym/): it deletes the parts of a prompt that, by what it
-learned, a language model does not need for its answer. What is left is the user's own text.
+[pcrl_gym](https://pypi.org/project/pcrl-gym/). It deletes the parts of a prompt that, from what it
+learned, a language model does not need for its answer. The remaining text is the user's own.
 
 ```python
 from pcrl_gym import Compressor
@@ -148,9 +148,9 @@ print(compressor("Could you please sort these words for me: pear, fig, apple", r
 
 {_certificate_text(settings.get("certificate"))}## Limits
 
-It was trained with the data, the generator and the reward above, and what is not needed there may
-be needed elsewhere: measure on prompts and a model of your own before relying on it. It reads no
-context but the prompt, and knows neither names nor numbers that must not be lost: protect them with
+It was trained with the data, the generator and the reward above. Words that are not needed there may
+be needed elsewhere, so measure on your own prompts and model before relying on it. It reads only the
+prompt, and does not know which names or numbers must not be lost. Protect them with
 `force_keep` and `keep_digits`.{limits}
 """
 
@@ -188,11 +188,11 @@ def _certificate_text(stored: Mapping[str, Any] | None) -> str:
         "check": "it fails the prompt's check, and the original one does not",
     }
     facts = {
-        "Lost is an answer if": ", or ".join(meanings[name] for name in certificate.lost_by),
+        "An answer is lost if": ", or ".join(meanings[name] for name in certificate.lost_by),
         "Prompts": f"{certificate.prompts}: {certificate.data}",
         "Checksum of the prompts": f"`{certificate.data_sha256}`",
         "Answered by": f"{certificate.generator}, {certificate.max_new_tokens} tokens at most",
-        "Its fingerprint": f"`{certificate.generator_fingerprint or 'not known'}`",
+        "Fingerprint": f"`{certificate.generator_fingerprint or 'not known'}`",
         "When": f"{certificate.date}, pcrl_gym {certificate.version}",
     }
     return f"""## Certificate

@@ -1,4 +1,4 @@
-"""PromptCompression for OpenEnv: actions, observations and the client.
+"""PromptCompression for OpenEnv: action, observation and client.
 
 ```python
 with PromptCompressionEnv("http://localhost:8000").sync() as env:

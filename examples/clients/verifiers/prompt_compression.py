@@ -1,8 +1,8 @@
-"""A taskset of verifiers: shorten a prompt so that a frozen language model answers the same.
+"""A verifiers taskset: shorten a prompt so that a frozen language model gives the same answer.
 
-`pip install -e '.[verifiers]' -e examples/clients/verifiers`, then for example
-`vf-eval prompt-compression --model MODEL --select.limit 10`. With `seed` set, micro's prompts never
-end.
+Run `pip install -e '.[verifiers]' -e examples/clients/verifiers`, then for example
+`vf-eval prompt-compression --model MODEL --select.limit 10`. With `seed` set, micro's prompts are
+unlimited.
 """
 
 from __future__ import annotations

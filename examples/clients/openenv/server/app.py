@@ -1,7 +1,8 @@
 """The OpenEnv server: `uvicorn --app-dir examples/clients/openenv server.app:app --port 8000`.
 
-Environment variables choose the task: PCRL_DATASET, PCRL_SPLIT, PCRL_GENERATOR, PCRL_REWARD and
-PCRL_TEMPLATE, as `gym.make` takes them, and PCRL_SESSIONS, the most sessions at once.
+Environment variables define the task. PCRL_DATASET, PCRL_SPLIT, PCRL_GENERATOR, PCRL_REWARD and
+PCRL_TEMPLATE take the same values as in `gym.make`. PCRL_SESSIONS is the maximum number of
+concurrent sessions.
 """
 
 from __future__ import annotations
