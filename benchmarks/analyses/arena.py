@@ -33,7 +33,7 @@ _FIGURES = {
 }
 _NOTE = (
     "For each package, the setting that does best on {first}. Saved: mean share of a prompt's "
-    "tokens that is saved. Low, high: 95 % interval of the {quality}. Then the {quality} of other "
+    "tokens that is saved. Low, high: 95% interval of the {quality}. Then the {quality} of other "
     "agents at the same savings, interpolated between the rates of their curves; empty beyond the "
     "end of a curve. Flips: share of the pairs that fail the flip audit. ms: median time per "
     "prompt. MB: size of the environment."

@@ -68,7 +68,7 @@ def compare_agents(frame: DataFrame, agents: Sequence[str] = ()) -> Analysis:
     names = list(agents) or sorted(frame["agent"].unique())
     if len(names) < 2:
         raise ValueError(f"A comparison needs at least two agents, got {names}")
-    columns = ("a", "b", "prompts", "a - b", "95 % interval", "P(a > b)", "p (sign flip)", "exact")
+    columns = ("a", "b", "prompts", "a - b", "95% interval", "P(a > b)", "p (sign flip)", "exact")
     tables = {}
     for split, grids in _grids(frame):
         rows = []
@@ -99,7 +99,7 @@ def verdicts(frame: DataFrame, against: str) -> Analysis:
             if test.p_value < LIKELY and not interval[0] <= 0.0 <= interval[1]:
                 verdict = f"{'better' if difference > 0.0 else 'worse'} than {against}"
             lines.append(
-                f"{name}, {split}: {difference:+.3f} (95 % {cell(interval)}), "
+                f"{name}, {split}: {difference:+.3f} (95% {cell(interval)}), "
                 f"P(better) {probability:.2f}, p {test.p_value:.2g}: {verdict}\n"
             )
     note = _NOTE.format("an agent", against, "agents")

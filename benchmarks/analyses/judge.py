@@ -41,7 +41,7 @@ _NOTE = (
     "compared the answers to the original and to the compressed prompt, in both orders. A win is a "
     "preference for the answer to the compressed prompt in both orders; disagreement between the "
     "orders counts as a tie, and so do equal answers, which are not sent to the judge. Win rate is "
-    "(wins + ties / 2) / n with a 95 % bootstrap interval over prompts; 0.5 is par. Prompts with "
+    "(wins + ties / 2) / n with a 95% bootstrap interval over prompts; 0.5 is par. Prompts with "
     "an unparsable verdict are excluded from all shares. Agree is the share of judged pairs with "
     "readable verdicts that got the same verdict in both orders. Requests and tokens are those of "
     "the verdicts used, including verdicts of earlier calls; if agents share a verdict, it counts "

@@ -56,8 +56,8 @@ def make_report(config: Config, generator: HFGenerator, seconds: float) -> dict[
 def card(config: Config, report: dict[str, Any]) -> str:
     """Return the model card, from the report of the run."""
     rows = [
-        f"| {split} | {found['prompts']} | {100 * found['exact_match']['all']:.1f} % "
-        f"| {100 * GOALS[split]:.0f} % | `{found['sha256'][:16]}` |"
+        f"| {split} | {found['prompts']} | {100 * found['exact_match']['all']:.1f}% "
+        f"| {100 * GOALS[split]:.0f}% | `{found['sha256'][:16]}` |"
         for split, found in report["splits"].items()
     ]
     template = Path(__file__).with_name("card.md").read_text(encoding="utf-8")

@@ -94,7 +94,7 @@ function column(entry, view) {
     .map((key, place) => [key, view.figures[place]])
     .filter(([, value]) => value !== null)
     .map(([key, value]) => make("div", "", make("dt", "", key.replaceAll("_", " ")), make("dd", "", format(value, key.endsWith("tokens") ? 0 : 3))));
-  const summary = `saved ${format(100 * figure(view, "compression_ratio"))} %, reward ${format(figure(view, "reward"), 3)}`;
+  const summary = `saved ${format(100 * figure(view, "compression_ratio"))}%, reward ${format(figure(view, "reward"), 3)}`;
   return make("section", "view", make("h4", "", view.agent), make("p", "status", summary),
     marked(entry.text, view.dropped), make("p", "words compressed", view.answer),
     make("details", "", make("summary", "", "All figures"), make("dl", "terms", ...terms)));

@@ -112,7 +112,7 @@ def run(
         cases += own
         if name == "micro":
             found["overhead"] = _measure_overhead(generator, len(episodes))
-            print("### Environment overhead, 64 environments with micro, random masks of 15 %\n")
+            print("### Environment overhead, 64 environments with micro, random masks of 15%\n")
             print(format_rows(found["overhead"], figures.OVERHEAD), flush=True)
         found["targets"] = figures.find_targets(cases, found["overhead"])
         figures.write_figures(out, {"finished": name == models[-1], **found})

@@ -14,7 +14,7 @@ from torch.distributions import Bernoulli, Independent
 
 SEED = 1
 NUM_ENVS = 64
-MAX_UNITS = 64  # of the 2 % of longer prompts the last units always stay
+MAX_UNITS = 64  # of the 2% of longer prompts the last units always stay
 NUM_STEPS = 2  # steps of every environment per update
 UPDATES = 8
 EPOCHS = 4

@@ -160,7 +160,7 @@ def main() -> None:
         after = held_out_rewards(held_out, folder)
     low, high = bootstrap_interval([after - before])
     print(f"reward {before.mean():.3f} before, {after.mean():.3f} after, on {len(after)} prompts")
-    print(f"difference {np.mean(after - before):.3f}, 95 % interval {low:.3f} to {high:.3f}")
+    print(f"difference {np.mean(after - before):.3f}, 95% interval {low:.3f} to {high:.3f}")
 
 
 if __name__ == "__main__":

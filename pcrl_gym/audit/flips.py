@@ -43,7 +43,7 @@ class AuditRow:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the share; see `wilson_interval`."""
+        """95% interval of the share; see `wilson_interval`."""
         return wilson_interval(self.flips, self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,15 +83,15 @@ class Audit:
     def badge(self) -> str:
         """One line for a README."""
         total = self.total
-        return f"flip audit: {total.flips:,} of {total.pairs:,} ({100 * total.share:.1f} %)"
+        return f"flip audit: {total.flips:,} of {total.pairs:,} ({100 * total.share:.1f}%)"
 
     def __str__(self) -> str:
         """Return the results as a table."""
-        head = f"{'class':10} {'pairs':>6} {'flips':>6} {'share':>7}   95 % interval   saved"
+        head = f"{'class':10} {'pairs':>6} {'flips':>6} {'share':>7}   95% interval   saved"
         lines = [
-            f"{row.kind:10} {row.pairs:6} {row.flips:6} {100 * row.share:5.1f} %   "
-            f"{100 * row.interval[0]:4.1f} to {100 * row.interval[1]:5.1f} %"
-            f"  {100 * row.saved:4.0f} %"
+            f"{row.kind:10} {row.pairs:6} {row.flips:6} {100 * row.share:5.1f}%   "
+            f"{100 * row.interval[0]:4.1f} to {100 * row.interval[1]:5.1f}%"
+            f"  {100 * row.saved:4.0f}%"
             for row in self.rows
         ]
         return "\n".join([self.name, head, *lines, ""])
@@ -143,7 +143,7 @@ def audit(
     Example:
         >>> pair = FlipPair("not", "Name fruits that are not sweet", "Name fruits that are sweet")
         >>> print(audit(lambda text: text.replace("not ", ""), "bold", [pair]).badge)
-        flip audit: 1 of 1 (100.0 %)
+        flip audit: 1 of 1 (100.0%)
     """
     chosen = default_pairs() if pairs is None else list(pairs)
     if not chosen:

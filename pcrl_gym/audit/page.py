@@ -9,7 +9,7 @@ from pcrl_gym.audit.flips import Audit
 _SHOWN = 200
 """Maximum number of flips on the page; the JSON file holds all of them."""
 
-_COLUMNS = ("pairs", "flips", "share", "95 % interval", "characters saved")
+_COLUMNS = ("pairs", "flips", "share", "95% interval", "characters saved")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
@@ -29,9 +29,9 @@ def audit_page(audit: Audit) -> str:
             for cell in (
                 row.pairs,
                 row.flips,
-                f"{100 * row.share:.1f} %",
-                f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f} %",
-                f"{100 * row.saved:.0f} %",
+                f"{100 * row.share:.1f}%",
+                f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}%",
+                f"{100 * row.saved:.0f}%",
             )
         )
         + "</tr>\n"

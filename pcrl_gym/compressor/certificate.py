@@ -67,7 +67,7 @@ class Certificate:
 
     def __str__(self) -> str:
         """Return the statement as a sentence."""
-        risk, confidence = f"{100 * self.risk:g} %", f"{100 * self.confidence:g} % confidence"
+        risk, confidence = f"{100 * self.risk:g}%", f"{100 * self.confidence:g}% confidence"
         if not self.rate:
             return (
                 f"No rate was found at which at most {risk} of the answers are lost, with "
@@ -75,7 +75,7 @@ class Certificate:
             )
         return (
             f"At rate {self.rate:g}, at most {risk} of the answers are lost, with {confidence} "
-            f"({self.lost} of {self.prompts} were, and {100 * self.compression_ratio:.1f} % of the "
+            f"({self.lost} of {self.prompts} were, and {100 * self.compression_ratio:.1f}% of the "
             "tokens saved)."
         )
 

@@ -66,7 +66,7 @@ class Compression(TokenCounts):
         >>> done.dropped, done.text_with("[...]")
         (((8, ' please'),), 'Sort b a[...]')
         >>> done.summary()
-        '25 % fewer tokens (1.3x)'
+        '25% fewer tokens (1.3x)'
     """
 
     original: str

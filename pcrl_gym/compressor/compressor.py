@@ -75,7 +75,7 @@ class Compressor(TextCompressor):
         keep_digits: Whether numbers were protected during training.
         whole_words: Whether the units of a word, a multi-word number, or a name (see
             `episodes.groups`) are dropped together or not at all, based on their mean logit.
-        max_tokens_per_word: Tokens per word that 99.5 % of its training prompts do not exceed,
+        max_tokens_per_word: Tokens per word that 99.5% of its training prompts do not exceed,
             above 0, or None if unknown.
         card: Provenance of the policy for the model card, or None if unknown.
         certificate: Certificate that `calibrate` created for this policy, or None if not certified.

@@ -62,5 +62,5 @@ def tokens_per_word(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.fl
 
 
 def domain_limit(texts: Sequence[str], encoder: TextEncoder) -> float:
-    """Return the 99.5 % quantile of the tokens per word of a policy's training prompts."""
+    """Return the 99.5% quantile of the tokens per word of a policy's training prompts."""
     return float(np.quantile(tokens_per_word(texts, encoder), QUANTILE))

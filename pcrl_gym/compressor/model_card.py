@@ -115,7 +115,7 @@ def card_text(card: PolicyCard, settings: Mapping[str, Any], name: str, paramete
         facts["Drops"] = "whole words, numbers and names"
     if limit := settings.get("max_tokens_per_word"):
         facts["Tokens per word"] = (
-            f"at most {limit:.3f} in {100 * QUANTILE:g} % of the training prompts; a text with "
+            f"at most {limit:.3f} in {100 * QUANTILE:g}% of the training prompts; a text with "
             "more has `in_domain=False`"
         )
     limits = f"\n\n{card.limits}" if card.limits else ""
@@ -148,9 +148,9 @@ print(compressor("Could you please sort these words for me: pear, fig, apple", r
 
 {_certificate_text(settings.get("certificate"))}## Limits
 
-It was trained with the data, the generator and the reward above. Words that are not needed there may
-be needed elsewhere, so measure on your own prompts and model before relying on it. It reads only the
-prompt, and does not know which names or numbers must not be lost. Protect them with
+It was trained with the data, the generator and the reward above. Words that are not needed there
+may be needed elsewhere, so measure on your own prompts and model before relying on it. It reads
+only the prompt, and does not know which names or numbers must not be lost. Protect them with
 `force_keep` and `keep_digits`.{limits}
 """
 

@@ -39,9 +39,9 @@ class TokenCounts:
 
         Example:
             >>> done.summary()  # doctest: +SKIP
-            '37 % fewer tokens (1.6x)'
+            '37% fewer tokens (1.6x)'
             >>> done.summary(price_per_million=2.5)  # doctest: +SKIP
-            '37 % fewer tokens (1.6x), $0.42 saved per 1,000 calls at $2.50 per million tokens'
+            '37% fewer tokens (1.6x), $0.42 saved per 1,000 calls at $2.50 per million tokens'
         """
         counts = (self.original_tokens, self.compressed_tokens, self.template_tokens)
         return summarize(*counts, price_per_million=price_per_million)
@@ -100,12 +100,12 @@ def summarize(
 
     Example:
         >>> summarize(1000, 630)
-        '37 % fewer tokens (1.6x)'
+        '37% fewer tokens (1.6x)'
         >>> summarize(450, 282, price_per_million=2.5)
-        '37 % fewer tokens (1.6x), $0.42 saved per 1,000 calls at $2.50 per million tokens'
+        '37% fewer tokens (1.6x), $0.42 saved per 1,000 calls at $2.50 per million tokens'
     """
     ratio = compression_ratio(original, compressed, template)
-    words = f"{abs(100 * ratio):.0f} % {'more' if ratio < 0 else 'fewer'} tokens"
+    words = f"{abs(100 * ratio):.0f}% {'more' if ratio < 0 else 'fewer'} tokens"
     if compressed > template and original > template:
         words += f" ({(original - template) / (compressed - template):.1f}x)"
     if price_per_million is None:

@@ -50,7 +50,7 @@ def test_failures_are_counted_by_class() -> None:
     assert [(row.kind, row.pairs, row.flips) for row in found.rows] == [
         ("not", 2, 2), ("number", 1, 0), ("all", 3, 2),
     ]  # fmt: skip
-    assert found.badge == "flip audit: 2 of 3 (66.7 %)"
+    assert found.badge == "flip audit: 2 of 3 (66.7%)"
     assert [flip.fault for flip in found.flips] == ["same", "same"]
     total = sum(len(p.first + p.second) for p in PAIRS)
     assert found.total.saved == pytest.approx(8 / total)
@@ -63,7 +63,7 @@ def test_the_page_and_the_data_say_the_same() -> None:
     text = text_of(audit_page(found))
     assert "Flip audit of <bold>" in text
     assert "Name fruits that are not <sweet>" in text
-    assert "66.7 %" in text
+    assert "66.7%" in text
     data = found.to_dict()
     assert data["classes"][-1]["flips"] == 2
     assert data["flips"][0]["compressed_first"] == "Name fruits that are <sweet>"
@@ -110,7 +110,7 @@ def test_the_command_reports_and_its_status_is_for_ci(
 
 def test_classes_and_rates(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", f"{__name__}:Half", "--rate", "0"]) == 0
-    assert " 0   0.0 %" in capsys.readouterr().out.splitlines()[-1]
+    assert " 0   0.0%" in capsys.readouterr().out.splitlines()[-1]
     assert main(["audit", f"{__name__}:without_not", "--rate", "0.5"]) == 2
     assert "does not accept --rate: leave it out" in capsys.readouterr().err
     assert main(["audit", "no_such_folder"]) == 2

@@ -213,7 +213,7 @@ def test_the_page_on_real_text_shows_the_committed_figures():
     assert words.split("#### by word class")[1].split("####")[0].strip() in page
 
     def percent(share: float) -> str:
-        return f"{100 * share:.1f} %"
+        return f"{100 * share:.1f}%"
 
     for folder, generator in {"gpt2-mini": "causal", "t5-mini": "encoder-decoder"}.items():
         evaluation = json.loads((figures / folder / "evaluation.json").read_text(encoding="utf-8"))

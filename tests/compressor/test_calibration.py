@@ -54,7 +54,7 @@ def test_the_original_is_sent_where_too_much_is_lost():
 
 @pytest.mark.parametrize(("fragile", "rate", "lost"), [(1, 0.9, 1), (2, 0.01, 0)])
 def test_the_highest_rate_that_passes_is_certified(fragile: int, rate: float, lost: int):
-    """At 10 % and 95 %, 1 of 60 may be lost, and 2 of 60 (upper limit 10.1 %) may not."""
+    """At 10% and 95%, 1 of 60 may be lost, and 2 of 60 (upper limit 10.1%) may not."""
     prompts = texts(60, fragile)
     done = POLICY.calibrate(prompts, make_generator(), risk=0.1, rates=[0.9, 0.01])
     assert (done.certificate.rate, done.certificate.lost) == (rate, lost)

@@ -136,7 +136,7 @@ def test_only_users_are_compressed_and_all_else_stays():
     assert [tuple(place) for place in done.places] == [(1, None), (4, 0), (4, 2)]
     assert done.original_tokens == 4 * count(TEXT) + count(f"{TEXT}, fig")
     assert done.compressed_tokens == 2 * count(TEXT) + 2 * count(short) + count(last["text"])
-    assert done.summary() == f"{100 * done.compression_ratio:.0f} % fewer tokens ({_factor(done)}x)"
+    assert done.summary() == f"{100 * done.compression_ratio:.0f}% fewer tokens ({_factor(done)}x)"
     assert json.loads(json.dumps(done.to_dict()))["messages"] == done.messages
 
 
@@ -168,7 +168,7 @@ def test_roles_and_the_cached_beginning(choice: dict, expected: list[int]):
 def test_no_messages_are_no_problem():
     done = HALF(messages=[])
     assert (done.messages, done.compressions, done.original_tokens) == ([], (), 0)
-    assert done.summary() == "0 % fewer tokens"
+    assert done.summary() == "0% fewer tokens"
 
 
 def test_the_question_stays_and_each_text_of_the_context_has_its_rate():

@@ -86,6 +86,6 @@ def test_older_folders_have_none_and_damaged_ones_are_refused(tmp_path: Path):
 
 def test_the_sentence():
     assert str(CERTIFICATE) == (
-        "At rate 0.5, at most 10 % of the answers are lost, with 90 % confidence "
-        "(4 of 100 were, and 37.5 % of the tokens saved)."
+        "At rate 0.5, at most 10% of the answers are lost, with 90% confidence "
+        "(4 of 100 were, and 37.5% of the tokens saved)."
     )

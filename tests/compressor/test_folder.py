@@ -213,7 +213,7 @@ def test_what_is_known_of_the_training_prompts_is_saved(tmp_path: Path):
     assert loaded.max_tokens_per_word == 1.25
     assert loaded([TEXT, "zzzzqqqq" * 9]) == ours([TEXT, "zzzzqqqq" * 9])
     assert (
-        "| Tokens per word | at most 1.250 in 99.5 %"
+        "| Tokens per word | at most 1.250 in 99.5%"
         in (tmp_path / "policy" / "README.md").read_text()
     )
 

@@ -25,7 +25,7 @@ def test_by_hand():
 
 
 def test_the_limit_of_clopper_and_pearson():
-    """For 3 of 100, the upper limit at 95 % is 7.571 %."""
+    """For 3 of 100, the upper limit at 95% is 7.571%."""
     limit = beta.ppf(0.95, 3 + 1, 100 - 3)
     assert limit == pytest.approx(0.07571, abs=1e-5)
     assert p_value(3, 100, limit) == pytest.approx(0.05)

@@ -16,13 +16,13 @@ class Counts(TokenCounts):
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ((1000, 630), "37 % fewer tokens (1.6x)"),
-        ((30, 20, 10), "50 % fewer tokens (2.0x)"),  # the template is left out
-        ((10, 10), "0 % fewer tokens (1.0x)"),
-        ((10, 0), "100 % fewer tokens"),
-        ((10, 11), "10 % more tokens (0.9x)"),
-        ((0, 0), "0 % fewer tokens"),
-        ((5, 5, 5), "0 % fewer tokens"),
+        ((1000, 630), "37% fewer tokens (1.6x)"),
+        ((30, 20, 10), "50% fewer tokens (2.0x)"),  # the template is left out
+        ((10, 10), "0% fewer tokens (1.0x)"),
+        ((10, 0), "100% fewer tokens"),
+        ((10, 11), "10% more tokens (0.9x)"),
+        ((0, 0), "0% fewer tokens"),
+        ((5, 5, 5), "0% fewer tokens"),
     ],
 )
 def test_in_words(counts: tuple[int, ...], words: str):
@@ -46,12 +46,12 @@ def test_in_money(counts: tuple[int, int], price: float, words: str):
 
 def test_several_calls_are_averaged():
     savings = Savings()
-    assert savings.summary(1.0).startswith("0 % fewer tokens, $0.00 saved per 1,000 calls")
+    assert savings.summary(1.0).startswith("0% fewer tokens, $0.00 saved per 1,000 calls")
     for counts in (Counts(100, 60), Counts(300, 140)):
         savings.add(counts)
     assert (savings.calls, savings.compression_ratio) == (2, 0.5)
     assert savings.summary(3.0) == (
-        "50 % fewer tokens (2.0x), $0.30 saved per 1,000 calls at $3.00 per million tokens"
+        "50% fewer tokens (2.0x), $0.30 saved per 1,000 calls at $3.00 per million tokens"
     )
 
 

@@ -60,7 +60,7 @@ def test_it_has_the_form_and_the_texts_of_a_call_that_drops_nothing(form: dict[s
     for one in done if isinstance(done, list) else [done]:
         one.to_dict()
         assert one.compression_ratio == 0.0
-        assert one.summary() == "0 % fewer tokens"
+        assert one.summary() == "0% fewer tokens"
 
 
 def test_a_text_is_one_unit_that_was_kept():

@@ -58,14 +58,14 @@ def test_verdicts_come_best_first():
         mine=(0.25, 0.75) * 4, scst=(0.5,) * 8, good=(1.0, 0.75) * 4, bad=(0.0,) * 8, few=(0.5,) * 8
     )
     good, few, mine, bad = lines(verdicts(frame(own), "scst"))
-    assert good.startswith("good, seen: +0.375 (95 % 0.")
+    assert good.startswith("good, seen: +0.375 (95% 0.")
     assert good.endswith("P(better) 1.00, p 0.0078: better than scst")
     assert few == (
-        "few, seen: +0.000 (95 % 0.000 to 0.000), P(better) 0.50, p 1: no difference seen"
+        "few, seen: +0.000 (95% 0.000 to 0.000), P(better) 0.50, p 1: no difference seen"
     )
     assert mine.startswith("mine, seen: +0.000")
     assert bad == (
-        "bad, seen: -0.500 (95 % -0.500 to -0.500), P(better) 0.00, p 0.0078: worse than scst"
+        "bad, seen: -0.500 (95% -0.500 to -0.500), P(better) 0.00, p 0.0078: worse than scst"
     )
     with pytest.raises(ValueError, match="nobody cannot be compared"):
         verdicts(frame(own), "nobody")
@@ -74,7 +74,7 @@ def test_verdicts_come_best_first():
 def test_a_difference_needs_a_small_p_value_too():
     # The interval leaves out 0, but of 2^4 signs two are as far from it: p = 0.125.
     (line,) = lines(verdicts(frame(records(a=(1.0,) * 4, b=(0.5,) * 4)), "b"))
-    assert line.endswith("(95 % 0.500 to 0.500), P(better) 1.00, p 0.12: no difference seen")
+    assert line.endswith("(95% 0.500 to 0.500), P(better) 1.00, p 0.12: no difference seen")
 
 
 def test_folders_are_compared_and_the_first_holds_its_pairs(tmp_path: Path):

@@ -198,7 +198,7 @@ def test_savings_are_summed_up_on_stderr(run, bert_folder: Path):
     status, out, err = run(given, "--rate", "1", "--price", "2.5", "--exact")
     n = json.loads(run(f"{TEXT}\n".encode(), "--json")[1])["original_tokens"]
     saved = f"${n * 2.5 / 1000:.4f} saved per 1,000 calls at $2.50 per million tokens"
-    assert (status, out, err) == (0, b"\n\n", f"2 prompts: 100 % fewer tokens, {saved}\n")
+    assert (status, out, err) == (0, b"\n\n", f"2 prompts: 100% fewer tokens, {saved}\n")
     told = run(given, *HALF, "--count-with", str(bert_folder))[2]
     assert told.startswith("2 prompts: ")
     assert "fewer tokens (" in told

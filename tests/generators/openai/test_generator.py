@@ -227,7 +227,7 @@ def last_words(text: str) -> str:
 def test_rewards_over_a_failing_server_are_those_computed_in_process(
     gpt2_tokenizer: PreTrainedTokenizerFast,
 ):
-    """500 prompts, 30 % of the requests fail: 429, 500, stalls, cut or no replies, broken JSON."""
+    """500 prompts, 30% of the requests fail: 429, 500, stalls, cut or no replies, broken JSON."""
     episodes, masks = episodes_and_masks(260, gpt2_tokenizer)
     local = WordCounts(gpt2_tokenizer)
     local.answer = last_words
