@@ -105,6 +105,10 @@ EXAMPLES = {
 """Prompts of the kind that micro's generators know, by label; the last one does not survive."""
 
 REAL_EXAMPLES = {
+    "opposite": Query(
+        "Hey, I have a quick question for you. What is the opposite of hot? I need it for my "
+        "homework, thanks!"
+    ),
     "flight": Query(
         "Hi! I hope you had a nice weekend. My sister sent me this and I don't have the time to "
         "read it all. From which gate does her flight leave?",
@@ -115,7 +119,6 @@ REAL_EXAMPLES = {
         "Good morning! I'm helping my son with his geography homework, and we were wondering: what "
         "is the capital of Canada? Thank you so much in advance."
     ),
-    "poem": Query("Could you please write a short poem about the sea for my grandmother?"),
     "table": Query(
         "Which of these people works in Oslo? Reply with the name only, please.",
         "name,city,role\nIngrid,Oslo,engineer\nPaul,Lyon,cook\nMei,Taipei,nurse",
