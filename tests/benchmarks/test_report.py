@@ -105,7 +105,7 @@ def test_latex_table_by_hand(boards):
     counts = "30 prompts, seeds of stochastic agents: 1"
     assert rf"\caption{{toy v2, seen (generator: fake): {counts}. Agents marked * see" in text
     assert re.search(r"keep\\_all & 0\.\d{3} & 0\.\d{3}--0\.\d{3} & ", text)
-    assert r"95 \% interval" in text
+    assert r"95\% interval" in text
     assert len({line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")}) == 1
     assert latex_text("a_b & 50% #1 $x\n{y}") == r"a\_b \& 50\% \#1 \$x \{y\}"
     assert latex_text("\\a~^") == r"\textbackslash{}a\textasciitilde{}\textasciicircum{}"

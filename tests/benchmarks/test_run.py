@@ -370,7 +370,9 @@ def test_evaluated_prompts_in_train_are_counted(
     shared = "".join((data / "validation_seen.jsonl").read_text().splitlines(True)[:3])
     (data / "train.jsonl").write_text((data / "train.jsonl").read_text() + shared)
     run(suite, "bench_agents:Learner", tmp_path / "out")
-    assert "warning: 3 of 70 prompts of validation_seen are in train" in capsys.readouterr().err
+    assert (
+        "warning: 3 of 70 prompts of validation_seen are also in train" in capsys.readouterr().err
+    )
     monkeypatch.setitem(SUITES, suite.id, suite)
     with pytest.raises(ValueError, match="3 of the 70 evaluation prompts of validation_seen"):
         run(suite, "bench_agents:Learner", tmp_path / "frozen")

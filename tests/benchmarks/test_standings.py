@@ -102,7 +102,7 @@ def test_folders_of_other_settings_are_not_joined(results: RunFolder, tmp_path: 
     with pytest.raises(RunFolderError) as caught:
         join(results, [other.path])
     assert str(caught.value).splitlines() == [
-        "Only results of the same suite and prompts stand in one table, but these differ:",
+        "One table must have results of the same suite and prompts, but these differ:",
         f"  limit: 5 in {other.path}, None in {results.path}",
     ]
 

@@ -104,7 +104,7 @@ def test_rows_come_split_by_split_best_first():
     ],
 )
 def test_seeds_with_other_prompts_are_refused(records):
-    with pytest.raises(RunFolderError, match="different prompts"):
+    with pytest.raises(RunFolderError, match="different or duplicate prompts"):
         make_rows(frame(records), SETTINGS)
 
 

@@ -49,7 +49,7 @@ def visit(page, address: str, width: int = 1200, scheme: str = "light", query: s
     expect_quiet(page, address)
     show(page, width, scheme)
     logs(page)  # Gradio complains when its page is left while a stream of events is open
-    page.get(address + query)
+    page.get(address + (query or Query("Hi").address))  # not the example, which tests use as well
     wait(page, lambda: find(page, "#result .verdict, #result .problem"))
     wait(page, lambda: not find(page, "#result .wrap.generating, #result .wrap.translucent"))
 
@@ -77,6 +77,16 @@ def compress(page, prompt: str) -> None:
     one(page, "#compress").click()
     shown = f"Instruction: {prompt}\nOutput: \n"
     wait(page, lambda: find(page, "#result .prompt") and told(page, "prompt") == shown)
+
+
+def test_the_page_opens_with_an_answered_example(page, address):
+    logs(page)
+    show(page, 1200)
+    page.get(address)
+    wait(page, lambda: len(find(page, "#result .verdict")) == 2)
+    assert instruction(page).get_attribute("value") == PROMPT
+    agents = [text_of(page, heading) for heading in find(page, "#result .agent")]
+    assert agents == ["policy micro", "policy micro, constraints protected"]
 
 
 def test_type_compress_and_read_the_result(page, address):
@@ -130,6 +140,8 @@ def test_markup_in_a_prompt_stays_text(page, address):
 
 def test_what_is_too_long_is_told(page, address):
     visit(page, address)
+    instruction(page).send_keys(Keys.CONTROL, "a")
+    instruction(page).send_keys(Keys.BACKSPACE)
     one(page, "#compress").click()
     wait(page, lambda: "prompt is empty" in one(page, "#result").text)
     text = "x" * 1001
@@ -148,7 +160,7 @@ def test_an_example_is_one_click(page, address):
     label = "all but one"
     (button,) = (b for b in find(page, ".gallery-item") if b.text == label)
     button.click()
-    wait(page, lambda: find(page, "#result .verdict"))
+    wait(page, lambda: "stone, river, lamp" in one(page, "#result").text)
     assert told(page, "original-answer") == "stone, river, lamp"
     assert one(page, "#input textarea").get_attribute("value") == "stone river cloud lamp"
 

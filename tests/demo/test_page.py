@@ -101,7 +101,7 @@ def test_fields_become_a_result_with_a_link(demo: Demo):
         (("", " "), "The prompt is empty"),
         (("x" * 1001, ""), "This prompt has 1,001 characters"),
         (("x", "\ud800"), "The input is not valid Unicode"),
-        (("x " * 450, ""), "too long for the generator 'counting', which takes 441 tokens"),
+        (("x " * 450, ""), "too long for the generator 'counting', which takes at most 441 tokens"),
     ],
 )
 def test_what_is_wrong_is_told_on_the_page(demo: Demo, fields: tuple[str, str], message: str):

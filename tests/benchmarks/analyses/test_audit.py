@@ -91,6 +91,6 @@ def test_agents_that_ask_the_generator_are_refused(
     folder = RunFolder.open(tmp_path / "out", SETTINGS).path
     assert main(["analyse", "audit", str(folder), "--agents", "search"]) == 2
     assert (
-        "agents that ask the generator cannot be audited: search; leave them out"
+        "agents that query the generator cannot be audited: remove search"
         in capsys.readouterr().err
     )
