@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pcrl_gym.compressor.arguments import Protect
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.demo.query import EXAMPLES, REAL_EXAMPLES
 from pcrl_gym.errors import PromptTooLongError
@@ -58,7 +59,9 @@ class PolicyAgent:
 
     takes_rate = True
 
-    def __init__(self, name: str, compressor: Compressor, *, protect: str | None = None) -> None:
+    def __init__(
+        self, name: str, compressor: Compressor, *, protect: Protect | None = None
+    ) -> None:
         self.name = name
         self._compressor = compressor
         self._protect = protect

@@ -127,7 +127,8 @@ def _stated(records: Records, subject: Any, columns: Sequence[str], rng: Random)
 
 
 def _values(given: Any) -> list[str]:
-    return _facts()["names"] if given == "names" else given
+    values: list[str] = _facts()["names"] if given == "names" else given
+    return values
 
 
 def _value(given: Any, rng: Random) -> str:
