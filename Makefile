@@ -26,15 +26,13 @@ install: $(INSTALLED)
 
 # An existing .venv is updated in place, never removed. Always install through the constraints: any other
 # request for torch can bring gigabytes of CUDA packages to a machine without a GPU.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED) $(DEVELOPMENT): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e '.[agents]'
-	touch $@
-
-# What the tests, the checks, and the manual need in addition.
-$(DEVELOPMENT): $(INSTALLED)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
-	touch $@
+	$(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRA)]'
+	touch $(INSTALLED) $@
+$(INSTALLED): EXTRA := agents
+# The latter has what the tests, the checks, and the manual need in addition.
+$(DEVELOPMENT): EXTRA := dev
 
 # Prints the leaderboard. Resumable: finished parts in $(OUT) are kept.
 bench: $(INSTALLED)
