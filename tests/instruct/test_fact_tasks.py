@@ -21,8 +21,8 @@ def test_equal_seeds_give_equal_prompts_without_open_slots(seed: int) -> None:
     assert first == second
     for prompt in first:
         text = prompt.instruction + prompt.input
-        assert not {"{x}", "{v}", "{one}", "{column}", "{of}", "{fact}"} & set(text.split())
-        assert "Ellipsis" not in text
+        slots = ("{x}", "{v}", "{one}", "{column}", "{of}", "{Of}", "{fact}")
+        assert [slot for slot in slots if slot in text] == []
 
 
 @given(SEEDS, st.sampled_from(["Rosa sang.", "a,b\n1,2"]))
