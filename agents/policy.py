@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Infos, Observations, check_share, keep_masks
+from agents.base import Infos, Observations, keep_masks
 from agents.costs import Groups, count_groups, group_spans
+from pcrl_gym.compressor.arguments import Amount, Protect, check_protect
+from pcrl_gym.compressor.backends import Backend, check_backend
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.selection import character_means
 
@@ -54,9 +57,14 @@ class PolicyAgent:
         rate: Share of the compressor's droppable units to drop, 0 to 1. None uses the rate of its
             certificate or, without one, lets it decide.
         device: "auto" (a GPU if there is one), or a torch device.
+        tolerance: Accepted likelihood loss in nats per token, instead of a rate; see
+            `Compressor.__call__`. Prompts that lose less are then compressed more.
+        protect: "constraints" keeps words such as "not" and "at most"; None protects nothing more.
+        backend: "auto", "torch", "onnx" or "int8"; see `Compressor.from_pretrained`.
 
     Raises:
-        ValueError: If the rate is not in 0 to 1, or, from `act`, if the compressor does not exist.
+        ValueError: If an option is invalid, if both a rate and a tolerance are given, or, from
+            `act`, if the compressor does not exist or supports no tolerance.
 
     Example:
         >>> PolicyAgent(model="micro", rate=0.3).name
@@ -66,15 +74,25 @@ class PolicyAgent:
     name = "policy"
 
     def __init__(
-        self, model: str = "instruct", rate: float | None = None, device: str = "auto"
+        self,
+        model: str = "instruct",
+        rate: float | None = None,
+        device: str = "auto",
+        *,
+        tolerance: float | None = None,
+        protect: Protect | None = None,
+        backend: Backend = "auto",
     ) -> None:
+        check_protect(protect)
+        check_backend(backend, device)
         self.model = model
-        self.rate = None if rate is None else check_share("rate", rate)
         self.device = device
+        self.backend: Backend = backend
+        self._options = {**asdict(Amount(rate=rate, tolerance=tolerance)), "protect": protect}
 
     @cached_property
     def _compressor(self) -> Compressor:
-        return Compressor.from_pretrained(self.model, device=self.device)
+        return Compressor.from_pretrained(self.model, device=self.device, backend=self.backend)
 
     def act(self, observations: Observations, infos: Infos) -> np.ndarray:
         """Return the compressor's masks; see `agents.base.Agent.act`."""
@@ -86,7 +104,7 @@ class PolicyAgent:
             for spans in (np.asarray(infos[row]["spans"])[droppable[row]] for row in rows)
         ]
         texts = [infos[row]["prompt"][slice(*own)] for row, own in zip(rows, ranges, strict=True)]
-        done = self._compressor(texts, rate=self.rate)
+        done = self._compressor(texts, **self._options)
         for row, (start, _), one in zip(rows, ranges, done, strict=True):
             text = infos[row]["prompt"]
             kept = np.ones(len(text), np.int64)

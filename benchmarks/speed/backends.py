@@ -1,4 +1,4 @@
-"""Comparison of a compressor with torch and with ONNX Runtime: start-up, latency, masks."""
+"""Comparison of a compressor's backends: start-up, latency, masks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pcrl_gym.compressor.compressor import Compressor
     from pcrl_gym.prompts.prompt import Prompt
 
-BACKENDS = ("torch", "onnx")
+BACKENDS = ("torch", "onnx", "int8")
 RATES = (None, 0.3)
 _TIMED = 32  # different prompts
 # Always on one thread; a separate program, so that no other modules are loaded.
@@ -51,15 +51,17 @@ def run(
     tokens: PositiveInt = 128,
     repeats: PositiveInt = 5,
     prompts: PositiveInt = 1000,
+    dataset: str = "micro",
     out: str | None = None,
 ) -> None:
-    """Measure a compressor with torch and with ONNX Runtime on one thread, and compare masks.
+    """Measure a compressor's backends on one thread, and compare their masks with those of torch.
 
     Args:
         policy: micro, or folder or Hub ID of a compressor saved with network.onnx.
         tokens: Tokens of each timed prompt, including the template; prompts are timed one by one.
         repeats: Repetitions of both start-up and timing; the fastest count.
-        prompts: Prompts of micro's train split for the comparison of masks.
+        prompts: Prompts for the comparison of masks.
+        dataset: Their dataset, of which the train split is used.
         out: JSON file for all results; must not exist.
     """
     settings = dict(locals())
@@ -69,11 +71,11 @@ def run(
     from pcrl_gym.prompts.datasets import pick_evenly
 
     provenance = figures.origin()
-    pair = [Compressor.from_pretrained(policy, backend=own, device="cpu") for own in BACKENDS]
-    split = load_prompts("micro", "train")
+    loaded = [Compressor.from_pretrained(policy, backend=own, device="cpu") for own in BACKENDS]
+    split = load_prompts(dataset, "train")
     rows = [split[i] for i in pick_evenly(len(split), prompts)]
     long = " ".join(split[i].instruction for i in pick_evenly(len(split), 50 * _TIMED))
-    texts = long_instructions(pair[0], long, tokens, _TIMED)
+    texts = long_instructions(loaded[0], long, tokens, _TIMED)
     # Taken in turns, so that a busier machine affects both.
     turns = [own for _ in range(repeats) for own in BACKENDS]
     tries = [(own, measured(policy, own, texts, repeats)) for own in turns]
@@ -82,13 +84,17 @@ def run(
         mine = [one for backend, one in tries if backend == own]
         fastest = {key: min(one[key] for one in mine) for key in ("start_s", "compress_ms")}
         found.append({"backend": own, **fastest, "torch": mine[0]["torch"]})
-    masks = [compare(pair, rows, rate) for rate in RATES]
+    masks = [
+        {"backend": name, **compare((loaded[0], own), rows, rate)}
+        for name, own in zip(BACKENDS[1:], loaded[1:], strict=True)
+        for rate in RATES
+    ]
     print(f"Prompts of {tokens} tokens, one by one, one thread, best of {repeats}\n")
     print(figures.format_rows(found, _COLUMNS))
     for one in masks:
         print(
-            f"rate={one['rate']}: {one['differ']} of {one['prompts']} masks differ, "
-            f"probabilities by at most {one['apart']:.1g}"
+            f"{one['backend']}, rate={one['rate']}: {one['differ']} of {one['prompts']} masks and "
+            f"{one['units']:.2%} of units differ, probabilities by at most {one['apart']:.1g}"
         )
     figures.write_figures(
         out, {"settings": settings, "provenance": provenance, "backends": found, "masks": masks}
@@ -149,6 +155,10 @@ def compare(
         "rate": rate,
         "prompts": len(both),
         "differ": sum(one.kept != other.kept for one, other in both),
+        "units": sum(
+            a != b for one, other in both for a, b in zip(one.kept, other.kept, strict=True)
+        )
+        / sum(len(one.kept) for one, _ in both),
         "apart": max(
             abs(p - q)
             for one, other in both

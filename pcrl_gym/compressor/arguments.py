@@ -106,8 +106,7 @@ def make_protection(
         >>> protection("do not say nothing")
         [(2, 7)]
     """
-    if protect is not None and protect not in get_args(Protect):
-        raise ValueError(f"protect must be 'constraints' or None, got {protect!r}")
+    check_protect(protect)
     patterns = [*_patterns(keep), *(constraint_patterns() if protect else ())]
     return Protection(force_keep, keep_digits) | Protection(patterns)
 
@@ -165,6 +164,12 @@ def check_rate(name: str, rate: Any) -> None:
     """Raise `ValueError` unless a rate is None or between 0 and 1."""
     if rate is not None and not (isinstance(rate, (int, float)) and 0.0 <= rate <= 1.0):
         raise ValueError(f"{name} must be between 0 and 1, or None, got {rate!r}")
+
+
+def check_protect(value: Any) -> None:
+    """Raise `ValueError` unless a value is None or names what to protect."""
+    if value is not None and value not in get_args(Protect):
+        raise ValueError(f"protect must be 'constraints' or None, got {value!r}")
 
 
 def check_count(name: str, value: Any) -> None:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from pcrl_gym.compressor.network_files import GRAPH_FILE
+from pcrl_gym.compressor.network_files import GRAPH_FILE, INT8_GRAPH_FILE
 from pcrl_gym.compressor.onnx_rater import OnnxRater
 from pcrl_gym.errors import MissingExtraError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pcrl_gym.compressor.network import KeepNetwork
     from pcrl_gym.compressor.windows import Rater
 
-Backend: TypeAlias = Literal["auto", "torch", "onnx"]
+Backend: TypeAlias = Literal["auto", "torch", "onnx", "int8"]
 
 
 def check_backend(backend: str, device: str) -> None:
@@ -24,10 +24,10 @@ def check_backend(backend: str, device: str) -> None:
         ValueError: If the backend is unknown or does not support the device.
     """
     if backend not in get_args(Backend):
-        raise ValueError(f"backend must be 'auto', 'torch', or 'onnx', got {backend!r}")
-    if backend == "onnx" and device not in ("auto", "cpu"):
+        raise ValueError(f"backend must be 'auto', 'torch', 'onnx', or 'int8', got {backend!r}")
+    if backend in ("onnx", "int8") and device not in ("auto", "cpu"):
         raise ValueError(
-            f"backend='onnx' runs on the CPU: device must be 'auto' or 'cpu', got {device!r}"
+            f"backend={backend!r} runs on the CPU: device must be 'auto' or 'cpu', got {device!r}"
         )
 
 
@@ -39,11 +39,11 @@ def load_network(folder: Path, backend: Backend, device: str) -> KeepNetwork | O
         ValueError: If the network cannot be loaded, or there is no such device.
     """
     has_torch = find_spec("torch") is not None
-    if backend == "onnx" or (
-        backend == "auto" and not has_torch and (folder / GRAPH_FILE).is_file()
-    ):
-        check_backend("onnx", device)
-        return OnnxRater(folder)
+    if backend == "auto" and not has_torch and (folder / GRAPH_FILE).is_file():
+        backend = "onnx"
+    if backend in ("onnx", "int8"):
+        check_backend(backend, device)
+        return OnnxRater(folder, INT8_GRAPH_FILE if backend == "int8" else GRAPH_FILE)
     if not has_torch:
         raise MissingExtraError(
             f"loading {folder} needs torch, because it has no {GRAPH_FILE}: pip install torch"

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pcrl_gym.compressor.certificate import Certificate
 from pcrl_gym.compressor.expected_loss import LossModel
 from pcrl_gym.compressor.model_card import card_text
-from pcrl_gym.compressor.network_files import CONFIG_FILE, GRAPH_FILE, WEIGHTS_FILE
+from pcrl_gym.compressor.network_files import (
+    CONFIG_FILE,
+    GRAPH_FILE,
+    INT8_GRAPH_FILE,
+    WEIGHTS_FILE,
+)
 from pcrl_gym.errors import did_you_mean
 from pcrl_gym.instruct import policy_folder
 from pcrl_gym.micro import weights_folder
@@ -35,7 +40,7 @@ SETTINGS_FILE = "compressor.json"
 CARD_FILE = "README.md"
 REQUIRED = (SETTINGS_FILE, CONFIG_FILE, WEIGHTS_FILE, "tokenizer.json", "tokenizer_config.json")
 FILES = (
-    *REQUIRED, CARD_FILE, GRAPH_FILE,
+    *REQUIRED, CARD_FILE, GRAPH_FILE, INT8_GRAPH_FILE,
     "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
 )  # fmt: skip
 """The only files that are written or downloaded from the Hub: no pickles and no code."""
@@ -197,7 +202,7 @@ def write_policy(
             "dtype, or calibrate a compressor that was saved with it"
         )
     if onnx:
-        from pcrl_gym.compressor.onnx_graph import check_onnx, write_graph
+        from pcrl_gym.compressor.onnx_graph import check_onnx, write_graphs
 
         check_onnx({dtype} if dtype else {weight.dtype for weight in network.parameters()})
     stored = {"format_version": FORMAT, **settings, "card": card.to_dict()}
@@ -207,7 +212,7 @@ def write_policy(
     with replace_folder(folder) as fresh:
         network.save_pretrained(fresh, dtype=dtype)
         if onnx:
-            write_graph(fresh)
+            write_graphs(fresh)
         tokenizer.save_pretrained(fresh)
         for path in fresh.iterdir():  # only slow tokenizers need these
             if path.name not in FILES:

@@ -136,31 +136,42 @@ class KeepNetwork(nn.Module):
         back = order.argsort()
         return torch.cat(logits)[back], torch.cat(values)[back]
 
-    def _rate(self, input_ids: Tensor, attended: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    def _rate(
+        self, input_ids: Tensor, attended: Tensor | None, free: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Rate prompts of one length if `attended` is None, which is faster than a mask."""
         if self.max_units is not None and input_ids.shape[1] > self.max_units:
             raise ValueError(
                 f"the encoder has {self.max_units} positions, but a prompt has "
                 f"{input_ids.shape[1]} units: lower max_units"
             )
         # A prompt without units still needs a position to attend to: a softmax over nothing is NaN.
-        visible = attended | ~attended.any(1, keepdim=True)
+        visible = (
+            torch.ones_like(input_ids, dtype=torch.bool)
+            if attended is None
+            else attended | ~attended.any(1, keepdim=True)
+        )
+        mask = None if attended is None else visible.long()
         marks = self.droppable_embedding(free.long())
         if self.freeze_encoder:
             # Threads may share a network in inference, so nothing is cached there.
-            encode = self._encode if torch.is_inference_mode_enabled() else self._remembered
-            hidden = encode(input_ids, visible).to(marks.dtype) + marks
+            hidden = (
+                self._encode(input_ids, mask)
+                if torch.is_inference_mode_enabled()
+                else self._remembered(input_ids, visible)
+            ).to(marks.dtype) + marks
         else:
             embeddings = _embeddings(self.encoder)(input_ids)
             hidden = self.encoder(
-                inputs_embeds=embeddings + marks.to(embeddings.dtype), attention_mask=visible.long()
+                inputs_embeds=embeddings + marks.to(embeddings.dtype), attention_mask=mask
             ).last_hidden_state.to(marks.dtype)
         weights = visible.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * weights).sum(1) / weights.sum(1)
         drop, keep = self.keep_head(hidden).unbind(-1)
         return (keep - drop).masked_fill(~free, 0.0), self.value_head(pooled).squeeze(-1)
 
-    def _encode(self, input_ids: Tensor, visible: Tensor) -> Tensor:
-        done = self.encoder(input_ids=input_ids, attention_mask=visible.long())
+    def _encode(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
+        done = self.encoder(input_ids=input_ids, attention_mask=mask)
         return cast("Tensor", done.last_hidden_state)
 
     def _remembered(self, input_ids: Tensor, visible: Tensor) -> Tensor:
@@ -169,7 +180,7 @@ class KeepNetwork(nn.Module):
         keys = [row[: row.nonzero()[0][-1] + 1].tobytes() for row in shown + 1]
         if new := [row for row, key in enumerate(keys) if key not in self._hidden]:
             with torch.no_grad():
-                states = self._encode(input_ids[new], visible[new])
+                states = self._encode(input_ids[new], visible[new].long())
             for row, state in zip(new, states, strict=True):
                 if keys[row] not in self._hidden:  # a batch may contain a prompt twice
                     self._hidden[keys[row]] = state[: len(keys[row]) // 8].clone()

@@ -8,3 +8,6 @@ WEIGHTS_FILE = "network.safetensors"
 
 GRAPH_FILE = "network.onnx"
 """Optional ONNX graph of the network, without the weights."""
+
+INT8_GRAPH_FILE = "network.int8.onnx"
+"""Optional ONNX graph that multiplies 8-bit integers, for one prompt at a time."""

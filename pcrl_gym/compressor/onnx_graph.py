@@ -1,4 +1,4 @@
-"""Export a policy network as an ONNX graph with external weights."""
+"""Export a policy network as ONNX graphs with external weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pcrl_gym.compressor.backends import load_network
-from pcrl_gym.compressor.network_files import GRAPH_FILE, WEIGHTS_FILE
+from pcrl_gym.compressor.int8_graph import quantize
+from pcrl_gym.compressor.network_files import GRAPH_FILE, INT8_GRAPH_FILE, WEIGHTS_FILE
 from pcrl_gym.compressor.onnx_rater import OnnxRater
 from pcrl_gym.compressor.torch_rater import TorchRater
 from pcrl_gym.errors import MissingExtraError
@@ -19,9 +20,9 @@ from pcrl_gym.generators.torch_state import own_state
 if TYPE_CHECKING:
     from pcrl_gym.compressor.network import KeepNetwork
 
-_INPUTS = ("input_ids", "attention_mask", "droppable")
-_EXAMPLE = (2, 3)
 _TOLERANCE = 1e-3
+_INT8_TOLERANCE = 0.2
+"""Root mean square of the errors of int8, relative to that of the logits."""
 
 
 class _Rating(nn.Module):
@@ -33,6 +34,13 @@ class _Rating(nn.Module):
 
     def forward(self, input_ids: Tensor, attended: Tensor, droppable: Tensor) -> Tensor:
         return self.network._rate(input_ids, attended, droppable)[0]
+
+
+class _OneRating(_Rating):
+    """The same for one prompt without padding."""
+
+    def forward(self, input_ids: Tensor, droppable: Tensor) -> Tensor:  # type: ignore[override]
+        return self.network._rate(input_ids, None, droppable)[0]
 
 
 def check_onnx(weights: set[torch.dtype]) -> None:
@@ -57,26 +65,42 @@ def check_onnx(weights: set[torch.dtype]) -> None:
         )
 
 
-def write_graph(folder: Path) -> None:
-    """Write the graph of a saved network next to its weights.
+def write_graphs(folder: Path) -> None:
+    """Write two graphs of a saved network next to its weights: float32, and int8 for one prompt.
 
-    Each weight in the file is an external initializer of the graph with the same name. Inputs are
+    Each weight in the file is an external initializer of the graphs with the same name. Inputs are
     `input_ids`, int64 (batch, units), `attention_mask` and `droppable`, bool (batch, units). The
-    output is `logits`, float32 (batch, units).
+    output is `logits`, float32 (batch, units). The int8 graph (see `int8_graph.quantize`) has batch
+    size 1 and no `attention_mask`.
 
     Raises:
         ValueError: If the logits of ONNX Runtime differ from those of torch.
     """
+    import onnx
+
+    network: Any = load_network(folder, "torch", "cpu")
+    batch = _exported(_Rating(network.float()), (2, 3))
+    one = _exported(_OneRating(network.float()), (1, 3))
+    for proto, name in ((batch, GRAPH_FILE), (one, INT8_GRAPH_FILE)):
+        _read_weights(proto, folder / WEIGHTS_FILE)
+        if name == INT8_GRAPH_FILE:
+            quantize(proto.graph)
+        facts = {"vocabulary_size": network.vocabulary_size, "max_units": network.max_units or 0}
+        onnx.helper.set_model_props(proto, {key: str(value) for key, value in facts.items()})
+        (folder / name).write_bytes(proto.SerializeToString())
+    _check_equal(network, folder)
+
+
+def _read_weights(proto: Any, file: Path) -> None:
+    """Replace a graph's weights by references to those of the file."""
     import onnx
     from safetensors import safe_open
 
     # Half-precision weights are loaded as float32.
     types = {"F16": onnx.TensorProto.FLOAT, "F32": onnx.TensorProto.FLOAT}
     types["I64"] = onnx.TensorProto.INT64
-    network: Any = load_network(folder, "torch", "cpu")
-    proto = _exported(network)
-    with safe_open(folder / WEIGHTS_FILE, framework="numpy") as file:
-        heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    with safe_open(file, framework="numpy") as opened:
+        heads = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
         external = [
             onnx.TensorProto(
                 name=name,
@@ -89,7 +113,7 @@ def write_graph(folder: Path) -> None:
             for name, head in heads.items()
         ]
         # Weights with two names in the network are stored under one.
-        stored = {name: name for name in heads} | (file.metadata() or {})
+        stored = {name: name for name in heads} | (opened.metadata() or {})
     graph = proto.graph
     names = {tensor.name: stored.get(_own_name(tensor.name)) for tensor in graph.initializer}
     others = [tensor for tensor in graph.initializer if names[tensor.name] is None]
@@ -103,10 +127,6 @@ def write_graph(folder: Path) -> None:
     graph.node.extend(
         onnx.helper.make_node("Shape", [name], [f"{name}.shape"]) for name in sorted(unread)
     )
-    facts = {"vocabulary_size": network.vocabulary_size, "max_units": network.max_units or 0}
-    onnx.helper.set_model_props(proto, {name: str(value) for name, value in facts.items()})
-    (folder / GRAPH_FILE).write_bytes(proto.SerializeToString())
-    _check_equal(network, folder)
 
 
 def _own_name(initializer: str) -> str:
@@ -114,25 +134,34 @@ def _own_name(initializer: str) -> str:
     return initializer.removeprefix("network.")
 
 
-def _exported(network: KeepNetwork) -> Any:
-    """Return the `ModelProto` of a network, with its weights."""
-    rating = _Rating(network.float()).eval()
-    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("units", max=network.max_units)}
-    attended = torch.ones(_EXAMPLE, dtype=torch.bool)
+def _exported(rating: _Rating, shape: tuple[int, int]) -> Any:
+    """Return the `ModelProto` of a rating for batches like the shape, with its weights."""
+    units = torch.export.Dim("units", max=rating.network.max_units)
+    sizes = {1: units} if shape[0] == 1 else {0: torch.export.Dim("batch"), 1: units}
+    attended = torch.ones(shape, dtype=torch.bool)
     # The same tensor twice would become one input.
-    example = (attended.long(), attended, attended.clone())
+    example = {
+        "input_ids": attended.long(), "attention_mask": attended, "droppable": attended.clone(),
+    }  # fmt: skip
+    if isinstance(rating, _OneRating):
+        del example["attention_mask"]
+    given = tuple(example.values())
+    rating.eval()
     with own_state(rating):
-        program = torch.export.export(rating, example, dynamic_shapes=(sizes,) * len(example))
+        program = torch.export.export(rating, given, dynamic_shapes=(sizes,) * len(given))
         # Optimization would replace the weights of the file with others.
         written: Any = torch.onnx.export(
-            program, input_names=_INPUTS, output_names=("logits",), optimize=False, verbose=False
-        )
+            program, input_names=list(example), output_names=("logits",), optimize=False,
+            verbose=False,
+        )  # fmt: skip
     return written.model_proto
 
 
 def _check_equal(network: KeepNetwork, folder: Path) -> None:
-    """Compare both backends on batches of shapes that differ from the traced example."""
-    ours, theirs = TorchRater(network, "cpu"), OnnxRater(folder)
+    """Compare the graphs with torch on batches of shapes that differ from the traced example."""
+    ours, theirs, int8 = (
+        TorchRater(network, "cpu"), OnnxRater(folder), OnnxRater(folder, INT8_GRAPH_FILE),
+    )  # fmt: skip
     rng = np.random.default_rng(0)
     for rows, longest in ((1, 1), (1, 5), (3, 17), (4, network.max_units or 64)):
         ids = rng.integers(0, network.vocabulary_size, (rows, longest))
@@ -140,8 +169,13 @@ def _check_equal(network: KeepNetwork, folder: Path) -> None:
         droppable = attended & (rng.random((rows, longest)) < 0.5)
         expected = ours.rate(ids, attended, droppable)
         apart = float(np.abs(theirs.rate(ids, attended, droppable) - expected).max())
-        if not apart <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        rough = float(np.square(int8.rate(ids, attended, droppable) - expected).mean() ** 0.5)
+        if not (
+            apart <= _TOLERANCE * max(1.0, float(np.abs(expected).max()))
+            and rough <= _INT8_TOLERANCE * float(np.square(expected).mean() ** 0.5)
+        ):
             raise ValueError(
-                f"ONNX Runtime and torch disagree (logits differ by {apart:.2g}), so this encoder "
-                "cannot be exported: save the compressor with onnx=False"
+                f"ONNX Runtime and torch disagree (logits differ by {apart:.2g}, with int8 by "
+                f"{rough:.2g} on average), so this encoder cannot be exported: save the compressor "
+                "with onnx=False"
             )

@@ -20,6 +20,8 @@ class OnnxRater:
 
     Args:
         folder: Folder of a compressor that was saved with `onnx=True`.
+        graph: Name of the graph in the folder. Without an input `attention_mask`, it rates one
+            prompt at a time.
 
     Raises:
         MissingExtraError: If ONNX Runtime is not installed.
@@ -28,17 +30,16 @@ class OnnxRater:
 
     device = "cpu"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, graph: str = GRAPH_FILE) -> None:
         try:
             import onnxruntime
         except ImportError as error:
             raise MissingExtraError(
                 "backend='onnx' needs ONNX Runtime: pip install onnxruntime"
             ) from error
-        graph = folder / GRAPH_FILE
-        if not graph.is_file():
+        if not (folder / graph).is_file():
             raise ValueError(
-                f"{folder} has no {GRAPH_FILE}, which backend='onnx' needs: save the compressor "
+                f"{folder} has no {graph}, which this backend needs: save the compressor "
                 "again with save_pretrained(..., onnx=True) where torch is installed"
             )
         options = onnxruntime.SessionOptions()
@@ -50,11 +51,12 @@ class OnnxRater:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(own) for own in weights.values()]
             options.add_external_initializers(list(weights), values)
             session: Any = onnxruntime.InferenceSession(
-                graph.read_bytes(), options, providers=["CPUExecutionProvider"]
+                (folder / graph).read_bytes(), options, providers=["CPUExecutionProvider"]
             )
             facts = session.get_modelmeta().custom_metadata_map
             self.vocabulary_size = int(facts["vocabulary_size"])
             self.max_units = int(facts["max_units"]) or None
+            self._batched = "attention_mask" in {given.name for given in session.get_inputs()}
         self._weights, self._session = weights, session
 
     def rate(
@@ -63,8 +65,20 @@ class OnnxRater:
         attended: NDArray[np.bool_],
         droppable: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
-        """Return keep logits, float64 (batch, units)."""
-        given = {"input_ids": ids, "attention_mask": attended, "droppable": droppable}
+        """Return keep logits, float64 (batch, units).
+
+        `attended` marks the first units of each prompt; the others are padding.
+        """
+        if self._batched:
+            return self._run({"input_ids": ids, "attention_mask": attended, "droppable": droppable})
+        logits = np.zeros(ids.shape)
+        for row, units in enumerate(attended.sum(axis=1).tolist()):
+            if units:
+                own = np.s_[row : row + 1, :units]
+                logits[own] = self._run({"input_ids": ids[own], "droppable": droppable[own]})
+        return logits
+
+    def _run(self, given: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
         [logits] = self._session.run(["logits"], given)
         wide: NDArray[np.float64] = logits.astype(np.float64)
         return wide

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,33 @@ def test_units_of_the_task_are_dropped_whole(rate: float | None) -> None:
         ]
 
 
+def test_a_tolerance_and_protection_reach_the_compressor() -> None:
+    compressor = Compressor.from_pretrained("instruct", device="cpu")
+    text = "Could you please list at most three rivers, but not the Nile, for my homework?"
+    task = make_task(dataset=[Prompt("0", text)], device="cpu")
+    for options in ({"tolerance": 0.3}, {"rate": 0.4, "protect": "constraints"}):
+        [found] = left(task, PolicyAgent(device="cpu", **options))
+        assert compressor(text, **options).text in found
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 1.5}, "rate must be between 0 and 1"),
+        ({"rate": 0.2, "tolerance": 0.1}, "pass only one of rate, target_tokens, and tolerance"),
+        ({"tolerance": -1.0}, "tolerance must be at least 0"),
+        ({"protect": "all"}, "protect must be 'constraints' or None"),
+        ({"backend": "int4"}, "backend must be 'auto', 'torch', 'onnx', or 'int8'"),
+        ({"backend": "int8", "device": "cuda"}, "backend='int8' runs on the CPU"),
+    ],
+)
+def test_invalid_options_are_rejected_before_anything_is_loaded(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        PolicyAgent(**options)
+
+
 def test_keep_logits_of_other_units_are_means_over_characters() -> None:
     """The text from the first group on has the compressor's units "ab ", "cd" and " e"."""
     [episode] = make_task(dataset=[Prompt("0", "ab cde")], unit="word", device="cpu").episodes[:]
@@ -103,9 +131,7 @@ def test_without_a_rate_that_of_the_certificate_counts(tmp_path: Path) -> None:
     assert texts != left(task, PolicyAgent("micro", device="cpu"))
 
 
-def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="rate must be a share"):
-        PolicyAgent(rate=1.2)
+def test_a_missing_compressor_is_reported_by_act() -> None:
     task = make_task(dataset=PROMPTS, device="cpu")
     with pytest.raises(ValueError, match="no-such-folder"):
         left(task, PolicyAgent(model="no-such-folder"))

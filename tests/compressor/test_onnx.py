@@ -118,6 +118,22 @@ def test_a_saved_compressor_is_the_same_with_both(saved: Path):
         )
 
 
+@pytest.mark.parametrize("name", ["micro", "instruct"])
+def test_int8_rates_nearly_the_same(runtime: None, name: str):
+    """And each prompt the same, whatever prompts come with it."""
+    texts = [f"{p.instruction} {p.input}" for p in (PROMPTS[i] for i in range(0, 900, 30))]
+    full, int8 = (Compressor.from_pretrained(name, backend=own) for own in ("onnx", "int8"))
+    ours, theirs = full(texts, rate=0.3), int8(texts, rate=0.3)
+    correlations = [
+        np.corrcoef(one.keep_logits, other.keep_logits)[0, 1]
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    assert np.mean(correlations) > 0.98
+    assert [one.kept for one in ours] != [one.kept for one in theirs]
+    alone = [int8(text, rate=0.3) for text in texts]
+    assert [one.keep_probabilities for one in alone] == [one.keep_probabilities for one in theirs]
+
+
 def test_the_graph_reads_the_weights_that_torch_reads(saved: Path, tmp_path: Path):
     """So it is small, and other weights of the same network go with it."""
     micro = weights_folder("policy")
@@ -224,11 +240,13 @@ def test_packages_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest
 
 
 def test_wrong_requests_are_told(micro: dict[str, Compressor], tmp_path: Path):
-    with pytest.raises(ValueError, match=r"backend must be 'auto', 'torch', or 'onnx', got 'jax'"):
+    with pytest.raises(
+        ValueError, match=r"backend must be 'auto', 'torch', 'onnx', or 'int8', got 'jax'"
+    ):
         Compressor.from_pretrained("micro", backend="jax")
     with pytest.raises(ValueError, match=r"runs on the CPU: device must be .* got 'cuda'"):
         Compressor.from_pretrained("micro", backend="onnx", device="cuda")
-    with pytest.raises(ValueError, match=r"loaded with backend='onnx' cannot be saved"):
+    with pytest.raises(ValueError, match=r"loaded with backend='onnx' or 'int8' cannot be saved"):
         micro["onnx"].save_pretrained(tmp_path / "policy")
     assert not list(tmp_path.iterdir())
 

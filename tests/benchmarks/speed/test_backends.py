@@ -29,10 +29,11 @@ def test_prompts_have_as_many_tokens_as_asked_for():
 def test_masks_that_differ_are_counted():
     prompts = [Prompt("a", TEXT), Prompt("b", "Sort: pear, fig")]
     same = compare([MADE, MADE], prompts, None)
-    assert same == {"rate": None, "prompts": 2, "differ": 0, "apart": 0.0}
+    assert same == {"rate": None, "prompts": 2, "differ": 0, "units": 0.0, "apart": 0.0}
     other = compressor(load_tokenizer("micro"), bias=-20.0)
     found = compare([MADE, other], prompts, None)
     assert found["differ"] == 2
+    assert 0 < found["units"] <= 1
     assert 0 < found["apart"] <= 1
 
 
@@ -46,11 +47,13 @@ def test_a_run_writes_all_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [(row["backend"], row["torch"]) for row in stored["backends"]] == [
         ("torch", True),
         ("onnx", False),
+        ("int8", False),
     ]
     assert all(row["start_s"] > 0 and row["compress_ms"] > 0 for row in stored["backends"])
-    assert [(row["rate"], row["prompts"], row["differ"]) for row in stored["masks"]] == [
+    assert [(row["rate"], row["prompts"], row["differ"]) for row in stored["masks"][:2]] == [
         (None, 20, 0),
         (0.3, 20, 0),
     ]
+    assert [row["backend"] for row in stored["masks"]] == ["onnx", "onnx", "int8", "int8"]
     with pytest.raises(ValueError, match="already exists and is not overwritten"):
         run(out=str(out))
