@@ -159,11 +159,14 @@ $(REAL_TEXT)/t0-causal $(REAL_TEXT)/t0-seq2seq $(REAL_TEXT)/alpaca-causal: FORCE
 
 FORCE:
 
+# Each core runs tests in a process and with a thread of its own.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(DEVELOPMENT)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 # On a local Ray cluster; only this target installs Ray (250 MB).
 test-ray: $(DEVELOPMENT)
