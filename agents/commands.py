@@ -75,7 +75,6 @@ def export(
     /,
     *,
     which: Literal["best", "last"] = "best",
-    average: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     license: str = "",
     language: str = "",
     drop_rate: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
@@ -89,8 +88,6 @@ def export(
         run: Folder of the training run.
         folder: Folder of the compressor.
         which: The agent with the best evaluation, or the last one.
-        average: Other runs that differ only in their seed and continued from the same weights
-            (`start=`): the exported policy is the mean of all of them.
         license: License of the weights, for the model card.
         language: Language of the prompts, for the model card.
         drop_rate: Share of the training prompts' units to drop on average in calls that do not
@@ -109,7 +106,6 @@ def export(
         run,
         folder,
         which=which,
-        average=average,
         drop_rate=drop_rate,
         dtype=dtype,
         onnx=onnx,

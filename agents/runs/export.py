@@ -42,7 +42,6 @@ def export(
     folder: str | Path,
     *,
     which: str = "best",
-    average: Sequence[str | Path] = (),
     drop_rate: float | None = None,
     results: tuple[Mapping[str, Any], ...] = (),
     limits: str = "",
@@ -54,10 +53,6 @@ def export(
 ) -> Compressor:
     """Write the policy of a training run, "best" or "last", as a folder for `Compressor`.
 
-    `average` names other runs with the same settings but another seed, which started from the same
-    trained weights. The policy is then the mean of all their weights, which is usually better than
-    each (model soups, arXiv 2203.05482).
-
     With a `drop_rate`, calls without a rate drop that share of the training prompts' units on
     average, where the policy decides how many units of each prompt; otherwise they drop what the
     policy learned from the reward. For `dtype`, `onnx` and `overwrite`, see
@@ -66,9 +61,8 @@ def export(
     `language` code of the prompts.
 
     Raises:
-        ValueError: If the drop rate is not in 0 to 1, if runs to average have other settings or
-            started from different weights, or if the training prompts can no longer be read but a
-            drop rate needs them.
+        ValueError: If the drop rate is not in 0 to 1, or the training prompts it needs can no
+            longer be read.
 
     Warns:
         UserWarning: If the training prompts can no longer be read, so that the compressor cannot
@@ -88,16 +82,12 @@ def export(
     if not issubclass(cls, NetworkAgent):
         raise ValueError(f"{config['name']} has no policy network, so there is nothing to export")
     agent: Any = cls.load(path, device="cpu")
-    others = [_other_seed(source, run) for run in average]
-    _average(agent.network, [cls.load(run.path / which, device="cpu").network for run in others])
-    seeds = [config["seed"], *(run.stored_config()["seed"] for run in others)]
     progress = source.progress(which)
     card = PolicyCard(
         dataset=f"{task['dataset']}, split {task['split']}",
         generator=task["generator"],
         reward=task["reward"],
-        agent=f"{config['name']}, "
-        + (f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"),
+        agent=f"{config['name']}, seed {config['seed']}",
         results=results or _evaluation(source, which, config["run"]),
         limits=limits,
         details={
@@ -126,31 +116,6 @@ def export(
         _set_drop_rate(compressor, agent.network, prompts, drop_rate)
     compressor.save_pretrained(folder, dtype, onnx=onnx, overwrite=overwrite)
     return compressor
-
-
-def _other_seed(source: TrainingFolder, other: str | Path) -> TrainingFolder:
-    """Return another run, after checking that its weights can be averaged with the first one's."""
-    folder = TrainingFolder(other)
-    own, config = source.stored_config(), folder.stored_config()
-    if {**config, "seed": own["seed"]} != own:
-        raise ValueError(
-            f"{other} was trained with other settings than {source.path}: only runs that differ "
-            "in their seed can be averaged"
-        )
-    if not own["agent"]["start"]:
-        raise ValueError(
-            f"{source.path} did not continue from trained weights (start=...), so the mean of its "
-            "weights and others is noise: export it alone"
-        )
-    return folder
-
-
-def _average(network: KeepNetwork, others: Sequence[KeepNetwork]) -> None:
-    """Set the weights of a network to the mean of its own and those of others."""
-    every = (network.parameters(), *(other.parameters() for other in others))
-    with torch.no_grad():
-        for own, *rest in zip(*every, strict=True):
-            own.copy_(torch.stack([own, *rest]).mean(0))
 
 
 def check_exportable(env: VectorEnv) -> None:

@@ -294,32 +294,3 @@ def test_damaged_runs_are_said_so(
     shutil.rmtree(target) if target.is_dir() else target.write_text("{ torn")
     assert main(["export", str(tmp_path / "run"), str(tmp_path / "policy")]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_an_export_averages_runs_that_differ_in_their_seed(
-    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    first, *others = (tmp_path / name for name in ("first", "one", "two", "slow"))
-    assert main(arguments(first, f"dataset={few}")) == 0
-    start = (f"dataset={few}", "encoder=auto", f"start={first / 'last'}")
-    short = [setting for setting in SHORT if "encoder" not in setting]
-    for seed, run in enumerate(others[:3], 2):
-        command = arguments(run, *start, *(["lr=1e-5"] if run.name == "slow" else []))
-        command[command.index("--seed") + 1] = str(seed)
-        command[command.index("--set") + 1 : command.index("--set") + 1 + len(SHORT)] = short
-        assert main(command) == 0
-    target = tmp_path / "policy"
-    command = ["export", str(others[0]), str(target), "--which", "last", "--average"]
-    assert main([*command, str(others[1])]) == 0
-    compressor = Compressor.from_pretrained(target, device="cpu")
-    pair = [SCSTAgent.load(run / "last", device="cpu").network for run in others[:2]]
-    for mean, one, two in zip(
-        compressor.network.parameters(), *(each.parameters() for each in pair), strict=True
-    ):
-        np.testing.assert_allclose(mean.detach(), (one + two).detach() / 2, atol=1e-6)
-    assert compressor.card.agent == "scst, mean of seeds 2, 3"
-    capsys.readouterr()
-    assert main([*command, str(others[2]), "--overwrite"]) == 2
-    assert "was trained with other settings" in capsys.readouterr().err
-    assert main(["export", str(first), str(tmp_path / "new"), "--average", str(first)]) == 2
-    assert "did not continue from trained weights" in capsys.readouterr().err
