@@ -343,11 +343,17 @@ class Compressor(TextCompressor):
         Raises:
             MissingExtraError: If the backend is not installed.
             ValueError: If the compressor does not exist, is incomplete, or is broken, or if the
-                backend is unknown or does not support the device.
+                backend is unknown or does not support the device, or if it is "int8" and the
+                compressor has a certificate.
         """
         check_backend(backend, device)
         folder = find_folder(spec, revision)
         settings = read_settings(folder)
         card = PolicyCard.from_dict(settings.pop("card"))
+        if backend == "int8" and settings["certificate"] is not None:
+            raise ValueError(
+                f"the certificate of {spec} does not hold for backend='int8', which decides some "
+                "units differently: use backend='onnx', or calibrate a policy loaded with 'int8'"
+            )
         network = load_network(folder, backend, device)
         return cls(network, read_tokenizer(folder), card=card, device=device, **settings)

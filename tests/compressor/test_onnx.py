@@ -23,7 +23,7 @@ from pcrl_gym.errors import MissingExtraError
 from pcrl_gym.micro import weights_folder
 from pcrl_gym.named_datasets import load_prompts
 from pcrl_gym.prompts.datasets import pick_evenly
-from policies import TEXT, compressor, network
+from policies import CERTIFICATE, TEXT, compressor, network
 
 TOKENIZER = models.gpt2_tokenizer()
 PROMPTS = load_prompts("micro", "train")
@@ -150,6 +150,16 @@ def test_the_graph_reads_the_weights_that_torch_reads(saved: Path, tmp_path: Pat
     np.testing.assert_allclose(first, second, atol=1e-5)
     before = Compressor.from_pretrained(saved, backend="onnx")(TEXT).keep_probabilities
     assert np.abs(first - np.array(before)).max() > 0.01
+
+
+def test_int8_claims_no_certificate(saved: Path, tmp_path: Path):
+    """It was calibrated with other masks."""
+    certified = Compressor.from_pretrained(saved, device="cpu")
+    certified.certificate = CERTIFICATE
+    certified.save_pretrained(tmp_path / "policy", onnx=True)
+    assert Compressor.from_pretrained(tmp_path / "policy", backend="onnx").certificate
+    with pytest.raises(ValueError, match="does not hold for backend='int8'.*backend='onnx'"):
+        Compressor.from_pretrained(tmp_path / "policy", backend="int8")
 
 
 def test_weights_of_another_network_are_told(saved: Path, tmp_path: Path):
