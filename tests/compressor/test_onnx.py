@@ -158,7 +158,7 @@ def test_int8_claims_no_certificate(saved: Path, tmp_path: Path):
     certified.certificate = CERTIFICATE
     certified.save_pretrained(tmp_path / "policy", onnx=True)
     assert Compressor.from_pretrained(tmp_path / "policy", backend="onnx").certificate
-    with pytest.raises(ValueError, match="does not hold for backend='int8'.*backend='onnx'"):
+    with pytest.raises(ValueError, match=r"does not hold for backend='int8'.*backend='onnx'"):
         Compressor.from_pretrained(tmp_path / "policy", backend="int8")
 
 
