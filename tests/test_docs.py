@@ -42,7 +42,7 @@ STAND_INS = {
     "smollm2": "llama_folder",
 }
 # Programs of others, which these tests know nothing about.
-FOREIGN = {"echo", "inspect", "uvicorn", "vf-eval"}
+FOREIGN = {"cd", "echo", "git", "inspect", "uvicorn", "vf-eval"}
 
 
 def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
