@@ -94,7 +94,8 @@ def export(
             specify a rate; by default the rate learned from the reward.
         overwrite: Replace an existing compressor in the folder.
         half: Store half-precision weights.
-        onnx: Also write network.onnx, which lets the compressor run without torch.
+        onnx: Also write network.onnx and network.int8.onnx, which let the compressor run without
+            torch.
     """
     import torch
 

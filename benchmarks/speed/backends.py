@@ -57,7 +57,7 @@ def run(
     """Measure a compressor's backends on one thread, and compare their masks with those of torch.
 
     Args:
-        policy: micro, or folder or Hub ID of a compressor saved with network.onnx.
+        policy: micro, or folder or Hub ID of an uncertified compressor saved with `onnx=True`.
         tokens: Tokens of each timed prompt, including the template; prompts are timed one by one.
         repeats: Repetitions of both start-up and timing; the fastest count.
         prompts: Prompts for the comparison of masks.

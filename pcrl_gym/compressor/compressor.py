@@ -336,8 +336,8 @@ class Compressor(TextCompressor):
             device: "auto" (a GPU if there is one), "cpu", "cuda", ...
             backend: "torch", "onnx", "int8", or "auto" (torch if installed). ONNX Runtime starts
                 faster, does not need torch, and runs on the CPU. It requires a folder saved with
-                `onnx=True`. "int8" is ONNX Runtime with 8-bit integers, which takes half the time;
-                some units are decided differently.
+                `onnx=True`. "int8" is ONNX Runtime with 8-bit integers: about half the time for
+                single prompts of "instruct" on one core, but some units are decided differently.
             revision: Branch, tag, or commit on the Hub. If None, the main branch.
 
         Raises:
@@ -353,7 +353,7 @@ class Compressor(TextCompressor):
         if backend == "int8" and settings["certificate"] is not None:
             raise ValueError(
                 f"the certificate of {spec} does not hold for backend='int8', which decides some "
-                "units differently: use backend='onnx', or calibrate a policy loaded with 'int8'"
+                "units differently: use backend='onnx'"
             )
         network = load_network(folder, backend, device)
         return cls(network, read_tokenizer(folder), card=card, device=device, **settings)

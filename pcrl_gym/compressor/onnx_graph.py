@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pcrl_gym.compressor.backends import load_network
@@ -74,7 +75,8 @@ def write_graphs(folder: Path) -> None:
     size 1 and no `attention_mask`.
 
     Raises:
-        ValueError: If the logits of ONNX Runtime differ from those of torch.
+        ValueError: If the logits of ONNX Runtime differ from those of torch by more than rounding,
+            or those of int8 by more than 20% of their root mean square.
     """
     import onnx
 
@@ -163,19 +165,24 @@ def _check_equal(network: KeepNetwork, folder: Path) -> None:
         TorchRater(network, "cpu"), OnnxRater(folder), OnnxRater(folder, INT8_GRAPH_FILE),
     )  # fmt: skip
     rng = np.random.default_rng(0)
+    size, apart, rough = 1.0, 0.0, 0.0
     for rows, longest in ((1, 1), (1, 5), (3, 17), (4, network.max_units or 64)):
         ids = rng.integers(0, network.vocabulary_size, (rows, longest))
         attended = np.arange(longest) < rng.integers(1, longest + 1, (rows, 1))
         droppable = attended & (rng.random((rows, longest)) < 0.5)
         expected = ours.rate(ids, attended, droppable)
-        apart = float(np.abs(theirs.rate(ids, attended, droppable) - expected).max())
-        rough = float(np.square(int8.rate(ids, attended, droppable) - expected).mean() ** 0.5)
-        if not (
-            apart <= _TOLERANCE * max(1.0, float(np.abs(expected).max()))
-            and rough <= _INT8_TOLERANCE * float(np.square(expected).mean() ** 0.5)
-        ):
-            raise ValueError(
-                f"ONNX Runtime and torch disagree (logits differ by {apart:.2g}, with int8 by "
-                f"{rough:.2g} on average), so this encoder cannot be exported: save the compressor "
-                "with onnx=False"
-            )
+        size = max(size, float(np.abs(expected).max()))
+        apart = max(apart, float(np.abs(theirs.rate(ids, attended, droppable) - expected).max()))
+        errors = int8.rate(ids, attended, droppable) - expected
+        # The last batch, the longest, decides for int8: few units may have any relative error.
+        rough = _mean_square(errors) / max(_mean_square(expected), 1e-12)
+    if not (apart <= _TOLERANCE * size and rough <= _INT8_TOLERANCE**2):
+        raise ValueError(
+            f"ONNX Runtime and torch disagree (logits differ by up to {apart:.2g}, and those of "
+            f"int8 by {rough**0.5:.0%}), so this encoder cannot be exported: save the compressor "
+            "with onnx=False"
+        )
+
+
+def _mean_square(values: NDArray[np.float64]) -> float:
+    return float(np.square(values).mean())

@@ -242,7 +242,7 @@ def test_without_a_graph_it_is_told_how_to_get_one(runtime: None, tmp_path: Path
 
 def test_packages_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match="needs ONNX Runtime: pip install onnxruntime"):
+    with pytest.raises(MissingExtraError, match="need ONNX Runtime: pip install onnxruntime"):
         Compressor.from_pretrained("micro", backend="onnx")
     with pytest.raises(MissingExtraError, match=r"pip install 'pcrl-gym\[onnx\]'"):
         compressor(TOKENIZER).save_pretrained(tmp_path / "policy", onnx=True)

@@ -99,8 +99,8 @@ def compress(
         batch_size: Texts per pass of the policy.
         device: `"auto"`, `"cpu"`, `"cuda"`, ...
         backend: `"onnx"` uses ONNX Runtime, which starts faster, and `"int8"` also computes with
-            8-bit integers, which takes half the time but may drop other words. By default torch, if
-            installed.
+            8-bit integers, which is faster on one core but may drop other words. By default torch,
+            if installed.
     """
     if "" in force_keep:
         raise ValueError("--force-keep must not be empty")
