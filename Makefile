@@ -7,7 +7,7 @@ DEVELOPMENT := .venv/.installed-dev
 CLIENTS := .venv-clients
 LLM_CLIENTS := .venv-llm-clients
 BENCHMARKS := OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
-PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN)
+PROCESSES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 STANDINGS ?= runs/standings
 REAL_TEXT ?= $(CURDIR)/runs/real-text
 T0 = $(abspath $(T0_SHORT))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pcrl_gym.compressor.backends import load_network
@@ -33,15 +32,10 @@ class _Rating(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, input_ids: Tensor, attended: Tensor, droppable: Tensor) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, droppable: Tensor, attended: Tensor | None = None
+    ) -> Tensor:
         return self.network._rate(input_ids, attended, droppable)[0]
-
-
-class _OneRating(_Rating):
-    """The same for one prompt without padding."""
-
-    def forward(self, input_ids: Tensor, droppable: Tensor) -> Tensor:  # type: ignore[override]
-        return self.network._rate(input_ids, None, droppable)[0]
 
 
 def check_onnx(weights: set[torch.dtype]) -> None:
@@ -81,8 +75,8 @@ def write_graphs(folder: Path) -> None:
     import onnx
 
     network: Any = load_network(folder, "torch", "cpu")
-    batch = _exported(_Rating(network.float()), (2, 3))
-    one = _exported(_OneRating(network.float()), (1, 3))
+    rating = _Rating(network.float()).eval()
+    batch, one = _exported(rating, (2, 3)), _exported(rating, (1, 3))
     for proto, name in ((batch, GRAPH_FILE), (one, INT8_GRAPH_FILE)):
         _read_weights(proto, folder / WEIGHTS_FILE)
         if name == INT8_GRAPH_FILE:
@@ -137,18 +131,19 @@ def _own_name(initializer: str) -> str:
 
 
 def _exported(rating: _Rating, shape: tuple[int, int]) -> Any:
-    """Return the `ModelProto` of a rating for batches like the shape, with its weights."""
+    """Return the `ModelProto` of a rating, with its weights, for batches like one of the shape.
+
+    One prompt has a batch size of 1 and no `attention_mask`.
+    """
     units = torch.export.Dim("units", max=rating.network.max_units)
-    sizes = {1: units} if shape[0] == 1 else {0: torch.export.Dim("batch"), 1: units}
-    attended = torch.ones(shape, dtype=torch.bool)
+    every = torch.ones(shape, dtype=torch.bool)
     # The same tensor twice would become one input.
-    example = {
-        "input_ids": attended.long(), "attention_mask": attended, "droppable": attended.clone(),
-    }  # fmt: skip
-    if isinstance(rating, _OneRating):
-        del example["attention_mask"]
+    example = {"input_ids": every.long(), "droppable": every}
+    sizes = {1: units}
+    if shape[0] > 1:
+        example["attention_mask"] = every.clone()
+        sizes[0] = torch.export.Dim("batch")
     given = tuple(example.values())
-    rating.eval()
     with own_state(rating):
         program = torch.export.export(rating, given, dynamic_shapes=(sizes,) * len(given))
         # Optimization would replace the weights of the file with others.
@@ -165,24 +160,20 @@ def _check_equal(network: KeepNetwork, folder: Path) -> None:
         TorchRater(network, "cpu"), OnnxRater(folder), OnnxRater(folder, INT8_GRAPH_FILE),
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    size, apart, rough = 1.0, 0.0, 0.0
+    largest, apart, squares, errors = 1.0, 0.0, 1e-12, 0.0
     for rows, longest in ((1, 1), (1, 5), (3, 17), (4, network.max_units or 64)):
         ids = rng.integers(0, network.vocabulary_size, (rows, longest))
         attended = np.arange(longest) < rng.integers(1, longest + 1, (rows, 1))
         droppable = attended & (rng.random((rows, longest)) < 0.5)
         expected = ours.rate(ids, attended, droppable)
-        size = max(size, float(np.abs(expected).max()))
+        largest = max(largest, float(np.abs(expected).max()))
         apart = max(apart, float(np.abs(theirs.rate(ids, attended, droppable) - expected).max()))
-        errors = int8.rate(ids, attended, droppable) - expected
-        # The last batch, the longest, decides for int8: few units may have any relative error.
-        rough = _mean_square(errors) / max(_mean_square(expected), 1e-12)
-    if not (apart <= _TOLERANCE * size and rough <= _INT8_TOLERANCE**2):
+        squares += float(np.square(expected).sum())
+        errors += float(np.square(int8.rate(ids, attended, droppable) - expected).sum())
+    rough = (errors / squares) ** 0.5
+    if not (apart <= _TOLERANCE * largest and rough <= _INT8_TOLERANCE):
         raise ValueError(
             f"ONNX Runtime and torch disagree (logits differ by up to {apart:.2g}, and those of "
-            f"int8 by {rough**0.5:.0%}), so this encoder cannot be exported: save the compressor "
-            "with onnx=False"
+            f"int8 by {rough:.0%}), so this encoder cannot be exported: save the compressor with "
+            "onnx=False"
         )
-
-
-def _mean_square(values: NDArray[np.float64]) -> float:
-    return float(np.square(values).mean())

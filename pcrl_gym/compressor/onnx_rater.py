@@ -45,7 +45,7 @@ class OnnxRater:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # avoids warnings about unused weights
-        # Without it, integer products saturate on x86 processors without VNNI.
+        # Asks for integer products that do not saturate on x86 processors without VNNI.
         options.add_session_config_entry("session.x64quantprecision", "1")
         with loading("the network in", folder):
             weights = _weights(folder / WEIGHTS_FILE)
