@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
+_LEVELS = 64.0
+"""Largest quantized weight. x86 processors without VNNI add two products of an activation (at most
+255) and a weight in 16 bits, which saturate above `2 * 255 * 64 = 32640`."""
 _NARROW = 16
 """Products with fewer outputs cost next to nothing, so they stay in float32."""
 
@@ -15,7 +18,7 @@ _NARROW = 16
 def quantize(graph: GraphProto) -> None:
     """Replace `MatMul(x, Transpose(weight))` by an integer product, for each weight of the graph.
 
-    Weights get one scale per output, `max |weight| / 127`, and activations one scale and zero point
+    Weights get one scale per output, `max |weight| / 64`, and activations one scale and zero point
     per call (ONNX's `DynamicQuantizeLinear`), which is why a call must have one prompt: others in
     the batch would change its numbers. The scales are computed from the float weights when the
     graph is loaded, so the graph fits any weights of the same network.
@@ -29,7 +32,7 @@ def quantize(graph: GraphProto) -> None:
         if node.op_type == "Transpose" and outputs.get(node.input[0], 0) >= _NARROW
     }
     constants = [
-        helper.make_tensor("int8.levels", TensorProto.FLOAT, [], [127.0]),
+        helper.make_tensor("int8.levels", TensorProto.FLOAT, [], [_LEVELS]),
         # Avoids a division by zero where all weights of an output are zero.
         helper.make_tensor("int8.least", TensorProto.FLOAT, [], [1e-12]),
         helper.make_tensor("int8.axis", TensorProto.INT64, [1], [0]),

@@ -45,8 +45,6 @@ class OnnxRater:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # avoids warnings about unused weights
-        # Asks for integer products that do not saturate on x86 processors without VNNI.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         with loading("the network in", folder):
             weights = _weights(folder / WEIGHTS_FILE)
             # These share memory with the arrays, which must live as long as the session.
