@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _LEVELS = 64.0
 """Largest quantized weight. x86 processors without VNNI add two products of an activation (at most
-255) and a weight in 16 bits, which saturate above `2 * 255 * 64 = 32640`."""
+255) and a weight in 16 bits, which hold up to 32767; `2 * 255 * 64 = 32640`."""
 _NARROW = 16
 """Products with fewer outputs cost next to nothing, so they stay in float32."""
 
