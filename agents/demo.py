@@ -59,8 +59,11 @@ class EnvironmentAgent:
         """Tokenize a prompt; see `pcrl_gym.demo.compressing.DemoAgent.episode`."""
         return self._task.episodes.builder([prompt])[0]
 
-    def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
-        """Return the agent's keep mask; see `pcrl_gym.demo.compressing.DemoAgent.keep`."""
+    def keep(self, episode: Episode, rate: float | None) -> tuple[NDArray[np.bool_], bool | None]:
+        """Return the keep mask, and None, as nobody knows what these agents were made for.
+
+        See `pcrl_gym.demo.compressing.DemoAgent.keep`.
+        """
         if rate != self._rate:
             settings = {} if rate is None else {"rate": rate}
             self._agent, self._rate = make_agent(self._spec, seed=0, **settings), rate
@@ -68,11 +71,7 @@ class EnvironmentAgent:
         task = replace(self._task, episodes=episodes)
         optional(self._agent, "attach")(task)
         mask = self._agent.act(*task.begin([episode]))[0]
-        return np.asarray(mask, dtype=np.bool_)
-
-    def in_domain(self, episode: Episode) -> bool | None:
-        """Return None: what these agents were made for is not known."""
-        return None
+        return np.asarray(mask, dtype=np.bool_), None
 
 
 def demo_agents(specs: Sequence[str] | None, generator: Generator) -> list[EnvironmentAgent]:

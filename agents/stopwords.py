@@ -46,7 +46,7 @@ class StopWordAgent:
     def __init__(self, words: str | Collection[str] = "project", punctuation: bool = True) -> None:
         lists = {"project": project_stopwords, "nltk": _nltk_stopwords}
         if not isinstance(words, str):
-            self.words = _normalised(words)
+            self.words = _normalized(words)
         elif words in lists:
             self.words = lists[words]()
         else:
@@ -75,23 +75,23 @@ class StopWordAgent:
         if self.punctuation:
             stop[:] = [unicodedata.category(character).startswith("P") for character in text]
         for word in _WORD.finditer(text):
-            stop[word.start() : word.end()] = _normalise(word.group()) in self.words
+            stop[word.start() : word.end()] = _normalize(word.group()) in self.words
         return stop
 
 
-def _normalise(word: str) -> str:
+def _normalize(word: str) -> str:
     return word.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
 
 
-def _normalised(words: Collection[str]) -> frozenset[str]:
-    return frozenset(_normalise(word) for word in words)
+def _normalized(words: Collection[str]) -> frozenset[str]:
+    return frozenset(_normalize(word) for word in words)
 
 
 @cache
 def project_stopwords() -> frozenset[str]:
     """Return the words of `agents/stopwords.txt`."""
     lines = WORD_LIST.read_text(encoding="utf-8").splitlines()
-    return _normalised(" ".join(line for line in lines if not line.startswith("#")).split())
+    return _normalized(" ".join(line for line in lines if not line.startswith("#")).split())
 
 
 def _nltk_stopwords() -> frozenset[str]:
@@ -100,7 +100,7 @@ def _nltk_stopwords() -> frozenset[str]:
     except ImportError as error:
         raise MissingExtraError("the 'nltk' stop-word list needs NLTK: pip install nltk") from error
     try:
-        return _normalised(stopwords.words("english"))
+        return _normalized(stopwords.words("english"))
     except LookupError as error:
         raise MissingExtraError(
             "NLTK's stop-word data is not installed: python -m nltk.downloader stopwords"

@@ -48,7 +48,7 @@ def survival_rate(similarities: npt.ArrayLike, threshold: float = SURVIVAL_THRES
     return float(np.mean(_figures(similarities, "similarities") > threshold))
 
 
-def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | None:
+def normalized_score(agent: float, keep_all: float, ceiling: float) -> float | None:
     """Return the score of an agent, scaled so that keep-all is 0 and the best known result is 1.
 
     Formula: `(agent - keep_all) / (ceiling - keep_all)` of mean values on the same prompts; None if
@@ -56,7 +56,7 @@ def normalised_score(agent: float, keep_all: float, ceiling: float) -> float | N
     https://doi.org/10.1038/nature14236, with keep-all instead of the random agent.
 
     Example:
-        >>> normalised_score(0.5, 0.25, 0.75), normalised_score(0.5, 0.25, 0.25)
+        >>> normalized_score(0.5, 0.25, 0.75), normalized_score(0.5, 0.25, 0.25)
         (0.5, None)
     """
     return (agent - keep_all) / (ceiling - keep_all) if ceiling > keep_all else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from benchmarks.cost import DEFAULT_PRICES, Prices, net_saving
 from benchmarks.markdown import align, cell, finite
 from benchmarks.records import ORACLE, RANKS_BY, RunFolder
-from benchmarks.statistics import bootstrap_interval, interquartile_mean, normalised_score
+from benchmarks.statistics import bootstrap_interval, interquartile_mean, normalized_score
 from pcrl_gym.errors import RunFolderError
 from pcrl_gym.scoring.ratio import compression_ratio
 from pcrl_gym.scoring.rewards import FaithfulReward
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 WIDTH = 100  # maximum terminal columns of a table
 ORACLE_MARK = " *"  # never at the start of a line, where Markdown would see a list
 ORACLE_NOTE = "Agents marked * see the generator's answers: a ceiling, not a competitor.\n"
-_SHORT = {"normalised": "norm.", "similarity": "simil.", "survival": "surv.", "ms/prompt": "ms"}
+_SHORT = {"normalized": "norm.", "similarity": "simil.", "survival": "surv.", "ms/prompt": "ms"}
 _NOT_RANKED = ("seeds", "n", "requested_rate", "drop_rate")
 # Lower is better.
 _LOW = (
@@ -74,7 +74,7 @@ COLUMNS = (
     Column("n", "n", "Prompts per seed.", "main"),
     Column("reward", "reward", "Mean reward over prompts and seeds.", "main"),
     Column("reward_ci", "95% interval", "Bootstrap interval of the reward.", "main", "interval"),
-    Column("normalised_score", "normalised", "Reward where keep_all is 0 and search is 1.", "main"),
+    Column("normalized_score", "normalized", "Reward where keep_all is 0 and search is 1.", "main"),
     Column("compression_ratio", "ratio", "Mean share of tokens saved per prompt.", "main"),
     Column("compression_ratio_micro", "ratio (tokens)", "Share of all tokens saved.", "main"),
     Column("similarity", "similarity", "Mean similarity of the two answers.", "main"),
@@ -151,7 +151,7 @@ def make_rows(
             "reward_ci": bootstrap_interval(grid),
             "reward_iqm": float(interquartile_mean(grid)),
             "reward_iqm_ci": bootstrap_interval(grid, statistic=interquartile_mean, replicates=500),
-            "normalised_score": normalised_score(rewards[agent, split], floor, ceiling),
+            "normalized_score": normalized_score(rewards[agent, split], floor, ceiling),
             "compression_ratio": mean["compression_ratio"],
             "compression_ratio_micro": compression_ratio(*map(int, tokens.loc[agent, split])),
             **mean,

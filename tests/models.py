@@ -160,7 +160,7 @@ def bert_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def t5_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a Unigram tokenizer that normalises (NFKC, runs of spaces), like T5's."""
+    """Return a Unigram tokenizer that normalizes (NFKC, runs of spaces), like T5's."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

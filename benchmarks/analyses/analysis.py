@@ -110,6 +110,11 @@ def read_analyses(folder: str | Path) -> list[Analysis]:
     return [TypeAdapter(Analysis).validate_json(file.read_bytes()) for file in files]
 
 
+def read_analysis(folder: str | Path, name: str) -> Analysis | None:
+    """Return one analysis of a result folder, None if it has none of this name."""
+    return next((one for one in read_analyses(folder) if one.name == name), None)
+
+
 def first_seeds(frame: DataFrame) -> DataFrameGroupBy:
     """Return the records of every agent's first seed, grouped by split and agent."""
     groups = frame.groupby(["split", "agent"], sort=False, observed=True)

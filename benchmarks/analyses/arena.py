@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agents.runs.drawing import check_drawing, label_points, line_style
-from benchmarks.analyses.analysis import Analysis, Table, read_analyses, write_analysis
+from benchmarks.analyses.analysis import Analysis, Table, read_analysis, write_analysis
 from benchmarks.analyses.rates import AREAS, LOSS
 from benchmarks.records import RunFolder
 from benchmarks.standings import standings
@@ -46,7 +47,8 @@ def run(folder: str | Path, /) -> Analysis:
     """Compare compressors with the published curves of their suite, and write the analysis.
 
     Compressors with the same requirements file count as settings of one package, the first being
-    its default. Flips come from the folder's analysis `audit`, if available.
+    its default. Flips come from the folder's analysis `audit`, if available, and sizes of
+    environments that are not on this machine from its earlier analysis `arena`.
 
     Args:
         folder: Result folder of a suite with published rate-quality curves.
@@ -54,17 +56,19 @@ def run(folder: str | Path, /) -> Analysis:
     check_drawing()
     source = RunFolder(folder)
     published = standings(source.settings)
-    rates = {one.name: one for one in read_analyses(published.path)}.get("rates")
+    rates = read_analysis(published.path, "rates")
     if rates is None:
         raise ValueError(f"The standings of {source.settings['suite']} have no rate-quality curves")
-    audits = {one.name: one for one in read_analyses(source.path)}.get("audit")
+    audits = read_analysis(source.path, "audit")
     flips = audits.tables["all classes"].frame() if audits else None
+    earlier = read_analysis(source.path, "arena")
     curves = {split: table.frame() for split, table in rates.tables.items() if split != AREAS}
     analysis = analyse(
         source.frame(),
         source.settings,
         curves,
         {} if flips is None else dict(zip(flips["agent"], flips["share"], strict=True)),
+        {} if earlier is None else _sizes(earlier),
     )
     return write_analysis(source.path, analysis, lambda figure, one: draw(figure, one, curves))
 
@@ -90,6 +94,7 @@ def analyse(
     settings: Mapping[str, Any],
     curves: Mapping[str, DataFrame],
     flips: Mapping[str, float],
+    sizes: Mapping[str, float] = MappingProxyType({}),
 ) -> Analysis:
     """Return a table per split with the best setting of each package.
 
@@ -98,6 +103,7 @@ def analyse(
         settings: Settings of the run.
         curves: Tables of the `rates` analysis, by split.
         flips: Share of flips, by agent.
+        sizes: Megabytes of environments that are not on this machine, by label.
     """
     import pandas
 
@@ -128,7 +134,7 @@ def analyse(
         line |= {"gold quality": row.get("gold_quality"), **golds}
         line |= {title: row.get(figure) for figure, title in _FIGURES.items()}
         line |= {"flips": flips.get(name), "ms": float(own["compress_ms"].median())}
-        rows[split, name] = line | {"MB": megabytes[name]}
+        rows[split, name] = line | {"MB": megabytes[name] or sizes.get(line["agent"])}
     first = settings["splits"][0]
     curve = list(others[first].values())[-1]
     gaps: dict[str, dict[str, float]] = {}
@@ -189,6 +195,12 @@ def label_of(agent: str, meaning: str) -> str:
 def _settings(meaning: str) -> dict[str, Any]:
     """Return the settings of a compressor; for other agents, none, as these are not plain specs."""
     return parse_spec(meaning)[1] if meaning.startswith("compressor:") else {}
+
+
+def _sizes(arena: Analysis) -> dict[str, float]:
+    """Return the sizes of environments in an earlier analysis, by label."""
+    table = next(iter(arena.tables.values())).frame()
+    return {} if "MB" not in table else dict(table[["agent", "MB"]].dropna().to_numpy())
 
 
 def _megabytes(meaning: str) -> float | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.base import Agent, Rewriter, optional
-from benchmarks.analyses.analysis import Analysis, Table, write_analysis
+from benchmarks.analyses.analysis import Analysis, Table, read_analysis, write_analysis
 from benchmarks.records import RunFolder
 from benchmarks.suites import suite_of
 from pcrl_gym.audit.flips import Audit, audit, default_pairs
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
 
 _BATCH = 64
+_ALL = "all classes"
 _NOTE = (
     "The two prompts of a pair differ in one detail that changes the correct answer. A flip: an "
     "agent keeps the same words of both, or drops a word that only the first one has. Saved: share "
@@ -33,7 +35,8 @@ _NOTE = (
 def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analysis:
     """Audit agents under the rules of a result folder, and write the analysis into the folder.
 
-    Trainable agents are those trained in the folder, with its first seed.
+    Trainable agents are those trained in the folder, with its first seed. Agents that the folder's
+    analysis already holds are kept, and the analysis is written after each agent.
 
     Args:
         folder: Result folder.
@@ -63,11 +66,17 @@ def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analys
     task = make_task(**suite.task_options() | own)
     left_out = {number.partition(":")[0] for number in task.skipped_prompts}
     pairs = [pair for number, pair in enumerate(pairs) if str(number) not in left_out]
-    audits = []
+    analysis = read_analysis(source.path, "audit") or Analysis("audit", "Flip audit", _NOTE, {})
+    if _ALL in analysis.tables and set(analysis.tables[_ALL].frame()["pairs"]) != {len(pairs)}:
+        raise ValueError(
+            f"{source.path} has an audit with pairs of another version, which must not be mixed "
+            "with those of this one: move its analyses/audit.json away"
+        )
     for entry in here:
         agent = entry.load(entry.policies[0].weights) if entry.policies else entry.build(0)
-        audits.append(audit_agent(agent, entry.name, task, pairs))
-    return write_analysis(source.path, analyse(audits))
+        analysis = add(analysis, audit_agent(agent, entry.name, task, pairs))
+        write_analysis(source.path, analysis)
+    return analysis
 
 
 def audit_agent(agent: Agent | Rewriter, name: str, task: Task, pairs: Sequence[FlipPair]) -> Audit:
@@ -96,15 +105,16 @@ def _users_part(episode: Episode, mask: npt.NDArray[np.int8]) -> str:
     return "".join(episode.text[start:end] for (start, end), keep in kept if keep)
 
 
-def analyse(audits: Sequence[Audit]) -> Analysis:
-    """Return a table of all classes and one per agent."""
+def add(analysis: Analysis, found: Audit) -> Analysis:
+    """Return an analysis with an agent's audit, in place of an earlier one of that agent.
+
+    Its tables are one of all classes, sorted by the share of flips, and one per agent.
+    """
     import pandas
 
-    frame = pandas.DataFrame(
-        {"agent": found.name} | row.to_dict() for found in audits for row in found.rows
-    )
-    whole = frame[frame["class"] == "all"].drop(columns="class").sort_values("share")
-    tables = {"all classes": Table.of(whole)}
-    for name, own in frame.groupby("agent", sort=False):
-        tables[str(name)] = Table.of(own.drop(columns="agent"))
-    return Analysis("audit", "Flip audit", _NOTE, tables)
+    own = {found.name: Table.of(pandas.DataFrame(row.to_dict() for row in found.rows))}
+    agents = {name: table for name, table in analysis.tables.items() if name != _ALL} | own
+    frames = (table.frame().assign(agent=name) for name, table in agents.items())
+    rows = pandas.concat(frames).query("`class` == 'all'").sort_values("share", kind="stable")
+    whole = rows[["agent", *rows.columns.drop(["agent", "class"])]]
+    return replace(analysis, tables={_ALL: Table.of(whole), **agents})

@@ -21,7 +21,6 @@ from pcrl_gym.scoring.rewards import ThresholdReward
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
-    from pcrl_gym.compressor.compression import Compression
     from pcrl_gym.demo.query import Query
     from pcrl_gym.episodes.episode import Episode
     from pcrl_gym.generators.base import Generator
@@ -42,15 +41,12 @@ class DemoAgent(Protocol):
         """Split a prompt into the units that the agent keeps or drops."""
         ...
 
-    def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
+    def keep(self, episode: Episode, rate: float | None) -> tuple[NDArray[np.bool_], bool | None]:
         """Return the keep mask of an episode, as for `Episode.kept`.
 
+        It comes with whether the prompt is like those of the agent's training (None if unknown).
         `rate` is the share of the droppable units to drop, in [0, 1]. If None, the agent decides.
         """
-        ...
-
-    def in_domain(self, episode: Episode) -> bool | None:
-        """Return whether a prompt is like those of the agent's training; None if unknown."""
         ...
 
 
@@ -82,19 +78,13 @@ class PolicyAgent:
         """Split a prompt into units; see `DemoAgent.episode`."""
         return self._compressor.builder([prompt])[0]
 
-    def keep(self, episode: Episode, rate: float | None) -> NDArray[np.bool_]:
-        """Return the policy's keep mask; see `DemoAgent.keep`."""
-        return np.array(self._compressed(episode, rate).kept, dtype=np.bool_)
-
-    def in_domain(self, episode: Episode) -> bool | None:
-        """Return whether the prompt is like those of training; see `Compression.in_domain`."""
-        return self._compressed(episode, 0.0).in_domain
-
-    def _compressed(self, episode: Episode, rate: float | None) -> Compression:
+    def keep(self, episode: Episode, rate: float | None) -> tuple[NDArray[np.bool_], bool | None]:
+        """Return the policy's keep mask and `Compression.in_domain`; see `DemoAgent.keep`."""
         prompt = episode.prompt
-        return self._compressor(
+        done = self._compressor(
             instruction=prompt.instruction, input=prompt.input, rate=rate, protect=self._protect
         )
+        return np.array(done.kept, dtype=np.bool_), done.in_domain
 
 
 class Demo:
@@ -140,28 +130,33 @@ class Demo:
             )
         return self.agents[name]
 
-    def __call__(self, query: Query, agent: DemoAgent | None = None) -> tuple[Frame, bool | None]:
-        """Return a frame with the keep mask, both full answers, and the threshold reward's terms.
+    def __call__(self, query: Query) -> dict[str, tuple[Frame, bool | None]]:
+        """Compress and answer a prompt with the one or two agents of a query.
 
-        It comes with whether the prompt is like those of the agent's training (None if unknown).
-        The agent is that of the query by default.
+        Returns:
+            Per name of an agent, a frame with the keep mask, both full answers, and the threshold
+            reward's terms, and whether the prompt is like those of the agent's training (None if
+            unknown).
 
         Raises:
             ValueError: If there is no such agent.
             PromptTooLongError: If the prompt does not fit the generator's context.
             GeneratorError: If the generator fails.
         """
-        agent = agent or self.agent(query.agent)
-        episode = agent.episode(Prompt("demo", query.instruction, query.input))
         # A new scorer, as an old one would remember the answers to all earlier prompts.
         scorer = Scorer(self.generator, ThresholdReward())
+        agents = [self.agent(query.agent), *([self.agent(query.other)] if query.other else [])]
+        return {agent.name: self._shown(agent, query, scorer) for agent in agents}
+
+    def _shown(self, agent: DemoAgent, query: Query, scorer: Scorer) -> tuple[Frame, bool | None]:
+        episode = agent.episode(Prompt("demo", query.instruction, query.input))
         limit = scorer.max_original_tokens
         if limit is not None and scorer.longer_than(limit, [episode.text])[0]:
             raise PromptTooLongError(
                 f"This prompt is too long for the generator {self.generator.name!r}, which takes "
                 f"at most {limit} tokens, including those of the template: shorten it"
             )
-        mask = agent.keep(episode, query.rate if agent.takes_rate else None)
+        mask, in_domain = agent.keep(episode, query.rate if agent.takes_rate else None)
         scores = scorer([episode], [mask])
         frame = Frame(episode, episode.kept(mask), scores.info(0), float(scores.reward[0]))
-        return frame, agent.in_domain(episode)
+        return frame, in_domain

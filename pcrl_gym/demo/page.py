@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pcrl_gym.demo import markup
-from pcrl_gym.demo.compressing import Demo, DemoAgent
+from pcrl_gym.demo.compressing import Demo
 from pcrl_gym.demo.query import Query
 from pcrl_gym.demo.rate_limit import RateLimit
 from pcrl_gym.errors import MissingExtraError, PcrlError
@@ -151,19 +151,9 @@ class Handlers:
                 f"seconds: try again in {wait} s"
             )
         try:
-            return markup.result(
-                {agent.name: self._demo(query, agent) for agent in self._chosen(query)},
-                query.address,
-            )
+            return markup.result(self._demo(query), query.address)
         except (PcrlError, ValueError) as error:
             return markup.problem(str(error))
-
-    def _chosen(self, query: Query) -> list[DemoAgent]:
-        """Return the agents of a query, one of them if both are the same."""
-        agents = [self._demo.agent(query.agent)]
-        if query.other and query.other != agents[0].name:
-            agents.append(self._demo.agent(query.other))
-        return agents
 
 
 def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:

@@ -13,7 +13,7 @@ from benchmarks.statistics import (
     bootstrap_interval,
     compare,
     interquartile_mean,
-    normalised_score,
+    normalized_score,
     probability_of_improvement,
     sign_flip_p_value,
     survival_rate,
@@ -38,12 +38,12 @@ def test_survival_needs_more_than_the_threshold():
     assert survival_rate([0.5, 0.5], threshold=0.4) == 1.0
 
 
-def test_normalised_score():
-    assert normalised_score(0.25, 0.25, 0.75) == 0.0
-    assert normalised_score(1.0, 0.25, 0.75) == 1.5
-    assert normalised_score(0.0, 0.25, 0.75) == -0.5
+def test_normalized_score():
+    assert normalized_score(0.25, 0.25, 0.75) == 0.0
+    assert normalized_score(1.0, 0.25, 0.75) == 1.5
+    assert normalized_score(0.0, 0.25, 0.75) == -0.5
     for ceiling in (0.25, 0.2, math.nan):
-        assert normalised_score(1.0, 0.25, ceiling) is None
+        assert normalized_score(1.0, 0.25, ceiling) is None
 
 
 @pytest.mark.parametrize(

@@ -61,18 +61,18 @@ def test_row_by_hand():
     assert row["compression_ratio_second"] == pytest.approx(3 / 6)
     assert (row["requested_rate"], row["drop_rate"]) == (None, 0.5)
     assert row["exact_match"] == 1.0
-    assert row["normalised_score"] is None  # without keep_all and search
+    assert row["normalized_score"] is None  # without keep_all and search
 
 
-def test_normalised_score_goes_from_keep_all_to_search():
+def test_normalized_score_goes_from_keep_all_to_search():
     records = [
         record(agent=agent, reward=reward)
         for agent, reward in (("keep_all", 0.2), ("a", 0.4), ("search", 0.6))
     ]
-    scores = {row["agent"]: row["normalised_score"] for row in make_rows(frame(records), SETTINGS)}
+    scores = {row["agent"]: row["normalized_score"] for row in make_rows(frame(records), SETTINGS)}
     assert scores == pytest.approx({"keep_all": 0.0, "a": 0.5, "search": 1.0})
     alone = make_rows(frame(records[:2]), SETTINGS)
-    assert [row["normalised_score"] for row in alone] == [None, None]
+    assert [row["normalized_score"] for row in alone] == [None, None]
 
 
 def test_further_figures_are_a_table_of_their_own():

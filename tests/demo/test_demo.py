@@ -116,6 +116,12 @@ def frame(
     return Frame(episode, np.array(kept), whole | info, 0.25)
 
 
+def only(results: dict[str, tuple[Frame, bool | None]]) -> Frame:
+    """The frame of the only agent."""
+    ((made, _),) = results.values()
+    return made
+
+
 def shown(made: Frame) -> str:
     return markup.result({"agent": (made, None)}, "?")
 
@@ -198,7 +204,7 @@ def test_a_policy_drops_what_its_compressor_drops(compressor: Compressor):
     generator = CountingGenerator()
     demo = Demo([PolicyAgent("policy", compressor)], generator)
     for rate in (None, 0.0, 0.5, 1.0):
-        made, _ = demo(Query("Please sort the words", "b a", rate=rate))
+        made = only(demo(Query("Please sort the words", "b a", rate=rate)))
         done = compressor(instruction="Please sort the words", input="b a", rate=rate)
         assert made.episode.text == done.original
         assert made.kept.tolist() == list(done.kept)
@@ -217,10 +223,21 @@ def test_an_answer_that_changes_earns_the_penalty(compressor: Compressor):
         return "long" if "words" in text else "short"
 
     demo = Demo([PolicyAgent("policy", compressor)], CountingGenerator(answer))
-    made, _ = demo(Query("words words words", rate=1.0))
+    made = only(demo(Query("words words words", rate=1.0)))
     assert made.info is not None
     assert (made.info["output"], made.info["compressed_output"]) == ("long", "short")
     assert (made.reward, made.info["survived"]) == (-0.01, False)
+
+
+def test_two_agents_share_the_answer_to_the_original(compressor: Compressor):
+    generator = CountingGenerator()
+    one, other = PolicyAgent("one", compressor), PolicyAgent("two", compressor)
+    demo = Demo([one, other], generator)
+    query = Query("Please sort", agent="one", other="two", rate=1.0)
+    results = demo(query)
+    assert list(results) == ["one", "two"]
+    assert generator.prompts.count(results["one"][0].episode.text) == 1
+    assert list(demo(replace(query, other="one"))) == ["one"]
 
 
 def test_nothing_is_remembered_from_prompt_to_prompt(compressor: Compressor):
@@ -262,7 +279,7 @@ def test_a_policy_is_named_by_its_folder_alone(compressor: Compressor, tmp_path)
 
 def test_the_examples_show_answers_that_survive_and_one_that_does_not():
     demo = Demo([PolicyAgent.load("micro", device="cpu")], device="cpu")
-    frames = {label: demo(query)[0] for label, query in EXAMPLES.items()}
+    frames = {label: only(demo(query)) for label, query in EXAMPLES.items()}
     changed = [label for label, made in frames.items() if not made.info["survived"]]
     assert changed == [list(EXAMPLES)[-1]]
     assert all(made.reward > 0.5 for label, made in frames.items() if label not in changed)
@@ -279,7 +296,7 @@ def test_agents_decide_as_in_the_environment():
     demo = Demo(demo_agents(DEFAULT[:-1], generator), generator)
     assert list(demo.agents) == list(DEFAULT[:-1])
     for name, agent in demo.agents.items():
-        made, _ = demo(Query(prompt.instruction, prompt.input, name, rate=0.5))
+        made = only(demo(Query(prompt.instruction, prompt.input, name, rate=0.5)))
         assert made.episode.spans == episode.spans
         assert agent.takes_rate == (name != "stopwords")
         assert made.info is not None
@@ -292,7 +309,7 @@ def test_agents_decide_as_in_the_environment():
         if name == "stopwords":
             assert ("please" in text, "for me" in text) == (True, False)
     # Back to its own rate after another one.
-    again, _ = demo(Query(prompt.instruction, prompt.input, "truncation"))
+    again = only(demo(Query(prompt.instruction, prompt.input, "truncation")))
     assert (~again.kept).sum() == droppable // 10
 
 
@@ -303,9 +320,9 @@ def test_the_search_finds_the_best_and_says_how():
     name = "search (sees the answers)"
     assert list(demo.agents) == ["policy micro", name]
     for query in list(EXAMPLES.values())[1:3]:
-        found, _ = demo(replace(query, agent=name))
+        found = only(demo(replace(query, agent=name)))
         assert found.info["survived"]
-        assert found.reward >= demo(query)[0].reward
+        assert found.reward >= only(demo(query)).reward
 
 
 def test_agents_that_have_to_be_trained_or_are_none_are_refused():

@@ -91,7 +91,7 @@ def test_accents_that_an_uncased_tokenizer_drops_stay_with_their_word() -> None:
     ]
 
 
-def test_normalised_characters_map_to_the_original() -> None:
+def test_normalized_characters_map_to_the_original() -> None:
     # NFKC makes two characters of the first and three of the second.
     assert units_of(ENCODERS["t5"], "is ﬁ ½ is") == ["is", " ﬁ", " ½", " is"]
 

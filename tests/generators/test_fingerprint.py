@@ -62,7 +62,7 @@ CHANGES = {
     "padding": edit("tokenizer_config.json", lambda c: c.update(pad_token="<unk>")),
     "rotary positions": edit("config.json", lambda c: c["rope_parameters"].update(rope_theta=500)),
     "the activation": edit("config.json", lambda c: c.update(hidden_act="gelu")),
-    "a normalisation": edit("config.json", lambda c: c.update(rms_norm_eps=1e-2)),
+    "a normalization": edit("config.json", lambda c: c.update(rms_norm_eps=1e-2)),
     "the context": edit("config.json", lambda c: c.update(max_position_embeddings=64)),
     "the chat template": other_chat_template,
     "an added token": added_token,

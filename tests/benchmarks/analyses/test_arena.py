@@ -10,7 +10,13 @@ import pytest
 
 from bench_fixtures import SETTINGS, frame, record
 from benchmarks.analyses import arena
-from benchmarks.analyses.analysis import Analysis, Table, read_analyses, write_analysis
+from benchmarks.analyses.analysis import (
+    Analysis,
+    Table,
+    read_analyses,
+    read_analysis,
+    write_analysis,
+)
 from benchmarks.arena.packages import PACKAGES, arena_agents
 from benchmarks.markdown import align, cell
 from benchmarks.records import RunFolder
@@ -88,7 +94,13 @@ def test_the_analysis_compares_with_the_published_curves(
     monkeypatch.setattr(arena, "standings", lambda settings: RunFolder(published))
     arena.run(folder.path)
     [found] = read_analyses(folder.path)
-    assert found.tables["seen"].frame()["policy's"].tolist() == [0.05]
+    shown = found.tables["seen"]
+    assert shown.frame()["policy's"].tolist() == [0.05]
+    assert "MB" not in shown.columns
+    tables = {"seen": Table.of(shown.frame().assign(MB=7))}
+    write_analysis(folder.path, Analysis("arena", "Arena of another machine", "", tables))
+    sizes = arena.run(folder.path).tables["unseen"].frame()["MB"]
+    assert sizes.tolist() == [7]
     assert (folder.path / "analyses" / "arena.png").is_file()
 
 
@@ -114,7 +126,8 @@ def test_every_setting_of_the_arena_is_an_agent() -> None:
 
 def test_the_pages_show_the_committed_figures() -> None:
     committed = ROOT / "benchmarks" / "arena" / "instruct"
-    found = {one.name: one for one in read_analyses(committed)}["arena"]
+    found = read_analysis(committed, "arena")
+    assert found is not None
     page = (ROOT / "docs" / "arena.md").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = found.tables["validation_human"]

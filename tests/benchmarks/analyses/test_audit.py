@@ -12,7 +12,8 @@ from agents.keep_all import KeepAllAgent
 from agents.stopwords import StopWordAgent
 from bench_fixtures import SETTINGS
 from benchmarks.__main__ import main
-from benchmarks.analyses.audit import analyse, audit_agent
+from benchmarks.analyses.analysis import Analysis
+from benchmarks.analyses.audit import add, audit_agent
 from benchmarks.records import RunFolder
 from fakes import CountingGenerator
 from pcrl_gym.audit.pairs import FlipPair
@@ -45,9 +46,18 @@ def test_flips_of_agents() -> None:
     [flip] = audits[0].flips
     assert flip.pair.kind == "not"
     assert "Output" not in flip.first
-    tables = analyse(audits).tables
-    assert list(tables) == ["all classes", "stopwords", "keep_all"]
-    assert tables["all classes"].rows[0][:4] == ("keep_all", 2, 0, 0.0)
+    analysis = Analysis("audit", "Flip audit", "", {})
+    for found in audits:
+        analysis = add(analysis, found)
+    assert list(analysis.tables) == ["all classes", "stopwords", "keep_all"]
+    whole = analysis.tables["all classes"]
+    assert whole.columns[:4] == ("agent", "pairs", "flips", "share")
+    assert [row[:4] for row in whole.rows] == [("keep_all", 2, 0, 0.0), ("stopwords", 2, 1, 0.5)]
+    again = add(analysis, audit_agent(KeepAllAgent(), "stopwords", task, PAIRS))
+    assert [row[:3] for row in again.tables["all classes"].rows] == [
+        ("stopwords", 2, 0),
+        ("keep_all", 2, 0),
+    ]
 
 
 class Shouting:
@@ -78,11 +88,16 @@ def test_a_folder_is_audited_under_its_rules(
     rules += ["--columns", "text=instruction", "--max-prompt-tokens", "100"]
     folder = tmp_path / "out"
     assert main(["run", "--agents", "keep_all", "--out", str(folder), *rules]) == 0
-    with pytest.warns(UserWarning, match="left out as too long"):
-        assert main(["analyse", "audit", str(folder), "--agents", "stopwords"]) == 0
-    rows = json.loads((folder / "analyses" / "audit.json").read_text(encoding="utf-8"))
-    assert rows["tables"]["stopwords"]["rows"][-1][:3] == ["all", 2, 1]
+    for agent in ("stopwords", "keep_all"):
+        with pytest.warns(UserWarning, match="left out as too long"):
+            assert main(["analyse", "audit", str(folder), "--agents", agent]) == 0
+    tables = json.loads((folder / "analyses" / "audit.json").read_text(encoding="utf-8"))["tables"]
+    assert tables["stopwords"]["rows"][-1][:3] == ["all", 2, 1]
+    assert [row[0] for row in tables["all classes"]["rows"]] == ["keep_all", "stopwords"]
     assert "Flip audit" in capsys.readouterr().out
+    monkeypatch.setattr("benchmarks.analyses.audit.default_pairs", lambda: PAIRS[:1])
+    assert main(["analyse", "audit", str(folder), "--agents", "keep_all"]) == 2
+    assert "pairs of another version" in capsys.readouterr().err
 
 
 def test_agents_that_ask_the_generator_are_refused(
