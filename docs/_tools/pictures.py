@@ -1,11 +1,13 @@
 """Draws the pictures of the manual: `python docs/_tools/pictures.py [FOLDER]`.
 
 `data_flow.svg` shows how a reward comes about, `episode.svg` one real episode: a prompt of micro,
-the policy that comes with the package, and the answers of micro's generator.
+the policy that comes with the package, and the answers of micro's generator. `badges.svg` shows
+what `pyproject.toml` says about the package.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import tomllib
 from drawing import arrow, monospaced, picture, rectangle, text
 
 from pcrl_gym import Compressor
@@ -167,9 +170,31 @@ def episode() -> str:
     return picture(930, int(y + 60), "An episode of PromptCompression-v0", parts)
 
 
+def badges() -> str:
+    """Return the badges of the README."""
+    project = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = dict(re.findall(r"^(\w+)(\S+)", "\n".join(project["dependencies"]), re.MULTILINE))
+    facts = {
+        "Python": project["requires-python"],
+        "Gymnasium": needed["gymnasium"],
+        "license": project["license"],
+    }
+    parts, x = [], 4.0
+    for name, fact in facts.items():
+        widths = 8.5 * len(name) + 16, 8.5 * len(fact) + 16
+        for content, kind, width in zip((name, fact), ("box", "ours"), widths, strict=True):
+            parts.append(rectangle(x, 4, width, 24, kind, 4))
+            parts.append(text(x + width / 2, 21, content, "text", "middle"))
+            x += width
+        x += 10
+    title = ", ".join(f"{name} {fact}" for name, fact in facts.items())
+    return picture(int(x), 32, title, parts)
+
+
 def main(folder: Path = FOLDER) -> None:
-    """Draw both pictures into a folder."""
-    for name, drawn in (("data_flow", data_flow()), ("episode", episode())):
+    """Draw all pictures into a folder."""
+    for draw in (badges, data_flow, episode):
+        drawn, name = draw(), draw.__name__
         (folder / f"{name}.svg").write_text(drawn, encoding="utf-8", newline="\n")
 
 
