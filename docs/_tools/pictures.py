@@ -2,21 +2,21 @@
 
 `data_flow.svg` shows how a reward comes about, `episode.svg` one real episode: a prompt of micro,
 the policy that comes with the package, and the answers of micro's generator. `badges.svg` shows
-what `pyproject.toml` says about the package.
+what the installed package says about itself.
 """
 
 from __future__ import annotations
 
-import re
 import sys
+from importlib.metadata import metadata, requires
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tomllib
 from drawing import arrow, monospaced, picture, rectangle, text
+from packaging.requirements import Requirement
 
 from pcrl_gym import Compressor
 
@@ -172,12 +172,13 @@ def episode() -> str:
 
 def badges() -> str:
     """Return the badges of the README."""
-    project = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
-    needed = dict(re.findall(r"^(\w+)(\S+)", "\n".join(project["dependencies"]), re.MULTILINE))
+    package = metadata("pcrl-gym")
+    needed = {(own := Requirement(line)).name: own for line in requires("pcrl-gym") or []}
+    bounds = map(str, needed["gymnasium"].specifier)
     facts = {
-        "Python": project["requires-python"],
-        "Gymnasium": needed["gymnasium"],
-        "license": project["license"],
+        "Python": package["Requires-Python"],
+        "Gymnasium": next(bound for bound in bounds if bound.startswith(">=")),
+        "license": package["License-Expression"],
     }
     parts, x = [], 4.0
     for name, fact in facts.items():
