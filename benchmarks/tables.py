@@ -172,9 +172,9 @@ def _share(part: Series, whole: Series) -> float | None:
     return float(part.sum() / whole.sum()) if whole.sum() else None
 
 
-def figure_grid(own: DataFrame) -> DataFrame:
-    """Return the rewards of one agent on one split: a row per seed, a column per prompt ID."""
-    grid = own.pivot_table("reward", "seed", "prompt_id", aggfunc="first")
+def figure_grid(own: DataFrame, figure: str = "reward") -> DataFrame:
+    """Return a figure of one agent on one split: a row per seed, a column per prompt ID."""
+    grid = own.pivot_table(figure, "seed", "prompt_id", aggfunc="first")
     if grid.size != len(own) or grid.isna().any(axis=None):  # a duplicate or missing prompt
         agent, split = own[["agent", "split"]].iloc[0]
         raise RunFolderError(

@@ -32,6 +32,7 @@ _CSS = Path(__file__).with_name("page.css")
 _ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "demo", "concurrency_limit": 1}
 # Only the page itself should call these.
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_RING = "0 0 0 3px *primary_500"
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
 
@@ -179,10 +180,12 @@ def serve(demo: Demo, host: str | None = None, port: int | None = None) -> None:
 
 def launch(page: gr.Blocks, host: str | None, port: int | None) -> None:
     """Start a server for a page in a separate thread; see `serve`."""
-    # System fonts, so that none is downloaded, and a button whose text has contrast.
+    # System fonts, so that none is downloaded; a button and a focus ring with contrast.
     theme = gr.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS).set(
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
+        input_shadow_focus=_RING,
+        input_shadow_focus_dark=_RING,
     )
     try:
         page.launch(

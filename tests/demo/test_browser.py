@@ -200,5 +200,9 @@ def test_a_phone_needs_no_sideways_scroll_and_all_has_contrast(page, address, sc
     assert contrast(colour("#result .prompt i"), box) >= 4.5
     assert contrast(colour("#result del"), colour("#result del", "background-color")) >= 4.5
     assert contrast(colour("#compress"), colour("#compress", "background-color")) >= 4.5
+    instruction(page).click()
+    ring = colour("#instruction textarea", "box-shadow")
+    assert ring.endswith(" 3px")
+    assert contrast(ring[: ring.index(")") + 1], ground) >= 3
     visit(page, address, 360, scheme, Query("a", agent="nobody").address)
     assert contrast(colour("#result .problem"), ground) >= 4.5

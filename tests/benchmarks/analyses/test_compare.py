@@ -77,6 +77,22 @@ def test_a_difference_needs_a_small_p_value_too():
     assert line.endswith("(95% 0.500 to 0.500), P(better) 1.00, p 0.12: no difference seen")
 
 
+def test_any_number_of_the_records_can_be_compared(tmp_path: Path):
+    opened = RunFolder.open(tmp_path, SETTINGS | {"agents": dict.fromkeys("ab", "module:A")})
+    for agent, losses in {"a": (0.25,) * 8, "b": (0.75,) * 8}.items():
+        with opened.write_part(agent, "seen", 0) as write:
+            for place, loss in enumerate((*losses, None)):
+                write(record(agent=agent, prompt_id=f"p{place}", likelihood_loss=loss))
+    (row,) = run(tmp_path, figure="likelihood_loss").tables["seen"].rows
+    assert row[:4] == ("a", "b", 8, -0.5)
+    analysis = run(tmp_path, figure="likelihood_loss", against="b")
+    assert lines(analysis)[0].endswith("P(higher) 0.00, p 0.0078: lower than b")
+    assert "Difference of the mean likelihood loss" in analysis.note
+    assert not (tmp_path / "analyses").exists()
+    with pytest.raises(ValueError, match="no record has the figure 'gold_score'; available: "):
+        run(tmp_path, figure="gold_score")
+
+
 def test_folders_are_compared_and_the_first_holds_its_pairs(tmp_path: Path):
     mine = folder(tmp_path / "mine", a=(1.0, 1.0), b=(0.5, 0.5))
     theirs = folder(tmp_path / "theirs", b=(0.0, 0.0), c=(0.25, 0.25))
