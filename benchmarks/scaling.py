@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 # Of an update: splitting prompts into units, counting compressed ones; policy, forward and
 # backward; answering compressed prompts; comparing answers; sampling masks and the rest.
-STAGES = ("tokenise", "policy", "generator", "similarity", "loop")
+STAGES = ("tokenize", "policy", "generator", "similarity", "loop")
 SAMPLES = 8  # masks per prompt, each with a reward
 MAX_WORK = 2e11  # parameters times prompt tokens; larger cases take minutes on a CPU core
 FEATURES: dict[str, dict[str, Callable[[Any], Any]]] = {
-    "tokenise": {"token read by a tokenizer": lambda c: (c.prompts + c.rewards) * c.length},
+    "tokenize": {"token read by a tokenizer": lambda c: (c.prompts + c.rewards) * c.length},
     "policy": {"update": lambda c: 1.0, "unit of a prompt": lambda c: c.prompts * c.length},
     "generator": {"layer and pass": lambda c: c.layers * c.passes,
                   "operation": lambda c: 2.0 * (c.body * c.tokens + c["head"] * c.wanted),
@@ -160,7 +160,7 @@ def measure_case(
             if not answer.partial:
                 UNICODE_ROUGE_L(answer.text, getattr(draft, "text", ""))
         seconds = {
-            "tokenise": cutting + timed.spent["count_tokens"],
+            "tokenize": cutting + timed.spent["count_tokens"],
             "policy": policy,
             "generator": timed.spent["generate_from"],
             "similarity": timed.spent["decided"] + now() - began,
@@ -233,7 +233,7 @@ def speed(model: Parts, way: Parts, gpus: int, batch: int, costs: Costs) -> tupl
     gradient needs all rewards; replicas share the rewards of an update.
     """
     share, prompts = math.ceil(batch / (gpus // model["gpus"])), batch / RUN["masks"]
-    token = RUN["length"] * costs["tokenise"]["token read by a tokenizer"]
+    token = RUN["length"] * costs["tokenize"]["token read by a tokenizer"]
     power = model["gpus"] * model["parallel_share"]
     reading = 2 * model["parameters"] / (GPU["bandwidth"] * GPU["bandwidth_share"] * power)
     arithmetic = 2 * model["parameters"] / (GPU["flops"] * GPU["flops_share"] * power)
