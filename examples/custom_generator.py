@@ -19,7 +19,7 @@ class AddingGenerator(Generator):
 
     name = "adding"
     max_prompt_tokens = None  # no limit
-    gives_likelihoods = False  # `reward="likelihood"` is then refused at once
+    gives_likelihoods = False  # rewards that need them are then refused at once
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
         """Answer a batch of prompts, always with the same answer to the same prompt."""

@@ -46,5 +46,5 @@ register(
     entry_point="pcrl_gym.envs.env:PromptCompressionEnv",
     vector_entry_point="pcrl_gym.envs.vector_env:PromptCompressionVectorEnv",
     kwargs=SharedKwargs(),
-    reward_threshold=0.65,  # what PPO learns on micro in minutes, see docs/environment.md
+    reward_threshold=0.65,  # what learners reach on micro in minutes, see docs/environment.md
 )
