@@ -86,14 +86,15 @@ data-alpaca-plus = $(abspath $(ALPACA_PLUS))
 data-self-instruct-seed = $(abspath $(SELF_INSTRUCT))
 data-prompts-chat = $(abspath $(PROMPTS_CHAT))
 data-ifeval = $(abspath $(IFEVAL))
-by-path: $(DEVELOPMENT) install-smollm2 $(BY_PATH_SUITES:%=$(BY_PATH)/%)
+by-path: $(DEVELOPMENT) install-smollm2
+	$(MAKE) --no-print-directory -j$(PROCESSES) $(BY_PATH_SUITES:%=$(BY_PATH)/%)
 	test -z "$(PUBLISH)" || $(BIN)/python -m benchmarks.publish figures $(BY_PATH) "$(PUBLISH)" \
 		$(foreach suite,$(BY_PATH_SUITES),--names.$(suite) $(data-$(suite)))
 
 $(BY_PATH)/%: FORCE
 	test -d "$(data-$*)"  # ALPACA_PLUS=... SELF_INSTRUCT=... PROMPTS_CHAT=... IFEVAL=...
 	$(BENCHMARKS) run --suite $* --dataset $(data-$*) --split validation_unseen --generator smollm2 --template chat \
-		--limit 60 --seeds 1 --processes $(PROCESSES) --out $@ \
+		--limit 60 --seeds 1 --out $@ \
 		--agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) $(if $(filter ifeval,$*),policy:rate=0.2)
 	$(BENCHMARKS) compare $@ >/dev/null
 
