@@ -7,13 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from selenium.webdriver.common.by import By
 
 from browsing import logs, needs_browser, show, wait
 from imports import ROOT
 
-pytestmark = [needs_browser, pytest.mark.slow]
+pytestmark = needs_browser
 
 
 def test_the_search_works_from_files_and_without_a_network(browser, tmp_path: Path):
