@@ -86,6 +86,7 @@ class PolicyAgent:
         check_protect(protect)
         check_backend(backend, device)
         self.model = model
+        self.rate = rate
         self.device = device
         self.backend: Backend = backend
         self._options = {**asdict(Amount(rate=rate, tolerance=tolerance)), "protect": protect}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agents import AGENTS, Agent, agent_class, make_agent
-from agents.base import Rewriter, drop_highest, keep_masks
+from agents.base import Rewriter, drop_highest, keep_masks, optional
 from benchmarks.roster import find_agents
 
 
@@ -21,6 +22,15 @@ def test_every_name_leads_to_an_agent_of_that_name(name: str) -> None:
     cls = agent_class(name)
     assert cls.name == name
     assert isinstance(cls(), (Agent, Rewriter))
+
+
+RATED = [name for name in AGENTS if "rate" in inspect.signature(agent_class(name)).parameters]
+
+
+@pytest.mark.parametrize("name", RATED)
+def test_an_agent_knows_its_rate(name: str) -> None:
+    """Records and rate-quality curves read it."""
+    assert optional(make_agent(name, seed=0, rate=0.25), "rate") == 0.25
 
 
 class Mine:
