@@ -99,7 +99,7 @@ $(BY_PATH)/%: FORCE
 	$(BENCHMARKS) compare $@ >/dev/null
 
 # Compressors from PyPI on the suite instruct, each in its own environment: benchmarks/arena. Needs the network to install
-# them, 4 GB of disk, and hours on two cores: about one for the evaluation, then the audits of slow packages. Resumable.
+# them, 4 GB of disk, and hours on two cores: about one for the evaluation, which is resumable, then the audits, which are not.
 ARENA ?= runs/arena
 ARENA_AGENTS = $$($(BIN)/python -m benchmarks.arena.packages)
 arena: install-smollm2

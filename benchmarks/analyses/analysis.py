@@ -104,15 +104,19 @@ def write_analysis(
 
 def read_analyses(folder: str | Path) -> list[Analysis]:
     """Return the analyses of a result folder, by name; raise ValueError for a damaged file."""
+    return [_read(file) for file in sorted((Path(folder) / "analyses").glob("*.json"))]
+
+
+def _read(file: Path) -> Analysis:
     from pydantic import TypeAdapter
 
-    files = sorted((Path(folder) / "analyses").glob("*.json"))
-    return [TypeAdapter(Analysis).validate_json(file.read_bytes()) for file in files]
+    return TypeAdapter(Analysis).validate_json(file.read_bytes())
 
 
 def read_analysis(folder: str | Path, name: str) -> Analysis | None:
     """Return one analysis of a result folder, None if it has none of this name."""
-    return next((one for one in read_analyses(folder) if one.name == name), None)
+    file = Path(folder) / "analyses" / f"{name}.json"
+    return _read(file) if file.is_file() else None
 
 
 def first_seeds(frame: DataFrame) -> DataFrameGroupBy:

@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.runs.drawing import check_drawing, label_points, line_style
 from benchmarks.analyses.analysis import Analysis, Table, read_analysis, write_analysis
+from benchmarks.analyses.audit import ALL
 from benchmarks.analyses.rates import AREAS, LOSS
 from benchmarks.records import RunFolder
 from benchmarks.standings import standings
@@ -60,7 +61,7 @@ def run(folder: str | Path, /) -> Analysis:
     if rates is None:
         raise ValueError(f"The standings of {source.settings['suite']} have no rate-quality curves")
     audits = read_analysis(source.path, "audit")
-    flips = audits.tables["all classes"].frame() if audits else None
+    flips = audits.tables[ALL].frame() if audits else None
     earlier = read_analysis(source.path, "arena")
     curves = {split: table.frame() for split, table in rates.tables.items() if split != AREAS}
     analysis = analyse(
@@ -103,14 +104,19 @@ def analyse(
         settings: Settings of the run.
         curves: Tables of the `rates` analysis, by split.
         flips: Share of flips, by agent.
-        sizes: Megabytes of environments that are not on this machine, by label.
+        sizes: Megabytes of environments that are not on this machine, by label of any setting.
     """
     import pandas
 
     loses = bool(frame["likelihood_loss"].notna().any())
     quality, key = (LOSS, "likelihood_loss") if loses else ("similarity", "similarity")
     groups = dict(tuple(frame.groupby(["split", "agent"])))
-    megabytes = {name: _megabytes(meaning) for name, meaning in settings["agents"].items()}
+    megabytes = {}
+    for name, meaning in settings["agents"].items():
+        size = _megabytes(meaning)
+        own_size = sizes.get(label_of(name, meaning)) if size is None else size
+        if own_size is not None:
+            megabytes[package_of(name, meaning)] = own_size
     others = {split: yardsticks(table) for split, table in curves.items()}
     rows = {}
     for row in make_rows(frame, dict(settings)):
@@ -134,7 +140,7 @@ def analyse(
         line |= {"gold quality": row.get("gold_quality"), **golds}
         line |= {title: row.get(figure) for figure, title in _FIGURES.items()}
         line |= {"flips": flips.get(name), "ms": float(own["compress_ms"].median())}
-        rows[split, name] = line | {"MB": megabytes[name] or sizes.get(line["agent"])}
+        rows[split, name] = line | {"MB": megabytes.get(line["package"])}
     first = settings["splits"][0]
     curve = list(others[first].values())[-1]
     gaps: dict[str, dict[str, float]] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
 
 _BATCH = 64
-_ALL = "all classes"
+ALL = "all classes"
+"""Heading of the table with a row per agent."""
 _NOTE = (
     "The two prompts of a pair differ in one detail that changes the correct answer. A flip: an "
     "agent keeps the same words of both, or drops a word that only the first one has. Saved: share "
@@ -66,17 +67,27 @@ def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analys
     task = make_task(**suite.task_options() | own)
     left_out = {number.partition(":")[0] for number in task.skipped_prompts}
     pairs = [pair for number, pair in enumerate(pairs) if str(number) not in left_out]
-    analysis = read_analysis(source.path, "audit") or Analysis("audit", "Flip audit", _NOTE, {})
-    if _ALL in analysis.tables and set(analysis.tables[_ALL].frame()["pairs"]) != {len(pairs)}:
-        raise ValueError(
-            f"{source.path} has an audit with pairs of another version, which must not be mixed "
-            "with those of this one: move its analyses/audit.json away"
-        )
+    _check_pairs(source.path, pairs)
     for entry in here:
         agent = entry.load(entry.policies[0].weights) if entry.policies else entry.build(0)
-        analysis = add(analysis, audit_agent(agent, entry.name, task, pairs))
-        write_analysis(source.path, analysis)
-    return analysis
+        found = audit_agent(agent, entry.name, task, pairs)
+        earlier = read_analysis(source.path, "audit")  # another process may have added agents
+        write_analysis(source.path, add(earlier, found))
+    return read_analysis(source.path, "audit") or add(None, found)
+
+
+def _check_pairs(folder: Path, pairs: Sequence[FlipPair]) -> None:
+    """Raise a ValueError if the audit in a folder has other numbers of pairs."""
+    classes = Counter(pair.kind for pair in pairs) | {"all": len(pairs)}
+    earlier = read_analysis(folder, "audit")
+    tables = earlier.tables if earlier else {}
+    for name, table in tables.items():
+        rows = table.frame()
+        if name != ALL and dict(zip(rows["class"], rows["pairs"], strict=True)) != classes:
+            raise ValueError(
+                f"{folder} has an audit with pairs of another version, which must not be mixed "
+                "with those of this one: move its analyses/audit.json away"
+            )
 
 
 def audit_agent(agent: Agent | Rewriter, name: str, task: Task, pairs: Sequence[FlipPair]) -> Audit:
@@ -105,16 +116,18 @@ def _users_part(episode: Episode, mask: npt.NDArray[np.int8]) -> str:
     return "".join(episode.text[start:end] for (start, end), keep in kept if keep)
 
 
-def add(analysis: Analysis, found: Audit) -> Analysis:
+def add(analysis: Analysis | None, found: Audit) -> Analysis:
     """Return an analysis with an agent's audit, in place of an earlier one of that agent.
 
-    Its tables are one of all classes, sorted by the share of flips, and one per agent.
+    Its tables are one of all classes, sorted by the share of flips, and one per agent. None is an
+    analysis without agents.
     """
     import pandas
 
+    earlier = analysis.tables if analysis else {}
     own = {found.name: Table.of(pandas.DataFrame(row.to_dict() for row in found.rows))}
-    agents = {name: table for name, table in analysis.tables.items() if name != _ALL} | own
+    agents = {name: table for name, table in earlier.items() if name != ALL} | own
     frames = (table.frame().assign(agent=name) for name, table in agents.items())
     rows = pandas.concat(frames).query("`class` == 'all'").sort_values("share", kind="stable")
     whole = rows[["agent", *rows.columns.drop(["agent", "class"])]]
-    return replace(analysis, tables={_ALL: Table.of(whole), **agents})
+    return Analysis("audit", "Flip audit", _NOTE, {ALL: Table.of(whole), **agents})

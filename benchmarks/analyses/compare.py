@@ -47,23 +47,25 @@ def run(
         agents: Agents to compare; by default all.
         others: Result folders whose agents take part, on the splits that all have; "standings" is
             the published one.
-        against: Agent to compare each other agent with, one line each, best first.
+        against: Agent to compare each other agent with, one line each, highest first.
         figure: Number in the records to compare, such as `likelihood_loss`, `gold_score` or
             `constraints_kept`; prompts without it are left out.
 
     Raises:
         RunFolderError: If there is no such result folder, another one has other settings, or two
             agents were not evaluated on the same prompts.
-        ValueError: If an agent has no results, there are fewer than two, or no record has the
-            figure.
+        ValueError: If an agent has no results or lacks the figure, or there are fewer than two.
     """
     source = RunFolder(folder)
     wanted = [*dict.fromkeys([*agents, against])] if agents and against else agents
     frame, _ = join(source, others, wanted)
-    numbers = frame.select_dtypes("number").dropna(axis="columns", how="all")
+    numbers = frame.select_dtypes("number").drop(columns="seed").dropna(axis="columns", how="all")
     if figure not in numbers:
         raise ValueError(f"no record has the figure {figure!r}; available: {', '.join(numbers)}")
-    frame = frame.dropna(subset=figure)
+    compared = frame.dropna(subset=figure)
+    if lacking := ", ".join(sorted(set(frame["agent"]) - set(compared["agent"]))):
+        raise ValueError(f"the records of {lacking} have no {figure}: name others with --agents")
+    frame = compared
     if against is not None:
         return verdicts(frame, against, figure)
     analysis = compare_agents(frame, agents, figure)

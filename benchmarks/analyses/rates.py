@@ -95,7 +95,12 @@ def analyse(frame: DataFrame) -> Analysis:
     """
     import pandas
 
-    given = frame.dropna(subset="requested_rate").rename(columns={"requested_rate": "requested"})
+    if len(silent := frame.loc[frame["requested_rate"].isna(), "agent"].unique()):
+        raise ValueError(
+            f"the records of {', '.join(silent)} lack the rate: an agent that takes `rate` must "
+            "have it as an attribute; correct the agent, and remove these records"
+        )
+    given = frame.rename(columns={"requested_rate": "requested"})
     given["agent"] = [agent.rpartition("-rate")[0] for agent in given["agent"]]
     groups = given.groupby(["split", "agent", "requested"])
     means = groups.agg(

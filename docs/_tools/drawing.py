@@ -39,7 +39,8 @@ def picture(width: int, height: int, title: str, parts: list[str]) -> str:
     size = 'markerWidth="7" markerHeight="7" orient="auto"'
     tip = f'<marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" {size}>'
     head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img">',
         f"<title>{escape(title)}</title>",
         f"<style>{STYLE}</style>",
         f'<defs>{tip}<path class="tip" d="M0 0L10 5L0 10z"/></marker></defs>',

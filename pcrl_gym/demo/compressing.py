@@ -145,8 +145,9 @@ class Demo:
         """
         # A new scorer, as an old one would remember the answers to all earlier prompts.
         scorer = Scorer(self.generator, ThresholdReward())
-        agents = [self.agent(query.agent), *([self.agent(query.other)] if query.other else [])]
-        return {agent.name: self._shown(agent, query, scorer) for agent in agents}
+        first = self.agent(query.agent)
+        chosen = dict.fromkeys([first.name, self.agent(query.other or first.name).name])
+        return {name: self._shown(self.agents[name], query, scorer) for name in chosen}
 
     def _shown(self, agent: DemoAgent, query: Query, scorer: Scorer) -> tuple[Frame, bool | None]:
         episode = agent.episode(Prompt("demo", query.instruction, query.input))

@@ -237,7 +237,15 @@ def test_two_agents_share_the_answer_to_the_original(compressor: Compressor):
     results = demo(query)
     assert list(results) == ["one", "two"]
     assert generator.prompts.count(results["one"][0].episode.text) == 1
+    before = len(generator.prompts)
     assert list(demo(replace(query, other="one"))) == ["one"]
+    assert len(generator.prompts) == before + 2
+
+
+def test_a_text_unlike_the_training_prompts_is_marked():
+    demo = Demo([PolicyAgent.load("micro", device="cpu")], CountingGenerator())
+    texts = "Please sort these words: pear, fig", "Zxqvj kwyzt qxxrb vjkqz bwqzx jqvxk zzqwv xkjqb"
+    assert [demo(Query(text))["policy micro"][1] for text in texts] == [True, False]
 
 
 def test_nothing_is_remembered_from_prompt_to_prompt(compressor: Compressor):

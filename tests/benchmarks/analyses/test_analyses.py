@@ -132,7 +132,7 @@ def test_curves_come_from_the_records_of_each_rate():
         for where in ({}, {"split": "more"})
         if agent == "random" or not where
     ]
-    analysis = rates.analyse(frame([*records, record(agent="keep_all")]))
+    analysis = rates.analyse(frame(records))
     areas, seen, more = analysis.tables.values()
     assert [(*row[:3], row[5]) for row in areas.rows] == [
         ("seen", "random", pytest.approx(0.3), 0.0),
@@ -143,6 +143,8 @@ def test_curves_come_from_the_records_of_each_rate():
     assert (len(seen.rows), len(more.rows)) == (4, 2)
     alone = rates.analyse(frame(records[:1]))
     assert alone.tables[rates.AREAS].rows == (("seen", "x-rate", None, None, None, None),)
+    with pytest.raises(ValueError, match="records of mine-rate0.3 lack the rate"):
+        rates.analyse(frame([*records, record(agent="mine-rate0.3")]))
 
 
 def test_curves_of_free_text_are_of_likelihood_loss_and_gold_quality(tmp_path: Path):

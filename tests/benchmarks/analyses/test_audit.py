@@ -12,7 +12,7 @@ from agents.keep_all import KeepAllAgent
 from agents.stopwords import StopWordAgent
 from bench_fixtures import SETTINGS
 from benchmarks.__main__ import main
-from benchmarks.analyses.analysis import Analysis
+from benchmarks.analyses.analysis import read_analysis
 from benchmarks.analyses.audit import add, audit_agent
 from benchmarks.records import RunFolder
 from fakes import CountingGenerator
@@ -46,9 +46,10 @@ def test_flips_of_agents() -> None:
     [flip] = audits[0].flips
     assert flip.pair.kind == "not"
     assert "Output" not in flip.first
-    analysis = Analysis("audit", "Flip audit", "", {})
+    analysis = None
     for found in audits:
         analysis = add(analysis, found)
+    assert analysis is not None
     assert list(analysis.tables) == ["all classes", "stopwords", "keep_all"]
     whole = analysis.tables["all classes"]
     assert whole.columns[:4] == ("agent", "pairs", "flips", "share")
@@ -58,6 +59,13 @@ def test_flips_of_agents() -> None:
         ("stopwords", 2, 0),
         ("keep_all", 2, 0),
     ]
+
+
+class Failing(KeepAllAgent):
+    name = "failing"
+
+    def act(self, observations, infos):
+        raise ValueError("no idea")
 
 
 class Shouting:
@@ -95,6 +103,12 @@ def test_a_folder_is_audited_under_its_rules(
     assert tables["stopwords"]["rows"][-1][:3] == ["all", 2, 1]
     assert [row[0] for row in tables["all classes"]["rows"]] == ["keep_all", "stopwords"]
     assert "Flip audit" in capsys.readouterr().out
+    fails = f"{__name__}:Failing"
+    with pytest.warns(UserWarning, match="left out as too long"):
+        assert main(["analyse", "audit", str(folder), "--agents", "truncation", fails]) == 2
+    found = read_analysis(folder, "audit")
+    assert found is not None
+    assert "truncation" in found.tables
     monkeypatch.setattr("benchmarks.analyses.audit.default_pairs", lambda: PAIRS[:1])
     assert main(["analyse", "audit", str(folder), "--agents", "keep_all"]) == 2
     assert "pairs of another version" in capsys.readouterr().err

@@ -91,6 +91,10 @@ def test_any_number_of_the_records_can_be_compared(tmp_path: Path):
     assert not (tmp_path / "analyses").exists()
     with pytest.raises(ValueError, match="no record has the figure 'gold_score'; available: "):
         run(tmp_path, figure="gold_score")
+    with opened.write_part("c", "seen", 0) as write:
+        write(record(agent="c"))
+    with pytest.raises(ValueError, match="records of c have no likelihood_loss: name others"):
+        run(tmp_path, figure="likelihood_loss")
 
 
 def test_folders_are_compared_and_the_first_holds_its_pairs(tmp_path: Path):
