@@ -79,7 +79,7 @@ standings-instruct: install-smollm2
 	$(call publish,instruct)
 
 # SmolLM2 on prompts given by path: ALPACA_PLUS, SELF_INSTRUCT, PROMPTS_CHAT and IFEVAL, all required. If PUBLISH is set, only
-# figures are written there, as we may not be allowed to publish the prompts. Resumable.
+# figures are written there, as we may not be allowed to publish the prompts. Resumable. Two hours of one core in all.
 BY_PATH ?= $(CURDIR)/runs/by-path
 BY_PATH_SUITES := alpaca-plus self-instruct-seed prompts-chat ifeval
 # With long prompts or answers, leave_one_out takes minutes per prompt.
