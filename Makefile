@@ -83,10 +83,7 @@ standings-instruct: install-smollm2
 BY_PATH ?= $(CURDIR)/runs/by-path
 BY_PATH_SUITES := alpaca-plus self-instruct-seed prompts-chat ifeval
 # With long prompts or answers, leave_one_out takes minutes per prompt.
-rated-alpaca-plus = $(INSTRUCT_RATED)
-rated-self-instruct-seed = $(INSTRUCT_RATED)
-rated-prompts-chat = $(filter-out leave_one_out,$(INSTRUCT_RATED))
-rated-ifeval = $(rated-prompts-chat)
+BY_PATH_RATED = $(filter-out $(if $(filter prompts-chat ifeval,$*),leave_one_out),$(INSTRUCT_RATED))
 data-alpaca-plus = $(abspath $(ALPACA_PLUS))
 data-self-instruct-seed = $(abspath $(SELF_INSTRUCT))
 data-prompts-chat = $(abspath $(PROMPTS_CHAT))
@@ -100,7 +97,7 @@ $(BY_PATH)/%: FORCE
 	test -d "$(data-$*)"  # ALPACA_PLUS=... SELF_INSTRUCT=... PROMPTS_CHAT=... IFEVAL=...
 	$(BENCHMARKS) run --suite $* --dataset $(data-$*) --split validation_unseen --generator smollm2 --template chat \
 		--limit 60 --seeds 1 --out $@ \
-		--agents keep_all stopwords $(addsuffix :rate=0.25,$(rated-$*)) $(if $(filter ifeval,$*),policy:rate=0.2)
+		--agents keep_all stopwords $(addsuffix :rate=0.25,$(BY_PATH_RATED)) $(if $(filter ifeval,$*),policy:rate=0.2)
 	$(BENCHMARKS) compare $@ >/dev/null
 
 # Compressors from PyPI on the suite instruct, each in its own environment: benchmarks/arena. Needs the network to install

@@ -72,8 +72,8 @@ def run(folder: str | Path, /, *, agents: Names, device: str = "auto") -> Analys
         agent = entry.load(entry.policies[0].weights) if entry.policies else entry.build(0)
         found = audit_agent(agent, entry.name, task, pairs)
         earlier = read_analysis(source.path, "audit")  # another process may have added agents
-        write_analysis(source.path, add(earlier, found))
-    return read_analysis(source.path, "audit") or add(None, found)
+        analysis = write_analysis(source.path, add(earlier, found))
+    return analysis
 
 
 def _check_pairs(folder: Path, pairs: Sequence[FlipPair]) -> None:
