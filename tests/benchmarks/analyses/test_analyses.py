@@ -143,7 +143,7 @@ def test_curves_come_from_the_records_of_each_rate():
     assert (len(seen.rows), len(more.rows)) == (4, 2)
     alone = rates.analyse(frame(records[:1]))
     assert alone.tables[rates.AREAS].rows == (("seen", "x-rate", None, None, None, None),)
-    with pytest.raises(ValueError, match="records of mine-rate0.3 lack the rate"):
+    with pytest.raises(ValueError, match=r"records of mine-rate0\.3 lack the rate"):
         rates.analyse(frame([*records, record(agent="mine-rate0.3")]))
 
 
