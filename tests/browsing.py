@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.support.ui import WebDriverWait
 
 BROWSER = (
@@ -59,8 +60,12 @@ def logs(browser: webdriver.Chrome) -> tuple[list[Any], list[str]]:
 
 
 def wait(browser: webdriver.Chrome, condition: Callable[[], T], seconds: float = 60) -> T:
-    """Look again and again until a condition is true; returns its value. None waits that long."""
-    return WebDriverWait(browser, seconds).until(lambda _: condition())
+    """Look again and again until a condition is true; returns its value. None waits that long.
+
+    The page may replace an element between finding and reading it; then it is looked at again.
+    """
+    replaced = [StaleElementReferenceException]
+    return WebDriverWait(browser, seconds, ignored_exceptions=replaced).until(lambda _: condition())
 
 
 def text_of(browser: webdriver.Chrome, element: Any) -> str:
