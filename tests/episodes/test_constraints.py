@@ -42,6 +42,8 @@ def test_each_line_is_an_expression_of_a_class():
         ("start your reply with P.S. and a title", {"start your reply with", "P.S.", "title"}),
         ("everything but the second, before noon", {"everything but", "second", "before"}),
         ("how many are not larger than 2 to 4?", {"are not", "larger", "2 to 4"}),
+        ("past tense or plural, or vase", {"past", "tense", "or", "plural"}),
+        ("| pear | fig |", {"|"}),
         ("nothing notable, knots and jsonify", {"nothing"}),
     ],
 )
