@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from agents.costs import Groups, group_spans
+from agents.costs import Groups
 from agents.integrated_gradients import attributions
 from agents.learner_configs import DistillConfig
 from agents.learning import Figures, Learner, check_finite, task_of
@@ -21,8 +20,6 @@ from agents.scst_training import prompts_of_update
 from agents.word_masks import grouped_logits
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.network import KeepNetwork, check_logits
-from pcrl_gym.episodes.constraints import constraint_patterns
-from pcrl_gym.episodes.units import Span
 
 if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
@@ -44,31 +41,6 @@ def target_logits(costs: NDArray[np.float64], tolerance: float) -> NDArray[np.fl
     """
     logits: NDArray[np.float64] = np.arcsinh(costs / tolerance) - np.arcsinh(1.0)
     return logits
-
-
-def protected_targets(
-    targets: NDArray[np.float64], text: str, spans: Sequence[Span]
-) -> NDArray[np.float64]:
-    """Return targets in which words of constraints have at least the upper quartile of all words.
-
-    The likelihood of an answer's first tokens hardly shows what a missing "not" costs, so neither
-    costs nor policies that learned from it do.
-
-    Args:
-        targets: Target keep logit of each word of a prompt, (words,).
-        text: The prompt.
-        spans: Character range of each word.
-
-    Example:
-        >>> spans = [(0, 3), (3, 6), (6, 10), (10, 15)]
-        >>> protected_targets(np.array([1.0, 2.0, 3.0, -1.0]), "Say it but not that", spans)
-        array([1.  , 2.  , 3.  , 2.25])
-    """
-    if not len(targets):
-        return targets
-    hits = [hit.span() for pattern in constraint_patterns() for hit in pattern.finditer(text)]
-    inside = [any(start < last and first < end for first, last in hits) for start, end in spans]
-    return np.where(inside, np.maximum(targets, np.quantile(targets, 0.75)), targets)
 
 
 class DistillLearner(Learner):
@@ -122,23 +94,13 @@ class DistillLearner(Learner):
 
     def _targets(self, episodes: list[Episode], groups: Groups) -> NDArray[np.float64]:
         """Return the target keep logits of the words of all prompts, (words,)."""
-        targets = self._taught(episodes, groups)
-        if self._config.protect:
-            targets = [
-                protected_targets(own, episode.text, group_spans(episode, words))
-                for own, episode, words in zip(targets, episodes, groups, strict=True)
-            ]
-        return np.concatenate(targets)
-
-    def _taught(self, episodes: list[Episode], groups: Groups) -> list[NDArray[np.float64]]:
-        """Return what the teacher says, per prompt (words,)."""
         if self._policy is None:
             costs = TEACHERS[self._config.teacher](self._task.scorer, episodes, groups)
-            return [target_logits(own, self._config.tolerance) for own in costs]
+            return target_logits(np.concatenate(costs), self._config.tolerance)
         new = [i for i, episode in enumerate(episodes) if episode.prompt.id not in self._known]
         taught = keep_logits(self._policy, *([both[i] for i in new] for both in (episodes, groups)))
         self._known |= {episodes[i].prompt.id: own for i, own in zip(new, taught, strict=True)}
-        return [self._known[episode.prompt.id] for episode in episodes]
+        return np.concatenate([self._known[episode.prompt.id] for episode in episodes])
 
 
 def _correlation(found: NDArray[np.float32], target: NDArray[np.float32]) -> float:

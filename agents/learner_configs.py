@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from agents.network_agent import NetworkConfig, Share
-from pcrl_gym.compressor.arguments import Protect
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,6 @@ class DistillConfig(NetworkConfig):
             and takes a fifth of the time for prompts of 40 words. Anything else is an exported
             policy, usually a larger one, whose keep logits are learned directly, without querying
             the generator; see `Compressor.from_pretrained`.
-        protect: "constraints" teaches to keep words such as "not" and "at most", see
-            `agents.distill_training.protected_targets`. None learns only from the teacher.
         prompts: Number of training prompts; None uses all. The seed does not affect the selection.
         tolerance: Cost, in nats per token, above which a word is more likely kept than dropped.
         batch_size: Prompts per update.
@@ -154,7 +151,6 @@ class DistillConfig(NetworkConfig):
     initial_keep: Share = 0.5
     whole_words: bool = True
     teacher: str = "leave_one_out"
-    protect: Protect | None = None
     prompts: PositiveInt | None = None
     tolerance: PositiveFloat = 0.02
     batch_size: PositiveInt = 32

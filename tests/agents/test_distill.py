@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import islice, pairwise, permutations
+from itertools import pairwise
 from pathlib import Path
 
 import gymnasium as gym
@@ -113,19 +112,6 @@ def test_targets_by_hand() -> None:
     low, high = target_logits(np.array([-0.5, 5.0]), tolerance=0.1)
     assert low == pytest.approx(-np.arcsinh(5.0) - np.arcsinh(1.0))
     assert high == pytest.approx(np.arcsinh(50.0) - np.arcsinh(1.0))
-
-
-@pytest.mark.parametrize("protect", ["constraints", None])
-def test_words_of_constraints_are_kept_although_they_cost_nothing(protect: str | None) -> None:
-    orders = islice(permutations(["red", "blue", "a", "so", "well", "not"]), 0, 720, 18)
-    prompts = [Prompt(str(i), " ".join(words)) for i, words in enumerate(orders)]
-    make = partial(make_env, dataset=prompts)
-    agent = DistillAgent(device="cpu", protect=protect, **(OWN | {"lr": 3e-2}))
-    agent.train(make, episodes=6_000, progress=False)
-    observations, infos = make(40).reset(seed=0)
-    masks = agent.act(observations, [{k: v[i] for k, v in infos.items()} for i in range(40)])
-    place = np.array([prompt.split().index("not") for prompt in infos["prompt"]])
-    assert (masks[np.arange(40), place] == (protect is not None)).all()
 
 
 def test_other_environments_are_refused() -> None:
