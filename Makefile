@@ -19,7 +19,7 @@ gpt2-mini-steps ?= 5000
 t5-mini-steps ?= 4400
 
 .PHONY: install install-smollm2 bench real standings standings-micro standings-micro-seq2seq standings-rates
-.PHONY: standings-transfer standings-instruct by-path arena real-text
+.PHONY: standings-transfer standings-instruct by-path arena arena-by-path real-text
 .PHONY: test test-slow test-ray test-clients check docs page
 
 install: $(INSTALLED)
@@ -100,16 +100,30 @@ $(BY_PATH)/%: FORCE
 		--agents keep_all stopwords $(addsuffix :rate=0.25,$(BY_PATH_RATED)) $(if $(filter ifeval,$*),policy:rate=0.2)
 	$(BENCHMARKS) compare $@ >/dev/null
 
-# Compressors from PyPI on the suite instruct, each in its own environment: benchmarks/arena. Needs the network to install
-# them, 4 GB of disk, and hours on two cores: about one for the evaluation, which is resumable, then the audits, which are not.
+# Compressors from PyPI on instruct and micro, each in its own environment: benchmarks/arena. Needs the network to install
+# them, 4 GB of disk, and hours on two cores: about one for instruct and 15 minutes for micro, which are resumable, then the
+# audits, which take as long.
 ARENA ?= runs/arena
 ARENA_AGENTS = $$($(BIN)/python -m benchmarks.arena.packages)
 arena: install-smollm2
-	$(BENCHMARKS) run --suite instruct --agents $(ARENA_AGENTS) \
-		--processes $(PROCESSES) --out $(ARENA)/instruct
-	$(BENCHMARKS) analyse audit $(ARENA)/instruct --agents $(ARENA_AGENTS)
+	$(BENCHMARKS) run --suite instruct --agents $(ARENA_AGENTS) --processes $(PROCESSES) --out $(ARENA)/instruct
+	$(BENCHMARKS) run --suite micro --limit 200 --agents $(ARENA_AGENTS) --processes $(PROCESSES) --out $(ARENA)/micro
+	$(BENCHMARKS) analyse audit $(ARENA)/instruct --agents $(ARENA_AGENTS) policy:rate=0.2 stopwords
 	$(BENCHMARKS) analyse arena $(ARENA)/instruct
-	$(BIN)/python -m benchmarks.publish standings benchmarks/arena $(ARENA)/instruct
+	$(BENCHMARKS) analyse arena $(ARENA)/micro
+	$(BIN)/python -m benchmarks.publish standings benchmarks/arena $(ARENA)/instruct $(ARENA)/micro
+
+# The same with SmolLM2 on Alpaca+ (ALPACA_PLUS), which has no standings to compare with. If PUBLISH is set, figures are
+# written there. An hour on one core.
+arena-by-path: install-smollm2
+	test -d "$(data-alpaca-plus)"  # ALPACA_PLUS=...
+	$(BENCHMARKS) run --suite alpaca-plus --dataset $(data-alpaca-plus) --split validation_unseen --generator smollm2 \
+		--template chat --limit 60 --seeds 1 --agents $(ARENA_AGENTS) policy:rate=0.25 self_information:rate=0.25 \
+		--processes $(PROCESSES) --out $(ARENA)-by-path/alpaca-plus
+	$(BENCHMARKS) analyse rates $(ARENA)-by-path/alpaca-plus --rates 0.1 0.25 0.4 --agents policy self_information
+	$(BENCHMARKS) analyse arena $(ARENA)-by-path/alpaca-plus
+	test -z "$(PUBLISH)" || $(BIN)/python -m benchmarks.publish figures $(ARENA)-by-path "$(PUBLISH)" \
+		--names.alpaca-plus $(data-alpaca-plus)
 
 # Micro's generators only model answers, so a model of micro's prompts ranks the units.
 RANKERS := self_information:model=micro-prompts perplexity:model=micro-prompts

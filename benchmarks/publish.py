@@ -1,4 +1,4 @@
-"""Export of results for version control, the last step of `make standings` and `make real-text`."""
+"""Export of results for version control, the last step of `make` targets with results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.standings import publish
 _FIGURES = """
     *-mini/training.json *-mini/evaluation.json scst-*/config.yaml scst-*/metrics.jsonl
     */leaderboard.md */details.md */summary.json */settings.json */provenance.json
-    */analyses/compare.md */analyses/dropped.md
+    */analyses/compare.md */analyses/dropped.md */analyses/arena.md */analyses/rates.md
 """.split()
 
 app = App()
@@ -41,7 +41,7 @@ def standings(out: Path, folders: list[Path], /) -> None:
 
 @app.command
 def figures(results: Path, out: Path, /, names: dict[str, Path]) -> None:
-    """Write the figures of `make real-text`, without texts or local paths.
+    """Write the figures of runs on data that we may not publish, without texts or local paths.
 
     Args:
         results: Folder of generators, training runs and result folders.

@@ -12,7 +12,7 @@ import numpy as np
 from agents.runs.drawing import check_drawing, label_points, line_style
 from benchmarks.analyses.analysis import Analysis, Table, read_analysis, write_analysis
 from benchmarks.analyses.audit import ALL
-from benchmarks.analyses.rates import AREAS, LOSS
+from benchmarks.analyses.rates import AREAS, GOLD, LOSS
 from benchmarks.records import RunFolder
 from benchmarks.standings import standings
 from benchmarks.statistics import bootstrap_interval
@@ -45,19 +45,26 @@ _LEAST_DRAWN = 0.02  # minimum share saved
 
 
 def run(folder: str | Path, /) -> Analysis:
-    """Compare compressors with the published curves of their suite, and write the analysis.
+    """Compare compressors with curves of other agents, and write the analysis.
+
+    The curves are those of the folder's own analysis `rates` or, without one, of the standings of
+    its suite.
 
     Compressors with the same requirements file count as settings of one package, the first being
     its default. Flips come from the folder's analysis `audit`, if available, and sizes of
     environments that are not on this machine from its earlier analysis `arena`.
 
     Args:
-        folder: Result folder of a suite with published rate-quality curves.
+        folder: Result folder.
+
+    Raises:
+        ValueError: If there are no curves.
     """
     check_drawing()
     source = RunFolder(folder)
-    published = standings(source.settings)
-    rates = read_analysis(published.path, "rates")
+    rates = read_analysis(source.path, "rates")
+    if rates is None:
+        rates = read_analysis(standings(source.settings).path, "rates")
     if rates is None:
         raise ValueError(f"The standings of {source.settings['suite']} have no rate-quality curves")
     audits = read_analysis(source.path, "audit")
@@ -135,9 +142,9 @@ def analyse(
         for other, curve in others[split].items():
             inside = saved <= curve["ratio"].max()
             line[f"{other}'s"] = at_ratio(curve, quality, saved) if inside else None
-            if row.get("gold_quality") is not None and inside:
-                golds[f"{other}'s gold"] = at_ratio(curve, "gold quality", saved)
-        line |= {"gold quality": row.get("gold_quality"), **golds}
+            if row.get("gold_quality") is not None and inside and GOLD in curve:
+                golds[f"{other}'s gold"] = at_ratio(curve, GOLD, saved)
+        line |= {GOLD: row.get("gold_quality"), **golds}
         line |= {title: row.get(figure) for figure, title in _FIGURES.items()}
         line |= {"flips": flips.get(name), "ms": float(own["compress_ms"].median())}
         rows[split, name] = line | {"MB": megabytes.get(line["package"])}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RATES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 AREAS = "areas under the curves"
 LOSS = "likelihood loss"
+GOLD = "gold quality"
 _NOTE = (
     "Each agent drops the same share of every prompt's droppable units, rounded down. Areas are "
     "means over the range of rates; random at the same rates is the baseline."
@@ -114,8 +115,8 @@ def analyse(frame: DataFrame) -> Analysis:
     if given["likelihood_loss"].notna().any():
         means[LOSS] = groups["likelihood_loss"].mean()
         gold = groups[["gold_score", "original_gold_score"]].sum()
-        means["gold quality"] = gold["gold_score"] / gold["original_gold_score"]
-        qualities = [LOSS, "gold quality", *qualities]
+        means[GOLD] = gold["gold_score"] / gold["original_gold_score"]
+        qualities = [LOSS, GOLD, *qualities]
     splits = {split: means.loc[split].reset_index() for split in given["split"].unique()}
     areas = pandas.DataFrame(
         {"split": split, "agent": agent} | {key: area(own[["requested", key]]) for key in qualities}

@@ -31,6 +31,7 @@ CURVE = pandas.DataFrame(
         "likelihood loss": [0.1, 0.2, 0.2, 0.6],
     }
 )
+SPLITS = ("seen", "unseen")
 AGENTS = {
     "compressor-f": "compressor:requirements=none/zip.txt,target=m:f",
     "compressor-rate0.1-f": "compressor:rate=0.1,requirements=none/zip.txt,target=m:f",
@@ -51,7 +52,7 @@ def records() -> pandas.DataFrame:
                 likelihood_loss=float(loss) + (0.01 if prompt == "p1" else -0.01),
             )
             for agent, (saved, loss) in MEASURED.items()
-            for split in ("seen", "unseen")
+            for split in SPLITS
             for prompt in ("p0", "p1")
         ]
     )
@@ -60,7 +61,7 @@ def records() -> pandas.DataFrame:
 def test_of_each_package_the_setting_that_loses_least_beside_the_yardstick_is_shown() -> None:
     """At 0.3 self_information loses 0.4, so the default is 0.1 worse; at 0.1 it loses 0.1."""
     found = arena.analyse(
-        records(), SETTINGS | {"agents": AGENTS}, {"seen": CURVE, "unseen": CURVE},
+        records(), SETTINGS | {"agents": AGENTS}, dict.fromkeys(SPLITS, CURVE),
         {"compressor-rate0.1-f": 0.25},
     )  # fmt: skip
     assert list(found.tables) == ["seen", "unseen"]
@@ -81,7 +82,18 @@ def test_agents_that_are_no_compressors_stand_under_their_names() -> None:
         assert arena.package_of("a", meaning) == arena.label_of("a", meaning) == "a"
 
 
-def test_the_analysis_compares_with_the_published_curves(
+def test_curves_without_gold_quality_are_compared_by_loss_alone() -> None:
+    measured = records().assign(gold_score=1.0, original_gold_score=1.0)
+    found = arena.analyse(measured, SETTINGS | {"agents": AGENTS}, dict.fromkeys(SPLITS, CURVE), {})
+    columns = found.tables["seen"].columns
+    assert {"gold quality", "policy's"} < set(columns)
+    assert "policy's gold" not in columns
+    gold = CURVE.assign(**{"gold quality": 0.5})
+    found = arena.analyse(measured, SETTINGS | {"agents": AGENTS}, dict.fromkeys(SPLITS, gold), {})
+    assert found.tables["seen"].frame()["policy's gold"].dropna().tolist() == [0.75]
+
+
+def test_the_analysis_compares_with_its_own_curves_or_the_published_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder.open(tmp_path / "mine", SETTINGS | {"agents": {"a": "a"}})
@@ -101,6 +113,10 @@ def test_the_analysis_compares_with_the_published_curves(
     write_analysis(folder.path, Analysis("arena", "Arena of another machine", "", tables))
     sizes = arena.run(folder.path).tables["unseen"].frame()["MB"]
     assert sizes.tolist() == [7]
+    own = CURVE.assign(**{"likelihood loss": 2 * CURVE["likelihood loss"]})
+    tables = {"seen": Table.of(own), "unseen": Table.of(own)}
+    write_analysis(folder.path, Analysis("rates", "Own curves", "", tables))
+    assert arena.run(folder.path).tables["seen"].frame()["policy's"].tolist() == [0.1]
     assert (folder.path / "analyses" / "arena.png").is_file()
 
 
