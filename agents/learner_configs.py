@@ -57,18 +57,34 @@ class PPOConfig(NetworkConfig):
 
 
 @dataclass(frozen=True)
-class SCSTConfig(NetworkConfig):
-    """Settings of `SCSTAgent`, in addition to those of its network.
+class AdamWConfig(NetworkConfig):
+    """Settings of agents that are trained with AdamW, in addition to those of their network.
+
+    Attributes:
+        lr: Initial learning rate of AdamW; it decays linearly, see `final_lr`.
+        final_lr: Final learning rate as a share of `lr`.
+        weight_decay: AdamW's weight decay.
+        max_grad_norm: Maximum norm for gradient clipping.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    lr: PositiveFloat = 1e-3
+    final_lr: Share = 0.1
+    weight_decay: NonNegativeFloat = 1e-2
+    max_grad_norm: PositiveFloat = 1.0
+
+
+@dataclass(frozen=True)
+class SCSTConfig(AdamWConfig):
+    """Settings of `SCSTAgent`, in addition to those of its network and of AdamW.
 
     Attributes:
         batch_size: Prompts per update.
         samples: Number of masks sampled per prompt, k.
         baseline: Baseline for the reward of a mask: "greedy", the reward of the most likely mask,
             or "leave_one_out", the mean reward of the prompt's other samples (k of at least 2).
-        lr: Initial learning rate of AdamW; it decays linearly, see `final_lr`.
-        final_lr: Final learning rate as a share of `lr`.
-        weight_decay: AdamW's weight decay.
-        max_grad_norm: Maximum norm for gradient clipping.
         entropy_coefficient: Weight of the joint entropy (nats per prompt), or its initial value.
         final_entropy: Target entropy at the end of training, as a share of the first entropy. None
             disables steering.
@@ -80,8 +96,6 @@ class SCSTConfig(NetworkConfig):
     batch_size: PositiveInt = 32
     samples: PositiveInt = 8
     baseline: Literal["greedy", "leave_one_out"] = "leave_one_out"
-    lr: PositiveFloat = 1e-3
-    final_lr: Share = 0.1
     weight_decay: NonNegativeFloat = 1e-6
     max_grad_norm: PositiveFloat = 0.5
     entropy_coefficient: NonNegativeFloat = 1e-3
@@ -94,8 +108,8 @@ class SCSTConfig(NetworkConfig):
 
 
 @dataclass(frozen=True)
-class DiffMaskConfig(NetworkConfig):
-    """Settings of `DiffMaskAgent`, in addition to those of its network.
+class DiffMaskConfig(AdamWConfig):
+    """Settings of `DiffMaskAgent`, in addition to those of its network and of AdamW.
 
     Attributes:
         batch_size: Prompts per update.
@@ -105,10 +119,6 @@ class DiffMaskConfig(NetworkConfig):
         ratio_weight: Reward for dropping all words of the other prompts, in nats per token of the
             original answer.
         temperature: Temperature of the relaxed masks; lower values bring them closer to 0 and 1.
-        lr: Initial learning rate of AdamW; it decays linearly, see `final_lr`.
-        final_lr: Final learning rate as a share of `lr`.
-        weight_decay: AdamW's weight decay.
-        max_grad_norm: Maximum norm for gradient clipping.
 
     Raises:
         ValueError: If a number is out of range.
@@ -120,15 +130,11 @@ class DiffMaskConfig(NetworkConfig):
     max_rate: Share = 0.6
     ratio_weight: NonNegativeFloat = 0.5
     temperature: PositiveFloat = 0.5
-    lr: PositiveFloat = 1e-3
-    final_lr: Share = 0.1
-    weight_decay: NonNegativeFloat = 1e-2
-    max_grad_norm: PositiveFloat = 1.0
 
 
 @dataclass(frozen=True)
-class DistillConfig(NetworkConfig):
-    """Settings of `DistillAgent`, in addition to those of its network.
+class DistillConfig(AdamWConfig):
+    """Settings of `DistillAgent`, in addition to those of its network and of AdamW.
 
     Attributes:
         teacher: Source of the word costs: "leave_one_out", the likelihood loss of dropping each
@@ -139,10 +145,6 @@ class DistillConfig(NetworkConfig):
         prompts: Number of training prompts; None uses all. The seed does not affect the selection.
         tolerance: Cost, in nats per token, above which a word is more likely kept than dropped.
         batch_size: Prompts per update.
-        lr: Initial learning rate of AdamW; it decays linearly, see `final_lr`.
-        final_lr: Final learning rate as a share of `lr`.
-        weight_decay: AdamW's weight decay.
-        max_grad_norm: Maximum norm for gradient clipping.
 
     Raises:
         ValueError: If a number is out of range.
@@ -154,7 +156,3 @@ class DistillConfig(NetworkConfig):
     prompts: PositiveInt | None = None
     tolerance: PositiveFloat = 0.02
     batch_size: PositiveInt = 32
-    lr: PositiveFloat = 1e-3
-    final_lr: Share = 0.1
-    weight_decay: NonNegativeFloat = 1e-2
-    max_grad_norm: PositiveFloat = 1.0
