@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -157,3 +158,34 @@ def test_the_pages_show_the_committed_figures() -> None:
         figures = [row[key] for key in keys]
         line = [row["agent"], *(cell(value if value == value else None) for value in figures)]
         assert re.search(r"\| " + r" +\| +".join(map(re.escape, line)) + r" +\|", readme), line
+
+
+@pytest.mark.parametrize(
+    ("file", "split", "columns"),
+    [
+        (
+            "arena/micro/analyses/arena.json",
+            "validation_human",
+            ("saved", "similarity", "low", "high", "scst's", "self_information's", "net saving"),
+        ),
+        (
+            "results/arena/alpaca-plus/arena.json",
+            "validation_unseen",
+            ("saved", "likelihood loss", "low", "high", "policy's", "self_information's",
+             "gold quality", "policy's gold", "net saving"),
+        ),
+    ],
+)  # fmt: skip
+def test_the_page_shows_the_figures_of_other_suites(
+    file: str, split: str, columns: tuple[str, ...]
+) -> None:
+    text = (ROOT / "benchmarks" / file).read_text(encoding="utf-8")
+    rows = Table(**json.loads(text)["tables"][split]).frame()
+    rows = rows[rows["saved"] >= 0.05]
+    assert len(rows) >= 10
+    shown = [
+        [row["agent"], *(cell(None if pandas.isna(row[key]) else row[key]) for key in columns)]
+        for _, row in rows.iterrows()
+    ]
+    page = (ROOT / "docs" / "arena.md").read_text(encoding="utf-8")
+    assert align([["agent", *columns], *shown]) in page
