@@ -56,6 +56,8 @@ def constraints_kept(prompt: Prompt, answer: str) -> list[bool]:
     for name, settings in zip(constraints["ids"], constraints["kwargs"], strict=True):
         checker = INSTRUCTION_DICT[name](name)
         checker.build_description(**{k: v for k, v in settings.items() if v is not None})
+        if settings.get("letter"):  # the library replaces "#" and "!" with a random letter
+            checker._letter = settings["letter"].lower()
         if "prompt" in (checker.get_instruction_args() or ()):
             checker.build_description(prompt=prompt.instruction)
         try:

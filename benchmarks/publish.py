@@ -17,7 +17,7 @@ from benchmarks.standings import publish
 _FIGURES = """
     *-mini/training.json *-mini/evaluation.json scst-*/config.yaml scst-*/metrics.jsonl
     */leaderboard.md */details.md */summary.json */settings.json */provenance.json
-    */analyses/compare.md */analyses/dropped.md */analyses/arena.json */analyses/rates.md
+    */analyses/compare.md */analyses/dropped.md */analyses/arena.json
 """.split()
 
 app = App()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 YARDSTICKS = ("policy", "scst", "self_information")
-"""Agents whose curves in the standings serve as references, by name prefix."""
+"""Agents whose curves serve as references, by name prefix."""
 _FIGURES = {
     "expansion": "expansion",
     "net_saving": "net saving",
@@ -47,8 +47,8 @@ _LEAST_DRAWN = 0.02  # minimum share saved
 def run(folder: str | Path, /) -> Analysis:
     """Compare compressors with curves of other agents, and write the analysis.
 
-    The curves are those of the folder's own analysis `rates` or, without one, of the standings of
-    its suite.
+    The curves are those of the reference agents in the folder's own analysis `rates` or, if it has
+    none, in the standings of its suite.
 
     Compressors with the same requirements file count as settings of one package, the first being
     its default. Flips come from the folder's analysis `audit`, if available, and sizes of
@@ -62,15 +62,10 @@ def run(folder: str | Path, /) -> Analysis:
     """
     check_drawing()
     source = RunFolder(folder)
-    rates = read_analysis(source.path, "rates")
-    if rates is None:
-        rates = read_analysis(standings(source.settings).path, "rates")
-    if rates is None:
-        raise ValueError(f"The standings of {source.settings['suite']} have no rate-quality curves")
+    curves = _curves(source)
     audits = read_analysis(source.path, "audit")
     flips = audits.tables[ALL].frame() if audits else None
     earlier = read_analysis(source.path, "arena")
-    curves = {split: table.frame() for split, table in rates.tables.items() if split != AREAS}
     analysis = analyse(
         source.frame(),
         source.settings,
@@ -79,6 +74,27 @@ def run(folder: str | Path, /) -> Analysis:
         {} if earlier is None else _sizes(earlier),
     )
     return write_analysis(source.path, analysis, lambda figure, one: draw(figure, one, curves))
+
+
+def _curves(source: RunFolder) -> dict[str, DataFrame]:
+    """Return the rate-quality curves to compare with, by split."""
+
+    def read(folder: Path) -> dict[str, DataFrame]:
+        rates = read_analysis(folder, "rates")
+        tables = {} if rates is None else rates.tables
+        return {split: table.frame() for split, table in tables.items() if split != AREAS}
+
+    own = read(source.path)
+    if own and all(_references(table) for table in own.values()):
+        return own
+    try:
+        published = read(standings(source.settings).path)
+        if not published:
+            raise ValueError(f"The standings of {source.settings['suite']} have no curves")
+    except ValueError as error:
+        first = f"benchmarks analyse rates {source.path} --agents policy self_information"
+        raise ValueError(f"{error}: run `{first}` first") from error
+    return published
 
 
 def at_ratio(curve: DataFrame, quality: str, ratio: float) -> float:
@@ -171,14 +187,17 @@ def yardsticks(curves: DataFrame) -> dict[str, DataFrame]:
     Raises:
         ValueError: If there are none.
     """
+    if not (found := _references(curves)):
+        raise ValueError(f"expected curves of {' or '.join(YARDSTICKS)}, got none")
+    return {base: own.sort_values("ratio") for base, own in found.items()}
+
+
+def _references(curves: DataFrame) -> dict[str, DataFrame]:
     by_agent = dict(tuple(curves.groupby("agent", sort=False)))
-    found = {
+    return {
         base: own for base in YARDSTICKS for name, own in by_agent.items()
         if name == base or name.startswith(f"{base}-")
     }  # fmt: skip
-    if not found:
-        raise ValueError(f"expected curves of {' or '.join(YARDSTICKS)} in the standings, got none")
-    return {base: own.sort_values("ratio") for base, own in found.items()}
 
 
 def package_of(agent: str, meaning: str) -> str:
@@ -226,7 +245,7 @@ def _megabytes(meaning: str) -> float | None:
 
 
 def draw(figure: Figure, analysis: Analysis, curves: Mapping[str, DataFrame]) -> None:
-    """Draw the compressors of the last split as points among the curves of the standings.
+    """Draw the compressors of the last split as points among the curves of the reference agents.
 
     Compressors that save next to nothing are left out, as their labels would overlap.
     """

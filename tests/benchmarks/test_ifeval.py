@@ -35,6 +35,22 @@ def test_each_constraint_is_decided(prompt: Prompt) -> None:
     assert constraints_kept(prompt, "") == [False, False]
 
 
+def test_the_frequency_of_a_sign_is_counted(tmp_path: Path) -> None:
+    """`if_verifiable` itself would count a random letter."""
+    pytest.importorskip("if_verifiable")
+    frequency = {"letter": "#", "let_relation": "at least", "let_frequency": 2}
+    row = {
+        "id": "8",
+        "instruction": "Write a tweet with two hashtags.",
+        "instruction_id_list": ["keywords:letter_frequency"] * 10,
+        "kwargs": [frequency] * 10,
+    }
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    (prompt,) = load_prompts(tmp_path / "rows.jsonl")
+    assert constraints_kept(prompt, "#a #b") == [True] * 10
+    assert constraints_kept(prompt, "aa bb cc dd ee ff gg hh ii jj kk ll #") == [False] * 10
+
+
 def test_other_prompts_have_none() -> None:
     assert constraints_kept(Prompt(id="0", instruction="Say yes.", check="exact"), "yes") == []
 

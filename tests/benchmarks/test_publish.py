@@ -17,6 +17,8 @@ def test_figures_are_published_without_texts_and_paths(tmp_path: Path):
         "scst-0/metrics.jsonl": '{"kind": "update"}\n{"kind": "evaluation"}\n',
         "t0-causal/settings.json": "{}",
         "t0-causal/analyses/dropped.md": "### What\n\n#### by word class\n\nx\n#### words\n\ny\n",
+        "t0-causal/analyses/arena.json": "{}",
+        "t0-causal/analyses/words.json": "a secret",
         "report/index.html": "a secret",
     }
     for place, text in files.items():
@@ -34,6 +36,7 @@ def test_figures_are_published_without_texts_and_paths(tmp_path: Path):
         "scst-0/config.yaml": "generator: gpt2-mini/model",
         "scst-0/metrics.jsonl": '{"kind": "evaluation"}\n',
         "t0-causal/settings.json": "{}",
+        "t0-causal/arena.json": "{}",
         "t0-causal/dropped.md": "### What\n\n#### by word class\n\nx\n",
     }
 

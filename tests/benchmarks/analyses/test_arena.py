@@ -118,6 +118,9 @@ def test_the_analysis_compares_with_its_own_curves_or_the_published_ones(
     tables = {"seen": Table.of(own), "unseen": Table.of(own)}
     write_analysis(folder.path, Analysis("rates", "Own curves", "", tables))
     assert arena.run(folder.path).tables["seen"].frame()["policy's"].tolist() == [0.1]
+    tables = {split: Table.of(own.assign(agent="mine")) for split in tables}
+    write_analysis(folder.path, Analysis("rates", "Curves without references", "", tables))
+    assert arena.run(folder.path).tables["seen"].frame()["policy's"].tolist() == [0.05]
     assert (folder.path / "analyses" / "arena.png").is_file()
 
 
@@ -126,7 +129,9 @@ def test_standings_without_curves_are_refused(
 ) -> None:
     folder = RunFolder.open(tmp_path / "mine", SETTINGS)
     monkeypatch.setattr(arena, "standings", lambda settings: folder)
-    with pytest.raises(ValueError, match="standings of toy have no rate-quality curves"):
+    with pytest.raises(
+        ValueError, match=r"toy have no curves: run `benchmarks analyse"
+    ):
         arena.run(folder.path)
 
 
