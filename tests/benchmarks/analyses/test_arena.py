@@ -129,9 +129,7 @@ def test_standings_without_curves_are_refused(
 ) -> None:
     folder = RunFolder.open(tmp_path / "mine", SETTINGS)
     monkeypatch.setattr(arena, "standings", lambda settings: folder)
-    with pytest.raises(
-        ValueError, match=r"toy have no curves: run `benchmarks analyse"
-    ):
+    with pytest.raises(ValueError, match=r"toy have no curves: run `benchmarks analyse"):
         arena.run(folder.path)
 
 
