@@ -77,7 +77,7 @@ class DiffMaskLearner(Learner):
         self._config = config
         self._seed = seed
         self._device = next(network.parameters()).device
-        self._optimizer = self._adamw(config)
+        self._optimizer = self._adamw(config.lr, config.weight_decay)
 
     def update(self, used: float) -> Figures:
         """Relax a mask for each of the next prompts, and take one gradient step."""
@@ -114,7 +114,7 @@ class DiffMaskLearner(Learner):
         dropped = (valid.sum(1) - masks.sum(1)) / valid.sum(1).clamp(min=1)
         paid = torch.where(rates.isnan(), config.ratio_weight, 0.0) * dropped
         loss = -((slopes * masks).sum(1) + paid).mean()
-        self._descend(loss, config, used)
+        self._descend(loss, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
         figures = {"episodes": float(len(episodes)), "loss": float(loss.detach())}
         if bool(rates.isnan().any()):
             figures["drop_rate"] = float(dropped[rates.isnan()].detach().mean())

@@ -62,7 +62,7 @@ class DistillLearner(Learner):
             else Compressor.from_pretrained(config.teacher, device=str(self._device))
         )
         self._known: dict[str, NDArray[np.float64]] = {}  # keep logits of the policy, by prompt
-        self._optimizer = self._adamw(config)
+        self._optimizer = self._adamw(config.lr, config.weight_decay)
         # Independent of the training seed, so that all seeds share the measured costs.
         count = len(self._task.episodes)
         self._prompts = np.random.default_rng(0).permutation(count)[: config.prompts]
@@ -83,7 +83,7 @@ class DistillLearner(Learner):
         # Not the library's mean, which is NaN if no prompt of the batch has anything to drop.
         total = torch.nn.functional.smooth_l1_loss(pooled, target, reduction="sum")
         error = total / max(len(target), 1)
-        self._descend(error, config, used)
+        self._descend(error, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
         figures = {
             "episodes": float(len(target)),
             "loss": float(error.detach()),

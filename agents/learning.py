@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -17,9 +16,6 @@ from pcrl_gym.compressor.network import KeepNetwork
 from pcrl_gym.envs.task import Task
 from pcrl_gym.errors import TrainingDivergedError
 from pcrl_gym.progress import progress_bar
-
-if TYPE_CHECKING:
-    from agents.learner_configs import AdamWConfig
 
 Figures = dict[str, float]
 
@@ -42,17 +38,17 @@ class Learner(ABC):
     def update(self, used: float) -> Figures:
         """Learn from the next prompts; schedules depend on the share `used` of the budget."""
 
-    def _adamw(self, config: AdamWConfig) -> torch.optim.Optimizer:
+    def _adamw(self, lr: float, weight_decay: float) -> torch.optim.Optimizer:
         trained = [p for p in self.network.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(trained, lr, weight_decay=weight_decay)
 
-    def _descend(self, loss: Tensor, config: AdamWConfig, used: float) -> None:
+    def _descend(self, loss: Tensor, lr: float, max_grad_norm: float) -> None:
         """Take one optimizer step on a loss, and count the update."""
         for group in self._optimizer.param_groups:
-            group["lr"] = config.lr * (1 - (1 - config.final_lr) * used)
+            group["lr"] = lr
         self._optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_grad_norm)
         self._optimizer.step()
         self.updates += 1
 

@@ -67,7 +67,7 @@ class SCSTLearner(Learner):
         self._config = config
         self._seed = seed
         self._device = next(network.parameters()).device
-        self._optimizer = self._adamw(config)
+        self._optimizer = self._adamw(config.lr, config.weight_decay)
         self._steering = EntropySteering(config.entropy_coefficient, config.final_entropy)
 
     def update(self, used: float) -> Figures:
@@ -100,7 +100,7 @@ class SCSTLearner(Learner):
         entropy = policy.entropy().mean()
         self._steering.update(float(entropy.detach()), used)
         loss = -(advantage * log_probs).mean() - self._steering.coefficient * entropy
-        self._descend(loss, config, used)
+        self._descend(loss, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
 
         drawn = slice(0, config.samples * len(episodes))
         names = ("reward", "compression_ratio", "drop_rate")
