@@ -260,6 +260,6 @@ def draw(figure: Figure, analysis: Analysis, curves: Mapping[str, DataFrame]) ->
     axes.plot(table["saved"], table[quality], "o", ms=4, color="C3")
     axes.set(xlabel="share of tokens saved", ylabel=quality, title=split)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left" if quality == LOSS else "lower left")
     places = zip(table["saved"], table[quality], strict=True)
     label_points(axes, dict(zip(table["agent"], places, strict=True)))
