@@ -82,19 +82,16 @@ def _curves(source: RunFolder) -> dict[str, DataFrame]:
     def read(folder: Path) -> dict[str, DataFrame]:
         rates = read_analysis(folder, "rates")
         tables = {} if rates is None else rates.tables
-        return {split: table.frame() for split, table in tables.items() if split != AREAS}
+        curves = {split: table.frame() for split, table in tables.items() if split != AREAS}
+        return curves if all(yardsticks(curve) for curve in curves.values()) else {}
 
-    own = read(source.path)
-    if own and all(_references(table) for table in own.values()):
-        return own
     try:
-        published = read(standings(source.settings).path)
-        if not published:
+        if not (curves := read(source.path) or read(standings(source.settings).path)):
             raise ValueError(f"The standings of {source.settings['suite']} have no curves")
     except ValueError as error:
         first = f"benchmarks analyse rates {source.path} --agents policy self_information"
         raise ValueError(f"{error}: run `{first}` first") from error
-    return published
+    return curves
 
 
 def at_ratio(curve: DataFrame, quality: str, ratio: float) -> float:
@@ -182,20 +179,10 @@ def analyse(
 
 
 def yardsticks(curves: DataFrame) -> dict[str, DataFrame]:
-    """Return the curves of the reference agents, in the order of `YARDSTICKS`.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    if not (found := _references(curves)):
-        raise ValueError(f"expected curves of {' or '.join(YARDSTICKS)}, got none")
-    return {base: own.sort_values("ratio") for base, own in found.items()}
-
-
-def _references(curves: DataFrame) -> dict[str, DataFrame]:
+    """Return the curves of the reference agents, in the order of `YARDSTICKS`."""
     by_agent = dict(tuple(curves.groupby("agent", sort=False)))
     return {
-        base: own for base in YARDSTICKS for name, own in by_agent.items()
+        base: own.sort_values("ratio") for base in YARDSTICKS for name, own in by_agent.items()
         if name == base or name.startswith(f"{base}-")
     }  # fmt: skip
 
