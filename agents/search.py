@@ -5,6 +5,7 @@ The search treats the reward as a black box: it scores masks and climbs.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ from agents.base import Infos, Observations, keep_masks
 from agents.climb import Climb, all_masks
 from agents.oracle import OracleAgent
 from pcrl_gym.generators.base import check_integer
+from pcrl_gym.prompts.prompt_text import cache_key
+from pcrl_gym.scoring.rewards import REWARDS
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -132,6 +135,9 @@ class _Track:
 class SearchAgent(OracleAgent):
     """Applies the best mask found with the task's scorer: a ceiling, not a competitor.
 
+    If the task's scorer has a cache and its reward is built in, masks are also cached there, so
+    that an interrupted search resumes.
+
     Args:
         budget: Maximum masks scored per prompt, at least 1; see `search`.
         exhaustive_units: Maximum droppable units for which all masks are scored, not negative. A
@@ -172,17 +178,35 @@ class SearchAgent(OracleAgent):
             ValueError: If a prompt does not belong to the task.
             GeneratorError: If the generator fails.
         """
-        window = self.task.max_units
-        found = search(
-            self._scorer,
-            self.episodes(infos),
-            budget=self.budget,
-            exhaustive_units=self.exhaustive_units,
-            seed=self.seed,
-            max_units=window,
-        )
         drop = np.zeros(observations["droppable"].shape, np.bool_)
-        for row, result in zip(drop, found, strict=True):
-            n = min(len(row), len(result.mask))
-            row[:n] = ~result.mask[:n]
+        for row, units in zip(drop, self._dropped(self.episodes(infos)), strict=True):
+            row[units] = True
         return keep_masks(observations, drop)
+
+    def _dropped(self, episodes: Sequence[Episode]) -> list[list[int]]:
+        """Return the units to drop, searching only for prompts that are not cached."""
+        settings = {
+            "budget": self.budget,
+            "exhaustive_units": self.exhaustive_units,
+            "seed": self.seed,
+            "max_units": self.task.max_units,
+        }
+        scorer, window = self._scorer, slice(self.task.max_units)
+        cache = self.task.scorer.cache if type(scorer.reward) in REWARDS else None
+        asked = [repr(scorer.reward), scorer.generator.fingerprint, scorer.max_new_tokens]
+        scope = json.dumps(["search", settings, *asked])
+        keys = [
+            json.dumps([cache_key(e.text), e.spans[window], e.droppable[window].tolist()])
+            for e in episodes
+        ]
+        known = {} if cache is None else cache.get(scope, keys)
+        new = {key: e for key, e in zip(keys, episodes, strict=True) if key not in known}
+        results = search(scorer, list(new.values()), **settings)
+        found = {
+            key: np.flatnonzero(~result.mask).tolist()
+            for key, result in zip(new, results, strict=True)
+        }
+        if cache is not None:
+            cache.put(scope, found)
+        known |= found
+        return [known[key] for key in keys]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ class KeyWordScorer(LookupScorer):
 def episodes_of(*instructions: str, **options):
     prompts = [Prompt(id=str(i), instruction=text) for i, text in enumerate(instructions)]
     generator = CountingGenerator()
-    generator.tokenizer = models.gpt2_tokenizer()
+    generator.tokenizer, generator.fingerprint = models.gpt2_tokenizer(), "words"
     options = {"unit": "word"} | options
     return make_task(dataset=prompts, generator=generator, **options)
 
@@ -227,6 +228,46 @@ def test_the_agent_acts_as_the_search_found() -> None:
         np.testing.assert_array_equal(mask[:n], result.mask[:n])
         assert result.reward > 0
         assert not mask[n:].any()
+
+
+def test_masks_are_kept_on_disk(tmp_path: Path) -> None:
+    texts = " ".join(WORDS), "not now"
+    cache = tmp_path / "answers.db"
+    first, more = episodes_of(*texts, cache=cache), episodes_of(*texts, "now", cache=cache)
+    agent, again, other = SearchAgent(budget=9), SearchAgent(budget=9), SearchAgent(budget=10)
+    for one, task in ((agent, first), (again, more), (other, more)):
+        one.attach(task)
+    expected = agent.act(*batch_of(first, [0, 1]))
+    calls = more.scorer.generator.generate_calls
+    np.testing.assert_array_equal(again.act(*batch_of(more, [1, 0])), expected[::-1])
+    assert not calls
+    again.act(*batch_of(more, [0, 2]))
+    asked = len(calls)
+    assert asked  # for the new prompt
+    other.act(*batch_of(more, [0]))
+    assert len(calls) > asked
+
+
+def test_masks_for_the_users_own_reward_are_not_kept(tmp_path: Path) -> None:
+    """Nothing tells two objects of the same class apart."""
+
+    class Paid(LinearReward):
+        sign = 1.0
+
+        def __call__(self, x):
+            return self.sign * x.drop_rate
+
+    kept = []
+    for sign in (1.0, -1.0):
+        reward = Paid()
+        object.__setattr__(reward, "sign", sign)
+        task = episodes_of("not before", reward=reward, cache=tmp_path / "answers.db")
+        agent = SearchAgent()
+        agent.attach(task)
+        observations, infos = batch_of(task, [0])
+        mask = agent.act(observations, infos).astype(bool)
+        kept.append(int((mask & observations["droppable"].astype(bool)).sum()))
+    assert kept == [0, 2]
 
 
 def test_the_agent_needs_its_task() -> None:
