@@ -36,6 +36,7 @@ _ANALYSE = {
     "benchmarks.analyses.arena:run": "runs/mine",
     "benchmarks.analyses.transfer:run": "runs/a runs/b --agents scst --out runs/transfer",
     "benchmarks.analyses.dropped:run": "runs/mine --agents random stopwords",
+    "benchmarks.analyses.families:run": "runs/mine --agents random stopwords",
     "benchmarks.analyses.judge:run": f"runs/mine {_SERVER} --limit 100",
     "benchmarks.analyses.timing:run": "runs/mine",
     "benchmarks.commands.tables:records": "runs/mine --agents keep_all",

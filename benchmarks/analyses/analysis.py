@@ -119,6 +119,16 @@ def read_analysis(folder: str | Path, name: str) -> Analysis | None:
     return _read(file) if file.is_file() else None
 
 
+def family_of(source: str) -> str:
+    """Return the task family in the source of a prompt: the part before a slash.
+
+    Example:
+        >>> family_of("sort/3"), family_of("passage")
+        ('sort', 'passage')
+    """
+    return escaped(source.partition("/")[0])
+
+
 def first_seeds(frame: DataFrame) -> DataFrameGroupBy:
     """Return the records of every agent's first seed, grouped by split and agent."""
     groups = frame.groupby(["split", "agent"], sort=False, observed=True)

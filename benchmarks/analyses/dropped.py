@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import regex
 
-from benchmarks.analyses.analysis import Analysis, Table, draw_lines, panels, write_analysis
+from benchmarks.analyses.analysis import (
+    Analysis,
+    Table,
+    draw_lines,
+    family_of,
+    panels,
+    write_analysis,
+)
 from benchmarks.markdown import escaped  # pandas refuses lone surrogates
 from benchmarks.records import RunFolder
 from pcrl_gym.cli_tools import Names
@@ -95,7 +102,7 @@ def kept_words(frame: DataFrame) -> DataFrame:
     rows = []
     records = frame[["agent", "source", "prompt", "dropped"]]
     for agent, source, prompt, dropped in records.itertuples(index=False, name=None):
-        family = escaped(source.partition("/")[0])
+        family = family_of(source)
         lost = bytearray(len(prompt))
         for start, end in dropped:
             lost[start:end] = b"x" * (end - start)
