@@ -71,7 +71,7 @@ standings: $(INSTALLED)
 
 # Writes the part for the suite instruct. Takes hours on two cores. Resumable.
 INSTRUCT_RATED := random truncation self_information perplexity policy leave_one_out
-standings-instruct: ANALYSES := "analyse dropped" compare  # timing takes another hour
+standings-instruct: ANALYSES := "analyse dropped" "analyse families" compare  # timing takes another hour
 standings-instruct: install-smollm2
 	$(BENCHMARKS) run --suite instruct --agents keep_all stopwords $(addsuffix :rate=0.25,$(INSTRUCT_RATED)) \
 		search:budget=32,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.analyses.analysis import Analysis, Table, family_of, write_analysis
+from benchmarks.analyses.analysis import Analysis, Cell, Table, family_of, write_analysis
 from benchmarks.markdown import cell
 from benchmarks.records import RunFolder
-from benchmarks.tables import COLUMNS, make_rows, measured
+from benchmarks.tables import COLUMNS, ORACLE_MARK, ORACLE_NOTE, make_rows, measured
 from pcrl_gym.cli_tools import Names
 
 if TYPE_CHECKING:
@@ -41,10 +41,13 @@ def analyse(frame: DataFrame, settings: dict[str, Any]) -> Analysis:
         order = families.value_counts().sort_index().sort_values(ascending=False, kind="stable")
         rows = make_rows(own.assign(split=families), settings | {"splits": list(order.index)})
         columns = measured(rows, [column for column in COLUMNS if column.key in _SHOWN])
-        cells = [(row["split"], *(_cell(row[column.key]) for column in columns)) for row in rows]
+        cells = [(row["split"], *(_cell(row, c.key) for c in columns)) for row in rows]
         tables[str(split)] = Table(("family", *(c.title for c in columns)), tuple(cells))
-    return Analysis("families", "Figures by task family", _NOTE, tables)
+    return Analysis("families", "Figures by task family", f"{_NOTE} {ORACLE_NOTE.strip()}", tables)
 
 
-def _cell(value: Any) -> Any:
+def _cell(row: dict[str, Any], key: str) -> Cell:
+    value = row[key]
+    if key == "agent" and row["oracle"]:
+        return f"{value}{ORACLE_MARK}"
     return cell(value) if isinstance(value, tuple) else value

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from bench_fixtures import SETTINGS, frame, record
 from benchmarks.analyses.families import analyse, run
-from benchmarks.records import RunFolder
+from benchmarks.records import ORACLE, RunFolder
 
 A, B = ("sort/2", "sort/3", "name"), (0.1, 0.3, 0.9)
 
@@ -21,6 +21,12 @@ def test_each_family_has_its_own_means() -> None:
     assert found["n"].tolist() == [2, 2, 1, 1]
     assert found["reward"].round(6).tolist() == [0.7, 0.2, 1.4, 0.9]
     assert found["95% interval"].tolist()[1:3] == ["0.100 to 0.300", "1.400 to 1.400"]
+
+
+def test_agents_that_query_the_generator_are_marked() -> None:
+    settings = SETTINGS | {"agents": {"a": f"a{ORACLE}", "b": "b"}}
+    found = analyse(frame([*records("a"), *records("b")]), settings)
+    assert set(found.tables["seen"].frame()["agent"]) == {"a *", "b"}
 
 
 def test_only_what_was_measured_is_shown() -> None:
