@@ -30,6 +30,7 @@ AGENTS = {
     "token_classifier": "agents.token_classifier:TokenClassifierAgent",
     "rewriting": "agents.rewriting:RewritingAgent",
     "leave_one_out": "agents.leave_one_out:LeaveOneOutAgent",
+    "surrogate": "agents.surrogate:SurrogateAgent",
     "integrated_gradients": "agents.integrated_gradients:IntegratedGradientsAgent",
     "search": "agents.search:SearchAgent",
     "ppo": "agents.ppo:PPOAgent",

@@ -15,6 +15,7 @@ from agents.base import Infos, Observations, check_share, drop_highest, keep_mas
 from agents.oracle import OracleAgent
 from pcrl_gym.compressor.selection import single_units
 from pcrl_gym.prompts.prompt_text import cache_key
+from pcrl_gym.scoring.rewards import FaithfulReward
 from pcrl_gym.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -67,6 +68,24 @@ def kept_costs(
         if scorer.cache is not None:
             scorer.cache.put(scope, {key: known[what, key].tolist() for key in part})
     return [known[what, key] for key in keys]
+
+
+def mask_losses(
+    scorer: Scorer, episodes: Sequence[Episode], masks: Sequence[Sequence[NDArray[np.bool_]]]
+) -> list[NDArray[np.float64]]:
+    """Return the likelihood losses of several keep masks per prompt, one forward pass per mask.
+
+    See `RewardInputs` for the loss, and `Scorer` for a mask.
+
+    Raises:
+        ValueError: If the generator does not provide log-likelihoods.
+        GeneratorError: If the generator fails.
+    """
+    asked = Scorer(scorer.generator, FaithfulReward(), scorer.max_new_tokens, cache=scorer.cache)
+    counts = [len(own) for own in masks]
+    repeated = [e for e, count in zip(episodes, counts, strict=True) for _ in range(count)]
+    losses = asked(repeated, [mask for own in masks for mask in own]).likelihood_loss
+    return np.split(losses, np.cumsum(counts)[:-1])
 
 
 def count_groups(groups: NDArray[np.int64]) -> int:

@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from agents.costs import CostAgent, Costs, Groups, count_groups, kept_costs
-from pcrl_gym.scoring.rewards import FaithfulReward
-from pcrl_gym.scoring.scorer import Scorer
+from agents.costs import CostAgent, Costs, Groups, count_groups, kept_costs, mask_losses
 
 if TYPE_CHECKING:
     from pcrl_gym.episodes.episode import Episode
+    from pcrl_gym.scoring.scorer import Scorer
 
 
 def losses(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Costs:
@@ -33,11 +30,9 @@ def losses(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Costs
 
 
 def _measured(scorer: Scorer, episodes: Sequence[Episode], groups: Groups) -> Costs:
-    asked = Scorer(scorer.generator, FaithfulReward(), scorer.max_new_tokens, cache=scorer.cache)
-    counts = [count_groups(own) for own in groups]
-    repeated = [e for e, count in zip(episodes, counts, strict=True) for _ in range(count)]
-    masks = [own != n for own, count in zip(groups, counts, strict=True) for n in range(count)]
-    return np.split(asked(repeated, masks).likelihood_loss, np.cumsum(counts)[:-1])
+    return mask_losses(
+        scorer, episodes, [[own != n for n in range(count_groups(own))] for own in groups]
+    )
 
 
 class LeaveOneOutAgent(CostAgent):
