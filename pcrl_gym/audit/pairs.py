@@ -84,7 +84,7 @@ def fault(pair: FlipPair, first: str, second: str) -> str | None:
 
 @cache
 def written_pairs() -> tuple[FlipPair, ...]:
-    """Return the handwritten pairs of `pairs.txt`."""
+    """Return the pairs of `pairs.txt`, which were written one by one."""
     text = (resources.files("pcrl_gym.audit") / "pairs.txt").read_text(encoding="utf-8")
     return read_pairs(text.splitlines())
 

@@ -1,4 +1,4 @@
-"""instruct: instruction prompts written by a chat model in place of its user, and by hand.
+"""instruct: instruction prompts from a chat model in place of its user, or written one by one.
 
 `data` reads the prompts that the package ships; `write` generates those of the chat model.
 """

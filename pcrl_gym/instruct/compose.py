@@ -78,7 +78,7 @@ def choose(
 ) -> tuple[dict[str, list[Row]], Row]:
     """Return the rows of train and validation_seen, and how many each filter removed.
 
-    At most a third of the rows are tasks with material. Near-duplicates of hand-written prompts and
+    At most a third of the rows are tasks with material. Near-duplicates of validation prompts and
     of other rows are removed, see `filters.without_duplicates`.
     """
     rng = Random(f"{seed}:choose")

@@ -33,8 +33,8 @@ def instruct_prompts(split: str) -> list[Prompt]:
 
     Args:
         split: "train" or "validation_seen" (written by SmolLM2, without answers; see `write`);
-            "validation_unseen" (written by hand, with an example answer); or "validation_human"
-            (written by hand, with an answer that the prompt's `check` can verify).
+            "validation_unseen" (written one by one, with an example answer); or "validation_human"
+            (written one by one, with an answer that the prompt's `check` can verify).
 
     Returns:
         Prompts with their kind as `source`.
@@ -49,6 +49,6 @@ def instruct_prompts(split: str) -> list[Prompt]:
 
 
 def held_out_texts() -> list[str]:
-    """Return the texts of the hand-written prompts, which no generated prompt may resemble."""
+    """Return the texts of the prompts that no generated prompt may resemble."""
     prompts = [prompt for split in _BY_HAND for prompt in instruct_prompts(split)]
     return [f"{prompt.instruction}\n{prompt.input}" for prompt in prompts]

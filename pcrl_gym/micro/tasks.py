@@ -188,7 +188,7 @@ def micro_prompts(split: str) -> list[Prompt]:
     Args:
         split: "train" (20,000 prompts); "validation_seen" (1,000; families and phrasings of train
             with new inputs); "validation_unseen" (1,000; half from families and half with phrasings
-            that are not in train); or "validation_human" (written by hand in free wording).
+            that are not in train); or "validation_human" (written one by one in free wording).
 
     Returns:
         Prompts with their verified answer as `output` and `family/op` as `source`.
