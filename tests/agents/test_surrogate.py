@@ -41,8 +41,8 @@ def test_additive_losses_are_recovered(costs: list[float], base: float, seed: in
 def test_a_group_that_is_always_dropped_costs_nothing() -> None:
     dropped = np.array([[1, 0], [1, 1], [1, 0]], dtype=bool)
     found = ridge_costs(dropped, np.array([0.0, 3.0, 0.0]))
-    # The centered column is (-1, 2, -1) / 3, so the cost is 2 / (2 / 3 + 1).
-    np.testing.assert_allclose(found, [0.0, 1.2])
+    # The centered column is (-1, 2, -1) / 3, so the cost is 2 / (2 / 3 + 3).
+    np.testing.assert_allclose(found, [0.0, 6 / 11])
 
 
 def test_units_that_the_answer_needs_are_kept() -> None:
