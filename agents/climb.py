@@ -6,15 +6,14 @@ sent the reward of each. Its output depends only on those rewards and its random
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 import numpy as np
 from numpy.typing import NDArray
 
 BoolArray = NDArray[np.bool_]
 Proposals = Generator[list[BoolArray], list[float], None]
-Steps = Generator[list[BoolArray], list[float], BoolArray]
-Answers = Generator[list[BoolArray], list[float], list[float]]
+Answer = Generator[list[BoolArray], list[float], float]
 
 IDLE_ROUNDS = 20
 """Rounds without a new mask after which a climb ends, as the neighborhood is exhausted."""
@@ -36,19 +35,18 @@ class Climb:
     can be dropped without loss. Units that can be dropped together thus go in few steps. Each later
     round restores units of the best mask so far and, if the result earns no less than keeping all,
     climbs again in random order; after a round without a new mask, it restores all units. There are
-    `n` units (at least 1) and up to `width` masks per round.
+    `n` units (at least 1), and each round has one mask.
     """
 
-    def __init__(self, n: int, width: int, rng: np.random.Generator) -> None:
+    def __init__(self, n: int, rng: np.random.Generator) -> None:
         self._n = n
-        self._width = width
         self._rng = rng
         self._earned: dict[bytes, float] = {}
         self._best = np.ones(n, np.bool_)
 
     def proposals(self) -> Proposals:
         """Yield masks until none near the best one is new; the first mask keeps all units."""
-        yield from self._ask([self._best])
+        yield from self._ask(self._best)
         yield from self._eliminate(self._best, np.arange(self._n))
         idle = 0
         while idle < IDLE_ROUNDS:
@@ -62,44 +60,29 @@ class Climb:
             yield from self._eliminate(start, self._rng.permutation(self._n))
             idle = 0 if len(self._earned) > seen else idle + 1
 
-    def _eliminate(self, kept: BoolArray, order: NDArray[np.int64]) -> Steps:
-        """Drop units block by block until no single unit can be dropped; return the mask."""
-        (reward,) = yield from self._ask([kept])
+    def _eliminate(self, kept: BoolArray, order: NDArray[np.int64]) -> Proposals:
+        """Drop units block by block until no single unit can be dropped."""
+        reward = yield from self._ask(kept)
         if reward < self._earned[np.ones(self._n, np.bool_).tobytes()]:
-            return kept  # on a plateau of failures, every drop looks like progress
+            return  # on a plateau of failures, every drop looks like progress
         size = max(1, int(kept.sum()) // 2)
         while True:
             units = order[kept[order]]
-            blocks = [units[i : i + size] for i in range(0, len(units), size)]
             before = kept
-            while blocks:
-                tried, blocks = blocks[: self._width], blocks[self._width :]
-                masks = [_without(kept, block) for block in tried]
-                rewards = yield from self._ask(masks)
-                first = int(np.argmax(rewards))
-                if rewards[first] < reward:
-                    continue
-                # Retry the other blocks that may be dropped, now without the first.
-                again = [b for i, b in enumerate(tried) if i != first and rewards[i] >= reward]
-                blocks = again + blocks
-                kept, reward = masks[first], rewards[first]
+            for start in range(0, len(units), size):
+                mask = kept.copy()
+                mask[units[start : start + size]] = False
+                earned = yield from self._ask(mask)
+                if earned >= reward:
+                    kept, reward = mask, earned
             if size == 1 and kept is before:
-                return kept
+                return
             size = max(1, size // 2)
 
-    def _ask(self, masks: Sequence[BoolArray]) -> Answers:
-        """Yield the masks that are new, and return the rewards of all masks."""
-        new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._earned}
-        if new:
-            rewards = yield list(new.values())
-            for (key, mask), reward in zip(new.items(), rewards, strict=True):
-                self._earned[key] = reward
-                if reward > self._earned[self._best.tobytes()]:
-                    self._best = mask
-        return [self._earned[mask.tobytes()] for mask in masks]
-
-
-def _without(kept: BoolArray, units: NDArray[np.int64]) -> BoolArray:
-    mask = kept.copy()
-    mask[units] = False
-    return mask
+    def _ask(self, mask: BoolArray) -> Answer:
+        """Yield a mask if it is new, and return its reward."""
+        if (key := mask.tobytes()) not in self._earned:
+            (self._earned[key],) = yield [mask]
+            if self._earned[key] > self._earned[self._best.tobytes()]:
+                self._best = mask
+        return self._earned[key]

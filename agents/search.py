@@ -45,8 +45,6 @@ class SearchResult:
 
     mask: BoolArray  # (n_units,), True for kept units, including all past the window
     reward: float
-    evaluations: int  # number of distinct masks scored
-    proven: bool  # all masks were scored, so none earns more
 
 
 def search(
@@ -56,26 +54,23 @@ def search(
     budget: int = DEFAULT_BUDGET,
     seed: int = 0,
     max_units: int | None = None,
-    width: int = 1,
     exhaustive_units: int = EXHAUSTIVE_UNITS,
 ) -> list[SearchResult]:
     """Find high-reward masks for many prompts in parallel.
 
-    In each round, every prompt proposes up to `width` masks, and all of them are scored in one
-    call. The masks proposed for a prompt depend only on its text, `seed`, and `width`, not on the
-    budget or the other prompts. The budget truncates this sequence, and the first mask with the
-    highest reward is returned, so a larger budget never gives a lower reward.
+    In each round, all prompts' next masks are scored in one call. The masks tried for a prompt
+    depend only on its text and `seed`, not on the budget or the other prompts. The budget truncates
+    this sequence, and the first mask with the highest reward is returned, so a larger budget never
+    gives a lower reward.
 
     `budget` is the maximum number of masks scored per prompt, but with at most `exhaustive_units`
-    droppable units, all masks are scored. Units past `max_units` are kept. A larger `width` lets
-    few prompts fill a batch of the generator, but each mask builds on fewer earlier results.
+    droppable units, all masks are scored. Units past `max_units` are kept.
     """
     check_integer("budget", budget, 1)
     check_integer("seed", seed, 0)
-    check_integer("width", width, 1)
     check_integer("exhaustive_units", exhaustive_units, 0)
     check_integer("max_units", max_units or 0, 0)
-    tracks = [_Track(e, budget, seed, max_units, width, exhaustive_units) for e in episodes]
+    tracks = [_Track(e, budget, seed, max_units, exhaustive_units) for e in episodes]
     while active := [track for track in tracks if track.wanted]:
         owners = [(track, mask) for track in active for mask in track.wanted]
         rewards: list[float] = []
@@ -93,17 +88,14 @@ class _Track:
     """Search state of one prompt: the masks to score next and the best mask so far."""
 
     def __init__(
-        self, episode: Episode, budget: int, seed: int, window: int | None, width: int, few: int
+        self, episode: Episode, budget: int, seed: int, window: int | None, few: int
     ) -> None:
         self.episode = episode
         self._free = np.flatnonzero(episode.droppable[:window])
         n = len(self._free)
-        self._exhaustive = n <= few
-        self._left = 2**n if self._exhaustive else budget
+        self._left = 2**n if n <= few else budget
         rng = np.random.default_rng([seed, zlib.crc32(episode.text.encode())])
-        climb = Climb(n, width, rng)
-        self._proposals = all_masks(n) if self._exhaustive else climb.proposals()
-        self._evaluations = 0
+        self._proposals = all_masks(n) if n <= few else Climb(n, rng).proposals()
         self._best: tuple[float, BoolArray] | None = None
         self.wanted: list[BoolArray] = next(self._proposals)[: self._left]
 
@@ -118,7 +110,6 @@ class _Track:
         for mask, reward in zip(self.wanted, rewards, strict=True):
             if self._best is None or reward > self._best[0]:
                 self._best = (reward, mask)
-        self._evaluations += len(rewards)
         self._left -= len(rewards)
         self.wanted = []
         if self._left:
@@ -129,7 +120,7 @@ class _Track:
         """Return the best mask scored."""
         assert self._best is not None
         reward, mask = self._best
-        return SearchResult(self.full(mask), reward, self._evaluations, self._exhaustive)
+        return SearchResult(self.full(mask), reward)
 
 
 class SearchAgent(OracleAgent):
