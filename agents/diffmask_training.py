@@ -6,12 +6,12 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
+from agents.adamw_learner import AdamWLearner, prompts_of_update
 from agents.costs import group_spans
 from agents.integrated_gradients import local_model
 from agents.learner_configs import DiffMaskConfig
-from agents.learning import Figures, Learner, check_finite, task_of
+from agents.learning import Figures, check_finite
 from agents.network_agent import tensors
-from agents.scst_training import prompts_of_update
 from agents.seeding import update_seed
 from agents.word_masks import grouped_logits
 from pcrl_gym.compressor.network import KeepNetwork, check_logits
@@ -63,21 +63,16 @@ def relaxed_masks(logits: Tensor, valid: Tensor, temperature: float, rates: Tens
     return torch.sigmoid(inner - moving[:, None])
 
 
-class DiffMaskLearner(Learner):
+class DiffMaskLearner(AdamWLearner):
     """Trains a network by gradients through the generator; see `agents.learning.Learner`."""
+
+    _config: DiffMaskConfig
 
     def __init__(
         self, env: VectorEnv, network: KeepNetwork, config: DiffMaskConfig, seed: int
     ) -> None:
-        self._task = task_of(env, "diffmask queries the task's generator")
+        super().__init__(env, network, config, seed, "diffmask queries the task's generator")
         self._generator = local_model(self._task.scorer)
-        self.network = network
-        self.updates = 0
-        self._env = env
-        self._config = config
-        self._seed = seed
-        self._device = next(network.parameters()).device
-        self._optimizer = self._adamw(config.lr, config.weight_decay)
 
     def update(self, used: float) -> Figures:
         """Relax a mask for each of the next prompts, and take one gradient step."""
@@ -114,7 +109,7 @@ class DiffMaskLearner(Learner):
         dropped = (valid.sum(1) - masks.sum(1)) / valid.sum(1).clamp(min=1)
         paid = torch.where(rates.isnan(), config.ratio_weight, 0.0) * dropped
         loss = -((slopes * masks).sum(1) + paid).mean()
-        self._descend(loss, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
+        self._descend(loss, used)
         figures = {"episodes": float(len(episodes)), "loss": float(loss.detach())}
         if bool(rates.isnan().any()):
             figures["drop_rate"] = float(dropped[rates.isnan()].detach().mean())

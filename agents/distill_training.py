@@ -9,14 +9,14 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from agents.adamw_learner import AdamWLearner, prompts_of_update
 from agents.costs import Groups
 from agents.integrated_gradients import attributions
 from agents.learner_configs import DistillConfig
-from agents.learning import Figures, Learner, check_finite, task_of
+from agents.learning import Figures, check_finite
 from agents.leave_one_out import losses
 from agents.network_agent import tensors
 from agents.policy import keep_logits
-from agents.scst_training import prompts_of_update
 from agents.word_masks import grouped_logits
 from pcrl_gym.compressor.compressor import Compressor
 from pcrl_gym.compressor.network import KeepNetwork, check_logits
@@ -43,26 +43,21 @@ def target_logits(costs: NDArray[np.float64], tolerance: float) -> NDArray[np.fl
     return logits
 
 
-class DistillLearner(Learner):
+class DistillLearner(AdamWLearner):
     """Trains a network by regression on the costs of words; see `agents.learning.Learner`."""
+
+    _config: DistillConfig
 
     def __init__(
         self, env: VectorEnv, network: KeepNetwork, config: DistillConfig, seed: int
     ) -> None:
-        self._task = task_of(env, "distill measures the costs of units")
-        self.network = network
-        self.updates = 0
-        self._env = env
-        self._config = config
-        self._seed = seed
-        self._device = next(network.parameters()).device
+        super().__init__(env, network, config, seed, "distill measures the costs of units")
         self._policy = (
             None
             if config.teacher in TEACHERS
             else Compressor.from_pretrained(config.teacher, device=str(self._device))
         )
         self._known: dict[str, NDArray[np.float64]] = {}  # keep logits of the policy, by prompt
-        self._optimizer = self._adamw(config.lr, config.weight_decay)
         # Independent of the training seed, so that all seeds share the measured costs.
         count = len(self._task.episodes)
         self._prompts = np.random.default_rng(0).permutation(count)[: config.prompts]
@@ -83,7 +78,7 @@ class DistillLearner(Learner):
         # Not the library's mean, which is NaN if no prompt of the batch has anything to drop.
         total = torch.nn.functional.smooth_l1_loss(pooled, target, reduction="sum")
         error = total / max(len(target), 1)
-        self._descend(error, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
+        self._descend(error, used)
         figures = {
             "episodes": float(len(target)),
             "loss": float(error.detach()),

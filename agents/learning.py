@@ -13,7 +13,6 @@ from torch import Tensor
 from agents.budget import Budget
 from agents.entropy import EntropySteering
 from pcrl_gym.compressor.network import KeepNetwork
-from pcrl_gym.envs.task import Task
 from pcrl_gym.errors import TrainingDivergedError
 from pcrl_gym.progress import progress_bar
 
@@ -37,20 +36,6 @@ class Learner(ABC):
     @abstractmethod
     def update(self, used: float) -> Figures:
         """Learn from the next prompts; schedules depend on the share `used` of the budget."""
-
-    def _adamw(self, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-        trained = [p for p in self.network.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trained, lr, weight_decay=weight_decay)
-
-    def _descend(self, loss: Tensor, lr: float, max_grad_norm: float) -> None:
-        """Take one optimizer step on a loss, and count the update."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_grad_norm)
-        self._optimizer.step()
-        self.updates += 1
 
     def state(self) -> dict[str, Tensor]:
         """Return the training state besides the network: optimizer, steering, counter."""
@@ -98,16 +83,6 @@ def run(
             if after_update is not None:
                 after_update(history[-1])
     return history
-
-
-def task_of(env: VectorEnv, why: str) -> Task:
-    """Return the task of a vector environment, or raise `ValueError` with the reason `why`."""
-    task = getattr(env.unwrapped, "task", None)
-    if not isinstance(task, Task):
-        raise ValueError(
-            f"{why}, so it needs a vector environment of PromptCompression-v0, got {env}"
-        )
-    return task
 
 
 def check_finite(figures: Figures, network: KeepNetwork) -> None:

@@ -6,34 +6,16 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
+from agents.adamw_learner import AdamWLearner, prompts_of_update
 from agents.entropy import EntropySteering
 from agents.learner_configs import SCSTConfig
-from agents.learning import Figures, Learner, check_finite, task_of
+from agents.learning import Figures, check_finite
 from agents.network_agent import tensors
 from agents.seeding import update_seed
 from agents.word_masks import WordMasks
 from pcrl_gym.compressor.network import KeepNetwork, check_logits
 from pcrl_gym.envs.spaces import flat_action_masks
 from pcrl_gym.sb3.distribution import MaskedBernoulli
-
-
-def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -> list[int]:
-    """Return the indices of the prompts that an update learns from.
-
-    Each pass visits every prompt once, in a new seeded order.
-
-    Example:
-        >>> [sorted(prompts_of_update(0, update, 2, 6)) for update in range(3)]
-        [[2, 3], [4, 5], [0, 1]]
-    """
-    first = update * batch_size
-    picked = []
-    for place in range(first, first + batch_size):
-        walk, offset = divmod(place, n_prompts)
-        if not picked or offset == 0:
-            order = np.random.default_rng([seed, walk]).permutation(n_prompts)
-        picked.append(int(order[offset]))
-    return picked
 
 
 def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
@@ -55,19 +37,13 @@ def advantages(rewards: np.ndarray, greedy: np.ndarray | None) -> np.ndarray:
     return rewards - others
 
 
-class SCSTLearner(Learner):
+class SCSTLearner(AdamWLearner):
     """Trains a network by self-critical policy gradient; see `agents.learning.Learner`."""
 
+    _config: SCSTConfig
+
     def __init__(self, env: VectorEnv, network: KeepNetwork, config: SCSTConfig, seed: int) -> None:
-        task = task_of(env, "scst scores several masks per prompt")
-        self.network = network
-        self.updates = 0
-        self._env = env
-        self._task = task
-        self._config = config
-        self._seed = seed
-        self._device = next(network.parameters()).device
-        self._optimizer = self._adamw(config.lr, config.weight_decay)
+        super().__init__(env, network, config, seed, "scst scores several masks per prompt")
         self._steering = EntropySteering(config.entropy_coefficient, config.final_entropy)
 
     def update(self, used: float) -> Figures:
@@ -100,7 +76,7 @@ class SCSTLearner(Learner):
         entropy = policy.entropy().mean()
         self._steering.update(float(entropy.detach()), used)
         loss = -(advantage * log_probs).mean() - self._steering.coefficient * entropy
-        self._descend(loss, config.lr * (1 - (1 - config.final_lr) * used), config.max_grad_norm)
+        self._descend(loss, used)
 
         drawn = slice(0, config.samples * len(episodes))
         names = ("reward", "compression_ratio", "drop_rate")

@@ -128,9 +128,9 @@ def measure_case(
     import numpy as np
     import torch
 
+    from agents.adamw_learner import prompts_of_update
     from agents.network_agent import tensors
     from agents.scst import SCSTAgent
-    from agents.scst_training import prompts_of_update
     from benchmarks.speed.cost import TimedGenerator, count_passes
     from pcrl_gym.envs.vector_env import PromptCompressionVectorEnv
     from pcrl_gym.scoring.rouge import UNICODE_ROUGE_L

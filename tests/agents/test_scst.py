@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from agent_fixtures import check_take_over, colour_prompts, named_colours, weights
+from agents.adamw_learner import prompts_of_update
 from agents.base import TrainableAgent
 from agents.entropy import EntropySteering
 from agents.scst import SCSTAgent
-from agents.scst_training import advantages, prompts_of_update
+from agents.scst_training import advantages
 from fakes import CountingGenerator
 from keyword_env import KeywordVectorEnv
 from pcrl_gym.compressor.network import pretrained_encoder
