@@ -11,6 +11,7 @@ import threading
 import venv
 from pathlib import Path
 from queue import Empty, Queue
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pcrl_gym.compressor import worker
@@ -162,15 +163,16 @@ def environment_python(requirements: str | Path) -> Path:
     if not file.is_file():
         raise ValueError(f"there is no requirements file {str(requirements)!r}")
     folder = environment_folder(file)
-    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    done = folder / "complete"
+    python = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # other processes wait until it is complete
-        if not done.exists():
+        if not folder.exists():
             print(f"Creating a virtual environment from {file} in {folder}", file=sys.stderr)
-            venv.create(folder, clear=True, with_pip=True)
-            command = [str(python), "-m", "pip", "install", "--quiet", "-r", str(file)]
-            if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
-                raise ValueError(f"pip could not install the packages in {file}; see above")
-            done.touch()
-    return python
+            # Not in place: the pip of a killed process continues.
+            with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as fresh:
+                venv.create(fresh, with_pip=True)
+                command = [f"{fresh}/{python}", "-m", "pip", "install", "--quiet", "-r", str(file)]
+                if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
+                    raise ValueError(f"pip could not install the packages in {file}; see above")
+                Path(fresh).rename(folder)
+    return folder / python
