@@ -19,7 +19,7 @@ gpt2-mini-steps ?= 5000
 t5-mini-steps ?= 4400
 
 .PHONY: install install-smollm2 bench real standings standings-micro standings-micro-seq2seq standings-rates
-.PHONY: standings-transfer standings-instruct by-path arena arena-by-path real-text
+.PHONY: standings-transfer standings-instruct ceiling by-path arena arena-by-path real-text
 .PHONY: test test-slow test-ray test-clients check docs page
 
 install: $(INSTALLED)
@@ -77,6 +77,19 @@ standings-instruct: install-smollm2
 		search:budget=32,exhaustive_units=6 --processes $(PROCESSES) --out $(STANDINGS)/instruct
 	$(BIN)/python -m benchmarks analyse rates $(STANDINGS)/instruct --rates 0.1 0.25 0.4 0.6 --agents $(INSTRUCT_RATED)
 	$(call publish,instruct)
+
+# What is possible on prompts of instruct's train split: oracles and their masks, which benchmarks/ceiling describes. Takes
+# three hours on two cores. Resumable, as masks and costs are cached.
+CEILING ?= runs/ceiling
+CEILING_RULES := --dataset instruct --split train --generator smollm2 --template chat --reward faithful --max-units 256 \
+	--max-new-tokens 16 --dtype bfloat16 --seeds 1 --processes $(PROCESSES) --cache $(CEILING)/answers.db
+CEILING_AGENTS := policy:rate=0.25 search:budget=32,exhaustive_units=6
+ceiling: install-smollm2
+	$(BENCHMARKS) run $(CEILING_RULES) --limit 2000 --agents $(CEILING_AGENTS) --out $(CEILING)/search
+	$(BENCHMARKS) run $(CEILING_RULES) --limit 125 --out $(CEILING)/costs --agents $(CEILING_AGENTS) \
+		$(addsuffix :rate=0.25,leave_one_out surrogate integrated_gradients)
+	for part in search costs; do $(BENCHMARKS) analyse families $(CEILING)/$$part >/dev/null || exit 1; done
+	$(BIN)/python -m benchmarks.publish standings benchmarks/ceiling $(CEILING)/search $(CEILING)/costs
 
 # SmolLM2 on prompts given by path: ALPACA_PLUS, SELF_INSTRUCT, PROMPTS_CHAT and IFEVAL, all required. If PUBLISH is set, only
 # figures are written there, as we may not be allowed to publish the prompts. Resumable. Two hours of one core in all.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
-
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
@@ -34,7 +32,7 @@ def prompts_of_update(seed: int, update: int, batch_size: int, n_prompts: int) -
     return picked
 
 
-class AdamWLearner(Learner, ABC):
+class AdamWLearner(Learner):
     """Trains a network by AdamW on the prompts of a task; see `agents.learning.Learner`.
 
     Args:

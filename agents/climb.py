@@ -1,7 +1,7 @@
 """Search over keep masks: which to try next, given the rewards of earlier ones.
 
-Everything here is a coroutine: it yields masks, bool (n,), that it has not yielded before, and is
-sent the reward of each. Its output depends only on those rewards and its random numbers.
+Everything here is a coroutine: it yields lists of masks, bool (n,), that it has not yielded before,
+and is sent the reward of each. Its output depends only on those rewards and its random numbers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class Climb:
 
     def proposals(self) -> Proposals:
         """Yield masks until none near the best one is new; the first mask keeps all units."""
-        yield from self._ask(self._best)
         yield from self._eliminate(self._best, np.arange(self._n))
         idle = 0
         while idle < IDLE_ROUNDS:

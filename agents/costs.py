@@ -1,4 +1,4 @@
-"""Costs of dropping single units, measured once with the generator and cached on disk."""
+"""Costs of dropping units or groups of units, measured once with the generator and cached."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def kept_costs(
 def mask_losses(
     scorer: Scorer, episodes: Sequence[Episode], masks: Sequence[Sequence[NDArray[np.bool_]]]
 ) -> list[NDArray[np.float64]]:
-    """Return the likelihood losses of several keep masks per prompt, one forward pass per mask.
+    """Return the likelihood losses of several keep masks per prompt.
 
-    See `RewardInputs` for the loss, and `Scorer` for a mask.
+    Takes a forward pass per distinct text. See `RewardInputs` for the loss, `Scorer` for a mask.
 
     Raises:
         ValueError: If the generator does not provide log-likelihoods.

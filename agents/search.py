@@ -126,8 +126,8 @@ class _Track:
 class SearchAgent(OracleAgent):
     """Applies the best mask found with the task's scorer: a ceiling, not a competitor.
 
-    If the task's scorer has a cache and its reward is built in, masks are also cached there, so
-    that an interrupted search resumes.
+    If the task's scorer has a cache and its reward is built in, the masks of each call of `act` are
+    also cached there, so that an interrupted search resumes after the last batch.
 
     Args:
         budget: Maximum masks scored per prompt, at least 1; see `search`.

@@ -35,15 +35,17 @@ def run(folder: str | Path, /, *, agents: Names = (), splits: Names = ()) -> Ana
 
 def analyse(frame: DataFrame, settings: dict[str, Any]) -> Analysis:
     """Return a table per split, with a row per family and agent."""
-    tables = {}
+    tables, note = {}, _NOTE
     for split, own in frame.groupby("split", sort=False, observed=True):
         families = own["source"].map(family_of)
         order = families.value_counts().sort_index().sort_values(ascending=False, kind="stable")
         rows = make_rows(own.assign(split=families), settings | {"splits": list(order.index)})
+        if any(row["oracle"] for row in rows):
+            note = f"{_NOTE} {ORACLE_NOTE.strip()}"
         columns = measured(rows, [column for column in COLUMNS if column.key in _SHOWN])
         cells = [(row["split"], *(_cell(row, c.key) for c in columns)) for row in rows]
         tables[str(split)] = Table(("family", *(c.title for c in columns)), tuple(cells))
-    return Analysis("families", "Figures by task family", f"{_NOTE} {ORACLE_NOTE.strip()}", tables)
+    return Analysis("families", "Figures by task family", note, tables)
 
 
 def _cell(row: dict[str, Any], key: str) -> Cell:

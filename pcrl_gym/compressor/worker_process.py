@@ -11,7 +11,6 @@ import threading
 import venv
 from pathlib import Path
 from queue import Empty, Queue
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pcrl_gym.compressor import worker
@@ -163,16 +162,15 @@ def environment_python(requirements: str | Path) -> Path:
     if not file.is_file():
         raise ValueError(f"there is no requirements file {str(requirements)!r}")
     folder = environment_folder(file)
-    python = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    done = folder / "complete"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # other processes wait until it is complete
-        if not folder.exists():
+        if not done.exists():
             print(f"Creating a virtual environment from {file} in {folder}", file=sys.stderr)
-            # Not in place: the pip of a killed process continues.
-            with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as fresh:
-                venv.create(fresh, with_pip=True)
-                command = [f"{fresh}/{python}", "-m", "pip", "install", "--quiet", "-r", str(file)]
-                if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
-                    raise ValueError(f"pip could not install the packages in {file}; see above")
-                Path(fresh).rename(folder)
-    return folder / python
+            venv.create(folder, clear=True, with_pip=True)
+            command = [str(python), "-m", "pip", "install", "--quiet", "-r", str(file)]
+            if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
+                raise ValueError(f"pip could not install the packages in {file}; see above")
+            done.touch()
+    return python

@@ -29,7 +29,7 @@ def read_constraints() -> dict[str, tuple[str, ...]]:
 
 @cache
 def constraint_patterns() -> tuple[re.Pattern[str], ...]:
-    """Return one compiled, case-insensitive pattern per class of constraints.
+    """Return all expressions as compiled, case-insensitive patterns; what they find may overlap.
 
     Example:
         >>> text = "Use at most three sentences, no JSON."
@@ -37,7 +37,5 @@ def constraint_patterns() -> tuple[re.Pattern[str], ...]:
         >>> sorted(found)
         ['JSON', 'at most', 'most', 'no', 'three', 'three sentences']
     """
-    return tuple(
-        re.compile("|".join(f"(?:{line})" for line in lines), re.IGNORECASE)
-        for lines in read_constraints().values()
-    )
+    lines = [line for own in read_constraints().values() for line in own]
+    return tuple(re.compile(line, re.IGNORECASE) for line in lines)

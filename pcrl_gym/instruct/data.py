@@ -17,7 +17,7 @@ CHECKSUMS = {
 }
 """Checksum of each split, see `prompts.datasets.dataset_checksum`."""
 
-_BY_HAND = ("validation_unseen", "validation_human")
+_ONE_BY_ONE = ("validation_unseen", "validation_human")
 
 
 @cache
@@ -44,11 +44,11 @@ def instruct_prompts(split: str) -> list[Prompt]:
     """
     if split not in CHECKSUMS:
         raise ValueError(f"instruct has the splits {', '.join(CHECKSUMS)}, got {split!r}")
-    rows = map(json.loads, lines_of(f"{split}.jsonl" + ("" if split in _BY_HAND else ".xz")))
+    rows = map(json.loads, lines_of(f"{split}.jsonl" + ("" if split in _ONE_BY_ONE else ".xz")))
     return [Prompt(id=f"instruct:{split}:{number}", **row) for number, row in enumerate(rows)]
 
 
 def held_out_texts() -> list[str]:
     """Return the texts of the prompts that no generated prompt may resemble."""
-    prompts = [prompt for split in _BY_HAND for prompt in instruct_prompts(split)]
+    prompts = [prompt for split in _ONE_BY_ONE for prompt in instruct_prompts(split)]
     return [f"{prompt.instruction}\n{prompt.input}" for prompt in prompts]

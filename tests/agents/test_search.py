@@ -236,6 +236,18 @@ def test_masks_are_kept_on_disk(tmp_path: Path) -> None:
     assert len(calls) > asked
 
 
+@pytest.mark.parametrize(
+    "change", [{"reward": LinearReward(0.9, 0.1)}, {"force_keep": ["beta"]}, {"max_units": 5}]
+)
+def test_masks_are_kept_for_one_task(change: dict, tmp_path: Path) -> None:
+    for options in ({}, change):
+        task = episodes_of(" ".join(WORDS), cache=tmp_path / "answers.db", **options)
+        agent = SearchAgent(budget=9)
+        agent.attach(task)
+        agent.act(*batch_of(task, [0]))
+        assert task.scorer.generator.generate_calls
+
+
 def test_masks_for_the_users_own_reward_are_not_kept(tmp_path: Path) -> None:
     """Nothing tells two objects of the same class apart."""
 

@@ -25,7 +25,10 @@ def test_each_family_has_its_own_means() -> None:
 
 def test_agents_that_query_the_generator_are_marked() -> None:
     settings = SETTINGS | {"agents": {"a": f"a{ORACLE}", "b": "b"}}
-    found = analyse(frame([*records("a"), *records("b")]), settings)
+    both = frame([*records("a"), *records("b")])
+    found = analyse(both, settings)
+    assert "Agents marked *" in found.note
+    assert "marked" not in analyse(both, SETTINGS).note
     assert set(found.tables["seen"].frame()["agent"]) == {"a *", "b"}
 
 
