@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from pcrl_gym import Compressor
 from pcrl_gym.audit.flips import default_pairs
 from pcrl_gym.audit.pairs import (
     FlipPair,
@@ -82,3 +84,20 @@ def test_constraints_are_most_of_what_decides() -> None:
         hits = " ".join(h[0] for x in constraint_patterns() for h in x.finditer(pair.first))
         found += set(decisive_words(pair)) <= set(words_of(hits))
     assert found > 0.6 * len(pairs)
+
+
+def test_protection_helps_on_pairs_by_an_author_who_had_not_seen_the_constraints() -> None:
+    """The figures of docs/audit.md."""
+    lines = Path(__file__).with_name("held_out_pairs.txt").read_text(encoding="utf-8")
+    pairs = read_pairs(lines.splitlines())
+    compressor = Compressor.from_pretrained("instruct", device="cpu")
+    flips = []
+    for protect in (None, "constraints"):
+        first, second = (
+            compressor([getattr(p, side) for p in pairs], rate=0.2, protect=protect)
+            for side in ("first", "second")
+        )
+        faults = (fault(p, a.text, b.text) for p, a, b in zip(pairs, first, second, strict=True))
+        flips.append(sum(one is not None for one in faults))
+    assert len(pairs) == 80
+    assert flips == [15, 8]
