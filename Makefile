@@ -79,7 +79,7 @@ standings-instruct: install-smollm2
 	$(call publish,instruct)
 
 # What is possible on prompts of instruct's train split: oracles and their masks, which benchmarks/ceiling describes. Takes
-# three hours on two cores. Resumable, as masks and costs are cached.
+# hours on two cores. Resumable, as masks and costs are cached.
 CEILING ?= runs/ceiling
 CEILING_RULES := --dataset instruct --split train --generator smollm2 --template chat --reward faithful --max-units 256 \
 	--max-new-tokens 16 --dtype bfloat16 --seeds 1 --processes $(PROCESSES) --cache $(CEILING)/answers.db

@@ -86,7 +86,7 @@ class SurrogateAgent(CostAgent):
     Args:
         rate: Exact share of each prompt's droppable units to drop, 0 to 1, rounded down.
         samples: Random masks per prompt, each of which takes a forward pass; at least 2. With fewer
-            than 16, some units are in no mask's drops and count as free.
+            than 16, no mask may drop some unit, which then counts as free.
         seed: Seed of the masks, not negative.
 
     Raises:
